@@ -1,0 +1,28 @@
+/* hash: SHA-256 and secure random bytes (libsodium), hexadecimal text.
+ * Used for corpus addresses, checkpoint checksums, stored tokens, request ids.
+ * Any thread, after hash_init. */
+#ifndef TOKENFATE_HASH_H
+#define TOKENFATE_HASH_H
+
+#include <stddef.h>
+
+#include "config/err.h"
+
+enum { HASH_BYTES = 32, HASH_HEX = 65 }; /* SHA-256 digest; its hex text with the zero */
+
+/* Once per process, before the others. ERR_INTERNAL if libsodium cannot start. */
+int hash_init(struct err *err);
+
+/* Lower-case hex SHA-256 (FIPS 180-4) of n bytes. */
+void hash_sha256(const void *data, size_t n, char hex[HASH_HEX]);
+
+/* The same of a whole file, read in blocks. ERR_IO. */
+int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err);
+
+/* n random bytes from the system's generator, as 2n hex digits and a zero. */
+void hash_random_hex(size_t n, char *hex);
+
+/* 1 if both texts are equal, in time that depends on their length only. */
+int hash_equal(const char *a, const char *b);
+
+#endif

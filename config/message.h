@@ -1,0 +1,85 @@
+/* message: what server and trainer say to each other, writer and reader side by
+ * side. A frame is one line of JSON (the header), ended by '\n', then exactly
+ * `payload` bytes (absent = 0) of little-endian binary. One table in message.c
+ * lists for every type which fields it carries; an unknown type, a missing
+ * field, a frame above the limits is ERR_PROTOCOL. The version travels in
+ * `hello`; both sides are installed together, so versions must be equal.
+ *
+ *   server -> trainer  run      job spec corpus dir resume checkpoint_seconds
+ *                               ("resume": 1 continues from dir's checkpoint if
+ *                               there is one; 0 starts at epoch 0)
+ *                      cancel   job          end without a checkpoint -> cancelled
+ *                      stop     job          checkpoint, end -> stopped
+ *                      exit
+ *   trainer -> server  hello    version text(build) payload-free; then one
+ *                      device   name(text) kind id bytes(memory) free code(reason key) text(why unavailable, "" = available)
+ *                      per device, then
+ *                      ready    (idle, will take a run)
+ *                      started  job epoch(first to come) bytes precision isa threads name build
+ *                      alive    job epoch
+ *                      epochs   job from to n_values n_tokens + payload:
+ *                               (to-from+1) x { n_values float64, n_tokens float32 }
+ *                      checkpointed job epoch
+ *                      done     job epoch
+ *                      stopped  job epoch
+ *                      cancelled job epoch
+ *                      failed   job epoch code text
+ *                      log      job text     one line for the job's log
+ *
+ * A struct message is reused: message_read frees what the last one held. */
+#ifndef TOKENFATE_MESSAGE_H
+#define TOKENFATE_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/err.h"
+
+enum {
+    MESSAGE_VERSION = 1,
+    MESSAGE_HEADER_MAX = 2 << 20,   /* a spec is at most 1 MiB, escaped at most twice that */
+    MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 3000 epochs of 5000 tokens and records */
+    MESSAGE_ID_MAX = 37             /* a UUID and its zero */
+};
+
+enum message_type {
+    MESSAGE_RUN, MESSAGE_CANCEL, MESSAGE_STOP, MESSAGE_EXIT,
+    MESSAGE_HELLO, MESSAGE_DEVICE, MESSAGE_READY, MESSAGE_STARTED, MESSAGE_ALIVE,
+    MESSAGE_EPOCHS, MESSAGE_CHECKPOINTED, MESSAGE_DONE, MESSAGE_STOPPED,
+    MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_LOG,
+    MESSAGE_TYPES
+};
+
+/* Strings are owned by the message when read, borrowed when written; NULL
+ * stands for a field the type does not carry. */
+struct message {
+    enum message_type type;
+    char job[MESSAGE_ID_MAX];
+    char *spec, *corpus, *dir;                    /* run */
+    char *code, *text, *kind, *id, *name;         /* failed, log, device, started */
+    char *precision, *isa, *build;                /* started */
+    int64_t version, resume, checkpoint_seconds;
+    int64_t epoch, from, to, bytes, free_bytes, threads;
+    int64_t n_values, n_tokens;
+    void *payload;
+    size_t payload_bytes;
+};
+
+/* Write one frame completely (blocking fd, no SIGPIPE on sockets). ERR_IO if
+ * the peer is gone. Callers serialise writes themselves. */
+int message_write(int fd, const struct message *message, struct err *err);
+
+/* Reader with its own buffer over one fd. */
+struct message_reader;
+struct message_reader *message_reader_new(int fd);
+void message_reader_free(struct message_reader *reader);
+
+/* Next frame: 1 and *out filled; 0 when timeout_ms passed without a whole frame
+ * (-1 waits for ever); -1 with ERR_IO "closed by peer" at EOF, or ERR_PROTOCOL. */
+int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
+                 struct err *err);
+
+/* Frees the strings and payload of a message that was read, and zeroes it. */
+void message_clear(struct message *message);
+
+#endif

@@ -1,0 +1,98 @@
+/* record: the numbers of one epoch, as a table.
+ *
+ * An epoch record is a flat vector of float64: RECORD_SCALARS numbers of the
+ * run, then RECORD_FIELDS numbers for each group, in the order of the two
+ * enums. The trainer fills it, the protocol and the database carry it as is,
+ * and JSON, CSV, series extraction (`/loss`,
+ * `/groups/never_used/mean_logp/columns`) and comparison all come from the two
+ * name tables here: a new quantity is one enum line and one table line.
+ * NaN means "no value" and prints as null. Both enums only ever grow at their
+ * end, so that stored records stay readable (record_expand). Definitions: SCIENCE section 2. Pure functions, any thread. */
+#ifndef TOKENFATE_RECORD_H
+#define TOKENFATE_RECORD_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config/err.h"
+
+enum { RECORD_NAME_MAX = 64 }; /* longest group name in bytes, with its zero */
+
+enum record_scalar {
+    RECORD_LOSS,              /* plain cross-entropy in nats, mean over positions */
+    RECORD_LOG_Z,             /* mean logsumexp of the logits */
+    RECORD_GRAD_NORM,         /* L2 norm of the whole gradient before clipping */
+    RECORD_TOKENS_PER_SECOND, /* rate since the record before; not reproducible */
+    RECORD_SCALARS
+};
+
+enum record_field {
+    RECORD_MEAN_LOGP_NONE, /* mean log p (nats) under each mask; NaN if the mask empties it */
+    RECORD_MEAN_LOGP_COLUMNS,
+    RECORD_MEAN_LOGP_WINDOWS,
+    RECORD_MEAN_LOGP_POSITIONS,
+    RECORD_N_NONE, /* token-position pairs that entered each mean */
+    RECORD_N_COLUMNS,
+    RECORD_N_WINDOWS,
+    RECORD_N_POSITIONS,
+    RECORD_KEPT_NONE, /* tokens of the group with at least one pair under each mask */
+    RECORD_KEPT_COLUMNS,
+    RECORD_KEPT_WINDOWS,
+    RECORD_KEPT_POSITIONS,
+    RECORD_SD,  /* of the per-token means (mask none), n - 1 in the denominator */
+    RECORD_Q05, /* quantiles of the per-token means, linear interpolation (Hyndman-Fan 7) */
+    RECORD_Q25,
+    RECORD_Q50,
+    RECORD_Q75,
+    RECORD_Q95,
+    RECORD_LN_MEAN_P,   /* mean over tokens of ln(mean over positions of p) */
+    RECORD_MEAN_P,      /* mean over tokens and positions of p */
+    RECORD_MASS,        /* sum over tokens of the mean over positions of p */
+    RECORD_MEAN_LOGIT,  /* mean over tokens and positions of the logit */
+    RECORD_TARGET_LOSS, /* mean loss where the target is of the group */
+    RECORD_EXPOSURE,    /* mean over tokens: times a target in the updates so far */
+    RECORD_OUTPUT_NORM, /* mean L2 norm of the output rows (fp32 masters) */
+    RECORD_OUTPUT_SHIFT,
+    RECORD_INPUT_NORM, /* of the input rows; NaN when tied */
+    RECORD_INPUT_SHIFT,
+    RECORD_FIELDS
+};
+
+/* Numbers in a record of n_groups groups. */
+int record_size(int n_groups);
+
+/* Index of a group's field in the vector. */
+int record_at(int group, enum record_field field);
+
+/* JSON pointer of a field below the record ("/loss") or below its group
+ * ("/mean_logp/none", "/quantiles/0"). */
+const char *record_scalar_pointer(enum record_scalar scalar);
+const char *record_field_pointer(enum record_field field);
+
+/* Vector index of a pointer below the record (`/groups/NAME/...` included,
+ * NAME escaped as RFC 6901 says), or -1 with ERR_INVALID naming it. */
+int record_find(const char *pointer, int n_groups, const char *const *names, struct err *err);
+
+/* The record as one JSON object (API.md, "An epoch"). */
+void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
+                       int n_groups, const char *const *names);
+
+/* Copy a vector of an older layout (fewer scalars or fields) into the present
+ * one, new numbers NaN. */
+void record_expand(const double *old, int n_scalars, int n_fields, int n_groups, double *values);
+
+/* CSV (RFC 4180): a header line, then one line per record; NaN is empty. Column
+ * names are the pointers without the leading slash, with '.' between. */
+void record_print_csv_header(FILE *out, int n_groups, const char *const *names);
+void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups,
+                      const char *const *names);
+
+/* A number as JSON: shortest of %.15g..%.17g that reads back the same bits;
+ * null when not finite. */
+void record_print_number(FILE *out, double value);
+
+/* 1 if both vectors have the same bits in every reproducible field (all but
+ * tokens_per_second; every NaN equals every NaN). */
+int record_same(const double *a, const double *b, int n_groups);
+
+#endif

@@ -1,0 +1,41 @@
+/* measure: turns what a model shows of one batch into the epoch's record
+ * (config/record.h) and the tracked tokens' mean log p. All masked means come
+ * from sums of h and of logsumexp, without a logit (DESIGN section 4):
+ *   mean over positions P, tokens G of log p
+ *     = mean_P(h) . mean_G(w) * scale + mean_G(b) - mean_P(lse).
+ * Holds the initial rows of the tracked tokens and counts exposures. Double
+ * throughout, fixed order. One thread. */
+#ifndef TOKENFATE_MEASURE_H
+#define TOKENFATE_MEASURE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config/err.h"
+#include "gpu/model.h"
+#include "lab/groups.h"
+
+struct measure;
+
+/* vocab bounds the token ids; groups is borrowed. */
+int measure_open(const struct groups *groups, int vocab, int B, int T, int C, struct measure **out,
+                 struct err *err);
+void measure_close(struct measure *measure);
+
+/* The rows that shifts are measured from: tracked tokens' output rows and, when
+ * untied, input rows of the untrained model ([M][C], NULL when tied). */
+void measure_set_start(struct measure *measure, const double *output_rows,
+                       const double *input_rows);
+
+/* A batch was used for an update: its targets count as exposures. */
+void measure_count_targets(struct measure *measure, const int32_t *targets);
+
+/* Fill record values ([record_size(G)], all but tokens_per_second, which is set
+ * to NaN) and the per-token mean log p, mask none ([M]). */
+void measure_record(struct measure *measure, const struct model_observation *observation,
+                    const int32_t *inputs, const int32_t *targets, double *values, float *tokens);
+
+/* Exposure counts of the whole vocabulary [V], for the checkpoint. */
+int64_t *measure_exposures(struct measure *measure);
+
+#endif

@@ -1,0 +1,75 @@
+/* model: GPT-2 (Radford et al. 2019) on top of any backend: parameters,
+ * forward, backward, optimiser step. Written once; every number is produced by
+ * a backend operation, so that `ref` (double, tests), `cpu` and `cuda` run the
+ * same program. One allocation each for parameters, gradients, moments and
+ * activations, carved by lab/shapes; nothing is allocated inside a step.
+ * One thread.
+ *
+ * Short names, used everywhere below gpu/: B windows of a batch, T tokens of a
+ * window, N = B*T positions, C = d_model, L layers, V vocabulary, Vp padded
+ * vocabulary, NH heads, M tracked tokens, G groups. */
+#ifndef TOKENFATE_MODEL_H
+#define TOKENFATE_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/err.h"
+#include "config/spec.h"
+#include "gpu/backend.h"
+#include "lab/groups.h"
+#include "lab/shapes.h"
+
+struct model;
+
+/* Everything `measure` needs of one batch, on the host, in double. Buffers are
+ * owned by the model and valid until its next step. */
+struct model_observation {
+    int B, T, N, C, M, G;
+    const double *losses; /* [N] -log p of the target */
+    const double *lse;    /* [N] logsumexp of the logits */
+    /* Sums over positions of h (after the final layernorm, before the logit
+     * scale): row w < B: positions of window w; row B + g: positions whose
+     * input token is not in group g. */
+    const double *h_sums; /* [B + G][C] */
+    const double *mean_p; /* [M] mean over positions of p, tracked tokens */
+    const double *output_rows; /* [M][C] fp32 masters */
+    const double *output_bias; /* [M], zeros without head bias */
+    const double *input_rows;  /* [M][C], NULL when tied */
+    double logit_scale;
+    double grad_norm; /* L2, whole gradient, before clipping */
+};
+
+/* Allocates everything on the backend. groups: the tracked tokens (borrowed).
+ * ERR_NO_MEMORY with the exact bytes wanted and there, ERR_UNAVAILABLE if the
+ * backend cannot do what the spec asks. */
+int model_open(const struct spec *spec, int vocab, const struct groups *groups,
+               struct backend *backend, struct model **out, struct err *err);
+void model_close(struct model *model);
+
+/* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
+int model_initialise(struct model *model, struct err *err);
+
+/* Forward and backward of one batch (host arrays [B][T]); gradients stay on the
+ * backend, replaced, not accumulated. *loss: mean cross-entropy. observation
+ * NULL: nothing is measured; measuring changes no bit of the training. */
+int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets,
+                   double *loss, const struct model_observation **observation, struct err *err);
+
+/* Optimiser update number `step` (1-based, for Adam's bias correction) with the
+ * gradients of the last model_gradient, clipped to grad_clip if that is > 0. */
+int model_update(struct model *model, int64_t step, struct err *err);
+
+/* Raw state, bit-exact, for checkpoints: the parts in order, each
+ * shapes->n_parameters float32. SGD has no moments, momentum one, Adam two. */
+enum model_part { MODEL_PARAMETERS, MODEL_MOMENT1, MODEL_MOMENT2, MODEL_GRADIENTS };
+int model_parts(const struct model *model); /* how many of the first three there are */
+int model_download(struct model *model, enum model_part part, float *host, struct err *err);
+int model_upload(struct model *model, enum model_part part, const float *host, struct err *err);
+
+const struct shapes *model_shapes(const struct model *model);
+
+/* Bytes allocated on the backend: equals shapes_bytes of the same spec. */
+int64_t model_bytes(const struct model *model);
+
+#endif

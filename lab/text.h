@@ -1,0 +1,49 @@
+/* text: a corpus as bytes. Reads a file, checks that it is UTF-8, and makes the
+ * variants of SCIENCE section 1: raw (as downloaded), lf (no BOM, CRLF -> LF),
+ * body (lf, only what stands between Gutenberg's START and END lines, without
+ * those lines). Pure functions over memory the caller owns. */
+#ifndef TOKENFATE_TEXT_H
+#define TOKENFATE_TEXT_H
+
+#include <stddef.h>
+
+#include "config/err.h"
+#include "config/spec.h"
+
+enum { TEXT_BYTES_MAX = 1 << 30 }; /* 1 GiB: token positions stay in 31 bits */
+
+struct text {
+    char *bytes; /* n bytes, then a zero that does not count */
+    size_t n;
+};
+
+/* Whole file. ERR_NOT_FOUND, ERR_IO, ERR_TOO_LARGE, ERR_INVALID for an empty
+ * file. text_free frees. */
+int text_read(const char *path, struct text *out, struct err *err);
+
+/* ERR_INVALID with the offset of the first byte that is not well-formed UTF-8
+ * (Unicode 15, table 3-7: no overlong forms, no surrogates). */
+int text_check_utf8(const char *bytes, size_t n, struct err *err);
+
+/* Change *text into the variant, in place. ERR_INVALID if body is asked for and
+ * the START or END line is missing, or nothing is left. */
+int text_make_variant(struct text *text, enum spec_variant variant, struct err *err);
+
+void text_free(struct text *text);
+
+/* Find a text by name in corpus_path (folders separated by ':'): a known name
+ * ("gulliver" is pg829.txt) or a file name; path gets at most n bytes.
+ * ERR_NOT_FOUND names the text and the folders searched. */
+int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err);
+
+/* Texts that have a name of their own; ends with name NULL. */
+struct text_known {
+    const char *name, *file, *url, *sha256;
+};
+extern const struct text_known text_known[];
+
+/* Name of the built-in synthetic corpus: independent draws from Gulliver's
+ * token counts (SCIENCE section 3.8); it has no file. */
+#define TEXT_SYNTHETIC "gulliver-synthetic"
+
+#endif

@@ -1,0 +1,49 @@
+/* trainer_process: one tokenfate-trainer as a child: spawn, talk, end. A CUDA
+ * fault poisons its process, so training never happens in this one (DESIGN
+ * section 2). Used by the worker threads and by `tokenfate run`. The thread that
+ * spawns must live as long as the child (PR_SET_PDEATHSIG fires when the
+ * spawning thread ends). One thread per process object. */
+#ifndef TOKENFATE_TRAINER_PROCESS_H
+#define TOKENFATE_TRAINER_PROCESS_H
+
+#include "config/err.h"
+#include "config/message.h"
+#include "config/settings.h"
+
+enum { TRAINER_DEVICES_MAX = 16 };
+
+struct trainer_device {
+    char id[32];     /* "cpu", "cuda:0" */
+    char kind[16];   /* "cpu", "cuda" */
+    char name[128];  /* "AMD EPYC 9B14, 2 threads, avx512" */
+    int64_t memory_bytes, free_bytes;
+    int available;
+    char reason[256]; /* why not available */
+};
+
+struct trainer_process;
+
+/* posix_spawn the trainer for a device ("cpu", "cuda:0"), socketpair on fd 3,
+ * and wait for hello .. ready at most start_seconds. Its stderr stays ours.
+ * Command line: tokenfate-trainer --serve --parent PID --device ID --share DIR
+ * --threads N. ERR_UNAVAILABLE, ERR_PROTOCOL, ERR_TIMEOUT. */
+int trainer_process_start(const struct settings *settings, const char *device,
+                          struct trainer_process **out, struct err *err);
+
+/* Devices it named in its hello; *n of them. */
+const struct trainer_device *trainer_process_devices(const struct trainer_process *process, int *n);
+const char *trainer_process_build(const struct trainer_process *process);
+int trainer_process_pid(const struct trainer_process *process);
+
+int trainer_process_send(struct trainer_process *process, const struct message *message,
+                         struct err *err);
+
+/* As message_read. wake_fd >= 0: also returns 0 as soon as it is readable. */
+int trainer_process_receive(struct trainer_process *process, int timeout_ms, int wake_fd,
+                            struct message *out, struct err *err);
+
+/* Ask it to exit, wait up to grace_ms, then SIGKILL; reap; free. how gets a
+ * sentence ("exited with status 0", "killed by signal 9 (Killed)"). */
+void trainer_process_end(struct trainer_process *process, int grace_ms, char *how, size_t n);
+
+#endif
