@@ -1,0 +1,78 @@
+/* hash: see hash.h. A thin layer over libsodium, so that no other file needs
+ * to know which library hashes and draws: everything here ends in lower-case
+ * hexadecimal text. */
+#include "config/hash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HASH_BLOCK = 1 << 16 }; /* bytes read at a time from a file */
+
+int hash_init(struct err *err)
+{
+    if (sodium_init() < 0)
+        return err_set(err, ERR_INTERNAL, "libsodium %s cannot start", sodium_version_string());
+    return 0;
+}
+
+void hash_sha256(const void *data, size_t n, char hex[HASH_HEX])
+{
+    unsigned char digest[HASH_BYTES];
+    crypto_hash_sha256(digest, data, n);
+    sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
+}
+
+/* Feed everything that is left in fd to *state. */
+static int hash_update_file(crypto_hash_sha256_state *state, int fd, const char *path,
+                            struct err *err)
+{
+    unsigned char block[HASH_BLOCK];
+    for (;;) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, ERR_IO, "cannot read %s", path);
+        if (n == 0)
+            return 0;
+        crypto_hash_sha256_update(state, block, (size_t)n);
+    }
+}
+
+int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, ERR_IO, "cannot open %s", path);
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    int result = hash_update_file(&state, fd, path, err);
+    if (result == 0) {
+        unsigned char digest[HASH_BYTES];
+        crypto_hash_sha256_final(&state, digest);
+        sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
+    }
+    close(fd);
+    return result;
+}
+
+void hash_random_hex(size_t n, char *hex)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        unsigned char byte;
+        randombytes_buf(&byte, 1);
+        hex[2 * i] = digits[byte >> 4];
+        hex[2 * i + 1] = digits[byte & 15];
+    }
+    hex[2 * n] = '\0';
+}
+
+int hash_equal(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    return n == strlen(b) && sodium_memcmp(a, b, n) == 0;
+}

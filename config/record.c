@@ -1,0 +1,262 @@
+/* record: see record.h. The two name tables hold one pointer per number; JSON
+ * objects and arrays, CSV columns and lookups are all derived from them, so the
+ * places where a number appears cannot disagree about its name or its order.
+ *
+ * A field's pointer has one part ("/sd") or two ("/mean_logp/none"). Fields
+ * that share their first part stand next to each other and print as one object,
+ * or as one array when the second part is a digit. */
+#include "config/record.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const record_scalar_table[RECORD_SCALARS] = {
+    [RECORD_LOSS] = "/loss",
+    [RECORD_LOG_Z] = "/log_z",
+    [RECORD_GRAD_NORM] = "/grad_norm",
+    [RECORD_TOKENS_PER_SECOND] = "/tokens_per_second",
+};
+
+static const char *const record_field_table[RECORD_FIELDS] = {
+    [RECORD_MEAN_LOGP_NONE] = "/mean_logp/none",
+    [RECORD_MEAN_LOGP_COLUMNS] = "/mean_logp/columns",
+    [RECORD_MEAN_LOGP_WINDOWS] = "/mean_logp/windows",
+    [RECORD_MEAN_LOGP_POSITIONS] = "/mean_logp/positions",
+    [RECORD_N_NONE] = "/n/none",
+    [RECORD_N_COLUMNS] = "/n/columns",
+    [RECORD_N_WINDOWS] = "/n/windows",
+    [RECORD_N_POSITIONS] = "/n/positions",
+    [RECORD_KEPT_NONE] = "/tokens_kept/none",
+    [RECORD_KEPT_COLUMNS] = "/tokens_kept/columns",
+    [RECORD_KEPT_WINDOWS] = "/tokens_kept/windows",
+    [RECORD_KEPT_POSITIONS] = "/tokens_kept/positions",
+    [RECORD_SD] = "/sd",
+    [RECORD_Q05] = "/quantiles/0",
+    [RECORD_Q25] = "/quantiles/1",
+    [RECORD_Q50] = "/quantiles/2",
+    [RECORD_Q75] = "/quantiles/3",
+    [RECORD_Q95] = "/quantiles/4",
+    [RECORD_LN_MEAN_P] = "/ln_mean_p",
+    [RECORD_MEAN_P] = "/mean_p",
+    [RECORD_MASS] = "/mass",
+    [RECORD_MEAN_LOGIT] = "/mean_logit",
+    [RECORD_TARGET_LOSS] = "/target_loss",
+    [RECORD_EXPOSURE] = "/exposure",
+    [RECORD_OUTPUT_NORM] = "/output_norm",
+    [RECORD_OUTPUT_SHIFT] = "/output_shift",
+    [RECORD_INPUT_NORM] = "/input_norm",
+    [RECORD_INPUT_SHIFT] = "/input_shift",
+};
+
+int record_size(int n_groups)
+{
+    return RECORD_SCALARS + n_groups * RECORD_FIELDS;
+}
+
+int record_at(int group, enum record_field field)
+{
+    return RECORD_SCALARS + group * RECORD_FIELDS + (int)field;
+}
+
+const char *record_scalar_pointer(enum record_scalar scalar)
+{
+    return record_scalar_table[scalar];
+}
+
+const char *record_field_pointer(enum record_field field)
+{
+    return record_field_table[field];
+}
+
+static int record_index(const char *const *table, int n, const char *pointer)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(table[i], pointer) == 0)
+            return i;
+    return -1;
+}
+
+/* If the part of a JSON pointer that starts at text is the escaped form of
+ * name, returns what follows it ("" or "/..."), else NULL. */
+static const char *record_skip_name(const char *text, const char *name)
+{
+    for (; *name; name++) {
+        if (*name == '~' || *name == '/') {
+            if (text[0] != '~' || text[1] != (*name == '~' ? '0' : '1'))
+                return NULL;
+            text += 2;
+        } else if (*text++ != *name) {
+            return NULL;
+        }
+    }
+    return *text == '\0' || *text == '/' ? text : NULL;
+}
+
+int record_find(const char *pointer, int n_groups, const char *const *names, struct err *err)
+{
+    static const char prefix[] = "/groups/";
+    int scalar = record_index(record_scalar_table, RECORD_SCALARS, pointer);
+    if (scalar >= 0)
+        return scalar;
+    if (strncmp(pointer, prefix, sizeof prefix - 1) == 0)
+        for (int group = 0; group < n_groups; group++) {
+            const char *rest = record_skip_name(pointer + sizeof prefix - 1, names[group]);
+            int field = rest ? record_index(record_field_table, RECORD_FIELDS, rest) : -1;
+            if (field >= 0)
+                return record_at(group, (enum record_field)field);
+        }
+    return err_set(err, ERR_INVALID, "\"%.96s\" names no number of a record", pointer);
+}
+
+void record_print_number(FILE *out, double value)
+{
+    char text[32];
+    if (!isfinite(value)) {
+        fputs("null", out);
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    fputs(text, out);
+}
+
+static void record_print_string(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(out, "\\%c", *c);
+        else if (*c < 0x20)
+            fprintf(out, "\\u%04x", *c);
+        else
+            putc(*c, out);
+    }
+    putc('"', out);
+}
+
+/* Bytes of the first part of a field's pointer, its slash included. */
+static size_t record_head(const char *pointer)
+{
+    return 1 + strcspn(pointer + 1, "/");
+}
+
+static int record_same_head(int field, int other)
+{
+    if (other < 0 || other >= RECORD_FIELDS)
+        return 0;
+    size_t n = record_head(record_field_table[field]);
+    return n == record_head(record_field_table[other]) &&
+           memcmp(record_field_table[field], record_field_table[other], n) == 0;
+}
+
+static void record_print_group(FILE *out, const double *fields)
+{
+    putc('{', out);
+    for (int field = 0; field < RECORD_FIELDS; field++) {
+        const char *pointer = record_field_table[field];
+        size_t head = record_head(pointer);
+        const char *tail = pointer[head] ? pointer + head + 1 : NULL;
+        int is_array = tail && *tail >= '0' && *tail <= '9';
+        if (field)
+            putc(',', out);
+        if (!record_same_head(field, field - 1))
+            fprintf(out, "\"%.*s\":%s", (int)head - 1, pointer + 1,
+                    !tail ? "" : (is_array ? "[" : "{"));
+        if (tail && !is_array)
+            fprintf(out, "\"%s\":", tail);
+        record_print_number(out, fields[field]);
+        if (tail && !record_same_head(field, field + 1))
+            putc(is_array ? ']' : '}', out);
+    }
+    putc('}', out);
+}
+
+void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
+                       int n_groups, const char *const *names)
+{
+    putc('{', out);
+    if (job) {
+        fputs("\"job\":", out);
+        record_print_string(out, job);
+        putc(',', out);
+    }
+    fprintf(out, "\"epoch\":%lld", (long long)epoch);
+    for (int scalar = 0; scalar < RECORD_SCALARS; scalar++) {
+        fprintf(out, ",\"%s\":", record_scalar_table[scalar] + 1);
+        record_print_number(out, values[scalar]);
+    }
+    fputs(",\"groups\":{", out);
+    for (int group = 0; group < n_groups; group++) {
+        if (group)
+            putc(',', out);
+        record_print_string(out, names[group]);
+        putc(':', out);
+        record_print_group(out, values + record_at(group, 0));
+    }
+    fputs("}}", out);
+}
+
+void record_expand(const double *old, int n_scalars, int n_fields, int n_groups, double *values)
+{
+    for (int i = 0; i < RECORD_SCALARS; i++)
+        values[i] = i < n_scalars ? old[i] : NAN;
+    for (int group = 0; group < n_groups; group++)
+        for (int field = 0; field < RECORD_FIELDS; field++)
+            values[record_at(group, (enum record_field)field)] =
+                field < n_fields ? old[n_scalars + group * n_fields + field] : NAN;
+}
+
+/* One CSV cell: "groups", name and field joined by dots, quoted if it must be. */
+static void record_print_column(FILE *out, const char *name, const char *pointer)
+{
+    int quoted = strpbrk(name, ",\"\r\n") != NULL;
+    fputs(quoted ? ",\"groups." : ",groups.", out);
+    for (; *name; name++) {
+        if (*name == '"')
+            putc('"', out);
+        putc(*name, out);
+    }
+    for (; *pointer; pointer++)
+        putc(*pointer == '/' ? '.' : *pointer, out);
+    if (quoted)
+        putc('"', out);
+}
+
+void record_print_csv_header(FILE *out, int n_groups, const char *const *names)
+{
+    fputs("epoch", out);
+    for (int scalar = 0; scalar < RECORD_SCALARS; scalar++)
+        fprintf(out, ",%s", record_scalar_table[scalar] + 1);
+    for (int group = 0; group < n_groups; group++)
+        for (int field = 0; field < RECORD_FIELDS; field++)
+            record_print_column(out, names[group], record_field_table[field]);
+    fputs("\r\n", out);
+}
+
+void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups,
+                      const char *const *names)
+{
+    (void)names;
+    fprintf(out, "%lld", (long long)epoch);
+    for (int i = 0; i < record_size(n_groups); i++) {
+        putc(',', out);
+        if (isfinite(values[i]))
+            record_print_number(out, values[i]);
+    }
+    fputs("\r\n", out);
+}
+
+int record_same(const double *a, const double *b, int n_groups)
+{
+    for (int i = 0; i < record_size(n_groups); i++) {
+        if (i == RECORD_TOKENS_PER_SECOND || (isnan(a[i]) && isnan(b[i])))
+            continue;
+        if (memcmp(&a[i], &b[i], sizeof a[i]) != 0)
+            return 0;
+    }
+    return 1;
+}
