@@ -2,25 +2,30 @@
 #
 # One static library per room (config, lab, gpu, db, server), linked into two
 # programs: tokenfate (server and command line) and tokenfate-trainer. Unit tests
-# are one program per file in tests/unit and tests/ops, named ROOM_what.c, linked
-# with what that room may use.
+# are one program per file, tests/unit/ROOM_what.c, linked with what that room may
+# use. Everything made lies below $(BUILD); SAN=address,undefined and SAN=thread
+# build beside it in a folder of their own.
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
+	test-san test-gpu soak bench bench-gpu fuzz lint fmt screenshots install docker clean
 
+VERSION = 0.1.0
+comma := ,
 SAN ?=
-BUILD ?= build$(if $(SAN),-$(SAN))
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+PREFIX ?= /usr/local
 CC = gcc
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-O2 -g)
 WARN = -Wall -Wextra -Werror -Wmissing-prototypes -Wvla -Wshadow -Wstrict-prototypes
-BUILD_ID := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CFLAGS = -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) -MMD -MP -pthread
 LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN))
 
-# Library each room brings to the link line, after what it may use.
-LIBS_config = -ljansson -lsodium
+# What a room brings to the link line, after the rooms it may use (DESIGN section 1).
+LIBS_config = -ljansson -lsodium -lm
 LIBS_lab = -lpcre2-8 -lm
 LIBS_gpu = -ldnnl -fopenmp -ldl -lm
 LIBS_db = -lsqlite3
@@ -30,7 +35,8 @@ USES_lab = lab config
 USES_gpu = gpu lab config
 USES_db = db config
 USES_server = server db lab config
-CFLAGS_gpu = -fopenmp
+# The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
+CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3) -fno-math-errno -fno-trapping-math
 
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
@@ -39,6 +45,95 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
 
+PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer
+SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
+UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
+SAN_BUILD = build-address-undefined
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n"
+
+deps: ## install what building and the demo need (Debian 12 packages, npm packages)
+	@config/deps.sh build
+
+deps-test: ## the same, and what the tests need (Chromium, PyTorch, clang-format)
+	@config/deps.sh build test
+
+# The recursive make sees packages that `deps` has only just installed.
+all: deps ## build everything
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+JOBS ?= $(shell nproc)
+
+.PHONY: programs tests
+programs: $(PROGRAMS) $(SHARE)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS)
+
+demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
+	@node config/demo.mjs start $(BUILD)
+
+demo-stop: ## stop the service that `make demo` left running
+	@node config/demo.mjs stop $(BUILD)
+
+serve: all ## run the service in the foreground with ./data
+	$(BUILD)/tokenfate serve
+
+test: deps-test ## set up, build, run every test (N passed, N failed)
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@tests/run.sh $(BUILD) unit api browser crash san gpu
+
+test-unit test-api test-browser test-crash test-gpu: test-%: deps-test ## one suite of tests: unit, api, browser, crash, gpu
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@tests/run.sh $(BUILD) $*
+
+test-san: deps-test ## unit and API tests under AddressSanitizer and UBSan
+	@tests/run.sh $(BUILD) san
+
+soak: all ## 10,000 kills of server and trainer under load (hours)
+	KILLS=10000 node --test tests/crash/
+
+bench: deps-test ## speed, each figure beside a named peer in the same run
+	@$(MAKE) --no-print-directory -j$(JOBS) tests $(BENCHES)
+	@tests/bench/run.sh $(BUILD)
+BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+
+bench-gpu: all ## speed on the GPU
+	@tests/run.sh $(BUILD) gpu
+
+fuzz: deps-test ## libFuzzer on tokenizer, spec and protocol: FUZZ_SECONDS=60 each
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZERS) $(SHARE)
+	@for f in $(FUZZERS); do mkdir -p $(BUILD)/fuzz-corpus/$${f##*/}; \
+	  TOKENFATE_SHARE=$(BUILD)/share $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 \
+	    -artifact_prefix=$(BUILD)/fuzz-corpus/ $(BUILD)/fuzz-corpus/$${f##*/} || exit 1; done
+FUZZ_SECONDS ?= 60
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+lint: deps-test ## format, layering, whitespace, words
+	@tests/lint.sh
+
+fmt: ## format all C files
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+
+screenshots: deps-test ## retake the pictures of the README
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	TOKENFATE_SCREENSHOTS=1 TOKENFATE_BUILD=$(BUILD) node --test tests/browser/
+
+install: all ## install below PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tokenfate \
+	  $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	cp -r $(BUILD)/share/. $(DESTDIR)$(PREFIX)/share/tokenfate
+	install -m 644 config/tokenfate.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+docker: ## build the container images (docker, else buildah)
+	@config/docker.sh
+
+clean: ## remove everything that was built
+	rm -rf build build-*
+
+# ---- rooms ----
+
 define room
 $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
 	@rm -f $$@
@@ -46,20 +141,60 @@ $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
+$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c)
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c,$$^) $(call archives,$(1)) \
+	  $(call libraries,$(1)) -lcmocka
 endef
 $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
+
+# The build's name is a hash of the sources that decide an experiment's numbers:
+# a job resumes only on the build that started it.
+$(BUILD)/build-id: FORCE
+	@mkdir -p $(@D)
+	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] Makefile) | sha256sum | cut -c1-12); \
+	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
+FORCE:
+$(BUILD)/obj/server/main.o $(BUILD)/obj/gpu/trainer.o: $(BUILD)/build-id
+$(BUILD)/obj/server/main.o $(BUILD)/obj/gpu/trainer.o: DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
+$(BUILD)/obj/db/db.o: $(wildcard db/schema/*.sql)
 
 $(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,server)
 $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)
 
-# One test program per file: tests/unit/lab_bpe.c -> $(BUILD)/tests/lab_bpe
-define test_room
-$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1))
-	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$< $(call archives,$(1)) $(call libraries,$(1)) -lcmocka
-endef
-$(foreach r,$(ROOMS),$(eval $(call test_room,$(r))))
+# ---- tests, benchmarks, fuzzers ----
+
+$(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,lab) $(call libraries,lab)
+$(BUILD)/tests/%_bench: tests/bench/%_bench.c $(call archives,gpu)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(LDFLAGS) -o $@ $< $(call archives,gpu) $(call libraries,gpu)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(call sources,lab) $(call sources,config)
+	@mkdir -p $(@D)
+	clang -std=c17 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  -o $@ $^ $(call libraries,lab)
+
+# ---- share: everything the programs read that is not code ----
+
+$(BUILD)/share/tokenizers/%.bpe: lab/make_ranks.mjs node_modules/.package-lock.json
+	@mkdir -p $(@D)
+	node $< $* $@
+
+UPLOT = node_modules/uplot/dist
+WEB_FILES = $(shell find web config/presets -type f) server/openapi.json
+$(BUILD)/share/.complete: $(WEB_FILES) node_modules/.package-lock.json
+	@mkdir -p $(@D)
+	@rm -rf $(@D)/web $(@D)/presets
+	cp -r web config/presets server/openapi.json $(@D)
+	@mkdir -p $(@D)/web/vendor
+	cp $(UPLOT)/uPlot.esm.js $(UPLOT)/uPlot.min.css $(@D)/web/vendor
+	@touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,71 @@
+#!/bin/bash
+# run: runs suites of tests and closes with one line, `N passed, N failed`.
+#   tests/run.sh BUILD SUITE...      suites: unit api browser crash san gpu
+# Every test program's own summary stays visible; the counts are read from it, and
+# a program that ends without one counts as one failure.
+set -u
+cd "$(dirname "$0")/.."
+build=$1
+shift
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# count PATTERN: the last number captured by an extended regular expression in the log.
+count() { sed -nE "s/\x1b\[[0-9;]*m//g; s/.*$1.*/\1/p" "$log" | tail -n 1; }
+
+add() { # status passed failed skipped
+    if [ "$1" != 0 ] && [ "${3:-0}" = 0 ] || [ -z "$2$3" ]; then set -- "$1" "${2:-0}" 1 "${4:-0}"; fi
+    passed=$((passed + ${2:-0})) failed=$((failed + ${3:-0})) skipped=$((skipped + ${4:-0}))
+}
+
+cmocka() { # program
+    echo "== $1"
+    TOKENFATE_BUILD=$2 TOKENFATE_SHARE=$build/share "$1" >"$log" 2>&1
+    local status=$?
+    grep -vE '^\[ (RUN|      OK) ' "$log"
+    add "$status" "$(count '\[  PASSED  \] ([0-9]+) test')" \
+        "$(count '\[  FAILED  \][^0-9]*([0-9]+) test')" "$(count '\[  SKIPPED \][^0-9]*([0-9]+) test')"
+}
+
+# Node's summary has one line per count ("# pass 12", "ℹ fail 0").
+node_count() { sed -nE "s/\x1b\[[0-9;]*m//g; s/^[^a-zA-Z]*$1 ([0-9]+)\$/\1/p" "$log" | tail -n 1; }
+node_tests() { # build folder, files...
+    local dir=$1 status
+    shift
+    [ $# -gt 0 ] || return 0
+    echo "== node --test $*"
+    TOKENFATE_BUILD=$dir node --test --test-concurrency=1 "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    add "$status" "$(node_count pass)" "$(node_count fail)" "$(node_count skipped)"
+}
+
+suite_unit() { for t in tests/unit/*.c; do t=${t##*/}; cmocka "$build/tests/${t%.c}" "$build"; done; }
+suite_api() { node_tests "$build" tests/api/*.test.mjs; }
+suite_browser() { node_tests "$build" tests/browser/*.test.mjs; }
+suite_crash() { node_tests "$build" tests/crash/*.test.mjs; }
+suite_san() {
+    local san=build-address-undefined
+    echo "== AddressSanitizer and UndefinedBehaviorSanitizer: unit and API tests"
+    make --no-print-directory -s -j"$(nproc)" SAN=address,undefined tests >"$log" 2>&1 || {
+        cat "$log"
+        add 1 0 1
+        return
+    }
+    # Third-party code keeps caches until the process ends: oneDNN and OpenMP.
+    export LSAN_OPTIONS=suppressions=tests/lib/lsan.supp:print_suppressions=0
+    for t in tests/unit/*.c; do t=${t##*/}; cmocka "$san/tests/${t%.c}" "$san"; done
+    node_tests "$san" tests/api/*.test.mjs
+}
+suite_gpu() {
+    if [ -x "$build/tests/cuda_ops" ]; then
+        cmocka "$build/tests/cuda_ops" "$build"
+    else
+        echo "== gpu: no device (this build has no CUDA backend)"
+    fi
+}
+
+for suite in "$@"; do "suite_$suite"; done
+echo
+echo "$passed passed, $failed failed$([ "$skipped" = 0 ] || echo ", $skipped skipped")"
+[ "$failed" = 0 ]
