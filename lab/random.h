@@ -1,19 +1,22 @@
 /* random: counter-based random numbers, Philox4x32-10 (Salmon et al. 2011,
  * "Parallel Random Numbers: As Easy as 1, 2, 3", SC'11). A draw is a pure
  * function of (seed, stream, index): no state, any order, any thread, the same
- * bits on CPU and GPU. Streams keep the uses apart. */
+ * bits on CPU and GPU. Streams keep the uses apart: the seed is the key, index
+ * and stream are the counter (key = seed low, high; counter = index low, index
+ * high, stream, 0), so no two draws of one seed ever share a block. */
 #ifndef TOKENFATE_RANDOM_H
 #define TOKENFATE_RANDOM_H
 
 #include <stdint.h>
 
+/* Numbers are part of every stored result: new streams go to the end. */
 enum random_stream {
     RANDOM_WEIGHTS, /* index: element of the parameter vector */
     RANDOM_WINDOWS, /* index: step * 2^20 + window of the batch */
-    RANDOM_PASS,    /* order of the windows of a pass */
+    RANDOM_PASS,    /* order of the windows: pass * windows of a pass + position */
     RANDOM_TIES,    /* index: token id */
     RANDOM_TOKENS,  /* independent draws of a synthetic text: step * 2^21 + position */
-    RANDOM_SHUFFLE  /* permutation of a token stream */
+    RANDOM_SHUFFLE  /* permutation of a token stream; index: position */
 };
 
 /* One Philox4x32-10 block: four 32-bit words of counter and key. */
@@ -29,7 +32,9 @@ uint64_t random_below(uint64_t seed, enum random_stream stream, uint64_t index, 
 /* Uniform in [0, 1), 53 bits. */
 double random_uniform(uint64_t seed, enum random_stream stream, uint64_t index);
 
-/* Standard normal (Box and Muller 1958), both uniforms from one block. */
+/* Standard normal (Box and Muller 1958) in double, both uniforms from one
+ * block: sqrt(-2 ln u) cos(2 pi v), u in (0, 1] of words 0-1, v in [0, 1) of
+ * words 2-3. */
 double random_normal(uint64_t seed, enum random_stream stream, uint64_t index);
 
 #endif
