@@ -1,19 +1,181 @@
 /* backend: the operations a model is made of, as one table of functions. A
  * backend (`cpu`, `cuda`; `ref` in the tests) fills every entry; a gap is an
- * error when it is opened. All shapes are row-major; "+=" operations accumulate.
+ * error when it is opened (backend_check). Callers are model.c and the tests.
  *
  * Memory lives on the device and is named by void pointers, in two kinds of
  * numbers: REAL (parameters, gradients, moments, losses, sums; float32, double
- * in ref) and ACT (activations and the weights that matrix products read;
- * the precision of the backend). Where both have the same size they are the same
- * type, and the model keeps no second copy of its weights. Offsets are in
- * elements; backend_at does the arithmetic. Reductions have a fixed order: same
- * inputs, same bits. One thread drives a backend. */
+ * in ref) and ACT (activations and the weights that matrix products read; the
+ * precision of the backend). Where both have the same size they are the same
+ * type, and the model keeps no second copy of its weights. Ids are int32.
+ *
+ * Operations are queued in order and may run later: none returns a number to the
+ * host but `download`. They cannot fail one by one; a fault of the device is
+ * kept and reported by the next download or sync. Arrays are row-major and
+ * dense; outputs are replaced, whatever they held, unless the text says "+=".
+ * Reductions have a fixed order: same inputs, same bits. One thread drives a
+ * backend. Short names (B, T, N, C, V, Vp, NH, M): see model.h. */
 #ifndef TOKENFATE_BACKEND_H
 #define TOKENFATE_BACKEND_H
+
 #include <stddef.h>
 #include <stdint.h>
+
 #include "config/err.h"
 #include "config/spec.h"
-struct backend;
+
+enum backend_number {
+    NUMBER_REAL,   /* device: parameters, gradients, sums */
+    NUMBER_ACT,    /* device: activations */
+    NUMBER_INT32,  /* device and host */
+    NUMBER_FLOAT,  /* host: float32 */
+    NUMBER_DOUBLE, /* host: float64 */
+    BACKEND_NUMBERS
+};
+
+enum { BACKEND_DEVICE_MAX = 96, BACKEND_ISA_MAX = 32 };
+
+/* The output layer, softmax and loss, with statistics and gradients: one
+ * operation, so that a backend may fuse it. logits = scale * (h . weight) + bias;
+ * loss = logsumexp - logit of the target, and the gradient is that of the mean
+ * loss over N. Rows and columns V..Vp of the padding may hold anything (NaN
+ * included): no result depends on them, and their gradient is 0. */
+struct backend_head {
+    int N, C, V, Vp;
+    double scale;
+    const void *h;          /* ACT [N, C] */
+    const void *weight;     /* ACT [Vp, C] */
+    const void *bias;       /* REAL [Vp] or NULL */
+    const int32_t *targets; /* [N] each in 0..V-1 */
+    void *losses, *lse;     /* REAL [N] */
+    int M;                  /* tracked tokens */
+    const int32_t *tracked; /* [M] each in 0..V-1 */
+    void *mean_p;           /* REAL [M]: mean over the N positions of p; NULL: not wanted */
+    void *dh;               /* ACT [N, C] */
+    void *dweight;          /* REAL [Vp, C] */
+    void *dbias;            /* REAL [Vp], NULL without bias */
+    int chunk;              /* rows of logits that the workspace holds, >= 1 */
+    void *workspace;        /* REAL [chunk, Vp] */
+};
+
+/* One optimiser step over n parameters that share a weight decay. */
+struct backend_update {
+    enum spec_optimizer kind;
+    double beta1, beta2, eps; /* Adam; momentum's factor is `momentum` */
+    double momentum;
+    double decay;        /* weight decay of these parameters */
+    double clip;         /* largest gradient norm; 0: no clipping */
+    const void *squares; /* REAL [1] sum of squares of the whole gradient; unused if clip is 0 */
+    const void *scalars; /* REAL [3]: learning rate, 1 - beta1^t, 1 - beta2^t */
+};
+
+struct backend {
+    const char *name;                /* "cpu" */
+    char device[BACKEND_DEVICE_MAX]; /* for people: the processor's or card's name */
+    char isa[BACKEND_ISA_MAX];       /* the instruction set chosen: "avx512", "avx2", "sse2" */
+    int threads;                     /* host threads it computes with */
+    enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
+    size_t real_bytes, act_bytes;
+
+    void (*close)(struct backend *self);
+
+    /* Memory, aligned to 256 bytes; contents undefined. NULL with ERR_NO_MEMORY
+     * and the bytes wanted and there. free(NULL) is fine. */
+    void *(*alloc)(struct backend *self, int64_t bytes, struct err *err);
+    void (*free)(struct backend *self, void *memory);
+    void (*zero)(struct backend *self, void *memory, int64_t bytes);
+
+    /* n numbers between host and device, converted if the two differ: FLOAT or
+     * DOUBLE with REAL or ACT, INT32 with INT32. FLOAT <-> REAL is bit-exact
+     * (where REAL is float32). The host array may be reused on return. Download
+     * waits for everything queued; ERR_DEVICE. */
+    void (*upload)(struct backend *self, void *device, enum backend_number to, const void *host,
+                   enum backend_number from, int64_t n);
+    int (*download)(struct backend *self, void *host, enum backend_number to, const void *device,
+                    enum backend_number from, int64_t n, struct err *err);
+
+    /* Wait for everything queued. ERR_DEVICE. */
+    int (*sync)(struct backend *self, struct err *err);
+
+    /* out ACT [n] = in REAL [n]. */
+    void (*cast)(struct backend *self, void *out, const void *in, int64_t n);
+
+    /* out ACT [n] = a ACT [n] + b ACT [n]; out may be a or b. */
+    void (*add)(struct backend *self, void *out, const void *a, const void *b, int64_t n);
+
+    /* out ACT [B*T, C] = wte REAL [.., C] at ids [B*T] + wpe REAL [T, C]. */
+    void (*embedding_forward)(struct backend *self, void *out, const void *wte, const void *wpe,
+                              const int32_t *ids, int B, int T, int C);
+    /* dwte REAL [.., C] += rows of dout ACT [B*T, C], in order of position;
+     * dwpe REAL [T, C] = sum over B. */
+    void (*embedding_backward)(struct backend *self, void *dwte, void *dwpe, const void *dout,
+                               const int32_t *ids, int B, int T, int C);
+
+    /* out ACT [N, C] = (x - mean) * rstd * gain + bias; mean, rstd REAL [N] with
+     * rstd = 1 / sqrt(variance + 1e-5); gain, bias REAL [C]. */
+    void (*layernorm_forward)(struct backend *self, void *out, void *mean, void *rstd,
+                              const void *x, const void *gain, const void *bias, int N, int C);
+    /* dx ACT [N, C] = residual ACT [N, C] (NULL: 0; may be dx) + gradient through
+     * the layernorm; dgain, dbias REAL [C]. */
+    void (*layernorm_backward)(struct backend *self, void *dx, void *dgain, void *dbias,
+                               const void *dout, const void *residual, const void *x,
+                               const void *mean, const void *rstd, const void *gain, int N, int C);
+
+    /* out ACT [N, O] = x ACT [N, I] weight ACT [I, O] + bias REAL [O]. */
+    void (*matmul_forward)(struct backend *self, void *out, const void *x, const void *weight,
+                           const void *bias, int N, int I, int O);
+    /* dx ACT [N, I] = dout ACT [N, O] weight^T. */
+    void (*matmul_backward_input)(struct backend *self, void *dx, const void *dout,
+                                  const void *weight, int N, int I, int O);
+    /* dweight REAL [I, O] = x^T dout; dbias REAL [O] = column sums of dout. */
+    void (*matmul_backward_weight)(struct backend *self, void *dweight, void *dbias, const void *x,
+                                   const void *dout, int N, int I, int O);
+
+    /* Causal self-attention (Vaswani et al. 2017), scale 1/sqrt(C/NH). qkv ACT
+     * [B*T, 3C]: queries, keys, values side by side, heads contiguous in each.
+     * out ACT [B*T, C]; lse REAL [B, NH, T]: logsumexp of each row of scores,
+     * from which backward recomputes the weights. T <= SPEC_SEQ_LEN_MAX. */
+    void (*attention_forward)(struct backend *self, void *out, void *lse, const void *qkv, int B,
+                              int T, int C, int NH);
+    /* dqkv ACT [B*T, 3C] from dout ACT [B*T, C]. */
+    void (*attention_backward)(struct backend *self, void *dqkv, const void *dout, const void *qkv,
+                               const void *out, const void *lse, int B, int T, int C, int NH);
+
+    /* out ACT [n] = f(x ACT [n]). gelu: exact, with erf; gelu_new: the tanh form
+     * (Hendrycks & Gimpel 2016, section 2). */
+    void (*activation_forward)(struct backend *self, void *out, const void *x, int64_t n,
+                               enum spec_activation kind);
+    /* dx ACT [n] = dout * f'(x); dx may be dout. */
+    void (*activation_backward)(struct backend *self, void *dx, const void *dout, const void *x,
+                                int64_t n, enum spec_activation kind);
+
+    void (*head)(struct backend *self, const struct backend_head *head);
+
+    /* out REAL [B, C] = sum of the T rows of each window of h ACT [B*T, C]. */
+    void (*window_sums)(struct backend *self, void *out, const void *h, int B, int T, int C);
+    /* out REAL [K, C] = weights REAL [K, N] . h ACT [N, C]. */
+    void (*weighted_sums)(struct backend *self, void *out, const void *weights, const void *h,
+                          int K, int N, int C);
+    /* out REAL [M, C] = rows `ids` [M] of in REAL [.., C]. */
+    void (*gather_rows)(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
+                        int C);
+
+    /* out REAL [1] = sum of squares of in REAL [n]. */
+    void (*sum_squares)(struct backend *self, void *out, const void *in, int64_t n);
+
+    /* One optimiser step (Loshchilov & Hutter 2019 for AdamW; Kingma & Ba 2015
+     * for Adam, with decay as L2 in the gradient, as for sgd and momentum).
+     * parameters, gradients REAL [n]; moment1 (momentum, Adam), moment2 (Adam)
+     * REAL [n] or NULL. copy: ACT [n] copy of the new parameters, NULL if ACT is
+     * REAL. Clipping multiplies the gradient by min(1, clip / (norm + 1e-6)). */
+    void (*update)(struct backend *self, const struct backend_update *update, void *parameters,
+                   void *copy, const void *gradients, void *moment1, void *moment2, int64_t n);
+};
+
+/* ERR_INTERNAL naming the first operation that the table lacks. */
+int backend_check(const struct backend *backend, struct err *err);
+
+/* Address of element `offset` of a device array. */
+void *backend_at(const struct backend *backend, const void *base, enum backend_number number,
+                 int64_t offset);
+
 #endif

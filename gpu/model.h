@@ -18,6 +18,7 @@
 #include "config/spec.h"
 #include "gpu/backend.h"
 #include "lab/groups.h"
+#include "lab/memory.h"
 #include "lab/shapes.h"
 
 struct model;
@@ -31,8 +32,8 @@ struct model_observation {
     /* Sums over positions of h (after the final layernorm, before the logit
      * scale): row w < B: positions of window w; row B + g: positions whose
      * input token is not in group g. */
-    const double *h_sums; /* [B + G][C] */
-    const double *mean_p; /* [M] mean over positions of p, tracked tokens */
+    const double *h_sums;      /* [B + G][C] */
+    const double *mean_p;      /* [M] mean over positions of p, tracked tokens */
     const double *output_rows; /* [M][C] fp32 masters */
     const double *output_bias; /* [M], zeros without head bias */
     const double *input_rows;  /* [M][C], NULL when tied */
@@ -50,11 +51,14 @@ void model_close(struct model *model);
 /* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
 int model_initialise(struct model *model, struct err *err);
 
-/* Forward and backward of one batch (host arrays [B][T]); gradients stay on the
- * backend, replaced, not accumulated. *loss: mean cross-entropy. observation
- * NULL: nothing is measured; measuring changes no bit of the training. */
-int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets,
-                   double *loss, const struct model_observation **observation, struct err *err);
+/* Forward and backward of one batch (host arrays [B][T], ids below the
+ * vocabulary's size: checked, ERR_INVALID); gradients stay on the backend,
+ * replaced, not accumulated. *loss: mean cross-entropy, as it is (a loss that is
+ * not finite is the caller's to judge); NULL: not wanted, the host need not
+ * wait. observation NULL: nothing is measured; measuring changes no bit of the
+ * training. */
+int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err);
 
 /* Optimiser update number `step` (1-based, for Adam's bias correction) with the
  * gradients of the last model_gradient, clipped to grad_clip if that is > 0. */
@@ -69,7 +73,8 @@ int model_upload(struct model *model, enum model_part part, const float *host, s
 
 const struct shapes *model_shapes(const struct model *model);
 
-/* Bytes allocated on the backend: equals shapes_bytes of the same spec. */
+/* Bytes allocated on the backend: equals memory_bytes (lab/memory.h) of the same
+ * spec, vocabulary and groups. */
 int64_t model_bytes(const struct model *model);
 
 #endif

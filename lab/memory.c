@@ -1,0 +1,123 @@
+/* memory: see memory.h. Each buffer's size is a product of named dimensions,
+ * written down once in buffer_table. */
+#include "lab/memory.h"
+
+enum number { INT32, REAL, ACT, NUMBERS };
+
+/* Factors a size is made of. */
+enum dimension {
+    ONE,
+    POSITIONS,
+    TRACKED,
+    GROUPS,
+    WINDOWS_AND_GROUPS,
+    CHANNELS,
+    QKV_CHANNELS,
+    HIDDEN_CHANNELS,
+    LAYERS,
+    NORMS,
+    HEADS,
+    SCALARS,
+    INPUT_ROWS,
+    LOGIT_ROWS,
+    VOCABULARY,
+    DIMENSIONS
+};
+
+static const struct {
+    enum number number;
+    enum dimension factor[3];
+} buffer_table[MEMORY_BUFFERS] = {
+    [MEMORY_INPUTS] = {INT32, {POSITIONS, ONE, ONE}},
+    [MEMORY_TARGETS] = {INT32, {POSITIONS, ONE, ONE}},
+    [MEMORY_TRACKED] = {INT32, {TRACKED, ONE, ONE}},
+    [MEMORY_LOSSES] = {REAL, {POSITIONS, ONE, ONE}},
+    [MEMORY_LSE] = {REAL, {POSITIONS, ONE, ONE}},
+    [MEMORY_MEAN_P] = {REAL, {TRACKED, ONE, ONE}},
+    [MEMORY_H_SUMS] = {REAL, {WINDOWS_AND_GROUPS, CHANNELS, ONE}},
+    [MEMORY_GROUP_WEIGHTS] = {REAL, {GROUPS, POSITIONS, ONE}},
+    [MEMORY_OUTPUT_ROWS] = {REAL, {TRACKED, CHANNELS, ONE}},
+    [MEMORY_OUTPUT_BIAS] = {REAL, {TRACKED, ONE, ONE}},
+    [MEMORY_INPUT_ROWS] = {REAL, {INPUT_ROWS, CHANNELS, ONE}},
+    [MEMORY_SCALARS] = {REAL, {SCALARS, ONE, ONE}},
+    [MEMORY_SQUARES] = {REAL, {ONE, ONE, ONE}},
+    [MEMORY_MEANS] = {REAL, {NORMS, POSITIONS, ONE}},
+    [MEMORY_RSTDS] = {REAL, {NORMS, POSITIONS, ONE}},
+    [MEMORY_ATTENTION_LSE] = {REAL, {LAYERS, POSITIONS, HEADS}},
+    [MEMORY_RESIDUAL] = {ACT, {NORMS, POSITIONS, CHANNELS}},
+    [MEMORY_NORMED] = {ACT, {NORMS, POSITIONS, CHANNELS}},
+    [MEMORY_QKV] = {ACT, {LAYERS, POSITIONS, QKV_CHANNELS}},
+    [MEMORY_ATTENDED] = {ACT, {LAYERS, POSITIONS, CHANNELS}},
+    [MEMORY_HIDDEN] = {ACT, {LAYERS, POSITIONS, HIDDEN_CHANNELS}},
+    [MEMORY_ACTIVE] = {ACT, {LAYERS, POSITIONS, HIDDEN_CHANNELS}},
+    [MEMORY_GRADIENT] = {ACT, {POSITIONS, CHANNELS, ONE}},
+    [MEMORY_BRANCH] = {ACT, {POSITIONS, CHANNELS, ONE}},
+    [MEMORY_WIDE] = {ACT, {POSITIONS, HIDDEN_CHANNELS, ONE}},
+    [MEMORY_LOGITS] = {REAL, {LOGIT_ROWS, VOCABULARY, ONE}},
+};
+
+static const int moments_of[] = {
+    [OPTIMIZER_SGD] = 0,
+    [OPTIMIZER_MOMENTUM] = 1,
+    [OPTIMIZER_ADAM] = 2,
+    [OPTIMIZER_ADAMW] = 2,
+};
+
+void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
+                 int real_bytes, int act_bytes, struct memory_plan *out)
+{
+    const int64_t positions = (int64_t)spec->train.batch_size * spec->model.seq_len;
+    const int chunk = positions < MEMORY_HEAD_CHUNK ? (int)positions : MEMORY_HEAD_CHUNK;
+    const int64_t size[DIMENSIONS] = {
+        [ONE] = 1,
+        [POSITIONS] = positions,
+        [TRACKED] = n_tracked,
+        [GROUPS] = n_groups,
+        [WINDOWS_AND_GROUPS] = (int64_t)spec->train.batch_size + n_groups,
+        [CHANNELS] = spec->model.d_model,
+        [QKV_CHANNELS] = 3 * (int64_t)spec->model.d_model,
+        [HIDDEN_CHANNELS] = 4 * (int64_t)spec->model.d_model,
+        [LAYERS] = spec->model.n_layers,
+        [NORMS] = 2 * (int64_t)spec->model.n_layers + 1,
+        [HEADS] = spec->model.n_heads,
+        [SCALARS] = 3,
+        [INPUT_ROWS] = spec->model.tie == TIE_TIED ? 0 : n_tracked,
+        [LOGIT_ROWS] = chunk,
+        [VOCABULARY] = shapes->vocab_padded,
+    };
+    const int64_t bytes_of[NUMBERS] = {[INT32] = 4, [REAL] = real_bytes, [ACT] = act_bytes};
+
+    int64_t end = 0;
+    for (int i = 0; i < MEMORY_BUFFERS; i++) {
+        int64_t bytes = bytes_of[buffer_table[i].number];
+        for (int f = 0; f < 3; f++)
+            bytes *= size[buffer_table[i].factor[f]];
+        out->offset[i] = end;
+        out->bytes[i] = bytes;
+        end += (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
+    }
+    out->head_chunk = chunk;
+    out->n_moments = moments_of[spec->train.optimizer];
+    out->parameters = shapes->n_parameters * real_bytes;
+    out->copy = real_bytes == act_bytes ? 0 : shapes->n_parameters * act_bytes;
+    out->gradients = out->parameters;
+    out->moments = out->n_moments * out->parameters;
+    out->activations = end;
+    out->total = out->parameters + out->copy + out->gradients + out->moments + out->activations;
+}
+
+int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
+                     struct err *err)
+{
+    struct shapes shapes;
+    if (shapes_build(spec, vocab, &shapes, err) != 0)
+        return -1;
+    int n_tracked = 3 * spec->groups.size;
+    for (int i = 0; i < spec->groups.n_custom; i++)
+        n_tracked += spec->groups.custom[i].n_tokens;
+    struct memory_plan plan;
+    memory_plan(spec, &shapes, 3 + spec->groups.n_custom, n_tracked, 4,
+                precision == PRECISION_BF16 ? 2 : 4, &plan);
+    shapes_free(&shapes);
+    return plan.total;
+}

@@ -1,0 +1,73 @@
+/* memory: the device memory of a job, exactly, before anything is allocated.
+ * One table of the buffers that a training step needs, besides parameters,
+ * gradients and moments: the model carves its one allocation of activations by
+ * it, and the server admits jobs by its total. Sizes follow from the spec, the
+ * vocabulary and the tracked tokens alone; every buffer starts at a multiple of
+ * MEMORY_ALIGNMENT bytes. Pure functions, any thread. */
+#ifndef TOKENFATE_MEMORY_H
+#define TOKENFATE_MEMORY_H
+
+#include <stdint.h>
+
+#include "config/err.h"
+#include "config/spec.h"
+#include "lab/shapes.h"
+
+enum {
+    MEMORY_ALIGNMENT = 256,
+    /* Rows of logits that exist at once: the output layer works through a batch
+     * in chunks of this many positions (26 MB of float32 with 50304 columns). */
+    MEMORY_HEAD_CHUNK = 128
+};
+
+/* Buffers of a step; "per layer" ones hold all layers, layer 0 first. */
+enum memory_buffer {
+    MEMORY_INPUTS,        /* int32 [N] */
+    MEMORY_TARGETS,       /* int32 [N] */
+    MEMORY_TRACKED,       /* int32 [M] */
+    MEMORY_LOSSES,        /* REAL [N] */
+    MEMORY_LSE,           /* REAL [N] logsumexp of the logits */
+    MEMORY_MEAN_P,        /* REAL [M] */
+    MEMORY_H_SUMS,        /* REAL [B + G, C] */
+    MEMORY_GROUP_WEIGHTS, /* REAL [G, N] 1 where the input is not of the group */
+    MEMORY_OUTPUT_ROWS,   /* REAL [M, C] */
+    MEMORY_OUTPUT_BIAS,   /* REAL [M] */
+    MEMORY_INPUT_ROWS,    /* REAL [M, C], only untied */
+    MEMORY_SCALARS,       /* REAL [3] learning rate and bias corrections */
+    MEMORY_SQUARES,       /* REAL [1] sum of squares of the gradient */
+    MEMORY_MEANS,         /* REAL [2 L + 1, N] of the layernorms */
+    MEMORY_RSTDS,         /* REAL [2 L + 1, N] */
+    MEMORY_ATTENTION_LSE, /* REAL [L, B, NH, T] */
+    MEMORY_RESIDUAL,      /* ACT [2 L + 1, N, C] stream before each layernorm */
+    MEMORY_NORMED,        /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
+    MEMORY_QKV,           /* ACT [L, N, 3C] */
+    MEMORY_ATTENDED,      /* ACT [L, N, C] */
+    MEMORY_HIDDEN,        /* ACT [L, N, 4C] before the activation function */
+    MEMORY_ACTIVE,        /* ACT [L, N, 4C] after it */
+    MEMORY_GRADIENT,      /* ACT [N, C] of the residual stream */
+    MEMORY_BRANCH,        /* ACT [N, C] of a branch; in forward, a branch's output */
+    MEMORY_WIDE,          /* ACT [N, 4C] of qkv and of the hidden layer */
+    MEMORY_LOGITS,        /* REAL [MEMORY_HEAD_CHUNK or N, Vp] */
+    MEMORY_BUFFERS
+};
+
+struct memory_plan {
+    int64_t offset[MEMORY_BUFFERS]; /* bytes from the start of the activations */
+    int64_t bytes[MEMORY_BUFFERS];  /* without the alignment gap */
+    int head_chunk;                 /* rows of MEMORY_LOGITS */
+    int n_moments;                  /* vectors of moments: sgd 0, momentum 1, adam 2 */
+    int64_t parameters, copy, gradients, moments, activations; /* bytes of each allocation */
+    int64_t total;
+};
+
+/* Sizes for n_groups groups and n_tracked tokens, with real_bytes and act_bytes
+ * a number; `copy` is the ACT copy of the parameters, 0 if the sizes are equal. */
+void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
+                 int real_bytes, int act_bytes, struct memory_plan *out);
+
+/* Bytes a job needs on its device in the given precision (auto: fp32), groups
+ * and tracked tokens from the spec. -1 with ERR_NO_MEMORY. */
+int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
+                     struct err *err);
+
+#endif
