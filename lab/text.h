@@ -18,22 +18,25 @@ struct text {
 };
 
 /* Whole file. ERR_NOT_FOUND, ERR_IO, ERR_TOO_LARGE, ERR_INVALID for an empty
- * file. text_free frees. */
+ * file or one that is not a regular file. text_free frees. */
 int text_read(const char *path, struct text *out, struct err *err);
 
-/* ERR_INVALID with the offset of the first byte that is not well-formed UTF-8
- * (Unicode 15, table 3-7: no overlong forms, no surrogates). */
+/* ERR_INVALID with the offset where the first sequence starts that is not
+ * well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no surrogates). */
 int text_check_utf8(const char *bytes, size_t n, struct err *err);
 
-/* Change *text into the variant, in place. ERR_INVALID if body is asked for and
- * the START or END line is missing, or nothing is left. */
+/* Change *text into the variant, in place: it never grows. ERR_INVALID, and
+ * *text as it was, if body is asked for and the START or END line is missing,
+ * or nothing is left. A lone CR stays. */
 int text_make_variant(struct text *text, enum spec_variant variant, struct err *err);
 
 void text_free(struct text *text);
 
-/* Find a text by name in corpus_path (folders separated by ':'): a known name
- * ("gulliver" is pg829.txt) or a file name; path gets at most n bytes.
- * ERR_NOT_FOUND names the text and the folders searched. */
+/* Find a text by name in corpus_path (folders separated by ':', the first that
+ * has it wins): a known name ("gulliver" is pg829.txt) or the name of a regular
+ * file; path gets at most n bytes, its zero included. ERR_NOT_FOUND names the
+ * text and the folders searched; names with '/' or a leading '.' are never
+ * found. */
 int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err);
 
 /* Texts that have a name of their own; ends with name NULL. */

@@ -1,0 +1,241 @@
+/* text: see text.h. Reads a corpus whole, checks it byte by byte, cuts the
+ * variants and finds files by name in the folders of corpus_path.
+ *
+ * Called by lab/dataset and lab/bpe, and by the server for uploads and the list
+ * of corpora; any thread. Invariant: a name never leads outside of a folder of
+ * corpus_path (no '/', no leading '.'). */
+#include "lab/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const struct text_known text_known[] = {
+    {"gulliver", "pg829.txt", "https://www.gutenberg.org/cache/epub/829/pg829.txt",
+     "695e3237c3072d0d21a792aa1832f8494e734476a916d1a7fe3d5d6c6e9fc316"},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* ---- reading ---- */
+
+static int read_all(int fd, char *bytes, size_t n, const char *path, struct err *err)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = read(fd, bytes + done, n - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_set_errno(err, ERR_IO, "reading %s", path);
+        if (got == 0)
+            return err_set(err, ERR_IO, "%s became shorter while it was read", path);
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+static int check_file(int fd, const char *path, size_t *n, struct err *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return err_set_errno(err, ERR_IO, "reading %s", path);
+    if (!S_ISREG(info.st_mode))
+        return err_set(err, ERR_INVALID, "%s is not a regular file", path);
+    if (info.st_size == 0)
+        return err_set(err, ERR_INVALID, "%s is empty", path);
+    if (info.st_size > TEXT_BYTES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "%s has %lld bytes; the limit is %d", path,
+                       (long long)info.st_size, TEXT_BYTES_MAX);
+    *n = (size_t)info.st_size;
+    return 0;
+}
+
+int text_read(const char *path, struct text *out, struct err *err)
+{
+    int result = -1;
+    size_t n = 0;
+    char *bytes = NULL;
+    /* O_NONBLOCK: a FIFO must be refused, not waited for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "text %s", path);
+    if (check_file(fd, path, &n, err) < 0)
+        goto out;
+    bytes = malloc(n + 1);
+    if (bytes == NULL) {
+        err_set(err, ERR_NO_MEMORY, "no memory for the %zu bytes of %s", n, path);
+        goto out;
+    }
+    if (read_all(fd, bytes, n, path, err) < 0)
+        goto out;
+    bytes[n] = '\0';
+    *out = (struct text){.bytes = bytes, .n = n};
+    bytes = NULL;
+    result = 0;
+out:
+    free(bytes);
+    close(fd);
+    return result;
+}
+
+void text_free(struct text *text)
+{
+    if (text == NULL)
+        return;
+    free(text->bytes);
+    *text = (struct text){0};
+}
+
+/* ---- UTF-8 ---- */
+
+/* Well-formed sequences by lead byte (Unicode 15, table 3-7): their length and
+ * the range of the second byte; all further bytes are 80..BF. */
+static const struct lead {
+    unsigned char from, to, length, second_from, second_to;
+} leads[] = {
+    {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf}, {0xe1, 0xec, 3, 0x80, 0xbf},
+    {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf}, {0xf0, 0xf0, 4, 0x90, 0xbf},
+    {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+};
+
+/* Bytes of the sequence at p, at most n of them there; 0 if it is malformed. */
+static size_t sequence(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x80)
+        return 1;
+    for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]); i++) {
+        const struct lead *lead = &leads[i];
+        if (p[0] < lead->from || p[0] > lead->to)
+            continue;
+        if (n < lead->length || p[1] < lead->second_from || p[1] > lead->second_to)
+            return 0;
+        for (size_t k = 2; k < lead->length; k++)
+            if (p[k] < 0x80 || p[k] > 0xbf)
+                return 0;
+        return lead->length;
+    }
+    return 0;
+}
+
+int text_check_utf8(const char *bytes, size_t n, struct err *err)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    for (size_t at = 0; at < n;) {
+        uint64_t eight;
+        if (n - at >= sizeof(eight)) {
+            memcpy(&eight, p + at, sizeof(eight));
+            if ((eight & 0x8080808080808080u) == 0) { /* eight ASCII characters at once */
+                at += sizeof(eight);
+                continue;
+            }
+        }
+        size_t length = sequence(p + at, n - at);
+        if (length == 0)
+            return err_set(err, ERR_INVALID, "byte %zu (0x%02x) is not UTF-8", at, p[at]);
+        at += length;
+    }
+    return 0;
+}
+
+/* ---- variants ---- */
+
+/* Length of the line that starts at p, its '\n' included. */
+static size_t line_bytes(const char *p, const char *end)
+{
+    const char *newline = memchr(p, '\n', (size_t)(end - p));
+    return newline == NULL ? (size_t)(end - p) : (size_t)(newline - p) + 1;
+}
+
+/* Is this line Project Gutenberg's "*** START OF ..." (word START) or END? Old
+ * files have no space behind the stars and THIS for THE. */
+static int is_marker(const char *line, size_t n, const char *word)
+{
+    size_t length = strlen(word), at = 3;
+    if (n < 3 || memcmp(line, "***", 3) != 0)
+        return 0;
+    while (at < n && line[at] == ' ')
+        at++;
+    if (n - at < length || memcmp(line + at, word, length) != 0)
+        return 0;
+    return memmem(line + at, n - at, "PROJECT GUTENBERG", strlen("PROJECT GUTENBERG")) != NULL;
+}
+
+/* Narrow [*from, *to) to what stands between the two lines. */
+static int find_body(const char **from, const char **to, struct err *err)
+{
+    const char *p = *from, *end = *to, *start = NULL;
+    for (size_t n; p < end; p += n) {
+        n = line_bytes(p, end);
+        if (start == NULL && is_marker(p, n, "START OF TH")) {
+            start = p + n;
+        } else if (start != NULL && is_marker(p, n, "END OF TH")) {
+            *from = start;
+            *to = p;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_INVALID,
+                   "variant body: the text has no line \"*** %s OF ... PROJECT GUTENBERG ...\"",
+                   start == NULL ? "START" : "END");
+}
+
+int text_make_variant(struct text *text, enum spec_variant variant, struct err *err)
+{
+    if (variant == VARIANT_RAW)
+        return 0;
+    const char *from = text->bytes, *to = text->bytes + text->n;
+    if (text->n >= 3 && memcmp(from, "\xef\xbb\xbf", 3) == 0)
+        from += 3;
+    if (variant == VARIANT_BODY && find_body(&from, &to, err) < 0)
+        return -1;
+    if (from == to)
+        return err_set(err, ERR_INVALID, "nothing is left of the text in this variant");
+
+    char *out = text->bytes;
+    for (const char *p = from; p < to; p++)
+        if (p[0] != '\r' || p + 1 == to || p[1] != '\n')
+            *out++ = *p;
+    *out = '\0';
+    text->n = (size_t)(out - text->bytes);
+    return 0;
+}
+
+/* ---- finding ---- */
+
+static const char *file_of(const char *name)
+{
+    for (const struct text_known *known = text_known; known->name != NULL; known++)
+        if (strcmp(known->name, name) == 0)
+            return known->file;
+    return name;
+}
+
+static int is_regular(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err)
+{
+    const char *file = file_of(name);
+    int inside = file[0] != '\0' && file[0] != '.' && strchr(file, '/') == NULL;
+    for (const char *folder = corpus_path; inside && *folder != '\0';) {
+        char candidate[PATH_MAX];
+        size_t length = strcspn(folder, ":");
+        int bytes = snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)length, folder, file);
+        if (length > 0 && bytes > 0 && (size_t)bytes < sizeof(candidate) && (size_t)bytes < n &&
+            is_regular(candidate)) {
+            memcpy(path, candidate, (size_t)bytes + 1);
+            return 0;
+        }
+        folder += length + (folder[length] == ':');
+    }
+    return err_set(err, ERR_NOT_FOUND, "no text \"%.*s\" in %s", SPEC_CORPUS_MAX, name,
+                   corpus_path);
+}
