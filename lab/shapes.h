@@ -1,7 +1,8 @@
-/* shapes: the tensors of a spec's model and the exact bytes a job needs, before
- * anything is allocated. One table (names and order of Hugging Face's GPT-2)
- * that the model carves its memory by, the checkpoint writes, and the server
- * admits jobs by. Pure functions.
+/* shapes: the parameter tensors of a spec's model, before anything is
+ * allocated. One table (names and order of Hugging Face's GPT-2) that the model
+ * carves its parameters, gradients and moments by and that the checkpoint
+ * writes; lab/memory builds the exact bytes of a job on it. Pure functions, any
+ * thread.
  *
  * Weight matrices are [in, out] as in GPT-2's Conv1D: y = x W + b. Vocabulary
  * rows are padded to a multiple of 64 (50257 -> 50304) in memory, never in a
@@ -17,22 +18,22 @@
 
 enum { SHAPES_NAME_MAX = 64, SHAPES_VOCAB_MULTIPLE = 64 };
 
-enum shapes_kind {       /* how a tensor starts and whether it is an embedding */
-    SHAPES_TOKEN_EMBEDDING,    /* wte [Vp, C]: N(0, init_std), padding 0 */
-    SHAPES_POSITION_EMBEDDING, /* wpe [T, C]: N(0, position_std) */
-    SHAPES_WEIGHT,             /* [in, out]: N(0, init_std) */
-    SHAPES_BIAS,               /* [out]: 0 */
-    SHAPES_GAIN,               /* layernorm weight [C]: 1 */
-    SHAPES_UNEMBEDDING,        /* lm_head [Vp, C], only untied: N(0, init_std) or a copy of wte */
-    SHAPES_HEAD_BIAS           /* [Vp]: 0 */
+enum shapes_kind {                         /* how a tensor starts and whether it is an embedding */
+                   SHAPES_TOKEN_EMBEDDING, /* wte [Vp, C]: N(0, init_std), padding 0 */
+                   SHAPES_POSITION_EMBEDDING, /* wpe [T, C]: N(0, position_std) */
+                   SHAPES_WEIGHT,             /* [in, out]: N(0, init_std) */
+                   SHAPES_BIAS,               /* [out]: 0 */
+                   SHAPES_GAIN,               /* layernorm weight [C]: 1 */
+                   SHAPES_UNEMBEDDING, /* lm_head [Vp, C], only untied: N(0, init_std) or a copy of wte */
+                   SHAPES_HEAD_BIAS /* [Vp]: 0; as a column, because it is padded by rows */
 };
 
 struct shapes_tensor {
     char name[SHAPES_NAME_MAX]; /* "transformer.h.0.attn.c_attn.weight" */
     enum shapes_kind kind;
-    int64_t rows, cols;  /* in memory; a vector has rows = 1 */
-    int64_t file_rows;   /* without padding */
-    int64_t offset;      /* elements from the start of the parameter vector */
+    int64_t rows, cols; /* in memory; a vector has rows = 1, the head bias cols = 1 */
+    int64_t file_rows;  /* without padding */
+    int64_t offset;     /* elements from the start of the parameter vector */
 };
 
 struct shapes {
@@ -46,7 +47,8 @@ struct shapes {
  * attn.c_attn.bias, attn.c_proj.weight [C,C], attn.c_proj.bias, ln_2.weight,
  * ln_2.bias, mlp.c_fc.weight [C,4C], mlp.c_fc.bias, mlp.c_proj.weight [4C,C],
  * mlp.c_proj.bias}, ln_f.weight, ln_f.bias, then lm_head.weight when untied,
- * lm_head.bias when head_bias. ERR_NO_MEMORY. shapes_free frees. */
+ * lm_head.bias when head_bias; all but the last two below "transformer.".
+ * ERR_NO_MEMORY. shapes_free frees. */
 int shapes_build(const struct spec *spec, int vocab, struct shapes *out, struct err *err);
 void shapes_free(struct shapes *shapes);
 
