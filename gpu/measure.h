@@ -4,12 +4,11 @@
  *   mean over positions P, tokens G of log p
  *     = mean_P(h) . mean_G(w) * scale + mean_G(b) - mean_P(lse).
  * Holds the initial rows of the tracked tokens and counts exposures. Double
- * throughout, fixed order. One thread. */
+ * throughout, fixed order, nothing allocated after measure_open. One thread. */
 #ifndef TOKENFATE_MEASURE_H
 #define TOKENFATE_MEASURE_H
 
 #include <stdint.h>
-#include <stdio.h>
 
 #include "config/err.h"
 #include "gpu/model.h"
@@ -17,25 +16,29 @@
 
 struct measure;
 
-/* vocab bounds the token ids; groups is borrowed. */
+/* vocab bounds the token ids; groups is borrowed. B windows of T tokens, C =
+ * d_model. ERR_NO_MEMORY. */
 int measure_open(const struct groups *groups, int vocab, int B, int T, int C, struct measure **out,
                  struct err *err);
 void measure_close(struct measure *measure);
 
 /* The rows that shifts are measured from: tracked tokens' output rows and, when
- * untied, input rows of the untrained model ([M][C], NULL when tied). */
+ * untied, input rows of the untrained model ([M][C] each, input_rows NULL when
+ * tied). Copied. Until this is called shifts are measured from zero. */
 void measure_set_start(struct measure *measure, const double *output_rows,
                        const double *input_rows);
 
-/* A batch was used for an update: its targets count as exposures. */
+/* A batch was used for an update: its targets ([B][T]) count as exposures. */
 void measure_count_targets(struct measure *measure, const int32_t *targets);
 
 /* Fill record values ([record_size(G)], all but tokens_per_second, which is set
- * to NaN) and the per-token mean log p, mask none ([M]). */
+ * to NaN) and the per-token mean log p, mask none ([M]). inputs and targets are
+ * the batch ([B][T]) that was observed. */
 void measure_record(struct measure *measure, const struct model_observation *observation,
                     const int32_t *inputs, const int32_t *targets, double *values, float *tokens);
 
-/* Exposure counts of the whole vocabulary [V], for the checkpoint. */
+/* Exposure counts of the whole vocabulary [V], for the checkpoint: read when it
+ * is written, overwritten when it is loaded. Owned by measure. */
 int64_t *measure_exposures(struct measure *measure);
 
 #endif

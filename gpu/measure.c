@@ -1,0 +1,405 @@
+/* measure: see measure.h. A tracked token is a slot m < M in group order; a
+ * token that stands in two groups has two slots, linked from first[id] by
+ * next[]. One pass over the batch, window by window, finds which slots occur
+ * where; the masks are then sums over few rows:
+ *   columns    kept tokens are those in no window;
+ *   windows    per window, the whole group less the slots that occur in it;
+ *   positions  observation->h_sums row B + g, which already leaves them out.
+ * Invariant: whether a mask empties a group is decided by integers, never by a
+ * sum that happens to be small. */
+#include "gpu/measure.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+
+/* Sums of one group over the windows and positions of a batch. */
+struct tally {
+    double windows_logp; /* sum of log p over the pairs that mask `windows` keeps */
+    int64_t windows_pairs;
+    int64_t positions_in;    /* positions whose input token is of the group */
+    double positions_in_lse; /* their logsumexp, summed */
+    int64_t target_hits;     /* positions whose target is of the group */
+    double target_loss;
+    double bias_sum; /* sum of the group's output biases */
+};
+
+struct measure {
+    const struct groups *groups;
+    int vocab, B, T, C, M;
+    int32_t *first;       /* [V] first slot of a token, -1 = not tracked */
+    int32_t *next;        /* [M] next slot of the same token, -1 = none */
+    int32_t *group_of;    /* [M] */
+    int32_t *last_window; /* [M] window in which the slot was met last, -1 = none yet */
+    int32_t *windows_in;  /* [M] windows in which it occurs */
+    int32_t *present;     /* [M] slots of the window at hand */
+    int64_t *exposures;   /* [V] */
+    double *start_output; /* [M][C] */
+    double *start_input;  /* [M][C] */
+    double *row_sums;     /* [G][C] sum of a group's output rows */
+    double *h_mean;       /* [C] over all positions */
+    double *token_logit;  /* [M] mean over positions */
+    double *token_logp;   /* [M] */
+    double *sorted;       /* [M] */
+    struct tally tally[SPEC_GROUPS_MAX];
+};
+
+static double dot(const double *a, const double *b, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static double distance(const double *a, const double *b, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sqrt(sum);
+}
+
+/* sum / n, and no value for nothing. */
+static double mean_of(double sum, int64_t n)
+{
+    return n > 0 ? sum / (double)n : NAN;
+}
+
+static void link_slots(struct measure *measure)
+{
+    const struct groups *groups = measure->groups;
+    for (int i = 0; i < measure->vocab; i++)
+        measure->first[i] = -1;
+    int m = 0;
+    for (int g = 0; g < groups->n; g++) {
+        for (int i = 0; i < groups->group[g].n; i++, m++) {
+            int32_t id = groups->group[g].ids[i];
+            assert(id >= 0 && id < measure->vocab);
+            measure->group_of[m] = g;
+            measure->next[m] = measure->first[id];
+            measure->first[id] = m;
+        }
+    }
+    assert(m == measure->M);
+}
+
+int measure_open(const struct groups *groups, int vocab, int B, int T, int C, struct measure **out,
+                 struct err *err)
+{
+    struct measure *measure = calloc(1, sizeof *measure);
+    if (!measure)
+        return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens", groups->n_tokens);
+    size_t M = (size_t)groups->n_tokens, V = (size_t)vocab, c = (size_t)C;
+    measure->groups = groups;
+    measure->vocab = vocab;
+    measure->B = B;
+    measure->T = T;
+    measure->C = C;
+    measure->M = groups->n_tokens;
+    struct {
+        void **at;
+        size_t n, size;
+    } wanted[] = {
+        {(void **)&measure->first, V, sizeof(int32_t)},
+        {(void **)&measure->next, M, sizeof(int32_t)},
+        {(void **)&measure->group_of, M, sizeof(int32_t)},
+        {(void **)&measure->last_window, M, sizeof(int32_t)},
+        {(void **)&measure->windows_in, M, sizeof(int32_t)},
+        {(void **)&measure->present, M, sizeof(int32_t)},
+        {(void **)&measure->exposures, V, sizeof(int64_t)},
+        {(void **)&measure->start_output, M * c, sizeof(double)},
+        {(void **)&measure->start_input, M * c, sizeof(double)},
+        {(void **)&measure->row_sums, (size_t)groups->n * c, sizeof(double)},
+        {(void **)&measure->h_mean, c, sizeof(double)},
+        {(void **)&measure->token_logit, M, sizeof(double)},
+        {(void **)&measure->token_logp, M, sizeof(double)},
+        {(void **)&measure->sorted, M, sizeof(double)},
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        *wanted[i].at = calloc(wanted[i].n + 1, wanted[i].size);
+        if (!*wanted[i].at) {
+            measure_close(measure);
+            return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens of %d numbers",
+                           groups->n_tokens, C);
+        }
+    }
+    link_slots(measure);
+    *out = measure;
+    return 0;
+}
+
+void measure_close(struct measure *measure)
+{
+    if (!measure)
+        return;
+    free(measure->first);
+    free(measure->next);
+    free(measure->group_of);
+    free(measure->last_window);
+    free(measure->windows_in);
+    free(measure->present);
+    free(measure->exposures);
+    free(measure->start_output);
+    free(measure->start_input);
+    free(measure->row_sums);
+    free(measure->h_mean);
+    free(measure->token_logit);
+    free(measure->token_logp);
+    free(measure->sorted);
+    free(measure);
+}
+
+void measure_set_start(struct measure *measure, const double *output_rows, const double *input_rows)
+{
+    size_t bytes = (size_t)measure->M * (size_t)measure->C * sizeof(double);
+    memcpy(measure->start_output, output_rows, bytes);
+    if (input_rows)
+        memcpy(measure->start_input, input_rows, bytes);
+}
+
+void measure_count_targets(struct measure *measure, const int32_t *targets)
+{
+    for (int p = 0; p < measure->B * measure->T; p++)
+        measure->exposures[targets[p]]++;
+}
+
+int64_t *measure_exposures(struct measure *measure)
+{
+    return measure->exposures;
+}
+
+static void sum_h_and_rows(struct measure *measure, const struct model_observation *seen)
+{
+    int C = measure->C;
+    memset(measure->h_mean, 0, (size_t)C * sizeof(double));
+    for (int w = 0; w < measure->B; w++)
+        for (int c = 0; c < C; c++)
+            measure->h_mean[c] += seen->h_sums[(size_t)w * (size_t)C + (size_t)c];
+    for (int c = 0; c < C; c++)
+        measure->h_mean[c] /= (double)seen->N;
+
+    memset(measure->row_sums, 0, (size_t)measure->groups->n * (size_t)C * sizeof(double));
+    memset(measure->tally, 0, sizeof measure->tally);
+    for (int m = 0; m < measure->M; m++) {
+        int g = measure->group_of[m];
+        const double *row = seen->output_rows + (size_t)m * (size_t)C;
+        double *sum = measure->row_sums + (size_t)g * (size_t)C;
+        for (int c = 0; c < C; c++)
+            sum[c] += row[c];
+        measure->tally[g].bias_sum += seen->output_bias[m];
+    }
+}
+
+static void measure_tokens(struct measure *measure, const struct model_observation *seen,
+                           double log_z, float *tokens)
+{
+    for (int m = 0; m < measure->M; m++) {
+        const double *row = seen->output_rows + (size_t)m * (size_t)measure->C;
+        measure->token_logit[m] =
+            seen->logit_scale * dot(measure->h_mean, row, measure->C) + seen->output_bias[m];
+        measure->token_logp[m] = measure->token_logit[m] - log_z;
+        tokens[m] = (float)measure->token_logp[m];
+    }
+}
+
+/* Positions of one window: lists the slots that occur in it in present[], and
+ * adds up what the masks `positions` and the target loss need. */
+static int tally_window(struct measure *measure, const struct model_observation *seen,
+                        const int32_t *inputs, const int32_t *targets, int window)
+{
+    int n_present = 0;
+    for (int p = window * measure->T; p < (window + 1) * measure->T; p++) {
+        for (int m = measure->first[inputs[p]]; m >= 0; m = measure->next[m]) {
+            struct tally *tally = &measure->tally[measure->group_of[m]];
+            tally->positions_in++;
+            tally->positions_in_lse += seen->lse[p];
+            if (measure->last_window[m] != window) {
+                measure->last_window[m] = window;
+                measure->windows_in[m]++;
+                measure->present[n_present++] = m;
+            }
+        }
+        for (int m = measure->first[targets[p]]; m >= 0; m = measure->next[m]) {
+            struct tally *tally = &measure->tally[measure->group_of[m]];
+            tally->target_hits++;
+            tally->target_loss += seen->losses[p];
+        }
+    }
+    return n_present;
+}
+
+/* Mask `windows`: log p summed over the window's positions and every token of a
+ * group, less the tokens that occur in the window. */
+static void mask_window(struct measure *measure, const struct model_observation *seen, int window,
+                        int n_present)
+{
+    int C = measure->C, T = measure->T;
+    const double *h = seen->h_sums + (size_t)window * (size_t)C;
+    double lse = 0;
+    for (int p = window * T; p < (window + 1) * T; p++)
+        lse += seen->lse[p];
+    for (int g = 0; g < measure->groups->n; g++) {
+        struct tally *tally = &measure->tally[g];
+        int n = measure->groups->group[g].n;
+        tally->windows_logp +=
+            seen->logit_scale * dot(h, measure->row_sums + (size_t)g * (size_t)C, C) +
+            T * tally->bias_sum - n * lse;
+        tally->windows_pairs += (int64_t)n * T;
+    }
+    for (int i = 0; i < n_present; i++) {
+        int m = measure->present[i];
+        struct tally *tally = &measure->tally[measure->group_of[m]];
+        tally->windows_logp -=
+            seen->logit_scale * dot(h, seen->output_rows + (size_t)m * (size_t)C, C) +
+            T * seen->output_bias[m] - lse;
+        tally->windows_pairs -= T;
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Quantile by linear interpolation of order statistics (Hyndman and Fan 1996,
+ * definition 7). */
+static double quantile(const double *sorted, int n, double q)
+{
+    if (n == 0)
+        return NAN;
+    double at = q * (n - 1);
+    int below = (int)floor(at);
+    if (below + 1 >= n)
+        return sorted[n - 1];
+    return sorted[below] + (at - below) * (sorted[below + 1] - sorted[below]);
+}
+
+static void record_spread(struct measure *measure, int start, int n, double mean, double *fields)
+{
+    static const struct {
+        enum record_field field;
+        double q;
+    } wanted[] = {{RECORD_Q05, 0.05},
+                  {RECORD_Q25, 0.25},
+                  {RECORD_Q50, 0.50},
+                  {RECORD_Q75, 0.75},
+                  {RECORD_Q95, 0.95}};
+    const double *logp = measure->token_logp + start;
+    double squares = 0;
+    for (int i = 0; i < n; i++)
+        squares += (logp[i] - mean) * (logp[i] - mean);
+    fields[RECORD_SD] = n > 1 ? sqrt(squares / (n - 1)) : NAN;
+
+    memcpy(measure->sorted, logp, (size_t)n * sizeof(double));
+    qsort(measure->sorted, (size_t)n, sizeof(double), ascending);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        fields[wanted[i].field] = quantile(measure->sorted, n, wanted[i].q);
+}
+
+/* The four masked means of group g, whose slots are [start, start + n). */
+static void record_masks(const struct measure *measure, const struct model_observation *seen, int g,
+                         int start, int n, double lse_sum, double *fields)
+{
+    const struct tally *tally = &measure->tally[g];
+    int64_t N = seen->N, outside = N - tally->positions_in;
+    double all = 0, kept = 0;
+    int n_kept = 0, n_windows = 0;
+    for (int m = start; m < start + n; m++) {
+        all += measure->token_logp[m];
+        n_windows += measure->windows_in[m] < measure->B;
+        if (measure->windows_in[m] == 0) {
+            kept += measure->token_logp[m];
+            n_kept++;
+        }
+    }
+    fields[RECORD_MEAN_LOGP_NONE] = mean_of(all, n);
+    fields[RECORD_MEAN_LOGP_COLUMNS] = mean_of(kept, n_kept);
+    fields[RECORD_MEAN_LOGP_WINDOWS] = mean_of(tally->windows_logp, tally->windows_pairs);
+
+    const double *h = seen->h_sums + (size_t)(measure->B + g) * (size_t)measure->C;
+    const double *rows = measure->row_sums + (size_t)g * (size_t)measure->C;
+    double positions = seen->logit_scale * dot(h, rows, measure->C) +
+                       (double)outside * tally->bias_sum - n * (lse_sum - tally->positions_in_lse);
+    fields[RECORD_MEAN_LOGP_POSITIONS] = mean_of(positions, outside * n);
+
+    fields[RECORD_N_NONE] = (double)(n * N);
+    fields[RECORD_N_COLUMNS] = (double)(n_kept * N);
+    fields[RECORD_N_WINDOWS] = (double)tally->windows_pairs;
+    fields[RECORD_N_POSITIONS] = (double)(outside * n);
+    fields[RECORD_KEPT_NONE] = n;
+    fields[RECORD_KEPT_COLUMNS] = n_kept;
+    fields[RECORD_KEPT_WINDOWS] = n_windows;
+    fields[RECORD_KEPT_POSITIONS] = outside > 0 ? n : 0;
+}
+
+/* Means over the group's tokens of everything that is one number per token. */
+static void record_tokens(const struct measure *measure, const struct model_observation *seen,
+                          int g, int start, int n, double *fields)
+{
+    double ln_p = 0, p = 0, logit = 0, exposure = 0;
+    double output_norm = 0, output_shift = 0, input_norm = 0, input_shift = 0;
+    int C = measure->C;
+    for (int m = start; m < start + n; m++) {
+        size_t at = (size_t)m * (size_t)C;
+        const double *output = seen->output_rows + at;
+        ln_p += log(seen->mean_p[m]);
+        p += seen->mean_p[m];
+        logit += measure->token_logit[m];
+        exposure += (double)measure->exposures[measure->groups->tokens[m]];
+        output_norm += sqrt(dot(output, output, C));
+        output_shift += distance(output, measure->start_output + at, C);
+        if (seen->input_rows) {
+            const double *input = seen->input_rows + at;
+            input_norm += sqrt(dot(input, input, C));
+            input_shift += distance(input, measure->start_input + at, C);
+        }
+    }
+    const struct tally *tally = &measure->tally[g];
+    fields[RECORD_LN_MEAN_P] = mean_of(ln_p, n);
+    fields[RECORD_MEAN_P] = mean_of(p, n);
+    fields[RECORD_MASS] = n > 0 ? p : NAN;
+    fields[RECORD_MEAN_LOGIT] = mean_of(logit, n);
+    fields[RECORD_TARGET_LOSS] = mean_of(tally->target_loss, tally->target_hits);
+    fields[RECORD_EXPOSURE] = mean_of(exposure, n);
+    fields[RECORD_OUTPUT_NORM] = mean_of(output_norm, n);
+    fields[RECORD_OUTPUT_SHIFT] = mean_of(output_shift, n);
+    fields[RECORD_INPUT_NORM] = seen->input_rows ? mean_of(input_norm, n) : NAN;
+    fields[RECORD_INPUT_SHIFT] = seen->input_rows ? mean_of(input_shift, n) : NAN;
+}
+
+void measure_record(struct measure *measure, const struct model_observation *observation,
+                    const int32_t *inputs, const int32_t *targets, double *values, float *tokens)
+{
+    const struct model_observation *seen = observation;
+    assert(seen->B == measure->B && seen->T == measure->T && seen->M == measure->M);
+    double losses = 0, lse = 0;
+    for (int p = 0; p < seen->N; p++) {
+        losses += seen->losses[p];
+        lse += seen->lse[p];
+    }
+    for (int m = 0; m < measure->M; m++) {
+        measure->last_window[m] = -1;
+        measure->windows_in[m] = 0;
+    }
+    sum_h_and_rows(measure, seen);
+    measure_tokens(measure, seen, lse / seen->N, tokens);
+    for (int w = 0; w < measure->B; w++)
+        mask_window(measure, seen, w, tally_window(measure, seen, inputs, targets, w));
+
+    values[RECORD_LOSS] = losses / seen->N;
+    values[RECORD_LOG_Z] = lse / seen->N;
+    values[RECORD_GRAD_NORM] = seen->grad_norm;
+    values[RECORD_TOKENS_PER_SECOND] = NAN;
+    for (int g = 0, start = 0; g < measure->groups->n; start += measure->groups->group[g++].n) {
+        int n = measure->groups->group[g].n;
+        double *fields = values + record_at(g, 0);
+        record_masks(measure, seen, g, start, n, lse, fields);
+        record_spread(measure, start, n, fields[RECORD_MEAN_LOGP_NONE], fields);
+        record_tokens(measure, seen, g, start, n, fields);
+    }
+}
