@@ -15,11 +15,12 @@ struct frequency {
     int once;        /* tokens with count 1 */
 };
 
-/* Count n ids, each in [0, vocab). ERR_NO_MEMORY. frequency_free frees. */
+/* Count n ids. ERR_NO_MEMORY; ERR_INTERNAL for an id outside [0, vocab).
+ * frequency_free frees. */
 int frequency_count(const int32_t *ids, size_t n, int vocab, struct frequency *out,
                     struct err *err);
 
-/* Gulliver's counts (variant lf, tokenizer gpt2), built in. */
+/* Gulliver's counts (variant lf, tokenizer gpt2), built in. ERR_NO_MEMORY. */
 int frequency_gulliver(struct frequency *out, struct err *err);
 
 void frequency_free(struct frequency *frequency);
@@ -28,6 +29,8 @@ void frequency_free(struct frequency *frequency);
  * 100, 1000. */
 enum { FREQUENCY_CLASSES = 8 };
 extern const int64_t frequency_class_from[FREQUENCY_CLASSES];
+
+/* Class of a count: index of the largest lower bound not above it. */
 int frequency_class(int64_t count);
 
 #endif
