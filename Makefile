@@ -155,8 +155,9 @@ $(BUILD)/build-id: FORCE
 	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] Makefile) | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
-$(BUILD)/obj/server/main.o $(BUILD)/obj/gpu/trainer.o: $(BUILD)/build-id
-$(BUILD)/obj/server/main.o $(BUILD)/obj/gpu/trainer.o: DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
+KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c)
+$(KNOW_BUILD): $(BUILD)/build-id
+$(KNOW_BUILD): DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
 $(BUILD)/obj/db/db.o: $(wildcard db/schema/*.sql)
 
 $(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)

@@ -1,0 +1,156 @@
+// Hostile and mistaken requests: every one is answered as API.md says, names the
+// field and the value, and the service goes on.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { startServer } from '../lib/server.mjs';
+import { tiny, finished, submit } from '../lib/experiments.mjs';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const send = async (body, headers = { 'Content-Type': 'application/json' }, path = '/jobs', method = 'POST') => {
+  const answer = await server.api(path, { method, headers, body });
+  assert.equal(answer.headers.get('content-type'), 'application/problem+json', `${method} ${path}`);
+  const problem = await answer.json();
+  assert.equal(problem.status, answer.status);
+  for (const key of ['type', 'title', 'detail']) assert.equal(typeof problem[key], 'string', key);
+  return problem;
+};
+
+const cases = [
+  ['not JSON', '{"name": ', 400, null],
+  ['empty body', '', 400, null],
+  ['an array', '[]', 400, null],
+  ['a duplicate field', '{"name": "a", "name": "b"}', 400, null],
+  ['NaN', '{"train": {"lr": NaN}}', 400, null],
+  ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400, null],
+  ['an unknown field', { train: { learning_rate: 1 } }, 422, '/train/learning_rate'],
+  ['an unknown section', { trian: {} }, 422, '/trian'],
+  ['heads that do not divide', { model: { d_model: 100, n_heads: 12 } }, 422, '/model/d_model'],
+  ['a string for a number', { train: { lr: '0.1' } }, 422, '/train/lr'],
+  ['a negative learning rate', { train: { lr: -1 } }, 422, '/train/lr'],
+  ['a fraction of an epoch', { train: { epochs: 1.5 } }, 422, '/train/epochs'],
+  ['too many epochs', { train: { epochs: 1e12 } }, 422, '/train/epochs'],
+  ['a word that is none', { groups: { mask: 'rows' } }, 422, '/groups/mask'],
+  ['a text that is not there', { corpus: { id: 'hamlet' } }, 422, '/corpus/id'],
+  ['a path as a text', { corpus: { id: '../../etc/passwd' } }, 422, '/corpus/id'],
+  ['groups larger than the text allows', { ...tiny(), groups: { size: 5000 } }, 422, '/groups/size'],
+  ['a custom token that is two', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: ['Lilliputian empire'] }] } }, 422, '/groups/custom/0/tokens/0'],
+  ['a custom id outside the vocabulary', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: [50257] }] } }, 422, '/groups/custom/0/tokens/0'],
+  ['a seed above 2^53', '{"train": {"seed": 9007199254740993}}', 422, '/train/seed'],
+];
+for (const [name, body, status, pointer] of cases) {
+  test(`POST /jobs with ${name}: ${status}${pointer ? ` at ${pointer}` : ''}`, async () => {
+    const raw = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    const problem = await send(raw);
+    assert.equal(problem.status, status, JSON.stringify(problem));
+    if (pointer) assert.ok(problem.errors.some((error) => error.pointer === pointer), JSON.stringify(problem.errors));
+  });
+}
+
+test('every bad field is reported at once, with its value', async () => {
+  const problem = await send(JSON.stringify({ model: { d_model: 100, n_heads: 12 }, train: { lr: 0, batch_size: 0 }, nope: 1 }));
+  assert.deepEqual(problem.errors.map((error) => error.pointer).sort(), ['/model/d_model', '/nope', '/train/batch_size', '/train/lr']);
+  assert.match(problem.errors.find((error) => error.pointer === '/model/d_model').detail, /100.*12/);
+});
+
+test('wrong content type 415, unknown job 404, unknown path 404, wrong method 405 with Allow', async () => {
+  assert.equal((await send('{}', { 'Content-Type': 'text/plain' })).status, 415);
+  assert.equal((await send(undefined, {}, '/jobs/00000000-0000-4000-8000-000000000000', 'GET')).status, 404);
+  assert.equal((await send(undefined, {}, '/jobs/not-a-uuid', 'GET')).status, 404);
+  assert.equal((await send(undefined, {}, '/nothing', 'GET')).status, 404);
+  const answer = await server.api('/jobs', { method: 'PUT' });
+  assert.equal(answer.status, 405);
+  assert.deepEqual(answer.headers.get('allow').split(/, */).filter((m) => m !== 'HEAD' && m !== 'OPTIONS').sort(), ['GET', 'POST']);
+  await answer.arrayBuffer();
+});
+
+test('bad query values are named', async () => {
+  for (const path of ['/jobs?limit=x', '/jobs?limit=-1', '/jobs?state=sleeping', '/jobs?cursor=%21']) {
+    assert.ok([400, 422].includes((await send(undefined, {}, path, 'GET')).status), path);
+  }
+});
+
+test('a body of 1 GB is refused with 413 without being read into memory', async () => {
+  const { hostname, port } = new URL(server.url);
+  const answer = await new Promise((resolve, reject) => {
+    const request = http.request({ hostname, port, path: '/api/v1/jobs', method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'Content-Length': String(2 ** 30), Expect: '100-continue' } });
+    request.on('response', resolve).on('error', reject);
+    request.on('continue', () => request.write(Buffer.alloc(1 << 16, 0x20)));
+    request.flushHeaders();
+  });
+  assert.equal(answer.statusCode, 413);
+  answer.destroy();
+  const chunk = Buffer.alloc(1 << 20, 0x20);
+  const outcome = await new Promise((resolve) => {
+    const request = http.request({ hostname, port, path: '/api/v1/jobs', method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked' } });
+    request.on('response', (r) => { r.resume(); resolve(r.statusCode); }).on('error', (e) => resolve(e.code));
+    let sent = 0;
+    const more = () => { while (sent++ < 1024) if (!request.write(chunk)) { request.once('drain', more); return; } request.end(); };
+    more();
+  });
+  assert.ok(outcome === 413 || outcome === 'EPIPE' || outcome === 'ECONNRESET', String(outcome));
+});
+
+const raw = (text) => new Promise((resolve) => {
+  const { hostname, port } = new URL(server.url);
+  let answer = '';
+  const socket = net.connect(Number(port), hostname, () => socket.write(text));
+  socket.on('data', (data) => { answer += data; }).on('close', () => resolve(answer)).on('error', () => resolve(answer));
+  socket.setTimeout(3000, () => socket.destroy());
+});
+
+test('request smuggling and foreign hosts are refused', async () => {
+  const head = 'POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n';
+  assert.match(await raw(`${head}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`), /^HTTP\/1.1 400/);
+  assert.match(await raw(`${head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}`), /^HTTP\/1.1 400/);
+  assert.match(await raw('GET /api/v1/jobs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 (400|403|421)/);
+  const cross = await server.api('/jobs', {
+    method: 'POST', headers: { 'Content-Type': 'application/json', Origin: 'http://evil.example' }, body: JSON.stringify(tiny()) });
+  assert.equal(cross.status, 403);
+  await cross.arrayBuffer();
+});
+
+test('web paths do not leave their folder', async () => {
+  for (const path of ['/../config/spec.h', '/%2e%2e/%2e%2e/etc/passwd', '/vendor/../../presets/gulliver.json', '/..%2fpresets%2fgulliver.json']) {
+    assert.match(await raw(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`), /^HTTP\/1.1 (400|403|404)/, path);
+  }
+});
+
+test('a learning rate that diverges fails the job with its code and epoch, and the next job runs', async () => {
+  const job = await finished(server, (await submit(server, tiny({ train: { lr: 1e30, optimizer: 'sgd', epochs: 50 } }))).id);
+  assert.equal(job.state, 'failed');
+  assert.equal(job.error.code, 'diverged');
+  assert.ok(Number.isInteger(job.error.epoch) && job.error.epoch >= 1, JSON.stringify(job.error));
+  assert.equal((await finished(server, (await submit(server, tiny())).id)).state, 'succeeded');
+});
+
+test('corpora: bytes that are not UTF-8 are refused with the offset; an upload is addressed by its hash', async () => {
+  const upload = (bytes, name) => server.api(`/corpora?name=${name}`, {
+    method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: bytes });
+  const bad = await upload(Buffer.concat([Buffer.from('abc'), Buffer.from([0xc0, 0x80])]), 'bad');
+  assert.equal(bad.status, 422);
+  assert.match((await bad.json()).detail, /\b3\b/);
+  const text = Buffer.from('A voyage to Lilliput, a voyage to Brobdingnag. '.repeat(400));
+  const good = await upload(text, 'voyages');
+  assert.equal(good.status, 201);
+  const { createHash } = await import('node:crypto');
+  const corpus = await good.json();
+  assert.equal(corpus.id, createHash('sha256').update(text).digest('hex'));
+  const job = await finished(server, (await submit(server, tiny({ corpus: { id: 'voyages' }, groups: { size: 3 } }))).id);
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  assert.equal(job.spec.corpus.id, corpus.id);
+  const frequencies = await (await server.api(`/corpora/${corpus.id}/frequencies`)).json();
+  assert.ok(frequencies.tokens > 0 && frequencies.types > 5);
+});
+
+test('the service still answers after all of this', async () => {
+  assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
+  assert.equal((await fetch(`${server.url}/readyz`)).status, 200);
+  assert.match(await (await fetch(`${server.url}/metrics`)).text(), /^# (HELP|TYPE) /m);
+});

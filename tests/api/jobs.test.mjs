@@ -1,0 +1,184 @@
+// jobs over HTTP, against the real binary: the life of a job from POST to
+// DELETE, what the API says about it on the way, and what two users at once see.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { startServer } from '../lib/server.mjs';
+import { tiny, finished, submit, epochsOf } from '../lib/experiments.mjs';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const post = (path, body, headers = {}) => server.api(path, {
+  method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body ?? {}),
+});
+
+test('a job runs from POST to succeeded and tells all that API.md lists', async () => {
+  const created = await post('/jobs', tiny({ name: 'first', tags: ['a', 'b'] }));
+  assert.equal(created.status, 201);
+  const body = await created.json();
+  assert.equal(created.headers.get('location'), `/api/v1/jobs/${body.id}`);
+  assert.match(created.headers.get('x-request-id'), /\S/);
+  const job = await finished(server, body.id);
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  for (const field of ['id', 'name', 'notes', 'tags', 'user', 'state', 'priority', 'attempt', 'submitted_at', 'started_at',
+    'finished_at', 'epoch', 'epochs', 'eta_seconds', 'device', 'memory_bytes', 'error', 'waits', 'provenance', 'spec',
+    'summary', 'links']) assert.ok(field in job, `${field} is missing`);
+  assert.equal(job.epoch, job.epochs);
+  assert.match(job.submitted_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
+  assert.ok(job.submitted_at <= job.started_at && job.started_at <= job.finished_at);
+  assert.match(job.spec.corpus.id, /^[0-9a-f]{64}$|^gulliver-synthetic$/);
+  assert.equal(job.provenance.precision, 'fp32');
+  const records = await epochsOf(server, job.id);
+  assert.deepEqual(records.map((record) => record.epoch), [...Array(job.epochs + 1).keys()]);
+  assert.equal(job.summary.loss, records.at(-1).loss);
+});
+
+test('the resolved spec of a job can be posted again unchanged and gives the same bits', async () => {
+  const first = await finished(server, (await submit(server, tiny({ name: 'again' }))).id);
+  const second = await finished(server, (await submit(server, first.spec)).id);
+  assert.deepEqual(second.spec, first.spec);
+  const strip = (records) => records.map(({ job, tokens_per_second, ...rest }) => rest);
+  assert.deepEqual(strip(await epochsOf(server, second.id)), strip(await epochsOf(server, first.id)));
+});
+
+test('another seed gives other numbers', async () => {
+  const run = async (seed) => epochsOf(server, (await finished(server, (await submit(server, tiny({ train: { seed } }))).id)).id);
+  const [a, b] = [await run(5), await run(6)];
+  assert.notEqual(a.at(-1).loss, b.at(-1).loss);
+});
+
+test('Idempotency-Key: same body same job, other body 422', async () => {
+  const key = { 'Idempotency-Key': randomUUID() };
+  const first = await post('/jobs', tiny({ name: 'once' }), key);
+  const again = await post('/jobs', tiny({ name: 'once' }), key);
+  const other = await post('/jobs', tiny({ name: 'twice' }), key);
+  assert.deepEqual([first.status, again.status, other.status], [201, 200, 422]);
+  const [a, b] = [await first.json(), await again.json()];
+  assert.equal(a.id, b.id);
+  assert.equal(other.headers.get('content-type'), 'application/problem+json');
+  await finished(server, a.id);
+});
+
+test('twenty clients with one key at the same moment make one job', async () => {
+  const key = { 'Idempotency-Key': randomUUID() };
+  const answers = await Promise.all(Array.from({ length: 20 }, () => post('/jobs', tiny({ name: 'race' }), key)));
+  const ids = new Set(await Promise.all(answers.map(async (answer) => (await answer.json()).id)));
+  assert.equal(ids.size, 1);
+  assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
+  await finished(server, [...ids][0]);
+});
+
+test('hold, release, patch, cancel, retry, delete, and 409 where the state does not allow it', async () => {
+  // A long job keeps the only device busy, so that the one under test stays queued.
+  const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
+  const job = await submit(server, tiny({ name: 'subject' }));
+  const act = async (verb) => { const answer = await post(`/jobs/${job.id}/${verb}`); return [answer.status, await answer.json()]; };
+  const state = async (verb) => { const [status, body] = await act(verb); return `${status} ${body.state ?? body.detail}`; };
+  assert.equal(await state('hold'), '200 held');
+  assert.match(await state('hold'), /^409 .*held/);
+  assert.match(await state('retry'), /^409 .*held/);
+  assert.equal(await state('release'), '200 queued');
+  const patched = await server.api(`/jobs/${job.id}`, {
+    method: 'PATCH', headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ name: 'renamed', notes: 'a note', tags: ['x'], priority: 7 }),
+  });
+  const renamed = await patched.json();
+  assert.deepEqual([patched.status, renamed.name, renamed.notes, renamed.tags, renamed.priority], [200, 'renamed', 'a note', ['x'], 7]);
+  assert.equal((await server.api(`/jobs/${job.id}`, { method: 'DELETE' })).status, 409);
+  assert.equal(await state('cancel'), '200 cancelled');
+  assert.match(await state('release'), /^409 .*cancelled/);
+  assert.equal(await state('retry'), '200 queued');
+  assert.ok([200, 202].includes((await post(`/jobs/${blocker.id}/cancel`)).status));
+  assert.equal((await finished(server, blocker.id)).state, 'cancelled');
+  assert.equal((await finished(server, job.id)).state, 'succeeded');
+  assert.match(await state('cancel'), /^409 .*succeeded/);
+  assert.equal((await server.api(`/jobs/${job.id}`, { method: 'DELETE' })).status, 204);
+  assert.equal((await server.api(`/jobs/${job.id}`)).status, 404);
+});
+
+test('a higher priority runs first', async () => {
+  const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
+  const low = await submit(server, tiny({ name: 'low' }));
+  const high = await submit(server, tiny({ name: 'high', resources: { priority: 10 } }));
+  await post(`/jobs/${blocker.id}/cancel`);
+  const [first, second] = [await finished(server, high.id), await finished(server, low.id)];
+  assert.ok(first.started_at < second.started_at);
+});
+
+test('list: newest first, filters, cursor, ETag', async () => {
+  const tag = `t${Date.now()}`;
+  const ids = [];
+  for (let i = 0; i < 5; i++) ids.push((await submit(server, tiny({ name: `listed ${i}`, tags: [tag] }))).id);
+  for (const id of ids) await finished(server, id);
+  const seen = [];
+  for (let cursor = ''; cursor !== null;) {
+    const page = await (await server.api(`/jobs?tag=${tag}&limit=2${cursor && `&cursor=${cursor}`}`)).json();
+    seen.push(...page.jobs.map((job) => job.id));
+    cursor = page.next;
+  }
+  assert.deepEqual(seen, ids.reverse());
+  assert.equal((await (await server.api(`/jobs?tag=${tag}&q=listed%203`)).json()).jobs.length, 1);
+  assert.equal((await (await server.api(`/jobs?tag=${tag}&state=failed`)).json()).jobs.length, 0);
+  const first = await server.api(`/jobs?tag=${tag}`);
+  const etag = first.headers.get('etag');
+  await first.arrayBuffer();
+  assert.equal((await server.api(`/jobs?tag=${tag}`, { headers: { 'If-None-Match': etag } })).status, 304);
+});
+
+test('?wait answers when the state changes', async () => {
+  const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
+  const job = await submit(server, tiny({ name: 'waited for' }));
+  const started = Date.now();
+  const waiting = server.api(`/jobs/${job.id}?wait=30`);
+  setTimeout(() => post(`/jobs/${job.id}/hold`), 300);
+  assert.equal((await (await waiting).json()).state, 'held');
+  assert.ok(Date.now() - started < 10000);
+  await post(`/jobs/${job.id}/cancel`);
+  await post(`/jobs/${blocker.id}/cancel`);
+  await finished(server, blocker.id);
+});
+
+test('epochs: range, CSV and buckets say the same as the records', async () => {
+  const job = await finished(server, (await submit(server, tiny({ name: 'epochs' }))).id);
+  const all = await epochsOf(server, job.id);
+  const part = (await (await server.api(`/jobs/${job.id}/epochs?from=3&to=5`)).json()).epochs;
+  assert.deepEqual(part, all.slice(3, 6));
+  const csv = await (await server.api(`/jobs/${job.id}/epochs`, { headers: { Accept: 'text/csv' } })).text();
+  const [header, ...rows] = csv.trim().split(/\r?\n/).map((line) => line.split(','));
+  assert.equal(rows.length, all.length);
+  const column = header.indexOf('loss');
+  rows.forEach((row, epoch) => assert.equal(Number(row[column]), all[epoch].loss));
+  const series = encodeURIComponent('/groups/never_used/mean_logp/none');
+  const buckets = await (await server.api(`/jobs/${job.id}/epochs?points=4&series=/loss,${series}`)).json();
+  const text = JSON.stringify(buckets);
+  assert.ok(text.includes('min') && text.includes('max') && text.includes('last'), text.slice(0, 300));
+  assert.equal((await server.api(`/jobs/${job.id}/epochs?points=4&series=/nonsense`)).status, 422);
+});
+
+test('checkpoint, its config, batch, log and tokens of a finished job', async () => {
+  const job = await finished(server, (await submit(server, tiny({ name: 'files', train: { snapshots: [0, 4] } }))).id);
+  for (const epoch of [0, 4, job.epochs]) {
+    const answer = await server.api(`/jobs/${job.id}/checkpoint?epoch=${epoch}`);
+    assert.equal(answer.status, 200);
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString());
+    assert.deepEqual(header['transformer.wte.weight'].shape, [50257, job.spec.model.d_model]);
+  }
+  assert.equal((await server.api(`/jobs/${job.id}/checkpoint?epoch=3`)).status, 404);
+  const config = await (await server.api(`/jobs/${job.id}/checkpoint/config.json`)).json();
+  assert.equal(config.n_embd, job.spec.model.d_model);
+  const batch = await (await server.api(`/jobs/${job.id}/batch?epoch=2`)).json();
+  assert.equal(batch.inputs.length, job.spec.train.batch_size);
+  assert.equal(batch.targets[0].length, job.spec.model.seq_len);
+  assert.deepEqual(batch.inputs[0].slice(1), batch.targets[0].slice(0, -1));
+  assert.equal((await server.api(`/jobs/${job.id}/log`)).status, 200);
+  const { tokens } = await (await server.api(`/jobs/${job.id}/tokens`)).json();
+  assert.equal(tokens.length, 3 * job.spec.groups.size);
+  const records = await epochsOf(server, job.id);
+  const never = tokens.filter((token) => token.group === 'never_used');
+  const mean = never.reduce((sum, token) => sum + token.last, 0) / never.length;
+  assert.ok(Math.abs(mean - records.at(-1).groups.never_used.mean_logp.none) < 1e-4);
+  assert.ok(never.every((token) => token.count === 0));
+});

@@ -1,0 +1,113 @@
+// Killed in the middle: server and trainer, with SIGKILL and SIGTERM, at chosen
+// and at random epochs. The job must end with the bits of an undisturbed run, with
+// no epoch missing or doubled in REST and in an event stream that reconnects.
+// KILLS sets how many random kills follow the chosen ones.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { startServer } from '../lib/server.mjs';
+import { small, submit, finished, reached, epochsOf, bits, events } from '../lib/experiments.mjs';
+
+const KILLS = Number(process.env.KILLS ?? 6);
+const args = ['--checkpoint-seconds', '1'];
+const over = (id) => (seen) => seen.some((event) => event.event === 'job' && event.data.id === id && event.data.state === 'succeeded');
+
+let undisturbed;
+async function reference() {
+  if (undisturbed) return undisturbed;
+  const server = await startServer({ args });
+  undisturbed = bits(await epochsOf(server, (await finished(server, (await submit(server, small())).id)).id));
+  await server.stop();
+  return undisturbed;
+}
+
+const trainers = (pid) => fs.readdirSync('/proc').filter((entry) => /^\d+$/.test(entry)).map(Number).filter((child) => {
+  try {
+    return fs.readFileSync(`/proc/${child}/stat`, 'utf8').split(') ')[1].split(' ')[1] === String(pid)
+      && fs.readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('tokenfate-trainer');
+  } catch { return false; }
+});
+
+test('an undisturbed run, for comparison', { timeout: 300_000 }, async () => { assert.equal((await reference()).length, 501); });
+
+test('kill -9 of the server at epoch 250: same bits, nothing missing or doubled, for REST and a reconnecting stream', { timeout: 300_000 }, async () => {
+  let server = await startServer({ args });
+  const job = await submit(server, small());
+  const before = events(server, `?after=0&jobs=${job.id}`, over(job.id), { partial: true });
+  await reached(server, job.id, 250);
+  const children = trainers(server.pid);
+  assert.equal(children.length, 1);
+  await server.kill('SIGKILL');
+  const seen = await before;
+  assert.ok(seen.length > 0 && !over(job.id)(seen));
+  for (let i = 0; i < 50 && fs.existsSync(`/proc/${children[0]}`); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.ok(!fs.existsSync(`/proc/${children[0]}`), 'the trainer outlived its server');
+
+  server = await startServer({ args, dataDir: server.dataDir });
+  const rest = await events(server, `?jobs=${job.id}`, over(job.id), { headers: { 'Last-Event-ID': seen.at(-1).id } });
+  const streamed = [...seen, ...rest].filter((event) => event.event === 'epoch').flatMap((event) => event.data.records);
+  assert.deepEqual(streamed.map((record) => record.epoch), [...Array(501).keys()]);
+  const stored = await epochsOf(server, job.id);
+  assert.deepEqual(bits(stored), await reference());
+  assert.deepEqual(bits(streamed), bits(stored));
+  assert.equal((await finished(server, job.id)).attempt, 1, 'a killed server counts against nobody');
+  await server.stop();
+});
+
+test('kill -9 of the trainer at epoch 250: same bits, and the server never stops answering', { timeout: 300_000 }, async () => {
+  const server = await startServer({ args });
+  const job = await submit(server, small());
+  await reached(server, job.id, 250);
+  let answered = 0, failures = 0, watching = true;
+  const watch = (async () => {
+    while (watching) {
+      try { (await fetch(`${server.url}/healthz`)).ok ? answered++ : failures++; } catch { failures++; }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  })();
+  process.kill(trainers(server.pid)[0], 'SIGKILL');
+  const done = await finished(server, job.id);
+  watching = false;
+  await watch;
+  assert.equal(done.state, 'succeeded', JSON.stringify(done.error));
+  assert.equal(failures, 0);
+  assert.ok(answered > 50, String(answered));
+  assert.deepEqual(bits(await epochsOf(server, job.id)), await reference());
+  await server.stop();
+});
+
+test('SIGTERM: the job checkpoints, goes back to queued and resumes at the next start', { timeout: 300_000 }, async () => {
+  let server = await startServer({ args });
+  const job = await submit(server, small());
+  await reached(server, job.id, 200);
+  const { code } = await server.kill('SIGTERM');
+  assert.equal(code, 0);
+  server = await startServer({ args, dataDir: server.dataDir });
+  const done = await finished(server, job.id);
+  assert.equal(done.state, 'succeeded', JSON.stringify(done.error));
+  assert.deepEqual(bits(await epochsOf(server, job.id)), await reference());
+  await server.stop();
+});
+
+test(`${KILLS} kills of server or trainer at random moments: same bits`, { timeout: 120_000 * (KILLS + 2) }, async () => {
+  let server = await startServer({ args });
+  let job = await submit(server, small({ resources: { max_attempts: 100 } }));
+  for (let kill = 0; kill < KILLS; kill++) {
+    await new Promise((resolve) => setTimeout(resolve, 300 + 1700 * Math.random()));
+    if (Math.random() < 0.5) {
+      for (const pid of trainers(server.pid)) process.kill(pid, 'SIGKILL');
+    } else {
+      await server.kill(Math.random() < 0.7 ? 'SIGKILL' : 'SIGTERM');
+      server = await startServer({ args, dataDir: server.dataDir });
+    }
+    const now = await (await server.api(`/jobs/${job.id}`)).json();
+    if (now.state === 'succeeded' && kill < KILLS - 1) {
+      assert.deepEqual(bits(await epochsOf(server, job.id)), await reference(), `after kill ${kill}`);
+      job = await submit(server, small({ resources: { max_attempts: 100 } }));
+    }
+  }
+  const done = await finished(server, job.id);
+  assert.equal(done.state, 'succeeded', JSON.stringify(done.error));
+  assert.deepEqual(bits(await epochsOf(server, job.id)), await reference());
+  await server.stop();
+});
