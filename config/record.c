@@ -237,10 +237,8 @@ void record_print_csv_header(FILE *out, int n_groups, const char *const *names)
     fputs("\r\n", out);
 }
 
-void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups,
-                      const char *const *names)
+void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups)
 {
-    (void)names;
     fprintf(out, "%lld", (long long)epoch);
     for (int i = 0; i < record_size(n_groups); i++) {
         putc(',', out);

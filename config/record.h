@@ -84,8 +84,7 @@ void record_expand(const double *old, int n_scalars, int n_fields, int n_groups,
 /* CSV (RFC 4180): a header line, then one line per record; NaN is empty. Column
  * names are the pointers without the leading slash, with '.' between. */
 void record_print_csv_header(FILE *out, int n_groups, const char *const *names);
-void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups,
-                      const char *const *names);
+void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups);
 
 /* A number as JSON: shortest of %.15g..%.17g that reads back the same bits;
  * null when not finite. */
