@@ -2,7 +2,7 @@
  * side. A frame is one line of JSON (the header), ended by '\n', then exactly
  * `payload` bytes (absent = 0) of little-endian binary. One table in message.c
  * lists for every type which fields it carries; an unknown type, a missing
- * field, a frame above the limits is ERR_PROTOCOL. The version travels in
+ * or surplus field, a frame above the limits is ERR_PROTOCOL. The version travels in
  * `hello`; both sides are installed together, so versions must be equal.
  *
  *   server -> trainer  run      job spec corpus dir resume checkpoint_seconds
@@ -37,7 +37,8 @@
 
 enum {
     MESSAGE_VERSION = 1,
-    MESSAGE_HEADER_MAX = 2 << 20,   /* a spec is at most 1 MiB, escaped at most twice that */
+    /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
+    MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 3000 epochs of 5000 tokens and records */
     MESSAGE_ID_MAX = 37             /* a UUID and its zero */
 };
@@ -65,8 +66,10 @@ struct message {
     size_t payload_bytes;
 };
 
-/* Write one frame completely (blocking fd, no SIGPIPE on sockets). ERR_IO if
- * the peer is gone. Callers serialise writes themselves. */
+/* Write one frame completely to a socket, pipe or file (blocking), without
+ * SIGPIPE. ERR_IO if the peer is gone, ERR_TIMEOUT if the socket's send timeout
+ * passes, ERR_PROTOCOL for a message that lacks a field of its type. Bytes that
+ * are not UTF-8 leave as '?'. Callers serialise writes themselves. */
 int message_write(int fd, const struct message *message, struct err *err);
 
 /* Reader with its own buffer over one fd. */
@@ -75,7 +78,9 @@ struct message_reader *message_reader_new(int fd);
 void message_reader_free(struct message_reader *reader);
 
 /* Next frame: 1 and *out filled; 0 when timeout_ms passed without a whole frame
- * (-1 waits for ever); -1 with ERR_IO "closed by peer" at EOF, or ERR_PROTOCOL. */
+ * (-1 waits for ever); -1 with ERR_IO "closed by peer" at EOF, or ERR_PROTOCOL,
+ * after which the stream is of no use any more. *out must be zeroed before its
+ * first use, and is untouched unless 1 is returned. */
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err);
 
