@@ -31,7 +31,7 @@ typedef int db_operation(struct db_writer *writer, void *arg, struct err *err);
 typedef void db_done(void *arg, int result, const struct err *err);
 
 /* Open or create PATH, migrate it, start the writer thread. ERR_IO, ERR_CORRUPT
- * (not our database, or newer than this program). */
+ * (not our database, or newer than this program; the file is left as it was). */
 int db_open(const char *path, struct db **out, struct err *err);
 
 /* Finishes what is queued, checkpoints, closes. */
@@ -48,7 +48,13 @@ int db_call(struct db *db, db_operation *operation, void *arg, struct err *err);
  * newest event id: wakes the event streams. Set once after db_open. */
 void db_on_events(struct db *db, void (*notify)(void *self, int64_t last_event), void *self);
 
+/* One thread's reader. All are closed before db_close. */
 int db_reader_open(struct db *db, struct db_reader **out, struct err *err);
+
+/* A reader without a writer beside it in this process: for commands that look
+ * into the database of a running server, or of none. ERR_NOT_FOUND, ERR_CORRUPT
+ * (not our database, or of another version). */
+int db_reader_open_path(const char *path, struct db_reader **out, struct err *err);
 void db_reader_close(struct db_reader *reader);
 
 /* Online copy of the whole database into a new file. ERR_CONFLICT if it exists. */

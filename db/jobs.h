@@ -29,7 +29,8 @@ struct job {
     int64_t submitted_at, started_at, finished_at; /* microseconds, 0 = not yet */
     int64_t epoch;    /* last stored epoch, -1 = none */
     int64_t epochs;   /* epochs of the spec */
-    char *device;     /* asked for while queued ("auto", "cpu"), then the one it runs on */
+    char *device;     /* asked for until it starts ("auto", "cpu"), then the one it runs on */
+    char *precision;  /* asked for: train.precision of the spec */
     int64_t memory_bytes;
     char *error;      /* JSON {"code","message","epoch"} or NULL */
     char *waits;      /* why it is not running, or NULL */
@@ -50,7 +51,8 @@ void job_free(struct job *job);
 /* Insert (state queued or held; id, spec, facts, ... as given; times set here).
  * idempotency_key NULL or at most 200 bytes; body_sha256 the request body's.
  * *existing: 0 inserted; 1 the same key and body came before, and id is
- * overwritten with that job's. ERR_INVALID (/Idempotency-Key) for another body.
+ * overwritten with that job's. Keys belong to the job's user. ERR_INVALID
+ * (/Idempotency-Key) for another body.
  * ERR_TOO_MANY when max_queue jobs are not finished. */
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
                const char *body_sha256, int64_t max_queue, int *existing, struct err *err);
@@ -60,14 +62,15 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
               const char *tags, const int *priority, struct err *err);
 
 /* What a user asks for. cancel: queued|held -> cancelled, running -> sets
- * cancel_requested; hold, release, retry (back to queued, epochs and files of
- * the old attempt are dropped by the next start). ERR_NOT_FOUND, or ERR_CONFLICT
+ * cancel_requested; hold, release, retry (back to queued; epochs, error and
+ * provenance are dropped now, the files by the next start). ERR_NOT_FOUND, or ERR_CONFLICT
  * with the present state in the message. *state: the state afterwards. */
 enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* A finished job, its epochs and events. ERR_CONFLICT if not finished. */
+/* A finished job, its epochs and events; one last `job` event says state
+ * "deleted". ERR_CONFLICT if not finished. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
 /* queued -> running, only if still queued and no cancel was asked for. */
@@ -81,12 +84,15 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
 /* How a run ended. error is JSON or NULL.
  * succeeded | failed | cancelled: the final states.
  * requeue: running -> queued, not counted (server stops or was killed);
- * fault: attempt + 1, -> queued, or failed when attempts are used up. */
+ * fault: attempt + 1, -> queued, or failed with error when max_attempts trainers
+ * were lost since the submission or the retry. After a cancel was asked for,
+ * requeue and fault end in cancelled. error is stored with failed only. */
 enum job_end { JOB_END_SUCCEEDED, JOB_END_FAILED, JOB_END_CANCELLED, JOB_END_REQUEUE, JOB_END_FAULT };
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err);
 
-/* Set why jobs wait (NULL clears); writes only what changed, and no event. */
+/* Set why a queued job waits (NULL clears); writes only what changed, and no
+ * event. */
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err);
 
 /* Every running job: cancel_requested -> cancelled, else -> queued. *n: how many.
@@ -98,7 +104,8 @@ int job_reconcile(struct db_writer *writer, int *n, struct err *err);
 int job_get(struct db_reader *reader, const char *id, struct job **out, struct err *err);
 
 struct job_filter {
-    const char *state, *user, *tag, *text; /* NULL: any; text searches name, notes, tags */
+    const char *state; /* one name or several, separated by commas; here and below NULL: any */
+    const char *user, *tag, *text; /* text is looked for in name, notes and tags */
     int64_t before_seq;                    /* 0: from the newest */
     int limit;
 };
@@ -106,7 +113,8 @@ struct job_filter {
 int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
              struct err *err);
 
-/* Queued jobs in the order they should run: priority, then submission. */
+/* Queued jobs in the order they should run: priority, then submission. Without
+ * notes, spec and facts (NULL): a long queue is read often. */
 int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err);
 
 /* Jobs per state. */

@@ -1,0 +1,78 @@
+/* corpora: see corpora.h. */
+#include "db/corpora.h"
+
+#include <string.h>
+
+#include "db/connection.h"
+
+static const char sql_newest[] =
+    "SELECT sha256 = ?2 FROM corpora WHERE name = ?1 ORDER BY seq DESC LIMIT 1";
+static const char sql_remove[] = "DELETE FROM corpora WHERE name = ?1 AND sha256 = ?2";
+static const char sql_insert[] = "INSERT INTO corpora (sha256, name, bytes, user, created_at)"
+                                 " VALUES (?1, ?2, ?3, ?4, ?5)";
+#define COLUMNS "SELECT sha256, name, bytes, created_at, user FROM corpora"
+/* An address always wins over a name that looks like one. */
+static const char sql_get[] =
+    COLUMNS " WHERE sha256 = ?1 OR name = ?1 ORDER BY sha256 = ?1 DESC, seq DESC LIMIT 1";
+static const char sql_list[] = COLUMNS " ORDER BY seq DESC";
+
+int corpus_insert(struct db_writer *writer, const struct corpus *corpus, int *created,
+                  struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    struct value name = value_text(corpus->name), sha256 = value_text(corpus->sha256);
+    int64_t same;
+    if (connection_integer(connection, sql_newest, VALUES(name, sha256), 0, &same, err) < 0)
+        return -1;
+    if (same) {
+        *created = 0;
+        return 0;
+    }
+    /* A text that had this name before comes back as its newest. */
+    if (connection_run(connection, sql_remove, VALUES(name, sha256), err) < 0 ||
+        connection_run(connection, sql_insert,
+                       VALUES(sha256, name, value_integer(corpus->bytes), value_text(corpus->user),
+                              value_integer(db_now())),
+                       err) < 0)
+        return -1;
+    *created = 1;
+    return 0;
+}
+
+static void corpus_fill(sqlite3_stmt *row, struct corpus *corpus)
+{
+    column_copy(row, 0, corpus->sha256, sizeof corpus->sha256);
+    column_copy(row, 1, corpus->name, sizeof corpus->name);
+    corpus->bytes = sqlite3_column_int64(row, 2);
+    corpus->created_at = sqlite3_column_int64(row, 3);
+    column_copy(row, 4, corpus->user, sizeof corpus->user);
+}
+
+int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_get, VALUES(value_text(id)), &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result == 0)
+        result = err_set(err, ERR_NOT_FOUND, "there is no text \"%.100s\"", id);
+    if (result > 0)
+        corpus_fill(statement, out);
+    statement_close(statement);
+    return result < 0 ? -1 : 0;
+}
+
+int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_list, NO_VALUES, &statement, err) < 0)
+        return -1;
+    int result, stop = 0;
+    while (!stop && (result = statement_step(statement, err)) > 0) {
+        struct corpus corpus;
+        corpus_fill(statement, &corpus);
+        stop = row(self, &corpus);
+    }
+    statement_close(statement);
+    return stop ? 0 : result;
+}

@@ -1,0 +1,194 @@
+/* epochs: see epochs.h. Numbers are stored as they lie in memory, which is
+ * little-endian on every machine we build for. A job's first record notes the
+ * layout (scalars, fields), so that a later program can still read it. */
+#include "db/epochs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "db/connection.h"
+#include "db/events.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blobs are little-endian");
+
+static const char sql_job[] =
+    "SELECT seq, state, epoch, epochs, n_groups, n_tokens FROM jobs WHERE id = ?1";
+static const char sql_stored[] = "SELECT record, tokens FROM epochs WHERE job = ?1 AND epoch = ?2";
+static const char sql_insert[] =
+    "INSERT INTO epochs (job, epoch, record, tokens) VALUES (?1, ?2, ?3, ?4)";
+static const char sql_advance[] =
+    "UPDATE jobs SET epoch = ?2, loss = ?3, record_scalars = ?4, record_fields = ?5"
+    " WHERE seq = ?1";
+static const char sql_clear[] =
+    "DELETE FROM epochs WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+static const char sql_clear_events[] = "DELETE FROM events WHERE job = ?1 AND type = 'epoch'";
+static const char sql_read[] =
+    "SELECT e.epoch, e.record, e.tokens, j.n_groups, j.record_scalars, j.record_fields"
+    " FROM jobs j JOIN epochs e ON e.job = j.seq"
+    " WHERE j.id = ?1 AND e.epoch BETWEEN ?2 AND ?3 ORDER BY e.epoch";
+
+struct epochs_job {
+    int64_t seq, epoch, epochs;
+    int n_groups, n_tokens;
+};
+
+static int epochs_job(struct db_writer *writer, const char *id, struct epochs_job *out,
+                      struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&writer->connection, sql_job, VALUES(value_text(id)), &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    const char *state = result > 0 ? (const char *)sqlite3_column_text(statement, 1) : NULL;
+    if (result == 0)
+        result = err_set(err, ERR_NOT_FOUND, "there is no job %s", id);
+    else if (result > 0 && (!state || strcmp(state, "running") != 0))
+        result = err_set(err, ERR_CONFLICT, "job %s is %s, its epochs are closed", id,
+                         state ? state : "unknown");
+    if (result > 0) {
+        out->seq = sqlite3_column_int64(statement, 0);
+        out->epoch = sqlite3_column_int64(statement, 2);
+        out->epochs = sqlite3_column_int64(statement, 3);
+        out->n_groups = sqlite3_column_int(statement, 4);
+        out->n_tokens = sqlite3_column_int(statement, 5);
+    }
+    statement_close(statement);
+    return result < 0 ? -1 : 0;
+}
+
+static int epochs_check(const struct epochs_job *job, const char *id, int64_t from, int n,
+                        int n_values, int n_tokens, struct err *err)
+{
+    if (n < 1 || n_values != record_size(job->n_groups) || n_tokens != job->n_tokens)
+        return err_set(err, ERR_PROTOCOL,
+                       "job %s: %d epochs of %d numbers and %d tokens, wanted %d and %d", id, n,
+                       n_values, n_tokens, record_size(job->n_groups), job->n_tokens);
+    if (from < 0 || from > job->epoch + 1)
+        return err_set(err, ERR_CONFLICT, "job %s: epoch %lld came after epoch %lld", id,
+                       (long long)from, (long long)job->epoch);
+    if (from + n - 1 > job->epochs)
+        return err_set(err, ERR_CONFLICT, "job %s: epoch %lld is beyond the last, %lld", id,
+                       (long long)(from + n - 1), (long long)job->epochs);
+    return 0;
+}
+
+/* A replayed epoch must be what is stored. */
+static int epochs_compare(struct db_writer *writer, const struct epochs_job *job, int64_t epoch,
+                          const double *values, const float *tokens, struct err *err)
+{
+    sqlite3_stmt *statement;
+    size_t record_bytes = (size_t)record_size(job->n_groups) * sizeof *values;
+    size_t token_bytes = (size_t)job->n_tokens * sizeof *tokens;
+    if (connection_start(&writer->connection, sql_stored,
+                         VALUES(value_integer(job->seq), value_integer(epoch)), &statement,
+                         err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result >= 0) {
+        const void *record = sqlite3_column_blob(statement, 0);
+        const void *stored = sqlite3_column_blob(statement, 1);
+        int same = result > 0 && (size_t)sqlite3_column_bytes(statement, 0) == record_bytes &&
+                   (size_t)sqlite3_column_bytes(statement, 1) == token_bytes &&
+                   record_same(record, values, job->n_groups) &&
+                   (token_bytes == 0 || memcmp(stored, tokens, token_bytes) == 0);
+        result = same ? 0
+                      : err_set(err, ERR_NONDETERMINISTIC,
+                                "epoch %lld came out differently when it was computed again",
+                                (long long)epoch);
+    }
+    statement_close(statement);
+    return result;
+}
+
+static int epochs_store(struct db_writer *writer, const struct epochs_job *job, int64_t epoch,
+                        const double *values, const float *tokens, struct err *err)
+{
+    return connection_run(
+        &writer->connection, sql_insert,
+        VALUES(value_integer(job->seq), value_integer(epoch),
+               value_blob(values, (size_t)record_size(job->n_groups) * sizeof *values),
+               value_blob(tokens, (size_t)job->n_tokens * sizeof *tokens)),
+        err);
+}
+
+int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n,
+                  const double *values, int n_values, const float *tokens, int n_tokens,
+                  struct err *err)
+{
+    struct epochs_job row;
+    if (epochs_job(writer, job, &row, err) < 0 ||
+        epochs_check(&row, job, from, n, n_values, n_tokens, err) < 0)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        const double *record = values + (size_t)i * (size_t)n_values;
+        const float *means = tokens + (size_t)i * (size_t)n_tokens;
+        if ((from + i <= row.epoch ? epochs_compare : epochs_store)(writer, &row, from + i, record,
+                                                                    means, err) < 0)
+            return -1;
+    }
+    int64_t last = from + n - 1;
+    if (last <= row.epoch)
+        return 0;
+    double loss = values[(size_t)(n - 1) * (size_t)n_values + RECORD_LOSS];
+    if (connection_run(&writer->connection, sql_advance,
+                       VALUES(value_integer(row.seq), value_integer(last), value_real(loss),
+                              value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS)),
+                       err) < 0)
+        return -1;
+    int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
+    return events_add(writer, "epoch", job, first, last, NULL, err);
+}
+
+int epochs_clear(struct db_writer *writer, const char *job, struct err *err)
+{
+    if (connection_run(&writer->connection, sql_clear, VALUES(value_text(job)), err) < 0)
+        return -1;
+    return connection_run(&writer->connection, sql_clear_events, VALUES(value_text(job)), err);
+}
+
+/* The row under the statement, its record copied into `expanded` when another
+ * program's layout was shorter. */
+static int epochs_give(sqlite3_stmt *statement, double **expanded, epochs_row *row, void *self,
+                       int *stop, struct err *err)
+{
+    const double *values = sqlite3_column_blob(statement, 1);
+    int stored = sqlite3_column_bytes(statement, 1) / (int)sizeof *values;
+    int n_groups = sqlite3_column_int(statement, 3);
+    int n_scalars = sqlite3_column_int(statement, 4);
+    int n_fields = sqlite3_column_int(statement, 5);
+    int64_t epoch = sqlite3_column_int64(statement, 0);
+    int size = record_size(n_groups);
+    if (stored != n_scalars + n_fields * n_groups || n_scalars > RECORD_SCALARS ||
+        n_fields > RECORD_FIELDS)
+        return err_set(err, ERR_CORRUPT, "epoch %lld has %d numbers", (long long)epoch, stored);
+    if (stored != size) {
+        if (!*expanded && !(*expanded = malloc((size_t)size * sizeof **expanded)))
+            return err_set(err, ERR_NO_MEMORY, "no memory for a record of %d numbers", size);
+        record_expand(values, n_scalars, n_fields, n_groups, *expanded);
+        values = *expanded;
+    }
+    *stop = row(self, epoch, values, size, sqlite3_column_blob(statement, 2),
+                sqlite3_column_bytes(statement, 2) / (int)sizeof(float));
+    return 0;
+}
+
+int epochs_read(struct db_reader *reader, const char *job, int64_t from, int64_t to,
+                epochs_row *row, void *self, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_read,
+                         VALUES(value_text(job), value_integer(from), value_integer(to)),
+                         &statement, err) < 0)
+        return -1;
+    double *expanded = NULL;
+    int result, stop = 0;
+    while (!stop && (result = statement_step(statement, err)) > 0)
+        if (epochs_give(statement, &expanded, row, self, &stop, err) < 0) {
+            result = -1;
+            break;
+        }
+    statement_close(statement);
+    free(expanded);
+    return stop ? 0 : result;
+}

@@ -1,0 +1,615 @@
+/* jobs: see jobs.h. job_next is the one table of allowed transitions, job_sql
+ * what each of them writes; job_change is the only function that moves a job:
+ * read the state, look the next one up, compare-and-swap, write the event. */
+#include "db/jobs.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "db/connection.h"
+#include "db/epochs.h"
+#include "db/events.h"
+
+enum { JOB_KEY_MAX = 200 }; /* bytes of an Idempotency-Key */
+
+/* ---- states and transitions ---- */
+
+static const char *const job_state_names[JOB_STATES] = {
+    [JOB_QUEUED] = "queued",       [JOB_HELD] = "held",     [JOB_RUNNING] = "running",
+    [JOB_SUCCEEDED] = "succeeded", [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled",
+};
+
+const char *job_state_name(enum job_state state)
+{
+    return job_state_names[state];
+}
+
+int job_state_from_name(const char *name)
+{
+    for (int state = 0; state < JOB_STATES; state++)
+        if (strcmp(job_state_names[state], name) == 0)
+            return state;
+    return -1;
+}
+
+/* Everything that can happen to a job. The last trainer fault that max_attempts
+ * allows is EXHAUST instead of FAULT. */
+enum job_action {
+    ACTION_CANCEL,
+    ACTION_HOLD,
+    ACTION_RELEASE,
+    ACTION_RETRY,
+    ACTION_CLAIM,
+    ACTION_SUCCEED,
+    ACTION_FAIL,
+    ACTION_STOP,
+    ACTION_REQUEUE,
+    ACTION_FAULT,
+    ACTION_EXHAUST,
+    ACTIONS
+};
+
+static const char *const job_action_names[ACTIONS] = {
+    [ACTION_CANCEL] = "cancelled", [ACTION_HOLD] = "held",     [ACTION_RELEASE] = "released",
+    [ACTION_RETRY] = "retried",    [ACTION_CLAIM] = "started", [ACTION_SUCCEED] = "ended",
+    [ACTION_FAIL] = "ended",       [ACTION_STOP] = "ended",    [ACTION_REQUEUE] = "requeued",
+    [ACTION_FAULT] = "requeued",   [ACTION_EXHAUST] = "ended",
+};
+
+#define NO (-1)
+static const signed char job_next[ACTIONS][JOB_STATES] = {
+    /* from:            queued         held           running        succeeded failed cancelled */
+    [ACTION_CANCEL] = {JOB_CANCELLED, JOB_CANCELLED, JOB_RUNNING, NO, NO, NO},
+    [ACTION_HOLD] = {JOB_HELD, NO, NO, NO, NO, NO},
+    [ACTION_RELEASE] = {NO, JOB_QUEUED, NO, NO, NO, NO},
+    [ACTION_RETRY] = {NO, NO, NO, NO, JOB_QUEUED, JOB_QUEUED},
+    [ACTION_CLAIM] = {JOB_RUNNING, NO, NO, NO, NO, NO},
+    [ACTION_SUCCEED] = {NO, NO, JOB_SUCCEEDED, NO, NO, NO},
+    [ACTION_FAIL] = {NO, NO, JOB_FAILED, NO, NO, NO},
+    [ACTION_STOP] = {NO, NO, JOB_CANCELLED, NO, NO, NO},
+    [ACTION_REQUEUE] = {NO, NO, JOB_QUEUED, NO, NO, NO},
+    [ACTION_FAULT] = {NO, NO, JOB_QUEUED, NO, NO, NO},
+    [ACTION_EXHAUST] = {NO, NO, JOB_FAILED, NO, NO, NO},
+};
+#undef NO
+
+/* ---- SQL of the tables jobs, job_texts, idempotency ---- */
+
+/* What each action writes. ?1 seq, ?2 state before, ?3 state after, ?4 now,
+ * ?5 a text: the device of a claim, the error of an end. */
+#define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
+#define ENDED "waits = NULL, cancel_requested = 0, finished_at = ?4, error = ?5"
+/* A job that has never started may still go to any device it asked for. */
+#define REQUEUED                                                                                   \
+    "waits = NULL, device = CASE WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL"  \
+    " THEN device_asked ELSE device END"
+static const char *const job_sql[ACTIONS] = {
+    [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), waits = NULL,"
+                             " finished_at = iif(?3 = 'running', 0, ?4)"),
+    [ACTION_HOLD] = CHANGE("waits = NULL"),
+    [ACTION_RELEASE] = CHANGE("waits = NULL"),
+    [ACTION_RETRY] = CHANGE("attempt = attempt + 1, faults = 0, epoch = -1, loss = NULL,"
+                            " record_scalars = 0, record_fields = 0, error = NULL, waits = NULL,"
+                            " cancel_requested = 0, started_at = 0, finished_at = 0,"
+                            " device = device_asked"),
+    [ACTION_CLAIM] =
+        CHANGE("device = ?5, waits = NULL,"
+               " started_at = iif(started_at = 0, ?4, started_at)") " AND cancel_requested = 0",
+    [ACTION_SUCCEED] = CHANGE(ENDED),
+    [ACTION_FAIL] = CHANGE(ENDED),
+    [ACTION_STOP] = CHANGE(ENDED),
+    [ACTION_REQUEUE] = CHANGE(REQUEUED),
+    [ACTION_FAULT] = CHANGE("attempt = attempt + 1, faults = faults + 1, " REQUEUED),
+    [ACTION_EXHAUST] = CHANGE("faults = faults + 1, " ENDED),
+};
+
+static const char sql_state[] = "SELECT seq, state, cancel_requested, faults, max_attempts"
+                                " FROM jobs WHERE id = ?1";
+
+#define TIME_TEXT(column)                                                                          \
+    "iif(" column " = 0, NULL, strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1e6, 'unixepoch'))"
+static const char sql_event[] =
+    "SELECT json_object('id', id, 'name', name, 'tags', json(tags), 'user', user, 'state', state,"
+    " 'priority', priority, 'attempt', attempt, 'cancel_requested', cancel_requested,"
+    " 'submitted_at', " TIME_TEXT("submitted_at") ", 'started_at', " TIME_TEXT(
+        "started_at") ","
+                      " 'finished_at', " TIME_TEXT(
+                          "finished_at") ", 'epoch', epoch, 'epochs', epochs,"
+                                         " 'loss', loss, 'device', device, 'memory_bytes', "
+                                         "memory_bytes, 'error', json(error),"
+                                         " 'waits', waits) FROM jobs WHERE id = ?1";
+static const char sql_deleted[] = "SELECT json_object('id', ?1, 'state', 'deleted')";
+
+static const char sql_unfinished[] =
+    "SELECT count(*) FROM jobs WHERE state IN ('queued', 'held', 'running')";
+static const char sql_insert[] =
+    "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at, epochs,"
+    " device_asked, device, precision, memory_bytes, n_groups, n_tokens)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10,"
+    " coalesce(json_extract(?11, '$.train.precision'), 'auto'), ?12, ?13, ?14)";
+static const char sql_insert_texts[] =
+    "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+static const char sql_key_find[] =
+    "SELECT i.body_sha256, j.id FROM idempotency i JOIN jobs j ON j.seq = i.job"
+    " WHERE i.user = ?1 AND i.key = ?2";
+static const char sql_key_insert[] =
+    "INSERT INTO idempotency (user, key, body_sha256, job) VALUES (?1, ?2, ?3, ?4)";
+static const char sql_patch[] =
+    "UPDATE jobs SET name = coalesce(?2, name), tags = coalesce(?3, tags),"
+    " priority = coalesce(?4, priority) WHERE id = ?1";
+/* The stored spec says the same as the row: it can be posted again as it is. */
+static const char sql_patch_texts[] =
+    "UPDATE job_texts SET notes = coalesce(?2, notes), spec = json_set(spec, '$.name', j.name,"
+    " '$.notes', coalesce(?2, notes), '$.tags', json(j.tags), '$.resources.priority', j.priority)"
+    " FROM jobs j WHERE j.id = ?1 AND job_texts.job = j.seq";
+static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
+static const char sql_delete_events[] = "DELETE FROM events WHERE job = ?1";
+static const char sql_started[] = "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1"
+                                  " AND state = 'running'";
+static const char sql_provenance[] = "UPDATE job_texts SET provenance = coalesce(provenance, ?2)"
+                                     " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+static const char sql_provenance_clear[] =
+    "UPDATE job_texts SET provenance = NULL WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+static const char sql_waits[] =
+    "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
+static const char sql_running[] =
+    "SELECT id FROM jobs WHERE state = 'running' ORDER BY seq LIMIT 1";
+
+/* Columns in the order job_fill reads them. ROW: without the long texts. */
+#define ROW                                                                                        \
+    "j.id, j.seq, j.name, j.tags, j.user, j.state, j.priority, j.attempt, j.cancel_requested,"     \
+    " j.submitted_at, j.started_at, j.finished_at, j.epoch, j.epochs, j.device, j.precision,"      \
+    " j.memory_bytes, j.error, j.waits, j.n_groups, j.n_tokens, j.max_attempts, j.loss,"           \
+    " t.provenance, t.group_names, t.corpus_sha256"
+#define FULL ROW ", t.notes, t.spec, t.facts"
+#define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq"
+static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
+static const char sql_list[] =
+    "SELECT " FULL FROM " WHERE (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
+    " AND (?2 IS NULL OR j.user = ?2)"
+    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?3))"
+    " AND (?4 IS NULL OR instr(lower(j.name), lower(?4)) > 0"
+    "  OR instr(lower(t.notes), lower(?4)) > 0 OR EXISTS (SELECT 1 FROM json_each(j.tags)"
+    "  WHERE instr(lower(value), lower(?4)) > 0))"
+    " AND (?5 = 0 OR j.seq < ?5) ORDER BY j.seq DESC LIMIT ?6";
+static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued'"
+                                " ORDER BY j.priority DESC, j.seq LIMIT ?1";
+static const char sql_counts[] = "SELECT state, count(*) FROM jobs GROUP BY state";
+
+/* ---- write ---- */
+
+static int job_not_found(const char *id, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no job %s", id);
+}
+
+/* The event that `sql` words about a job. */
+static int job_event(struct db_writer *writer, const char *sql, const char *id, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&writer->connection, sql, VALUES(value_text(id)), &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result > 0)
+        result = events_add(writer, "job", id, 0, 0,
+                            (const char *)sqlite3_column_text(statement, 0), err);
+    statement_close(statement);
+    return result;
+}
+
+/* Where a job stands, as far as a change needs it. */
+struct job_standing {
+    int64_t seq, cancel_requested, faults, max_attempts;
+    enum job_state state;
+};
+
+static int job_standing(struct db_writer *writer, const char *id, struct job_standing *out,
+                        struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&writer->connection, sql_state, VALUES(value_text(id)), &statement, err) <
+        0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result == 0)
+        result = job_not_found(id, err);
+    if (result > 0) {
+        out->seq = sqlite3_column_int64(statement, 0);
+        out->state =
+            (enum job_state)job_state_from_name((const char *)sqlite3_column_text(statement, 1));
+        out->cancel_requested = sqlite3_column_int64(statement, 2);
+        out->faults = sqlite3_column_int64(statement, 3);
+        out->max_attempts = sqlite3_column_int64(statement, 4);
+    }
+    statement_close(statement);
+    return result < 0 ? -1 : 0;
+}
+
+static int job_change(struct db_writer *writer, const char *id, const struct job_standing *standing,
+                      enum job_action action, const char *text, enum job_state *state,
+                      struct err *err)
+{
+    int next = job_next[action][standing->state];
+    if (next < 0)
+        return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be %s", id,
+                       job_state_names[standing->state], job_action_names[action]);
+    if (connection_run(
+            &writer->connection, job_sql[action],
+            VALUES(value_integer(standing->seq), value_text(job_state_names[standing->state]),
+                   value_text(job_state_names[next]), value_integer(db_now()), value_text(text)),
+            err) < 0)
+        return -1;
+    if (connection_changes(&writer->connection) != 1)
+        return err_set(err, ERR_CONFLICT, "job %s is about to be cancelled", id);
+    if (job_event(writer, sql_event, id, err) < 0)
+        return -1;
+    if (state)
+        *state = (enum job_state)next;
+    return 0;
+}
+
+/* Looks a key up: 1 the same request came before (id is set), 0 new. */
+static int job_known(struct db_writer *writer, struct job *job, const char *key,
+                     const char *body_sha256, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (strlen(key) > JOB_KEY_MAX || !*key)
+        return err_field(err, "/Idempotency-Key", "%zu bytes; 1 to %d are allowed", strlen(key),
+                         JOB_KEY_MAX);
+    if (connection_start(&writer->connection, sql_key_find,
+                         VALUES(value_text(job->user), value_text(key)), &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result > 0 && strcmp((const char *)sqlite3_column_text(statement, 0), body_sha256) != 0)
+        result = err_field(err, "/Idempotency-Key", "\"%.60s\" was used with another body", key);
+    if (result > 0)
+        column_copy(statement, 1, job->id, sizeof job->id);
+    statement_close(statement);
+    return result;
+}
+
+static int job_insert_rows(struct db_writer *writer, const struct job *job, int64_t now,
+                           int64_t *seq, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    if (connection_run(connection, sql_insert,
+                       VALUES(value_text(job->id), value_text(job->name), value_text(job->tags),
+                              value_text(job->user), value_text(job_state_names[job->state]),
+                              value_integer(job->priority), value_integer(job->max_attempts),
+                              value_integer(now), value_integer(job->epochs),
+                              value_text(job->device), value_text(job->spec),
+                              value_integer(job->memory_bytes), value_integer(job->n_groups),
+                              value_integer(job->n_tokens)),
+                       err) < 0)
+        return -1;
+    *seq = sqlite3_last_insert_rowid(connection->handle);
+    return connection_run(connection, sql_insert_texts,
+                          VALUES(value_integer(*seq), value_text(job->notes), value_text(job->spec),
+                                 value_text(job->facts), value_text(job->group_names),
+                                 value_text(job->corpus_sha256)),
+                          err);
+}
+
+int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
+               const char *body_sha256, int64_t max_queue, int *existing, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    int64_t unfinished, seq, now = db_now();
+    int known = idempotency_key ? job_known(writer, job, idempotency_key, body_sha256, err) : 0;
+    if (known != 0) {
+        *existing = known > 0 ? 1 : *existing;
+        return known < 0 ? -1 : 0;
+    }
+    if (job->state != JOB_QUEUED && job->state != JOB_HELD)
+        return err_set(err, ERR_INVALID, "a new job cannot be %s", job_state_names[job->state]);
+    if (connection_integer(connection, sql_unfinished, NO_VALUES, 0, &unfinished, err) < 0)
+        return -1;
+    if (unfinished >= max_queue)
+        return err_set(err, ERR_TOO_MANY, "%lld jobs are not finished, the limit is %lld",
+                       (long long)unfinished, (long long)max_queue);
+    if (job_insert_rows(writer, job, now, &seq, err) < 0)
+        return -1;
+    if (idempotency_key && connection_run(connection, sql_key_insert,
+                                          VALUES(value_text(job->user), value_text(idempotency_key),
+                                                 value_text(body_sha256), value_integer(seq)),
+                                          err) < 0)
+        return -1;
+    if (job_event(writer, sql_event, job->id, err) < 0)
+        return -1;
+    job->seq = seq;
+    job->submitted_at = now;
+    job->attempt = 1;
+    job->epoch = -1;
+    job->loss = NAN;
+    *existing = 0;
+    return 0;
+}
+
+int job_patch(struct db_writer *writer, const char *id, const char *name, const char *notes,
+              const char *tags, const int *priority, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    struct value rank = priority ? value_integer(*priority) : value_text(NULL);
+    if (connection_run(connection, sql_patch,
+                       VALUES(value_text(id), value_text(name), value_text(tags), rank), err) < 0)
+        return -1;
+    if (connection_changes(connection) != 1)
+        return job_not_found(id, err);
+    if (connection_run(connection, sql_patch_texts, VALUES(value_text(id), value_text(notes)),
+                       err) < 0)
+        return -1;
+    return job_event(writer, sql_event, id, err);
+}
+
+int job_request(struct db_writer *writer, const char *id, enum job_request request,
+                enum job_state *state, struct err *err)
+{
+    static const enum job_action actions[] = {[JOB_CANCEL] = ACTION_CANCEL,
+                                              [JOB_HOLD] = ACTION_HOLD,
+                                              [JOB_RELEASE] = ACTION_RELEASE,
+                                              [JOB_RETRY] = ACTION_RETRY};
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    if (request == JOB_RETRY && job_next[ACTION_RETRY][standing.state] >= 0 &&
+        (epochs_clear(writer, id, err) < 0 ||
+         connection_run(&writer->connection, sql_provenance_clear, VALUES(value_text(id)), err) <
+             0))
+        return -1;
+    return job_change(writer, id, &standing, actions[request], NULL, state, err);
+}
+
+int job_delete(struct db_writer *writer, const char *id, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    if (standing.state < JOB_SUCCEEDED)
+        return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
+                       job_state_names[standing.state]);
+    if (connection_run(connection, sql_delete_events, VALUES(value_text(id)), err) < 0 ||
+        connection_run(connection, sql_delete,
+                       VALUES(value_text(id), value_text(job_state_names[standing.state])),
+                       err) < 0)
+        return -1;
+    return job_event(writer, sql_deleted, id, err);
+}
+
+int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err)
+{
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    return job_change(writer, id, &standing, ACTION_CLAIM, device, NULL, err);
+}
+
+int job_started(struct db_writer *writer, const char *id, const char *provenance,
+                int64_t memory_bytes, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    if (connection_run(connection, sql_started, VALUES(value_text(id), value_integer(memory_bytes)),
+                       err) < 0)
+        return -1;
+    if (connection_changes(connection) != 1)
+        return err_set(err, ERR_CONFLICT, "job %s is not running", id);
+    if (connection_run(connection, sql_provenance, VALUES(value_text(id), value_text(provenance)),
+                       err) < 0)
+        return -1;
+    return job_event(writer, sql_event, id, err);
+}
+
+int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
+               enum job_state *state, struct err *err)
+{
+    static const enum job_action actions[] = {[JOB_END_SUCCEEDED] = ACTION_SUCCEED,
+                                              [JOB_END_FAILED] = ACTION_FAIL,
+                                              [JOB_END_CANCELLED] = ACTION_STOP,
+                                              [JOB_END_REQUEUE] = ACTION_REQUEUE,
+                                              [JOB_END_FAULT] = ACTION_FAULT};
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    enum job_action action = actions[end];
+    int again = end == JOB_END_REQUEUE || end == JOB_END_FAULT;
+    if (again && standing.cancel_requested)
+        action = ACTION_STOP;
+    else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
+        action = ACTION_EXHAUST;
+    int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
+    return job_change(writer, id, &standing, action, failed ? error : NULL, state, err);
+}
+
+int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err)
+{
+    return connection_run(&writer->connection, sql_waits, VALUES(value_text(id), value_text(waits)),
+                          err);
+}
+
+/* 1: *id is a running job; 0: there is none. */
+static int job_any_running(struct db_writer *writer, char id[DB_ID_MAX], struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&writer->connection, sql_running, NO_VALUES, &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result > 0)
+        column_copy(statement, 0, id, DB_ID_MAX);
+    statement_close(statement);
+    return result;
+}
+
+int job_reconcile(struct db_writer *writer, int *n, struct err *err)
+{
+    char id[DB_ID_MAX];
+    int found, count = 0;
+    for (; (found = job_any_running(writer, id, err)) > 0; count++)
+        if (job_finish(writer, id, JOB_END_REQUEUE, NULL, NULL, err) < 0)
+            return -1;
+    if (found < 0)
+        return -1;
+    *n = count;
+    return 0;
+}
+
+/* ---- read ---- */
+
+void job_free(struct job *job)
+{
+    if (!job)
+        return;
+    char *texts[] = {job->name,         job->notes,     job->tags,  job->user,
+                     job->device,       job->precision, job->error, job->waits,
+                     job->provenance,   job->spec,      job->facts, job->group_names,
+                     job->corpus_sha256};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+    free(job);
+}
+
+/* The text columns of ROW and FULL and where they go. */
+static const struct {
+    int column;
+    size_t offset;
+} job_texts[] = {
+    {2, offsetof(struct job, name)},         {3, offsetof(struct job, tags)},
+    {4, offsetof(struct job, user)},         {14, offsetof(struct job, device)},
+    {15, offsetof(struct job, precision)},   {17, offsetof(struct job, error)},
+    {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
+    {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
+    {26, offsetof(struct job, notes)},       {27, offsetof(struct job, spec)},
+    {28, offsetof(struct job, facts)},
+};
+
+static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
+{
+    column_copy(row, 0, job->id, sizeof job->id);
+    job->seq = sqlite3_column_int64(row, 1);
+    job->state = (enum job_state)job_state_from_name((const char *)sqlite3_column_text(row, 5));
+    job->priority = sqlite3_column_int(row, 6);
+    job->attempt = sqlite3_column_int(row, 7);
+    job->cancel_requested = sqlite3_column_int(row, 8);
+    job->submitted_at = sqlite3_column_int64(row, 9);
+    job->started_at = sqlite3_column_int64(row, 10);
+    job->finished_at = sqlite3_column_int64(row, 11);
+    job->epoch = sqlite3_column_int64(row, 12);
+    job->epochs = sqlite3_column_int64(row, 13);
+    job->memory_bytes = sqlite3_column_int64(row, 16);
+    job->n_groups = sqlite3_column_int(row, 19);
+    job->n_tokens = sqlite3_column_int(row, 20);
+    job->max_attempts = sqlite3_column_int64(row, 21);
+    job->loss = sqlite3_column_type(row, 22) == SQLITE_NULL ? NAN : sqlite3_column_double(row, 22);
+    int columns = sqlite3_column_count(row);
+    for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
+        if (job_texts[i].column < columns &&
+            column_text(row, job_texts[i].column, (char **)((char *)job + job_texts[i].offset),
+                        err) < 0)
+            return -1;
+    return 0;
+}
+
+static struct job *job_read(sqlite3_stmt *row, struct err *err)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (!job) {
+        err_set(err, ERR_NO_MEMORY, "no memory for a job");
+        return NULL;
+    }
+    if (job_fill(row, job, err) < 0) {
+        job_free(job);
+        return NULL;
+    }
+    return job;
+}
+
+int job_get(struct db_reader *reader, const char *id, struct job **out, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_get, VALUES(value_text(id)), &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result == 0)
+        result = job_not_found(id, err);
+    struct job *job = result > 0 ? job_read(statement, err) : NULL;
+    statement_close(statement);
+    if (!job)
+        return -1;
+    *out = job;
+    return 0;
+}
+
+/* All rows of a started statement, which it closes. */
+static int job_collect(sqlite3_stmt *statement, struct job ***jobs, int *n, struct err *err)
+{
+    struct job **list = NULL;
+    int count = 0, room = 0, result;
+    while ((result = statement_step(statement, err)) > 0) {
+        if (count == room) {
+            room = room ? 2 * room : 16;
+            struct job **larger = realloc(list, (size_t)room * sizeof *list);
+            if (!larger) {
+                result = err_set(err, ERR_NO_MEMORY, "no memory for %d jobs", room);
+                break;
+            }
+            list = larger;
+        }
+        list[count] = job_read(statement, err);
+        if (!list[count]) {
+            result = -1;
+            break;
+        }
+        count++;
+    }
+    statement_close(statement);
+    if (result < 0) {
+        for (int i = 0; i < count; i++)
+            job_free(list[i]);
+        free(list);
+        return -1;
+    }
+    *jobs = list;
+    *n = count;
+    return 0;
+}
+
+int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
+             struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_list,
+                         VALUES(value_text(filter->state), value_text(filter->user),
+                                value_text(filter->tag), value_text(filter->text),
+                                value_integer(filter->before_seq), value_integer(filter->limit)),
+                         &statement, err) < 0)
+        return -1;
+    return job_collect(statement, jobs, n, err);
+}
+
+int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_queue, VALUES(value_integer(limit)), &statement,
+                         err) < 0)
+        return -1;
+    return job_collect(statement, jobs, n, err);
+}
+
+int job_counts(struct db_reader *reader, int64_t counts[JOB_STATES], struct err *err)
+{
+    sqlite3_stmt *statement;
+    int64_t found[JOB_STATES] = {0};
+    if (connection_start(&reader->connection, sql_counts, NO_VALUES, &statement, err) < 0)
+        return -1;
+    int result;
+    while ((result = statement_step(statement, err)) > 0)
+        found[job_state_from_name((const char *)sqlite3_column_text(statement, 0))] =
+            sqlite3_column_int64(statement, 1);
+    statement_close(statement);
+    if (result < 0)
+        return -1;
+    memcpy(counts, found, sizeof found);
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* migrate: see migrate.h. The texts of db/schema are assembled into the program,
+ * one symbol each: an installed program needs no file beside it. */
+#include "db/migrate.h"
+
+#include <stdio.h>
+
+/* The compiler runs in the root of the tree, so the paths are relative to it. */
+#define MIGRATION(symbol, path)                                                                    \
+    __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.popsection\n");   \
+    extern const char symbol[] __attribute__((visibility("hidden")))
+
+MIGRATION(migrate_0001_initial, "db/schema/0001_initial.sql");
+
+static const char *const migrations[] = {migrate_0001_initial};
+enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
+
+/* Is it empty, ours, or neither? *version: migrations it has. */
+static int migrate_identify(struct connection *connection, int64_t *version, struct err *err)
+{
+    int64_t application, objects;
+    if (connection_integer(connection, "PRAGMA application_id", NO_VALUES, 0, &application, err) <
+            0 ||
+        connection_integer(connection, "PRAGMA user_version", NO_VALUES, 0, version, err) < 0 ||
+        connection_integer(connection, "SELECT count(*) FROM sqlite_schema", NO_VALUES, 0, &objects,
+                           err) < 0)
+        return -1;
+    int empty = application == 0 && *version == 0 && objects == 0;
+    if (!empty && application != MIGRATE_APPLICATION_ID)
+        return err_set(err, ERR_CORRUPT,
+                       "this is not a tokenfate database (application id %lld, %lld objects)",
+                       (long long)application, (long long)objects);
+    if (*version > MIGRATIONS)
+        return err_set(err, ERR_CORRUPT,
+                       "the database has schema %lld, this program knows %d: install the newer "
+                       "program again",
+                       (long long)*version, MIGRATIONS);
+    return 0;
+}
+
+static int migrate_apply(struct connection *connection, int64_t version, struct err *err)
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             MIGRATE_APPLICATION_ID, MIGRATIONS);
+    for (int64_t i = version; i < MIGRATIONS; i++)
+        if (connection_script(connection, migrations[i], err) < 0)
+            return err_prefix(err, "migration %lld", (long long)i + 1);
+    return connection_script(connection, pragmas, err);
+}
+
+int migrate(struct connection *connection, struct err *err)
+{
+    int64_t version;
+    /* A first look without a lock: a foreign file must not even be switched to
+     * WAL. The second one, under the lock, decides. */
+    if (migrate_identify(connection, &version, err) < 0 ||
+        connection_script(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;", err) < 0)
+        return -1;
+    int result = migrate_identify(connection, &version, err);
+    if (result == 0 && version < MIGRATIONS)
+        result = migrate_apply(connection, version, err);
+    if (result == 0)
+        result = connection_script(connection, "COMMIT", err);
+    if (result < 0)
+        connection_script(connection, "ROLLBACK", NULL);
+    return result;
+}
+
+int migrate_check(struct connection *connection, struct err *err)
+{
+    int64_t version;
+    if (migrate_identify(connection, &version, err) < 0)
+        return -1;
+    if (version != MIGRATIONS)
+        return err_set(err, ERR_CORRUPT, "the database has schema %lld, this program knows %d",
+                       (long long)version, MIGRATIONS);
+    return 0;
+}

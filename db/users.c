@@ -1,0 +1,129 @@
+/* users: see users.h. Credentials that have expired are removed whenever a new
+ * one is issued. */
+#include "db/users.h"
+
+#include <string.h>
+
+#include "db/connection.h"
+
+static const char sql_insert[] =
+    "INSERT INTO users (name, admin, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+static const char sql_disable[] = "UPDATE users SET disabled = ?2 WHERE name = ?1";
+static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM users ORDER BY name";
+static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
+static const char sql_credential[] =
+    "INSERT INTO credentials (hash, user, kind, label, created_at, expires_at)"
+    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2";
+static const char sql_revoke[] = "DELETE FROM credentials WHERE hash = ?1";
+static const char sql_user[] =
+    "SELECT u.name, u.admin, u.disabled, u.created_at FROM credentials c"
+    " JOIN users u ON u.name = c.user WHERE c.hash = ?1 AND c.kind = ?2 AND u.disabled = 0"
+    " AND (c.expires_at = 0 OR c.expires_at > ?3)";
+
+static int user_not_found(const char *name, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no user \"%.64s\"", name);
+}
+
+/* Letters, digits and ._- only: names stand in URLs and in command lines. */
+static int user_check_name(const char *name, struct err *err)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789._-";
+    size_t length = strlen(name);
+    if (length < 1 || length > USER_NAME_MAX)
+        return err_field(err, "/name", "%zu bytes; 1 to %d are allowed", length, USER_NAME_MAX);
+    if (strspn(name, allowed) != length)
+        return err_field(err, "/name", "\"%s\" has other characters than letters, digits, . _ -",
+                         name);
+    return 0;
+}
+
+int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err)
+{
+    if (user_check_name(name, err) < 0 ||
+        connection_run(&writer->connection, sql_insert,
+                       VALUES(value_text(name), value_integer(admin != 0), value_integer(db_now())),
+                       err) < 0)
+        return -1;
+    if (connection_changes(&writer->connection) != 1)
+        return err_set(err, ERR_CONFLICT, "there is a user \"%s\" already", name);
+    return 0;
+}
+
+int user_set_disabled(struct db_writer *writer, const char *name, int disabled, struct err *err)
+{
+    if (connection_run(&writer->connection, sql_disable,
+                       VALUES(value_text(name), value_integer(disabled != 0)), err) < 0)
+        return -1;
+    return connection_changes(&writer->connection) == 1 ? 0 : user_not_found(name, err);
+}
+
+static void user_fill(sqlite3_stmt *row, struct user *user)
+{
+    column_copy(row, 0, user->name, sizeof user->name);
+    user->admin = sqlite3_column_int(row, 1);
+    user->disabled = sqlite3_column_int(row, 2);
+    user->created_at = sqlite3_column_int64(row, 3);
+}
+
+int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_list, NO_VALUES, &statement, err) < 0)
+        return -1;
+    int result, stop = 0;
+    while (!stop && (result = statement_step(statement, err)) > 0) {
+        struct user user;
+        user_fill(statement, &user);
+        stop = row(self, &user);
+    }
+    statement_close(statement);
+    return stop ? 0 : result;
+}
+
+int credential_insert(struct db_writer *writer, const char *user, const char *kind,
+                      const char *hash, const char *label, int64_t expires_at, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    int64_t now = db_now();
+    if (strlen(label) > TOKEN_LABEL_MAX)
+        return err_field(err, "/label", "%zu bytes; %d are allowed", strlen(label),
+                         TOKEN_LABEL_MAX);
+    if (connection_run(connection, sql_expire, VALUES(value_integer(now)), err) < 0 ||
+        connection_run(connection, sql_credential,
+                       VALUES(value_text(hash), value_text(user), value_text(kind),
+                              value_text(label), value_integer(now), value_integer(expires_at)),
+                       err) < 0)
+        return -1;
+    return connection_changes(connection) == 1 ? 0 : user_not_found(user, err);
+}
+
+int credential_revoke(struct db_writer *writer, const char *hash, struct err *err)
+{
+    if (connection_run(&writer->connection, sql_revoke, VALUES(value_text(hash)), err) < 0)
+        return -1;
+    if (connection_changes(&writer->connection) != 1)
+        return err_set(err, ERR_NOT_FOUND, "there is no such token or session");
+    return 0;
+}
+
+int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,
+                    struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_user,
+                         VALUES(value_text(hash), value_text(kind), value_integer(db_now())),
+                         &statement, err) < 0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result == 0)
+        result = err_set(err, ERR_UNAUTHORIZED,
+                         "the %s is not known, has expired, or its user"
+                         " is disabled",
+                         kind);
+    if (result > 0)
+        user_fill(statement, out);
+    statement_close(statement);
+    return result < 0 ? -1 : 0;
+}
