@@ -1,7 +1,17 @@
-/* groups: the tokens an experiment follows (SCIENCE section 1). most_common,
- * least_common, never_used by count, ties drawn by seed or by lowest id; the two
- * published selections reproduced as published; custom groups. Pure functions
- * of counts and spec. */
+/* groups: the tokens an experiment follows (SCIENCE section 1). Pure functions
+ * of counts and spec, any thread. Selections of the three built-in groups:
+ *   frequency       most_common: highest counts; least_common: lowest counts
+ *                   above 0; never_used: count 0. Among equal counts a draw
+ *                   (seed of the groups) or the lowest ids, as `ties` says.
+ *   published-2025  u: used ids, ascending; o: places in u by descending count.
+ *                   most_common: the first of o, least_common: the last of o,
+ *                   both taken for token ids; never_used: lowest unused ids.
+ *   published-2026  most_common and least_common: the tokens at those places;
+ *                   never_used: the tokens at place n of u, n going through the
+ *                   lowest unused ids.
+ * The published programs sorted with an unstable algorithm, so which tokens of
+ * equal count they put in a group cannot be reproduced: here both published
+ * selections take equal counts in ascending order of id, whatever `ties` says. */
 #ifndef TOKENFATE_GROUPS_H
 #define TOKENFATE_GROUPS_H
 
@@ -15,7 +25,7 @@
 struct group {
     char name[RECORD_NAME_MAX]; /* "most_common", "least_common", "never_used" or custom */
     int n;
-    int32_t *ids; /* [n], most frequent first; unique */
+    int32_t *ids; /* [n], unique; most frequent first, equal counts by id */
 };
 
 struct groups {
@@ -26,12 +36,13 @@ struct groups {
 };
 
 /* Groups of a spec over these counts. bpe turns texts of custom tokens into ids
- * (NULL: only ids possible). ERR_INVALID with pointers (/groups/size,
- * /groups/custom/0/tokens/3, ...): size above half of the used types or above
- * the number of unused ones, an id outside the vocabulary, a text that is not
- * exactly one token. groups_free frees. */
-int groups_build(const struct spec *spec, const struct frequency *frequency,
-                 const struct bpe *bpe, struct groups *out, struct err *err);
+ * (NULL: only ids possible). ERR_INVALID with every bad field: size above half
+ * of the used types or above the number of unused ones (/groups/size), a text
+ * too short for published-2026 (/groups/selection), an id outside the
+ * vocabulary, a text that is not exactly one token, a token twice in a group
+ * (/groups/custom/0/tokens/3). ERR_NO_MEMORY. groups_free frees. */
+int groups_build(const struct spec *spec, const struct frequency *frequency, const struct bpe *bpe,
+                 struct groups *out, struct err *err);
 void groups_free(struct groups *groups);
 
 #endif

@@ -1,0 +1,274 @@
+/* groups: see groups.h. Tokens become candidates (count, tie key, id, place
+ * among the used or the unused ids); a selection is a sort of candidates and a
+ * choice of which end to take. In the end every group is put in the same order,
+ * most frequent first, so that nothing downstream depends on how it was
+ * chosen. */
+#include "lab/groups.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lab/random.h"
+
+enum { MOST, LEAST, NEVER, BUILT_IN };
+static const char *const names[BUILT_IN] = {"most_common", "least_common", "never_used"};
+
+enum { SHOWN_BYTES_MAX = 64 }; /* of a text in a message */
+
+struct candidate {
+    int64_t count;
+    uint64_t key; /* order among equal counts, then the id */
+    int32_t id;
+    int32_t position; /* among the used ids, or among the unused ones, ascending */
+};
+
+/* Used tokens first, then unused ones, each by ascending id. */
+static struct candidate *make_candidates(const struct spec *spec, const struct frequency *frequency)
+{
+    struct candidate *candidates = calloc((size_t)frequency->vocab, sizeof *candidates);
+    if (!candidates)
+        return NULL;
+    const int seeded =
+        spec->groups.selection == SELECTION_FREQUENCY && spec->groups.ties == TIES_SEEDED;
+    const uint64_t seed = spec_seed_groups(spec);
+    int used = 0, unused = 0;
+    for (int32_t id = 0; id < frequency->vocab; id++) {
+        const int64_t count = frequency->counts[id];
+        const int position = count ? used++ : unused++;
+        candidates[count ? position : frequency->types + position] = (struct candidate){
+            count, seeded ? random_u64(seed, RANDOM_TIES, (uint64_t)id) : 0, id, position};
+    }
+    return candidates;
+}
+
+static int by_tie(const struct candidate *a, const struct candidate *b)
+{
+    if (a->key != b->key)
+        return a->key < b->key ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static int by_most(const void *left, const void *right)
+{
+    const struct candidate *a = left, *b = right;
+    if (a->count != b->count)
+        return a->count > b->count ? -1 : 1;
+    return by_tie(a, b);
+}
+
+static int by_least(const void *left, const void *right)
+{
+    const struct candidate *a = left, *b = right;
+    if (a->count != b->count)
+        return a->count < b->count ? -1 : 1;
+    return by_tie(a, b);
+}
+
+static void take_ids(struct group *group, const struct candidate *candidates)
+{
+    for (int i = 0; i < group->n; i++)
+        group->ids[i] = candidates[i].id;
+}
+
+static void select_by_frequency(struct candidate *used, int n_used, struct candidate *unused,
+                                int n_unused, struct group *group)
+{
+    qsort(used, (size_t)n_used, sizeof *used, by_most);
+    take_ids(&group[MOST], used);
+    qsort(used, (size_t)n_used, sizeof *used, by_least);
+    take_ids(&group[LEAST], used);
+    qsort(unused, (size_t)n_unused, sizeof *unused, by_most);
+    take_ids(&group[NEVER], unused);
+}
+
+/* The study's programs indexed one list by another. 2025: positions in the
+ * list of used ids were taken for ids; 2026: ids of unused tokens were taken
+ * for positions in that list. */
+static int select_as_published(struct candidate *used, int n_used, struct candidate *unused,
+                               enum spec_selection selection, struct group *group, struct err *err)
+{
+    const int y2025 = selection == SELECTION_PUBLISHED_2025, size = group[NEVER].n;
+    for (int i = 0; i < size; i++) {
+        const int32_t id = unused[i].id;
+        if (!y2025 && id >= n_used)
+            return err_field(err, "/groups/selection",
+                             "published-2026 takes place %d of the used tokens, this text has %d",
+                             id, n_used);
+        group[NEVER].ids[i] = y2025 ? id : used[id].id;
+    }
+    qsort(used, (size_t)n_used, sizeof *used, by_most);
+    for (int i = 0; i < size; i++) {
+        const struct candidate *most = &used[i], *least = &used[n_used - size + i];
+        group[MOST].ids[i] = y2025 ? most->position : most->id;
+        group[LEAST].ids[i] = y2025 ? least->position : least->id;
+    }
+    return 0;
+}
+
+static int check_size(int size, const struct frequency *frequency, struct err *err)
+{
+    int bad = 0;
+    const int unused = frequency->vocab - frequency->types;
+    if (size > frequency->types / 2)
+        bad = err_field(err, "/groups/size", "%d is above half of the %d tokens that the text uses",
+                        size, frequency->types);
+    if (size > unused)
+        bad = err_field(err, "/groups/size", "%d is above the %d tokens that the text never uses",
+                        size, unused);
+    return bad;
+}
+
+static int select_built_in(const struct spec *spec, const struct frequency *frequency,
+                           struct group *group, struct err *err)
+{
+    if (check_size(spec->groups.size, frequency, err))
+        return -1;
+    struct candidate *used = make_candidates(spec, frequency);
+    if (!used)
+        return err_set(err, ERR_NO_MEMORY, "no memory to rank %d tokens", frequency->vocab);
+    const int n_used = frequency->types, n_unused = frequency->vocab - n_used;
+    struct candidate *unused = used + n_used;
+    int result = 0;
+    if (spec->groups.selection == SELECTION_FREQUENCY)
+        select_by_frequency(used, n_used, unused, n_unused, group);
+    else
+        result = select_as_published(used, n_used, unused, spec->groups.selection, group, err);
+    free(used);
+    return result;
+}
+
+/* Bytes of a text to show, without cutting a character of UTF-8 in two. */
+static int shown_bytes(const char *text)
+{
+    size_t n = strlen(text);
+    if (n <= SHOWN_BYTES_MAX)
+        return (int)n;
+    n = SHOWN_BYTES_MAX;
+    while (n && ((unsigned char)text[n] & 0xC0) == 0x80)
+        n--;
+    return (int)n;
+}
+
+static int find_id(const struct spec_token *token, const struct bpe *bpe, const char *pointer,
+                   int32_t *id, struct err *err)
+{
+    if (token->id >= 0) {
+        *id = token->id;
+        return 0;
+    }
+    const int shown = shown_bytes(token->text);
+    if (!bpe)
+        return err_field(err, pointer, "\"%.*s\" needs a tokenizer, and none is open", shown,
+                         token->text);
+    int32_t *ids;
+    size_t n;
+    if (bpe_encode(bpe, token->text, strlen(token->text), &ids, &n, err))
+        return -1;
+    const int32_t first = n ? ids[0] : 0;
+    free(ids);
+    if (n != 1)
+        return err_field(err, pointer, "\"%.*s\" is %zu tokens, not one", shown, token->text, n);
+    *id = first;
+    return 0;
+}
+
+/* Bad fields are collected; anything else ends the search for more. */
+static int is_fatal(const struct err *err)
+{
+    return err && err->code != ERR_NONE && err->code != ERR_INVALID;
+}
+
+static int select_custom(const struct spec_custom *custom, int index, int vocab,
+                         const struct bpe *bpe, struct group *group, struct err *err)
+{
+    int bad = 0;
+    for (int i = 0; i < custom->n_tokens && !is_fatal(err); i++) {
+        char pointer[ERR_POINTER_MAX];
+        snprintf(pointer, sizeof pointer, "/groups/custom/%d/tokens/%d", index, i);
+        int32_t *id = &group->ids[i];
+        *id = -1;
+        if (find_id(&custom->tokens[i], bpe, pointer, id, err)) {
+            bad = -1;
+            continue;
+        }
+        if (*id >= vocab)
+            bad = err_field(err, pointer, "%d is not below the vocabulary's %d", *id, vocab);
+        for (int j = 0; j < i; j++)
+            if (group->ids[j] == *id)
+                bad = err_field(err, pointer, "is token %d, as /groups/custom/%d/tokens/%d is", *id,
+                                index, j);
+    }
+    return bad;
+}
+
+static int by_count_then_id(const void *left, const void *right, void *counts)
+{
+    const int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
+    const int64_t *count = counts;
+    if (count[a] != count[b])
+        return count[a] > count[b] ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+static int alloc_groups(const struct spec *spec, struct groups *groups, struct err *err)
+{
+    groups->n = BUILT_IN + spec->groups.n_custom;
+    for (int g = 0; g < groups->n; g++) {
+        struct group *group = &groups->group[g];
+        const struct spec_custom *custom = g < BUILT_IN ? NULL : &spec->groups.custom[g - BUILT_IN];
+        snprintf(group->name, sizeof group->name, "%s", custom ? custom->name : names[g]);
+        group->n = custom ? custom->n_tokens : spec->groups.size;
+        groups->n_tokens += group->n;
+        group->ids = calloc((size_t)group->n + 1, sizeof *group->ids);
+        if (!group->ids)
+            return err_set(err, ERR_NO_MEMORY, "no memory for a group of %d tokens", group->n);
+    }
+    groups->tokens = calloc((size_t)groups->n_tokens + 1, sizeof *groups->tokens);
+    if (!groups->tokens)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d tracked tokens", groups->n_tokens);
+    return 0;
+}
+
+static void finish_groups(struct groups *groups, const struct frequency *frequency)
+{
+    int32_t *tokens = groups->tokens;
+    for (int g = 0; g < groups->n; g++) {
+        struct group *group = &groups->group[g];
+        qsort_r(group->ids, (size_t)group->n, sizeof *group->ids, by_count_then_id,
+                frequency->counts);
+        memcpy(tokens, group->ids, (size_t)group->n * sizeof *tokens);
+        tokens += group->n;
+    }
+}
+
+int groups_build(const struct spec *spec, const struct frequency *frequency, const struct bpe *bpe,
+                 struct groups *out, struct err *err)
+{
+    struct groups groups = {0};
+    int bad = alloc_groups(spec, &groups, err);
+    if (bad)
+        goto out;
+    bad = select_built_in(spec, frequency, groups.group, err);
+    for (int i = 0; i < spec->groups.n_custom && !is_fatal(err); i++)
+        bad |= select_custom(&spec->groups.custom[i], i, frequency->vocab, bpe,
+                             &groups.group[BUILT_IN + i], err);
+    if (bad)
+        goto out;
+    finish_groups(&groups, frequency);
+    *out = groups;
+    return 0;
+out:
+    groups_free(&groups);
+    return -1;
+}
+
+void groups_free(struct groups *groups)
+{
+    if (!groups)
+        return;
+    for (int g = 0; g < groups->n; g++)
+        free(groups->group[g].ids);
+    free(groups->tokens);
+    *groups = (struct groups){0};
+}
