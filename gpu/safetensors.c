@@ -1,0 +1,172 @@
+/* safetensors: see safetensors.h. The header is printed into memory first,
+ * because its length stands before it; offsets follow from the shapes alone.
+ * Format: https://github.com/huggingface/safetensors (README, "Format"). */
+#include "gpu/safetensors.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gpu/checkpoint.h"
+
+enum { CHUNK = 4096 }; /* numbers scaled at a time */
+
+static const char bias_note[] = "lm_head.bias is added to the logits; GPT2LMHeadModel has no such "
+                                "parameter, add it yourself";
+
+static int64_t file_numbers(const struct shapes_tensor *tensor)
+{
+    return tensor->file_rows * tensor->cols;
+}
+
+/* A vector is one-dimensional in the file. */
+static void print_tensor(FILE *out, const struct shapes_tensor *tensor, int64_t offset)
+{
+    int64_t end = offset + file_numbers(tensor) * (int64_t)sizeof(float);
+    fprintf(out, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[", tensor->name);
+    if (tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS)
+        fprintf(out, "%lld", (long long)file_numbers(tensor));
+    else
+        fprintf(out, "%lld,%lld", (long long)tensor->file_rows, (long long)tensor->cols);
+    fprintf(out, "],\"data_offsets\":[%lld,%lld]}", (long long)offset, (long long)end);
+}
+
+/* The JSON header, padded with blanks so that the data start at a multiple of 8. */
+static char *make_header(const struct spec *spec, const struct shapes *shapes, size_t *n)
+{
+    char *header = NULL;
+    FILE *out = open_memstream(&header, n);
+    if (!out)
+        return NULL;
+    fprintf(out, "{\"__metadata__\":{\"format\":\"pt\"");
+    if (spec->model.head_bias)
+        fprintf(out, ",\"note\":\"%s\"", bias_note);
+    if (spec->model.logit_scale != 1)
+        fprintf(out, ",\"logit_scale\":\"%.17g, folded into transformer.ln_f\"",
+                spec->model.logit_scale);
+    fprintf(out, "}");
+    int64_t offset = 0;
+    for (int i = 0; i < shapes->n_tensors; i++) {
+        print_tensor(out, &shapes->tensor[i], offset);
+        offset += file_numbers(&shapes->tensor[i]) * (int64_t)sizeof(float);
+    }
+    fprintf(out, "}");
+    while (ftell(out) % 8 != 0)
+        fputc(' ', out);
+    int failed = ferror(out);
+    if (fclose(out) != 0 || failed) {
+        free(header);
+        return NULL;
+    }
+    return header;
+}
+
+static int write_scaled(FILE *out, const float *numbers, int64_t n, double scale)
+{
+    float chunk[CHUNK];
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int64_t part = n - at < CHUNK ? n - at : CHUNK;
+        for (int64_t i = 0; i < part; i++)
+            chunk[i] = (float)(numbers[at + i] * scale);
+        if (fwrite(chunk, sizeof(float), (size_t)part, out) != (size_t)part)
+            return -1;
+    }
+    return 0;
+}
+
+/* Stream errors stay in `out` and are told when it is closed. */
+static void write_tensors(FILE *out, const struct spec *spec, const struct shapes *shapes,
+                          const float *parameters)
+{
+    for (int i = 0; i < shapes->n_tensors; i++) {
+        const struct shapes_tensor *tensor = &shapes->tensor[i];
+        int last_norm = strncmp(tensor->name, "transformer.ln_f.", 17) == 0;
+        if (write_scaled(out, parameters + tensor->offset, file_numbers(tensor),
+                         last_norm ? spec->model.logit_scale : 1) != 0)
+            return;
+    }
+}
+
+/* A file that comes into being whole: DIR/NAME by way of DIR/NAME.new. */
+struct fresh_file {
+    char path[PATH_MAX], temporary[PATH_MAX];
+    const char *dir;
+    FILE *out;
+};
+
+static int fresh_open(struct fresh_file *file, const char *dir, const char *name, struct err *err)
+{
+    file->dir = dir;
+    if (snprintf(file->temporary, PATH_MAX, "%s/%s.new", dir, name) >= PATH_MAX ||
+        snprintf(file->path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
+        return err_set(err, ERR_IO, "the path %.80s... is too long", dir);
+    file->out = fopen(file->temporary, "wbe");
+    return file->out ? 0 : err_set_errno(err, ERR_IO, "cannot create %s", file->temporary);
+}
+
+static int fresh_close(struct fresh_file *file, struct err *err)
+{
+    int bad = fflush(file->out) != 0 || ferror(file->out) || fsync(fileno(file->out)) != 0;
+    if (bad)
+        err_set_errno(err, ERR_IO, "cannot write %s", file->path);
+    if (fclose(file->out) != 0 && !bad)
+        bad = err_set_errno(err, ERR_IO, "cannot write %s", file->path);
+    if (!bad && rename(file->temporary, file->path) != 0)
+        bad = err_set_errno(err, ERR_IO, "cannot rename %s", file->temporary);
+    if (bad) {
+        unlink(file->temporary);
+        return -1;
+    }
+    return checkpoint_sync_dir(file->dir, err);
+}
+
+int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
+                      const struct shapes *shapes, const float *parameters, struct err *err)
+{
+    size_t n = 0;
+    char *header = make_header(spec, shapes, &n);
+    if (!header)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the header of %d tensors",
+                       shapes->n_tensors);
+    char name[64];
+    struct fresh_file file;
+    snprintf(name, sizeof name, "epoch-%07lld.safetensors", epoch);
+    if (fresh_open(&file, dir, name, err) != 0) {
+        free(header);
+        return -1;
+    }
+    uint64_t length = n;
+    fwrite(&length, sizeof length, 1, file.out);
+    fwrite(header, 1, n, file.out);
+    free(header);
+    write_tensors(file.out, spec, shapes, parameters);
+    return fresh_close(&file, err);
+}
+
+int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,
+                             struct err *err)
+{
+    static const char *const activation[] = {
+        [ACTIVATION_GELU] = "gelu", [ACTIVATION_GELU_NEW] = "gelu_new", [ACTIVATION_RELU] = "relu"};
+    struct fresh_file file;
+    if (fresh_open(&file, dir, "config.json", err) != 0)
+        return -1;
+    fprintf(file.out,
+            "{\n  \"model_type\": \"gpt2\",\n  \"architectures\": [\"GPT2LMHeadModel\"],\n"
+            "  \"vocab_size\": %d,\n  \"n_positions\": %d,\n  \"n_ctx\": %d,\n"
+            "  \"n_embd\": %d,\n  \"n_layer\": %d,\n  \"n_head\": %d,\n  \"n_inner\": null,\n",
+            shapes->vocab, spec->model.seq_len, spec->model.seq_len, spec->model.d_model,
+            spec->model.n_layers, spec->model.n_heads);
+    fprintf(file.out,
+            "  \"activation_function\": \"%s\",\n  \"layer_norm_epsilon\": 1e-05,\n"
+            "  \"scale_attn_weights\": true,\n  \"tie_word_embeddings\": %s,\n"
+            "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n"
+            "  \"initializer_range\": %.17g,\n  \"torch_dtype\": \"float32\",\n"
+            "  \"bos_token_id\": %d,\n  \"eos_token_id\": %d,\n  \"use_cache\": true\n}\n",
+            activation[spec->model.activation], spec->model.tie == TIE_TIED ? "true" : "false",
+            spec->model.init_std, shapes->vocab - 1, shapes->vocab - 1);
+    return fresh_close(&file, err);
+}

@@ -1,0 +1,25 @@
+/* safetensors: a model as Hugging Face's `transformers` loads it: one
+ * safetensors file (8-byte little-endian header length, JSON header, data
+ * aligned to 8 bytes) with GPT-2's tensor names, and the config.json that goes
+ * with it. Padding rows stay out. The logit scale is folded into ln_f, so that
+ * the loaded model gives the same logits; a tied model has no lm_head tensor; a
+ * head bias, which GPT-2 does not know, is the extra tensor lm_head.bias, with a
+ * note in the metadata. Called by train at snapshots, on its thread. */
+#ifndef TOKENFATE_SAFETENSORS_H
+#define TOKENFATE_SAFETENSORS_H
+
+#include "config/err.h"
+#include "config/spec.h"
+#include "lab/shapes.h"
+
+/* Write the float32 parameter vector (shapes->n_parameters numbers) to
+ * DIR/epoch-NNNNNNN.safetensors: to a temporary name, synced, renamed. The same
+ * parameters give the same bytes. ERR_IO, ERR_NO_MEMORY. */
+int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
+                      const struct shapes *shapes, const float *parameters, struct err *err);
+
+/* Write DIR/config.json for GPT2LMHeadModel, the same way. */
+int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,
+                             struct err *err);
+
+#endif
