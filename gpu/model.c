@@ -1,0 +1,706 @@
+/* model: see model.h. GPT-2's forward and backward pass, spelled out layer by
+ * layer in backend operations. The order of the operations is the whole
+ * program: it never depends on a number, so that a backend may record it once
+ * and replay it. Parameters are found by their position in lab/shapes' table,
+ * buffers by lab/memory's. One thread. */
+#include "gpu/model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lab/random.h"
+
+/* A layer's tensors, in the order of lab/shapes. */
+enum layer_tensor {
+    LN1_GAIN,
+    LN1_BIAS,
+    QKV_WEIGHT,
+    QKV_BIAS,
+    OUT_WEIGHT,
+    OUT_BIAS,
+    LN2_GAIN,
+    LN2_BIAS,
+    FC_WEIGHT,
+    FC_BIAS,
+    PROJ_WEIGHT,
+    PROJ_BIAS,
+    LAYER_TENSORS
+};
+
+/* Tensors outside the layers: 0 and 1 first, the others after the last layer. */
+enum { WTE = 0, WPE = 1, FIRST_LAYER = 2 };
+
+enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights go to the device in pieces of 4 MB */
+
+struct model {
+    struct backend *backend;
+    struct shapes shapes;
+    struct memory_plan plan;
+    const struct groups *groups;
+
+    int B, T, N, C, L, NH, M, G, V, Vp;
+    double logit_scale, init_std, position_std;
+    enum spec_tie tie;
+    enum spec_activation activation;
+    int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
+
+    enum spec_optimizer optimizer;
+    double lr, beta1, beta2, eps, momentum, weight_decay, grad_clip;
+    int decay_embeddings;
+    uint64_t seed;
+
+    void *parameters, *copy, *gradients, *moments, *activations;
+
+    struct model_observation observation;
+    double *host;            /* one block that all of the observation's arrays point into */
+    double *host_losses;     /* [N] */
+    float *host_weights;     /* [G, N] */
+    unsigned char *in_group; /* [V] bit g: the token is of group g */
+};
+
+/* ---- addresses ---- */
+
+static void *buffer(const struct model *m, enum memory_buffer which)
+{
+    return (char *)m->activations + m->plan.offset[which];
+}
+
+static void *real_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
+{
+    return backend_at(m->backend, buffer(m, which), NUMBER_REAL, offset);
+}
+
+static void *act_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
+{
+    return backend_at(m->backend, buffer(m, which), NUMBER_ACT, offset);
+}
+
+static void *parameter(const struct model *m, int tensor)
+{
+    return backend_at(m->backend, m->parameters, NUMBER_REAL, m->shapes.tensor[tensor].offset);
+}
+
+static void *gradient(const struct model *m, int tensor)
+{
+    return backend_at(m->backend, m->gradients, NUMBER_REAL, m->shapes.tensor[tensor].offset);
+}
+
+/* A weight matrix as matrix products read it. */
+static void *weight(const struct model *m, int tensor)
+{
+    if (!m->copy)
+        return parameter(m, tensor);
+    return backend_at(m->backend, m->copy, NUMBER_ACT, m->shapes.tensor[tensor].offset);
+}
+
+static int layer_tensor(int layer, enum layer_tensor which)
+{
+    return FIRST_LAYER + layer * LAYER_TENSORS + (int)which;
+}
+
+/* ---- opening ---- */
+
+static void read_spec(struct model *m, const struct spec *spec, int vocab)
+{
+    m->B = spec->train.batch_size;
+    m->T = spec->model.seq_len;
+    m->N = m->B * m->T;
+    m->C = spec->model.d_model;
+    m->L = spec->model.n_layers;
+    m->NH = spec->model.n_heads;
+    m->M = m->groups->n_tokens;
+    m->G = m->groups->n;
+    m->V = vocab;
+    m->Vp = m->shapes.vocab_padded;
+    m->logit_scale = spec->model.logit_scale;
+    m->init_std = spec->model.init_std;
+    m->position_std = spec->model.position_std;
+    m->tie = spec->model.tie;
+    m->activation = spec->model.activation;
+    m->optimizer = spec->train.optimizer;
+    m->lr = spec->train.lr;
+    m->beta1 = spec->train.beta1;
+    m->beta2 = spec->train.beta2;
+    m->eps = spec->train.eps;
+    m->momentum = spec->train.momentum;
+    m->weight_decay = spec->train.weight_decay;
+    m->decay_embeddings = spec->train.decay_embeddings;
+    m->grad_clip = spec->train.grad_clip;
+    m->seed = spec_seed_weights(spec);
+
+    m->lnf_gain = layer_tensor(m->L, 0);
+    m->lnf_bias = m->lnf_gain + 1;
+    m->unembedding = m->tie == TIE_TIED ? WTE : m->lnf_bias + 1;
+    m->head_bias = spec->model.head_bias ? m->shapes.n_tensors - 1 : -1;
+}
+
+/* The table's order is a contract; a tensor somewhere else is a bug of ours. */
+static int check_tensors(const struct model *m, struct err *err)
+{
+    static const struct {
+        enum layer_tensor which;
+        enum shapes_kind kind;
+    } expected[] = {{LN1_GAIN, SHAPES_GAIN},     {QKV_WEIGHT, SHAPES_WEIGHT},
+                    {OUT_WEIGHT, SHAPES_WEIGHT}, {LN2_GAIN, SHAPES_GAIN},
+                    {FC_WEIGHT, SHAPES_WEIGHT},  {PROJ_WEIGHT, SHAPES_WEIGHT},
+                    {PROJ_BIAS, SHAPES_BIAS}};
+    const struct shapes_tensor *t = m->shapes.tensor;
+    int wanted =
+        FIRST_LAYER + m->L * LAYER_TENSORS + 2 + (m->tie != TIE_TIED) + (m->head_bias >= 0);
+    int good = m->shapes.n_tensors == wanted && t[WTE].kind == SHAPES_TOKEN_EMBEDDING &&
+               t[WPE].kind == SHAPES_POSITION_EMBEDDING && t[m->lnf_gain].kind == SHAPES_GAIN &&
+               (m->tie == TIE_TIED || t[m->unembedding].kind == SHAPES_UNEMBEDDING) &&
+               (m->head_bias < 0 || t[m->head_bias].kind == SHAPES_HEAD_BIAS);
+    for (int l = 0; good && l < m->L; l++)
+        for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+            good = good && t[layer_tensor(l, expected[i].which)].kind == expected[i].kind;
+    return good ? 0 : err_set(err, ERR_INTERNAL, "the table of tensors is not GPT-2's");
+}
+
+static int allocate_device(struct model *m, struct err *err)
+{
+    const struct {
+        void **memory;
+        int64_t bytes;
+        const char *what;
+    } wanted[] = {{&m->parameters, m->plan.parameters, "parameters"},
+                  {&m->copy, m->plan.copy, "the copy of the parameters"},
+                  {&m->gradients, m->plan.gradients, "gradients"},
+                  {&m->moments, m->plan.moments, "moments"},
+                  {&m->activations, m->plan.activations, "activations"}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        if (wanted[i].bytes == 0)
+            continue;
+        *wanted[i].memory = m->backend->alloc(m->backend, wanted[i].bytes, err);
+        if (!*wanted[i].memory)
+            return err_prefix(err, "%s of a job of %lld bytes", wanted[i].what,
+                              (long long)m->plan.total);
+    }
+    return 0;
+}
+
+/* Everything the host needs, so that no step allocates. */
+static int allocate_host(struct model *m, struct err *err)
+{
+    const int untied = m->tie != TIE_TIED;
+    struct model_observation *o = &m->observation;
+    const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C;
+    m->host = calloc((size_t)(2 * (int64_t)m->N + sums + (1 + untied) * rows + 2 * (int64_t)m->M),
+                     sizeof *m->host);
+    m->host_weights = malloc(((size_t)m->G * (size_t)m->N + 1) * sizeof *m->host_weights);
+    m->in_group = calloc((size_t)m->V, 1);
+    if (!m->host || !m->host_weights || !m->in_group)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the statistics of %d positions", m->N);
+    double *next = m->host;
+    o->losses = m->host_losses = next;
+    o->lse = next += m->N;
+    o->h_sums = next += m->N;
+    o->mean_p = next += sums;
+    o->output_bias = next += m->M;
+    o->output_rows = next += m->M;
+    o->input_rows = untied ? next + rows : NULL;
+    o->B = m->B;
+    o->T = m->T;
+    o->N = m->N;
+    o->C = m->C;
+    o->M = m->M;
+    o->G = m->G;
+    o->logit_scale = m->logit_scale;
+    for (int g = 0; g < m->G; g++)
+        for (int i = 0; i < m->groups->group[g].n; i++)
+            m->in_group[m->groups->group[g].ids[i]] |= (unsigned char)(1u << g);
+    return 0;
+}
+
+static int check_request(const struct spec *spec, int vocab, const struct groups *groups,
+                         const struct backend *backend, struct err *err)
+{
+    static_assert(SPEC_GROUPS_MAX <= 8, "in_group holds a bit for each group in a byte");
+    if (spec->train.precision != PRECISION_AUTO && spec->train.precision != backend->precision)
+        return err_set(err, ERR_UNAVAILABLE, "precision %s is not available on backend %s (%s)",
+                       spec_precision_name(spec->train.precision), backend->name,
+                       spec_precision_name(backend->precision));
+    if (vocab < 1)
+        return err_set(err, ERR_INVALID, "a vocabulary of %d tokens", vocab);
+    for (int i = 0; i < groups->n_tokens; i++)
+        if (groups->tokens[i] < 0 || groups->tokens[i] >= vocab)
+            return err_set(err, ERR_INVALID, "tracked token %d is outside the vocabulary of %d",
+                           (int)groups->tokens[i], vocab);
+    return 0;
+}
+
+int model_open(const struct spec *spec, int vocab, const struct groups *groups,
+               struct backend *backend, struct model **out, struct err *err)
+{
+    if (check_request(spec, vocab, groups, backend, err) != 0)
+        return -1;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a model");
+    m->backend = backend;
+    m->groups = groups;
+    if (shapes_build(spec, vocab, &m->shapes, err) != 0) {
+        free(m);
+        return -1;
+    }
+    read_spec(m, spec, vocab);
+    memory_plan(spec, &m->shapes, m->G, m->M, (int)backend->real_bytes, (int)backend->act_bytes,
+                &m->plan);
+    if (check_tensors(m, err) != 0 || allocate_device(m, err) != 0 || allocate_host(m, err) != 0) {
+        model_close(m);
+        return -1;
+    }
+    backend->upload(backend, buffer(m, MEMORY_TRACKED), NUMBER_INT32, groups->tokens, NUMBER_INT32,
+                    m->M);
+    *out = m;
+    return 0;
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    m->backend->free(m->backend, m->parameters);
+    m->backend->free(m->backend, m->copy);
+    m->backend->free(m->backend, m->gradients);
+    m->backend->free(m->backend, m->moments);
+    m->backend->free(m->backend, m->activations);
+    shapes_free(&m->shapes);
+    free(m->host);
+    free(m->host_weights);
+    free(m->in_group);
+    free(m);
+}
+
+/* ---- initial weights ---- */
+
+/* n initial values of a tensor from element `first` on. */
+static void draw(const struct model *m, const struct shapes_tensor *tensor, int64_t first,
+                 int64_t n, float *out)
+{
+    const double std_of[] = {
+        [SHAPES_TOKEN_EMBEDDING] = m->init_std,
+        [SHAPES_POSITION_EMBEDDING] = m->position_std,
+        [SHAPES_WEIGHT] = m->init_std,
+        [SHAPES_BIAS] = 0,
+        [SHAPES_GAIN] = 0,
+        [SHAPES_UNEMBEDDING] = m->init_std,
+        [SHAPES_HEAD_BIAS] = 0,
+    };
+    const double std = std_of[tensor->kind], mean = tensor->kind == SHAPES_GAIN ? 1 : 0;
+    const int64_t drawn = tensor->file_rows * tensor->cols; /* behind it: padding */
+    const int equal = tensor->kind == SHAPES_UNEMBEDDING && m->tie == TIE_UNTIED_EQUAL;
+    const int64_t base = equal ? m->shapes.tensor[WTE].offset : tensor->offset;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        if (first + i >= drawn)
+            out[i] = 0;
+        else if (std == 0)
+            out[i] = (float)mean;
+        else
+            out[i] = (float)(mean + std * random_normal(m->seed, RANDOM_WEIGHTS,
+                                                        (uint64_t)(base + first + i)));
+    }
+}
+
+/* The ACT copy follows its fp32 masters. */
+static void refresh_copy(struct model *m)
+{
+    if (m->copy)
+        m->backend->cast(m->backend, m->copy, m->parameters, m->shapes.n_parameters);
+}
+
+int model_initialise(struct model *m, struct err *err)
+{
+    float *piece = malloc(UPLOAD_NUMBERS * sizeof *piece);
+    if (!piece)
+        return err_set(err, ERR_NO_MEMORY, "no memory to draw initial weights");
+    for (int i = 0; i < m->shapes.n_tensors; i++) {
+        const struct shapes_tensor *tensor = &m->shapes.tensor[i];
+        const int64_t size = tensor->rows * tensor->cols;
+        for (int64_t first = 0; first < size; first += UPLOAD_NUMBERS) {
+            const int64_t n = size - first < UPLOAD_NUMBERS ? size - first : UPLOAD_NUMBERS;
+            draw(m, tensor, first, n, piece);
+            m->backend->upload(
+                m->backend,
+                backend_at(m->backend, m->parameters, NUMBER_REAL, tensor->offset + first),
+                NUMBER_REAL, piece, NUMBER_FLOAT, n);
+        }
+    }
+    free(piece);
+    refresh_copy(m);
+    m->backend->zero(m->backend, m->gradients, m->plan.gradients);
+    if (m->moments)
+        m->backend->zero(m->backend, m->moments, m->plan.moments);
+    return m->backend->sync(m->backend, err);
+}
+
+/* ---- forward ---- */
+
+/* The residual stream before layernorm `norm` (0 .. 2L): two norms a layer, then
+ * the final one. Its output, mean and rstd have the same numbering. */
+static void *residual(const struct model *m, int norm)
+{
+    return act_buffer(m, MEMORY_RESIDUAL, (int64_t)norm * m->N * m->C);
+}
+
+static void *normed(const struct model *m, int norm)
+{
+    return act_buffer(m, MEMORY_NORMED, (int64_t)norm * m->N * m->C);
+}
+
+static void norm_forward(struct model *m, int norm, int gain)
+{
+    m->backend->layernorm_forward(
+        m->backend, normed(m, norm), real_buffer(m, MEMORY_MEANS, (int64_t)norm * m->N),
+        real_buffer(m, MEMORY_RSTDS, (int64_t)norm * m->N), residual(m, norm), parameter(m, gain),
+        parameter(m, gain + 1), m->N, m->C);
+}
+
+static void linear_forward(struct model *m, void *out, const void *x, int tensor, int I, int O)
+{
+    m->backend->matmul_forward(m->backend, out, x, weight(m, tensor), parameter(m, tensor + 1),
+                               m->N, I, O);
+}
+
+static void layer_forward(struct model *m, int layer)
+{
+    struct backend *be = m->backend;
+    const int C = m->C, norm1 = 2 * layer, norm2 = norm1 + 1;
+    const int64_t NC = (int64_t)m->N * C;
+    void *qkv = act_buffer(m, MEMORY_QKV, layer * 3 * NC);
+    void *attended = act_buffer(m, MEMORY_ATTENDED, layer * NC);
+    void *hidden = act_buffer(m, MEMORY_HIDDEN, layer * 4 * NC);
+    void *active = act_buffer(m, MEMORY_ACTIVE, layer * 4 * NC);
+    void *lse = real_buffer(m, MEMORY_ATTENTION_LSE, (int64_t)layer * m->N * m->NH);
+    void *branch = buffer(m, MEMORY_BRANCH);
+
+    norm_forward(m, norm1, layer_tensor(layer, LN1_GAIN));
+    linear_forward(m, qkv, normed(m, norm1), layer_tensor(layer, QKV_WEIGHT), C, 3 * C);
+    be->attention_forward(be, attended, lse, qkv, m->B, m->T, C, m->NH);
+    linear_forward(m, branch, attended, layer_tensor(layer, OUT_WEIGHT), C, C);
+    be->add(be, residual(m, norm2), residual(m, norm1), branch, NC);
+
+    norm_forward(m, norm2, layer_tensor(layer, LN2_GAIN));
+    linear_forward(m, hidden, normed(m, norm2), layer_tensor(layer, FC_WEIGHT), C, 4 * C);
+    be->activation_forward(be, active, hidden, 4 * NC, m->activation);
+    linear_forward(m, branch, active, layer_tensor(layer, PROJ_WEIGHT), 4 * C, C);
+    be->add(be, residual(m, norm2 + 1), residual(m, norm2), branch, NC);
+}
+
+static void forward(struct model *m)
+{
+    m->backend->embedding_forward(m->backend, residual(m, 0), parameter(m, WTE), parameter(m, WPE),
+                                  buffer(m, MEMORY_INPUTS), m->B, m->T, m->C);
+    for (int layer = 0; layer < m->L; layer++)
+        layer_forward(m, layer);
+    norm_forward(m, 2 * m->L, m->lnf_gain);
+}
+
+/* ---- backward ---- */
+
+/* Gradient through layernorm `norm` of dout. The final one starts the gradient
+ * of the residual stream, the others add to it. */
+static void norm_backward(struct model *m, int norm, int gain, const void *dout)
+{
+    void *stream = buffer(m, MEMORY_GRADIENT);
+    m->backend->layernorm_backward(m->backend, stream, gradient(m, gain), gradient(m, gain + 1),
+                                   dout, norm == 2 * m->L ? NULL : stream, residual(m, norm),
+                                   real_buffer(m, MEMORY_MEANS, (int64_t)norm * m->N),
+                                   real_buffer(m, MEMORY_RSTDS, (int64_t)norm * m->N),
+                                   parameter(m, gain), m->N, m->C);
+}
+
+static void linear_backward(struct model *m, void *dx, const void *dout, const void *x, int tensor,
+                            int I, int O)
+{
+    m->backend->matmul_backward_weight(m->backend, gradient(m, tensor), gradient(m, tensor + 1), x,
+                                       dout, m->N, I, O);
+    m->backend->matmul_backward_input(m->backend, dx, dout, weight(m, tensor), m->N, I, O);
+}
+
+static void layer_backward(struct model *m, int layer)
+{
+    struct backend *be = m->backend;
+    const int C = m->C, norm1 = 2 * layer, norm2 = norm1 + 1;
+    const int64_t NC = (int64_t)m->N * C;
+    const void *qkv = act_buffer(m, MEMORY_QKV, layer * 3 * NC);
+    const void *attended = act_buffer(m, MEMORY_ATTENDED, layer * NC);
+    const void *hidden = act_buffer(m, MEMORY_HIDDEN, layer * 4 * NC);
+    const void *active = act_buffer(m, MEMORY_ACTIVE, layer * 4 * NC);
+    const void *lse = real_buffer(m, MEMORY_ATTENTION_LSE, (int64_t)layer * m->N * m->NH);
+    void *stream = buffer(m, MEMORY_GRADIENT);
+    void *branch = buffer(m, MEMORY_BRANCH), *wide = buffer(m, MEMORY_WIDE);
+
+    linear_backward(m, wide, stream, active, layer_tensor(layer, PROJ_WEIGHT), 4 * C, C);
+    be->activation_backward(be, wide, wide, hidden, 4 * NC, m->activation);
+    linear_backward(m, branch, wide, normed(m, norm2), layer_tensor(layer, FC_WEIGHT), C, 4 * C);
+    norm_backward(m, norm2, layer_tensor(layer, LN2_GAIN), branch);
+
+    linear_backward(m, branch, stream, attended, layer_tensor(layer, OUT_WEIGHT), C, C);
+    be->attention_backward(be, wide, branch, qkv, attended, lse, m->B, m->T, C, m->NH);
+    linear_backward(m, branch, wide, normed(m, norm1), layer_tensor(layer, QKV_WEIGHT), C, 3 * C);
+    norm_backward(m, norm1, layer_tensor(layer, LN1_GAIN), branch);
+}
+
+/* Loss, statistics and the gradient of the output layer; the gradient of h goes
+ * to the branch buffer. Tied, the embedding's gradient starts here. */
+static void head(struct model *m, int observed)
+{
+    const int bias = m->head_bias >= 0;
+    const struct backend_head head = {
+        .N = m->N,
+        .C = m->C,
+        .V = m->V,
+        .Vp = m->Vp,
+        .scale = m->logit_scale,
+        .h = normed(m, 2 * m->L),
+        .weight = weight(m, m->unembedding),
+        .bias = bias ? parameter(m, m->head_bias) : NULL,
+        .targets = buffer(m, MEMORY_TARGETS),
+        .losses = buffer(m, MEMORY_LOSSES),
+        .lse = buffer(m, MEMORY_LSE),
+        .M = m->M,
+        .tracked = buffer(m, MEMORY_TRACKED),
+        .mean_p = observed ? buffer(m, MEMORY_MEAN_P) : NULL,
+        .dh = buffer(m, MEMORY_BRANCH),
+        .dweight = gradient(m, m->unembedding),
+        .dbias = bias ? gradient(m, m->head_bias) : NULL,
+        .chunk = m->plan.head_chunk,
+        .workspace = buffer(m, MEMORY_LOGITS),
+    };
+    m->backend->head(m->backend, &head);
+}
+
+static void backward(struct model *m)
+{
+    norm_backward(m, 2 * m->L, m->lnf_gain, buffer(m, MEMORY_BRANCH));
+    for (int layer = m->L - 1; layer >= 0; layer--)
+        layer_backward(m, layer);
+    if (m->tie != TIE_TIED)
+        m->backend->zero(m->backend, gradient(m, WTE),
+                         (int64_t)m->Vp * m->C * (int64_t)m->backend->real_bytes);
+    m->backend->embedding_backward(m->backend, gradient(m, WTE), gradient(m, WPE),
+                                   buffer(m, MEMORY_GRADIENT), buffer(m, MEMORY_INPUTS), m->B, m->T,
+                                   m->C);
+}
+
+/* ---- observation ---- */
+
+/* Queue what the observation is made of. Only reads what training uses. */
+static void observe(struct model *m, const int32_t *inputs)
+{
+    struct backend *be = m->backend;
+    const void *h = normed(m, 2 * m->L);
+    for (int g = 0; g < m->G; g++)
+        for (int n = 0; n < m->N; n++)
+            m->host_weights[(int64_t)g * m->N + n] = !(m->in_group[inputs[n]] >> g & 1);
+    be->upload(be, buffer(m, MEMORY_GROUP_WEIGHTS), NUMBER_REAL, m->host_weights, NUMBER_FLOAT,
+               (int64_t)m->G * m->N);
+    be->window_sums(be, buffer(m, MEMORY_H_SUMS), h, m->B, m->T, m->C);
+    be->weighted_sums(be, real_buffer(m, MEMORY_H_SUMS, (int64_t)m->B * m->C),
+                      buffer(m, MEMORY_GROUP_WEIGHTS), h, m->G, m->N, m->C);
+    const int32_t *tracked = buffer(m, MEMORY_TRACKED);
+    be->gather_rows(be, buffer(m, MEMORY_OUTPUT_ROWS), parameter(m, m->unembedding), tracked, m->M,
+                    m->C);
+    if (m->head_bias >= 0)
+        be->gather_rows(be, buffer(m, MEMORY_OUTPUT_BIAS), parameter(m, m->head_bias), tracked,
+                        m->M, 1);
+    if (m->tie != TIE_TIED)
+        be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE), tracked, m->M, m->C);
+}
+
+static void gradient_norm(struct model *m)
+{
+    m->backend->sum_squares(m->backend, buffer(m, MEMORY_SQUARES), m->gradients,
+                            m->shapes.n_parameters);
+}
+
+static int download_observation(struct model *m, struct err *err)
+{
+    struct model_observation *o = &m->observation;
+    double squares;
+    const struct {
+        const double *host;
+        enum memory_buffer from;
+        int64_t n;
+    } parts[] = {
+        {o->lse, MEMORY_LSE, m->N},
+        {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
+        {o->mean_p, MEMORY_MEAN_P, m->M},
+        {o->output_rows, MEMORY_OUTPUT_ROWS, (int64_t)m->M * m->C},
+        {o->output_bias, MEMORY_OUTPUT_BIAS, m->head_bias >= 0 ? m->M : 0},
+        {o->input_rows, MEMORY_INPUT_ROWS, o->input_rows ? (int64_t)m->M * m->C : 0},
+        {&squares, MEMORY_SQUARES, 1},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        /* The observation is read-only to everyone but its owner. */
+        void *host = (void *)(uintptr_t)parts[i].host;
+        if (parts[i].n > 0 &&
+            m->backend->download(m->backend, host, NUMBER_DOUBLE, buffer(m, parts[i].from),
+                                 NUMBER_REAL, parts[i].n, err) != 0)
+            return -1;
+    }
+    o->grad_norm = sqrt(squares);
+    return 0;
+}
+
+static int mean_loss(struct model *m, double *loss, struct err *err)
+{
+    if (m->backend->download(m->backend, m->host_losses, NUMBER_DOUBLE, buffer(m, MEMORY_LOSSES),
+                             NUMBER_REAL, m->N, err) != 0)
+        return -1;
+    double sum = 0;
+    for (int n = 0; n < m->N; n++)
+        sum += m->host_losses[n];
+    *loss = sum / m->N;
+    return 0;
+}
+
+/* ---- a step ---- */
+
+static int check_ids(const struct model *m, const int32_t *ids, const char *what, struct err *err)
+{
+    for (int n = 0; n < m->N; n++)
+        if (ids[n] < 0 || ids[n] >= m->V)
+            return err_set(err, ERR_INVALID,
+                           "%s %d of the batch is %d, outside the vocabulary of %d", what, n,
+                           (int)ids[n], m->V);
+    return 0;
+}
+
+int model_gradient(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err)
+{
+    struct backend *be = m->backend;
+    double mean;
+    if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
+        return -1;
+    be->upload(be, buffer(m, MEMORY_INPUTS), NUMBER_INT32, inputs, NUMBER_INT32, m->N);
+    be->upload(be, buffer(m, MEMORY_TARGETS), NUMBER_INT32, targets, NUMBER_INT32, m->N);
+    forward(m);
+    head(m, observation != NULL);
+    if (observation)
+        observe(m, inputs);
+    backward(m);
+    if (observation || m->grad_clip > 0)
+        gradient_norm(m);
+    if ((loss || observation) && mean_loss(m, &mean, err) != 0)
+        return -1;
+    if (observation && download_observation(m, err) != 0)
+        return -1;
+    if (loss)
+        *loss = mean;
+    if (observation)
+        *observation = &m->observation;
+    return 0;
+}
+
+/* Neighbours with the same decay are updated as one: without exceptions, the
+ * whole model in one pass. */
+static double decay_of(const struct model *m, int tensor)
+{
+    static const int embedding[] = {
+        [SHAPES_TOKEN_EMBEDDING] = 1,
+        [SHAPES_POSITION_EMBEDDING] = 1,
+        [SHAPES_WEIGHT] = 0,
+        [SHAPES_BIAS] = 0,
+        [SHAPES_GAIN] = 0,
+        [SHAPES_UNEMBEDDING] = 1,
+        [SHAPES_HEAD_BIAS] = 0,
+    };
+    int spared = embedding[m->shapes.tensor[tensor].kind] && !m->decay_embeddings;
+    return spared ? 0 : m->weight_decay;
+}
+
+static void *moment(const struct model *m, int which, int64_t offset)
+{
+    if (which >= m->plan.n_moments)
+        return NULL;
+    return backend_at(m->backend, m->moments, NUMBER_REAL, which * m->shapes.n_parameters + offset);
+}
+
+static void update_range(struct model *m, double decay, int64_t first, int64_t end)
+{
+    const struct backend_update update = {
+        .kind = m->optimizer,
+        .beta1 = m->beta1,
+        .beta2 = m->beta2,
+        .eps = m->eps,
+        .momentum = m->momentum,
+        .decay = decay,
+        .clip = m->grad_clip,
+        .squares = buffer(m, MEMORY_SQUARES),
+        .scalars = buffer(m, MEMORY_SCALARS),
+    };
+    struct backend *be = m->backend;
+    be->update(be, &update, backend_at(be, m->parameters, NUMBER_REAL, first),
+               m->copy ? backend_at(be, m->copy, NUMBER_ACT, first) : NULL,
+               backend_at(be, m->gradients, NUMBER_REAL, first), moment(m, 0, first),
+               moment(m, 1, first), end - first);
+}
+
+int model_update(struct model *m, int64_t step, struct err *err)
+{
+    assert(step >= 1);
+    (void)err;
+    const double scalars[3] = {m->lr, 1 - pow(m->beta1, (double)step),
+                               1 - pow(m->beta2, (double)step)};
+    m->backend->upload(m->backend, buffer(m, MEMORY_SCALARS), NUMBER_REAL, scalars, NUMBER_DOUBLE,
+                       3);
+    const int n = m->shapes.n_tensors;
+    for (int i = 0, first = 0; i < n; i++) {
+        if (i + 1 < n && decay_of(m, i + 1) == decay_of(m, first))
+            continue;
+        const int64_t end = i + 1 < n ? m->shapes.tensor[i + 1].offset : m->shapes.n_parameters;
+        update_range(m, decay_of(m, first), m->shapes.tensor[first].offset, end);
+        first = i + 1;
+    }
+    return 0;
+}
+
+/* ---- state ---- */
+
+int model_parts(const struct model *m)
+{
+    return 1 + m->plan.n_moments;
+}
+
+static void *part_memory(const struct model *m, enum model_part part)
+{
+    void *const memory[] = {
+        [MODEL_PARAMETERS] = m->parameters,
+        [MODEL_MOMENT1] = moment(m, 0, 0),
+        [MODEL_MOMENT2] = moment(m, 1, 0),
+        [MODEL_GRADIENTS] = m->gradients,
+    };
+    assert(memory[part]);
+    return memory[part];
+}
+
+int model_download(struct model *m, enum model_part part, float *host, struct err *err)
+{
+    return m->backend->download(m->backend, host, NUMBER_FLOAT, part_memory(m, part), NUMBER_REAL,
+                                m->shapes.n_parameters, err);
+}
+
+int model_upload(struct model *m, enum model_part part, const float *host, struct err *err)
+{
+    m->backend->upload(m->backend, part_memory(m, part), NUMBER_REAL, host, NUMBER_FLOAT,
+                       m->shapes.n_parameters);
+    if (part == MODEL_PARAMETERS)
+        refresh_copy(m);
+    return m->backend->sync(m->backend, err);
+}
+
+const struct shapes *model_shapes(const struct model *m)
+{
+    return &m->shapes;
+}
+
+int64_t model_bytes(const struct model *m)
+{
+    return m->plan.total;
+}

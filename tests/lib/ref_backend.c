@@ -1,0 +1,522 @@
+/* ref_backend: see ref_backend.h. Nothing is clever here: what an operation
+ * means is read off its loops. No result of one operation is reused by another
+ * unless the contract passes it in. */
+#include "tests/lib/ref_backend.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void ref_close(struct backend *self)
+{
+    free(self);
+}
+
+static void *ref_alloc(struct backend *self, int64_t bytes, struct err *err)
+{
+    (void)self;
+    size_t rounded = ((size_t)bytes + 255) / 256 * 256;
+    void *memory = aligned_alloc(256, rounded ? rounded : 256);
+    if (!memory)
+        err_set(err, ERR_NO_MEMORY, "%lld bytes wanted", (long long)bytes);
+    return memory;
+}
+
+static void ref_free(struct backend *self, void *memory)
+{
+    (void)self;
+    free(memory);
+}
+
+static void ref_zero(struct backend *self, void *memory, int64_t bytes)
+{
+    (void)self;
+    memset(memory, 0, (size_t)bytes);
+}
+
+static void ref_upload(struct backend *self, void *device, enum backend_number to, const void *host,
+                       enum backend_number from, int64_t n)
+{
+    (void)self;
+    if (to == NUMBER_INT32) {
+        assert(from == NUMBER_INT32);
+        memcpy(device, host, (size_t)n * sizeof(int32_t));
+        return;
+    }
+    double *out = device;
+    for (int64_t i = 0; i < n; i++)
+        out[i] = from == NUMBER_FLOAT ? ((const float *)host)[i] : ((const double *)host)[i];
+}
+
+static int ref_download(struct backend *self, void *host, enum backend_number to,
+                        const void *device, enum backend_number from, int64_t n, struct err *err)
+{
+    (void)self;
+    (void)err;
+    if (from == NUMBER_INT32) {
+        assert(to == NUMBER_INT32);
+        memcpy(host, device, (size_t)n * sizeof(int32_t));
+        return 0;
+    }
+    const double *in = device;
+    for (int64_t i = 0; i < n; i++) {
+        if (to == NUMBER_FLOAT)
+            ((float *)host)[i] = (float)in[i];
+        else
+            ((double *)host)[i] = in[i];
+    }
+    return 0;
+}
+
+static int ref_sync(struct backend *self, struct err *err)
+{
+    (void)self;
+    (void)err;
+    return 0;
+}
+
+static void ref_cast(struct backend *self, void *out, const void *in, int64_t n)
+{
+    (void)self;
+    memcpy(out, in, (size_t)n * sizeof(double));
+}
+
+static void ref_add(struct backend *self, void *out, const void *a, const void *b, int64_t n)
+{
+    (void)self;
+    for (int64_t i = 0; i < n; i++)
+        ((double *)out)[i] = ((const double *)a)[i] + ((const double *)b)[i];
+}
+
+static void ref_embedding_forward(struct backend *self, void *out_, const void *wte_,
+                                  const void *wpe_, const int32_t *ids, int B, int T, int C)
+{
+    (void)self;
+    double *out = out_;
+    const double *wte = wte_, *wpe = wpe_;
+    for (int p = 0; p < B * T; p++)
+        for (int c = 0; c < C; c++)
+            out[(int64_t)p * C + c] = wte[(int64_t)ids[p] * C + c] + wpe[(int64_t)(p % T) * C + c];
+}
+
+static void ref_embedding_backward(struct backend *self, void *dwte_, void *dwpe_,
+                                   const void *dout_, const int32_t *ids, int B, int T, int C)
+{
+    (void)self;
+    double *dwte = dwte_, *dwpe = dwpe_;
+    const double *dout = dout_;
+    for (int64_t i = 0; i < (int64_t)T * C; i++)
+        dwpe[i] = 0;
+    for (int p = 0; p < B * T; p++)
+        for (int c = 0; c < C; c++) {
+            dwte[(int64_t)ids[p] * C + c] += dout[(int64_t)p * C + c];
+            dwpe[(int64_t)(p % T) * C + c] += dout[(int64_t)p * C + c];
+        }
+}
+
+static void ref_layernorm_forward(struct backend *self, void *out_, void *mean_, void *rstd_,
+                                  const void *x_, const void *gain_, const void *bias_, int N,
+                                  int C)
+{
+    (void)self;
+    double *out = out_, *mean = mean_, *rstd = rstd_;
+    const double *x = x_, *gain = gain_, *bias = bias_;
+    for (int n = 0; n < N; n++, x += C, out += C) {
+        double sum = 0, squares = 0;
+        for (int c = 0; c < C; c++)
+            sum += x[c];
+        mean[n] = sum / C;
+        for (int c = 0; c < C; c++)
+            squares += (x[c] - mean[n]) * (x[c] - mean[n]);
+        rstd[n] = 1 / sqrt(squares / C + 1e-5);
+        for (int c = 0; c < C; c++)
+            out[c] = (x[c] - mean[n]) * rstd[n] * gain[c] + bias[c];
+    }
+}
+
+/* With y = (x - mean) rstd and g = dout * gain:
+ * dx = rstd (g - mean(g) - y mean(g y)). */
+static void ref_layernorm_backward(struct backend *self, void *dx_, void *dgain_, void *dbias_,
+                                   const void *dout_, const void *residual_, const void *x_,
+                                   const void *mean_, const void *rstd_, const void *gain_, int N,
+                                   int C)
+{
+    (void)self;
+    double *dx = dx_, *dgain = dgain_, *dbias = dbias_;
+    const double *dout = dout_, *residual = residual_, *x = x_, *mean = mean_, *rstd = rstd_,
+                 *gain = gain_;
+    for (int c = 0; c < C; c++)
+        dgain[c] = dbias[c] = 0;
+    for (int n = 0; n < N; n++) {
+        const int64_t row = (int64_t)n * C;
+        double g_mean = 0, gy_mean = 0;
+        for (int c = 0; c < C; c++) {
+            double y = (x[row + c] - mean[n]) * rstd[n];
+            double g = dout[row + c] * gain[c];
+            dgain[c] += dout[row + c] * y;
+            dbias[c] += dout[row + c];
+            g_mean += g / C;
+            gy_mean += g * y / C;
+        }
+        for (int c = 0; c < C; c++) {
+            double y = (x[row + c] - mean[n]) * rstd[n];
+            double g = dout[row + c] * gain[c];
+            dx[row + c] = (residual ? residual[row + c] : 0) + rstd[n] * (g - g_mean - y * gy_mean);
+        }
+    }
+}
+
+static void ref_matmul_forward(struct backend *self, void *out_, const void *x_,
+                               const void *weight_, const void *bias_, int N, int I, int O)
+{
+    (void)self;
+    double *out = out_;
+    const double *x = x_, *weight = weight_, *bias = bias_;
+    for (int n = 0; n < N; n++)
+        for (int o = 0; o < O; o++) {
+            double sum = bias[o];
+            for (int i = 0; i < I; i++)
+                sum += x[(int64_t)n * I + i] * weight[(int64_t)i * O + o];
+            out[(int64_t)n * O + o] = sum;
+        }
+}
+
+static void ref_matmul_backward_input(struct backend *self, void *dx_, const void *dout_,
+                                      const void *weight_, int N, int I, int O)
+{
+    (void)self;
+    double *dx = dx_;
+    const double *dout = dout_, *weight = weight_;
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < I; i++) {
+            double sum = 0;
+            for (int o = 0; o < O; o++)
+                sum += dout[(int64_t)n * O + o] * weight[(int64_t)i * O + o];
+            dx[(int64_t)n * I + i] = sum;
+        }
+}
+
+static void ref_matmul_backward_weight(struct backend *self, void *dweight_, void *dbias_,
+                                       const void *x_, const void *dout_, int N, int I, int O)
+{
+    (void)self;
+    double *dweight = dweight_, *dbias = dbias_;
+    const double *x = x_, *dout = dout_;
+    for (int o = 0; o < O; o++) {
+        dbias[o] = 0;
+        for (int n = 0; n < N; n++)
+            dbias[o] += dout[(int64_t)n * O + o];
+        for (int i = 0; i < I; i++) {
+            double sum = 0;
+            for (int n = 0; n < N; n++)
+                sum += x[(int64_t)n * I + i] * dout[(int64_t)n * O + o];
+            dweight[(int64_t)i * O + o] = sum;
+        }
+    }
+}
+
+/* Score of query t and key s of one head; part 0, 1, 2 of a position's 3C
+ * numbers are its query, key and value. */
+static const double *part_of(const double *qkv, int position, int part, int head, int C, int D)
+{
+    return qkv + ((int64_t)position * 3 + part) * C + (int64_t)head * D;
+}
+
+static double score(const double *qkv, int b, int t, int s, int head, int T, int C, int D)
+{
+    const double *q = part_of(qkv, b * T + t, 0, head, C, D);
+    const double *k = part_of(qkv, b * T + s, 1, head, C, D);
+    double sum = 0;
+    for (int d = 0; d < D; d++)
+        sum += q[d] * k[d];
+    return sum / sqrt(D);
+}
+
+static void ref_attention_forward(struct backend *self, void *out_, void *lse_, const void *qkv,
+                                  int B, int T, int C, int NH)
+{
+    (void)self;
+    double *out = out_, *lse = lse_;
+    const int D = C / NH;
+    for (int b = 0; b < B; b++)
+        for (int h = 0; h < NH; h++)
+            for (int t = 0; t < T; t++) {
+                double largest = -INFINITY, sum = 0;
+                for (int s = 0; s <= t; s++)
+                    largest = fmax(largest, score(qkv, b, t, s, h, T, C, D));
+                for (int s = 0; s <= t; s++)
+                    sum += exp(score(qkv, b, t, s, h, T, C, D) - largest);
+                double logsumexp = lse[((int64_t)b * NH + h) * T + t] = largest + log(sum);
+                double *row = out + (int64_t)(b * T + t) * C + (int64_t)h * D;
+                memset(row, 0, (size_t)D * sizeof *row);
+                for (int s = 0; s <= t; s++) {
+                    double weight = exp(score(qkv, b, t, s, h, T, C, D) - logsumexp);
+                    const double *value = part_of(qkv, b * T + s, 2, h, C, D);
+                    for (int d = 0; d < D; d++)
+                        row[d] += weight * value[d];
+                }
+            }
+}
+
+/* dS = P (dP - sum_s P dP), with dP = dout . value; dQ = dS K, dK = dS^T Q,
+ * dV = P^T dout. */
+static void ref_attention_backward(struct backend *self, void *dqkv_, const void *dout_,
+                                   const void *qkv, const void *out, const void *lse, int B, int T,
+                                   int C, int NH)
+{
+    (void)self;
+    (void)out;
+    double *dqkv = dqkv_;
+    const int D = C / NH;
+    memset(dqkv, 0, (size_t)B * T * 3 * C * sizeof *dqkv);
+    for (int b = 0; b < B; b++)
+        for (int h = 0; h < NH; h++)
+            for (int t = 0; t < T; t++) {
+                const double *dout = (const double *)dout_ + (int64_t)(b * T + t) * C + h * D;
+                const double logsumexp = ((const double *)lse)[((int64_t)b * NH + h) * T + t];
+                double dp_mean = 0;
+                for (int pass = 0; pass < 2; pass++)
+                    for (int s = 0; s <= t; s++) {
+                        const double *value = part_of(qkv, b * T + s, 2, h, C, D);
+                        double weight = exp(score(qkv, b, t, s, h, T, C, D) - logsumexp), dp = 0;
+                        for (int d = 0; d < D; d++)
+                            dp += dout[d] * value[d];
+                        if (pass == 0) {
+                            dp_mean += weight * dp;
+                            continue;
+                        }
+                        const double ds = weight * (dp - dp_mean) / sqrt(D);
+                        const double *q = part_of(qkv, b * T + t, 0, h, C, D);
+                        const double *k = part_of(qkv, b * T + s, 1, h, C, D);
+                        double *dq = dqkv + (q - (const double *)qkv);
+                        double *dk = dqkv + (k - (const double *)qkv);
+                        double *dv = dqkv + (value - (const double *)qkv);
+                        for (int d = 0; d < D; d++) {
+                            dq[d] += ds * k[d];
+                            dk[d] += ds * q[d];
+                            dv[d] += weight * dout[d];
+                        }
+                    }
+            }
+}
+
+static double ref_activation(double x, enum spec_activation kind)
+{
+    switch (kind) {
+    case ACTIVATION_GELU:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case ACTIVATION_GELU_NEW:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    }
+    return NAN;
+}
+
+static double ref_activation_slope(double x, enum spec_activation kind)
+{
+    switch (kind) {
+    case ACTIVATION_GELU:
+        return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI);
+    case ACTIVATION_GELU_NEW: {
+        double t = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+        double inner = sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner;
+    }
+    case ACTIVATION_RELU:
+        return x > 0 ? 1 : 0;
+    }
+    return NAN;
+}
+
+static void ref_activation_forward(struct backend *self, void *out, const void *x, int64_t n,
+                                   enum spec_activation kind)
+{
+    (void)self;
+    for (int64_t i = 0; i < n; i++)
+        ((double *)out)[i] = ref_activation(((const double *)x)[i], kind);
+}
+
+static void ref_activation_backward(struct backend *self, void *dx, const void *dout, const void *x,
+                                    int64_t n, enum spec_activation kind)
+{
+    (void)self;
+    for (int64_t i = 0; i < n; i++)
+        ((double *)dx)[i] =
+            ((const double *)dout)[i] * ref_activation_slope(((const double *)x)[i], kind);
+}
+
+/* Logits of one position into logits[V]; returns their logsumexp. */
+static double ref_logits(const struct backend_head *head, int position, double *logits)
+{
+    const double *h = (const double *)head->h + (int64_t)position * head->C;
+    const double *bias = head->bias;
+    double largest = -INFINITY, sum = 0;
+    for (int v = 0; v < head->V; v++) {
+        const double *w = (const double *)head->weight + (int64_t)v * head->C;
+        double dot = 0;
+        for (int c = 0; c < head->C; c++)
+            dot += h[c] * w[c];
+        logits[v] = head->scale * dot + (bias ? bias[v] : 0);
+        largest = fmax(largest, logits[v]);
+    }
+    for (int v = 0; v < head->V; v++)
+        sum += exp(logits[v] - largest);
+    return largest + log(sum);
+}
+
+static void ref_head(struct backend *self, const struct backend_head *head)
+{
+    (void)self;
+    const int N = head->N, C = head->C, V = head->V;
+    double *losses = head->losses, *lse = head->lse, *mean_p = head->mean_p, *dh = head->dh;
+    double *dweight = head->dweight, *dbias = head->dbias, *logits = head->workspace;
+    memset(dh, 0, (size_t)N * C * sizeof *dh);
+    memset(dweight, 0, (size_t)head->Vp * C * sizeof *dweight);
+    if (dbias)
+        memset(dbias, 0, (size_t)head->Vp * sizeof *dbias);
+    for (int m = 0; mean_p && m < head->M; m++)
+        mean_p[m] = 0;
+    for (int n = 0; n < N; n++) {
+        const double *h = (const double *)head->h + (int64_t)n * C;
+        lse[n] = ref_logits(head, n, logits);
+        losses[n] = lse[n] - logits[head->targets[n]];
+        for (int m = 0; mean_p && m < head->M; m++)
+            mean_p[m] += exp(logits[head->tracked[m]] - lse[n]) / N;
+        for (int v = 0; v < V; v++) {
+            double d = (exp(logits[v] - lse[n]) - (v == head->targets[n])) / N;
+            const double *w = (const double *)head->weight + (int64_t)v * C;
+            for (int c = 0; c < C; c++) {
+                dh[(int64_t)n * C + c] += head->scale * d * w[c];
+                dweight[(int64_t)v * C + c] += head->scale * d * h[c];
+            }
+            if (dbias)
+                dbias[v] += d;
+        }
+    }
+}
+
+static void ref_window_sums(struct backend *self, void *out_, const void *h_, int B, int T, int C)
+{
+    (void)self;
+    double *out = out_;
+    const double *h = h_;
+    for (int b = 0; b < B; b++)
+        for (int c = 0; c < C; c++) {
+            double sum = 0;
+            for (int t = 0; t < T; t++)
+                sum += h[((int64_t)b * T + t) * C + c];
+            out[(int64_t)b * C + c] = sum;
+        }
+}
+
+static void ref_weighted_sums(struct backend *self, void *out_, const void *weights_,
+                              const void *h_, int K, int N, int C)
+{
+    (void)self;
+    double *out = out_;
+    const double *weights = weights_, *h = h_;
+    for (int k = 0; k < K; k++)
+        for (int c = 0; c < C; c++) {
+            double sum = 0;
+            for (int n = 0; n < N; n++)
+                sum += weights[(int64_t)k * N + n] * h[(int64_t)n * C + c];
+            out[(int64_t)k * C + c] = sum;
+        }
+}
+
+static void ref_gather_rows(struct backend *self, void *out, const void *in, const int32_t *ids,
+                            int M, int C)
+{
+    (void)self;
+    for (int m = 0; m < M; m++)
+        for (int c = 0; c < C; c++)
+            ((double *)out)[(int64_t)m * C + c] = ((const double *)in)[(int64_t)ids[m] * C + c];
+}
+
+static void ref_sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+{
+    (void)self;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += ((const double *)in)[i] * ((const double *)in)[i];
+    *(double *)out = sum;
+}
+
+static void ref_update(struct backend *self, const struct backend_update *u, void *parameters,
+                       void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
+{
+    (void)self;
+    const double *scalars = u->scalars;
+    const double lr = scalars[0];
+    double *w = parameters, *m1 = moment1, *m2 = moment2, factor = 1;
+    if (u->clip > 0)
+        factor = fmin(1, u->clip / (sqrt(*(const double *)u->squares) + 1e-6));
+    for (int64_t i = 0; i < n; i++) {
+        double g = ((const double *)gradients)[i] * factor;
+        if (u->kind != OPTIMIZER_ADAMW)
+            g += u->decay * w[i];
+        double direction = g;
+        if (u->kind == OPTIMIZER_MOMENTUM)
+            direction = m1[i] = u->momentum * m1[i] + g;
+        if (u->kind == OPTIMIZER_ADAM || u->kind == OPTIMIZER_ADAMW) {
+            m1[i] = u->beta1 * m1[i] + (1 - u->beta1) * g;
+            m2[i] = u->beta2 * m2[i] + (1 - u->beta2) * g * g;
+            direction = m1[i] / scalars[1] / (sqrt(m2[i] / scalars[2]) + u->eps);
+        }
+        if (u->kind == OPTIMIZER_ADAMW)
+            w[i] -= lr * u->decay * w[i];
+        w[i] -= lr * direction;
+        if (copy)
+            ((double *)copy)[i] = w[i];
+    }
+}
+
+static const struct backend ref_table = {
+    .name = "ref",
+    .device = "reference",
+    .isa = "none",
+    .threads = 1,
+    .precision = PRECISION_FP32,
+    .real_bytes = sizeof(double),
+    .act_bytes = sizeof(double),
+    .close = ref_close,
+    .alloc = ref_alloc,
+    .free = ref_free,
+    .zero = ref_zero,
+    .upload = ref_upload,
+    .download = ref_download,
+    .sync = ref_sync,
+    .cast = ref_cast,
+    .add = ref_add,
+    .embedding_forward = ref_embedding_forward,
+    .embedding_backward = ref_embedding_backward,
+    .layernorm_forward = ref_layernorm_forward,
+    .layernorm_backward = ref_layernorm_backward,
+    .matmul_forward = ref_matmul_forward,
+    .matmul_backward_input = ref_matmul_backward_input,
+    .matmul_backward_weight = ref_matmul_backward_weight,
+    .attention_forward = ref_attention_forward,
+    .attention_backward = ref_attention_backward,
+    .activation_forward = ref_activation_forward,
+    .activation_backward = ref_activation_backward,
+    .head = ref_head,
+    .window_sums = ref_window_sums,
+    .weighted_sums = ref_weighted_sums,
+    .gather_rows = ref_gather_rows,
+    .sum_squares = ref_sum_squares,
+    .update = ref_update,
+};
+
+int ref_backend_open(struct backend **out, struct err *err)
+{
+    if (backend_check(&ref_table, err) != 0)
+        return -1;
+    struct backend *backend = malloc(sizeof *backend);
+    if (!backend)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
+    *backend = ref_table;
+    *out = backend;
+    return 0;
+}
