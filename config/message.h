@@ -6,8 +6,11 @@
  * `hello`; both sides are installed together, so versions must be equal.
  *
  *   server -> trainer  run      job spec corpus dir resume checkpoint_seconds
- *                               ("resume": 1 continues from dir's checkpoint if
- *                               there is one; 0 starts at epoch 0)
+ *                               ("resume": epochs the server has stored; the
+ *                               trainer continues from the newest checkpoint in
+ *                               dir whose first epoch to come is not above it;
+ *                               0 starts anew. So started.epoch <= resume:
+ *                               replays, never gaps)
  *                      cancel   job          end without a checkpoint -> cancelled
  *                      stop     job          checkpoint, end -> stopped
  *                      exit

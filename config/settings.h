@@ -15,7 +15,9 @@ enum { SETTINGS_TEXT_MAX = 1024 };
 struct settings {
     char listen[SETTINGS_TEXT_MAX];      /* "127.0.0.1:8080", "[::1]:0"; port 0 = any free */
     char data[SETTINGS_TEXT_MAX];        /* data folder, made if missing */
-    char share[SETTINGS_TEXT_MAX];       /* folder with web/, presets/, tokenizers/, openapi.json */
+    char share[SETTINGS_TEXT_MAX];       /* folder with web/, presets/, tokenizers/, openapi.json; never
+                                          * "" once loaded: "share" beside the program if it is
+                                          * there, else ../share/tokenfate */
     char corpus_path[SETTINGS_TEXT_MAX]; /* folders with texts, separated by ':' */
     char trainer[SETTINGS_TEXT_MAX];     /* path of tokenfate-trainer; "" = beside tokenfate */
     char log_level[16];
@@ -26,6 +28,7 @@ struct settings {
     int64_t idle_seconds;                /* an idle trainer gives its device back: 60 */
     int64_t cancel_seconds;              /* a cancel or stop not answered in time kills: 20 */
     int64_t threads;                     /* compute threads of the CPU device; 0 = all cores */
+    int64_t slow_threads;                /* server threads for routes marked slow: 4 */
     int64_t max_body_bytes;              /* JSON bodies: 1 MiB */
     int64_t max_upload_bytes;            /* corpora: 256 MiB */
     int64_t max_streams;                 /* SSE clients: 500 */
@@ -35,11 +38,23 @@ struct settings {
 
 /* Defaults, then the file (NULL: none; a named file that is missing or has an
  * unknown key is an error), then the environment, then argv[1..argc). Options
- * take "--key value" or "--key=value"; `config` is handled by the caller.
- * Relative paths stay as given. On success *used is the index of the first
- * argument that is not an option. */
+ * take "--key value" or "--key=value"; --config is stepped over, its value comes
+ * in as `file` (settings_config). Relative paths stay as given. On success *used
+ * is the index of the first argument that is not an option of the table, an
+ * unknown --option included: the caller knows it or reports it. ERR_INVALID,
+ * ERR_MALFORMED, ERR_NOT_FOUND, ERR_IO, each naming file, variable or option. */
 int settings_load(struct settings *out, const char *file, int argc, char **argv, int *used,
                   struct err *err);
+
+/* Apply the option at argv[*used]: 1 and *used moved past it, 0 if it is none of
+ * the table's, -1 for a bad value. For commands with options of their own. */
+int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err);
+
+/* The file named by --config in argv[1..argc), else by TOKENFATE_CONFIG, or NULL. */
+const char *settings_config(int argc, char **argv);
+
+/* Path of a file in the folder of the running program, in n bytes. */
+int settings_beside(const char *name, char *path, size_t n, struct err *err);
 
 /* One line per option: name, default, help. */
 void settings_help(FILE *out);

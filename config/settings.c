@@ -1,0 +1,296 @@
+/* settings: see settings.h. One table holds everything about an option; file,
+ * environment and command line all end in settings_set, so that a value is
+ * checked the same way wherever it comes from. Defaults are text and take that
+ * path too. Called once from main, before any thread. */
+#include "config/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    SETTINGS_FILE_MAX = 1 << 20, /* a configuration file is typed by a person */
+    SETTINGS_KEY_MAX = 64
+};
+
+/* words: allowed values of a text, separated by spaces; NULL: any.
+ * size: room of a text; 0: the option is an int64_t within min .. max. */
+struct settings_option {
+    const char *key;
+    size_t offset, size;
+    int64_t min, max;
+    const char *words, *fallback, *help;
+};
+
+#define TEXT(member) offsetof(struct settings, member), sizeof((struct settings *)0)->member, 0, 0
+#define NUMBER(member, min, max) offsetof(struct settings, member), 0, min, max, NULL
+
+/* clang-format off */
+static const struct settings_option settings_table[] = {
+    {"listen", TEXT(listen), NULL, "127.0.0.1:8080", "address and port to serve on; port 0 takes any free one"},
+    {"data", TEXT(data), NULL, "data", "folder of database, corpora and models, made if missing"},
+    {"share", TEXT(share), NULL, "", "folder with web/, presets/, tokenizers/; empty: beside the program, else ../share/tokenfate"},
+    {"corpus_path", TEXT(corpus_path), NULL, "corpora:../shared/corpora", "folders with texts, separated by ':'"},
+    {"trainer", TEXT(trainer), NULL, "", "path of tokenfate-trainer; empty: beside the program"},
+    {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
+    {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},
+    {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback)"},
+    {"checkpoint_seconds", NUMBER(checkpoint_seconds, 0, 86400), "30", "time between checkpoints; 0: every epoch"},
+    {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "60", "a trainer silent for longer is replaced"},
+    {"idle_seconds", NUMBER(idle_seconds, 0, 86400), "60", "an idle trainer gives its device back after this time"},
+    {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},
+    {"threads", NUMBER(threads, 0, 1024), "0", "compute threads of the CPU device; 0: all cores"},
+    {"slow_threads", NUMBER(slow_threads, 1, 64), "4", "server threads for uploads, tokenising and large answers"},
+    {"max_body_bytes", NUMBER(max_body_bytes, 1024, 64 << 20), "1048576", "largest JSON body"},
+    {"max_upload_bytes", NUMBER(max_upload_bytes, 1024, 1 << 30), "268435456", "largest text that can be uploaded"},
+    {"max_streams", NUMBER(max_streams, 1, 100000), "500", "event streams served at the same time"},
+    {"max_connections", NUMBER(max_connections, 10, 200000), "2000", "connections served at the same time"},
+    {"max_queue", NUMBER(max_queue, 1, 10000000), "10000", "jobs that may wait or run at the same time"},
+};
+/* clang-format on */
+
+enum { SETTINGS_OPTIONS = sizeof settings_table / sizeof settings_table[0] };
+
+static int settings_check_word(const struct settings_option *option, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *word = option->words; n && word; word = strchr(word, ' ')) {
+        word += *word == ' ';
+        if (strncmp(word, value, n) == 0 && (word[n] == ' ' || word[n] == '\0'))
+            return 1;
+    }
+    return 0;
+}
+
+/* Check value and store it. source names where it comes from, for the error. */
+static int settings_set(struct settings *settings, const struct settings_option *option,
+                        const char *value, const char *source, struct err *err)
+{
+    char *at = (char *)settings + option->offset;
+    if (option->size) {
+        if (strlen(value) >= option->size)
+            return err_set(err, ERR_INVALID, "%s: %zu bytes are above the limit of %zu", source,
+                           strlen(value), option->size - 1);
+        if (option->words && !settings_check_word(option, value))
+            return err_set(err, ERR_INVALID, "%s: \"%s\" is not one of: %s", source, value,
+                           option->words);
+        strcpy(at, value);
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    if (isspace((unsigned char)*value) || end == value || *end || errno)
+        return err_set(err, ERR_INVALID, "%s: \"%.64s\" is not an integer", source, value);
+    if (number < option->min || number > option->max)
+        return err_set(err, ERR_INVALID, "%s: %lld is outside %lld to %lld", source, number,
+                       (long long)option->min, (long long)option->max);
+    *(int64_t *)at = number;
+    return 0;
+}
+
+/* The option whose key equals the n bytes at name, '-' standing for '_'. */
+static const struct settings_option *settings_find(const char *name, size_t n)
+{
+    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
+        const char *key = settings_table[i].key;
+        size_t same = 0;
+        while (same < n && key[same] && (name[same] == '-' ? '_' : name[same]) == key[same])
+            same++;
+        if (same == n && !key[n])
+            return &settings_table[i];
+    }
+    return NULL;
+}
+
+static int settings_defaults(struct settings *settings, struct err *err)
+{
+    memset(settings, 0, sizeof *settings);
+    for (int i = 0; i < SETTINGS_OPTIONS; i++)
+        if (settings_set(settings, &settings_table[i], settings_table[i].fallback,
+                         settings_table[i].key, err))
+            return -1;
+    return 0;
+}
+
+/* One key of the file. The value's JSON type must be the option's. */
+static int settings_set_json(struct settings *settings, const char *file, const char *key,
+                             const json_t *value, struct err *err)
+{
+    char source[SETTINGS_TEXT_MAX + SETTINGS_KEY_MAX], number[24];
+    const struct settings_option *option =
+        strchr(key, '-') ? NULL : settings_find(key, strlen(key));
+    snprintf(source, sizeof source, "%s: %.*s", file, SETTINGS_KEY_MAX, key);
+    if (!option)
+        return err_set(err, ERR_INVALID, "%s: no such option", source);
+    if (option->size && json_is_string(value))
+        return settings_set(settings, option, json_string_value(value), source, err);
+    if (!option->size && json_is_integer(value)) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        return settings_set(settings, option, number, source, err);
+    }
+    return err_set(err, ERR_INVALID, "%s: must be %s", source,
+                   option->size ? "a string" : "an integer");
+}
+
+/* At most `room` bytes of a file. */
+static int settings_read_file(const char *file, char *bytes, size_t room, size_t *n,
+                              struct err *err)
+{
+    FILE *in = fopen(file, "re");
+    if (!in)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", file);
+    *n = fread(bytes, 1, room, in);
+    int failed = ferror(in) ? err_set_errno(err, ERR_IO, "cannot read %s", file) : 0;
+    fclose(in);
+    if (!failed && *n == room)
+        return err_set(err, ERR_TOO_LARGE, "%s is above the limit of %d bytes", file,
+                       SETTINGS_FILE_MAX);
+    return failed;
+}
+
+static int settings_load_file(struct settings *settings, const char *file, struct err *err)
+{
+    json_error_t error;
+    json_t *root = NULL, *value;
+    const char *key;
+    size_t n;
+    char *bytes = malloc(SETTINGS_FILE_MAX + 1);
+    int result = -1;
+    if (!bytes) {
+        err_set(err, ERR_NO_MEMORY, "no memory to read %s", file);
+        goto out;
+    }
+    if (settings_read_file(file, bytes, SETTINGS_FILE_MAX + 1, &n, err))
+        goto out;
+    root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(root)) {
+        err_set(err, ERR_MALFORMED, "%s, line %d: %s", file, root ? 1 : error.line,
+                root ? "not a JSON object" : error.text);
+        goto out;
+    }
+    json_object_foreach(root, key, value)
+    {
+        if (settings_set_json(settings, file, key, value, err))
+            goto out;
+    }
+    result = 0;
+out:
+    json_decref(root);
+    free(bytes);
+    return result;
+}
+
+static int settings_load_environment(struct settings *settings, struct err *err)
+{
+    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
+        char name[SETTINGS_KEY_MAX];
+        snprintf(name, sizeof name, "TOKENFATE_%s", settings_table[i].key);
+        for (char *c = name; *c; c++)
+            *c = (char)toupper((unsigned char)*c);
+        const char *value = getenv(name);
+        if (value && settings_set(settings, &settings_table[i], value, name, err))
+            return -1;
+    }
+    return 0;
+}
+
+int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err)
+{
+    const char *argument = argv[*used];
+    if (strncmp(argument, "--", 2) != 0)
+        return 0;
+    const char *name = argument + 2, *value = strchr(name, '=');
+    size_t n = value ? (size_t)(value - name) : strlen(name);
+    int is_config = n == 6 && memcmp(name, "config", 6) == 0;
+    const struct settings_option *option = settings_find(name, n);
+    if (!option && !is_config)
+        return 0;
+    if (!value && *used + 1 >= argc)
+        return err_set(err, ERR_INVALID, "%s needs a value", argument);
+    char source[SETTINGS_KEY_MAX];
+    snprintf(source, sizeof source, "%.*s", (int)n + 2, argument);
+    const char *text = value ? value + 1 : argv[*used + 1];
+    if (option && settings_set(settings, option, text, source, err))
+        return -1;
+    *used += value ? 1 : 2;
+    return 1;
+}
+
+const char *settings_config(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            return argv[i] + 9;
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            return argv[i + 1];
+    }
+    return getenv("TOKENFATE_CONFIG");
+}
+
+int settings_beside(const char *name, char *path, size_t n, struct err *err)
+{
+    char program[SETTINGS_TEXT_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length < 0)
+        return err_set_errno(err, ERR_IO, "cannot find this program's folder");
+    program[length] = '\0';
+    char *slash = strrchr(program, '/');
+    *(slash ? slash : program) = '\0';
+    if ((size_t)snprintf(path, n, "%s/%s", program, name) >= n)
+        return err_set(err, ERR_TOO_LARGE, "the path of %s is above %zu bytes", name, n - 1);
+    return 0;
+}
+
+/* An empty share means the build tree's, or else the installed one. */
+static int settings_find_share(struct settings *settings, struct err *err)
+{
+    if (settings->share[0])
+        return 0;
+    char path[SETTINGS_TEXT_MAX];
+    if (settings_beside("share", path, sizeof path, err))
+        return -1;
+    if (access(path, R_OK) != 0 && settings_beside("../share/tokenfate", path, sizeof path, err))
+        return -1;
+    strcpy(settings->share, path);
+    return 0;
+}
+
+int settings_load(struct settings *out, const char *file, int argc, char **argv, int *used,
+                  struct err *err)
+{
+    struct settings settings;
+    int next = 1, more = 1;
+    if (settings_defaults(&settings, err) || (file && settings_load_file(&settings, file, err)) ||
+        settings_load_environment(&settings, err))
+        return -1;
+    while (more && next < argc) {
+        more = settings_option(&settings, argc, argv, &next, err);
+        if (more < 0)
+            return -1;
+    }
+    if (settings_find_share(&settings, err))
+        return -1;
+    *out = settings;
+    *used = next;
+    return 0;
+}
+
+void settings_help(FILE *out)
+{
+    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
+        const struct settings_option *option = &settings_table[i];
+        char name[SETTINGS_KEY_MAX];
+        snprintf(name, sizeof name, "--%s", option->key);
+        for (char *c = name + 2; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        fprintf(out, "  %-21s %s", name, option->help);
+        fprintf(out, "%s%s%s\n", option->fallback[0] ? " (" : "", option->fallback,
+                option->fallback[0] ? ")" : "");
+    }
+    fprintf(out, "  %-21s %s\n", "--config", "JSON file with these options as keys");
+}
