@@ -36,7 +36,7 @@ USES_gpu = gpu lab config
 USES_db = db config
 USES_server = server db lab config
 # The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
-CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3) -fno-math-errno -fno-trapping-math
+CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
