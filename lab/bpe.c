@@ -129,7 +129,7 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
         return corrupt(err, path, "not a rank table");
     if (header->checksum != fnv1a((const char *)bpe->map + hashed, bpe->map_bytes - hashed))
         return corrupt(err, path, "checksum does not match");
-    if (header->vocab > BPE_VOCAB_MAX || header->ranks > header->vocab || header->ranks < 256)
+    if (header->vocab > BPE_VOCAB_MAX || header->ranks > header->vocab)
         return corrupt(err, path, "impossible size of the vocabulary");
     if (header->pattern_bytes == 0 || header->pattern_bytes > BPE_PATTERN_BYTES_MAX)
         return corrupt(err, path, "impossible length of the pattern");
@@ -144,8 +144,10 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
     bpe->bytes = (const char *)bpe->map + bytes_at;
     if (bpe->offset[0] != 0 || bpe->offset[bpe->vocab] != bpe->map_bytes - bytes_at)
         return corrupt(err, path, "length does not match the offsets");
+    /* A decreasing offset shows as a huge length: what stands before it is too
+     * short to wrap around. */
     for (uint32_t id = 0; id < bpe->vocab; id++)
-        if (bpe->offset[id] > bpe->offset[id + 1] || token_bytes(bpe, id) > BPE_TOKEN_BYTES_MAX ||
+        if (token_bytes(bpe, id) > BPE_TOKEN_BYTES_MAX ||
             (id < bpe->ranks && token_bytes(bpe, id) == 0))
             return corrupt(err, path, "impossible length of a token");
     return 0;
@@ -186,9 +188,9 @@ static int compile_pattern(const char *path, struct bpe *bpe, struct err *err)
     const struct header *header = bpe->map;
     int code;
     PCRE2_SIZE at;
-    bpe->pattern = pcre2_compile((PCRE2_SPTR)(header + 1), header->pattern_bytes,
-                                 PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C,
-                                 &code, &at, NULL);
+    bpe->pattern =
+        pcre2_compile((PCRE2_SPTR)(header + 1), header->pattern_bytes,
+                      PCRE2_UTF | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
     if (bpe->pattern == NULL) {
         PCRE2_UCHAR why[120];
         pcre2_get_error_message(code, why, sizeof(why));
