@@ -43,7 +43,7 @@ layering() {
 whitespace() { files | grep -vE '\.(png|bin|bpe)$' | xargs grep -nIE '[[:space:]]+$' | head -20; }
 words() { files | grep -vE '^tests/lint.sh$|package-lock' | xargs grep -nIE '\b(TODO|FIXME|XXX|HACK)\b|not implemented' | head; }
 hosts() { files | grep -v '^tests/lint.sh$' | xargs grep -nIE 'https?://[a-z.-]*registry[a-z.-]*' | head; }
-typedefs() { sources | xargs grep -nE '^typedef (struct|union|enum)' | head; }
+typedefs() { sources | xargs grep -nE '^typedef (struct|union|enum)[^(]*$' | head; }
 exits() { sources config lab gpu db server | grep -vE '(main|trainer)\.c$' | xargs grep -nE '\b_?exit\(' | grep -v '_exit(127)' | head; }
 
 # The longest functions, and those above 60 lines without a comment that says why.
