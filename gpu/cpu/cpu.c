@@ -1,0 +1,230 @@
+/* cpu: see cpu.h. The table of the cpu backend, its memory, the way numbers
+ * come and go, and what it says about the machine. Operations run at once, in
+ * the calling thread and its OpenMP team. */
+#include "gpu/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "gpu/cpu/cpu_internal.h"
+
+enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
+
+/* ---- memory ---- */
+
+/* Bytes that programs may still take, from /proc/meminfo; INT64_MAX if unknown. */
+static int64_t bytes_there(void)
+{
+    long long kilobytes = -1;
+    char line[128];
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (!file)
+        return INT64_MAX;
+    while (kilobytes < 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) != 1)
+            kilobytes = -1;
+    fclose(file);
+    return kilobytes < 0 ? INT64_MAX : kilobytes * 1024;
+}
+
+/* The kernel promises more memory than there is and kills who believes it, so
+ * what is there is checked first. */
+static void *cpu_alloc(struct backend *self, int64_t bytes, struct err *err)
+{
+    (void)self;
+    const int64_t there = bytes_there();
+    const int64_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    void *memory = NULL;
+    if (bytes <= there)
+        memory = aligned_alloc((size_t)unit, (size_t)((bytes + unit - 1) / unit * unit));
+    if (!memory) {
+        err_set(err, ERR_NO_MEMORY, "%lld bytes wanted, %lld there", (long long)bytes,
+                (long long)there);
+        return NULL;
+    }
+    /* Advice only: without huge pages the same numbers come out, a little later. */
+    if (unit == HUGE_PAGE)
+        (void)madvise(memory, (size_t)bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+static void cpu_free(struct backend *self, void *memory)
+{
+    (void)self;
+    free(memory);
+}
+
+static void cpu_zero(struct backend *self, void *memory, int64_t bytes)
+{
+    const struct cpu *cpu = cpu_of(self);
+#pragma omp parallel num_threads(cpu->threads)
+    {
+        const struct cpu_slice s = cpu_slice(bytes, 4096, omp_get_thread_num(), cpu->threads);
+        memset((char *)memory + s.begin, 0, (size_t)(s.end - s.begin));
+    }
+}
+
+float *cpu_scratch(struct cpu *cpu, int64_t floats)
+{
+    if (floats <= cpu->scratch_floats)
+        return cpu->scratch;
+    const size_t bytes = (size_t)floats * sizeof(float) * (size_t)cpu->threads;
+    float *scratch = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!scratch) {
+        if (cpu->fault.code == ERR_NONE)
+            err_set(&cpu->fault, ERR_NO_MEMORY, "%zu bytes of scratch wanted", bytes);
+        return NULL;
+    }
+    free(cpu->scratch);
+    cpu->scratch = scratch;
+    cpu->scratch_floats = floats;
+    return scratch;
+}
+
+/* ---- host and device ---- */
+
+static void cpu_upload(struct backend *self, void *device, enum backend_number to, const void *host,
+                       enum backend_number from, int64_t n)
+{
+    (void)self;
+    (void)to;
+    if (from != NUMBER_DOUBLE) {
+        memcpy(device, host, (size_t)n * 4);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        ((float *)device)[i] = (float)((const double *)host)[i];
+}
+
+static int cpu_sync(struct backend *self, struct err *err)
+{
+    struct err *fault = &cpu_of(self)->fault;
+    if (fault->code == ERR_NONE)
+        return 0;
+    const int result = err_set(err, fault->code, "%s", fault->message);
+    err_clear(fault);
+    return result;
+}
+
+static int cpu_download(struct backend *self, void *host, enum backend_number to,
+                        const void *device, enum backend_number from, int64_t n, struct err *err)
+{
+    (void)from;
+    if (cpu_sync(self, err) != 0)
+        return -1;
+    if (to != NUMBER_DOUBLE) {
+        memcpy(host, device, (size_t)n * 4);
+        return 0;
+    }
+    for (int64_t i = 0; i < n; i++)
+        ((double *)host)[i] = (double)((const float *)device)[i];
+    return 0;
+}
+
+/* ---- opening ---- */
+
+/* The clone of the vector loops that the loader chose. */
+static const char *isa_name(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512cd"))
+        return "avx512";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return "avx2";
+    return "sse2";
+#else
+    return "generic";
+#endif
+}
+
+static void device_name(char *out, size_t n)
+{
+    char line[256];
+    snprintf(out, n, "CPU");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    if (!file)
+        return;
+    while (fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, "model name", 10) != 0)
+            continue;
+        line[strcspn(line, "\n")] = 0;
+        snprintf(out, n, "%s", colon + 1 + strspn(colon + 1, " "));
+        break;
+    }
+    fclose(file);
+}
+
+static void cpu_close(struct backend *self)
+{
+    struct cpu *cpu = cpu_of(self);
+    cpu_matmul_close(cpu->matmul);
+    free(cpu->scratch);
+    free(cpu);
+}
+
+static const struct backend cpu_table = {
+    .name = "cpu",
+    .precision = PRECISION_FP32,
+    .real_bytes = sizeof(float),
+    .act_bytes = sizeof(float),
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .zero = cpu_zero,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .sync = cpu_sync,
+    .cast = cpu_cast,
+    .add = cpu_add,
+    .embedding_forward = cpu_embedding_forward,
+    .embedding_backward = cpu_embedding_backward,
+    .layernorm_forward = cpu_layernorm_forward,
+    .layernorm_backward = cpu_layernorm_backward,
+    .matmul_forward = cpu_matmul_forward,
+    .matmul_backward_input = cpu_matmul_backward_input,
+    .matmul_backward_weight = cpu_matmul_backward_weight,
+    .attention_forward = cpu_attention_forward,
+    .attention_backward = cpu_attention_backward,
+    .activation_forward = cpu_activation_forward,
+    .activation_backward = cpu_activation_backward,
+    .head = cpu_head,
+    .window_sums = cpu_window_sums,
+    .weighted_sums = cpu_weighted_sums,
+    .gather_rows = cpu_gather_rows,
+    .sum_squares = cpu_sum_squares,
+    .update = cpu_update,
+};
+
+int cpu_backend_open(int threads, struct backend **out, struct err *err)
+{
+    if (threads < 0 || threads > CPU_THREADS_MAX)
+        return err_set(err, ERR_INVALID, "%d threads: 0 to %d are possible", threads,
+                       CPU_THREADS_MAX);
+    if (backend_check(&cpu_table, err) != 0)
+        return -1;
+    struct cpu *cpu = calloc(1, sizeof *cpu);
+    if (!cpu)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
+    const int processors = omp_get_num_procs();
+    cpu->table = cpu_table;
+    cpu->threads = threads ? threads : processors < CPU_THREADS_MAX ? processors : CPU_THREADS_MAX;
+    cpu->table.threads = cpu->threads;
+    err_clear(&cpu->fault);
+    snprintf(cpu->table.isa, sizeof cpu->table.isa, "%s", isa_name());
+    device_name(cpu->table.device, sizeof cpu->table.device);
+    /* A team that shrinks under load would cut the work differently. */
+    omp_set_dynamic(0);
+    if (cpu_matmul_open(&cpu->matmul, err) != 0) {
+        cpu_close(&cpu->table);
+        return -1;
+    }
+    *out = &cpu->table;
+    return 0;
+}

@@ -1,0 +1,148 @@
+/* cpu_update: optimiser steps and the gradient's norm on the cpu backend. The
+ * optimiser is bound by memory: one pass reads and writes every number once. */
+#include <math.h>
+#include <omp.h>
+
+#include "gpu/cpu/cpu.h"
+#include "gpu/cpu/cpu_internal.h"
+
+enum { LINE = 16, BLOCK = 1024 }; /* floats: of a cache line; summed before they enter a double */
+
+CPU_CLONES static double slice_squares(const float *in, int64_t n)
+{
+    double total = 0;
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t end = first + BLOCK < n ? first + BLOCK : n;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = first; i < end; i++)
+            sum += in[i] * in[i];
+        total += (double)sum;
+    }
+    return total;
+}
+
+void cpu_sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+{
+    const struct cpu *cpu = cpu_of(self);
+    double part[CPU_THREADS_MAX];
+#pragma omp parallel num_threads(cpu->threads)
+    {
+        const int i = omp_get_thread_num();
+        const struct cpu_slice s = cpu_slice(n, LINE, i, cpu->threads);
+        part[i] = slice_squares((const float *)in + s.begin, s.end - s.begin);
+    }
+    double total = 0;
+    for (int i = 0; i < cpu->threads; i++)
+        total += part[i];
+    *(float *)out = (float)total;
+}
+
+/* Everything a step needs, in float, the same for all parameters. */
+struct factors {
+    float clip, lr, decay, momentum;
+    float beta1, beta2, eps, one_minus_beta1, one_minus_beta2;
+    float step;                /* lr / (1 - beta1^t) */
+    float inv_sqrt_correction; /* 1 / sqrt(1 - beta2^t) */
+};
+
+static struct factors factors_of(const struct backend_update *u)
+{
+    const float *scalars = u->scalars;
+    const float norm = u->clip > 0 ? sqrtf(*(const float *)u->squares) : 0;
+    const float ratio = (float)u->clip / (norm + 1e-6f);
+    return (struct factors){
+        /* A norm that is NaN stays NaN. */
+        .clip = u->clip > 0 && !(ratio >= 1) ? ratio : 1,
+        .lr = scalars[0],
+        .decay = (float)u->decay,
+        .momentum = (float)u->momentum,
+        .beta1 = (float)u->beta1,
+        .beta2 = (float)u->beta2,
+        .eps = (float)u->eps,
+        .one_minus_beta1 = (float)(1 - u->beta1),
+        .one_minus_beta2 = (float)(1 - u->beta2),
+        .step = scalars[0] / scalars[1],
+        .inv_sqrt_correction = 1.0f / sqrtf(scalars[2]),
+    };
+}
+
+CPU_CLONES static void sgd(const struct factors *f, float *w, const float *gradient, float *m1,
+                           float *m2, int64_t n)
+{
+    (void)m1;
+    (void)m2;
+    const float clip = f->clip, decay = f->decay, lr = f->lr;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        w[i] -= lr * (gradient[i] * clip + decay * w[i]);
+}
+
+CPU_CLONES static void momentum(const struct factors *f, float *w, const float *gradient, float *m1,
+                                float *m2, int64_t n)
+{
+    (void)m2;
+    const float clip = f->clip, decay = f->decay, lr = f->lr, keep = f->momentum;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        m1[i] = keep * m1[i] + (gradient[i] * clip + decay * w[i]);
+        w[i] -= lr * m1[i];
+    }
+}
+
+/* Adam and AdamW differ in where the decay goes: into the gradient, or beside
+ * the step. One of the two factors is zero. */
+__attribute__((always_inline)) static inline void
+adam_loop(const struct factors *f, float l2, float shrink, float *restrict w,
+          const float *restrict gradient, float *restrict m1, float *restrict m2, int64_t n)
+{
+    const float clip = f->clip, step = f->step, root = f->inv_sqrt_correction, eps = f->eps;
+    const float beta1 = f->beta1, beta2 = f->beta2;
+    const float rest1 = f->one_minus_beta1, rest2 = f->one_minus_beta2;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float g = gradient[i] * clip + l2 * w[i];
+        const float first = beta1 * m1[i] + rest1 * g;
+        const float second = beta2 * m2[i] + rest2 * (g * g);
+        m1[i] = first;
+        m2[i] = second;
+        w[i] = (w[i] - shrink * w[i]) - step * first / (sqrtf(second) * root + eps);
+    }
+}
+
+CPU_CLONES static void adam(const struct factors *f, float *w, const float *gradient, float *m1,
+                            float *m2, int64_t n)
+{
+    adam_loop(f, f->decay, 0, w, gradient, m1, m2, n);
+}
+
+CPU_CLONES static void adamw(const struct factors *f, float *w, const float *gradient, float *m1,
+                             float *m2, int64_t n)
+{
+    adam_loop(f, 0, f->lr * f->decay, w, gradient, m1, m2, n);
+}
+
+static void (*const update_table[])(const struct factors *f, float *w, const float *gradient,
+                                    float *m1, float *m2, int64_t n) = {
+    [OPTIMIZER_SGD] = sgd,
+    [OPTIMIZER_MOMENTUM] = momentum,
+    [OPTIMIZER_ADAM] = adam,
+    [OPTIMIZER_ADAMW] = adamw,
+};
+
+void cpu_update(struct backend *self, const struct backend_update *update, void *parameters,
+                void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
+{
+    const struct cpu *cpu = cpu_of(self);
+    const struct factors factors = factors_of(update);
+#pragma omp parallel num_threads(cpu->threads)
+    {
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        update_table[update->kind](&factors, (float *)parameters + s.begin,
+                                   (const float *)gradients + s.begin,
+                                   moment1 ? (float *)moment1 + s.begin : NULL,
+                                   moment2 ? (float *)moment2 + s.begin : NULL, s.end - s.begin);
+    }
+    if (copy)
+        cpu_cast(self, copy, parameters, n);
+}
