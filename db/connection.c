@@ -95,7 +95,7 @@ int connection_open(struct connection *connection, const char *path, int read_on
     sqlite3_busy_timeout(opened.handle, CONNECTION_BUSY_MS);
     sqlite3_db_config(opened.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (connection_script(&opened,
-                          "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
+                          "PRAGMA foreign_keys = ON;"
                           "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",
                           err) < 0)
         goto failed;

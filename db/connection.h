@@ -56,7 +56,7 @@ struct value value_blob(const void *bytes, size_t n);
 #define NO_VALUES NULL, 0
 
 /* Open the file with the settings every connection needs (foreign keys, full
- * sync, no trust in the schema). read_only: never writes, never checkpoints. */
+ * sync, the schema defended). read_only: never writes, never checkpoints. */
 int connection_open(struct connection *connection, const char *path, int read_only,
                     struct err *err);
 void connection_close(struct connection *connection);

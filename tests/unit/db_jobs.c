@@ -1,0 +1,476 @@
+/* The queue: every transition of every state, compare-and-swap, idempotent
+ * submission, listing, and what a restart makes of running jobs. */
+#include "tests/unit/db_fixture.h"
+
+#include <math.h>
+
+static const char *const ways[JOB_STATES] = {
+    [JOB_QUEUED] = "",      [JOB_HELD] = "h",    [JOB_RUNNING] = "r",
+    [JOB_SUCCEEDED] = "rs", [JOB_FAILED] = "rf", [JOB_CANCELLED] = "c",
+};
+
+/* Brings a fresh job into a state by the letters of its way. */
+static void bring(struct fixture *f, const char *id, enum job_state state)
+{
+    insert_example(f, id);
+    for (const char *step = ways[state]; *step; step++) {
+        int result = *step == 'h'   ? request(f, id, JOB_HOLD)
+                     : *step == 'c' ? request(f, id, JOB_CANCEL)
+                     : *step == 'r' ? claim(f, id)
+                     : *step == 's' ? finish(f, id, JOB_END_SUCCEEDED)
+                                    : finish(f, id, JOB_END_FAILED);
+        assert_int_equal(result, 0);
+    }
+    assert_int_equal(state_of(f, id), state);
+}
+
+/* What DESIGN's section on job states allows, written down independently: one
+ * letter for each state before (queued held running succeeded failed cancelled),
+ * '-' where the answer is a conflict. */
+static const struct {
+    const char *name;
+    int kind, what; /* 0 request, 1 claim, 2 end */
+    const char *after;
+} expected[] = {
+    {"cancel", 0, JOB_CANCEL, "ccr---"},
+    {"hold", 0, JOB_HOLD, "h-----"},
+    {"release", 0, JOB_RELEASE, "-q----"},
+    {"retry", 0, JOB_RETRY, "----qq"},
+    {"claim", 1, 0, "r-----"},
+    {"succeeded", 2, JOB_END_SUCCEEDED, "--s---"},
+    {"failed", 2, JOB_END_FAILED, "--f---"},
+    {"cancelled", 2, JOB_END_CANCELLED, "--c---"},
+    {"requeue", 2, JOB_END_REQUEUE, "--q---"},
+    {"fault", 2, JOB_END_FAULT, "--q---"},
+};
+
+static void test_transitions(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        for (int before = 0; before < JOB_STATES; before++) {
+            char id[DB_ID_MAX];
+            snprintf(id, sizeof id, "%s-%d", expected[i].name, before);
+            bring(f, id, (enum job_state)before);
+            int result = expected[i].kind == 0 ? request(f, id, (enum job_request)expected[i].what)
+                         : expected[i].kind == 1 ? claim(f, id)
+                                                 : finish(f, id, (enum job_end)expected[i].what);
+            char letter = expected[i].after[before];
+            enum job_state after = state_of(f, id);
+            if (letter == '-') {
+                assert_int_equal(result, -1);
+                assert_int_equal(f->err.code, ERR_CONFLICT);
+                assert_non_null(strstr(f->err.message, job_state_name((enum job_state)before)));
+                assert_int_equal(after, before);
+            } else {
+                assert_int_equal(result, 0);
+                assert_int_equal(job_state_name(after)[0], letter);
+            }
+        }
+    assert_int_equal(request(f, "nobody", JOB_CANCEL), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < JOB_STATES; i++)
+        assert_int_equal(job_state_from_name(job_state_name((enum job_state)i)), i);
+    assert_int_equal(job_state_from_name("sleeping"), -1);
+}
+
+static void test_insert_and_get(void **state)
+{
+    struct fixture *f = *state;
+    struct job job = job_example("one");
+    job.notes = "page \xc3\xa9";
+    job.priority = 7;
+    assert_int_equal(insert(f, &job), 0);
+    struct job *read = get(f, "one");
+    assert_string_equal(read->notes, "page \xc3\xa9");
+    assert_string_equal(read->tags, "[\"a\",\"b\"]");
+    assert_string_equal(read->spec, job.spec);
+    assert_string_equal(read->precision, "fp32");
+    assert_string_equal(read->group_names, job.group_names);
+    assert_string_equal(read->corpus_sha256, "gulliver-synthetic");
+    assert_int_equal(read->priority, 7);
+    assert_int_equal(read->attempt, 1);
+    assert_int_equal(read->epoch, -1);
+    assert_int_equal(read->seq, job.seq);
+    assert_true(read->submitted_at == job.submitted_at && read->submitted_at > 0);
+    assert_true(isnan(read->loss));
+    assert_null(read->error);
+    assert_null(read->provenance);
+    job_free(read);
+    assert_int_equal(insert(f, &job), -1);
+    assert_int_equal(f->err.code, ERR_CONFLICT);
+    assert_int_equal(job_get(f->reader, "two", &read, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+static int submit(struct fixture *f, struct job *job, const char *key, const char *body,
+                  int *existing)
+{
+    struct call call = {
+        .body = body_insert, .job = job, .key = key, .text = body, .number = 3, .existing = -1};
+    int result = call_run(f, &call);
+    *existing = call.existing;
+    return result;
+}
+
+static void test_idempotency(void **state)
+{
+    struct fixture *f = *state;
+    int existing;
+    struct job first = job_example("first"), again = job_example("again");
+    assert_int_equal(submit(f, &first, "key", "body", &existing), 0);
+    assert_int_equal(existing, 0);
+    assert_int_equal(submit(f, &again, "key", "body", &existing), 0);
+    assert_int_equal(existing, 1);
+    assert_string_equal(again.id, "first");
+
+    struct job other = job_example("other");
+    assert_int_equal(submit(f, &other, "key", "another body", &existing), -1);
+    assert_int_equal(f->err.code, ERR_INVALID);
+    assert_string_equal(f->err.fields[0].pointer, "/Idempotency-Key");
+    other.user = "ada"; /* another user's key is another key */
+    assert_int_equal(submit(f, &other, "key", "another body", &existing), 0);
+    assert_int_equal(existing, 0);
+
+    char key[202];
+    memset(key, 'k', 201);
+    key[201] = '\0';
+    struct job third = job_example("third"), fourth = job_example("fourth");
+    assert_int_equal(submit(f, &third, key, "body", &existing), -1);
+    assert_int_equal(submit(f, &third, "", "body", &existing), -1);
+    assert_int_equal(submit(f, &third, key + 1, "body", &existing), 0);
+
+    /* The queue is full at three; a repeated request is still answered. */
+    assert_int_equal(submit(f, &fourth, NULL, NULL, &existing), -1);
+    assert_int_equal(f->err.code, ERR_TOO_MANY);
+    assert_int_equal(submit(f, &fourth, "key", "body", &existing), 0);
+    assert_string_equal(fourth.id, "first");
+    fourth = job_example("fourth");
+    assert_int_equal(request(f, "third", JOB_CANCEL), 0);
+    assert_int_equal(submit(f, &fourth, NULL, NULL, &existing), 0);
+}
+
+static int body_started(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_started(writer, call->id, call->text, 4711, err);
+}
+
+static int started(struct fixture *f, const char *id, const char *provenance)
+{
+    struct call call = {.body = body_started, .id = id, .text = provenance};
+    return call_run(f, &call);
+}
+
+static void test_provenance_is_fixed(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    assert_int_equal(started(f, "one", "{\"isa\":\"a\"}"), -1);
+    assert_int_equal(f->err.code, ERR_CONFLICT);
+    assert_int_equal(claim(f, "one"), 0);
+    struct job *job = get(f, "one");
+    int64_t first_start = job->started_at;
+    assert_true(first_start > 0);
+    assert_string_equal(job->device, "cpu");
+    job_free(job);
+
+    /* Not started yet: free to go to another device. */
+    assert_int_equal(finish(f, "one", JOB_END_REQUEUE), 0);
+    job = get(f, "one");
+    assert_string_equal(job->device, "auto");
+    job_free(job);
+
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(started(f, "one", "{\"isa\":\"a\"}"), 0);
+    assert_int_equal(finish(f, "one", JOB_END_REQUEUE), 0);
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(started(f, "one", "{\"isa\":\"b\"}"), 0);
+    job = get(f, "one");
+    assert_string_equal(job->provenance, "{\"isa\":\"a\"}");
+    assert_string_equal(job->device, "cpu");
+    assert_int_equal(job->memory_bytes, 4711);
+    assert_true(job->started_at == first_start);
+    assert_int_equal(job->attempt, 1);
+    job_free(job);
+}
+
+static void test_faults_use_up_attempts(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    for (int fault = 1; fault <= 3; fault++) {
+        assert_int_equal(claim(f, "one"), 0);
+        assert_int_equal(finish(f, "one", JOB_END_REQUEUE), 0); /* not counted */
+        assert_int_equal(claim(f, "one"), 0);
+        assert_int_equal(finish(f, "one", JOB_END_FAULT), 0);
+        struct job *job = get(f, "one");
+        assert_int_equal(job->state, fault < 3 ? JOB_QUEUED : JOB_FAILED);
+        assert_int_equal(job->attempt, fault < 3 ? fault + 1 : 3);
+        assert_int_equal(job->error != NULL, fault == 3);
+        job_free(job);
+    }
+    /* A retry gives it all its attempts back. */
+    assert_int_equal(request(f, "one", JOB_RETRY), 0);
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(finish(f, "one", JOB_END_FAULT), 0);
+    assert_int_equal(state_of(f, "one"), JOB_QUEUED);
+}
+
+static void test_cancel_wins(void **state)
+{
+    struct fixture *f = *state;
+    static const enum job_end ends[] = {JOB_END_REQUEUE, JOB_END_FAULT, JOB_END_CANCELLED};
+    for (int i = 0; i < 3; i++) {
+        char id[2] = {(char)('a' + i), 0};
+        insert_example(f, id);
+        assert_int_equal(claim(f, id), 0);
+        assert_int_equal(request(f, id, JOB_CANCEL), 0);
+        assert_int_equal(request(f, id, JOB_CANCEL), 0); /* asking twice is no conflict */
+        struct job *job = get(f, id);
+        assert_int_equal(job->state, JOB_RUNNING);
+        assert_int_equal(job->cancel_requested, 1);
+        job_free(job);
+        assert_int_equal(finish(f, id, ends[i]), 0);
+        job = get(f, id);
+        assert_int_equal(job->state, JOB_CANCELLED);
+        assert_int_equal(job->cancel_requested, 0);
+        assert_true(job->finished_at > 0);
+        job_free(job);
+    }
+}
+
+static int body_reconcile(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_reconcile(writer, &call->n, err);
+}
+
+static void test_reconcile(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < JOB_STATES; i++)
+        bring(f, job_state_name((enum job_state)i), (enum job_state)i);
+    bring(f, "asked", JOB_RUNNING);
+    assert_int_equal(request(f, "asked", JOB_CANCEL), 0);
+    struct call call = {.body = body_reconcile};
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(call.n, 2);
+    assert_int_equal(state_of(f, "running"), JOB_QUEUED);
+    assert_int_equal(state_of(f, "asked"), JOB_CANCELLED);
+    assert_int_equal(state_of(f, "held"), JOB_HELD);
+    assert_int_equal(state_of(f, "succeeded"), JOB_SUCCEEDED);
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(call.n, 0);
+}
+
+static int body_patch(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_patch(writer, call->id, call->text, call->key, call->job ? call->job->tags : NULL,
+                     call->n ? &call->n : NULL, err);
+}
+
+static void test_patch(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    struct call call = {.body = body_patch, .id = "one", .text = "new \"name\""};
+    assert_int_equal(call_run(f, &call), 0);
+    struct job *job = get(f, "one");
+    assert_string_equal(job->name, "new \"name\"");
+    assert_string_equal(job->notes, "");
+    assert_string_equal(job->tags, "[\"a\",\"b\"]");
+    job_free(job);
+
+    struct job tags = {.tags = "[\"x\"]"};
+    call = (struct call){.body = body_patch, .id = "one", .key = "notes", .job = &tags, .n = -5};
+    assert_int_equal(call_run(f, &call), 0);
+    job = get(f, "one");
+    assert_string_equal(job->name, "new \"name\"");
+    assert_string_equal(job->notes, "notes");
+    assert_string_equal(job->tags, "[\"x\"]");
+    assert_int_equal(job->priority, -5);
+    assert_non_null(strstr(job->spec, "\"name\":\"new \\\"name\\\"\""));
+    assert_non_null(strstr(job->spec, "\"tags\":[\"x\"]"));
+    assert_non_null(strstr(job->spec, "\"priority\":-5"));
+    assert_non_null(strstr(job->spec, "\"precision\":\"fp32\""));
+    job_free(job);
+    call.id = "nobody";
+    assert_int_equal(call_run(f, &call), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+static void check_list(struct fixture *f, struct job_filter filter, const char *wanted)
+{
+    struct job **jobs;
+    int n;
+    char ids[64] = "";
+    if (!filter.limit)
+        filter.limit = 100;
+    assert_int_equal(job_list(f->reader, &filter, &jobs, &n, &f->err), 0);
+    for (int i = 0; i < n; i++) {
+        assert_non_null(jobs[i]->spec);
+        strcat(ids, jobs[i]->id);
+        job_free(jobs[i]);
+    }
+    free(jobs);
+    assert_string_equal(ids, wanted);
+}
+
+static void test_list(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"A", "B", "C", "D"};
+    int64_t seq[4];
+    for (int i = 0; i < 4; i++) {
+        struct job job = job_example(ids[i]);
+        job.user = i < 2 ? "ada" : "ben";
+        job.tags = i == 3 ? "[\"sweep\",\"50%\"]" : "[]";
+        job.name = i == 0 ? "Lilliput" : "gulliver";
+        job.notes = i == 2 ? "the LilliPut run" : "";
+        job.priority = i == 2;
+        assert_int_equal(insert(f, &job), 0);
+        seq[i] = job.seq;
+    }
+    assert_int_equal(claim(f, "B"), 0);
+    check_list(f, (struct job_filter){0}, "DCBA");
+    check_list(f, (struct job_filter){.limit = 2}, "DC");
+    check_list(f, (struct job_filter){.limit = 2, .before_seq = seq[2]}, "BA");
+    check_list(f, (struct job_filter){.state = "running"}, "B");
+    check_list(f, (struct job_filter){.state = "running,queued"}, "DCBA");
+    check_list(f, (struct job_filter){.state = "succeeded"}, "");
+    check_list(f, (struct job_filter){.user = "ada"}, "BA");
+    check_list(f, (struct job_filter){.tag = "sweep"}, "D");
+    check_list(f, (struct job_filter){.tag = "swee"}, "");
+    check_list(f, (struct job_filter){.text = "lilliput"}, "CA");
+    check_list(f, (struct job_filter){.text = "0%"}, "D");
+    check_list(f, (struct job_filter){.text = "_"}, "");
+    check_list(f, (struct job_filter){.text = "lilliput", .user = "ben"}, "C");
+
+    struct job **jobs;
+    int n;
+    assert_int_equal(job_queue(f->reader, 10, &jobs, &n, &f->err), 0);
+    assert_int_equal(n, 3);
+    assert_string_equal(jobs[0]->id, "C"); /* priority before age */
+    assert_string_equal(jobs[1]->id, "A");
+    assert_string_equal(jobs[2]->id, "D");
+    assert_null(jobs[0]->spec);
+    for (int i = 0; i < n; i++)
+        job_free(jobs[i]);
+    free(jobs);
+
+    int64_t counts[JOB_STATES];
+    assert_int_equal(job_counts(f->reader, counts, &f->err), 0);
+    assert_int_equal(counts[JOB_QUEUED], 3);
+    assert_int_equal(counts[JOB_RUNNING], 1);
+    assert_int_equal(counts[JOB_FAILED], 0);
+}
+
+static int body_waits(struct db_writer *writer, struct call *call, struct err *err)
+{
+    if (job_set_waits(writer, call->id, call->text, err) < 0)
+        return -1;
+    call->number = connection_changes(&writer->connection);
+    return 0;
+}
+
+static void test_waits(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    struct call call = {.body = body_waits, .id = "one", .text = "there is no cuda:3 here"};
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(call.number, 1);
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(call.number, 0);
+    struct job *job = get(f, "one");
+    assert_string_equal(job->waits, "there is no cuda:3 here");
+    job_free(job);
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(call_run(f, &call), 0); /* a running job waits for nothing */
+    job = get(f, "one");
+    assert_null(job->waits);
+    job_free(job);
+}
+
+static int body_delete(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_delete(writer, call->id, err);
+}
+
+static int count_event(void *self, const struct event *event)
+{
+    int *counts = self;
+    counts[event->data && strstr(event->data, "deleted") ? 1 : 0]++;
+    return 0;
+}
+
+static void test_delete(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < JOB_STATES; i++) {
+        const char *id = job_state_name((enum job_state)i);
+        bring(f, id, (enum job_state)i);
+        struct call call = {.body = body_delete, .id = id};
+        int finished = i >= JOB_SUCCEEDED;
+        assert_int_equal(call_run(f, &call), finished ? 0 : -1);
+        assert_int_equal(f->err.code, finished ? ERR_NONE : ERR_CONFLICT);
+        int counts[2] = {0, 0};
+        assert_int_equal(events_read(f->reader, 0, id, 100, count_event, counts, &f->err), 0);
+        assert_int_equal(counts[1], finished);
+        assert_int_equal(counts[0] == 0, finished);
+    }
+}
+
+static int keep_data(void *self, const struct event *event)
+{
+    free(*(char **)self);
+    *(char **)self = strdup(event->data);
+    return 0;
+}
+
+static void test_event_of_a_change(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(finish(f, "one", JOB_END_FAILED), 0);
+    char *data = NULL;
+    assert_int_equal(events_read(f->reader, 0, NULL, 100, keep_data, &data, &f->err), 0);
+    assert_non_null(strstr(data, "\"id\":\"one\""));
+    assert_non_null(strstr(data, "\"state\":\"failed\""));
+    assert_non_null(strstr(data, "\"error\":{\"code\":\"device\"}"));
+    assert_non_null(strstr(data, "\"tags\":[\"a\",\"b\"]"));
+    assert_non_null(strstr(data, "\"loss\":null"));
+    assert_non_null(strstr(data, "\"started_at\":\"20"));
+    free(data);
+    /* A request that is refused leaves no event. */
+    int64_t oldest, newest, after;
+    assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
+    assert_int_equal(request(f, "one", JOB_HOLD), -1);
+    assert_int_equal(events_range(f->reader, &oldest, &after, &f->err), 0);
+    assert_int_equal(after, newest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(test_transitions),
+        test(test_names),
+        test(test_insert_and_get),
+        test(test_idempotency),
+        test(test_provenance_is_fixed),
+        test(test_faults_use_up_attempts),
+        test(test_cancel_wins),
+        test(test_reconcile),
+        test(test_patch),
+        test(test_list),
+        test(test_waits),
+        test(test_delete),
+        test(test_event_of_a_change),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
