@@ -1,6 +1,6 @@
 /* Counts: of a small stream by hand, the classes, and the built-in table of
- * Gulliver's counts against a fresh count of the text when the text and the
- * tokenizer are there. */
+ * Gulliver's counts against a fresh count of the text when the text is
+ * there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,11 +85,12 @@ static void built_in_counts_are_the_text(void **state)
     struct bpe *bpe;
     struct err err;
     err_clear(&err);
-    if (text_find("corpora:../shared/corpora", "gulliver", path, sizeof path, &err) ||
-        bpe_open(share ? share : "build/share", "gpt2", &bpe, &err)) {
-        print_message("no text or no tokenizer: %s\n", err.message);
+    if (text_find("corpora:../shared/corpora", "gulliver", path, sizeof path, &err)) {
+        print_message("%s\n", err.message);
         skip();
     }
+    if (bpe_open(share ? share : "build/share", "gpt2", &bpe, &err))
+        fail_msg("%s", err.message);
     struct text text;
     int32_t *ids;
     size_t n;
