@@ -67,7 +67,7 @@ int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct er
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_list, NO_VALUES, &statement, err) < 0)
         return -1;
-    int result, stop = 0;
+    int result = 0, stop = 0;
     while (!stop && (result = statement_step(statement, err)) > 0) {
         struct corpus corpus;
         corpus_fill(statement, &corpus);

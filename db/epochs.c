@@ -182,7 +182,7 @@ int epochs_read(struct db_reader *reader, const char *job, int64_t from, int64_t
                          &statement, err) < 0)
         return -1;
     double *expanded = NULL;
-    int result, stop = 0;
+    int result = 0, stop = 0;
     while (!stop && (result = statement_step(statement, err)) > 0)
         if (epochs_give(statement, &expanded, row, self, &stop, err) < 0) {
             result = -1;

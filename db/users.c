@@ -72,7 +72,7 @@ int user_list(struct db_reader *reader, user_row *row, void *self, struct err *e
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_list, NO_VALUES, &statement, err) < 0)
         return -1;
-    int result, stop = 0;
+    int result = 0, stop = 0;
     while (!stop && (result = statement_step(statement, err)) > 0) {
         struct user user;
         user_fill(statement, &user);

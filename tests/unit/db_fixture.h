@@ -45,8 +45,8 @@ static int fixture_open(void **state)
 static int fixture_close(void **state)
 {
     struct fixture *f = *state;
-    static const char *const names[] = {"",     "-wal",      "-shm",      ".copy",
-                                        ".old", ".copy-wal", ".copy-shm", ".journal"};
+    static const char *const names[] = {"",          "-wal", "-shm",     ".copy",   ".copy-wal",
+                                        ".copy-shm", ".old", ".old-wal", ".old-shm"};
     db_reader_close(f->reader);
     db_close(f->db);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -59,8 +59,8 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* Any write function as an operation: BODY sees `writer`, `f`, `err` and gives
- * the result. The macro makes a nested-function-free call possible. */
+/* A write function as an operation: body reads what it needs from the call and
+ * leaves its results there. */
 struct call {
     int (*body)(struct db_writer *writer, struct call *call, struct err *err);
     struct job *job;

@@ -1,0 +1,437 @@
+/* Opening, migrating, refusing; the writer thread's promises: what succeeded is
+ * durable, what failed takes nothing with it, a full disk is survived. */
+#include "tests/unit/db_fixture.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "db/migrate.h"
+
+static int64_t pragma(const char *path, const char *name)
+{
+    struct connection connection;
+    struct err err;
+    int64_t value;
+    assert_int_equal(connection_open(&connection, path, 1, &err), 0);
+    assert_int_equal(connection_integer(&connection, name, NO_VALUES, 0, &value, &err), 0);
+    connection_close(&connection);
+    return value;
+}
+
+static void test_new_file(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    assert_int_equal(pragma(f->path, "PRAGMA application_id"), MIGRATE_APPLICATION_ID);
+    assert_int_equal(pragma(f->path, "PRAGMA user_version"), 1);
+    assert_int_equal(
+        pragma(f->path, "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND strict = 0"
+                        " AND name NOT LIKE 'sqlite_%'"),
+        0);
+    /* Opened again: nothing is migrated twice, everything is there. */
+    db_reader_close(f->reader);
+    db_close(f->db);
+    assert_int_equal(db_open(f->path, &f->db, &f->err), 0);
+    assert_int_equal(db_reader_open(f->db, &f->reader, &f->err), 0);
+    assert_int_equal(state_of(f, "one"), JOB_QUEUED);
+}
+
+/* Writes `bytes` to a file, tries to open it, and sees it refused and unchanged. */
+static void refuse(const char *path, const char *word)
+{
+    struct db *db = NULL;
+    struct db_reader *reader = NULL;
+    struct err err;
+    struct stat before, after;
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(db_open(path, &db, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_non_null(strstr(err.message, word));
+    assert_non_null(strstr(err.message, path));
+    assert_null(db);
+    assert_int_equal(db_reader_open_path(path, &reader, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_true(after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+                after.st_mtim.tv_nsec == before.st_mtim.tv_nsec);
+}
+
+static void make_file(const char *path, const char *sql)
+{
+    struct connection connection;
+    struct err err;
+    unlink(path);
+    assert_int_equal(connection_open(&connection, path, 0, &err), 0);
+    assert_int_equal(connection_script(&connection, sql, &err), 0);
+    connection_close(&connection);
+}
+
+static void test_foreign_files(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s.old", f->path);
+    make_file(path, "CREATE TABLE photos (id INTEGER)");
+    refuse(path, "not a tokenfate database");
+    make_file(path, "PRAGMA application_id = 77; CREATE TABLE photos (id INTEGER)");
+    refuse(path, "not a tokenfate database");
+    make_file(path, "PRAGMA application_id = 1952866676; PRAGMA user_version = 99;"
+                    "CREATE TABLE jobs (id INTEGER)");
+    refuse(path, "schema 99");
+    FILE *file = fopen(path, "w");
+    for (int i = 0; i < 500; i++)
+        fputs("this is a letter, not a database\n", file);
+    fclose(file);
+    refuse(path, "not a tokenfate database");
+    struct db *db;
+    assert_int_equal(db_open("/nonexistent/folder/x.db", &db, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_IO);
+    struct db_reader *reader;
+    assert_int_equal(db_reader_open_path("/nonexistent/x.db", &reader, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+/* An empty file is a new database. */
+static void test_empty_file(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s.old", f->path);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    struct db *db;
+    assert_int_equal(db_open(path, &db, &f->err), 0);
+    db_close(db);
+    assert_int_equal(pragma(path, "PRAGMA user_version"), 1);
+}
+
+static void test_path_reader(void **state)
+{
+    struct fixture *f = *state;
+    struct db_reader *reader;
+    struct job *job;
+    insert_example(f, "one");
+    assert_int_equal(db_reader_open_path(f->path, &reader, &f->err), 0);
+    assert_int_equal(job_get(reader, "one", &job, &f->err), 0);
+    job_free(job);
+    assert_int_equal(connection_script(&reader->connection, "DELETE FROM jobs", &f->err), -1);
+    assert_int_equal(f->err.code, ERR_UNAVAILABLE);
+    db_reader_close(reader);
+}
+
+static void test_backup(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s.copy", f->path);
+    insert_example(f, "one");
+    assert_int_equal(db_backup(f->reader, path, &f->err), 0);
+    assert_int_equal(db_backup(f->reader, path, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_CONFLICT);
+    assert_int_equal(db_backup(f->reader, "/nonexistent/copy", &f->err), -1);
+    insert_example(f, "two");
+    struct db *copy;
+    struct db_reader *reader;
+    struct job *job;
+    assert_int_equal(db_open(path, &copy, &f->err), 0);
+    assert_int_equal(db_reader_open(copy, &reader, &f->err), 0);
+    assert_int_equal(job_get(reader, "one", &job, &f->err), 0);
+    job_free(job);
+    assert_int_equal(job_get(reader, "two", &job, &f->err), -1);
+    db_reader_close(reader);
+    db_close(copy);
+}
+
+enum { THREADS = 8, OPERATIONS = 60 };
+
+struct worker {
+    struct fixture *f;
+    int index, wrong;
+};
+
+/* Inserts two jobs; every third operation then fails, and must leave neither. */
+static int body_two(struct db_writer *writer, struct call *call, struct err *err)
+{
+    struct job job = job_example(call->id);
+    if (job_insert(writer, &job, NULL, NULL, 100000, &call->existing, err) < 0)
+        return -1;
+    strcat(job.id, "b");
+    if (job_insert(writer, &job, NULL, NULL, 100000, &call->existing, err) < 0)
+        return -1;
+    return call->n % 3 == 0 ? err_set(err, ERR_INVALID, "third") : 0;
+}
+
+static void *hammer(void *arg)
+{
+    struct worker *worker = arg;
+    for (int i = 0; i < OPERATIONS; i++) {
+        char id[DB_ID_MAX];
+        struct err err;
+        err_clear(&err);
+        snprintf(id, sizeof id, "%d-%d", worker->index, i);
+        struct call call = {.body = body_two, .id = id, .n = i};
+        int result = db_call(worker->f->db, call_operation, &call, &err);
+        worker->wrong += result != (i % 3 == 0 ? -1 : 0);
+        worker->wrong += err.code != (i % 3 == 0 ? ERR_INVALID : ERR_NONE);
+    }
+    return NULL;
+}
+
+static void test_group_commit(void **state)
+{
+    struct fixture *f = *state;
+    struct worker workers[THREADS];
+    pthread_t threads[THREADS];
+    int64_t counts[JOB_STATES], oldest, newest;
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){f, i, 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer, &workers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(workers[i].wrong, 0);
+    }
+    assert_int_equal(job_counts(f->reader, counts, &f->err), 0);
+    assert_int_equal(counts[JOB_QUEUED], THREADS * OPERATIONS * 2 / 3 * 2);
+    assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
+    assert_int_equal(newest - oldest + 1, counts[JOB_QUEUED]);
+}
+
+struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t change;
+    int inside, open, done, order_wrong;
+    int64_t told;
+};
+
+/* Inserts, then waits with its transaction open. */
+static int gated(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct gate *gate = arg;
+    struct job job = job_example("gated");
+    int existing;
+    if (job_insert(writer, &job, NULL, NULL, 10, &existing, err) < 0)
+        return -1;
+    pthread_mutex_lock(&gate->mutex);
+    gate->inside = 1;
+    pthread_cond_broadcast(&gate->change);
+    while (!gate->open)
+        pthread_cond_wait(&gate->change, &gate->mutex);
+    pthread_mutex_unlock(&gate->mutex);
+    return 0;
+}
+
+static void gate_done(void *arg, int result, const struct err *err)
+{
+    struct gate *gate = arg;
+    pthread_mutex_lock(&gate->mutex);
+    gate->order_wrong |= result != 0 || err->code != ERR_NONE;
+    gate->done++;
+    pthread_cond_broadcast(&gate->change);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void gate_notify(void *self, int64_t last_event)
+{
+    struct gate *gate = self;
+    pthread_mutex_lock(&gate->mutex);
+    gate->told = last_event;
+    pthread_cond_broadcast(&gate->change);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void test_readers_see_only_commits(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+    struct job *job;
+    db_on_events(f->db, gate_notify, &gate);
+    assert_int_equal(db_submit(f->db, gated, &gate, gate_done, &f->err), 0);
+    pthread_mutex_lock(&gate.mutex);
+    while (!gate.inside)
+        pthread_cond_wait(&gate.change, &gate.mutex);
+    pthread_mutex_unlock(&gate.mutex);
+    assert_int_equal(job_get(f->reader, "gated", &job, &f->err), -1);
+    assert_int_equal(gate.done, 0);
+
+    pthread_mutex_lock(&gate.mutex);
+    gate.open = 1;
+    pthread_cond_broadcast(&gate.change);
+    while (!gate.done || !gate.told)
+        pthread_cond_wait(&gate.change, &gate.mutex);
+    assert_false(gate.order_wrong);
+    assert_int_equal(gate.told, 1);
+    pthread_mutex_unlock(&gate.mutex);
+    assert_int_equal(state_of(f, "gated"), JOB_QUEUED);
+    db_on_events(f->db, NULL, NULL);
+}
+
+/* Ends the transaction under the writer's feet, as SQLite does by itself when
+ * the disk is full in the middle of a statement. */
+static int body_rollback(struct db_writer *writer, struct call *call, struct err *err)
+{
+    (void)call;
+    connection_script(&writer->connection, "ROLLBACK", err);
+    return err_set(err, ERR_UNAVAILABLE, "the disk is full");
+}
+
+static int body_nothing(struct db_writer *writer, struct call *call, struct err *err)
+{
+    (void)writer;
+    (void)call;
+    (void)err;
+    return 0;
+}
+
+static void count_failures(void *arg, int result, const struct err *err)
+{
+    struct call *call = arg;
+    call->n = result;
+    call->number = err->code;
+}
+
+static void test_a_lost_transaction_is_reported_to_all(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+    struct job jobs[2] = {job_example("before"), job_example("after")};
+    struct call calls[3] = {{.body = body_insert, .job = &jobs[0], .number = 100},
+                            {.body = body_rollback},
+                            {.body = body_insert, .job = &jobs[1], .number = 100}};
+    struct call last = {.body = body_nothing};
+    struct job *job;
+    /* While the first operation holds the writer, three more gather: one batch. */
+    assert_int_equal(db_submit(f->db, gated, &gate, gate_done, &f->err), 0);
+    pthread_mutex_lock(&gate.mutex);
+    while (!gate.inside)
+        pthread_cond_wait(&gate.change, &gate.mutex);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(db_submit(f->db, call_operation, &calls[i], count_failures, &f->err), 0);
+    gate.open = 1;
+    pthread_cond_broadcast(&gate.change);
+    pthread_mutex_unlock(&gate.mutex);
+    assert_int_equal(call_run(f, &last) == 0 || f->err.code == ERR_UNAVAILABLE, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(calls[i].n, -1);
+        assert_int_equal(calls[i].number, ERR_UNAVAILABLE);
+    }
+    assert_int_equal(state_of(f, "gated"), JOB_QUEUED);
+    assert_int_equal(job_get(f->reader, "before", &job, &f->err), -1);
+    assert_int_equal(job_get(f->reader, "after", &job, &f->err), -1);
+    insert_example(f, "before");
+}
+
+static int body_limit(struct db_writer *writer, struct call *call, struct err *err)
+{
+    int64_t pages;
+    char sql[64];
+    if (connection_integer(&writer->connection, "PRAGMA page_count", NO_VALUES, 0, &pages, err) < 0)
+        return -1;
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)(pages + call->number));
+    return connection_script(&writer->connection, sql, err);
+}
+
+static void test_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    char *big = malloc(60001);
+    struct job job = job_example("big");
+    memset(big, 'x', 60000);
+    big[60000] = '\0';
+    job.notes = big;
+    insert_example(f, "one");
+    struct call limit = {.body = body_limit, .number = 2};
+    assert_int_equal(call_run(f, &limit), 0);
+    assert_int_equal(insert(f, &job), -1);
+    assert_int_equal(f->err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(f->err.message, "full"));
+    /* Nothing half written, reading goes on. */
+    struct job *read;
+    int64_t oldest, newest;
+    assert_int_equal(job_get(f->reader, "big", &read, &f->err), -1);
+    assert_int_equal(state_of(f, "one"), JOB_QUEUED);
+    assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
+    assert_int_equal(newest, 1);
+    assert_int_equal(insert(f, &job), -1);
+    /* Room again: the same thread goes on. */
+    limit.number = 100000;
+    assert_int_equal(call_run(f, &limit), 0);
+    assert_int_equal(insert(f, &job), 0);
+    assert_int_equal(state_of(f, "big"), JOB_QUEUED);
+    free(big);
+}
+
+static void child(const char *path, int fd)
+{
+    struct db *db;
+    struct err err;
+    if (db_open(path, &db, &err) < 0)
+        _exit(1);
+    for (int64_t i = 0;; i++) {
+        char id[DB_ID_MAX];
+        snprintf(id, sizeof id, "job-%lld", (long long)i);
+        struct job job = job_example(id);
+        struct call call = {.body = body_insert, .job = &job, .number = 1000000};
+        if (db_call(db, call_operation, &call, &err) < 0 || write(fd, &i, sizeof i) != sizeof i)
+            _exit(1);
+    }
+}
+
+/* What was reported before kill -9 is there afterwards. */
+static void test_durable(void **state)
+{
+    struct fixture *f = *state;
+    int fds[2];
+    int64_t acknowledged = -1, number, there = 0;
+    db_reader_close(f->reader);
+    db_close(f->db);
+    f->reader = NULL;
+    f->db = NULL;
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        child(f->path, fds[1]);
+    close(fds[1]);
+    while (acknowledged < 100 && read(fds[0], &number, sizeof number) == sizeof number)
+        acknowledged = number;
+    kill(pid, SIGKILL);
+    while (read(fds[0], &number, sizeof number) == sizeof number)
+        acknowledged = number;
+    waitpid(pid, NULL, 0);
+    close(fds[0]);
+    assert_true(acknowledged >= 100);
+    assert_int_equal(db_open(f->path, &f->db, &f->err), 0);
+    assert_int_equal(db_reader_open(f->db, &f->reader, &f->err), 0);
+    int64_t counts[JOB_STATES];
+    assert_int_equal(job_counts(f->reader, counts, &f->err), 0);
+    there = counts[JOB_QUEUED];
+    assert_true(there == acknowledged + 1 || there == acknowledged + 2);
+    char id[DB_ID_MAX];
+    snprintf(id, sizeof id, "job-%lld", (long long)acknowledged);
+    assert_int_equal(state_of(f, id), JOB_QUEUED);
+    assert_int_equal(connection_integer(&f->reader->connection, "SELECT count(*) FROM job_texts",
+                                        NO_VALUES, 0, &number, &f->err),
+                     0);
+    assert_int_equal(number, there);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(test_new_file),
+        test(test_foreign_files),
+        test(test_empty_file),
+        test(test_path_reader),
+        test(test_backup),
+        test(test_group_commit),
+        test(test_readers_see_only_commits),
+        test(test_a_lost_transaction_is_reported_to_all),
+        test(test_full_disk),
+        test(test_durable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,196 @@
+/* Users, their credentials, and the names and addresses of texts. */
+#include "tests/unit/db_fixture.h"
+
+#include "db/corpora.h"
+#include "db/users.h"
+
+static int body_user(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return user_insert(writer, call->id, call->n, err);
+}
+
+static int body_disable(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return user_set_disabled(writer, call->id, call->n, err);
+}
+
+static int body_credential(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return credential_insert(writer, call->id, call->key, call->text, "label", call->number, err);
+}
+
+static int body_revoke(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return credential_revoke(writer, call->text, err);
+}
+
+static int add_user(struct fixture *f, const char *name, int admin)
+{
+    struct call call = {.body = body_user, .id = name, .n = admin};
+    return call_run(f, &call);
+}
+
+static int disable(struct fixture *f, const char *name, int disabled)
+{
+    struct call call = {.body = body_disable, .id = name, .n = disabled};
+    return call_run(f, &call);
+}
+
+static int issue(struct fixture *f, const char *user, const char *kind, const char *hash,
+                 int64_t expires_at)
+{
+    struct call call = {
+        .body = body_credential, .id = user, .key = kind, .text = hash, .number = expires_at};
+    return call_run(f, &call);
+}
+
+static int take_back(struct fixture *f, const char *hash)
+{
+    struct call call = {.body = body_revoke, .text = hash};
+    return call_run(f, &call);
+}
+
+static int add_name(void *self, const struct user *user)
+{
+    strcat(self, user->name);
+    strcat(self, user->admin ? "! " : user->disabled ? "- " : " ");
+    return 0;
+}
+
+static void test_users(void **state)
+{
+    struct fixture *f = *state;
+    char names[200] = "";
+    assert_int_equal(add_user(f, "ben", 0), 0);
+    assert_int_equal(add_user(f, "ada", 1), 0);
+    assert_int_equal(add_user(f, "ada", 0), -1);
+    assert_int_equal(f->err.code, ERR_CONFLICT);
+    static const char *const bad[] = {"", "a b", "a/b", "\xc3\xa9",
+                                      "12345678901234567890123456789012345678901234567890"
+                                      "123456789012345"};
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(add_user(f, bad[i], 0), -1);
+        assert_int_equal(f->err.code, ERR_INVALID);
+    }
+    assert_int_equal(disable(f, "ben", 1), 0);
+    assert_int_equal(disable(f, "carl", 1), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+    assert_int_equal(user_list(f->reader, add_name, names, &f->err), 0);
+    assert_string_equal(names, "ada! ben- ");
+}
+
+static void refuse(struct fixture *f, const char *kind, const char *hash)
+{
+    struct user user;
+    assert_int_equal(credential_user(f->reader, kind, hash, &user, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_UNAUTHORIZED);
+}
+
+static void test_credentials(void **state)
+{
+    struct fixture *f = *state;
+    struct user user;
+    int64_t hour = 3600LL * 1000000, past = db_now() - 1, number;
+    assert_int_equal(add_user(f, "ada", 1), 0);
+    assert_int_equal(issue(f, "ada", "token", "h1", 0), 0);
+    assert_int_equal(issue(f, "ada", "session", "h2", db_now() + hour), 0);
+    assert_int_equal(issue(f, "ada", "session", "h3", past), 0);
+    assert_int_equal(issue(f, "ben", "token", "h4", 0), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+    assert_int_equal(issue(f, "ada", "password", "h5", 0), -1);
+
+    assert_int_equal(credential_user(f->reader, "token", "h1", &user, &f->err), 0);
+    assert_string_equal(user.name, "ada");
+    assert_int_equal(user.admin, 1);
+    assert_int_equal(credential_user(f->reader, "session", "h2", &user, &f->err), 0);
+    refuse(f, "session", "h1"); /* of the other kind */
+    refuse(f, "session", "h3"); /* expired */
+    refuse(f, "token", "nothing");
+
+    assert_int_equal(disable(f, "ada", 1), 0);
+    refuse(f, "token", "h1");
+    assert_int_equal(disable(f, "ada", 0), 0);
+    assert_int_equal(credential_user(f->reader, "token", "h1", &user, &f->err), 0);
+    assert_int_equal(take_back(f, "h1"), 0);
+    refuse(f, "token", "h1");
+    assert_int_equal(take_back(f, "h1"), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+
+    assert_int_equal(issue(f, "ada", "token", "h6", 0), 0); /* clears what has expired */
+    assert_int_equal(connection_integer(&f->reader->connection, "SELECT count(*) FROM credentials",
+                                        NO_VALUES, 0, &number, &f->err),
+                     0);
+    assert_int_equal(number, 2);
+}
+
+struct upload {
+    struct corpus corpus;
+    int created;
+};
+
+static int upload_operation(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct upload *upload = arg;
+    return corpus_insert(writer, &upload->corpus, &upload->created, err);
+}
+
+/* 1 if something was created. sha: the letter its address is made of. */
+static int upload(struct fixture *f, const char *name, char sha)
+{
+    struct upload upload = {.corpus = {.bytes = sha, .user = "ada"}, .created = -1};
+    memset(upload.corpus.sha256, sha, 64);
+    snprintf(upload.corpus.name, sizeof upload.corpus.name, "%s", name);
+    assert_int_equal(db_call(f->db, upload_operation, &upload, &f->err), 0);
+    return upload.created;
+}
+
+static void expect(struct fixture *f, const char *id, const char *name, char sha)
+{
+    struct corpus corpus;
+    assert_int_equal(corpus_get(f->reader, id, &corpus, &f->err), 0);
+    assert_string_equal(corpus.name, name);
+    assert_int_equal(corpus.sha256[0], sha);
+    assert_int_equal(corpus.bytes, sha);
+    assert_string_equal(corpus.user, "ada");
+    assert_true(corpus.created_at > 0);
+}
+
+static int add_corpus(void *self, const struct corpus *corpus)
+{
+    sprintf((char *)self + strlen(self), "%s=%c ", corpus->name, corpus->sha256[0]);
+    return 0;
+}
+
+static void test_corpora(void **state)
+{
+    struct fixture *f = *state;
+    char address[65] = "", list[200] = "";
+    struct corpus corpus;
+    memset(address, 'a', 64);
+    assert_int_equal(upload(f, "gulliver", 'a'), 1);
+    assert_int_equal(upload(f, "gulliver", 'a'), 0);
+    assert_int_equal(upload(f, "gulliver", 'b'), 1);
+    expect(f, "gulliver", "gulliver", 'b'); /* the newest text of the name */
+    expect(f, address, "gulliver", 'a');    /* the older one keeps its address */
+    assert_int_equal(upload(f, "gulliver", 'a'), 1);
+    expect(f, "gulliver", "gulliver", 'a');
+    assert_int_equal(upload(f, "other", 'a'), 1);
+    expect(f, address, "other", 'a');
+    assert_int_equal(upload(f, address, 'c'), 1); /* a name that looks like an address */
+    expect(f, address, "other", 'a');
+    assert_int_equal(corpus_get(f->reader, "moby", &corpus, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+    assert_int_equal(script(f, "DELETE FROM corpora WHERE length(name) = 64"), 0);
+    assert_int_equal(corpus_list(f->reader, add_corpus, list, &f->err), 0);
+    assert_string_equal(list, "other=a gulliver=a gulliver=b ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(test_users),
+        test(test_credentials),
+        test(test_corpora),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
