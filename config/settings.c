@@ -57,11 +57,12 @@ enum { SETTINGS_OPTIONS = sizeof settings_table / sizeof settings_table[0] };
 
 static int settings_check_word(const struct settings_option *option, const char *value)
 {
-    size_t n = strlen(value);
-    for (const char *word = option->words; n && word; word = strchr(word, ' ')) {
-        word += *word == ' ';
-        if (strncmp(word, value, n) == 0 && (word[n] == ' ' || word[n] == '\0'))
+    const char *word = option->words;
+    while (*word) {
+        size_t n = strcspn(word, " ");
+        if (strlen(value) == n && memcmp(word, value, n) == 0)
             return 1;
+        word += n + (word[n] == ' ');
     }
     return 0;
 }

@@ -1,0 +1,284 @@
+/* record: every number has one name and one place, and JSON, CSV, lookup and
+ * comparison agree about them. */
+#include "config/record.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GROUPS = 3, SIZE = RECORD_SCALARS + GROUPS * RECORD_FIELDS };
+
+static const char *const names[GROUPS] = {"most_common", "a/b~c", "say \"hi\", x"};
+
+/* Every number different, none of them short. */
+static void fill(double *values)
+{
+    for (int i = 0; i < SIZE; i++)
+        values[i] = (i + 1) / 7.0;
+}
+
+static char *print_json(const char *job, int64_t epoch, const double *values)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+    record_print_json(out, job, epoch, values, GROUPS, names);
+    fclose(out);
+    return text;
+}
+
+static void pointer_of(int group, const char *field, char *pointer, size_t n)
+{
+    static const char *const escaped[GROUPS] = {"most_common", "a~1b~0c", "say \"hi\", x"};
+    snprintf(pointer, n, "/groups/%s%s", escaped[group], field);
+}
+
+static void test_find_every_pointer(void **state)
+{
+    (void)state;
+    struct err err;
+    char pointer[128];
+    err_clear(&err);
+    for (int i = 0; i < RECORD_SCALARS; i++)
+        assert_int_equal(
+            record_find(record_scalar_pointer((enum record_scalar)i), GROUPS, names, &err), i);
+    for (int group = 0; group < GROUPS; group++)
+        for (int field = 0; field < RECORD_FIELDS; field++) {
+            pointer_of(group, record_field_pointer((enum record_field)field), pointer,
+                       sizeof pointer);
+            assert_int_equal(record_find(pointer, GROUPS, names, &err),
+                             record_at(group, (enum record_field)field));
+        }
+    assert_int_equal(record_size(GROUPS), SIZE);
+}
+
+static void test_find_refuses(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "loss",
+        "/Loss",
+        "/loss/",
+        "/groups",
+        "/groups/most_common",
+        "/groups/most_common/",
+        "/groups/most_common/quantiles",
+        "/groups/most_common/quantiles/5",
+        "/groups/none/sd",
+        "/groups/a/b~c/sd",
+        "/groups/a~1b~/sd",
+        "/groups/most_commonx/sd",
+        "/groups/most_commo/sd",
+        "/epoch",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct err err;
+        err_clear(&err);
+        assert_int_equal(record_find(bad[i], GROUPS, names, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_non_null(strstr(err.message, bad[i]));
+    }
+}
+
+/* Walk a parsed record along a pointer whose first parts name the group. */
+static const json_t *walk(const json_t *group, const char *field)
+{
+    char copy[64];
+    snprintf(copy, sizeof copy, "%s", field + 1);
+    char *rest = strchr(copy, '/');
+    if (!rest)
+        return json_object_get(group, copy);
+    *rest++ = '\0';
+    const json_t *inner = json_object_get(group, copy);
+    return json_is_array(inner) ? json_array_get(inner, (size_t)atoi(rest))
+                                : json_object_get(inner, rest);
+}
+
+static void test_json_reads_back(void **state)
+{
+    (void)state;
+    double values[SIZE];
+    fill(values);
+    values[record_at(1, RECORD_INPUT_NORM)] = NAN;
+    values[record_at(2, RECORD_Q05)] = -INFINITY;
+    char *text = print_json("a \"job\"\n", 41, values);
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "job")), "a \"job\"\n");
+    assert_int_equal(json_integer_value(json_object_get(root, "epoch")), 41);
+    assert_int_equal(json_object_size(root), 3 + RECORD_SCALARS);
+    for (int i = 0; i < RECORD_SCALARS; i++)
+        assert_true(json_real_value(json_object_get(
+                        root, record_scalar_pointer((enum record_scalar)i) + 1)) == values[i]);
+    for (int group = 0; group < GROUPS; group++) {
+        const json_t *object = json_object_get(json_object_get(root, "groups"), names[group]);
+        assert_non_null(object);
+        for (int field = 0; field < RECORD_FIELDS; field++) {
+            double value = values[record_at(group, (enum record_field)field)];
+            const json_t *printed = walk(object, record_field_pointer((enum record_field)field));
+            assert_non_null(printed);
+            if (isfinite(value))
+                assert_true(json_number_value(printed) == value);
+            else
+                assert_true(json_is_null(printed));
+        }
+        assert_int_equal(json_array_size(json_object_get(object, "quantiles")), 5);
+        assert_int_equal(json_object_size(json_object_get(object, "tokens_kept")), 4);
+    }
+    json_decref(root);
+    free(text);
+}
+
+static void test_json_without_job(void **state)
+{
+    (void)state;
+    double values[SIZE];
+    fill(values);
+    char *text = print_json(NULL, 0, values);
+    assert_memory_equal(text, "{\"epoch\":0,\"loss\":", 18);
+    assert_null(strchr(text, '\n'));
+    free(text);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {-0.0, "-0"},
+        {1, "1"},
+        {0.1, "0.1"},
+        {1e-8, "1e-08"},
+        {1.0 / 3, "0.3333333333333333"},
+        {NAN, "null"},
+        {INFINITY, "null"},
+        {-INFINITY, "null"},
+        {51200, "51200"},
+        {9007199254740993.0, "9007199254740992"},
+        {5e-324, "4.94065645841247e-324"},
+        {-10.850000000000001, "-10.850000000000001"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *text = NULL;
+        size_t n;
+        FILE *out = open_memstream(&text, &n);
+        record_print_number(out, cases[i].value);
+        fclose(out);
+        if (isfinite(cases[i].value)) {
+            double back = strtod(text, NULL);
+            assert_memory_equal(&back, &cases[i].value, sizeof back);
+        }
+        assert_string_equal(text, cases[i].text);
+        free(text);
+    }
+}
+
+/* Cells of one CSV line, quotes kept. */
+static int count_cells(const char *line)
+{
+    int cells = 1, quoted = 0;
+    for (; *line; line++) {
+        quoted ^= *line == '"';
+        cells += *line == ',' && !quoted;
+    }
+    return cells;
+}
+
+static void test_csv(void **state)
+{
+    (void)state;
+    double values[SIZE];
+    char *text = NULL;
+    size_t n;
+    fill(values);
+    values[RECORD_LOG_Z] = NAN;
+    values[SIZE - 1] = NAN;
+    FILE *out = open_memstream(&text, &n);
+    record_print_csv_header(out, GROUPS, names);
+    record_print_csv(out, 7, values, GROUPS);
+    fclose(out);
+    char *second = strstr(text, "\r\n");
+    assert_non_null(second);
+    *second = '\0';
+    second += 2;
+    assert_string_equal(second + strlen(second) - 2, "\r\n");
+    assert_int_equal(count_cells(text), SIZE + 1);
+    assert_int_equal(count_cells(second), SIZE + 1);
+    assert_memory_equal(
+        text, "epoch,loss,log_z,grad_norm,tokens_per_second,groups.most_common.mean_logp.none,",
+        79);
+    assert_non_null(strstr(text, ",groups.most_common.quantiles.4,"));
+    assert_non_null(strstr(text, ",groups.a/b~c.sd,"));
+    assert_non_null(strstr(text, ",\"groups.say \"\"hi\"\", x.sd\","));
+    assert_memory_equal(second, "7,0.14285714285714", 18);
+    assert_non_null(strstr(second, ",,"));
+    assert_string_equal(second + strlen(second) - 3, ",\r\n");
+    free(text);
+}
+
+static void test_expand(void **state)
+{
+    (void)state;
+    enum { OLD_SCALARS = RECORD_SCALARS - 1, OLD_FIELDS = RECORD_FIELDS - 2 };
+    double old[OLD_SCALARS + GROUPS * OLD_FIELDS], values[SIZE];
+    for (size_t i = 0; i < sizeof old / sizeof old[0]; i++)
+        old[i] = (double)i;
+    record_expand(old, OLD_SCALARS, OLD_FIELDS, GROUPS, values);
+    for (int i = 0; i < RECORD_SCALARS; i++)
+        assert_true(i < OLD_SCALARS ? values[i] == i : isnan(values[i]));
+    for (int group = 0; group < GROUPS; group++)
+        for (int field = 0; field < RECORD_FIELDS; field++) {
+            double value = values[record_at(group, (enum record_field)field)];
+            if (field < OLD_FIELDS)
+                assert_true(value == OLD_SCALARS + group * OLD_FIELDS + field);
+            else
+                assert_true(isnan(value));
+        }
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    double a[SIZE], b[SIZE];
+    fill(a);
+    a[5] = NAN;
+    for (int i = 0; i < SIZE; i++) {
+        memcpy(b, a, sizeof b);
+        assert_true(record_same(a, b, GROUPS));
+        b[i] = nextafter(a[i], 1e9);
+        if (i != 5)
+            assert_int_equal(record_same(a, b, GROUPS), i == RECORD_TOKENS_PER_SECOND);
+        b[i] = i == 5 ? 1 : NAN;
+        assert_int_equal(record_same(a, b, GROUPS), i == RECORD_TOKENS_PER_SECOND);
+    }
+    memcpy(b, a, sizeof b);
+    b[5] = -NAN;
+    assert_true(record_same(a, b, GROUPS));
+    a[6] = 0.0;
+    b[6] = -0.0;
+    assert_false(record_same(a, b, GROUPS));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_find_every_pointer),
+        cmocka_unit_test(test_find_refuses),
+        cmocka_unit_test(test_json_reads_back),
+        cmocka_unit_test(test_json_without_job),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
