@@ -132,6 +132,26 @@ static void gulliver_groups(void **state)
     frequency_free(&f);
 }
 
+static void published_groups_are_never_drawn(void **state)
+{
+    (void)state;
+    struct frequency f;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(frequency_gulliver(&f, &err), 0);
+    for (int selection = SELECTION_PUBLISHED_2025; selection <= SELECTION_PUBLISHED_2026;
+         selection++) {
+        struct spec spec = make_spec(100, (enum spec_selection)selection, TIES_SEEDED);
+        struct groups drawn = build(&spec, &f);
+        spec.groups.ties = TIES_ID;
+        struct groups ordered = build(&spec, &f);
+        assert_true(same(&drawn, &ordered));
+        groups_free(&drawn);
+        groups_free(&ordered);
+    }
+    frequency_free(&f);
+}
+
 static void custom_groups_by_id(void **state)
 {
     (void)state;
@@ -251,9 +271,13 @@ static void every_bad_field_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(selections_by_hand),      cmocka_unit_test(seeded_ties_stay_among_equals),
-        cmocka_unit_test(gulliver_groups),         cmocka_unit_test(custom_groups_by_id),
-        cmocka_unit_test(custom_groups_by_text),   cmocka_unit_test(refusals),
+        cmocka_unit_test(selections_by_hand),
+        cmocka_unit_test(seeded_ties_stay_among_equals),
+        cmocka_unit_test(gulliver_groups),
+        cmocka_unit_test(published_groups_are_never_drawn),
+        cmocka_unit_test(custom_groups_by_id),
+        cmocka_unit_test(custom_groups_by_text),
+        cmocka_unit_test(refusals),
         cmocka_unit_test(every_bad_field_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
