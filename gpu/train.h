@@ -1,11 +1,12 @@
-/* train: the epoch loop of one job: open the dataset, build or resume the model,
+/* train: the epoch loop of one job: open the sampler, build or resume the model,
  * measure, report, update, checkpoint. Knows nothing of processes and sockets:
  * everything that leaves goes through a table of callbacks. One thread.
  *
  * Epoch e: record of the batch of step e * steps_per_epoch, before its update;
  * then steps_per_epoch updates. Epoch E (= spec epochs) is measured only: E + 1
  * records, E * steps_per_epoch updates. Files below dir:
- *   checkpoint, checkpoint.previous    training state (gpu/checkpoint.h)
+ *   checkpoint, checkpoint.previous    training state (gpu/checkpoint.h); removed
+ *                                      when the job is done
  *   model/epoch-NNNNNNN.safetensors    weights before epoch N's update, for
  *                                      every snapshot and the last epoch
  *   model/config.json                  Hugging Face configuration */
@@ -23,27 +24,41 @@ enum train_order { TRAIN_GO, TRAIN_CANCEL, TRAIN_STOP };
 
 struct train_events {
     void *self;
-    /* Training starts at first_epoch (> 0: resumed) and needs `bytes`. */
+    /* The first record to come is that of first_epoch (> 0: resumed); the job
+     * needs `bytes` on the device. */
     void (*started)(void *self, int64_t first_epoch, int64_t bytes);
     /* Record of one epoch: values [record_size(groups)], tokens [groups.n_tokens]. */
     void (*epoch)(void *self, int64_t epoch, const double *values, int n_values,
                   const float *tokens, int n_tokens);
-    /* After every optimiser step; also the place to look for orders. */
+    /* After every optimiser step, with the epoch it belongs to; also the place
+     * to look for orders. */
     enum train_order (*alive)(void *self, int64_t epoch);
+    /* Before a checkpoint is written: every record reported so far must leave
+     * now, so that no checkpoint on disk is ahead of what was sent. */
+    void (*flush)(void *self);
+    /* A checkpoint is on disk; `epoch` is the first record it would continue with. */
     void (*checkpointed)(void *self, int64_t epoch);
     void (*log)(void *self, const char *line);
 };
 
 struct train_options {
-    const char *dir;            /* NULL: write nothing */
-    int resume;                 /* continue from dir's checkpoint if there is one */
-    int64_t checkpoint_seconds; /* 0: after every epoch (tests) */
+    const char *dir;   /* NULL: write nothing */
+    const char *build; /* of this program: a checkpoint continues only on the same one */
+    /* 0: start anew. n > 0: records 0 .. n - 1 are already safe; continue from
+     * the newest checkpoint of dir that wants no record beyond n, or start anew
+     * if there is none. Records may come again, none is left out. */
+    int64_t resume;
+    /* At most one checkpoint in that many seconds, and none that would make
+     * writing them cost more than a tenth of the time. 0: after every step. */
+    int64_t checkpoint_seconds;
 };
 
 /* Runs to the end. 0: all epochs done. ERR_CANCELLED after TRAIN_CANCEL, or
- * after TRAIN_STOP (a checkpoint of the present epoch was written then);
- * ERR_DIVERGED with the epoch, ERR_IO, ERR_NO_MEMORY, ERR_CORRUPT (both
- * checkpoints damaged), ERR_DEVICE. *epoch: where it ended. */
+ * after TRAIN_STOP (a checkpoint of the present step was written then, if there
+ * is a dir); ERR_DIVERGED with the epoch, ERR_IO, ERR_NO_MEMORY, ERR_CORRUPT
+ * (no intact checkpoint), ERR_CONFLICT and ERR_UNAVAILABLE (checkpoint of another
+ * experiment or environment), ERR_DEVICE. *epoch: where it ended: of the last
+ * record, or of the step that failed. */
 int train_run(const struct spec *spec, const struct dataset *dataset, struct backend *backend,
               const struct train_options *options, const struct train_events *events,
               int64_t *epoch, struct err *err);

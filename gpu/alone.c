@@ -1,0 +1,173 @@
+/* alone: see alone.h. A sink that prints: each message becomes one line, an
+ * `epochs` message one line per record. */
+#include "gpu/alone.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "lab/text.h"
+
+#define JOB "alone"
+
+struct page {
+    FILE *out;
+    struct runner *runner;
+    struct err failure; /* of the job, when it failed */
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static void print_string(FILE *out, const char *name, const char *text)
+{
+    fprintf(out, ",\"%s\":\"", name);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(out, "\\%c", *c);
+        else if (*c < 0x20)
+            fprintf(out, "\\u%04x", *c);
+        else
+            fputc(*c, out);
+    }
+    fputc('"', out);
+}
+
+static void print_line(FILE *out, const char *type, const struct message *message)
+{
+    fprintf(out, "{\"type\":\"%s\",\"epoch\":%" PRId64, type, message->epoch);
+    if (message->bytes)
+        fprintf(out, ",\"bytes\":%" PRId64 ",\"threads\":%" PRId64, message->bytes,
+                message->threads);
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"precision", message->precision}, {"isa", message->isa},
+                 {"device", message->name},         {"build", message->build},
+                 {"code", message->code},           {"text", message->text}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].text)
+            print_string(out, texts[i].name, texts[i].text);
+    fputs("}\n", out);
+}
+
+static void print_epochs(struct page *page, const struct message *message)
+{
+    const struct groups *groups = runner_groups(page->runner);
+    const char *names[SPEC_GROUPS_MAX];
+    size_t n_values = (size_t)message->n_values;
+    size_t stride = n_values * sizeof(double) + (size_t)message->n_tokens * sizeof(float);
+    double values[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
+    for (int g = 0; g < groups->n; g++)
+        names[g] = groups->group[g].name;
+    for (int64_t e = message->from; e <= message->to; e++) {
+        memcpy(values, (const char *)message->payload + (size_t)(e - message->from) * stride,
+               n_values * sizeof(double));
+        record_print_json(page->out, JOB, e, values, groups->n, names);
+        fputc('\n', page->out);
+    }
+}
+
+static int print_message(void *self, const struct message *message, struct err *err)
+{
+    static const char *const words[MESSAGE_TYPES] = {
+        [MESSAGE_STARTED] = "started",
+        [MESSAGE_CHECKPOINTED] = "checkpointed",
+        [MESSAGE_DONE] = "done",
+        [MESSAGE_STOPPED] = "stopped",
+        [MESSAGE_CANCELLED] = "cancelled",
+        [MESSAGE_FAILED] = "failed",
+        [MESSAGE_LOG] = "log",
+    };
+    struct page *page = self;
+    if (message->type == MESSAGE_EPOCHS)
+        print_epochs(page, message);
+    else if (words[message->type])
+        print_line(page->out, words[message->type], message);
+    if (message->type == MESSAGE_FAILED)
+        err_set(&page->failure, err_from_name(message->code), "%s", message->text);
+    if (fflush(page->out) != 0)
+        return err_set_errno(err, ERR_IO, "cannot print");
+    return 0;
+}
+
+static enum train_order look_for_interrupt(void *self, const char *job)
+{
+    (void)self;
+    (void)job;
+    return interrupted ? TRAIN_STOP : TRAIN_GO;
+}
+
+static char *read_spec(FILE *in, struct err *err)
+{
+    char *text = malloc(SPEC_BYTES_MAX + 1);
+    if (!text) {
+        err_set(err, ERR_NO_MEMORY, "no memory for a spec");
+        return NULL;
+    }
+    size_t n = fread(text, 1, SPEC_BYTES_MAX + 1, in);
+    if (n > SPEC_BYTES_MAX || ferror(in)) {
+        if (ferror(in))
+            err_set_errno(err, ERR_IO, "cannot read the spec");
+        else
+            err_set(err, ERR_TOO_LARGE, "the spec is larger than %d bytes", SPEC_BYTES_MAX);
+        free(text);
+        return NULL;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+/* Path of the text that the spec names; "" for the synthetic one. */
+static int find_corpus(const char *json, const char *corpus_path, char path[PATH_MAX],
+                       struct err *err)
+{
+    struct spec *spec = NULL;
+    if (spec_parse(json, strlen(json), &spec, err) != 0)
+        return -1;
+    path[0] = '\0';
+    int result = strcmp(spec->corpus.id, TEXT_SYNTHETIC) == 0
+                     ? 0
+                     : text_find(corpus_path, spec->corpus.id, path, PATH_MAX, err);
+    spec_free(spec);
+    return result;
+}
+
+int alone(const struct runner_setup *setup, const struct alone_options *options, FILE *in,
+          FILE *out, struct err *err)
+{
+    struct page page = {.out = out};
+    const struct runner_sink sink = {&page, print_message, look_for_interrupt};
+    char corpus[PATH_MAX];
+    int result = -1;
+    char *json = read_spec(in, err);
+    if (!json)
+        return -1;
+    if (find_corpus(json, options->corpus_path, corpus, err) != 0 ||
+        runner_open(setup, &sink, &page.runner, err) != 0)
+        goto out;
+    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    const struct message run = {.type = MESSAGE_RUN,
+                                .job = JOB,
+                                .spec = json,
+                                .corpus = corpus,
+                                .dir = (char *)options->dir,
+                                .resume = options->resume ? INT64_MAX : 0,
+                                .checkpoint_seconds = options->checkpoint_seconds};
+    result = runner_run(page.runner, &run, err);
+    if (result == 0 && page.failure.code != ERR_NONE)
+        result = err_set(err, page.failure.code, "%s", page.failure.message);
+out:
+    runner_close(page.runner);
+    free(json);
+    return result;
+}

@@ -1,0 +1,371 @@
+/* runner: see runner.h. Epoch records are packed as they come and leave as one
+ * `epochs` message at most ten times a second, sooner when the pack is full, a
+ * checkpoint is about to be written or the job ends: whoever reads can rely on
+ * every record before a checkpoint having been sent before it. A sink that
+ * fails once is never tried again; the job then ends at its next step. */
+#include "gpu/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/record.h"
+#include "gpu/cpu/cpu.h"
+#include "lab/bpe.h"
+#include "lab/dataset.h"
+#include "lab/text.h"
+
+enum {
+    PACK_BYTES = 1 << 20, /* records wait in a pack of at most this size */
+    SEND_MS = 100,        /* shortest time between two `epochs` messages */
+    ALIVE_MS = 1000,      /* and between two `alive` */
+    NAME_MAX_BYTES = 160
+};
+
+/* Consecutive records on their way: n of them from epoch `from`. */
+struct pack {
+    char *bytes;
+    size_t size, capacity;
+    int64_t from, n;
+    int n_values, n_tokens;
+};
+
+struct runner {
+    const struct runner_setup *setup;
+    const struct runner_sink *sink;
+    struct backend *backend; /* NULL: the device cannot be opened, device_err says why */
+    struct err device_err;
+    struct bpe *bpe;
+    char tokenizer[16];
+    struct dataset *dataset;
+    struct spec *dataset_spec; /* the dataset was made for this spec and text */
+    char *dataset_path;
+
+    char job[MESSAGE_ID_MAX]; /* the job at hand */
+    struct pack pack;
+    int64_t sent_ms, alive_ms; /* when `epochs` and `alive` were sent last */
+    enum train_order order;    /* last one that was not TRAIN_GO */
+    struct err sink_err;       /* what send said when it failed */
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+static int send_message(struct runner *runner, struct message *message)
+{
+    if (runner->sink_err.code != ERR_NONE)
+        return -1;
+    memcpy(message->job, runner->job, sizeof message->job);
+    return runner->sink->send(runner->sink->self, message, &runner->sink_err);
+}
+
+/* ---- device ---- */
+
+int runner_open(const struct runner_setup *setup, const struct runner_sink *sink,
+                struct runner **out, struct err *err)
+{
+    struct runner *runner = calloc(1, sizeof *runner);
+    if (!runner)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a runner");
+    runner->setup = setup;
+    runner->sink = sink;
+    if (strcmp(setup->device, "cpu") != 0)
+        err_set(&runner->device_err, ERR_UNAVAILABLE, "device %s: this build computes on cpu only",
+                setup->device);
+    else
+        cpu_backend_open(setup->threads, &runner->backend, &runner->device_err);
+    *out = runner;
+    return 0;
+}
+
+void runner_close(struct runner *runner)
+{
+    if (!runner)
+        return;
+    dataset_close(runner->dataset);
+    spec_free(runner->dataset_spec);
+    free(runner->dataset_path);
+    bpe_close(runner->bpe);
+    if (runner->backend)
+        runner->backend->close(runner->backend);
+    free(runner->pack.bytes);
+    free(runner);
+}
+
+/* Memory that new programs can have without swapping, in bytes; 0 if unknown. */
+static int64_t available_memory(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[128];
+    long long kilobytes = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return (int64_t)kilobytes * 1024;
+}
+
+static int send_cpu(struct runner *runner)
+{
+    char name[NAME_MAX_BYTES];
+    const struct backend *backend = runner->backend;
+    if (backend)
+        snprintf(name, sizeof name, "%s, %d thread%s, %s", backend->device, backend->threads,
+                 backend->threads == 1 ? "" : "s", backend->isa);
+    else
+        snprintf(name, sizeof name, "processor");
+    struct message message = {.type = MESSAGE_DEVICE,
+                              .name = name,
+                              .kind = "cpu",
+                              .id = "cpu",
+                              .bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE),
+                              .free_bytes = available_memory(),
+                              .code = backend ? "" : (char *)err_name(runner->device_err.code),
+                              .text = runner->device_err.message};
+    return send_message(runner, &message);
+}
+
+int runner_hello(struct runner *runner, struct err *err)
+{
+    struct message hello = {
+        .type = MESSAGE_HELLO, .version = MESSAGE_VERSION, .text = (char *)runner->setup->build};
+    struct message cuda = {.type = MESSAGE_DEVICE,
+                           .name = "CUDA device 0",
+                           .kind = "cuda",
+                           .id = "cuda:0",
+                           .code = "not_built",
+                           .text = "this build has no CUDA backend"};
+    struct message ready = {.type = MESSAGE_READY};
+    if (send_message(runner, &hello) != 0 || send_cpu(runner) != 0 ||
+        send_message(runner, &cuda) != 0 || send_message(runner, &ready) != 0)
+        return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
+    return 0;
+}
+
+/* ---- dataset ---- */
+
+static int open_bpe(struct runner *runner, const char *tokenizer, struct err *err)
+{
+    if (runner->bpe && strcmp(runner->tokenizer, tokenizer) == 0)
+        return 0;
+    struct bpe *bpe = NULL;
+    if (bpe_open(runner->setup->share, tokenizer, &bpe, err) != 0)
+        return -1;
+    bpe_close(runner->bpe);
+    runner->bpe = bpe;
+    snprintf(runner->tokenizer, sizeof runner->tokenizer, "%s", tokenizer);
+    return 0;
+}
+
+/* Text, groups and the seeds that draw them decide a dataset. */
+static int same_dataset(const struct runner *runner, const struct spec *spec, const char *path)
+{
+    static const char *const deciding[] = {"\"/corpus", "\"/groups", "\"/train/seed"};
+    if (!runner->dataset || strcmp(runner->dataset_path, path) != 0)
+        return 0;
+    char *differences = spec_diff(runner->dataset_spec, spec);
+    int same = differences != NULL;
+    for (size_t i = 0; same && i < sizeof deciding / sizeof *deciding; i++)
+        same = strstr(differences, deciding[i]) == NULL;
+    free(differences);
+    return same;
+}
+
+/* Takes the spec over: it stays as long as the dataset made for it. */
+static int open_dataset(struct runner *runner, struct spec *spec, const char *path, struct err *err)
+{
+    int same = same_dataset(runner, spec, path);
+    struct dataset *dataset = NULL;
+    char *copy = same ? NULL : strdup(path);
+    if (!same && (!copy ? err_set(err, ERR_NO_MEMORY, "no memory for a path")
+                        : open_bpe(runner, spec->corpus.tokenizer, err) != 0 ||
+                              dataset_open(spec, path, runner->bpe, &dataset, err) != 0)) {
+        free(copy);
+        spec_free(spec);
+        return -1;
+    }
+    if (!same) {
+        dataset_close(runner->dataset);
+        runner->dataset = dataset;
+        free(runner->dataset_path);
+        runner->dataset_path = copy;
+    }
+    spec_free(runner->dataset_spec);
+    runner->dataset_spec = spec;
+    return 0;
+}
+
+const struct groups *runner_groups(const struct runner *runner)
+{
+    return &runner->dataset->groups;
+}
+
+/* ---- what train reports ---- */
+
+static void on_flush(void *self)
+{
+    struct runner *runner = self;
+    struct pack *pack = &runner->pack;
+    if (pack->n == 0)
+        return;
+    struct message message = {.type = MESSAGE_EPOCHS,
+                              .from = pack->from,
+                              .to = pack->from + pack->n - 1,
+                              .n_values = pack->n_values,
+                              .n_tokens = pack->n_tokens,
+                              .payload = pack->bytes,
+                              .payload_bytes = pack->size};
+    send_message(runner, &message);
+    pack->n = 0;
+    pack->size = 0;
+    runner->sent_ms = now_ms();
+}
+
+static void flush_if_due(struct runner *runner)
+{
+    if (runner->pack.n > 0 && now_ms() - runner->sent_ms >= SEND_MS)
+        on_flush(runner);
+}
+
+static void on_started(void *self, int64_t first_epoch, int64_t bytes)
+{
+    struct runner *runner = self;
+    const struct backend *backend = runner->backend;
+    struct message message = {.type = MESSAGE_STARTED,
+                              .epoch = first_epoch,
+                              .bytes = bytes,
+                              .precision = (char *)spec_precision_name(backend->precision),
+                              .isa = (char *)backend->isa,
+                              .threads = backend->threads,
+                              .name = (char *)backend->device,
+                              .build = (char *)runner->setup->build};
+    send_message(runner, &message);
+}
+
+static void on_epoch(void *self, int64_t epoch, const double *values, int n_values,
+                     const float *tokens, int n_tokens)
+{
+    struct runner *runner = self;
+    struct pack *pack = &runner->pack;
+    size_t of_values = (size_t)n_values * sizeof *values;
+    size_t of_tokens = (size_t)n_tokens * sizeof *tokens;
+    if (pack->size + of_values + of_tokens > pack->capacity)
+        on_flush(runner);
+    if (pack->n == 0)
+        pack->from = epoch;
+    pack->n_values = n_values;
+    pack->n_tokens = n_tokens;
+    memcpy(pack->bytes + pack->size, values, of_values);
+    memcpy(pack->bytes + pack->size + of_values, tokens, of_tokens);
+    pack->size += of_values + of_tokens;
+    pack->n++;
+    flush_if_due(runner);
+}
+
+static enum train_order on_alive(void *self, int64_t epoch)
+{
+    struct runner *runner = self;
+    flush_if_due(runner);
+    if (now_ms() - runner->alive_ms >= ALIVE_MS) {
+        struct message message = {.type = MESSAGE_ALIVE, .epoch = epoch};
+        send_message(runner, &message);
+        runner->alive_ms = now_ms();
+    }
+    enum train_order order = runner->sink->order(runner->sink->self, runner->job);
+    if (runner->sink_err.code != ERR_NONE)
+        order = TRAIN_CANCEL;
+    if (order != TRAIN_GO)
+        runner->order = order;
+    return order;
+}
+
+static void on_checkpointed(void *self, int64_t epoch)
+{
+    struct message message = {.type = MESSAGE_CHECKPOINTED, .epoch = epoch};
+    send_message(self, &message);
+}
+
+static void on_log(void *self, const char *line)
+{
+    struct message message = {.type = MESSAGE_LOG, .text = (char *)line};
+    send_message(self, &message);
+}
+
+/* ---- one job ---- */
+
+/* Room for at least one record of the dataset at hand. */
+static int prepare_pack(struct runner *runner, struct err *err)
+{
+    const struct groups *groups = &runner->dataset->groups;
+    size_t record =
+        (size_t)record_size(groups->n) * sizeof(double) + (size_t)groups->n_tokens * sizeof(float);
+    size_t capacity = record > PACK_BYTES ? record : PACK_BYTES;
+    char *bytes = realloc(runner->pack.bytes, capacity);
+    if (!bytes)
+        return err_set(err, ERR_NO_MEMORY, "no memory for records of %zu bytes", record);
+    runner->pack = (struct pack){.bytes = bytes, .capacity = capacity};
+    return 0;
+}
+
+static int train(struct runner *runner, const struct message *run, int64_t *epoch, struct err *err)
+{
+    const struct train_events events = {.self = runner,
+                                        .started = on_started,
+                                        .epoch = on_epoch,
+                                        .alive = on_alive,
+                                        .flush = on_flush,
+                                        .checkpointed = on_checkpointed,
+                                        .log = on_log};
+    const struct train_options options = {.dir = run->dir && run->dir[0] ? run->dir : NULL,
+                                          .build = runner->setup->build,
+                                          .resume = run->resume,
+                                          .checkpoint_seconds = run->checkpoint_seconds};
+    struct spec *spec = NULL;
+    if (!runner->backend)
+        return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
+    if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0 ||
+        open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
+        prepare_pack(runner, err) != 0)
+        return -1;
+    return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
+                     epoch, err);
+}
+
+static void send_end(struct runner *runner, int result, int64_t epoch, const struct err *why)
+{
+    struct message end = {.type = MESSAGE_DONE, .epoch = epoch};
+    if (result != 0 && why->code == ERR_CANCELLED) {
+        end.type = runner->order == TRAIN_STOP ? MESSAGE_STOPPED : MESSAGE_CANCELLED;
+    } else if (result != 0) {
+        end.type = MESSAGE_FAILED;
+        end.code = (char *)err_name(why->code);
+        end.text = (char *)why->message;
+    }
+    send_message(runner, &end);
+}
+
+int runner_run(struct runner *runner, const struct message *run, struct err *err)
+{
+    struct err why;
+    int64_t epoch = 0;
+    err_clear(&why);
+    memcpy(runner->job, run->job, sizeof runner->job);
+    runner->order = TRAIN_GO;
+    runner->sent_ms = runner->alive_ms = 0;
+    int result = train(runner, run, &epoch, &why);
+    on_flush(runner);
+    send_end(runner, result, epoch, &why);
+    runner->job[0] = '\0';
+    if (runner->sink_err.code != ERR_NONE)
+        return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
+    if (result != 0 && why.code == ERR_DEVICE)
+        return err_set(err, ERR_DEVICE, "%s", why.message);
+    return 0;
+}

@@ -1,0 +1,364 @@
+/* train: see train.h. The state of a run is two numbers, the updates done
+ * (step) and the first record to come (epoch), and everything else follows from
+ * them: a record is due when step == epoch * steps_per_epoch. A checkpoint may
+ * fall between two records, so that a stop never waits for a long epoch.
+ * Invariant: nothing that depends on time or on being resumed reaches a number
+ * of the training; a model file is on disk before its record is reported. */
+#include "gpu/train.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "config/record.h"
+#include "gpu/checkpoint.h"
+#include "gpu/measure.h"
+#include "gpu/model.h"
+#include "gpu/safetensors.h"
+#include "lab/sampler.h"
+
+enum { CHECKPOINT_SHARE = 10 }; /* writing checkpoints takes at most one part in ten */
+
+struct run {
+    const struct spec *spec;
+    const struct dataset *dataset;
+    struct backend *backend;
+    const struct train_options *options;
+    const struct train_events *events;
+    struct sampler *sampler;
+    struct model *model;
+    struct measure *measure;
+    int32_t *inputs, *targets; /* [B][T] */
+    double *values;            /* [record_size(G)] */
+    float *tokens;             /* [M] */
+    float *parameters;         /* [n_parameters] one part of the state at a time */
+    struct checkpoint origin;  /* what this run is; epoch and step are set when written */
+    int64_t steps_per_epoch;
+    int64_t step;  /* updates done */
+    int64_t epoch; /* first record to come */
+    double next_checkpoint;
+    double record_at; /* when the last record was made, and at which step; -1: none yet */
+    int64_t record_step;
+    int config_written;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static int get_part(void *self, int part, float *host, struct err *err)
+{
+    return model_download(self, (enum model_part)part, host, err);
+}
+
+static int put_part(void *self, int part, const float *host, struct err *err)
+{
+    return model_upload(self, (enum model_part)part, host, err);
+}
+
+static struct checkpoint_parts parts_of(struct run *run)
+{
+    return (struct checkpoint_parts){.self = run->model,
+                                     .get = get_part,
+                                     .put = put_part,
+                                     .buffer = run->parameters,
+                                     .exposures = measure_exposures(run->measure)};
+}
+
+static int allocate(struct run *run, struct err *err)
+{
+    size_t N = (size_t)run->spec->train.batch_size * (size_t)run->spec->model.seq_len;
+    const struct groups *groups = &run->dataset->groups;
+    size_t n_parameters = (size_t)model_shapes(run->model)->n_parameters;
+    run->inputs = calloc(N, sizeof *run->inputs);
+    run->targets = calloc(N, sizeof *run->targets);
+    run->values = calloc((size_t)record_size(groups->n), sizeof *run->values);
+    run->tokens = calloc((size_t)groups->n_tokens + 1, sizeof *run->tokens);
+    run->parameters = calloc(n_parameters, sizeof *run->parameters);
+    if (!run->inputs || !run->targets || !run->values || !run->tokens || !run->parameters)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a copy of %zu parameters", n_parameters);
+    return 0;
+}
+
+static void copy_word(char to[CHECKPOINT_WORD], const char *word)
+{
+    snprintf(to, CHECKPOINT_WORD, "%s", word);
+}
+
+static int describe(struct run *run, struct err *err)
+{
+    struct checkpoint *origin = &run->origin;
+    copy_word(origin->device, run->backend->name);
+    copy_word(origin->precision, spec_precision_name(run->backend->precision));
+    copy_word(origin->isa, run->backend->isa);
+    copy_word(origin->build, run->options->build);
+    origin->threads = run->backend->threads;
+    origin->n_parts = model_parts(run->model);
+    origin->n_parameters = model_shapes(run->model)->n_parameters;
+    origin->vocab = run->dataset->vocab;
+    return checkpoint_identity(run->spec, run->dataset, origin->identity, err);
+}
+
+static int open_run(struct run *run, struct err *err)
+{
+    const struct spec *spec = run->spec;
+    const struct dataset *dataset = run->dataset;
+    if (sampler_open(spec, dataset->ids, dataset->n, &dataset->frequency, &run->sampler, err) !=
+            0 ||
+        model_open(spec, dataset->vocab, &dataset->groups, run->backend, &run->model, err) != 0 ||
+        measure_open(&dataset->groups, dataset->vocab, spec->train.batch_size, spec->model.seq_len,
+                     spec->model.d_model, &run->measure, err) != 0 ||
+        allocate(run, err) != 0 || describe(run, err) != 0)
+        return -1;
+    run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
+    return model_initialise(run->model, err);
+}
+
+static void close_run(struct run *run)
+{
+    sampler_close(run->sampler);
+    model_close(run->model);
+    measure_close(run->measure);
+    free(run->inputs);
+    free(run->targets);
+    free(run->values);
+    free(run->tokens);
+    free(run->parameters);
+}
+
+/* Rows of the tracked tokens out of the parameters at hand, [M][C]. */
+static double *tracked_rows(const struct run *run, const char *tensor)
+{
+    const struct groups *groups = &run->dataset->groups;
+    const struct shapes *shapes = model_shapes(run->model);
+    int64_t C = run->spec->model.d_model,
+            offset = shapes->tensor[shapes_find(shapes, tensor)].offset;
+    double *rows = calloc((size_t)groups->n_tokens * (size_t)C + 1, sizeof *rows);
+    if (!rows)
+        return NULL;
+    for (int64_t m = 0; m < groups->n_tokens; m++)
+        for (int64_t c = 0; c < C; c++)
+            rows[m * C + c] = (double)run->parameters[offset + groups->tokens[m] * C + c];
+    return rows;
+}
+
+/* Shifts are measured from the untrained model, also after a resume: so this
+ * comes before the checkpoint is loaded. */
+static int set_start(struct run *run, struct err *err)
+{
+    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+        return -1;
+    int tied = run->spec->model.tie == TIE_TIED;
+    const char *embedding = "transformer.wte.weight";
+    double *output = tracked_rows(run, tied ? embedding : "lm_head.weight");
+    double *input = tied ? NULL : tracked_rows(run, embedding);
+    int result = 0;
+    if (!output || (!tied && !input))
+        result = err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens",
+                         run->dataset->groups.n_tokens);
+    else
+        measure_set_start(run->measure, output, input);
+    free(output);
+    free(input);
+    return result;
+}
+
+static int make_dir(const char *path, struct err *err)
+{
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return err_set_errno(err, ERR_IO, "cannot create the folder %s", path);
+    return 0;
+}
+
+static void tell(const struct run *run, const char *line)
+{
+    run->events->log(run->events->self, line);
+}
+
+/* Where to begin: at the newest usable checkpoint, or at the untrained model. */
+static int find_start(struct run *run, struct err *err)
+{
+    const struct train_options *options = run->options;
+    if (!options->dir)
+        return 0;
+    if (make_dir(options->dir, err) != 0)
+        return -1;
+    if (options->resume == 0)
+        return checkpoint_remove(options->dir, err);
+
+    char note[ERR_MESSAGE_MAX], line[ERR_MESSAGE_MAX + 64];
+    struct checkpoint checkpoint;
+    struct checkpoint_parts parts = parts_of(run);
+    int found = 0;
+    if (checkpoint_load(options->dir, &run->origin, options->resume, &parts, &checkpoint, &found,
+                        note, err) != 0)
+        return -1;
+    if (note[0]) {
+        snprintf(line, sizeof line, "%s; the previous one is used", note);
+        tell(run, line);
+    }
+    if (!found) {
+        tell(run, "no checkpoint to continue from: starting at epoch 0");
+        return 0;
+    }
+    run->step = checkpoint.step;
+    run->epoch = checkpoint.epoch;
+    snprintf(line, sizeof line, "continuing from the checkpoint after %lld updates",
+             (long long)run->step);
+    tell(run, line);
+    return 0;
+}
+
+static int write_checkpoint(struct run *run, struct err *err)
+{
+    double begin = now();
+    struct checkpoint checkpoint = run->origin;
+    struct checkpoint_parts parts = parts_of(run);
+    checkpoint.epoch = run->epoch;
+    checkpoint.step = run->step;
+    run->events->flush(run->events->self);
+    if (checkpoint_save(run->options->dir, &checkpoint, &parts, err) != 0)
+        return -1;
+    run->events->checkpointed(run->events->self, run->epoch);
+    double cost = now() - begin, least = (CHECKPOINT_SHARE - 1) * cost;
+    double wish = (double)run->options->checkpoint_seconds;
+    run->next_checkpoint = now() + (wish > 0 && wish < least ? least : wish);
+    return 0;
+}
+
+static int wants_snapshot(const struct run *run, int64_t epoch)
+{
+    if (!run->options->dir)
+        return 0;
+    for (int i = 0; i < run->spec->train.n_snapshots; i++)
+        if (run->spec->train.snapshots[i] == epoch)
+            return 1;
+    return epoch == run->spec->train.epochs;
+}
+
+static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
+{
+    char dir[PATH_MAX];
+    const struct shapes *shapes = model_shapes(run->model);
+    if (snprintf(dir, sizeof dir, "%s/model", run->options->dir) >= (int)sizeof dir)
+        return err_set(err, ERR_IO, "the path %.80s... is too long", run->options->dir);
+    if (!run->config_written) {
+        if (make_dir(dir, err) != 0 || safetensors_write_config(dir, run->spec, shapes, err) != 0)
+            return -1;
+        run->config_written = 1;
+    }
+    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+        return -1;
+    return safetensors_write(dir, epoch, run->spec, shapes, run->parameters, err);
+}
+
+/* Tokens trained on since the record before, per second; no value at first. */
+static double rate(struct run *run)
+{
+    double time = now(), tokens = (double)(run->step - run->record_step) *
+                                  run->spec->train.batch_size * run->spec->model.seq_len;
+    double result =
+        run->record_at >= 0 && time > run->record_at ? tokens / (time - run->record_at) : NAN;
+    run->record_at = time;
+    run->record_step = run->step;
+    return result;
+}
+
+static int report(struct run *run, const struct model_observation *observation, struct err *err)
+{
+    measure_record(run->measure, observation, run->inputs, run->targets, run->values, run->tokens);
+    run->values[RECORD_TOKENS_PER_SECOND] = rate(run);
+    if (wants_snapshot(run, run->epoch) && write_snapshot(run, run->epoch, err) != 0)
+        return -1;
+    const struct groups *groups = &run->dataset->groups;
+    run->events->epoch(run->events->self, run->epoch, run->values, record_size(groups->n),
+                       run->tokens, groups->n_tokens);
+    run->epoch++;
+    return 0;
+}
+
+/* Gradient of batch number `step`, with its record if one is due. */
+static int do_batch(struct run *run, struct err *err)
+{
+    const struct model_observation *observation = NULL;
+    int due = run->step == run->epoch * run->steps_per_epoch;
+    double loss = 0;
+    sampler_batch(run->sampler, run->step, run->inputs, run->targets);
+    if (model_gradient(run->model, run->inputs, run->targets, &loss, due ? &observation : NULL,
+                       err) != 0)
+        return -1;
+    if (!isfinite(loss))
+        return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
+                       isnan(loss) ? "not a number" : "infinite",
+                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+    return due ? report(run, observation, err) : 0;
+}
+
+static int do_update(struct run *run, struct err *err)
+{
+    if (model_update(run->model, run->step + 1, err) != 0)
+        return -1;
+    measure_count_targets(run->measure, run->targets);
+    run->step++;
+    return 0;
+}
+
+static int obey(struct run *run, enum train_order order, struct err *err)
+{
+    if (order == TRAIN_CANCEL)
+        return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld", (long long)run->epoch - 1);
+    int stop = order == TRAIN_STOP;
+    if (run->options->dir && (stop || now() >= run->next_checkpoint) &&
+        write_checkpoint(run, err) != 0)
+        return -1;
+    if (stop)
+        return err_set(err, ERR_CANCELLED, "stopped at epoch %lld", (long long)run->epoch - 1);
+    return 0;
+}
+
+static int loop(struct run *run, struct err *err)
+{
+    int64_t end = run->spec->train.epochs * run->steps_per_epoch;
+    run->next_checkpoint = now() + (double)run->options->checkpoint_seconds;
+    run->record_at = -1;
+    for (;;) {
+        if (do_batch(run, err) != 0)
+            return -1;
+        if (run->step == end)
+            return 0;
+        if (do_update(run, err) != 0)
+            return -1;
+        if (obey(run, run->events->alive(run->events->self, run->epoch - 1), err) != 0)
+            return -1;
+    }
+}
+
+int train_run(const struct spec *spec, const struct dataset *dataset, struct backend *backend,
+              const struct train_options *options, const struct train_events *events,
+              int64_t *epoch, struct err *err)
+{
+    struct run run = {
+        .spec = spec, .dataset = dataset, .backend = backend, .options = options, .events = events};
+    int result = -1;
+    if (open_run(&run, err) != 0 || set_start(&run, err) != 0 || find_start(&run, err) != 0)
+        goto out;
+    events->started(events->self, run.epoch, model_bytes(run.model));
+    if (loop(&run, err) != 0)
+        goto out;
+    events->flush(events->self);
+    result = options->dir ? checkpoint_remove(options->dir, err) : 0;
+out:
+    *epoch = result != 0 && err->code == ERR_DIVERGED ? run.step / run.steps_per_epoch
+             : run.epoch > 0           ? run.epoch - 1
+                                       : 0;
+    close_run(&run);
+    return result;
+}

@@ -1,0 +1,158 @@
+/* trainer: main of tokenfate-trainer, the process that computes. With --serve it
+ * is the server's child (serve.h), without it runs the spec on its standard
+ * input and prints what happens (alone.h). Exit status: 0, 1 failed, 2 usage. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "config/log.h"
+#include "gpu/alone.h"
+#include "gpu/serve.h"
+
+enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 };
+
+struct arguments {
+    int serve, help, version, resume;
+    int64_t parent, threads, checkpoint_seconds;
+    const char *device, *share, *corpus_path, *dir;
+};
+
+#define AT(member) offsetof(struct arguments, member)
+static const struct option {
+    const char *name;
+    enum { FLAG, NUMBER, TEXT } form;
+    size_t at;
+    const char *help;
+} options[] = {
+    {"share", TEXT, AT(share), "folder with tokenizers/ (TOKENFATE_SHARE; beside the program)"},
+    {"corpus-path", TEXT, AT(corpus_path), "folders with texts, separated by ':'"},
+    {"dir", TEXT, AT(dir), "folder for checkpoints and models (none)"},
+    {"resume", FLAG, AT(resume), "continue from the checkpoint in --dir"},
+    {"checkpoint-seconds", NUMBER, AT(checkpoint_seconds), "time between checkpoints (30)"},
+    {"threads", NUMBER, AT(threads), "compute threads (0: all)"},
+    {"device", TEXT, AT(device), "cpu (the default)"},
+    {"serve", FLAG, AT(serve), "be the child of a server, on file descriptor 3"},
+    {"parent", NUMBER, AT(parent), "process id of that server"},
+    {"version", FLAG, AT(version), "print the build and end"},
+    {"help", FLAG, AT(help), "print this and end"},
+};
+enum { OPTIONS = sizeof options / sizeof *options };
+
+static void print_help(FILE *out)
+{
+    fputs("usage: tokenfate-trainer [options] < spec.json\n", out);
+    for (int i = 0; i < OPTIONS; i++)
+        fprintf(out, "  --%-19s %s\n", options[i].name, options[i].help);
+}
+
+static int parse_number(const char *name, const char *text, int64_t *out, struct err *err)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0 || *end != '\0' || end == text || number < 0)
+        return err_set(err, ERR_INVALID, "--%s %s: not a number from 0 on", name, text);
+    *out = number;
+    return 0;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *out, struct err *err)
+{
+    for (int i = 1; i < argc; i++) {
+        const struct option *option = NULL;
+        for (int k = 0; k < OPTIONS; k++)
+            if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, options[k].name) == 0)
+                option = &options[k];
+        if (!option)
+            return err_set(err, ERR_INVALID, "unknown argument %s", argv[i]);
+        char *at = (char *)out + option->at;
+        if (option->form == FLAG) {
+            *(int *)at = 1;
+            continue;
+        }
+        if (++i == argc)
+            return err_set(err, ERR_INVALID, "--%s needs a value", option->name);
+        if (option->form == TEXT)
+            *(const char **)at = argv[i];
+        else if (parse_number(option->name, argv[i], (int64_t *)at, err) != 0)
+            return -1;
+    }
+    if (out->threads > THREADS_LIMIT)
+        return err_set(err, ERR_INVALID, "--threads %lld: more than %d", (long long)out->threads,
+                       THREADS_LIMIT);
+    return 0;
+}
+
+/* TOKENFATE_SHARE, else share/ beside the program (build tree), else
+ * ../share/tokenfate (installed). */
+static const char *find_share(char path[PATH_MAX])
+{
+    static const char *const places[] = {"share", "../share/tokenfate"};
+    const char *named = getenv("TOKENFATE_SHARE");
+    if (named && named[0])
+        return named;
+    char program[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct stat status;
+        if (snprintf(path, PATH_MAX, "%s/%s", program, places[i]) < PATH_MAX &&
+            stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+            return path;
+    }
+    return "share";
+}
+
+static int run(const struct arguments *arguments, struct err *err)
+{
+    char share[PATH_MAX];
+    const struct runner_setup setup = {.share =
+                                           arguments->share ? arguments->share : find_share(share),
+                                       .device = arguments->device,
+                                       .build = TOKENFATE_BUILD,
+                                       .threads = (int)arguments->threads};
+    if (hash_init(err) != 0)
+        return -1;
+    if (arguments->serve)
+        return serve_bind((int)arguments->parent, err) != 0 ? -1 : serve(&setup, SERVE_FD, err);
+    const struct alone_options alone_options = {.corpus_path = arguments->corpus_path,
+                                                .dir = arguments->dir,
+                                                .resume = arguments->resume,
+                                                .checkpoint_seconds =
+                                                    arguments->checkpoint_seconds};
+    return alone(&setup, &alone_options, stdin, stdout, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.device = "cpu",
+                                  .corpus_path = "corpora:../shared/corpora",
+                                  .dir = "",
+                                  .checkpoint_seconds = 30};
+    struct err err;
+    err_clear(&err);
+    if (parse_arguments(argc, argv, &arguments, &err) != 0) {
+        fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (arguments.help || arguments.version) {
+        if (arguments.help)
+            print_help(stdout);
+        else
+            puts(TOKENFATE_BUILD);
+        return EXIT_SUCCESS;
+    }
+    if (run(&arguments, &err) == 0)
+        return EXIT_SUCCESS;
+    log_line(LOG_ERROR, "trainer: %s", err.message);
+    return EXIT_FAILURE;
+}
