@@ -1,6 +1,9 @@
 /* shapes: see shapes.h. The table states every tensor as a product of two named
  * dimensions, which one function works out from a spec; a new tensor is one
- * line. */
+ * line. Called by lab/memory, gpu/model and gpu/checkpoint, on any thread.
+ * Invariant: offsets follow the order of the table without a gap, so the same
+ * element has the same index in parameters, gradients, moments and random
+ * draws. */
 #include "lab/shapes.h"
 
 #include <stdio.h>

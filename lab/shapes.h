@@ -18,14 +18,15 @@
 
 enum { SHAPES_NAME_MAX = 64, SHAPES_VOCAB_MULTIPLE = 64 };
 
-enum shapes_kind {                         /* how a tensor starts and whether it is an embedding */
-                   SHAPES_TOKEN_EMBEDDING, /* wte [Vp, C]: N(0, init_std), padding 0 */
-                   SHAPES_POSITION_EMBEDDING, /* wpe [T, C]: N(0, position_std) */
-                   SHAPES_WEIGHT,             /* [in, out]: N(0, init_std) */
-                   SHAPES_BIAS,               /* [out]: 0 */
-                   SHAPES_GAIN,               /* layernorm weight [C]: 1 */
-                   SHAPES_UNEMBEDDING, /* lm_head [Vp, C], only untied: N(0, init_std) or a copy of wte */
-                   SHAPES_HEAD_BIAS /* [Vp]: 0; as a column, because it is padded by rows */
+/* How a tensor starts, and whether it is an embedding. */
+enum shapes_kind {
+    SHAPES_TOKEN_EMBEDDING,    /* wte [Vp, C]: N(0, init_std), padding 0 */
+    SHAPES_POSITION_EMBEDDING, /* wpe [T, C]: N(0, position_std) */
+    SHAPES_WEIGHT,             /* [in, out]: N(0, init_std) */
+    SHAPES_BIAS,               /* [out]: 0 */
+    SHAPES_GAIN,               /* layernorm weight [C]: 1 */
+    SHAPES_UNEMBEDDING,        /* lm_head [Vp, C], untied: N(0, init_std), or equal to wte */
+    SHAPES_HEAD_BIAS           /* [Vp]: 0; as a column, because it is padded by rows */
 };
 
 struct shapes_tensor {

@@ -1,4 +1,8 @@
-/* theory: see theory.h. */
+/* theory: see theory.h. The formulas hold in expectation over the initial
+ * weights, and for a vocabulary large enough that the mean over it is its
+ * expectation. They are drawn beside what was measured, and are never put in its
+ * place. No state, any thread. Invariant: what has no value (an empty group,
+ * ln 0) is NaN, never a number. */
 #include "lab/theory.h"
 
 #include <math.h>

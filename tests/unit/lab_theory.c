@@ -76,12 +76,30 @@ static void context_free_by_hand(void **state)
     assert_true(isnan(theory_context_free(&nothing, &frequency)));
 }
 
+/* SCIENCE section 5: the hundred most common tokens of Gulliver. */
+static void context_free_level_of_gulliver(void **state)
+{
+    (void)state;
+    struct frequency frequency;
+    struct groups groups;
+    const struct spec spec = {.groups = {.size = 100, .ties = TIES_ID}};
+    assert_int_equal(frequency_gulliver(&frequency, NULL), 0);
+    assert_int_equal(groups_build(&spec, &frequency, NULL, &groups, NULL), 0);
+    assert_true(fabs(theory_context_free(&groups.group[0], &frequency) + 5.85) < 0.01);
+    assert_true(fabs(theory_context_free(&groups.group[1], &frequency) +
+                     log((double)frequency.total)) < 1e-12);
+    assert_true(isnan(theory_context_free(&groups.group[2], &frequency)));
+    groups_free(&groups);
+    frequency_free(&frequency);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untrained_levels),
         cmocka_unit_test(untrained_level_of_drawn_rows),
         cmocka_unit_test(context_free_by_hand),
+        cmocka_unit_test(context_free_level_of_gulliver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
