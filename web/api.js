@@ -1,0 +1,111 @@
+// The HTTP API as functions, one per call the dashboard makes: no other module
+// writes a path below /api/v1. Every failure is a Problem (RFC 9457), a lost
+// connection included (status 0). An answer of 401 is also announced to
+// onUnauthorized, so that any view can be interrupted by the login page.
+
+export class Problem extends Error {
+  constructor({ status = 0, title = "", detail = "", errors = [] }) {
+    super(detail || title || `HTTP ${status}`);
+    this.status = status;
+    this.title = title;
+    this.errors = errors;
+  }
+}
+
+let unauthorized = () => {};
+
+export function onUnauthorized(listener) {
+  unauthorized = listener;
+}
+
+async function problemOf(response) {
+  const type = response.headers.get("Content-Type") ?? "";
+  if (!type.includes("json")) {
+    const detail = `${response.status} ${response.statusText}`.trim();
+    return new Problem({ status: response.status, detail });
+  }
+  const body = await response.json().catch(() => ({}));
+  return new Problem({ ...body, status: response.status });
+}
+
+async function call(method, path, { json, body, headers = {}, signal } = {}) {
+  const init = { method, signal, headers: { Accept: "application/json", ...headers } };
+  if (json !== undefined) {
+    init.body = typeof json === "string" ? json : JSON.stringify(json);
+    init.headers["Content-Type"] = "application/json";
+  } else if (body !== undefined) {
+    init.body = body;
+  }
+  let response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "No connection", detail: "The server cannot be reached." });
+  }
+  if (!response.ok) {
+    const problem = await problemOf(response);
+    if (problem.status === 401) unauthorized();
+    throw problem;
+  }
+  if (response.status === 204) return null;
+  const text = await response.text();
+  return text === "" ? null : JSON.parse(text);
+}
+
+function query(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== "");
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
+const job = (id) => `/api/v1/jobs/${encodeURIComponent(id)}`;
+
+export const login = (token) => call("POST", "/api/v1/session", { json: { token } });
+export const getWhoami = () => call("GET", "/api/v1/whoami");
+export const getVersion = () => call("GET", "/api/v1/version");
+export const getDevices = () => call("GET", "/api/v1/devices");
+export const eventsUrl = (after) => `/api/v1/events${query({ after })}`;
+
+export const getJobs = (filter, signal) => call("GET", `/api/v1/jobs${query(filter)}`, { signal });
+export const getJob = (id) => call("GET", job(id));
+export const createJob = (spec, key) =>
+  call("POST", "/api/v1/jobs", { json: spec, headers: { "Idempotency-Key": key } });
+export const patchJob = (id, changes) => call("PATCH", job(id), { json: changes });
+export const deleteJob = (id) => call("DELETE", job(id));
+export const cancelJob = (id) => call("POST", `${job(id)}/cancel`);
+export const holdJob = (id) => call("POST", `${job(id)}/hold`);
+export const releaseJob = (id) => call("POST", `${job(id)}/release`);
+export const retryJob = (id) => call("POST", `${job(id)}/retry`);
+
+export const getEpochs = (id, from, to) => call("GET", `${job(id)}/epochs${query({ from, to })}`);
+export const getSeries = (id, points, pointers) =>
+  call("GET", `${job(id)}/epochs${query({ points, series: pointers.join(",") })}`);
+export const getTokens = (id) => call("GET", `${job(id)}/tokens`);
+export const getTokenHistory = (id, token) => call("GET", `${job(id)}/tokens${query({ token })}`);
+
+export const logUrl = (id) => `${job(id)}/log`;
+export const recordsUrl = (id) => `${job(id)}/epochs`;
+export const checkpointUrl = (id, epoch) => `${job(id)}/checkpoint${query({ epoch })}`;
+export const checkpointConfigUrl = (id) => `${job(id)}/checkpoint/config.json`;
+
+export const getPresets = () => call("GET", "/api/v1/presets");
+export const getPreset = (name) => call("GET", `/api/v1/presets/${encodeURIComponent(name)}`);
+export const getCorpora = () => call("GET", "/api/v1/corpora");
+export const createCorpus = (name, file) =>
+  call("POST", `/api/v1/corpora${query({ name })}`, {
+    body: file,
+    headers: { "Content-Type": "application/octet-stream" },
+  });
+
+// CSV is the same resource in another representation, which a plain link cannot
+// ask for: fetch it and hand it to the browser as a file.
+export async function downloadCsv(id, filename) {
+  const response = await fetch(recordsUrl(id), { headers: { Accept: "text/csv" } });
+  if (!response.ok) throw await problemOf(response);
+  const url = URL.createObjectURL(await response.blob());
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = filename;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

@@ -1,0 +1,96 @@
+// Starts the dashboard: routes the address after "#" to a view, keeps the header
+// (user, connection, theme), and puts the login page in front when the API asks
+// for it. A view is render(element, params) and returns what ends it.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { h, setText } from "./dom.js";
+import * as corpora from "./corpora.js";
+import * as devices from "./devices.js";
+import * as form from "./form.js";
+import * as job from "./job.js";
+import * as jobs from "./jobs.js";
+import * as login from "./login.js";
+
+const ROUTES = [
+  { path: /^\/jobs$/, nav: "jobs", title: "Jobs", view: jobs },
+  { path: /^\/jobs\/(?<id>[\w-]+)$/, nav: "jobs", title: "Job", view: job },
+  { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
+  { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
+  { path: /^\/corpora$/, nav: "corpora", title: "Corpora", view: corpora },
+];
+
+const view = document.getElementById("view");
+let endView = () => {};
+let loggedOut = false;
+
+function show(route, params) {
+  endView();
+  document.title = `${route.title} · tokenfate`;
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    if (link.dataset.nav === route.nav) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  view.replaceChildren();
+  window.scrollTo(0, 0);
+  endView = route.view.render(view, params);
+}
+
+function navigate() {
+  if (loggedOut) return;
+  const [path, query = ""] = (location.hash.slice(1) || "/jobs").split("?");
+  const params = Object.fromEntries(new URLSearchParams(query));
+  for (const route of ROUTES) {
+    const match = route.path.exec(path);
+    if (match) return show(route, { ...params, ...match.groups });
+  }
+  endView();
+  endView = () => {};
+  view.replaceChildren(h("h1", null, "Not here"), h("p", null, "No page has this address. ", h("a", { href: "#/jobs" }, "All jobs")));
+}
+
+function askForLogin() {
+  if (loggedOut) return;
+  loggedOut = true;
+  live.stop();
+  const onlogin = () => {
+    loggedOut = false;
+    enter();
+  };
+  show({ title: "Log in", view: login }, { onlogin });
+}
+
+async function enter() {
+  try {
+    const user = await api.getWhoami();
+    setText(document.getElementById("user"), user.name ?? user.user ?? "");
+  } catch (problem) {
+    if (problem.status === 401) return;
+  }
+  live.start();
+  navigate();
+  api.getVersion().then(
+    (version) => setText(document.getElementById("version"), version.version ?? version.build ?? ""),
+    () => {},
+  );
+}
+
+function showTheme() {
+  setText(document.getElementById("theme"), window.tokenfateTheme.isDark() ? "Light" : "Dark");
+}
+
+document.getElementById("theme").addEventListener("click", () => window.tokenfateTheme.toggle());
+document.addEventListener("themechange", showTheme);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  view.focus();
+});
+live.subscribe("status", (on) => {
+  const element = document.getElementById("live");
+  element.dataset.on = on;
+  setText(element, on ? "live" : "reconnecting");
+});
+api.onUnauthorized(askForLogin);
+window.addEventListener("hashchange", navigate);
+showTheme();
+enter();

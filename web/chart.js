@@ -1,0 +1,359 @@
+// One line chart: uPlot on a canvas, with what uPlot leaves to its user: colours
+// from CSS variables that follow the theme, a legend with the values at the
+// cursor that also switches lines off, labelled horizontal lines for closed
+// forms, zoom shared by several charts, and a cursor for the keyboard.
+
+import uPlot from "/vendor/uPlot.esm.js";
+import { h, setText } from "./dom.js";
+import { NONE } from "./format.js";
+
+const REDRAW_MS = 120; // live data redraw at most this often
+const LABEL_GAP = 14; // CSS pixels between labels of horizontal lines
+const FONT = "12px system-ui, sans-serif";
+const NARROW = 520; // CSS pixels: below, axes have fewer labels
+
+// The colour behind a CSS variable, resolved for the present theme.
+function color(variable, alpha = 1) {
+  const probe = h("span", { hidden: true });
+  probe.style.color = `var(${variable})`;
+  document.body.append(probe);
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  const parts = resolved.match(/[\d.]+/g).slice(0, 3);
+  return `rgba(${parts.join(", ")}, ${alpha})`;
+}
+
+// Epochs shown on the x axis: up to the end of the job, but never so far ahead
+// that a young job is a dot in the corner.
+export function horizon(lastEpoch, epochs) {
+  let reach = 20;
+  while (reach < lastEpoch) reach *= 2;
+  return Math.max(1, Math.min(reach, Math.max(epochs, lastEpoch)));
+}
+
+// What several charts above the same epochs share: cursor and zoom.
+export class Linked {
+  constructor(onchange) {
+    this.key = uPlot.sync(`linked-${Math.random()}`).key;
+    this.charts = new Set();
+    this.full = [0, 1];
+    this.zoom = null;
+    this.onchange = onchange;
+  }
+
+  get range() {
+    return this.zoom ?? this.full;
+  }
+
+  setFull(from, to) {
+    this.full = [from, to];
+  }
+
+  setZoom(zoom) {
+    this.zoom = zoom;
+    for (const chart of this.charts) chart.redraw();
+    this.onchange(zoom);
+  }
+}
+
+// options: {label, height, linked, xLabel, bare: no epoch in the legend}; then
+// show(content).
+export class Chart {
+  constructor(options) {
+    this.options = options;
+    this.hidden = new Set(); // keys of series switched off
+    this.content = null;
+    this.plot = null;
+    this.canvas = h("div.plot", {
+      tabIndex: 0,
+      role: "img",
+      "aria-label": options.label,
+      onkeydown: (event) => this.onKey(event),
+      onblur: () => this.moveCursor(null),
+    });
+    this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
+    this.root = h("div.chart", null, this.canvas, this.legend);
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.canvas);
+    this.onTheme = () => this.build();
+    document.addEventListener("themechange", this.onTheme);
+    options.linked.charts.add(this);
+  }
+
+  destroy() {
+    clearTimeout(this.timer);
+    this.observer.disconnect();
+    document.removeEventListener("themechange", this.onTheme);
+    this.options.linked.charts.delete(this);
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  // content: {x, series: [{key, label, title, color, dash, values, band, note}],
+  // lines: [{key, label, value, color}], y: {label, log, format}}. band: pairs of
+  // arrays [low, high, alpha]; note(index): small text beside the value.
+  show(content) {
+    const before = this.content;
+    this.content = content;
+    if (!this.plot || !sameShape(before, content)) {
+      this.build();
+      return;
+    }
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.redraw();
+    }, REDRAW_MS);
+  }
+
+  redraw() {
+    if (!this.plot) return;
+    const [min, max] = this.options.linked.range;
+    this.plot.batch(() => {
+      this.plot.setData(this.data(), false);
+      this.plot.setScale("x", { min, max });
+    });
+    this.updateLegend();
+  }
+
+  // x, then per series its bands' edges and its line.
+  data() {
+    const rows = [this.content.x];
+    for (const series of this.content.series) {
+      for (const [low, high] of series.band ?? []) rows.push(high, low);
+      rows.push(series.values);
+    }
+    return rows;
+  }
+
+  build() {
+    if (!this.content || !this.canvas.isConnected) return;
+    const width = this.canvas.clientWidth;
+    if (width === 0) return;
+    this.plot?.destroy();
+    this.buildLegend();
+    this.plot = new uPlot(this.uplotOptions(width), this.data(), this.canvas);
+    this.redraw();
+  }
+
+  uplotOptions(width) {
+    const { linked, height } = this.options;
+    const { series, bands } = this.uplotSeries();
+    const noPoints = { show: false };
+    return {
+      width,
+      height,
+      series,
+      bands,
+      padding: [10, 14, 0, 0],
+      legend: { show: false },
+      scales: { x: { time: false }, y: this.yScale() },
+      axes: this.axes(width),
+      cursor: {
+        points: noPoints,
+        drag: { x: true, y: false, setScale: false },
+        bind: { dblclick: () => () => linked.setZoom(null) },
+        sync: { key: linked.key, scales: ["x", null], filters: { pub: isMove, sub: isMove } },
+      },
+      hooks: {
+        draw: [(plot) => this.drawLines(plot)],
+        setCursor: [() => this.updateLegend()],
+        setSelect: [(plot) => this.onSelect(plot)],
+      },
+    };
+  }
+
+  uplotSeries() {
+    const series = [{}];
+    const bands = [];
+    for (const item of this.content.series) {
+      const show = !this.hidden.has(item.key);
+      for (const [, , alpha] of item.band ?? []) {
+        const edge = { show, stroke: "transparent", width: 0, points: { show: false } };
+        bands.push({ series: [series.length, series.length + 1], fill: color(item.color, alpha) });
+        series.push({ ...edge }, { ...edge });
+      }
+      series.push({
+        show,
+        stroke: color(item.color),
+        width: item.dash ? 1.25 : 1.75,
+        dash: item.dash,
+        points: { show: this.content.x.length < 2, size: 5 },
+      });
+    }
+    return { series, bands };
+  }
+
+  yScale() {
+    const { y } = this.content;
+    if (y.log) return { distr: 3 };
+    return {
+      range: (plot, low, high) => {
+        const shown = this.shownLines().map((line) => line.value);
+        const min = Math.min(...shown, low ?? Infinity);
+        const max = Math.max(...shown, high ?? -Infinity);
+        if (!(min <= max)) return [0, 1];
+        const pad = (max - min) * 0.05 || 0.5;
+        return [y.min ?? min - pad, max + pad];
+      },
+    };
+  }
+
+  axes(width) {
+    const { y } = this.content;
+    const ink = color("--muted");
+    const grid = { stroke: color("--grid"), width: 1 };
+    const ticks = { stroke: color("--grid"), width: 1, size: 4 };
+    const common = { stroke: ink, grid, ticks, font: FONT, labelFont: FONT, labelGap: 2 };
+    return [
+      {
+        ...common,
+        size: 28,
+        label: this.options.xLabel ?? "",
+        labelSize: this.options.xLabel ? 18 : 0,
+        space: width < NARROW ? 60 : 70,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6],
+      },
+      {
+        ...common,
+        size: y.log ? 62 : 54,
+        label: y.label,
+        labelSize: 18,
+        space: 34,
+        values: (plot, splits) => splits.map((value) => (value === null ? "" : y.axis(value))),
+      },
+    ];
+  }
+
+  shownLines() {
+    return (this.content.lines ?? []).filter(
+      (line) => Number.isFinite(line.value) && !this.hidden.has(line.key),
+    );
+  }
+
+  // Closed forms: dashed horizontals whose labels make room for one another.
+  drawLines(plot) {
+    const { ctx, bbox } = plot;
+    const ratio = devicePixelRatio;
+    const lines = this.shownLines()
+      .map((line) => ({ ...line, y: plot.valToPos(line.value, "y", true) }))
+      .filter((line) => line.y >= bbox.top - 1 && line.y <= bbox.top + bbox.height + 1)
+      .sort((a, b) => a.y - b.y);
+    const halo = color("--panel", 0.85);
+    let floor = -Infinity;
+    ctx.save();
+    ctx.font = FONT.replace("12", String(12 * ratio));
+    ctx.textAlign = "right";
+    for (const line of lines) {
+      const stroke = color(line.color);
+      ctx.strokeStyle = stroke;
+      ctx.lineWidth = 1.25 * ratio;
+      ctx.setLineDash([2 * ratio, 4 * ratio]);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, line.y);
+      ctx.lineTo(bbox.left + bbox.width, line.y);
+      ctx.stroke();
+      const at = Math.max(line.y - 5 * ratio, floor + LABEL_GAP * ratio);
+      floor = at;
+      ctx.setLineDash([]);
+      ctx.lineWidth = 4 * ratio;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = halo;
+      ctx.strokeText(line.label, bbox.left + bbox.width - 6 * ratio, at);
+      ctx.fillStyle = stroke;
+      ctx.fillText(line.label, bbox.left + bbox.width - 6 * ratio, at);
+    }
+    ctx.restore();
+  }
+
+  buildLegend() {
+    this.entries = this.content.series.map((item) => {
+      const value = h("span.value");
+      const note = h("span.note");
+      const swatch = h(item.dash ? "span.swatch.dashed" : "span.swatch");
+      swatch.style.borderColor = `var(${item.color})`;
+      const button = h(
+        "button",
+        {
+          type: "button",
+          title: item.title ?? "",
+          "aria-pressed": String(!this.hidden.has(item.key)),
+          onclick: () => this.toggle(item.key),
+        },
+        swatch,
+        h("span", null, item.label),
+        value,
+        note,
+      );
+      return { button, value, note };
+    });
+    this.at = h("span.at");
+    if (this.options.bare) this.at.hidden = true;
+    this.legend.replaceChildren(this.at, ...this.entries.map((entry) => entry.button));
+  }
+
+  toggle(key) {
+    if (!this.hidden.delete(key)) this.hidden.add(key);
+    this.build();
+  }
+
+  updateLegend() {
+    const { x, series, y } = this.content;
+    const cursor = this.plot?.cursor.idx;
+    const index = cursor ?? x.length - 1;
+    setText(this.at, index >= 0 ? `epoch ${x[index].toLocaleString("en-GB")}` : "no epochs yet");
+    series.forEach((item, i) => {
+      const value = item.values[index];
+      setText(this.entries[i].value, value === null || value === undefined ? NONE : y.format(value));
+      setText(this.entries[i].note, item.note ? item.note(index) : "");
+    });
+  }
+
+  onSelect(plot) {
+    const { left, width } = plot.select;
+    if (width < 4) return;
+    const from = plot.posToVal(left, "x");
+    const to = plot.posToVal(left + width, "x");
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    if (to - from >= 1) this.options.linked.setZoom([from, to]);
+  }
+
+  onKey(event) {
+    const { x } = this.content;
+    const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20 }[event.key];
+    const now = this.plot?.cursor.idx ?? x.length - 1;
+    const edge = { Home: 0, End: x.length - 1 }[event.key];
+    if (event.key === "Escape") this.moveCursor(null);
+    else if (step !== undefined) this.moveCursor(Math.max(0, Math.min(x.length - 1, now + step)));
+    else if (edge !== undefined) this.moveCursor(edge);
+    else return;
+    event.preventDefault();
+  }
+
+  moveCursor(index) {
+    if (!this.plot || !this.content.x.length) return;
+    if (index === null) this.plot.setCursor({ left: -10, top: -10 });
+    else {
+      const left = this.plot.valToPos(this.content.x[index], "x");
+      this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 });
+    }
+  }
+
+  resize() {
+    const width = this.canvas.clientWidth;
+    if (width === 0) return;
+    if (!this.plot) this.build();
+    else if (this.plot.width !== width) this.plot.setSize({ width, height: this.options.height });
+  }
+}
+
+const isMove = (type) => type === "mousemove" || type === "mouseleave";
+
+// Whether new data can be poured into the plot that stands.
+function sameShape(a, b) {
+  if (!a || a.y.log !== b.y.log || a.y.label !== b.y.label) return false;
+  if (a.x.length < 2 !== b.x.length < 2 || a.series.length !== b.series.length) return false;
+  return a.series.every((series, i) => {
+    const other = b.series[i];
+    return series.key === other.key && (series.band?.length ?? 0) === (other.band?.length ?? 0);
+  });
+}

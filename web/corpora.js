@@ -1,0 +1,83 @@
+// Texts that experiments can use, and the upload of a new one.
+
+import * as api from "./api.js";
+import { announce, h, notice, problemNotice } from "./dom.js";
+import { bytes, fullTime, time } from "./format.js";
+
+function row(corpus) {
+  const address = corpus.sha256 ?? corpus.id;
+  return h(
+    "tr",
+    null,
+    h("td", null, corpus.name),
+    h("td.number", null, bytes(corpus.bytes)),
+    h("td", null, h("code", { title: address }, address.slice(0, 16))),
+    h("td", { title: fullTime(corpus.created_at) }, time(corpus.created_at)),
+    h("td", null, corpus.user ?? ""),
+  );
+}
+
+function table(corpora) {
+  const headings = ["Name", "Size", "sha256", "Added", "User"];
+  return h(
+    "table",
+    { "aria-label": "Corpora" },
+    h("thead", null, h("tr", null, ...headings.map((text) => h(text === "Size" ? "th.number" : "th", null, text)))),
+    h("tbody", null, ...corpora.map(row)),
+  );
+}
+
+export function render(view) {
+  const list = h("div.panel.tablepanel");
+  const result = h("div", { role: "status" });
+  const load = async () => {
+    try {
+      const { corpora } = await api.getCorpora();
+      list.replaceChildren(corpora.length ? table(corpora) : h("p.quiet", null, "No texts yet."));
+    } catch (problem) {
+      list.replaceChildren(problemNotice("Cannot load the list", problem));
+    }
+  };
+
+  const file = h("input", {
+    type: "file",
+    id: "corpus-file",
+    required: true,
+    onchange: () => {
+      if (!name.value && file.files[0]) name.value = file.files[0].name.replace(/\.[^.]*$/, "");
+    },
+  });
+  const name = h("input", { id: "corpus-name", required: true, maxLength: 100, autocomplete: "off" });
+  const send = h("button.primary", { type: "submit" }, "Upload");
+  const upload = async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    result.replaceChildren(h("p.quiet", null, `Uploading ${bytes(file.files[0].size)} …`));
+    try {
+      const corpus = await api.createCorpus(name.value.trim(), file.files[0]);
+      result.replaceChildren(notice("good", "Uploaded", `${corpus.name ?? name.value} can now be used.`));
+      announce("Corpus uploaded");
+      await load();
+    } catch (problem) {
+      result.replaceChildren(problemNotice("Not uploaded", problem));
+    } finally {
+      send.disabled = false;
+    }
+  };
+
+  view.replaceChildren(
+    h("h1", null, "Corpora"),
+    list,
+    h(
+      "form.panel.upload",
+      { onsubmit: upload },
+      h("h2", null, "Add a text"),
+      h("div.field", null, h("label", { for: "corpus-file" }, "File"), file, h("span.help", null, "Plain text, UTF-8.")),
+      h("div.field", null, h("label", { for: "corpus-name" }, "Name"), name, h("span.help", null, "A name always means its newest text; each text keeps its address.")),
+      h("div", null, send),
+      result,
+    ),
+  );
+  load();
+  return () => {};
+}

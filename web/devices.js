@@ -1,0 +1,55 @@
+// What can compute here: each device, its memory, its job, or why it cannot.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { h, problemNotice } from "./dom.js";
+import { bytes, shortId } from "./format.js";
+
+function memory(device) {
+  if (!device.memory_bytes) return null;
+  const used = device.memory_bytes - (device.free_bytes ?? 0);
+  return h(
+    "div.memory",
+    null,
+    h("meter", { min: 0, max: device.memory_bytes, value: used, "aria-label": "Memory in use" }),
+    h("span", null, `${bytes(device.free_bytes)} free of ${bytes(device.memory_bytes)}`),
+  );
+}
+
+function activity(device) {
+  if (!device.available) return h("p.reason", null, device.reason || "No reason was given.");
+  if (!device.job) return h("p.quiet", null, "Idle");
+  return h("p", null, "Working on ", h("a", { href: `#/jobs/${device.job}` }, `job ${shortId(device.job)}`));
+}
+
+function card(device) {
+  const state = !device.available ? "unavailable" : device.job ? "busy" : "ready";
+  return h(
+    "article.panel.device",
+    null,
+    h("h2", null, device.id, " ", h("span.badge", { dataset: { state } }, state)),
+    h("p.quiet", null, device.name || device.kind),
+    memory(device),
+    activity(device),
+  );
+}
+
+export function render(view) {
+  const list = h("div.cards", { "aria-live": "polite" });
+  view.replaceChildren(h("h1", null, "Devices"), list);
+  let closed = false;
+  const load = async () => {
+    try {
+      const { devices } = await api.getDevices();
+      if (!closed) list.replaceChildren(...devices.map(card));
+    } catch (problem) {
+      if (!closed) list.replaceChildren(problemNotice("Cannot ask for the devices", problem));
+    }
+  };
+  const ends = [live.subscribe("device", load), live.subscribe("job", load), live.subscribe("reset", load)];
+  live.ready().then(load);
+  return () => {
+    closed = true;
+    for (const end of ends) end();
+  };
+}

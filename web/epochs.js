@@ -1,0 +1,139 @@
+// The epochs of one job as columns, ready to draw: `x` (epoch numbers) and, per
+// JSON pointer below the record ("/groups/never_used/mean_logp/columns"), an
+// array as long as x. Fed by one load over REST and then by live records;
+// applying a record twice changes nothing, and a gap is reported so that the
+// caller can fetch what is missing.
+//
+// A long job is loaded as POINTS buckets (the last value of each), and thinned
+// again whenever live records have made it twice POINTS_MAX long: what is drawn
+// stays bounded, the last record is always exact.
+
+import { getEpochs, getSeries } from "./api.js";
+
+const WHOLE_MAX = 3000; // records loaded one by one: some 7 MB of JSON
+const POINTS = 1500; // buckets of a longer job
+const POINTS_MAX = 6000; // columns longer than this are halved
+
+const MASKS = ["columns", "windows", "positions", "none"];
+
+function flatten(value, pointer, out) {
+  if (value === null || typeof value === "number") out.set(pointer, value);
+  else if (typeof value === "object")
+    for (const [key, inner] of Object.entries(value)) flatten(inner, `${pointer}/${escapeKey(key)}`, out);
+  return out;
+}
+
+const escapeKey = (key) => key.replaceAll("~", "~0").replaceAll("/", "~1");
+
+// Pointer of a quantity of a group.
+export const groupPointer = (group, quantity) => `/groups/${escapeKey(group)}/${quantity}`;
+
+// What the charts draw of one group.
+function drawnPointers(group) {
+  const quantities = [
+    ...MASKS.map((mask) => `mean_logp/${mask}`),
+    ...MASKS.map((mask) => `tokens_kept/${mask}`),
+    ...[0, 1, 3, 4].map((index) => `quantiles/${index}`),
+    "ln_mean_p",
+    "mean_p",
+  ];
+  return quantities.map((quantity) => groupPointer(group, quantity));
+}
+
+export class Epochs {
+  constructor() {
+    this.clear();
+  }
+
+  clear() {
+    this.x = [];
+    this.columns = new Map();
+    this.first = null; // the record of epoch 0
+    this.last = null; // the newest record
+    this.whole = true; // every epoch up to the last is in x
+  }
+
+  get lastEpoch() {
+    return this.last ? this.last.epoch : -1;
+  }
+
+  get groups() {
+    return Object.keys(this.last?.groups ?? {});
+  }
+
+  // The column, or one of nulls for what was never measured.
+  column(pointer) {
+    return this.columns.get(pointer) ?? this.x.map(() => null);
+  }
+
+  // The first epoch that is missing before `record`, or -1 if it fits.
+  gapBefore(record) {
+    return record.epoch > this.lastEpoch + 1 ? this.lastEpoch + 1 : -1;
+  }
+
+  apply(record) {
+    if (record.epoch <= this.lastEpoch) return;
+    if (record.epoch === 0) this.first = record;
+    this.last = record;
+    const values = flatten(record.groups ?? {}, "/groups", new Map());
+    for (const [key, value] of Object.entries(record))
+      if (key !== "groups" && key !== "epoch" && typeof value !== "string") values.set(`/${key}`, value);
+    for (const pointer of values.keys())
+      if (!this.columns.has(pointer)) this.columns.set(pointer, this.x.map(() => null));
+    this.x.push(record.epoch);
+    for (const [pointer, column] of this.columns) column.push(values.get(pointer) ?? null);
+    if (this.x.length > POINTS_MAX) this.halve();
+  }
+
+  // Keep every second point, counted from the newest.
+  halve() {
+    const keep = (_, index, all) => (all.length - 1 - index) % 2 === 0;
+    this.x = this.x.filter(keep);
+    for (const [pointer, column] of this.columns) this.columns.set(pointer, column.filter(keep));
+    this.whole = false;
+  }
+
+  // Load everything up to epoch `to`.
+  async load(id, to) {
+    this.clear();
+    if (to < 0) return;
+    if (to < WHOLE_MAX) return this.loadRange(id, 0, to);
+    const [{ epochs: first }, { epochs: last }] = await Promise.all([
+      getEpochs(id, 0, 0),
+      getEpochs(id, to, to),
+    ]);
+    await this.loadPoints(id, Object.keys(last[0].groups));
+    this.first = first[0];
+    this.dropAfter(to);
+    this.last = last[0];
+    this.whole = false;
+  }
+
+  // Append epochs from .. to, as far as they exist; the server pages them.
+  async loadRange(id, from, to) {
+    for (let start = from; start !== null && start <= to;) {
+      const { epochs, next } = await getEpochs(id, start, to);
+      for (const record of epochs) this.apply(record);
+      start = next ?? null;
+    }
+  }
+
+  async loadPoints(id, groups) {
+    const requests = [["/loss", "/log_z"], ...groups.map(drawnPointers)];
+    const answers = await Promise.all(requests.map((pointers) => getSeries(id, POINTS, pointers)));
+    for (const { series } of answers)
+      for (const [pointer, buckets] of Object.entries(series)) {
+        if (this.x.length === 0) this.x = [...buckets.epoch];
+        this.columns.set(pointer, [...buckets.last]);
+      }
+  }
+
+  // Buckets may reach beyond the record they were asked for together with: those
+  // epochs come again with the live records.
+  dropAfter(epoch) {
+    let length = this.x.length;
+    while (length > 0 && this.x[length - 1] > epoch) length--;
+    this.x.length = length;
+    for (const column of this.columns.values()) column.length = length;
+  }
+}

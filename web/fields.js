@@ -1,0 +1,263 @@
+// Every field of a job's spec, once: the form is generated from this table and
+// the job page prints specs with it. Limits are told, not enforced: the server
+// is the only judge, and its answer names each bad field by its pointer.
+//
+// kind: text, lines, tags, integer, number, flag, choice (options), integers
+// (list), word (number, or one of `words`), seed (integer, or empty = null),
+// groups (custom groups), corpus (choice among the known texts).
+
+export const FIELDSETS = [
+  {
+    title: "Experiment",
+    fields: [
+      { at: "/name", label: "Name", kind: "text", help: "At most 120 bytes." },
+      { at: "/tags", label: "Tags", kind: "tags", help: "Separated by commas; at most 16." },
+      { at: "/notes", label: "Notes", kind: "lines", wide: true, help: "What this run is to show." },
+    ],
+  },
+  {
+    title: "Corpus",
+    fields: [
+      { at: "/corpus/id", label: "Text", kind: "corpus", help: "A corpus by name or sha256." },
+      {
+        at: "/corpus/variant",
+        label: "Variant",
+        kind: "choice",
+        options: [
+          ["raw", "raw: bytes as downloaded"],
+          ["lf", "lf: no BOM, LF line ends"],
+          ["body", "body: without Gutenberg's frame"],
+        ],
+      },
+      { at: "/corpus/tokenizer", label: "Tokenizer", kind: "choice", options: [["gpt2", "gpt2"]] },
+      {
+        at: "/corpus/shuffled",
+        label: "Shuffle the token stream",
+        kind: "flag",
+        help: "A control: same counts and groups, no context.",
+      },
+    ],
+  },
+  {
+    title: "Model",
+    fields: [
+      { at: "/model/d_model", label: "Width d_model", kind: "integer", help: "1 to 8192, a multiple of the heads." },
+      { at: "/model/n_layers", label: "Layers", kind: "integer", help: "1 to 128." },
+      { at: "/model/n_heads", label: "Heads", kind: "integer", help: "1 to 128." },
+      { at: "/model/seq_len", label: "Window seq_len", kind: "integer", help: "1 to 1024 tokens." },
+      {
+        at: "/model/tie",
+        label: "Embeddings",
+        kind: "choice",
+        options: [
+          ["tied", "tied"],
+          ["untied", "untied"],
+          ["untied_equal", "untied, equal at the start"],
+        ],
+      },
+      {
+        at: "/model/logit_scale",
+        label: "Logit scale",
+        kind: "word",
+        words: ["inv_sqrt_d"],
+        help: "A number, or inv_sqrt_d for 1/√d.",
+      },
+      {
+        at: "/model/activation",
+        label: "Activation",
+        kind: "choice",
+        options: [
+          ["gelu", "GELU, exact"],
+          ["gelu_new", "GELU, tanh"],
+          ["relu", "ReLU"],
+        ],
+      },
+      { at: "/model/head_bias", label: "Bias in the output layer", kind: "flag" },
+      { at: "/model/init_std", label: "Std of weights", kind: "number", help: "At the start." },
+      { at: "/model/position_std", label: "Std of positions", kind: "number", help: "At the start." },
+      { at: "/model/head", label: "Head", kind: "choice", options: [["full", "full softmax"]] },
+    ],
+  },
+  {
+    title: "Training",
+    fields: [
+      { at: "/train/epochs", label: "Epochs", kind: "integer", help: "0 to 1,000,000; E + 1 records." },
+      {
+        at: "/train/steps_per_epoch",
+        label: "Steps per epoch",
+        kind: "word",
+        words: ["pass"],
+        help: "A number, or pass: once through the text.",
+      },
+      { at: "/train/batch_size", label: "Batch size", kind: "integer", help: "1 to 4096 windows." },
+      {
+        at: "/train/sampling",
+        label: "Windows",
+        kind: "choice",
+        options: [
+          ["random", "random offsets"],
+          ["shuffle", "each once per pass"],
+        ],
+      },
+      {
+        at: "/train/optimizer",
+        label: "Optimiser",
+        kind: "choice",
+        options: [
+          ["adamw", "AdamW"],
+          ["adam", "Adam with L2"],
+          ["sgd", "SGD"],
+          ["momentum", "SGD with momentum"],
+        ],
+      },
+      { at: "/train/lr", label: "Learning rate", kind: "number" },
+      { at: "/train/weight_decay", label: "Weight decay", kind: "number" },
+      { at: "/train/decay_embeddings", label: "Decay embeddings too", kind: "flag" },
+      { at: "/train/beta1", label: "Beta 1", kind: "number", help: "Adam." },
+      { at: "/train/beta2", label: "Beta 2", kind: "number", help: "Adam." },
+      { at: "/train/eps", label: "Epsilon", kind: "number", help: "Adam." },
+      { at: "/train/momentum", label: "Momentum", kind: "number", help: "SGD with momentum." },
+      { at: "/train/grad_clip", label: "Gradient clip", kind: "number", help: "L2 norm; 0 is off." },
+      {
+        at: "/train/precision",
+        label: "Precision",
+        kind: "choice",
+        options: [
+          ["auto", "auto"],
+          ["fp32", "fp32"],
+          ["bf16", "bf16"],
+        ],
+      },
+      { at: "/train/seed", label: "Seed", kind: "integer", help: "0 to 2⁵³ − 1." },
+      { at: "/train/seed_weights", label: "Seed of weights", kind: "seed", help: "Empty: the seed." },
+      { at: "/train/seed_data", label: "Seed of batches", kind: "seed", help: "Empty: the seed." },
+      { at: "/train/seed_groups", label: "Seed of groups", kind: "seed", help: "Empty: the seed." },
+      {
+        at: "/train/snapshots",
+        label: "Snapshots",
+        kind: "integers",
+        help: "Epochs whose model is kept, e.g. 0, 100; the last always is.",
+      },
+    ],
+  },
+  {
+    title: "Groups",
+    fields: [
+      { at: "/groups/size", label: "Tokens per group", kind: "integer", help: "1 to 5000, at most half of the used types." },
+      {
+        at: "/groups/selection",
+        label: "Selection",
+        kind: "choice",
+        options: [
+          ["frequency", "by frequency"],
+          ["published-2025", "as published 2025"],
+          ["published-2026", "as published 2026"],
+        ],
+      },
+      {
+        at: "/groups/ties",
+        label: "Ties",
+        kind: "choice",
+        options: [
+          ["seeded", "seeded draw"],
+          ["id", "lowest ids"],
+        ],
+      },
+      {
+        at: "/groups/mask",
+        label: "Headline mask",
+        kind: "choice",
+        options: [
+          ["columns", "columns: tokens of the batch leave"],
+          ["windows", "windows: leave where they occur"],
+          ["positions", "positions: of the group dropped"],
+          ["none", "none"],
+        ],
+        help: "All four are recorded.",
+      },
+      {
+        at: "/groups/custom",
+        label: "Custom groups",
+        kind: "groups",
+        wide: true,
+        help: "At most 5. One token a line: its text, leading space included, or #id.",
+      },
+    ],
+  },
+  {
+    title: "Resources",
+    fields: [
+      { at: "/resources/device", label: "Device", kind: "text", help: "auto, cpu, cuda or cuda:N." },
+      { at: "/resources/priority", label: "Priority", kind: "integer", help: "−100 to 100; larger first." },
+      { at: "/resources/max_seconds", label: "Time limit in seconds", kind: "integer", help: "0: none." },
+      { at: "/resources/max_attempts", label: "Attempts", kind: "integer", help: "Faults of the device before it fails." },
+    ],
+  },
+];
+
+export const FIELDS = FIELDSETS.flatMap((set) => set.fields);
+
+// Value at a pointer, undefined where there is none. (Names of fields hold
+// neither "~" nor "/".)
+export function valueAt(spec, pointer) {
+  return pointer.slice(1).split("/").reduce((value, key) => value?.[key], spec);
+}
+
+export function setValue(spec, pointer, value) {
+  const keys = pointer.slice(1).split("/");
+  const last = keys.pop();
+  let place = spec;
+  for (const key of keys) place = place[key] ??= {};
+  place[last] = value;
+}
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+// What was typed, as a number if it is one; else the text as it is, for the
+// server to refuse with its reason.
+export function typedNumber(text) {
+  const trimmed = text.trim();
+  return NUMBER.test(trimmed) ? Number(trimmed) : trimmed;
+}
+
+const listed = (text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+
+const tokenLine = (token) => (typeof token === "number" ? `#${token}` : token);
+const lineToken = (line) => (/^#\d+$/.test(line) ? Number(line.slice(1)) : line);
+
+export const tokensToText = (tokens) => (tokens ?? []).map(tokenLine).join("\n");
+export const textToTokens = (text) => text.split("\n").filter((line) => line !== "").map(lineToken);
+
+// Between a value of the spec and the text of its control, by kind.
+export const TEXT_KINDS = {
+  text: { show: (value) => value ?? "", read: (text) => text },
+  lines: { show: (value) => value ?? "", read: (text) => text },
+  corpus: { show: (value) => value ?? "", read: (text) => text },
+  tags: { show: (value) => (value ?? []).join(", "), read: listed },
+  integer: { show: (value) => String(value ?? ""), read: typedNumber },
+  number: { show: (value) => String(value ?? ""), read: typedNumber },
+  word: { show: (value) => String(value ?? ""), read: typedNumber },
+  seed: {
+    show: (value) => String(value ?? ""),
+    read: (text) => (text.trim() === "" ? null : typedNumber(text)),
+  },
+  integers: {
+    show: (value) => (value ?? []).join(", "),
+    read: (text) => listed(text).map(typedNumber),
+  },
+};
+
+// A value as the job page prints it.
+export function describe(field, value) {
+  if (value === undefined || value === null || value === "") return "–";
+  if (field.kind === "flag") return value ? "yes" : "no";
+  if (field.kind === "groups")
+    return value.map((group) => `${group.name} (${group.tokens.length} tokens)`).join(", ") || "–";
+  if (Array.isArray(value)) return value.join(", ") || "–";
+  const option = field.options?.find(([name]) => name === value);
+  return option ? option[1] : String(value);
+}

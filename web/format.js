@@ -1,0 +1,97 @@
+// Numbers, times and tokens as people read them. Pure functions. A value that
+// was not measured is an en dash, one that is undefined or infinite is null in
+// the API and also an en dash here: never a zero.
+
+export const NONE = "–";
+const MINUS = "\u2212";
+const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+const known = (value) => typeof value === "number" && Number.isFinite(value);
+
+export function fixed(value, digits = 3) {
+  if (!known(value)) return NONE;
+  return value.toFixed(digits).replace("-", MINUS);
+}
+
+// Three significant digits; powers of ten outside 0.001 .. 99999.
+export function significant(value, digits = 3) {
+  if (!known(value)) return NONE;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e-3 && size < 1e5) {
+    const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+    return value.toFixed(decimals).replace("-", MINUS);
+  }
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const power = [...exponent.replace("+", "")].map((digit) => SUPERSCRIPT[digit]).join("");
+  return `${mantissa.replace("-", MINUS)} × 10${power}`;
+}
+
+export function count(value) {
+  return known(value) ? Math.round(value).toLocaleString("en-GB").replace("-", MINUS) : NONE;
+}
+
+export function signed(value, digits = 2) {
+  if (!known(value)) return NONE;
+  return (value >= 0 ? "+" : MINUS) + Math.abs(value).toFixed(digits);
+}
+
+export function bytes(value) {
+  if (!known(value)) return NONE;
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+}
+
+// A length of time, in its two largest units.
+export function duration(seconds) {
+  if (!known(seconds) || seconds < 0) return NONE;
+  if (seconds < 1) return "under 1 s";
+  const whole = Math.round(seconds);
+  const parts = [
+    [Math.floor(whole / 86400), "d"],
+    [Math.floor(whole / 3600) % 24, "h"],
+    [Math.floor(whole / 60) % 60, "min"],
+    [whole % 60, "s"],
+  ];
+  const first = parts.findIndex(([amount]) => amount > 0);
+  const shown = parts.slice(first, first + 2).filter(([amount]) => amount > 0);
+  return shown.map(([amount, unit]) => `${amount} ${unit}`).join(" ");
+}
+
+export const between = (from, to) =>
+  from && to ? duration((Date.parse(to) - Date.parse(from)) / 1000) : NONE;
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+// "14:05" today, "21 Nov 14:05" this year, else with the year.
+export function time(text, now = new Date()) {
+  if (!text) return NONE;
+  const date = new Date(text);
+  if (date.toDateString() === now.toDateString()) return CLOCK.format(date);
+  const year = date.getFullYear() === now.getFullYear() ? "" : ` ${date.getFullYear()}`;
+  return `${DAY.format(date)}${year} ${CLOCK.format(date)}`;
+}
+
+export const fullTime = (text) => (text ? FULL.format(new Date(text)) : NONE);
+
+const WHITESPACE = { " ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\ufeff": "BOM" };
+
+// A token with its invisible characters made visible.
+export function visible(text) {
+  return [...text]
+    .map((letter) => {
+      if (WHITESPACE[letter]) return WHITESPACE[letter];
+      const code = letter.codePointAt(0);
+      return code < 32 || code === 127 ? `\\x${code.toString(16).padStart(2, "0")}` : letter;
+    })
+    .join("");
+}
+
+export const groupLabel = (name) =>
+  name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
+
+export const shortId = (id) => id.slice(0, 8);

@@ -1,0 +1,240 @@
+// One job, live. The page loads the job and its epochs by REST and then applies
+// the stream's events in order: one queue, so that an event which arrives while
+// something loads waits its turn. A gap between what is here and what arrives is
+// fetched; a job whose epochs went back (it was retried) is loaded anew.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { announce, h, notice, problemNotice, setText } from "./dom.js";
+import { Epochs } from "./epochs.js";
+import { duration, fixed, groupLabel, shortId } from "./format.js";
+import { JobActions } from "./job_actions.js";
+import { JobCharts } from "./job_charts.js";
+import { downloads, GroupTable, provenancePanel, specPanel, timesPanel } from "./job_tables.js";
+import { isEnded, progressBar, stateBadge } from "./state.js";
+import { TokenTable } from "./job_tokens.js";
+
+const TABLES_MS = 250; // tables follow live epochs at most this often
+const FETCH_MS = 3000; // estimates and tokens of a running job are this fresh
+
+class JobPage {
+  constructor(view, id) {
+    this.view = view;
+    this.id = id;
+    this.epochs = new Epochs();
+    this.tail = live.ready();
+    this.closed = false;
+    this.unsubscribe = [
+      live.subscribe("epoch", (data) => data.job === id && this.enqueue(() => this.onEpochs(data))),
+      live.subscribe("job", (data) => (data.job ?? data.id) === id && this.enqueue(() => this.refetch())),
+      live.subscribe("reset", () => this.enqueue(() => this.reload())),
+    ];
+    this.enqueue(() => this.reload());
+  }
+
+  close() {
+    this.closed = true;
+    for (const end of this.unsubscribe) end();
+    clearTimeout(this.tablesTimer);
+    this.charts?.destroy();
+    this.tokens?.destroy();
+  }
+
+  enqueue(step) {
+    this.tail = this.tail.then(async () => {
+      if (this.closed) return;
+      try {
+        await step();
+      } catch (problem) {
+        this.showProblem(problem);
+      }
+    });
+    return this.tail;
+  }
+
+  showProblem(problem) {
+    if (this.closed || problem.status === 401) return;
+    if (problem.status === 404) {
+      this.close();
+      this.view.replaceChildren(
+        h("h1", null, "No such job"),
+        h("p", null, `There is no job ${this.id}; it may have been deleted. `, h("a", { href: "#/jobs" }, "All jobs")),
+      );
+    } else if (this.banner) this.banner.replaceChildren(problemNotice("Cannot load", problem));
+    else this.view.replaceChildren(problemNotice("Cannot load this job", problem));
+  }
+
+  async reload() {
+    this.job = await api.getJob(this.id);
+    await this.epochs.load(this.id, this.job.epoch ?? -1);
+    if (this.closed) return;
+    if (!this.banner) this.build();
+    this.update();
+    this.tokens.load();
+  }
+
+  async refetch() {
+    const before = this.job?.state;
+    const job = await api.getJob(this.id);
+    const restarted = (job.epoch ?? -1) < this.epochs.lastEpoch;
+    this.job = job;
+    this.fetchedAt = Date.now();
+    if (restarted || !this.banner) return this.reload();
+    await this.fill(job.epoch);
+    this.update();
+    if (before !== job.state) {
+      announce(`Job ${job.name || shortId(job.id)} is ${job.state}`);
+      this.tokens.load();
+    }
+  }
+
+  // Fetch what lies between the last epoch here and epoch `to`.
+  async fill(to) {
+    const from = this.epochs.lastEpoch + 1;
+    if (to >= from) await this.epochs.loadRange(this.id, from, to);
+  }
+
+  async onEpochs({ records }) {
+    if (!records.length || !this.banner) return;
+    await this.fill(records[0].epoch - 1);
+    for (const record of records) this.epochs.apply(record);
+    const last = this.epochs.last;
+    this.job = { ...this.job, epoch: Math.max(this.job.epoch ?? -1, last.epoch) };
+    this.updateLive();
+    if (Date.now() - (this.fetchedAt ?? 0) > FETCH_MS) {
+      this.fetchedAt = Date.now();
+      this.enqueue(() => this.refetch());
+      this.tokens.load();
+    }
+  }
+
+  build() {
+    this.title = h("h1");
+    this.badge = stateBadge();
+    this.bar = progressBar();
+    this.speed = h("span.quiet");
+    this.banner = h("div");
+    this.notes = h("p.notes");
+    this.tags = h("span.meta");
+    this.tiles = h("dl.tiles");
+    this.actions = new JobActions(() => this.job, (problem) => this.showActionProblem(problem));
+    this.charts = new JobCharts(() => this.update());
+    this.groupTable = new GroupTable();
+    this.tokens = new TokenTable(this.id);
+    this.facts = h("div.facts");
+    this.view.replaceChildren(
+      h(
+        "div.pagehead",
+        null,
+        h("div", null, h("p.crumb", null, h("a", { href: "#/jobs" }, "Jobs"), " / ", h("code", null, this.id)), this.title, this.tags),
+        this.actions.element,
+      ),
+      h("div.runline", null, this.badge.element, this.bar.element, this.speed),
+      this.banner,
+      this.notes,
+      this.tiles,
+      this.charts.element,
+      h("section.panel", null, h("h2", null, "Groups"), this.groupTable.element),
+      this.tokens.element,
+      this.facts,
+    );
+  }
+
+  showActionProblem(problem) {
+    this.banner.replaceChildren(problemNotice("Not done", problem));
+  }
+
+  // Everything that depends on the job; live epochs need only updateLive.
+  update() {
+    if (this.closed || !this.banner) return;
+    const { job } = this;
+    const name = job.name || shortId(job.id);
+    document.title = `${name} · tokenfate`;
+    setText(this.title, name);
+    setText(this.tags, (job.tags ?? []).join(" · "));
+    setText(this.notes, job.notes ?? "");
+    this.notes.hidden = !job.notes;
+    this.badge.update(job);
+    this.banner.replaceChildren(...banners(job));
+    this.actions.update();
+    this.facts.replaceChildren(timesPanel(job), h("div", null, downloads(job), provenancePanel(job)), specPanel(job));
+    this.updateLive();
+    this.updateTables();
+  }
+
+  updateLive() {
+    const { job, epochs } = this;
+    this.bar.update(job);
+    setText(this.speed, speedText(job, epochs.last));
+    this.charts.update(job, epochs);
+    this.updateTiles();
+    this.tablesTimer ??= setTimeout(() => {
+      this.tablesTimer = undefined;
+      this.updateTables();
+    }, TABLES_MS);
+  }
+
+  updateTables() {
+    this.groupTable.update(this.job, this.epochs);
+  }
+
+  updateTiles() {
+    const wanted = [["loss", "Loss", undefined], ...this.epochs.groups.map((name, i) => [name, groupLabel(name), i])];
+    if (this.tileKeys !== wanted.map(([key]) => key).join()) this.buildTiles(wanted);
+    const { last, first } = this.epochs;
+    const mask = this.charts.mask;
+    for (const [key] of wanted) {
+      const tile = this.tileParts.get(key);
+      const value = key === "loss" ? last?.loss : last?.groups[key].mean_logp[mask];
+      const start = key === "loss" ? first?.loss : first?.groups[key].mean_logp[mask];
+      setText(tile.value, fixed(value, key === "loss" ? 3 : 2));
+      setText(tile.note, tileNote(key, last, mask, start));
+    }
+  }
+
+  buildTiles(wanted) {
+    this.tileKeys = wanted.map(([key]) => key).join();
+    this.tileParts = new Map();
+    const tiles = wanted.map(([key, label, index]) => {
+      const value = h("span.value");
+      const note = h("span.note");
+      this.tileParts.set(key, { value, note });
+      const dot = index === undefined ? null : h(`span.dot.group-${index}`);
+      return h("div", null, h("dt", null, dot, label), h("dd", null, value, note));
+    });
+    this.tiles.replaceChildren(...tiles);
+  }
+}
+
+function tileNote(key, last, mask, start) {
+  const from = start === undefined || start === null ? "" : `from ${fixed(start, key === "loss" ? 3 : 2)}`;
+  if (key === "loss" || mask === "none") return from;
+  const { tokens_kept: kept } = last.groups[key];
+  return [from, `${kept[mask]} of ${kept.none} tokens`].filter(Boolean).join(" · ");
+}
+
+function speedText(job, last) {
+  const parts = [];
+  if (job.state === "running" && last?.tokens_per_second)
+    parts.push(`${Math.round(last.tokens_per_second).toLocaleString("en-GB")} tokens/s`);
+  if (job.state === "running" && Number.isFinite(job.eta_seconds)) parts.push(`${duration(job.eta_seconds)} left`);
+  if (job.device) parts.push(job.device);
+  if (isEnded(job) && job.started_at && job.finished_at)
+    parts.push(`took ${duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}`);
+  return parts.join(" · ");
+}
+
+function banners(job) {
+  const shown = [];
+  if (job.waits && !isEnded(job) && job.state !== "running") shown.push(notice("info", "Waiting", job.waits));
+  if (job.error) {
+    const at = Number.isInteger(job.error.epoch) && job.error.epoch >= 0 ? ` (epoch ${job.error.epoch})` : "";
+    shown.push(notice("bad", `Failed: ${job.error.code}${at}`, job.error.message ?? ""));
+  }
+  return shown;
+}
+
+export function render(view, { id }) {
+  const page = new JobPage(view, id);
+  return () => page.close();
+}

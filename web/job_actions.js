@@ -1,0 +1,145 @@
+// What one can do with a job in its present state, as a row of buttons. One table
+// says which action exists in which states; the server decides (409 is shown).
+
+import * as api from "./api.js";
+import { h, problemNotice, uniqueId } from "./dom.js";
+import { isEnded } from "./state.js";
+
+const ACTIONS = [
+  { label: "Hold", states: ["queued"], run: (job) => api.holdJob(job.id) },
+  { label: "Release", states: ["held"], run: (job) => api.releaseJob(job.id) },
+  {
+    label: "Cancel",
+    states: ["queued", "held", "running"],
+    ask: "Cancel this job? Its epochs so far are kept.",
+    run: (job) => api.cancelJob(job.id),
+  },
+  {
+    label: "Retry",
+    states: ["failed", "cancelled"],
+    ask: "Run this job again from the start? Its present epochs are dropped.",
+    run: (job) => api.retryJob(job.id),
+  },
+  {
+    label: "Delete",
+    states: ["succeeded", "failed", "cancelled"],
+    ask: "Delete this job, its epochs and its model for good?",
+    run: async (job) => {
+      await api.deleteJob(job.id);
+      location.hash = "#/jobs";
+    },
+  },
+];
+
+// A modal question; resolves to whether it was confirmed.
+function confirmed(question, action) {
+  return new Promise((resolve) => {
+    const dialog = h(
+      "dialog",
+      { onclose: () => finish(dialog.returnValue === "yes") },
+      h(
+        "form",
+        { method: "dialog" },
+        h("p", null, question),
+        h(
+          "div.buttons",
+          null,
+          h("button.quiet", { value: "no" }, "Back"),
+          h("button.danger", { value: "yes" }, action),
+        ),
+      ),
+    );
+    const finish = (answer) => {
+      dialog.remove();
+      resolve(answer);
+    };
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+function field(label, input, help) {
+  input.id = uniqueId("edit");
+  return h("div.field", null, h("label", { for: input.id }, label), input, help && h("span.help", null, help));
+}
+
+// Name, notes, tags and priority of a job, changed in a dialog.
+function edit(job) {
+  const name = h("input", { value: job.name ?? "", autocomplete: "off" });
+  const tags = h("input", { value: (job.tags ?? []).join(", "), autocomplete: "off" });
+  const notes = h("textarea", { value: job.notes ?? "", rows: 4 });
+  const priority = h("input", { value: String(job.priority ?? 0), inputMode: "numeric", autocomplete: "off" });
+  const result = h("div");
+  const changes = () => ({
+    name: name.value,
+    notes: notes.value,
+    tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean),
+    ...(isEnded(job) ? {} : { priority: Number(priority.value) }),
+  });
+  const save = async (event) => {
+    event.preventDefault();
+    try {
+      await api.patchJob(job.id, changes());
+      dialog.close();
+    } catch (problem) {
+      const details = problem.errors?.map((error) => `${error.pointer}: ${error.detail}`).join("; ");
+      if (details) problem.message = details;
+      result.replaceChildren(problemNotice("Not saved", problem));
+    }
+  };
+  const dialog = h(
+    "dialog.edit",
+    { onclose: () => dialog.remove() },
+    h(
+      "form",
+      { onsubmit: save },
+      h("h2", null, "Name and notes"),
+      field("Name", name),
+      field("Tags", tags, "Separated by commas."),
+      field("Notes", notes),
+      isEnded(job) ? null : field("Priority", priority, "Larger runs first."),
+      result,
+      h(
+        "div.buttons",
+        null,
+        h("button.quiet", { type: "button", onclick: () => dialog.close() }, "Back"),
+        h("button.primary", { type: "submit" }, "Save"),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+export class JobActions {
+  constructor(job, onproblem) {
+    this.job = job;
+    this.onproblem = onproblem;
+    this.element = h("div.actions", { role: "group", "aria-label": "Actions" });
+  }
+
+  update() {
+    const job = this.job();
+    const state = `${job.state}${job.cancel_requested ? " cancelling" : ""}`;
+    if (this.shown === state) return;
+    this.shown = state;
+    const actions = ACTIONS.filter((action) => action.states.includes(job.state));
+    this.element.replaceChildren(
+      h("a.button", { href: `#/new?from=${job.id}` }, "Run again with changes"),
+      h("button", { type: "button", onclick: () => edit(this.job()) }, "Rename, notes"),
+      ...actions.map((action) => h("button", { type: "button", onclick: (event) => this.run(action, event.target) }, action.label)),
+    );
+  }
+
+  async run(action, button) {
+    if (action.ask && !(await confirmed(action.ask, action.label))) return;
+    button.disabled = true;
+    try {
+      await action.run(this.job());
+    } catch (problem) {
+      this.onproblem(problem);
+    } finally {
+      button.disabled = false;
+    }
+  }
+}

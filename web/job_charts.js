@@ -1,0 +1,190 @@
+// The charts of one job: mean log p of the groups with quantile bands and closed
+// forms, tokens that survive the mask, loss and log Z. All three share the epoch
+// axis, the cursor and the zoom.
+
+import { Chart, horizon, Linked } from "./chart.js";
+import { h, segmented, setText } from "./dom.js";
+import { groupPointer } from "./epochs.js";
+import { fixed, groupLabel, significant } from "./format.js";
+
+const MASKS = [
+  ["columns", "columns"],
+  ["windows", "windows"],
+  ["positions", "positions"],
+  ["none", "none"],
+];
+const MASK_HELP = {
+  columns: "Tokens of a group that occur anywhere in the batch leave the group.",
+  windows: "A token leaves its group only in the windows that contain it.",
+  positions: "Positions whose input token is of the group are dropped.",
+  none: "Nothing is left out.",
+};
+const VIEWS = [
+  ["logp", "mean log p"],
+  ["p", "p, linear"],
+  ["logscale", "p, log"],
+];
+const OUTER_ALPHA = 0.1;
+const INNER_ALPHA = 0.16;
+
+const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, tidy(value)) };
+const tidy = (value) => (Number.isInteger(value) ? 0 : Math.abs(value * 10 - Math.round(value * 10)) < 1e-9 ? 1 : 2);
+
+const Y = {
+  logp: { ...nats, label: "mean log p, nats" },
+  p: { label: "mean p", min: 0, format: significant, axis: (value) => significant(value, 2) },
+  logscale: { label: "mean p", log: true, format: significant, axis: (value) => significant(value, 1) },
+  loss: nats,
+  kept: { label: "tokens", min: 0, format: (value) => String(value), axis: (value) => fixed(value, 0) },
+};
+
+const groupColor = (index) => `--group-${index}`;
+
+export class JobCharts {
+  constructor(onmask) {
+    this.onmask = onmask;
+    this.view = "logp";
+    this.bands = true;
+    this.geometric = false; // ln mean p drawn too
+    this.chosenMask = null;
+    this.linked = new Linked((zoom) => (this.resetZoom.hidden = !zoom));
+    const chart = (label, height, more) => new Chart({ label, height, linked: this.linked, ...more });
+    this.main = chart("Mean log p of the groups by epoch", 400, { xLabel: "epoch" });
+    this.loss = chart("Loss and log Z by epoch", 190);
+    this.kept = chart("Tokens of each group that the mask leaves, by epoch", 120, { bare: true });
+    this.build();
+  }
+
+  get mask() {
+    return this.chosenMask ?? this.job?.mask ?? "columns";
+  }
+
+  destroy() {
+    for (const chart of [this.main, this.loss, this.kept]) chart.destroy();
+  }
+
+  build() {
+    this.resetZoom = h("button.quiet", { type: "button", hidden: true, onclick: () => this.linked.setZoom(null) }, "Whole range");
+    this.help = h("p.help");
+    this.bandsBox = this.checkbox("Bands", "bands", "5–95 % and 25–75 % of the per-token means, without a mask");
+    this.geometricBox = this.checkbox("ln mean p", "geometric", "Mean over tokens of ln of the mean of p, without a mask");
+    this.maskControl = h("div");
+    this.controls = h(
+      "div.controls",
+      null,
+      this.maskControl,
+      segmented({ legend: "View", name: "view", options: VIEWS, value: this.view, onchange: (view) => this.set({ view }) }),
+    );
+    this.keptPanel = h("div", null, h("h3", null, "Tokens the mask leaves"), this.kept.root);
+    this.element = h(
+      "section.charts",
+      null,
+      h("div.panel.main", null, h("div.panelhead", null, h("h2", null, "Group log p"), this.resetZoom, this.bandsBox, this.geometricBox), this.controls, this.main.root, this.help),
+      h("div.panel.side", null, h("h2", null, "Loss and log Z"), this.loss.root, this.keptPanel),
+    );
+  }
+
+  checkbox(label, key, title) {
+    const input = h("input", { type: "checkbox", checked: this[key], onchange: () => this.set({ [key]: input.checked }) });
+    return h("label.check", { title, dataset: { name: key } }, input, ` ${label}`);
+  }
+
+  set(changes) {
+    Object.assign(this, changes);
+    this.update(this.job, this.epochs);
+    if ("chosenMask" in changes) this.onmask();
+  }
+
+  // The mask that headlines is known only with the job: built at the first update.
+  buildMaskControl() {
+    if (this.maskControl.firstChild) return;
+    this.maskControl.append(
+      segmented({ legend: "Mask", name: "mask", options: MASKS, value: this.mask, onchange: (chosenMask) => this.set({ chosenMask }) }),
+    );
+  }
+
+  update(job, epochs) {
+    this.job = job;
+    this.epochs = epochs;
+    this.buildMaskControl();
+    const logp = this.view === "logp";
+    this.linked.setFull(0, horizon(epochs.lastEpoch, job.epochs));
+    this.maskControl.firstChild.disabled = !logp;
+    for (const box of [this.bandsBox, this.geometricBox]) box.firstChild.disabled = !logp;
+    setText(this.help, this.helpText(logp));
+    this.keptPanel.hidden = this.mask === "none" || !logp;
+    this.main.show({ x: epochs.x, y: Y[this.view], series: this.mainSeries(logp), lines: logp ? this.closedForms() : [] });
+    this.loss.show({ x: epochs.x, y: Y.loss, series: this.lossSeries(), lines: this.lossLines() });
+    this.kept.show({ x: epochs.x, y: Y.kept, series: this.keptSeries() });
+  }
+
+  helpText(logp) {
+    if (!logp) return "Mean p over tokens and positions is measured without a mask: it is dominated by the most probable tokens, where the mean of log p is not.";
+    const bands = this.bands ? " Bands: 5–95 % and 25–75 % of the per-token means, without a mask." : "";
+    return `${MASK_HELP[this.mask]}${bands} Dotted: closed forms.`;
+  }
+
+  mainSeries(logp) {
+    const { epochs } = this;
+    return epochs.groups.flatMap((name, index) => {
+      const column = (quantity) => epochs.column(groupPointer(name, quantity));
+      const quantity = logp ? `mean_logp/${this.mask}` : "mean_p";
+      const line = { key: name, label: groupLabel(name), color: groupColor(index), values: column(quantity) };
+      if (!logp) return [line];
+      if (this.bands)
+        line.band = [
+          [column("quantiles/0"), column("quantiles/4"), OUTER_ALPHA],
+          [column("quantiles/1"), column("quantiles/3"), INNER_ALPHA],
+        ];
+      line.note = this.keptNote(column(`tokens_kept/${this.mask}`), column("tokens_kept/none"));
+      if (!this.geometric) return [line];
+      const dashed = {
+        key: `${name}/ln_mean_p`,
+        label: `${groupLabel(name)}, ln mean p`,
+        color: groupColor(index),
+        dash: [6, 4],
+        values: column("ln_mean_p"),
+      };
+      return [line, dashed];
+    });
+  }
+
+  keptNote(kept, all) {
+    return (at) => (kept[at] === undefined || kept[at] === null ? "" : `${kept[at]} of ${all[at]} tokens`);
+  }
+
+  closedForms() {
+    const { theory } = this.job;
+    if (!theory) return [];
+    const lines = [
+      { key: "untrained", color: "--muted", value: theory.untrained, label: `untrained  −ln V − s²/2 = ${fixed(theory.untrained, 2)}` },
+    ];
+    this.epochs.groups.forEach((name, index) => {
+      const value = theory.groups?.[name]?.context_free;
+      if (Number.isFinite(value))
+        lines.push({ key: name, color: groupColor(index), value, label: `${groupLabel(name)}: mean ln(c/N) = ${fixed(value, 2)}` });
+    });
+    return lines;
+  }
+
+  lossSeries() {
+    return [
+      { key: "loss", label: "Loss", color: "--ink", values: this.epochs.column("/loss") },
+      { key: "log_z", label: "log Z", color: "--log-z", values: this.epochs.column("/log_z") },
+    ];
+  }
+
+  lossLines() {
+    const level = this.job.theory?.untrained;
+    return Number.isFinite(level) ? [{ key: "untrained", color: "--muted", value: -level, label: `untrained ${fixed(-level, 2)}` }] : [];
+  }
+
+  keptSeries() {
+    return this.epochs.groups.map((name, index) => ({
+      key: name,
+      label: groupLabel(name),
+      color: groupColor(index),
+      values: this.epochs.column(groupPointer(name, `tokens_kept/${this.mask}`)),
+    }));
+  }
+}

@@ -1,0 +1,268 @@
+// The list of jobs, newest first, kept live by the tab's event stream: progress
+// and headline numbers come with `epoch` events, anything else about a job is
+// fetched again when a `job` event names it.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { h, problemNotice, segmented, setText } from "./dom.js";
+import { duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
+import { progressBar, stateBadge } from "./state.js";
+
+const PAGE = 25;
+const SEARCH_MS = 250; // pause in typing after which the search starts
+const REFETCH_MS = 150; // job events are gathered this long
+const REFETCH_ONE_BY_ONE = 8; // more changed jobs than this: load the list again
+const MAIN_GROUPS = ["most_common", "least_common", "never_used"];
+const STATES = ["", "queued", "held", "running", "succeeded", "failed", "cancelled"];
+
+// Mean log p of a group under the job's headline mask.
+function headline(job, group) {
+  const mean = job.summary?.groups?.[group]?.mean_logp;
+  if (mean === null || typeof mean !== "object") return mean;
+  return mean[job.mask ?? "columns"];
+}
+
+class Row {
+  constructor(job) {
+    this.name = h("a.name", { href: `#/jobs/${job.id}` });
+    this.meta = h("span.meta");
+    this.badge = stateBadge();
+    this.bar = progressBar();
+    this.loss = h("td.number", { dataset: { label: "Loss" }, role: "cell" });
+    this.groups = MAIN_GROUPS.map((group, index) =>
+      h("td.number", { dataset: { label: groupLabel(group), group: index }, role: "cell" }),
+    );
+    this.device = h("span");
+    this.user = h("span");
+    this.when = h("span");
+    this.element = h(
+      "tr",
+      { role: "row" },
+      h("td.job", { role: "cell" }, this.name, this.meta),
+      h("td.state", { role: "cell" }, this.badge.element, this.bar.element),
+      this.loss,
+      ...this.groups,
+      h("td.where", { role: "cell" }, this.device, this.user),
+      h("td.when", { role: "cell" }, this.when),
+    );
+    this.update(job);
+  }
+
+  update(job) {
+    this.job = job;
+    setText(this.name, job.name || shortId(job.id));
+    setText(this.meta, [shortId(job.id), ...(job.tags ?? [])].join(" · "));
+    this.badge.update(job);
+    this.bar.update(job);
+    setText(this.loss, fixed(job.summary?.loss, 3));
+    MAIN_GROUPS.forEach((group, i) => setText(this.groups[i], fixed(headline(job, group), 2)));
+    setText(this.device, job.device ?? "");
+    setText(this.user, job.user ?? "");
+    setText(this.when, whenText(job));
+    this.when.title = fullTime(job.submitted_at);
+  }
+}
+
+function whenText(job) {
+  if (job.state === "running" && Number.isFinite(job.eta_seconds)) return `${duration(job.eta_seconds)} left`;
+  return time(job.finished_at ?? job.submitted_at);
+}
+
+class JobList {
+  constructor(view, { state = "", q = "" }) {
+    this.view = view;
+    this.filter = { state, q };
+    this.rows = new Map(); // id -> Row, newest first
+    this.next = null;
+    this.dirty = new Set();
+    this.unsubscribe = [
+      live.subscribe("job", (data) => this.onJob(data)),
+      live.subscribe("epoch", (data) => this.onEpochs(data)),
+      live.subscribe("reset", () => this.reload()),
+    ];
+    this.build();
+  }
+
+  close() {
+    for (const end of this.unsubscribe) end();
+    clearTimeout(this.searchTimer);
+    clearTimeout(this.refetchTimer);
+    this.loading?.abort();
+  }
+
+  build() {
+    const search = h("input", {
+      type: "search",
+      value: this.filter.q,
+      placeholder: "Search names, notes, tags",
+      "aria-label": "Search jobs",
+      oninput: () => {
+        clearTimeout(this.searchTimer);
+        this.searchTimer = setTimeout(() => this.setFilter({ q: search.value.trim() }), SEARCH_MS);
+      },
+    });
+    const states = segmented({
+      legend: "State",
+      name: "state",
+      value: this.filter.state,
+      options: STATES.map((state) => [state, state || "all"]),
+      onchange: (state) => this.setFilter({ state }),
+    });
+    this.body = h("tbody", { role: "rowgroup" });
+    this.table = h(
+      "table.jobs",
+      { role: "table", "aria-label": "Jobs", hidden: true },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...headings())),
+      this.body,
+    );
+    this.message = h("div.message");
+    this.older = h("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older jobs");
+    this.view.replaceChildren(
+      h("div.pagehead", null, h("h1", null, "Jobs"), h("a.button.primary", { href: "#/new" }, "New experiment")),
+      h("div.filters", null, search, states),
+      this.message,
+      h("div.panel.tablepanel", null, this.table),
+      h("div.more", null, this.older),
+    );
+  }
+
+  // The filter also stands in the address, so that a list can be linked to.
+  setFilter(changes) {
+    Object.assign(this.filter, changes);
+    const given = Object.entries(this.filter).filter(([, value]) => value);
+    history.replaceState(null, "", `#/jobs${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+    this.rows.clear();
+    this.reload();
+  }
+
+  async reload() {
+    this.loading?.abort();
+    const loading = (this.loading = new AbortController());
+    try {
+      const page = await api.getJobs({ ...this.filter, limit: PAGE }, loading.signal);
+      if (loading.signal.aborted) return;
+      const before = this.rows;
+      if (before.size === 0) this.next = page.next;
+      this.rows = new Map(page.jobs.map((job) => [job.id, this.rowFor(before, job)]));
+      const oldest = page.jobs.at(-1)?.submitted_at ?? "";
+      for (const [id, row] of before)
+        if (!this.rows.has(id) && row.job.submitted_at < oldest) this.rows.set(id, row);
+      this.message.replaceChildren();
+      this.show();
+    } catch (problem) {
+      if (problem.name !== "AbortError" && problem.status !== 401)
+        this.message.replaceChildren(problemNotice("Cannot load the jobs", problem));
+    }
+  }
+
+  rowFor(rows, job) {
+    const row = rows.get(job.id);
+    if (!row) return new Row(job);
+    row.update(job);
+    return row;
+  }
+
+  async loadOlder() {
+    this.older.disabled = true;
+    try {
+      const page = await api.getJobs({ ...this.filter, limit: PAGE, cursor: this.next });
+      for (const job of page.jobs) if (!this.rows.has(job.id)) this.rows.set(job.id, new Row(job));
+      this.next = page.next;
+      this.show();
+    } catch (problem) {
+      this.message.replaceChildren(problemNotice("Cannot load older jobs", problem));
+    } finally {
+      this.older.disabled = false;
+    }
+  }
+
+  show() {
+    const wanted = [...this.rows.values()].map((row) => row.element);
+    const present = [...this.body.children];
+    if (wanted.length !== present.length || wanted.some((element, i) => element !== present[i]))
+      this.body.replaceChildren(...wanted);
+    this.table.hidden = wanted.length === 0;
+    this.older.hidden = !this.next;
+    if (wanted.length === 0) this.message.replaceChildren(this.emptyState());
+  }
+
+  emptyState() {
+    if (this.filter.q || this.filter.state)
+      return h("div.empty", null, h("p", null, "No job matches this filter."), h("a.button", { href: "#/jobs" }, "Show all jobs"));
+    const command = [
+      "curl -H 'Content-Type: application/json' \\",
+      "     -d @config/presets/gulliver.json \\",
+      `     ${location.origin}/api/v1/jobs`,
+    ].join("\n");
+    return h(
+      "div.empty",
+      null,
+      h("p", null, "No experiments yet. Submit the first one from a terminal:"),
+      h("pre", null, command),
+      h("p", null, "or ", h("a", { href: "#/new" }, "fill in the form"), "."),
+    );
+  }
+
+  onEpochs({ job: id, to, records }) {
+    const row = this.rows.get(id);
+    if (!row || !records.length) return;
+    const summary = records[records.length - 1];
+    row.update({ ...row.job, epoch: to, summary });
+    this.dirtyLater(id);
+  }
+
+  // Estimates of the time left come with the job only: fetch them now and then.
+  dirtyLater(id) {
+    const row = this.rows.get(id);
+    if (Date.now() - (row.fetchedAt ?? 0) < 3000) return;
+    row.fetchedAt = Date.now();
+    this.onJob({ id });
+  }
+
+  onJob(data) {
+    this.dirty.add(data.job ?? data.id);
+    this.refetchTimer ??= setTimeout(() => {
+      this.refetchTimer = undefined;
+      this.refetch();
+    }, REFETCH_MS);
+  }
+
+  async refetch() {
+    const ids = [...this.dirty];
+    this.dirty.clear();
+    const unknown = ids.some((id) => !this.rows.has(id));
+    if (unknown || ids.length > REFETCH_ONE_BY_ONE) return this.reload();
+    await Promise.all(ids.map((id) => this.refetchOne(id)));
+    this.show();
+  }
+
+  async refetchOne(id) {
+    try {
+      const job = await api.getJob(id);
+      if (this.filter.state && job.state !== this.filter.state) this.rows.delete(id);
+      else this.rows.get(id)?.update(job);
+    } catch (problem) {
+      if (problem.status === 404) this.rows.delete(id);
+    }
+  }
+}
+
+function headings() {
+  const swatch = (index) => h(`span.dot.group-${index}`);
+  return [
+    h("th", { role: "columnheader" }, "Experiment"),
+    h("th", { role: "columnheader" }, "State"),
+    h("th.number", { role: "columnheader" }, "Loss"),
+    ...MAIN_GROUPS.map((group, index) =>
+      h("th.number", { role: "columnheader", title: "Mean log p under the headline mask" }, swatch(index), groupLabel(group)),
+    ),
+    h("th", { role: "columnheader" }, "Device, user"),
+    h("th", { role: "columnheader" }, "Time"),
+  ];
+}
+
+export function render(view, params) {
+  const list = new JobList(view, params);
+  live.ready().then(() => list.reload());
+  return () => list.close();
+}

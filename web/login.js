@@ -1,0 +1,44 @@
+// The page that stands in for every other one while the API answers 401. The
+// token is posted once; from then on the browser holds a cookie that no script
+// can read.
+
+import { login } from "./api.js";
+import { h, problemNotice } from "./dom.js";
+
+export function render(view, { onlogin }) {
+  const token = h("input", {
+    id: "token",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    spellcheck: false,
+  });
+  const send = h("button.primary", { type: "submit" }, "Log in");
+  const result = h("div");
+  const submit = async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    try {
+      await login(token.value.trim());
+      onlogin();
+    } catch (problem) {
+      result.replaceChildren(problemNotice("Not logged in", problem));
+      token.select();
+    } finally {
+      send.disabled = false;
+    }
+  };
+  view.replaceChildren(
+    h(
+      "form.panel.login",
+      { onsubmit: submit },
+      h("h1", null, "Log in"),
+      h("p.quiet", null, "This server asks for a token. ", h("code", null, "tokenfate token issue"), " makes one."),
+      h("div.field", null, h("label", { for: "token" }, "Token"), token),
+      h("div", null, send),
+      result,
+    ),
+  );
+  token.focus();
+  return () => {};
+}
