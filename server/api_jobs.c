@@ -1,0 +1,344 @@
+/* api_jobs: reading, changing and deleting jobs. Changes are one durable
+ * operation each; the answer is the job as it is afterwards. */
+#include <errno.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/spec.h"
+#include "server/api.h"
+#include "server/auth.h"
+#include "server/job_json.h"
+#include "server/stream.h"
+#include "server/worker.h"
+
+enum { LIST_DEFAULT = 50, LIST_MAX = 200 };
+
+static enum request_result job_answer(struct request *request, const struct job *job)
+{
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    if (job_write_json(buffer.out, job, request->reader, 1, &request->err))
+        return request_close_fail(request, &buffer, &request->err);
+    putc('\n', buffer.out);
+    return request_close_reply(request, &buffer, 200, API_JSON);
+}
+
+/* The job of the path, as it is now. */
+static enum request_result job_answer_now(struct request *request)
+{
+    struct job *job = NULL;
+    err_clear(&request->err);
+    if (job_get(request->reader, request->params[0], &job, &request->err))
+        return request_fail(request, &request->err);
+    enum request_result result = job_answer(request, job);
+    job_free(job);
+    return result;
+}
+
+/* ---- GET ---- */
+
+static int job_is_final(const struct job *job)
+{
+    return job->state == JOB_SUCCEEDED || job->state == JOB_FAILED || job->state == JOB_CANCELLED;
+}
+
+enum request_result api_job_show(struct request *request)
+{
+    struct job *job = NULL;
+    int64_t seconds;
+    if (request_query_int(request, "wait", 0, STREAM_WAIT_SECONDS_MAX, 0, &seconds,
+                          &request->err) ||
+        job_get(request->reader, request->params[0], &job, &request->err))
+        return request_fail(request, &request->err);
+    enum request_result result;
+    if (!seconds || job_is_final(job))
+        result = job_answer(request, job);
+    else if (hub_wait(request->server->hub, request, job->id, (int)job->state, (int)seconds,
+                      job_answer_now, &request->err))
+        result = request_fail(request, &request->err);
+    else
+        result = REQUEST_LATER;
+    job_free(job);
+    return result;
+}
+
+static int list_check_states(const char *states, struct err *err)
+{
+    char *copy = strdup(states), *at = copy, *word;
+    int bad = !copy;
+    while (!bad && (word = strsep(&at, ",")))
+        bad = job_state_from_name(word) < 0;
+    free(copy);
+    return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
+}
+
+static int list_filter(struct request *request, struct job_filter *filter, struct err *err)
+{
+    int64_t limit = LIST_DEFAULT;
+    *filter = (struct job_filter){
+        .state = request_query(request, "state"),
+        .user = request_query(request, "user"),
+        .tag = request_query(request, "tag"),
+        .text = request_query(request, "q"),
+    };
+    if (filter->state && !*filter->state)
+        filter->state = NULL;
+    if (filter->state)
+        list_check_states(filter->state, err);
+    request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
+    request_query_int(request, "cursor", 1, INT64_MAX, 0, &filter->before_seq, err);
+    filter->limit = (int)limit;
+    return err->n_fields ? -1 : 0;
+}
+
+static int list_write(struct request *request, FILE *out, struct job **jobs, int n, int limit)
+{
+    fputs("{\"jobs\":[", out);
+    for (int i = 0; i < n && i < limit; i++) {
+        fputs(i ? ",\n" : "\n", out);
+        if (job_write_json(out, jobs[i], request->reader, 0, &request->err))
+            return -1;
+    }
+    if (n > limit)
+        fprintf(out, "],\"next\":\"%lld\"}\n", (long long)jobs[limit - 1]->seq);
+    else
+        fputs("],\"next\":null}\n", out);
+    return 0;
+}
+
+enum request_result api_job_list(struct request *request)
+{
+    struct job_filter filter;
+    struct job **jobs = NULL;
+    struct request_buffer buffer;
+    int n = 0;
+    if (list_filter(request, &filter, &request->err))
+        return request_fail(request, &request->err);
+    int limit = filter.limit++; /* one more tells whether there is a next page */
+    if (job_list(request->reader, &filter, &jobs, &n, &request->err))
+        return request_fail(request, &request->err);
+    if (!request_open(request, &buffer)) {
+        if (list_write(request, buffer.out, jobs, n, limit))
+            request_close_fail(request, &buffer, &request->err);
+        else
+            request_close_reply(request, &buffer, 200, API_JSON);
+    }
+    for (int i = 0; i < n; i++)
+        job_free(jobs[i]);
+    free(jobs);
+    return REQUEST_DONE;
+}
+
+/* ---- state changes ---- */
+
+struct change {
+    char id[DB_ID_MAX];
+    enum job_request request;
+    enum job_state state;
+    char *name, *notes, *tags; /* NULL: unchanged */
+    int priority, has_priority;
+};
+
+static void change_free(void *state)
+{
+    struct change *change = state;
+    free(change->name), free(change->notes), free(change->tags);
+    free(change);
+}
+
+/* The change of the path's job, after checking that it is there and that the
+ * user may do it. NULL: answered. */
+static struct change *change_begin(struct request *request)
+{
+    struct job *job = NULL;
+    struct change *change = NULL;
+    if (job_get(request->reader, request->params[0], &job, &request->err)) {
+        request_fail(request, &request->err);
+        return NULL;
+    }
+    int refused = auth_may_change(request, job->user, &request->err);
+    if (!refused && !(change = calloc(1, sizeof *change)))
+        refused = err_set(&request->err, ERR_NO_MEMORY, "no memory for a change");
+    if (refused) {
+        request_fail(request, &request->err);
+    } else {
+        snprintf(change->id, sizeof change->id, "%s", job->id);
+        request->state = change;
+        request->free_state = change_free;
+    }
+    job_free(job);
+    return change;
+}
+
+static int change_state(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct change *change = arg;
+    return job_request(writer, change->id, change->request, &change->state, err);
+}
+
+static enum request_result change_done(struct request *request)
+{
+    if (request->result)
+        return request_fail(request, &request->err);
+    workers_wake(request->server->workers);
+    return job_answer_now(request);
+}
+
+static enum request_result job_ask(struct request *request, enum job_request what)
+{
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    change->request = what;
+    return request_submit(request, change_state, change, change_done);
+}
+
+enum request_result api_job_cancel(struct request *request)
+{
+    return job_ask(request, JOB_CANCEL);
+}
+
+enum request_result api_job_hold(struct request *request)
+{
+    return job_ask(request, JOB_HOLD);
+}
+
+enum request_result api_job_release(struct request *request)
+{
+    return job_ask(request, JOB_RELEASE);
+}
+
+enum request_result api_job_retry(struct request *request)
+{
+    return job_ask(request, JOB_RETRY);
+}
+
+/* ---- PATCH ---- */
+
+static int patch_text(const json_t *value, const char *pointer, size_t max, char **out,
+                      struct err *err)
+{
+    const char *text = json_string_value(value);
+    if (!text || strlen(text) > max)
+        return err_field(err, pointer, "must be a string of at most %zu bytes", max);
+    free(*out);
+    if (!(*out = strdup(text)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for a change");
+    return 0;
+}
+
+static int patch_tags(const json_t *value, char **out, struct err *err)
+{
+    size_t i;
+    json_t *tag;
+    if (!json_is_array(value) || json_array_size(value) > SPEC_TAGS_MAX)
+        return err_field(err, "/tags", "must be an array of at most %d strings", SPEC_TAGS_MAX);
+    json_array_foreach((json_t *)(uintptr_t)value, i, tag)
+    {
+        size_t n = json_string_length(tag);
+        char pointer[32];
+        snprintf(pointer, sizeof pointer, "/tags/%zu", i);
+        if (!n || n > SPEC_TAG_MAX)
+            err_field(err, pointer, "must be a string of 1 to %d bytes", SPEC_TAG_MAX);
+    }
+    if (err->n_fields)
+        return -1;
+    if (!(*out = json_dumps(value, JSON_COMPACT)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for a change");
+    return 0;
+}
+
+static void patch_field(struct change *change, const char *key, const json_t *value,
+                        struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    snprintf(pointer, sizeof pointer, "/%.90s", key);
+    if (strcmp(key, "name") == 0)
+        patch_text(value, pointer, SPEC_NAME_MAX, &change->name, err);
+    else if (strcmp(key, "notes") == 0)
+        patch_text(value, pointer, SPEC_NOTES_MAX, &change->notes, err);
+    else if (strcmp(key, "tags") == 0)
+        patch_tags(value, &change->tags, err);
+    else if (strcmp(key, "priority") != 0)
+        err_field(err, pointer, "only name, notes, tags and priority of a job can change");
+    else if (!json_is_integer(value) || json_integer_value(value) < -100 ||
+             json_integer_value(value) > 100)
+        err_field(err, pointer, "must be an integer from -100 to 100");
+    else {
+        change->priority = (int)json_integer_value(value);
+        change->has_priority = 1;
+    }
+}
+
+static int patch_parse(const struct request *request, struct change *change, struct err *err)
+{
+    json_error_t where;
+    const char *key;
+    json_t *value;
+    json_t *patch = json_loadb(request->body ? request->body : "", request->n_body,
+                               JSON_REJECT_DUPLICATES, &where);
+    if (!patch)
+        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
+                       where.text);
+    if (!json_is_object(patch))
+        err_set(err, ERR_MALFORMED, "the body must be a JSON object");
+    else
+        json_object_foreach(patch, key, value) patch_field(change, key, value, err);
+    json_decref(patch);
+    return err->code == ERR_NONE ? 0 : -1;
+}
+
+static int patch_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct change *change = arg;
+    return job_patch(writer, change->id, change->name, change->notes, change->tags,
+                     change->has_priority ? &change->priority : NULL, err);
+}
+
+enum request_result api_job_patch(struct request *request)
+{
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    if (patch_parse(request, change, &request->err))
+        return request_fail(request, &request->err);
+    return request_submit(request, patch_store, change, change_done);
+}
+
+/* ---- DELETE ---- */
+
+static int delete_row(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct change *change = arg;
+    return job_delete(writer, change->id, err);
+}
+
+static int delete_file(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+    (void)info, (void)type, (void)where;
+    return remove(path) && errno != ENOENT;
+}
+
+/* The row goes first: files without a job are garbage, a job without its files
+ * would be a lie. */
+enum request_result api_job_delete(struct request *request)
+{
+    char path[SERVER_PATH_MAX];
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    if (db_call(request->server->db, delete_row, change, &request->err) ||
+        server_data_path(&request->server->settings, path, sizeof path, &request->err, "jobs/%s",
+                         change->id))
+        return request_fail(request, &request->err);
+    if (nftw(path, delete_file, 16, FTW_DEPTH | FTW_PHYS) && errno != ENOENT) {
+        err_set_errno(&request->err, ERR_IO, "the job is deleted, but not all files below %s",
+                      path);
+        return request_fail(request, &request->err);
+    }
+    return request_reply_empty(request);
+}

@@ -1,0 +1,243 @@
+/* datasets: see datasets.h. One mutex guards the list; a second one is held
+ * while a text is read and tokenised, so that two jobs on a new text do the work
+ * once. */
+#include "server/datasets.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lab/sampler.h"
+#include "lab/text.h"
+#include "server/server.h"
+
+enum { DATASETS_KEY_MAX = 256 };
+
+struct datasets_entry {
+    char key[DATASETS_KEY_MAX];
+    struct dataset *dataset;
+    int users;
+    int64_t used_at; /* tick of the last use */
+    struct datasets_entry *next;
+};
+
+struct datasets {
+    const struct settings *settings;
+    pthread_mutex_t mutex, loading;
+    struct datasets_entry *entries;
+    int64_t ticks;
+    int n_tokenizers;
+    char names[DATASETS_TOKENIZERS_MAX][16];
+    struct bpe *tokenizers[DATASETS_TOKENIZERS_MAX];
+};
+
+int datasets_open(const struct settings *settings, struct datasets **out, struct err *err)
+{
+    struct datasets *datasets = calloc(1, sizeof *datasets);
+    if (!datasets)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the dataset cache");
+    datasets->settings = settings;
+    pthread_mutex_init(&datasets->mutex, NULL);
+    pthread_mutex_init(&datasets->loading, NULL);
+    *out = datasets;
+    return 0;
+}
+
+static void datasets_free_entry(struct datasets_entry *entry)
+{
+    dataset_close(entry->dataset);
+    free(entry);
+}
+
+void datasets_close(struct datasets *datasets)
+{
+    if (!datasets)
+        return;
+    while (datasets->entries) {
+        struct datasets_entry *entry = datasets->entries;
+        datasets->entries = entry->next;
+        datasets_free_entry(entry);
+    }
+    for (int i = 0; i < datasets->n_tokenizers; i++)
+        bpe_close(datasets->tokenizers[i]);
+    pthread_mutex_destroy(&datasets->mutex);
+    pthread_mutex_destroy(&datasets->loading);
+    free(datasets);
+}
+
+static int datasets_map(struct datasets *datasets, const char *name, const struct bpe **out,
+                        struct err *err)
+{
+    for (int i = 0; i < datasets->n_tokenizers; i++)
+        if (strcmp(datasets->names[i], name) == 0) {
+            *out = datasets->tokenizers[i];
+            return 0;
+        }
+    int n = datasets->n_tokenizers;
+    if (n == DATASETS_TOKENIZERS_MAX || strlen(name) >= sizeof datasets->names[0])
+        return err_set(err, ERR_NOT_FOUND, "there is no tokenizer \"%.40s\"", name);
+    if (bpe_open(datasets->settings->share, name, &datasets->tokenizers[n], err))
+        return -1;
+    strcpy(datasets->names[n], name);
+    *out = datasets->tokenizers[n];
+    datasets->n_tokenizers++;
+    return 0;
+}
+
+int datasets_tokenizer(struct datasets *datasets, const char *name, const struct bpe **out,
+                       struct err *err)
+{
+    pthread_mutex_lock(&datasets->mutex);
+    int result = datasets_map(datasets, name, out, err);
+    pthread_mutex_unlock(&datasets->mutex);
+    return result;
+}
+
+/* ---- the list; all with the mutex held ---- */
+
+static int64_t datasets_bytes(const struct datasets_entry *entry)
+{
+    return (int64_t)(entry->dataset->n * sizeof(int32_t)) +
+           (int64_t)entry->dataset->vocab * (int64_t)sizeof(int64_t);
+}
+
+static struct datasets_entry *datasets_find(struct datasets *datasets, const char *key)
+{
+    for (struct datasets_entry *entry = datasets->entries; entry; entry = entry->next)
+        if (strcmp(entry->key, key) == 0) {
+            entry->users++;
+            entry->used_at = ++datasets->ticks;
+            return entry;
+        }
+    return NULL;
+}
+
+/* Drop the least recently used idle entries until the limits hold. */
+static void datasets_trim(struct datasets *datasets)
+{
+    for (;;) {
+        int n = 0;
+        int64_t bytes = 0;
+        struct datasets_entry **oldest = NULL;
+        for (struct datasets_entry **at = &datasets->entries; *at; at = &(*at)->next) {
+            n++;
+            bytes += datasets_bytes(*at);
+            if (!(*at)->users && (!oldest || (*at)->used_at < (*oldest)->used_at))
+                oldest = at;
+        }
+        if (!oldest || (n <= DATASETS_KEPT && bytes <= DATASETS_BYTES_MAX) || n == 1)
+            return;
+        struct datasets_entry *entry = *oldest;
+        *oldest = entry->next;
+        datasets_free_entry(entry);
+    }
+}
+
+/* ---- use ---- */
+
+static void datasets_key(const struct spec *spec, char *key)
+{
+    /* What decides the token stream: the seed only when it permutes it. */
+    snprintf(key, DATASETS_KEY_MAX, "%s %d %s %d %lld", spec->corpus.id, (int)spec->corpus.variant,
+             spec->corpus.tokenizer, spec->corpus.shuffled,
+             spec->corpus.shuffled ? (long long)spec_seed_groups(spec) : 0LL);
+}
+
+static int datasets_load(struct datasets *datasets, const struct spec *spec, const struct bpe *bpe,
+                         const char *key, struct datasets_entry **out, struct err *err)
+{
+    char path[SERVER_PATH_MAX] = "";
+    if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) != 0 &&
+        server_data_path(datasets->settings, path, sizeof path, err, "corpora/%s", spec->corpus.id))
+        return -1;
+    struct datasets_entry *entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a dataset");
+    /* The smallest groups and windows: what this spec asks of the text is
+     * checked by datasets_check, also when it is in memory already. */
+    struct spec least = *spec;
+    least.groups.size = 1;
+    least.groups.selection = SELECTION_FREQUENCY;
+    least.groups.n_custom = 0;
+    least.model.seq_len = 1;
+    if (dataset_open(&least, path, bpe, &entry->dataset, err)) {
+        free(entry);
+        return -1;
+    }
+    strcpy(entry->key, key);
+    entry->users = 1;
+    pthread_mutex_lock(&datasets->mutex);
+    entry->used_at = ++datasets->ticks;
+    entry->next = datasets->entries;
+    datasets->entries = entry;
+    datasets_trim(datasets);
+    pthread_mutex_unlock(&datasets->mutex);
+    *out = entry;
+    return 0;
+}
+
+static struct datasets_entry *datasets_take(struct datasets *datasets, const char *key)
+{
+    pthread_mutex_lock(&datasets->mutex);
+    struct datasets_entry *entry = datasets_find(datasets, key);
+    pthread_mutex_unlock(&datasets->mutex);
+    return entry;
+}
+
+/* What dataset_open checks for a new text, for one that is in memory. */
+static int datasets_check(const struct spec *spec, const struct bpe *bpe, struct datasets_use *use,
+                          struct err *err)
+{
+    struct sampler *sampler = NULL;
+    int failed = groups_build(spec, &use->text->frequency, bpe, &use->groups, err) != 0;
+    if (failed && err->code != ERR_INVALID)
+        return -1;
+    if (sampler_open(spec, use->text->ids, use->text->n, &use->text->frequency, &sampler, err)) {
+        if (!failed)
+            groups_free(&use->groups);
+        return -1;
+    }
+    use->steps_per_epoch = sampler_steps_per_epoch(sampler);
+    sampler_close(sampler);
+    return failed ? -1 : 0;
+}
+
+int datasets_get(struct datasets *datasets, const struct spec *spec, struct datasets_use *out,
+                 struct err *err)
+{
+    char key[DATASETS_KEY_MAX];
+    const struct bpe *bpe = NULL;
+    struct datasets_use use = {0};
+    datasets_key(spec, key);
+    if (datasets_tokenizer(datasets, spec->corpus.tokenizer, &bpe, err))
+        return -1;
+    struct datasets_entry *entry = datasets_take(datasets, key);
+    if (!entry) {
+        pthread_mutex_lock(&datasets->loading);
+        int failed = 0;
+        if (!(entry = datasets_take(datasets, key)))
+            failed = datasets_load(datasets, spec, bpe, key, &entry, err);
+        pthread_mutex_unlock(&datasets->loading);
+        if (failed)
+            return -1;
+    }
+    use.entry = entry;
+    use.text = entry->dataset;
+    if (datasets_check(spec, bpe, &use, err)) {
+        datasets_release(datasets, &use);
+        return -1;
+    }
+    *out = use;
+    return 0;
+}
+
+void datasets_release(struct datasets *datasets, struct datasets_use *use)
+{
+    struct datasets_entry *entry = use->entry;
+    groups_free(&use->groups);
+    pthread_mutex_lock(&datasets->mutex);
+    entry->users--;
+    datasets_trim(datasets);
+    pthread_mutex_unlock(&datasets->mutex);
+}

@@ -1,0 +1,43 @@
+/* routes: the one table of what this server answers: method, path template,
+ * handler, and what the request must be before the handler sees it. http.c
+ * admits by it, 404, 405 and Allow come from it, and a test compares it with
+ * openapi.json. Constant; any thread. */
+#ifndef TOKENFATE_ROUTES_H
+#define TOKENFATE_ROUTES_H
+
+#include <stddef.h>
+
+#include "server/http.h"
+
+enum route_flag {
+    ROUTE_SLOW = 1,       /* runs on the pool: reads files, tokenises, long answers */
+    ROUTE_OPEN = 2,       /* needs no credentials even when authentication is on */
+    ROUTE_ADMIN = 4,      /* only an administrator */
+    ROUTE_BODY_JSON = 8,  /* body required, application/json, at most max_body_bytes */
+    ROUTE_BODY_FILE = 16, /* body streamed to a file, at most max_upload_bytes */
+    ROUTE_ETAG = 32       /* 200 answers carry an ETag and honour If-None-Match */
+};
+
+struct route {
+    const char *method;
+    const char *path; /* "/api/v1/jobs/{id}" */
+    request_handler *handler;
+    unsigned flags;
+    const char *query; /* parameters it knows, "a,b,c"; others are 422. NULL: none */
+};
+
+extern const struct route routes[];
+extern const size_t n_routes;
+
+/* The route of a method and a path in decoded segments; params gets the parts
+ * in braces. NULL: *known tells whether the path exists under another method. */
+const struct route *route_find(const char *method, char *const *segments, int n_segments,
+                               const char **params, int *known);
+
+/* Methods of a path, "GET, HEAD, POST", for Allow. */
+void route_allow(char *const *segments, int n_segments, char *out, size_t n);
+
+/* 1 if name is in the comma separated list. */
+int route_list_has(const char *list, const char *name);
+
+#endif
