@@ -12,7 +12,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CPU_CLONES                                                                                 \
-    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default"), noinline))
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline))
 #else
 #define CPU_CLONES __attribute__((noinline))
 #endif
