@@ -119,11 +119,11 @@ static int64_t message_payload_wanted(const struct message *message, struct err 
 {
     if (message->type != MESSAGE_EPOCHS)
         return 0;
-    int64_t count = message->to - message->from + 1;
     int possible = message->from >= 0 && message->to >= message->from &&
                    message->to < MESSAGE_PAYLOAD_MAX && message->n_values >= 0 &&
                    message->n_values <= MESSAGE_PAYLOAD_MAX && message->n_tokens >= 0 &&
                    message->n_tokens <= MESSAGE_PAYLOAD_MAX;
+    int64_t count = possible ? message->to - message->from + 1 : 0;
     int64_t bytes = possible ? 8 * message->n_values + 4 * message->n_tokens : 0;
     if (!possible || (bytes > 0 && count > MESSAGE_PAYLOAD_MAX / bytes))
         return err_set(err, ERR_PROTOCOL,

@@ -159,7 +159,7 @@ static int settings_load_file(struct settings *settings, const char *file, struc
     json_error_t error;
     json_t *root = NULL, *value;
     const char *key;
-    size_t n;
+    size_t n = 0;
     char *bytes = malloc(SETTINGS_FILE_MAX + 1);
     int result = -1;
     if (!bytes) {
