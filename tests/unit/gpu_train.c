@@ -1,0 +1,382 @@
+/* gpu_train: the epoch loop on a tiny model and the real CPU backend. A run
+ * that is stopped or dies after any step, and is resumed from what is on disk,
+ * reports the same bits and leaves the same model file as one that was left
+ * alone; checkpoints are never ahead of what was sent; snapshots are the
+ * weights before their epoch's update; a loss that is not finite names its
+ * epoch. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "config/record.h"
+#include "gpu/checkpoint.h"
+#include "gpu/cpu/cpu.h"
+#include "gpu/train.h"
+#include "lab/random.h"
+
+enum { V = 71, TEXT = 400, EPOCHS_MAX = 24, VALUES_MAX = RECORD_SCALARS + 4 * RECORD_FIELDS };
+
+static struct backend *backend;
+static char root[64];
+
+/* What one run, or several that continue each other, reported. */
+struct diary {
+    int64_t first; /* of the last `started` */
+    int64_t next;  /* record expected next */
+    int64_t flushed, checkpointed;
+    int n_checkpoints, n_alive, n_logs;
+    int order_at; /* alive call that answers with order, -1: never */
+    enum train_order order;
+    double values[EPOCHS_MAX + 1][VALUES_MAX];
+    float tokens[EPOCHS_MAX + 1][V];
+    int known[EPOCHS_MAX + 1];
+};
+
+static void on_started(void *self, int64_t first, int64_t bytes)
+{
+    struct diary *diary = self;
+    assert_true(bytes > 0);
+    assert_true(first <= diary->next); /* no gap */
+    diary->first = diary->next = first;
+}
+
+/* A record that comes again must be the one that came before. */
+static void on_epoch(void *self, int64_t epoch, const double *values, int n_values,
+                     const float *tokens, int n_tokens)
+{
+    struct diary *diary = self;
+    assert_int_equal(epoch, diary->next);
+    assert_true(epoch <= EPOCHS_MAX && n_values <= VALUES_MAX && n_tokens <= V);
+    if (diary->known[epoch]) {
+        assert_true(record_same(diary->values[epoch], values, 3));
+        assert_memory_equal(diary->tokens[epoch], tokens, (size_t)n_tokens * sizeof *tokens);
+    }
+    memcpy(diary->values[epoch], values, (size_t)n_values * sizeof *values);
+    memcpy(diary->tokens[epoch], tokens, (size_t)n_tokens * sizeof *tokens);
+    diary->known[epoch] = 1;
+    diary->next++;
+}
+
+static enum train_order on_alive(void *self, int64_t epoch)
+{
+    struct diary *diary = self;
+    assert_int_equal(epoch, diary->next - 1);
+    return diary->n_alive++ == diary->order_at ? diary->order : TRAIN_GO;
+}
+
+static void on_flush(void *self)
+{
+    struct diary *diary = self;
+    diary->flushed = diary->next;
+}
+
+static void on_checkpointed(void *self, int64_t epoch)
+{
+    struct diary *diary = self;
+    assert_int_equal(epoch, diary->next);
+    assert_int_equal(diary->flushed, diary->next);
+    diary->checkpointed = epoch;
+    diary->n_checkpoints++;
+}
+
+static void on_log(void *self, const char *line)
+{
+    struct diary *diary = self;
+    assert_true(line[0] != '\0');
+    diary->n_logs++;
+}
+
+#define MODEL "\"model\": {\"d_model\": 8, \"n_layers\": 1, \"n_heads\": 2, \"seq_len\": 6"
+#define GROUPS "\"groups\": {\"size\": 5}"
+
+static struct spec *parse(const char *json)
+{
+    struct err err;
+    struct spec *spec = NULL;
+    err_clear(&err);
+    if (spec_parse(json, strlen(json), &spec, &err) != 0)
+        fail_msg("%s", err.message);
+    return spec;
+}
+
+/* A text of 50 of 71 tokens, small ids more often. */
+static void make_dataset(const struct spec *spec, struct dataset *dataset)
+{
+    static int32_t ids[TEXT];
+    struct err err;
+    err_clear(&err);
+    for (int i = 0; i < TEXT; i++)
+        ids[i] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)i,
+                                       1 + random_below(4, RANDOM_TOKENS, (uint64_t)i, 50));
+    *dataset = (struct dataset){.vocab = V, .ids = ids, .n = TEXT};
+    assert_int_equal(frequency_count(ids, TEXT, V, &dataset->frequency, &err), 0);
+    if (groups_build(spec, &dataset->frequency, NULL, &dataset->groups, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+static int run_build(const char *json, const char *dir, int64_t resume, const char *build,
+                     struct diary *diary, int64_t *epoch, struct err *err)
+{
+    const struct train_events events = {diary,    on_started,      on_epoch, on_alive,
+                                        on_flush, on_checkpointed, on_log};
+    const struct train_options options = {dir, build, resume, 0};
+    struct dataset dataset;
+    struct spec *spec = parse(json);
+    make_dataset(spec, &dataset);
+    err_clear(err);
+    int result = train_run(spec, &dataset, backend, &options, &events, epoch, err);
+    groups_free(&dataset.groups);
+    frequency_free(&dataset.frequency);
+    spec_free(spec);
+    return result;
+}
+
+static int run(const char *json, const char *dir, int64_t resume, struct diary *diary,
+               struct err *err)
+{
+    int64_t epoch = -1;
+    diary->n_alive = 0;
+    return run_build(json, dir, resume, "build", diary, &epoch, err);
+}
+
+static struct diary *new_diary(void)
+{
+    struct diary *diary = calloc(1, sizeof *diary);
+    assert_non_null(diary);
+    diary->order_at = -1;
+    return diary;
+}
+
+static const char *folder(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return path;
+}
+
+static int exists(const char *dir, const char *name)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s/%s", root, dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+    char hex[2][HASH_HEX], path[128];
+    struct err err;
+    err_clear(&err);
+    const char *names[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        if (hash_sha256_file(path, hex[i], &err) != 0)
+            fail_msg("%s", err.message);
+    }
+    assert_string_equal(hex[0], hex[1]);
+}
+
+static void assert_same_diary(const struct diary *a, const struct diary *b)
+{
+    assert_int_equal(a->next, b->next);
+    for (int64_t e = 0; e < a->next; e++) {
+        assert_true(a->known[e] && b->known[e]);
+        if (!record_same(a->values[e], b->values[e], 3))
+            fail_msg("the records of epoch %d differ", (int)e);
+        assert_memory_equal(a->tokens[e], b->tokens[e], sizeof a->tokens[e]);
+    }
+}
+
+static void test_records(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *diary = new_diary();
+    const char *json = "{" MODEL "}, \"train\": {\"epochs\": 4, \"steps_per_epoch\": 3,"
+                       "\"batch_size\": 2}, " GROUPS "}";
+    if (run(json, NULL, 0, diary, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(diary->first, 0);
+    assert_int_equal(diary->next, 5);
+    assert_int_equal(diary->n_alive, 12);
+    assert_int_equal(diary->n_checkpoints, 0);
+    assert_true(isnan(diary->values[0][RECORD_TOKENS_PER_SECOND]));
+    assert_true(diary->values[1][RECORD_TOKENS_PER_SECOND] > 0);
+    for (int g = 0; g < 3; g++) {
+        assert_true(diary->values[0][record_at(g, RECORD_OUTPUT_SHIFT)] == 0);
+        assert_true(diary->values[0][record_at(g, RECORD_EXPOSURE)] == 0);
+        assert_true(diary->values[1][record_at(g, RECORD_OUTPUT_SHIFT)] > 0);
+    }
+    assert_true(diary->values[4][record_at(0, RECORD_EXPOSURE)] > 0);
+    assert_true(diary->values[4][record_at(2, RECORD_EXPOSURE)] == 0);
+    assert_true(fabs(diary->values[0][RECORD_LOSS] - log(V)) < 0.1);
+    assert_true(diary->values[4][RECORD_LOSS] < diary->values[0][RECORD_LOSS]);
+    free(diary);
+}
+
+/* Specs that exercise every part of the state: two moments and one and none,
+ * an epoch of one step, of several, of a pass in shuffled order. */
+static const char *const resumable[] = {
+    "{" MODEL "}, \"train\": {\"epochs\": 6, \"batch_size\": 2, \"snapshots\": [0, 3]}, " GROUPS
+    "}",
+    "{" MODEL ", \"tie\": \"untied\", \"head_bias\": true}, \"train\": {\"epochs\": 3,"
+    "\"steps_per_epoch\": 3, \"batch_size\": 2, \"optimizer\": \"momentum\", \"lr\": 0.1,"
+    "\"snapshots\": [1]}, " GROUPS "}",
+    "{" MODEL "}, \"train\": {\"epochs\": 2, \"steps_per_epoch\": \"pass\", \"sampling\":"
+    "\"shuffle\", \"batch_size\": 16, \"optimizer\": \"sgd\", \"lr\": 0.5, \"grad_clip\": "
+    "0.5}," GROUPS "}",
+};
+static const char *const last_file[] = {"epoch-0000006.safetensors", "epoch-0000003.safetensors",
+                                        "epoch-0000002.safetensors"};
+
+/* Ends at every possible step in turn. `lost`: records that were sent, but that
+ * the reader lost when it died with the trainer. */
+static void end_everywhere(int which, enum train_order order, int lost)
+{
+    struct err err;
+    char path[64], name[2][128];
+    struct diary *whole = new_diary();
+    snprintf(path, sizeof path, "whole%d", which);
+    if (run(resumable[which], folder(path), 0, whole, &err) != 0)
+        fail_msg("%s", err.message);
+    snprintf(name[0], sizeof name[0], "%s/model/%s", path, last_file[which]);
+    int steps = whole->n_alive;
+    for (int at = 0; at < steps; at++) {
+        struct diary *diary = new_diary();
+        snprintf(path, sizeof path, "ended%d-%d-%d-%d", which, (int)order, lost, at);
+        diary->order_at = at;
+        diary->order = order;
+        assert_int_equal(run(resumable[which], folder(path), 0, diary, &err), -1);
+        assert_int_equal(err.code, ERR_CANCELLED);
+        assert_true(order != TRAIN_STOP || diary->n_checkpoints == at + 1);
+        assert_int_equal(exists(path, "checkpoint"), diary->n_checkpoints > 0);
+
+        int64_t stored = diary->next > lost ? diary->next - lost : 0;
+        diary->order_at = -1;
+        diary->next = stored;
+        if (run(resumable[which], folder(path), stored, diary, &err) != 0)
+            fail_msg("%s", err.message);
+        if (order == TRAIN_STOP && lost == 0)
+            assert_int_equal(diary->first, stored);
+        assert_same_diary(whole, diary);
+        assert_false(exists(path, "checkpoint"));
+        assert_false(exists(path, "checkpoint.previous"));
+        snprintf(name[1], sizeof name[1], "%s/model/%s", path, last_file[which]);
+        assert_same_file(name[0], name[1]);
+        free(diary);
+    }
+    free(whole);
+}
+
+static void test_stop_and_resume(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 3; which++)
+        end_everywhere(which, TRAIN_STOP, 0);
+}
+
+/* Cancelling writes nothing: the checkpoint at hand is one step old. */
+static void test_die_and_resume(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 3; which++)
+        for (int lost = 0; lost < 3; lost++)
+            end_everywhere(which, TRAIN_CANCEL, lost);
+}
+
+static void test_snapshots(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *diary = new_diary();
+#define SNAPSHOTS(epochs, steps, more)                                                             \
+    "{" MODEL "}, \"train\": {\"epochs\": " epochs ", \"steps_per_epoch\": " steps                 \
+    ", \"batch_size\": 2" more "}, " GROUPS "}"
+    assert_int_equal(
+        run(SNAPSHOTS("6", "1", ", \"snapshots\": [0, 4]"), folder("long"), 0, diary, &err), 0);
+    diary->next = 0;
+    memset(diary->known, 0, sizeof diary->known);
+    assert_int_equal(run(SNAPSHOTS("4", "1", ""), folder("short"), 0, diary, &err), 0);
+    diary->next = 0;
+    memset(diary->known, 0, sizeof diary->known);
+    assert_int_equal(run(SNAPSHOTS("2", "3", ""), folder("coarse"), 0, diary, &err), 0);
+    assert_same_file("long/model/epoch-0000004.safetensors",
+                     "short/model/epoch-0000004.safetensors");
+    /* Fewer records, the same updates: measuring changes no bit. */
+    assert_same_file("long/model/epoch-0000006.safetensors",
+                     "coarse/model/epoch-0000002.safetensors");
+    assert_same_file("long/model/config.json", "coarse/model/config.json");
+    assert_true(exists("long", "model/epoch-0000000.safetensors"));
+    assert_false(exists("long", "model/epoch-0000001.safetensors"));
+    free(diary);
+}
+
+static void test_divergence(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *diary = new_diary();
+    const char *json = "{" MODEL "}, \"train\": {\"epochs\": 20, \"steps_per_epoch\": 4,"
+                       "\"batch_size\": 2, \"optimizer\": \"sgd\", \"lr\": 1e30}, " GROUPS "}";
+    int64_t epoch = -1;
+    assert_int_equal(run_build(json, NULL, 0, "build", diary, &epoch, &err), -1);
+    assert_int_equal(err.code, ERR_DIVERGED);
+    assert_int_equal(epoch, 0);
+    assert_non_null(strstr(err.message, "at epoch 0, after"));
+    assert_int_equal(diary->next, 1);
+    free(diary);
+}
+
+static void test_another_build_does_not_resume(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *diary = new_diary();
+    int64_t epoch = -1;
+    diary->order_at = 2;
+    diary->order = TRAIN_STOP;
+    assert_int_equal(run(resumable[0], folder("build"), 0, diary, &err), -1);
+    assert_int_equal(run_build(resumable[0], folder("build"), 3, "other", diary, &epoch, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "other"));
+    assert_true(exists("build", "checkpoint"));
+    free(diary);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct err err;
+    err_clear(&err);
+    strcpy(root, "/tmp/gpu_train.XXXXXX");
+    return mkdtemp(root) && hash_init(&err) == 0 && cpu_backend_open(1, &backend, &err) == 0 ? 0
+                                                                                             : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[96];
+    backend->close(backend);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_records),        cmocka_unit_test(test_stop_and_resume),
+        cmocka_unit_test(test_die_and_resume), cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_divergence),     cmocka_unit_test(test_another_build_does_not_resume),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
