@@ -1,0 +1,152 @@
+/* scheduler: see scheduler.h. */
+#include "server/scheduler.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum obstacle {
+    OBSTACLE_NONE,
+    OBSTACLE_UNAVAILABLE,
+    OBSTACLE_PRECISION,
+    OBSTACLE_SIZE,
+    OBSTACLE_PROVENANCE,
+    OBSTACLE_BUSY,
+    OBSTACLE_FREE
+};
+
+/* Precisions that a kind of device computes in; "auto" is always one of them. */
+static const struct {
+    const char *kind, *precision;
+} scheduler_offers[] = {{"cpu", "fp32"}, {"cuda", "fp32"}, {"cuda", "bf16"}};
+
+char *scheduler_provenance(const struct scheduler_facts *facts, const char *precision,
+                           const char *corpus_sha256)
+{
+    char host[128] = "";
+    gethostname(host, sizeof host - 1);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "host", host, "device", facts->device,
+                  "precision", precision, "isa", facts->isa, "threads", (json_int_t)facts->threads,
+                  "build", facts->build, "corpus_sha256", corpus_sha256);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static int scheduler_same_text(json_t *root, const char *key, const char *here, char *why,
+                               size_t size)
+{
+    const char *there = json_string_value(json_object_get(root, key));
+    if (!there || strcmp(there, here) == 0)
+        return 1;
+    snprintf(why, size, "it started with %s %s, here it is %s; a retry starts it anew", key, there,
+             here);
+    return 0;
+}
+
+int scheduler_continues(const char *provenance, const struct scheduler_facts *facts, char *why,
+                        size_t size)
+{
+    json_t *root = provenance ? json_loads(provenance, 0, NULL) : NULL;
+    if (!root)
+        return 1;
+    json_int_t threads = json_integer_value(json_object_get(root, "threads"));
+    int same = scheduler_same_text(root, "build", facts->build, why, size) &&
+               scheduler_same_text(root, "device", facts->device, why, size) &&
+               scheduler_same_text(root, "isa", facts->isa, why, size);
+    if (same && threads != facts->threads) {
+        same = 0;
+        snprintf(why, size,
+                 "it started with %lld threads, here there are %lld;"
+                 " a retry starts it anew",
+                 (long long)threads, (long long)facts->threads);
+    }
+    json_decref(root);
+    return same;
+}
+
+static int scheduler_offered(const char *kind, const char *precision)
+{
+    if (strcmp(precision, "auto") == 0)
+        return 1;
+    for (size_t i = 0; i < sizeof scheduler_offers / sizeof *scheduler_offers; i++)
+        if (strcmp(scheduler_offers[i].kind, kind) == 0 &&
+            strcmp(scheduler_offers[i].precision, precision) == 0)
+            return 1;
+    return 0;
+}
+
+/* The first thing in the way, lasting ones before passing ones. */
+static enum obstacle scheduler_obstacle(const struct job *job, const struct scheduler_slot *slot,
+                                        char *waits, size_t size)
+{
+    const struct trainer_device *device = &slot->device;
+    char why[SCHEDULER_WHY_MAX];
+    if (!device->available) {
+        snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
+        return OBSTACLE_UNAVAILABLE;
+    }
+    if (!scheduler_offered(device->kind, job->precision)) {
+        snprintf(waits, size, "%s does not compute in %s", device->id, job->precision);
+        return OBSTACLE_PRECISION;
+    }
+    if (device->memory_bytes > 0 && job->memory_bytes > device->memory_bytes) {
+        snprintf(waits, size, "it needs %.2f GB, %s has %.2f GB in all",
+                 (double)job->memory_bytes / 1e9, device->id, (double)device->memory_bytes / 1e9);
+        return OBSTACLE_SIZE;
+    }
+    if (slot->facts.device[0] &&
+        !scheduler_continues(job->provenance, &slot->facts, why, sizeof why)) {
+        snprintf(waits, size, "%s: %s", device->id, why);
+        return OBSTACLE_PROVENANCE;
+    }
+    if (slot->job[0]) {
+        snprintf(waits, size, "%s is busy", device->id);
+        return OBSTACLE_BUSY;
+    }
+    if (device->memory_bytes > 0 && job->memory_bytes > device->free_bytes) {
+        snprintf(waits, size, "it needs %.2f GB, %s has %.2f GB free",
+                 (double)job->memory_bytes / 1e9, device->id, (double)device->free_bytes / 1e9);
+        return OBSTACLE_FREE;
+    }
+    return OBSTACLE_NONE;
+}
+
+/* The kind or id that "auto" stands for on this box. */
+static const char *scheduler_wanted(const struct job *job, const struct scheduler_slot *slots,
+                                    int n)
+{
+    if (strcmp(job->device, "auto") != 0)
+        return job->device;
+    for (int i = 0; i < n; i++)
+        if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0)
+            return "cuda";
+    return "cpu";
+}
+
+int scheduler_match(const struct job *job, const struct scheduler_slot *slots, int n, char *waits,
+                    size_t size, int *stale)
+{
+    const char *wanted = scheduler_wanted(job, slots, n);
+    enum obstacle told = OBSTACLE_NONE;
+    snprintf(waits, size, "there is no device %s here", wanted);
+    *stale = -1;
+    for (int i = 0; i < n; i++) {
+        char sentence[SCHEDULER_WAITS_MAX];
+        if (strcmp(slots[i].device.kind, wanted) != 0 && strcmp(slots[i].device.id, wanted) != 0)
+            continue;
+        enum obstacle obstacle = scheduler_obstacle(job, &slots[i], sentence, sizeof sentence);
+        if (obstacle == OBSTACLE_NONE)
+            return i;
+        if (obstacle == OBSTACLE_FREE)
+            *stale = i;
+        /* Of several devices, the one that is nearest to taking the job speaks. */
+        if (obstacle > told) {
+            told = obstacle;
+            snprintf(waits, size, "%s", sentence);
+        }
+    }
+    return -1;
+}
