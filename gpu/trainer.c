@@ -111,6 +111,18 @@ static const char *find_share(char path[PATH_MAX])
     return "share";
 }
 
+/* OpenMP's threads spin between two loops by default; beside any other program
+ * on the same cores that costs several times the work itself. libgomp reads its
+ * environment when it is loaded, so a short spin needs a second start; nothing is
+ * lost if that is refused. */
+static void spin_briefly(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+        return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 0) == 0)
+        execv("/proc/self/exe", argv);
+}
+
 static int run(const struct arguments *arguments, struct err *err)
 {
     char share[PATH_MAX];
@@ -139,6 +151,7 @@ int main(int argc, char **argv)
                                   .checkpoint_seconds = 30};
     struct err err;
     err_clear(&err);
+    spin_briefly(argv);
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);
