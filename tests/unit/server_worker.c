@@ -173,16 +173,28 @@ static void check_all_epochs(struct room *room, const char *id)
     assert_int_equal(next, LAST_EPOCH + 1);
 }
 
+/* The last line is written just after the state has changed. */
 static void check_log(struct room *room, const char *id, const char *words)
 {
-    char path[128], text[8192];
+    char path[128], text[8192] = "";
     snprintf(path, sizeof path, "%s/jobs/%s/log", room->f->folder, id);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
+    for (int waited = 0; waited < PATIENCE_MS && !strstr(text, words); waited += 5) {
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        fclose(file);
+        nap(5);
+    }
     if (!strstr(text, words))
         fail_msg("log of %s without \"%s\":\n%s", id, words, text);
+}
+
+static struct worker_status idle_cpu(struct room *room)
+{
+    for (int waited = 0; cpu(room).job[0] && waited < PATIENCE_MS; waited += 5)
+        nap(5);
+    assert_string_equal(cpu(room).job, "");
+    return cpu(room);
 }
 
 static void test_success(void **state)
@@ -204,9 +216,8 @@ static void test_success(void **state)
     assert_true(pid > 0);
     submit(room, example("two", "cpu"));
     wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
-    assert_int_equal(cpu(room).pid, pid); /* the trainer stays warm */
+    assert_int_equal(idle_cpu(room).pid, pid); /* the trainer stays warm */
     assert_int_equal(cpu(room).faults, 0);
-    assert_string_equal(cpu(room).job, "");
 }
 
 static void test_order_of_the_queue(void **state)
@@ -251,8 +262,8 @@ static void test_cancel_that_is_ignored(void **state)
 {
     struct room *room = *state;
     room->settings.cancel_seconds = 1;
-    behave("deaf", "3", "50");
     start(room);
+    behave("deaf", "3", "50");
     submit(room, example("one", "auto"));
     wait_only(room, "one", JOB_RUNNING, 1);
     int pid = cpu(room).pid;
@@ -274,7 +285,7 @@ static void test_killed_trainer(void **state)
     struct job *job = wait_for(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
     assert_int_equal(job->attempt, 2);
     job_free(job);
-    assert_int_equal(cpu(room).faults, 1);
+    assert_int_equal(idle_cpu(room).faults, 1);
     check_all_epochs(room, "one");
     check_log(room, "one", "killed by signal 9");
 }
@@ -285,9 +296,7 @@ static void test_killed_idle_trainer(void **state)
     start(room);
     submit(room, example("one", "auto"));
     wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
-    while (cpu(room).job[0])
-        nap(5);
-    assert_int_equal(kill(cpu(room).pid, SIGKILL), 0);
+    assert_int_equal(kill(idle_cpu(room).pid, SIGKILL), 0);
     for (int waited = 0; cpu(room).pid && waited < PATIENCE_MS; waited += 5)
         nap(5);
     assert_int_equal(cpu(room).pid, 0);
@@ -323,9 +332,7 @@ static void test_bad_trainers(void **state)
         assert_int_equal(job->epoch, rows[i].epoch);
         assert_int_equal(job->attempt, rows[i].faults > 0 ? rows[i].attempts : 1);
         job_free(job);
-        while (cpu(room).job[0])
-            nap(5);
-        assert_int_equal(cpu(room).faults, rows[i].faults);
+        assert_int_equal(idle_cpu(room).faults, rows[i].faults);
         stop(room);
     }
 }
@@ -354,8 +361,8 @@ static void test_stop_that_is_ignored(void **state)
 {
     struct room *room = *state;
     room->settings.cancel_seconds = 1;
-    behave("deaf", "3", "50");
     start(room);
+    behave("deaf", "3", "50");
     submit(room, example("one", "auto"));
     wait_only(room, "one", JOB_RUNNING, 1);
     int64_t began = db_now();
