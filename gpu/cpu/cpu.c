@@ -60,9 +60,10 @@ static void cpu_free(struct backend *self, void *memory)
 static void cpu_zero(struct backend *self, void *memory, int64_t bytes)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel num_threads(cpu->threads)
+    const int team = cpu_team(cpu, bytes / (int64_t)sizeof(float));
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(bytes, 4096, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(bytes, 4096, omp_get_thread_num(), team);
         memset((char *)memory + s.begin, 0, (size_t)(s.end - s.begin));
     }
 }

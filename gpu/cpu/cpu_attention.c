@@ -187,12 +187,13 @@ void cpu_attention_forward(struct backend *self, void *out, void *lse, const voi
                            int T, int C, int NH)
 {
     struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, (int64_t)B * T * T * C);
     const int D = C / NH;
     const int64_t floats = (int64_t)padded(T) * (D + T);
     float *scratch = cpu_scratch(cpu, floats);
     if (!scratch)
         return;
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int i = 0; i < B * NH; i++) {
         const int64_t first = (int64_t)(i / NH) * T, column = (int64_t)(i % NH) * D;
         head_forward((float *)out + first * C + column, (float *)lse + (int64_t)i * T,
@@ -205,12 +206,13 @@ void cpu_attention_backward(struct backend *self, void *dqkv, const void *dout, 
                             const void *out, const void *lse, int B, int T, int C, int NH)
 {
     struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, 2 * (int64_t)B * T * T * C);
     const int D = C / NH;
     const int64_t floats = (int64_t)padded(T) * 2 * (D + T);
     float *scratch = cpu_scratch(cpu, floats);
     if (!scratch)
         return;
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int i = 0; i < B * NH; i++) {
         const int64_t first = (int64_t)(i / NH) * T, column = (int64_t)(i % NH) * D;
         head_backward(

@@ -24,9 +24,10 @@ enum {
 void cpu_cast(struct backend *self, void *out, const void *in, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel num_threads(cpu->threads)
+    const int team = cpu_team(cpu, n);
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
         memcpy((float *)out + s.begin, (const float *)in + s.begin,
                (size_t)(s.end - s.begin) * sizeof(float));
     }
@@ -42,9 +43,10 @@ CPU_CLONES static void add_slice(float *out, const float *a, const float *b, int
 void cpu_add(struct backend *self, void *out, const void *a, const void *b, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel num_threads(cpu->threads)
+    const int team = cpu_team(cpu, n);
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
         add_slice((float *)out + s.begin, (const float *)a + s.begin, (const float *)b + s.begin,
                   s.end - s.begin);
     }
@@ -56,7 +58,8 @@ void cpu_embedding_forward(struct backend *self, void *out, const void *wte, con
                            const int32_t *ids, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+    const int team = cpu_team(cpu, (int64_t)B * T * C);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int p = 0; p < B * T; p++)
         add_slice((float *)out + (int64_t)p * C, (const float *)wte + (int64_t)ids[p] * C,
                   (const float *)wpe + (int64_t)(p % T) * C, C);
@@ -75,10 +78,11 @@ void cpu_embedding_backward(struct backend *self, void *dwte, void *dwpe, const 
                             const int32_t *ids, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, 2 * (int64_t)B * T * C);
     const float *rows = dout;
-#pragma omp parallel num_threads(cpu->threads)
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(C, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(C, LINE, omp_get_thread_num(), team);
         const int64_t n = s.end - s.begin;
         for (int t = 0; t < T; t++)
             memset((float *)dwpe + (int64_t)t * C + s.begin, 0, (size_t)n * sizeof(float));
@@ -158,9 +162,10 @@ void cpu_activation_forward(struct backend *self, void *out, const void *x, int6
                             enum spec_activation kind)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel num_threads(cpu->threads)
+    const int team = cpu_team(cpu, 8 * n);
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
         activation_table[kind].forward((float *)out + s.begin, (const float *)x + s.begin,
                                        s.end - s.begin);
     }
@@ -170,9 +175,10 @@ void cpu_activation_backward(struct backend *self, void *dx, const void *dout, c
                              int64_t n, enum spec_activation kind)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel num_threads(cpu->threads)
+    const int team = cpu_team(cpu, 8 * n);
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
         activation_table[kind].backward((float *)dx + s.begin, (const float *)dout + s.begin,
                                         (const float *)x + s.begin, s.end - s.begin);
     }
@@ -204,7 +210,8 @@ CPU_CLONES static void panel_sums(float *out, const float *weights, const float 
 
 void cpu_column_sums(struct cpu *cpu, float *out, const float *in, int rows, int n, int stride)
 {
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+    const int team = cpu_team(cpu, (int64_t)rows * n);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int c = 0; c < n; c += PANEL)
         panel_sums(out + c, NULL, in + c, rows, n - c < PANEL ? n - c : PANEL, stride);
 }
@@ -212,7 +219,8 @@ void cpu_column_sums(struct cpu *cpu, float *out, const float *in, int rows, int
 void cpu_window_sums(struct backend *self, void *out, const void *h, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+    const int team = cpu_team(cpu, (int64_t)B * T * C);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int b = 0; b < B; b++)
         for (int c = 0; c < C; c += PANEL)
             panel_sums((float *)out + (int64_t)b * C + c, NULL,
@@ -224,7 +232,8 @@ void cpu_weighted_sums(struct backend *self, void *out, const void *weights, con
                        int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) collapse(2)
+    const int team = cpu_team(cpu, (int64_t)K * N * C);
+#pragma omp parallel for num_threads(team) schedule(static) collapse(2)
     for (int k = 0; k < K; k++)
         for (int c = 0; c < C; c += PANEL)
             panel_sums((float *)out + (int64_t)k * C + c, (const float *)weights + (int64_t)k * N,

@@ -52,8 +52,9 @@ CPU_CLONES static void add_bias(float *row, const float *bias, int V)
 static void tracked_rows(const struct cpu *cpu, const struct backend_head *head, int first,
                          int rows, const float *logits)
 {
+    const int team = cpu_team(cpu, (int64_t)head->M * rows);
     float *mean_p = head->mean_p;
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int m = 0; m < head->M; m++) {
         double sum = first == 0 ? 0 : (double)mean_p[m];
         for (int r = 0; r < rows; r++)
@@ -66,7 +67,8 @@ static void tracked_rows(const struct cpu *cpu, const struct backend_head *head,
 static void softmax_rows(const struct cpu *cpu, const struct backend_head *head, int first,
                          int rows, float *logits)
 {
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+    const int team = cpu_team(cpu, 16 * (int64_t)rows * head->V);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int r = 0; r < rows; r++) {
         float *row = logits + (int64_t)r * head->Vp;
         const int32_t target = head->targets[first + r];
@@ -84,9 +86,10 @@ static void softmax_rows(const struct cpu *cpu, const struct backend_head *head,
 static void bias_gradient(struct cpu *cpu, const struct backend_head *head, int first, int rows,
                           const float *logits)
 {
+    const int team = cpu_team(cpu, (int64_t)rows * head->V);
     float *dbias = head->dbias;
     const int V = head->V;
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int v = 0; v < V; v += BLOCK) {
         const int n = V - v < BLOCK ? V - v : BLOCK;
         if (first == 0)

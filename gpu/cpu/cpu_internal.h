@@ -33,6 +33,16 @@ static inline struct cpu *cpu_of(struct backend *self)
     return (struct cpu *)self;
 }
 
+/* Threads for `work` simple operations: one where waking the others would cost
+ * more (and, on a busy machine, mean waiting for them). Depends on nothing but
+ * the size, so the cut is the same every time. */
+enum { CPU_TEAM_WORK = 1 << 16 };
+
+static inline int cpu_team(const struct cpu *cpu, int64_t work)
+{
+    return work < CPU_TEAM_WORK ? 1 : cpu->threads;
+}
+
 struct cpu_slice {
     int64_t begin, end;
 };

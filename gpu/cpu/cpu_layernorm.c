@@ -31,7 +31,8 @@ void cpu_layernorm_forward(struct backend *self, void *out, void *mean, void *rs
                            const void *gain, const void *bias, int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+    const int team = cpu_team(cpu, 4 * (int64_t)N * C);
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int n = 0; n < N; n++)
         forward_row((float *)out + (int64_t)n * C, (float *)mean + n, (float *)rstd + n,
                     (const float *)x + (int64_t)n * C, gain, bias, C);
@@ -95,8 +96,9 @@ void cpu_layernorm_backward(struct backend *self, void *dx, void *dgain, void *d
                             const void *rstd, const void *gain, int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, 8 * (int64_t)N * C);
     const float *d = dout, *add = residual, *in = x, *m = mean, *s = rstd;
-#pragma omp parallel num_threads(cpu->threads)
+#pragma omp parallel num_threads(team)
     {
 #pragma omp for schedule(static) nowait
         for (int c = 0; c < C; c += PANEL)

@@ -12,7 +12,7 @@
 
 /* Shapes kept at once. A model needs about 20; when a trainer has seen more
  * models than fit, it starts over. */
-enum { CACHE_MAX = 256, ARGUMENTS = 5 };
+enum { CACHE_MAX = 256, ARGUMENTS = 5, LANES = 8 };
 
 struct product {
     struct cpu_gemm gemm;
@@ -179,11 +179,11 @@ static dnnl_status_t product_create(struct cpu_matmul *m, struct product *p)
     return status;
 }
 
-static dnnl_status_t product_of(struct cpu *cpu, const struct cpu_gemm *gemm, struct product **out)
+static dnnl_status_t product_of(struct cpu_matmul *m, const struct cpu_gemm *gemm, int threads,
+                                struct product **out)
 {
-    struct cpu_matmul *m = cpu->matmul;
     for (int i = 0; i < m->n; i++)
-        if (same(&m->cache[i], gemm, cpu->threads)) {
+        if (same(&m->cache[i], gemm, threads)) {
             *out = &m->cache[i];
             return dnnl_success;
         }
@@ -191,7 +191,7 @@ static dnnl_status_t product_of(struct cpu *cpu, const struct cpu_gemm *gemm, st
         cache_clear(m);
     struct product *p = &m->cache[m->n];
     p->gemm = *gemm;
-    p->threads = cpu->threads;
+    p->threads = threads;
     dnnl_status_t status = product_create(m, p);
     if (status != dnnl_success) {
         product_free(p);
@@ -231,8 +231,10 @@ void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const float *a, cons
               const float *bias, float *c)
 {
     struct product *product = NULL;
-    omp_set_num_threads(cpu->threads);
-    dnnl_status_t status = product_of(cpu, gemm, &product);
+    const int64_t multiplications = (int64_t)gemm->M * gemm->N * gemm->K;
+    const int team = cpu_team(cpu, multiplications / LANES);
+    omp_set_num_threads(team); /* oneDNN takes as many as OpenMP would */
+    dnnl_status_t status = product_of(cpu->matmul, gemm, team, &product);
     if (status == dnnl_success)
         status = product_run(cpu->matmul, product, a, b, bias, c);
     if (status != dnnl_success && cpu->fault.code == ERR_NONE)

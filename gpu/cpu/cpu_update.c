@@ -25,15 +25,16 @@ CPU_CLONES static double slice_squares(const float *in, int64_t n)
 void cpu_sum_squares(struct backend *self, void *out, const void *in, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, n);
     double part[CPU_THREADS_MAX];
-#pragma omp parallel num_threads(cpu->threads)
+#pragma omp parallel num_threads(team)
     {
         const int i = omp_get_thread_num();
-        const struct cpu_slice s = cpu_slice(n, LINE, i, cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, i, team);
         part[i] = slice_squares((const float *)in + s.begin, s.end - s.begin);
     }
     double total = 0;
-    for (int i = 0; i < cpu->threads; i++)
+    for (int i = 0; i < team; i++)
         total += part[i];
     *(float *)out = (float)total;
 }
@@ -134,10 +135,11 @@ void cpu_update(struct backend *self, const struct backend_update *update, void 
                 void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
+    const int team = cpu_team(cpu, 4 * n);
     const struct factors factors = factors_of(update);
-#pragma omp parallel num_threads(cpu->threads)
+#pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), cpu->threads);
+        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
         update_table[update->kind](&factors, (float *)parameters + s.begin,
                                    (const float *)gradients + s.begin,
                                    moment1 ? (float *)moment1 + s.begin : NULL,

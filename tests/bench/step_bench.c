@@ -128,6 +128,22 @@ static void draw_batch(int32_t *ids, int n, uint64_t step)
         ids[i] = (int32_t)random_below(1, RANDOM_TOKENS, step << 21 | (uint64_t)i, VOCABULARY);
 }
 
+/* One number of all parameters' bits: equal runs print equal numbers. */
+static int checksum(struct model *model, uint64_t *sum, struct err *err)
+{
+    const int64_t n = model_shapes(model)->n_parameters;
+    uint32_t *bits = malloc((size_t)n * sizeof *bits);
+    if (!bits || model_download(model, MODEL_PARAMETERS, (float *)bits, err) != 0) {
+        free(bits);
+        return -1;
+    }
+    *sum = 14695981039346656037u; /* FNV-1a */
+    for (int64_t i = 0; i < n; i++)
+        *sum = (*sum ^ bits[i]) * 1099511628211u;
+    free(bits);
+    return 0;
+}
+
 static int run(struct spec *spec, int threads, int steps, struct err *err)
 {
     struct backend *cpu;
@@ -166,8 +182,12 @@ static int run(struct spec *spec, int threads, int steps, struct err *err)
             goto out;
     }
     const double total = now() - start;
-    printf("%s, %s, %d threads: %d steps of %d tokens, %lld bytes, loss %.9g\n", cpu->device,
-           cpu->isa, cpu->threads, steps, N, (long long)model_bytes(model), loss);
+    uint64_t sum;
+    if (checksum(model, &sum, err) != 0)
+        goto out;
+    printf("%s, %s, %d threads: %d steps of %d tokens, %lld bytes\n", cpu->device, cpu->isa,
+           cpu->threads, steps, N, (long long)model_bytes(model));
+    printf("loss %.9g, parameters %016llx\n", loss, (unsigned long long)sum);
     printf("%.0f tokens/s, %.2f ms a step\n", N * steps / total, 1e3 * total / steps);
     for (int i = 0; i < 64; i++)
         if (name_of[i])

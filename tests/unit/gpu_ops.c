@@ -482,21 +482,27 @@ static const struct {
     const struct operation *op;
     int d[DIMS_MAX];
 } equality_cases[] = {
+    /* small ones run on one thread, large ones on all */
     {&cast_op, {1}},
     {&cast_op, {1003}},
+    {&cast_op, {70001}},
     {&add_op, {1}},
     {&add_op, {4099}},
+    {&add_op, {70001}},
     {&embedding_op, {1, 1, 1, 1}},
     {&embedding_op, {3, 65, 96, 7}}, /* every token many times */
     {&embedding_op, {2, 63, 40, 257}},
+    {&embedding_op, {3, 240, 96, 7}},
     {&layernorm_op, {1, 1, 0}},
     {&layernorm_op, {1, 96, 0}},
     {&layernorm_op, {130, 96, 1}},
+    {&layernorm_op, {190, 96, 1}},
     {&layernorm_op, {65, 128, 0}},
     {&layernorm_op, {67, 257, 1}},
     {&matmul_op, {1, 1, 1}},
     {&matmul_op, {1, 96, 288}},
     {&matmul_op, {65, 96, 384}},
+    {&matmul_op, {190, 96, 384}},
     {&matmul_op, {63, 384, 96}},
     {&matmul_op, {130, 33, 257}},
     {&attention_op, {1, 1, 4, 1}},
@@ -509,6 +515,8 @@ static const struct {
     {&activation_op, {4099, ACTIVATION_GELU}},
     {&activation_op, {4099, ACTIVATION_GELU_NEW}},
     {&activation_op, {4099, ACTIVATION_RELU}},
+    {&activation_op, {9001, ACTIVATION_GELU}},
+    {&activation_op, {9001, ACTIVATION_RELU}},
     {&activation_op, {1, ACTIVATION_GELU}},
     {&head_op, {1, 96, 257, 5, 1, 0}},
     {&head_op, {65, 96, 257, 40, 64, 1}},
@@ -518,6 +526,7 @@ static const struct {
     {&sums_op, {1, 1, 1, 1}},
     {&sums_op, {3, 65, 96, 5}},
     {&sums_op, {8, 64, 128, 3}},
+    {&sums_op, {12, 65, 96, 5}},
     {&gather_op, {257, 96, 33}},
     {&gather_op, {9, 1, 4}},
     {&squares_op, {1}},
@@ -531,6 +540,8 @@ static const struct {
     {&update_op, {4099, OPTIMIZER_ADAM, 500, 3}},
     {&update_op, {4099, OPTIMIZER_ADAMW, 0, 1}},
     {&update_op, {4099, OPTIMIZER_ADAMW, 500, 1000}},
+    {&update_op, {17001, OPTIMIZER_ADAMW, 500, 2}},
+    {&update_op, {17001, OPTIMIZER_SGD, 500, 2}},
 };
 
 /* ---- running ---- */
