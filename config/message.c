@@ -271,8 +271,7 @@ int message_write(int fd, const struct message *message, struct err *err)
 
 struct message_reader {
     int fd;
-    int is_broken; /* the stream has lost its frames for good */
-    char *data;    /* received, not yet consumed: [used] of [room] */
+    char *data; /* received, not yet consumed: [used] of [room] */
     size_t used, room;
     size_t scanned; /* bytes of data known to hold no '\n' */
     int has_header; /* next is parsed, its payload is on its way */
@@ -368,7 +367,7 @@ static int message_parse(struct message_reader *reader, size_t n, struct err *er
     struct message *next = &reader->next;
     json_error_t error;
     json_t *root = json_loadb(reader->data, n, JSON_REJECT_DUPLICATES, &error);
-    if (!root && json_error_code(&error) == json_error_out_of_memory)
+    if (!root && !error.text[0]) /* jansson sets no text when memory is short */
         return err_set(err, ERR_NO_MEMORY, "no memory for a message of %zu bytes", n);
     if (!root || !json_is_object(root)) {
         json_decref(root);
@@ -479,12 +478,9 @@ int message_read(struct message_reader *reader, int timeout_ms, struct message *
                  struct err *err)
 {
     int64_t deadline = message_now_ms() + timeout_ms;
-    if (reader->is_broken)
-        return err_set(err, ERR_PROTOCOL, "the stream was broken by an earlier message");
     for (;;) {
         int whole = message_advance(reader, err);
         if (whole < 0) {
-            reader->is_broken = 1;
             message_clear(&reader->next);
             return -1;
         }

@@ -82,7 +82,7 @@ void message_reader_free(struct message_reader *reader);
 
 /* Next frame: 1 and *out filled; 0 when timeout_ms passed without a whole frame
  * (-1 waits for ever); -1 with ERR_IO "closed by peer" at EOF, or ERR_PROTOCOL,
- * after which the stream is of no use any more. *out must be zeroed before its
+ * which every later call repeats. *out must be zeroed before its
  * first use, and is untouched unless 1 is returned. */
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err);

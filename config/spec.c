@@ -845,7 +845,7 @@ static int spec_read(const json_t *root, struct spec *spec, struct err *err)
 static int spec_malformed(const json_error_t *error, struct err *err)
 {
     char text[JSON_ERROR_TEXT_LENGTH];
-    if (json_error_code(error) == json_error_out_of_memory)
+    if (!error->text[0]) /* jansson sets no text when memory is short */
         return err_set(err, ERR_NO_MEMORY, "no memory to parse JSON");
     snprintf(text, sizeof text, "%s", error->text);
     for (char *c = text; *c; c++)
