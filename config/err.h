@@ -36,10 +36,10 @@ enum err_code {
 };
 
 enum {
-    ERR_MESSAGE_MAX = 512,  /* longest message in bytes, with its zero */
-    ERR_POINTER_MAX = 96,   /* longest JSON pointer (RFC 6901) kept for a field */
-    ERR_DETAIL_MAX = 224,   /* longest sentence about one field */
-    ERR_FIELDS_MAX = 24     /* bad fields reported at once; more are counted, not kept */
+    ERR_MESSAGE_MAX = 512, /* longest message in bytes, with its zero */
+    ERR_POINTER_MAX = 96,  /* longest JSON pointer (RFC 6901) kept for a field */
+    ERR_DETAIL_MAX = 224,  /* longest sentence about one field */
+    ERR_FIELDS_MAX = 24    /* bad fields reported at once; more are counted, not kept */
 };
 
 struct err_field {

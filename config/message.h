@@ -14,10 +14,10 @@
  *                      cancel   job          end without a checkpoint -> cancelled
  *                      stop     job          checkpoint, end -> stopped
  *                      exit
- *   trainer -> server  hello    version text(build) payload-free; then one
- *                      device   name(text) kind id bytes(memory) free code(reason key) text(why unavailable, "" = available)
- *                      per device, then
- *                      ready    (idle, will take a run)
+ *   trainer -> server  hello    version text(build), then for every device
+ *                      device   name kind id bytes(memory) free code(key of the
+ *                               reason) text(why unavailable, "" = available)
+ *                      ready    (once; later the end of a job says the same)
  *                      started  job epoch(first to come) bytes precision isa threads name build
  *                      alive    job epoch
  *                      epochs   job from to n_values n_tokens + payload:
@@ -47,10 +47,22 @@ enum {
 };
 
 enum message_type {
-    MESSAGE_RUN, MESSAGE_CANCEL, MESSAGE_STOP, MESSAGE_EXIT,
-    MESSAGE_HELLO, MESSAGE_DEVICE, MESSAGE_READY, MESSAGE_STARTED, MESSAGE_ALIVE,
-    MESSAGE_EPOCHS, MESSAGE_CHECKPOINTED, MESSAGE_DONE, MESSAGE_STOPPED,
-    MESSAGE_CANCELLED, MESSAGE_FAILED, MESSAGE_LOG,
+    MESSAGE_RUN,
+    MESSAGE_CANCEL,
+    MESSAGE_STOP,
+    MESSAGE_EXIT,
+    MESSAGE_HELLO,
+    MESSAGE_DEVICE,
+    MESSAGE_READY,
+    MESSAGE_STARTED,
+    MESSAGE_ALIVE,
+    MESSAGE_EPOCHS,
+    MESSAGE_CHECKPOINTED,
+    MESSAGE_DONE,
+    MESSAGE_STOPPED,
+    MESSAGE_CANCELLED,
+    MESSAGE_FAILED,
+    MESSAGE_LOG,
     MESSAGE_TYPES
 };
 
@@ -59,9 +71,9 @@ enum message_type {
 struct message {
     enum message_type type;
     char job[MESSAGE_ID_MAX];
-    char *spec, *corpus, *dir;                    /* run */
-    char *code, *text, *kind, *id, *name;         /* failed, log, device, started */
-    char *precision, *isa, *build;                /* started */
+    char *spec, *corpus, *dir;            /* run */
+    char *code, *text, *kind, *id, *name; /* failed, log, device, started */
+    char *precision, *isa, *build;        /* started */
     int64_t version, resume, checkpoint_seconds;
     int64_t epoch, from, to, bytes, free_bytes, threads;
     int64_t n_values, n_tokens;

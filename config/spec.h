@@ -18,21 +18,21 @@
 
 /* Limits, each with its reason. */
 enum {
-    SPEC_BYTES_MAX = 1 << 20,      /* a spec is typed by a person: 1 MiB of JSON is plenty */
-    SPEC_NAME_MAX = 120,           /* bytes; fits a line of a table */
-    SPEC_NOTES_MAX = 8000,         /* bytes; a page */
+    SPEC_BYTES_MAX = 1 << 20, /* a spec is typed by a person: 1 MiB of JSON is plenty */
+    SPEC_NAME_MAX = 120,      /* bytes; fits a line of a table */
+    SPEC_NOTES_MAX = 8000,    /* bytes; a page */
     SPEC_TAGS_MAX = 16,
-    SPEC_TAG_MAX = 40,             /* bytes each */
-    SPEC_CORPUS_MAX = 100,         /* bytes of a corpus name; a sha256 has 64 */
-    SPEC_EPOCHS_MAX = 1000000,     /* about 1 GB of records */
+    SPEC_TAG_MAX = 40,         /* bytes each */
+    SPEC_CORPUS_MAX = 100,     /* bytes of a corpus name; a sha256 has 64 */
+    SPEC_EPOCHS_MAX = 1000000, /* about 1 GB of records */
     SPEC_STEPS_PER_EPOCH_MAX = 1000000,
-    SPEC_D_MODEL_MAX = 8192,       /* GPT-3 175B has 12288; one box cannot train that */
+    SPEC_D_MODEL_MAX = 8192, /* GPT-3 175B has 12288; one box cannot train that */
     SPEC_LAYERS_MAX = 128,
     SPEC_HEADS_MAX = 128,
-    SPEC_SEQ_LEN_MAX = 1024,       /* GPT-2's context, and the attention kernels' limit */
+    SPEC_SEQ_LEN_MAX = 1024, /* GPT-2's context, and the attention kernels' limit */
     SPEC_BATCH_MAX = 4096,
-    SPEC_POSITIONS_MAX = 1 << 20,  /* batch_size x seq_len; keeps every index in 32 bits */
-    SPEC_SNAPSHOTS_MAX = 64,       /* each is a model file on disk */
+    SPEC_POSITIONS_MAX = 1 << 20, /* batch_size x seq_len; keeps every index in 32 bits */
+    SPEC_SNAPSHOTS_MAX = 64,      /* each is a model file on disk */
     SPEC_GROUP_SIZE_MAX = 5000,
     SPEC_CUSTOM_MAX = 5,           /* custom groups: a chart holds eight colours */
     SPEC_CUSTOM_TOKENS_MAX = 1000, /* tokens of one custom group */
@@ -94,7 +94,7 @@ struct spec {
         int decay_embeddings;
         double grad_clip; /* 0: off */
         enum spec_precision precision;
-        int64_t seed;                                /* 0 .. 2^53-1 */
+        int64_t seed;                                 /* 0 .. 2^53-1 */
         int64_t seed_weights, seed_data, seed_groups; /* -1 (JSON null): follows seed */
         int n_snapshots;
         int64_t snapshots[SPEC_SNAPSHOTS_MAX]; /* ascending, unique, each <= epochs */
@@ -108,8 +108,8 @@ struct spec {
         struct spec_custom custom[SPEC_CUSTOM_MAX];
     } groups;
     struct {
-        char device[32]; /* "auto", "cpu", "cuda", "cuda:N" */
-        int priority;    /* -100 .. 100, larger first */
+        char device[32];     /* "auto", "cpu", "cuda", "cuda:N" */
+        int priority;        /* -100 .. 100, larger first */
         int64_t max_seconds; /* 0: no limit */
         int max_attempts;
     } resources;

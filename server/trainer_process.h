@@ -17,9 +17,9 @@ enum {
 };
 
 struct trainer_device {
-    char id[32];     /* "cpu", "cuda:0" */
-    char kind[16];   /* "cpu", "cuda" */
-    char name[128];  /* "AMD EPYC 9B14, 2 threads, avx512" */
+    char id[32];    /* "cpu", "cuda:0" */
+    char kind[16];  /* "cpu", "cuda" */
+    char name[128]; /* "AMD EPYC 9B14, 2 threads, avx512" */
     int64_t memory_bytes, free_bytes;
     int available;
     char reason[256]; /* why not available */

@@ -216,10 +216,8 @@ int main(void)
     while (message_read(fake.reader, -1, &message, &err) == 1) {
         if (message.type == MESSAGE_EXIT && !is_mode(&fake, "deaf"))
             _exit(0);
-        if (message.type != MESSAGE_RUN)
-            continue;
-        fake_run(&fake, &message);
-        fake_send(&(struct message){.type = MESSAGE_READY});
+        if (message.type == MESSAGE_RUN)
+            fake_run(&fake, &message);
     }
     if (is_mode(&fake, "deaf"))
         pause();

@@ -107,7 +107,6 @@ static void test_a_run(void **state)
         }
         assert_int_equal(receive_until(process, MESSAGE_DONE, &message, &err), 1);
         assert_string_equal(message.job, "local");
-        assert_int_equal(receive_until(process, MESSAGE_READY, &message, &err), 1);
     }
     message_clear(&message);
     trainer_process_end(process, 2000, how, sizeof how);
