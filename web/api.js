@@ -77,14 +77,14 @@ export const holdJob = (id) => call("POST", `${job(id)}/hold`);
 export const releaseJob = (id) => call("POST", `${job(id)}/release`);
 export const retryJob = (id) => call("POST", `${job(id)}/retry`);
 
-export const getEpochs = (id, from, to) => call("GET", `${job(id)}/epochs${query({ from, to })}`);
+export const getEpochs = (id, from, to, limit) =>
+  call("GET", `${job(id)}/epochs${query({ from, to, limit })}`);
 export const getSeries = (id, points, pointers) =>
   call("GET", `${job(id)}/epochs${query({ points, series: pointers.join(",") })}`);
 export const getTokens = (id) => call("GET", `${job(id)}/tokens`);
 export const getTokenHistory = (id, token) => call("GET", `${job(id)}/tokens${query({ token })}`);
 
 export const logUrl = (id) => `${job(id)}/log`;
-export const recordsUrl = (id) => `${job(id)}/epochs`;
 export const checkpointUrl = (id, epoch) => `${job(id)}/checkpoint${query({ epoch })}`;
 export const checkpointConfigUrl = (id) => `${job(id)}/checkpoint/config.json`;
 
@@ -97,12 +97,19 @@ export const createCorpus = (name, file) =>
     headers: { "Content-Type": "application/octet-stream" },
   });
 
-// CSV is the same resource in another representation, which a plain link cannot
-// ask for: fetch it and hand it to the browser as a file.
+// All epochs as one CSV file. The server answers in pages and names the next one
+// in a Link header; only the first page's header line is kept.
 export async function downloadCsv(id, filename) {
-  const response = await fetch(recordsUrl(id), { headers: { Accept: "text/csv" } });
-  if (!response.ok) throw await problemOf(response);
-  const url = URL.createObjectURL(await response.blob());
+  const pages = [];
+  for (let url = `${job(id)}/epochs${query({ format: "csv" })}`; url; ) {
+    const response = await fetch(url);
+    if (!response.ok) throw await problemOf(response);
+    const text = await response.text();
+    pages.push(pages.length ? text.slice(text.indexOf("\n") + 1) : text);
+    const [, next] = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "") ?? [];
+    url = next && `${next}&format=csv`;
+  }
+  const url = URL.createObjectURL(new Blob(pages, { type: "text/csv" }));
   const link = document.createElement("a");
   link.href = url;
   link.download = filename;

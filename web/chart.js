@@ -331,10 +331,10 @@ export class Chart {
 
   moveCursor(index) {
     if (!this.plot || !this.content.x.length) return;
-    if (index === null) this.plot.setCursor({ left: -10, top: -10 });
+    if (index === null) this.plot.setCursor({ left: -10, top: -10 }, true, true);
     else {
       const left = this.plot.valToPos(this.content.x[index], "x");
-      this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 });
+      this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 }, true, true);
     }
   }
 

@@ -11,6 +11,7 @@
 import { getEpochs, getSeries } from "./api.js";
 
 const WHOLE_MAX = 3000; // records loaded one by one: some 7 MB of JSON
+const PAGE = 1000; // records a request
 const POINTS = 1500; // buckets of a longer job
 const POINTS_MAX = 6000; // columns longer than this are halved
 
@@ -112,7 +113,7 @@ export class Epochs {
   // Append epochs from .. to, as far as they exist; the server pages them.
   async loadRange(id, from, to) {
     for (let start = from; start !== null && start <= to;) {
-      const { epochs, next } = await getEpochs(id, start, to);
+      const { epochs, next } = await getEpochs(id, start, to, PAGE);
       for (const record of epochs) this.apply(record);
       start = next ?? null;
     }

@@ -80,7 +80,7 @@ class JobPage {
     this.job = job;
     this.fetchedAt = Date.now();
     if (restarted || !this.banner) return this.reload();
-    await this.fill(job.epoch);
+    await this.fill(job.epoch ?? -1);
     this.update();
     if (before !== job.state) {
       announce(`Job ${job.name || shortId(job.id)} is ${job.state}`);

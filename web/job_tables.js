@@ -130,7 +130,7 @@ export function downloads(job) {
     }
   };
   const link = (href, name, text) => h("li", null, h("a", { href, download: name }, text));
-  const ready = job.epoch >= 0;
+  const ready = (job.epoch ?? -1) >= 0;
   const models = job.state === "succeeded" ? [...new Set([...(job.spec?.train?.snapshots ?? []), job.epochs])] : [];
   return h(
     "section.panel",
@@ -140,7 +140,6 @@ export function downloads(job) {
       "ul.downloads",
       null,
       ready ? h("li", null, h("button.link", { type: "button", onclick: csv }, "All epochs as CSV")) : null,
-      ready ? link(api.recordsUrl(job.id), `${file}.json`, "All epochs as JSON") : null,
       ...models.map((epoch) => link(api.checkpointUrl(job.id, epoch), `${file}-${epoch}.safetensors`, `Model at epoch ${count(epoch)} (safetensors)`)),
       models.length ? link(api.checkpointConfigUrl(job.id), "config.json", "Model's config.json") : null,
       link(api.logUrl(job.id), `${file}.log`, "Trainer's log"),

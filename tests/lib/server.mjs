@@ -23,8 +23,8 @@ function listening(child, log) {
     const fail = (why) => reject(new Error(`${BINARY} ${why}\n${log()}`));
     const timer = setTimeout(() => fail(`did not listen within ${START_SECONDS} s`), 1000 * START_SECONDS);
     const look = () => {
-      const [, url] = /listening on (http:\/\/[^\s"]+)/.exec(log()) ?? [];
-      if (url) settle(() => resolve(url.replace(/\/$/, '')));
+      const [, url] = /listening on (http:\/\/[^\s"']+:\d+)/.exec(log()) ?? [];
+      if (url) settle(() => resolve(url));
     };
     const ended = (code, signal) => settle(() => fail(`ended with ${signal ?? code}`));
     const failed = (error) => settle(() => fail(error.message));

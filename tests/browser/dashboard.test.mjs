@@ -1,0 +1,424 @@
+// The dashboard in a real browser against the real server: what a researcher
+// does, from the empty list to a finished experiment and its rerun.
+import { test, before, after, beforeEach, afterEach } from 'node:test';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { accessibilityFaults, horizontals, openBrowser, openPage, pixels, skip } from '../lib/browser.mjs';
+import { CORPUS, epochsOf, finished, reached, submit, tiny } from '../lib/experiments.mjs';
+import { startServer } from '../lib/server.mjs';
+
+const small = (change = {}) => tiny({ model: { d_model: 32, n_heads: 2, seq_len: 16 }, groups: { size: 50 }, ...change });
+const ENDLESS = { name: 'endless', train: { epochs: 200000 } };
+
+let browser, server, page, complaints, context;
+
+before(async () => {
+  if (skip) return;
+  [browser, server] = await Promise.all([openBrowser(), startServer()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function open(hash = '', options = {}) {
+  ({ page, context, complaints } = await openPage(browser, options));
+  await page.goto(`${server.url}/${hash}`);
+}
+// Nothing a test does may leave an error or a policy violation in the console.
+afterEach(async () => {
+  if (skip) return;
+  await context?.close();
+  assert.deepEqual(complaints ?? [], []);
+});
+beforeEach(() => {
+  complaints = [];
+  context = undefined;
+});
+
+const field = (pointer) => page.locator(`[data-pointer="${pointer}"]`).locator('input, select, textarea').first();
+const choose = (name, value) => page.locator(`[data-name="${name}"] input[value="${value}"]`).check({ force: true });
+const badge = (state) => page.locator(`.runline .badge[data-state="${state}"]`).waitFor({ timeout: 120_000 });
+const legend = (n, label) => page.locator('.chart').nth(n).locator('.legend button', { hasText: label }).first().locator('.value').innerText();
+const number = (text) => Number(text.replace('\u2212', '-').replaceAll(',', ''));
+const jobId = () => new URL(page.url()).hash.split('/')[2];
+const job = async (id) => (await server.api(`/jobs/${id}`)).json();
+
+
+test('the empty list says how to submit the first experiment', { skip }, async () => {
+  await open();
+  const command = await page.locator('.empty pre').innerText();
+  assert.match(command, /curl .*@config\/presets\/gulliver\.json/s);
+  assert.ok(command.includes(`${server.url}/api/v1/jobs`));
+});
+
+test('an experiment from the form runs live to its end', { skip }, async () => {
+  await open('#/new');
+  await page.getByLabel('Start from preset').selectOption('gulliver');
+  const values = {
+    '/name': 'from the form', '/tags': 'browser, live', '/corpus/id': CORPUS, '/model/d_model': '32', '/model/n_layers': '1',
+    '/model/n_heads': '2', '/model/seq_len': '16', '/train/epochs': '400', '/train/batch_size': '2', '/groups/size': '50',
+  };
+  for (const [pointer, value] of Object.entries(values)) await field(pointer).fill(value);
+  await page.getByRole('button', { name: 'Submit experiment' }).click();
+  await page.locator('h1', { hasText: 'from the form' }).waitFor();
+  const id = jobId();
+
+  await badge('running');
+  await page.waitForFunction(() => document.querySelector('.runline progress')?.value > 5);
+  const early = await pixels(page);
+  const epoch = number(await page.locator('.runline .progress span').innerText().then((text) => text.split('/')[0]));
+  assert.ok(early.drawn > 1000, `${early.drawn} pixels drawn`);
+  await page.waitForFunction((least) => document.querySelector('.runline progress').value > least, epoch);
+  await badge('succeeded');
+  await page.waitForFunction(() => document.querySelector('.legend .at').textContent === 'epoch 400');
+  assert.notEqual((await pixels(page)).hash, early.hash, 'the chart did not move');
+
+  const last = (await epochsOf(server, id)).at(-1);
+  assert.equal(number(await legend(0, 'Never used')).toFixed(3), last.groups.never_used.mean_logp.columns.toFixed(3));
+  assert.equal(number(await legend(1, 'Loss')).toFixed(3), last.loss.toFixed(3));
+  assert.deepEqual((await job(id)).tags, ['browser', 'live']);
+});
+
+test('the list shows jobs live, filters them, and takes names for text', { skip }, async () => {
+  await open();
+  await page.locator('tr', { hasText: 'from the form' }).locator('.badge[data-state="succeeded"]').waitFor();
+  const name = '<img src=x onerror=alert(1)>';
+  const { id } = await submit(server, small({ name, train: { epochs: 300 } }));
+  const row = page.locator('tbody tr', { has: page.locator(`a[href="#/jobs/${id}"]`) });
+  await row.waitFor();
+  assert.equal(await row.locator('.name').innerText(), name);
+  await page.waitForFunction((job) => document.querySelector(`a[href="#/jobs/${job}"]`).closest('tr').querySelector('progress').value > 1, id);
+  await row.locator('.badge[data-state="succeeded"]').waitFor({ timeout: 120_000 });
+  const shown = await row.locator('td[data-label="Never used"]').innerText();
+  assert.equal(number(shown).toFixed(2), (await job(id)).summary.groups.never_used.mean_logp.toFixed(2));
+
+  await page.getByLabel('Search jobs').fill('form');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+  await choose('state', 'failed');
+  await page.getByText('No job matches this filter.').waitFor();
+  assert.match(page.url(), /#\/jobs\?state=failed&q=form$/);
+});
+
+test('masks and views change the curves, closed forms are drawn in', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'charts', train: { epochs: 60 } }));
+  const done = await finished(server, id);
+  const last = (await epochsOf(server, id)).at(-1).groups;
+  await open(`#/jobs/${id}`);
+  await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 60');
+
+  const seen = new Set();
+  for (const mask of ['columns', 'windows', 'positions', 'none']) {
+    await choose('mask', mask);
+    const wanted = last.most_common.mean_logp[mask]?.toFixed(3) ?? '–';
+    await page.waitForFunction((text) => document.querySelector('.legend .value').textContent.replace('\u2212', '-') === text, wanted);
+    const note = await page.locator('.legend button').first().locator('.note').innerText();
+    assert.equal(note, `${last.most_common.tokens_kept[mask]} of ${last.most_common.tokens_kept.none} tokens`);
+    await page.waitForTimeout(200);
+    seen.add((await pixels(page)).hash);
+  }
+  assert.ok(seen.size >= 3, 'masks draw different curves');
+
+  const rows = await page.locator('tr.theory').allInnerTexts();
+  assert.ok(rows[0].replaceAll('\u2212', '-').includes(done.theory.untrained.toFixed(3)));
+  assert.ok(rows[1].replaceAll('\u2212', '-').includes(done.theory.groups.most_common.context_free.toFixed(3)));
+  assert.ok((await horizontals(page, 0, '--muted', 0.2)).length > 0, 'the untrained level is drawn');
+  assert.ok((await horizontals(page, 0, '--group-0', 0.2)).length > 0, 'the context-free level is drawn');
+
+  const logarithmic = (await pixels(page)).hash;
+  await choose('view', 'p');
+  await page.waitForFunction(() => document.querySelector('[data-name="mask"]').disabled);
+  assert.deepEqual(await horizontals(page, 0, '--muted', 0.2), [], 'no level in nats on an axis of p');
+  const linear = (await pixels(page)).hash;
+  await choose('view', 'logscale');
+  await page.waitForTimeout(200);
+  assert.equal(new Set([logarithmic, linear, (await pixels(page)).hash]).size, 3);
+
+  await choose('view', 'logp');
+  const before = await page.locator('.chart').first().locator('.legend button').count();
+  await page.getByLabel('ln mean p').check();
+  assert.equal(await page.locator('.chart').first().locator('.legend button').count(), 2 * before);
+});
+
+test('the legend tells the values at the cursor, by mouse and by keyboard, and hides lines', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'cursor', train: { epochs: 50 } }));
+  await finished(server, id);
+  const records = await epochsOf(server, id);
+  await open(`#/jobs/${id}`);
+  const at = page.locator('.legend .at').first();
+  await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 50');
+  await page.locator('.plot').first().focus();
+  await page.keyboard.press('Home');
+  assert.equal(await at.innerText(), 'epoch 0');
+  await page.keyboard.press('ArrowRight');
+  assert.equal(await at.innerText(), 'epoch 1');
+  assert.equal(number(await legend(1, 'Loss')).toFixed(3), records[1].loss.toFixed(3), 'the other charts follow');
+  await page.keyboard.press('Escape');
+  assert.equal(await at.innerText(), 'epoch 50');
+
+  const box = await page.locator('.u-over').first().boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  assert.equal(await at.innerText(), 'epoch 25');
+  const whole = (await pixels(page)).hash;
+  await page.mouse.move(box.x + 20, box.y + 50);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 3, box.y + 60, { steps: 3 });
+  await page.mouse.up();
+  const reset = page.getByRole('button', { name: 'Whole range' });
+  await reset.waitFor();
+  assert.notEqual((await pixels(page)).hash, whole);
+  await reset.click();
+
+  const entry = page.locator('.legend button').first();
+  await entry.click();
+  assert.equal(await page.locator('.legend button').first().getAttribute('aria-pressed'), 'false');
+  assert.notEqual((await pixels(page)).hash, whole);
+});
+
+test('the table of groups and the tracked tokens show what the API says', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'tables', train: { epochs: 20 } }));
+  await finished(server, id);
+  const last = (await epochsOf(server, id)).at(-1).groups;
+  const { tokens } = await (await server.api(`/jobs/${id}/tokens`)).json();
+  await open(`#/jobs/${id}`);
+  const row = page.locator('table.groups tr', { hasText: 'ln mean p' }).first();
+  await row.waitFor();
+  const shown = await row.locator('.now').allInnerTexts();
+  assert.deepEqual(shown.map((text) => number(text).toFixed(3)), ['most_common', 'least_common', 'never_used'].map((name) => last[name].ln_mean_p.toFixed(3)));
+
+  const table = page.locator('.tokens table');
+  const spaced = tokens.find((token) => /^ [a-z]+$/.test(token.text));
+  await page.getByLabel('Find a token').fill(spaced.text);
+  const found = table.locator('tbody tr').filter({ has: page.getByText(spaced.text.replace(' ', '␣'), { exact: true }) });
+  assert.match(await found.innerText(), new RegExp(`\\b${spaced.id}\\b`));
+  await found.getByRole('checkbox').check();
+  const chart = page.locator('.tokens .chart');
+  await chart.locator('canvas').waitFor();
+  const history = await (await server.api(`/jobs/${id}/tokens?token=${spaced.id}`)).json();
+  assert.equal(number(await chart.locator('.value').innerText()).toFixed(3), history.logp.at(-1).toFixed(3));
+  await page.getByLabel('Find a token').fill('');
+  await table.getByRole('button', { name: 'Corpus count' }).click();
+  const counts = (await table.locator('tbody tr td:nth-child(5)').allInnerTexts()).map(number);
+  assert.deepEqual(counts, tokens.map((token) => token.count).sort((a, b) => b - a).slice(0, counts.length));
+});
+
+test('the server’s errors stand at their fields', { skip }, async () => {
+  await open('#/new', { expected: [422] });
+  await field('/corpus/id').fill(CORPUS);
+  await field('/model/d_model').fill('100');
+  await field('/model/n_heads').fill('12');
+  await field('/train/lr').fill('fast');
+  await page.getByRole('button', { name: 'Submit experiment' }).click();
+  const errors = (pointer) => page.locator(`[data-pointer="${pointer}"] .error`).innerText();
+  await page.locator('.notice.bad').waitFor();
+  assert.match(`${await errors('/model/d_model')}${await errors('/model/n_heads')}`, /100/);
+  assert.notEqual(await errors('/train/lr'), '');
+  assert.equal(await errors('/train/epochs'), '');
+  assert.equal(await field('/train/lr').getAttribute('aria-invalid'), 'true');
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-invalid')), 'true', 'focus is on the first bad field');
+
+  await page.getByText('Advanced: the spec as JSON').click();
+  const raw = page.getByLabel('The spec as JSON');
+  const spec = JSON.parse(await raw.inputValue());
+  assert.equal(spec.model.d_model, 100, 'the fields and the JSON are one object');
+  await raw.fill(JSON.stringify({ ...tiny(), colour: 'blue' }));
+  assert.equal(await field('/train/epochs').inputValue(), String(tiny().train.epochs));
+  await page.getByRole('button', { name: 'Submit experiment' }).click();
+  await page.locator('.notice code', { hasText: '/colour' }).waitFor();
+  await raw.fill('{"name": ');
+  await page.getByRole('button', { name: 'Submit experiment' }).click();
+  assert.match(await page.locator('#raw-error').innerText(), /Not used yet/);
+});
+
+test('a finished job runs again with changes, once however often one clicks', { skip }, async () => {
+  const custom = [{ name: 'articles', tokens: [' the', 257] }];
+  const first = await submit(server, small({ name: 'again', train: { epochs: 10, seed: 7 }, groups: { custom } }));
+  await finished(server, first.id);
+  await open(`#/jobs/${first.id}`);
+  await page.getByRole('link', { name: 'Run again with changes' }).click();
+  await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+  await page.waitForFunction(() => document.querySelector('[data-pointer="/train/seed"] input')?.value === '7');
+  assert.equal(await page.getByLabel('Name of custom group 1').inputValue(), 'articles');
+  await field('/train/seed').fill('8');
+  await page.getByRole('button', { name: 'Submit experiment' }).dblclick();
+  await page.waitForURL((url) => /#\/jobs\/[\w-]+$/.test(url.hash) && !url.hash.includes(first.id));
+  const second = await job(jobId());
+  const [a, b] = [(await job(first.id)).spec, second.spec].map((spec) => structuredClone(spec));
+  assert.equal(b.train.seed, 8);
+  b.train.seed = 7;
+  assert.deepEqual(b, a);
+  const { jobs } = await (await server.api('/jobs?q=again')).json();
+  assert.equal(jobs.length, 2);
+  await badge('succeeded');
+  assert.equal(await page.locator('.tiles > div').count(), 5);
+});
+
+test('hold, release, rename, cancel, delete', { skip }, async () => {
+  const running = await submit(server, small(ENDLESS));
+  await reached(server, running.id, 1);
+  const waiting = await submit(server, small({ name: 'waiting' }));
+  await open(`#/jobs/${waiting.id}`);
+  const press = (name) => page.getByRole('button', { name, exact: true }).click();
+  await badge('queued');
+  await press('Hold');
+  await badge('held');
+  await press('Release');
+  await badge('queued');
+  await press('Rename, notes');
+  await page.getByLabel('Name', { exact: true }).fill('renamed');
+  await page.getByLabel('Notes').fill('why it was run');
+  await press('Save');
+  await page.locator('h1', { hasText: 'renamed' }).waitFor();
+  assert.equal((await job(waiting.id)).notes, 'why it was run');
+  await press('Cancel');
+  await page.locator('dialog button.danger').click();
+  await badge('cancelled');
+  await press('Delete');
+  await page.locator('dialog button.danger').click();
+  await page.waitForURL((url) => url.hash === '#/jobs');
+  assert.equal((await server.api(`/jobs/${waiting.id}`)).status, 404);
+
+  await page.goto(`${server.url}/#/jobs/${running.id}`);
+  await badge('running');
+  await press('Cancel');
+  await page.locator('dialog button.danger').click();
+  await badge('cancelled');
+  assert.equal((await job(running.id)).state, 'cancelled');
+});
+
+test('one event stream per tab, whatever is looked at', { skip }, async () => {
+  const streams = [];
+  await open();
+  await page.locator('#live', { hasText: /^live$/ }).waitFor();
+  page.on('request', (request) => request.url().includes('/api/v1/events') && streams.push(request.url()));
+  await page.reload();
+  await page.locator('table.jobs').waitFor();
+  await page.locator('table.jobs .name').first().click();
+  await page.locator('.chart canvas').first().waitFor();
+  for (const link of ['Devices', 'Corpora', 'New experiment', 'Jobs']) await page.getByRole('link', { name: link, exact: true }).first().click();
+  await page.locator('table.jobs').waitFor();
+  assert.equal(streams.length, 1);
+});
+
+test('the page outlives its server: killed, started again, no epoch lost', { skip }, async () => {
+  const first = await startServer({ args: ['--checkpoint-seconds', '1'] });
+  let second;
+  try {
+    const { id } = await submit(first, small({ name: 'survivor', train: { epochs: 1200 } }));
+    ({ page, context, complaints } = await openPage(browser));
+    await page.goto(`${first.url}/#/jobs/${id}`);
+    await page.waitForFunction(() => document.querySelector('.runline progress')?.value > 20);
+    await first.kill('SIGKILL');
+    await page.locator('#live', { hasText: 'reconnecting' }).waitFor();
+    second = await startServer({ args: ['--listen', new URL(first.url).host], dataDir: first.dataDir });
+    await page.locator('#live', { hasText: /^live$/ }).waitFor({ timeout: 60_000 });
+    await badge('succeeded');
+    await page.waitForFunction(() => document.querySelector('.legend .at').textContent === 'epoch 1,200');
+    const records = await epochsOf(second, id);
+    await page.locator('.plot').first().focus();
+    await page.keyboard.press('Home');
+    for (let epoch = 0; epoch < 40; epoch++) {
+      assert.equal(await page.locator('.legend .at').first().innerText(), `epoch ${epoch}`);
+      assert.equal(number(await legend(1, 'Loss')).toFixed(3), records[epoch].loss.toFixed(3));
+      await page.keyboard.press('ArrowRight');
+    }
+    complaints = complaints.filter((text) => !/ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(text));
+  } finally {
+    await first.kill();
+    await second?.stop();
+    fs.rmSync(first.dataDir, { recursive: true, force: true });
+  }
+});
+
+test('devices say what they do, or why they cannot', { skip }, async () => {
+  const { devices } = await (await server.api('/devices')).json();
+  await open('#/devices');
+  await page.locator('.device').first().waitFor();
+  assert.equal(await page.locator('.device').count(), devices.length);
+  for (const device of devices.filter((each) => !each.available)) await page.getByText(device.reason).first().waitFor();
+});
+
+test('a text is uploaded and can be used; one that is not UTF-8 is refused', { skip }, async () => {
+  await open('#/corpora', { expected: [400, 422] });
+  const upload = async (name, bytes) => {
+    await page.getByLabel('File').setInputFiles({ name: `${name}.txt`, mimeType: 'text/plain', buffer: Buffer.from(bytes) });
+    await page.getByLabel('Name').fill(name);
+    await page.getByRole('button', { name: 'Upload' }).click();
+  };
+  await upload('hamster', 'The hamster sleeps by day and runs by night. '.repeat(400));
+  await page.locator('td', { hasText: /^hamster$/ }).waitFor();
+  await upload('broken', [0x61, 0xff, 0x62]);
+  await page.locator('.notice.bad', { hasText: /UTF-8/ }).waitFor();
+  const { corpora } = await (await server.api('/corpora')).json();
+  assert.ok(corpora.some((corpus) => corpus.name === 'hamster'));
+  assert.ok(!corpora.some((corpus) => corpus.name === 'broken'));
+});
+
+test('light and dark: the system’s, or the one chosen, and it stays', { skip }, async () => {
+  const brightness = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 3);
+  await open('', { dark: true });
+  assert.ok(await brightness() < 60);
+  await page.locator('table.jobs .name').first().click();
+  await page.locator('.chart canvas').first().waitFor();
+  const dark = (await pixels(page)).hash;
+  await page.getByRole('button', { name: 'Light' }).click();
+  assert.ok(await brightness() > 200);
+  assert.notEqual((await pixels(page)).hash, dark, 'charts follow the theme');
+  await page.reload();
+  assert.ok(await brightness() > 200);
+});
+
+for (const dark of [false, true]) {
+  test(`every page is legible and labelled in ${dark ? 'dark' : 'light'}, and fits a narrow screen`, { skip }, async () => {
+    const { jobs } = await (await server.api('/jobs?state=succeeded')).json();
+    await open('', { dark });
+    for (const hash of ['#/jobs', `#/jobs/${jobs[0].id}`, '#/new', '#/devices', '#/corpora']) {
+      for (const width of [1280, 400]) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.goto(`${server.url}/${hash}`);
+        await page.locator('main h1').waitFor();
+        await page.waitForTimeout(400);
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(overflow <= 0, `${hash} is ${overflow} pixels wider than ${width}`);
+        assert.deepEqual(await accessibilityFaults(page), [], `${hash} at ${width}`);
+      }
+    }
+  });
+}
+
+test('with authentication on, a token opens the page', { skip }, async () => {
+  const guarded = await startServer({ args: ['--auth', 'on'] });
+  try {
+    const token = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(guarded.log())[1];
+    ({ page, context, complaints } = await openPage(browser, { expected: [401] }));
+    await page.goto(`${guarded.url}/#/new`);
+    await page.getByLabel('Token').fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('.notice.bad').waitFor();
+    await page.getByLabel('Token').fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    assert.equal(await page.locator('#user').innerText(), 'admin');
+    await page.locator('#live', { hasText: /^live$/ }).waitFor();
+    assert.equal(await page.evaluate(() => document.cookie), '', 'no script can read the cookie');
+    await page.reload();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+  } finally {
+    await guarded.stop();
+  }
+});
+
+test('pictures of a running and of a finished experiment', { skip: skip || (process.env.TOKENFATE_SCREENSHOTS !== '1' && 'only for make screenshots') }, async () => {
+  const folder = path.resolve('docs/images');
+  fs.mkdirSync(folder, { recursive: true });
+  const preset = await (await server.api('/presets/gulliver')).json();
+  const { id } = await submit(server, { ...preset, corpus: { ...preset.corpus, id: CORPUS } });
+  await open(`#/jobs/${id}`);
+  await page.waitForFunction(() => document.querySelector('.runline progress')?.value >= 260, undefined, { timeout: 300_000 });
+  await page.screenshot({ path: path.join(folder, 'job-running.png') });
+  await finished(server, id);
+  await badge('succeeded');
+  await page.waitForTimeout(1000);
+  await page.screenshot({ path: path.join(folder, 'job-finished.png') });
+});

@@ -1,0 +1,119 @@
+// browser: Debian's Chromium through playwright-core, and what the browser tests
+// look at: pixels of charts, complaints of a page, contrast, names of controls.
+import fs from 'node:fs';
+import { chromium } from 'playwright-core';
+
+const PATHS = [process.env.TOKENFATE_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser'];
+const executablePath = PATHS.find((path) => path && fs.existsSync(path));
+
+// false, or why browser tests cannot run here.
+export const skip = executablePath ? false : 'chromium is not installed';
+
+export const openBrowser = () => chromium.launch({
+  executablePath,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--force-device-scale-factor=1'],
+});
+
+// A page in a fresh context. `complaints` gathers whatever a console shows in
+// warning or error, uncaught exceptions and violations of the security policy.
+// Answers outside 2xx that a test provokes are named in `expected` (statuses).
+export async function openPage(browser, { dark = false, width = 1280, height = 900, expected = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const complaints = [];
+  page.on('console', (message) => {
+    if (!['warning', 'error'].includes(message.type())) return;
+    const [, status] = /the server responded with a status of (\d+)/.exec(message.text()) ?? [];
+    if (!expected.includes(Number(status))) complaints.push(`${message.text()} ${message.location().url}`);
+  });
+  page.on('pageerror', (error) => complaints.push(error.stack));
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`);
+    });
+    // The pixels of a chart, copied so that the page's own canvas stays as it is.
+    window.readPixels = (canvas) => {
+      const copy = document.createElement('canvas');
+      copy.width = canvas.width;
+      copy.height = canvas.height;
+      const drawing = copy.getContext('2d', { willReadFrequently: true });
+      drawing.drawImage(canvas, 0, 0);
+      return drawing.getImageData(0, 0, canvas.width, canvas.height).data;
+    };
+  });
+  return { page, context, complaints };
+}
+
+// Of the n-th chart on the page: a hash of its pixels and how many are not empty.
+export const pixels = (page, n = 0) => page.locator('.chart canvas').nth(n).evaluate((canvas) => {
+  const data = window.readPixels(canvas);
+  let hash = 0;
+  let drawn = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3]) drawn++;
+    hash = (Math.imul(hash, 31) + data[i] + 7 * data[i + 1] + 13 * data[i + 2] + data[i + 3]) | 0;
+  }
+  return { hash, drawn };
+});
+
+// Rows of the n-th chart in which at least `share` of the width has the colour
+// of a CSS variable: horizontal lines.
+export const horizontals = (page, n, variable, share) => page.locator('.chart canvas').nth(n).evaluate((canvas, [name, least]) => {
+  const probe = document.body.appendChild(document.createElement('i'));
+  probe.style.color = `var(${name})`;
+  const wanted = getComputedStyle(probe).color.match(/\d+/g).map(Number);
+  probe.remove();
+  const data = window.readPixels(canvas);
+  const rows = [];
+  for (let y = 0; y < canvas.height; y++) {
+    let hits = 0;
+    for (let x = 0; x < canvas.width; x++) {
+      const i = 4 * (y * canvas.width + x);
+      const near = [0, 1, 2].every((c) => Math.abs(data[i + c] - wanted[c]) < 24);
+      if (near && data[i + 3] > 100) hits++;
+    }
+    if (hits > least * canvas.width) rows.push(y);
+  }
+  return rows;
+}, [variable, share]);
+
+// Texts whose contrast is below WCAG AA (4.5, large text 3), and controls that
+// have no accessible name.
+export const accessibilityFaults = (page) => page.evaluate(() => {
+  const parse = (color) => {
+    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return { rgb: [r, g, b], opaque: a > 250 };
+  };
+  const luminance = ({ rgb }) => {
+    const [r, g, b] = rgb.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = parse(getComputedStyle(at).backgroundColor);
+      if (color.opaque) return color;
+    }
+    return parse('white');
+  };
+  const faults = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const style = getComputedStyle(element);
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    if (element.closest(':disabled, [aria-pressed="false"], noscript, option')) continue;
+    const [a, b] = [luminance(parse(style.color)), luminance(ground(element))].sort((x, y) => y - x);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (large ? 3 : 4.5)) faults.push(`contrast ${ratio.toFixed(2)}: "${walker.currentNode.textContent.trim().slice(0, 40)}"`);
+  }
+  for (const control of document.querySelectorAll('input, select, textarea, button, a')) {
+    const name = control.getAttribute('aria-label') || control.textContent.trim() || [...(control.labels ?? [])].map((label) => label.textContent.trim()).join('');
+    if (!name) faults.push(`no name: ${control.outerHTML.slice(0, 100)}`);
+  }
+  return faults;
+});
