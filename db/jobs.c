@@ -94,9 +94,8 @@ static const char *const job_sql[ACTIONS] = {
                             " record_scalars = 0, record_fields = 0, error = NULL, waits = NULL,"
                             " cancel_requested = 0, started_at = 0, finished_at = 0,"
                             " device = device_asked"),
-    [ACTION_CLAIM] =
-        CHANGE("device = ?5, waits = NULL,"
-               " started_at = iif(started_at = 0, ?4, started_at)") " AND cancel_requested = 0",
+    [ACTION_CLAIM] = CHANGE("device = ?5, waits = NULL,"
+                            " started_at = iif(started_at = 0, ?4, started_at)"),
     [ACTION_SUCCEED] = CHANGE(ENDED),
     [ACTION_FAIL] = CHANGE(ENDED),
     [ACTION_STOP] = CHANGE(ENDED),
@@ -243,7 +242,8 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
             err) < 0)
         return -1;
     if (connection_changes(&writer->connection) != 1)
-        return err_set(err, ERR_CONFLICT, "job %s is about to be cancelled", id);
+        return err_set(err, ERR_CONFLICT, "job %s is not %s any more", id,
+                       job_state_names[standing->state]);
     if (job_event(writer, sql_event, id, err) < 0)
         return -1;
     if (state)

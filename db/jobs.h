@@ -73,7 +73,7 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
  * "deleted". ERR_CONFLICT if not finished. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
-/* queued -> running, only if still queued and no cancel was asked for. */
+/* queued -> running, only if still queued. */
 int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err);
 
 /* The trainer said `started`: provenance is stored if none is yet; if there is

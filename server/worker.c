@@ -254,10 +254,9 @@ static void slot_wait(struct slot *slot, int64_t until)
     if (!slot->process) {
         struct pollfd fd = {.fd = slot->wake_fd, .events = POLLIN};
         poll(&fd, 1, timeout);
-    } else {
-        int got = trainer_process_receive(slot->process, timeout, slot->wake_fd, &message, &err);
-        if (got < 0 || (got > 0 && message.type != MESSAGE_READY))
-            slot_lost(slot);
+    } else if (trainer_process_receive(slot->process, timeout, slot->wake_fd, &message, &err) !=
+               0) {
+        slot_lost(slot);
     }
     message_clear(&message);
     eventfd_read(slot->wake_fd, &woken);

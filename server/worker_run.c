@@ -406,18 +406,18 @@ static void take_log(struct run *run, const struct message *message)
 }
 
 static void (*const takes[MESSAGE_TYPES])(struct run *, const struct message *) = {
-    [MESSAGE_READY] = take_nothing,        [MESSAGE_STARTED] = take_started,
-    [MESSAGE_ALIVE] = take_nothing,        [MESSAGE_EPOCHS] = take_epochs,
-    [MESSAGE_CHECKPOINTED] = take_nothing, [MESSAGE_DONE] = take_done,
-    [MESSAGE_STOPPED] = take_obeyed,       [MESSAGE_CANCELLED] = take_obeyed,
-    [MESSAGE_FAILED] = take_failed,        [MESSAGE_LOG] = take_log,
+    [MESSAGE_STARTED] = take_started,  [MESSAGE_ALIVE] = take_nothing,
+    [MESSAGE_EPOCHS] = take_epochs,    [MESSAGE_CHECKPOINTED] = take_nothing,
+    [MESSAGE_DONE] = take_done,        [MESSAGE_STOPPED] = take_obeyed,
+    [MESSAGE_CANCELLED] = take_obeyed, [MESSAGE_FAILED] = take_failed,
+    [MESSAGE_LOG] = take_log,
 };
 
 static void run_take(struct run *run, const struct message *message)
 {
     if (!takes[message->type])
         run_protocol(run, "message %d does not belong in a run", (int)message->type);
-    else if (message->job[0] && strcmp(message->job, run->job->id) != 0)
+    else if (strcmp(message->job, run->job->id) != 0)
         run_protocol(run, "a message speaks of job %.36s", message->job);
     else
         takes[message->type](run, message);

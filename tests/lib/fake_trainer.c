@@ -12,6 +12,7 @@
  *                       hang: stops talking and reading at FAKE_TRAINER_EPOCH
  *                       fail: reports diverged at FAKE_TRAINER_EPOCH
  *                       deaf: as good, but ignores cancel, stop and exit
+ *                       replay: as good, but begins at epoch 0 every time
  *   FAKE_TRAINER_EPOCH  3
  *   FAKE_TRAINER_MS     time that one epoch takes: 1
  *
@@ -163,8 +164,9 @@ static void fake_run(struct fake *fake, const struct message *run)
     err_clear(&err);
     if (spec_parse(run->spec, strlen(run->spec), &spec, &err))
         fake_die(&err);
+    int64_t epoch = is_mode(fake, "replay") ? 0 : run->resume;
     struct message started = {.type = MESSAGE_STARTED,
-                              .epoch = run->resume,
+                              .epoch = epoch,
                               .bytes = 1000000,
                               .precision = "fp32",
                               .isa = "made-up",
@@ -174,7 +176,6 @@ static void fake_run(struct fake *fake, const struct message *run)
     memcpy(started.job, run->job, sizeof started.job);
     fake_send(&started);
     int answer = -1;
-    int64_t epoch = run->resume;
     for (; epoch <= spec->train.epochs && answer < 0; epoch++) {
         if (epoch == fake->bad_epoch) {
             fake_misbehave(fake, run->job);

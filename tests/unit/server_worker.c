@@ -351,10 +351,38 @@ static void test_stop_and_go_on(void **state)
     assert_int_equal(job->state, JOB_QUEUED);
     assert_int_equal(job->attempt, 1);
     assert_true(job->epoch >= 5 && job->epoch < LAST_EPOCH);
+    char resumed[64];
+    snprintf(resumed, sizeof resumed, "started at epoch %lld on", (long long)job->epoch + 1);
     job_free(job);
     start(room);
     wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
     check_all_epochs(room, "one");
+    check_log(room, "one", resumed);
+}
+
+/* Epochs that come again must be the same bits. */
+static void test_replay(void **state)
+{
+    struct room *room = *state;
+    behave("replay", "3", "10");
+    start(room);
+    submit(room, example("right", "auto"));
+    wait_only(room, "right", JOB_RUNNING, 5);
+    stop(room);
+    start(room);
+    wait_only(room, "right", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "right");
+    submit(room, example("wrong", "auto"));
+    wait_only(room, "wrong", JOB_RUNNING, 5);
+    stop(room);
+    assert_int_equal(script(room->f, "UPDATE epochs SET tokens = zeroblob(12) WHERE epoch = 2"), 0);
+    start(room);
+    struct job *job = wait_for(room, "wrong", JOB_FAILED, 5);
+    assert_non_null(strstr(job->error, "\"code\":\"nondeterministic\""));
+    assert_non_null(strstr(job->error, "epoch 2 "));
+    assert_int_equal(job->attempt, 1);
+    job_free(job);
+    assert_int_equal(idle_cpu(room).pid, 0); /* it is not trusted with another job */
 }
 
 static void test_stop_that_is_ignored(void **state)
@@ -606,6 +634,7 @@ int main(void)
         room_test(test_killed_idle_trainer),
         room_test(test_bad_trainers),
         room_test(test_stop_and_go_on),
+        room_test(test_replay),
         room_test(test_stop_that_is_ignored),
         room_test(test_out_of_time),
         room_test(test_waits),
