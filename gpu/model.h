@@ -61,7 +61,8 @@ int model_gradient(struct model *model, const int32_t *inputs, const int32_t *ta
                    const struct model_observation **observation, struct err *err);
 
 /* Optimiser update number `step` (1-based, for Adam's bias correction) with the
- * gradients of the last model_gradient, clipped to grad_clip if that is > 0. */
+ * gradients of the last model_gradient, clipped to grad_clip if that is > 0. It
+ * is queued: a fault of the device is reported by the next call that waits. */
 int model_update(struct model *model, int64_t step, struct err *err);
 
 /* Raw state, bit-exact, for checkpoints: the parts in order, each

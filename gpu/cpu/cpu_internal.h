@@ -33,10 +33,10 @@ static inline struct cpu *cpu_of(struct backend *self)
     return (struct cpu *)self;
 }
 
-/* Threads for `work` simple operations: one where waking the others would cost
- * more (and, on a busy machine, mean waiting for them). Depends on nothing but
- * the size, so the cut is the same every time. */
-enum { CPU_TEAM_WORK = 1 << 16 };
+/* Threads for `work` simple operations: one below about 0.1 ms of work, where the
+ * others would gain little and, on a busy machine, be waited for. Depends on
+ * nothing but the size, so the cut is the same every time. */
+enum { CPU_TEAM_WORK = 1 << 19 };
 
 static inline int cpu_team(const struct cpu *cpu, int64_t work)
 {

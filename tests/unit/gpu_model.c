@@ -667,6 +667,16 @@ static void test_optimisers(void **state)
 
 /* ---- contract ---- */
 
+static void *(*real_alloc)(struct backend *self, int64_t bytes, struct err *err);
+static int64_t allocated;
+
+static void *counting_alloc(struct backend *self, int64_t bytes, struct err *err)
+{
+    allocated += bytes;
+    return real_alloc(self, bytes, err);
+}
+
+/* What is announced is what is allocated, and no step adds to it. */
 static void test_bytes_are_exact(void **state)
 {
     (void)state;
@@ -680,10 +690,20 @@ static void test_bytes_are_exact(void **state)
     struct backend *cpu;
     struct model *model;
     assert_int_equal(cpu_backend_open(1, &cpu, &err), 0);
+    real_alloc = cpu->alloc;
+    cpu->alloc = counting_alloc;
+    int32_t inputs[N], targets[N];
+    batch(0, inputs, targets);
     for (int kind = OPTIMIZER_SGD; kind <= OPTIMIZER_ADAMW; kind++) {
         spec->train.optimizer = (enum spec_optimizer)kind;
+        allocated = 0;
         assert_int_equal(model_open(spec, V, &same, cpu, &model, &err), 0);
+        assert_int_equal(model_initialise(model, &err), 0);
+        const struct model_observation *o;
+        assert_int_equal(model_gradient(model, inputs, targets, NULL, &o, &err), 0);
+        assert_int_equal(model_update(model, 1, &err), 0);
         assert_int_equal(model_bytes(model), memory_bytes(spec, PRECISION_FP32, V, &err));
+        assert_int_equal(model_bytes(model), allocated);
         model_close(model);
     }
     cpu->close(cpu);
