@@ -35,8 +35,10 @@ int hub_start(struct db *db, int64_t max_streams, struct hub **out, struct err *
 
 /* Ends all streams and answers all that wait; none is taken from then on. */
 void hub_end_streams(struct hub *hub);
-/* Joins the thread. After http_stop. */
+/* Joins the thread and closes its reader; after http_stop. hub_notify stays
+ * possible until hub_free, which therefore comes after db_close. */
 void hub_stop(struct hub *hub);
+void hub_free(struct hub *hub);
 
 /* Wakes the hub; the db_on_events callback. */
 void hub_notify(void *hub, int64_t last_event);
