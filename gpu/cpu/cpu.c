@@ -160,6 +160,29 @@ static void device_name(char *out, size_t n)
     fclose(file);
 }
 
+/* Threads that a team of `wanted` really gets: OMP_THREAD_LIMIT may cut it, and
+ * the cut would leave slices of every operation undone. */
+static int team_size(int wanted)
+{
+    int size = 0;
+#pragma omp parallel num_threads(wanted)
+#pragma omp single
+    size = omp_get_num_threads();
+    return size;
+}
+
+static int choose_threads(struct cpu *cpu, int threads, struct err *err)
+{
+    const int processors = omp_get_num_procs();
+    const int most = processors < CPU_THREADS_MAX ? processors : CPU_THREADS_MAX;
+    omp_set_dynamic(0); /* a team that shrinks under load would cut the work differently */
+    const int got = team_size(threads ? threads : most);
+    if (threads && got != threads)
+        return err_set(err, ERR_UNAVAILABLE, "%d threads wanted, OpenMP gives %d", threads, got);
+    cpu->threads = cpu->table.threads = got;
+    return 0;
+}
+
 static void cpu_close(struct backend *self)
 {
     struct cpu *cpu = cpu_of(self);
@@ -211,16 +234,11 @@ int cpu_backend_open(int threads, struct backend **out, struct err *err)
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
-    const int processors = omp_get_num_procs();
     cpu->table = cpu_table;
-    cpu->threads = threads ? threads : processors < CPU_THREADS_MAX ? processors : CPU_THREADS_MAX;
-    cpu->table.threads = cpu->threads;
     err_clear(&cpu->fault);
     snprintf(cpu->table.isa, sizeof cpu->table.isa, "%s", isa_name());
     device_name(cpu->table.device, sizeof cpu->table.device);
-    /* A team that shrinks under load would cut the work differently. */
-    omp_set_dynamic(0);
-    if (cpu_matmul_open(&cpu->matmul, err) != 0) {
+    if (choose_threads(cpu, threads, err) != 0 || cpu_matmul_open(&cpu->matmul, err) != 0) {
         cpu_close(&cpu->table);
         return -1;
     }

@@ -11,7 +11,8 @@
 enum { CPU_THREADS_MAX = 256 };
 
 /* threads: 1..CPU_THREADS_MAX, or 0 for as many as the process may run on.
- * ERR_INVALID, ERR_NO_MEMORY, ERR_DEVICE (oneDNN does not start). */
+ * ERR_INVALID, ERR_UNAVAILABLE (OpenMP gives fewer threads), ERR_NO_MEMORY,
+ * ERR_DEVICE (oneDNN does not start). The thread that opens it drives it. */
 int cpu_backend_open(int threads, struct backend **out, struct err *err);
 
 #endif
