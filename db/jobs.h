@@ -11,33 +11,39 @@
 #include "db/db.h"
 
 enum job_state {
-    JOB_QUEUED, JOB_HELD, JOB_RUNNING, JOB_SUCCEEDED, JOB_FAILED, JOB_CANCELLED, JOB_STATES
+    JOB_QUEUED,
+    JOB_HELD,
+    JOB_RUNNING,
+    JOB_SUCCEEDED,
+    JOB_FAILED,
+    JOB_CANCELLED,
+    JOB_STATES
 };
 const char *job_state_name(enum job_state state);
 int job_state_from_name(const char *name); /* -1: none */
 
 struct job {
     char id[DB_ID_MAX];
-    int64_t seq;      /* order of submission */
+    int64_t seq; /* order of submission */
     char *name, *notes;
-    char *tags;       /* JSON array */
+    char *tags; /* JSON array */
     char *user;
     enum job_state state;
     int priority;
-    int attempt;      /* 1 for the first run; grows with each fault of a trainer and each retry */
+    int attempt; /* 1 for the first run; grows with each fault of a trainer and each retry */
     int cancel_requested;
     int64_t submitted_at, started_at, finished_at; /* microseconds, 0 = not yet */
-    int64_t epoch;    /* last stored epoch, -1 = none */
-    int64_t epochs;   /* epochs of the spec */
-    char *device;     /* asked for until it starts ("auto", "cpu"), then the one it runs on */
-    char *precision;  /* asked for: train.precision of the spec */
+    int64_t epoch;                                 /* last stored epoch, -1 = none */
+    int64_t epochs;                                /* epochs of the spec */
+    char *device;    /* asked for until it starts ("auto", "cpu"), then the one it runs on */
+    char *precision; /* asked for: train.precision of the spec */
     int64_t memory_bytes;
-    char *error;      /* JSON {"code","message","epoch"} or NULL */
-    char *waits;      /* why it is not running, or NULL */
-    char *provenance; /* JSON, fixed at the first start, or NULL */
-    char *spec;       /* complete JSON */
-    char *facts;      /* JSON made at submit: corpus counts, groups, closed forms */
-    char *group_names; /* names in order, separated by '\n' */
+    char *error;            /* JSON {"code","message","epoch"} or NULL */
+    char *waits;            /* why it is not running, or NULL */
+    char *provenance;       /* JSON, fixed at the first start, or NULL */
+    char *spec;             /* complete JSON */
+    char *facts;            /* JSON made at submit: corpus counts, groups, closed forms */
+    char *group_names;      /* names in order, separated by '\n' */
     int n_groups, n_tokens; /* layout of its epochs */
     char *corpus_sha256;
     int64_t max_attempts;
@@ -87,7 +93,13 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
  * fault: attempt + 1, -> queued, or failed with error when max_attempts trainers
  * were lost since the submission or the retry. After a cancel was asked for,
  * requeue and fault end in cancelled. error is stored with failed only. */
-enum job_end { JOB_END_SUCCEEDED, JOB_END_FAILED, JOB_END_CANCELLED, JOB_END_REQUEUE, JOB_END_FAULT };
+enum job_end {
+    JOB_END_SUCCEEDED,
+    JOB_END_FAILED,
+    JOB_END_CANCELLED,
+    JOB_END_REQUEUE,
+    JOB_END_FAULT
+};
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err);
 
@@ -106,7 +118,7 @@ int job_get(struct db_reader *reader, const char *id, struct job **out, struct e
 struct job_filter {
     const char *state; /* one name or several, separated by commas; here and below NULL: any */
     const char *user, *tag, *text; /* text is looked for in name, notes and tags */
-    int64_t before_seq;                    /* 0: from the newest */
+    int64_t before_seq;            /* 0: from the newest */
     int limit;
 };
 /* Newest first; *jobs is an array of *n pointers, caller frees each and it. */

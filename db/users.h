@@ -28,7 +28,7 @@ int credential_revoke(struct db_writer *writer, const char *hash, struct err *er
 
 /* The user a hash belongs to, if it is known, not expired and not disabled.
  * ERR_UNAUTHORIZED. */
-int credential_user(struct db_reader *reader, const char *kind, const char *hash,
-                    struct user *out, struct err *err);
+int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,
+                    struct err *err);
 
 #endif

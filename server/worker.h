@@ -15,8 +15,8 @@ struct workers;
 /* Starts one thread per device that a first trainer names as available, and the
  * scheduler. lock_fd is inherited by trainers (-1: none). Jobs must have been
  * reconciled. */
-int workers_start(const struct settings *settings, struct db *db, int lock_fd,
-                  struct workers **out, struct err *err);
+int workers_start(const struct settings *settings, struct db *db, int lock_fd, struct workers **out,
+                  struct err *err);
 
 /* Something changed in the queue: a job came, was released, retried, cancelled. */
 void workers_wake(struct workers *workers);

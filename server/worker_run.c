@@ -49,6 +49,7 @@ struct run {
     int64_t max_seconds;
     FILE *log;
     char folder[RUN_PATH_MAX], corpus[RUN_PATH_MAX];
+    int look; /* a cancel may have been asked for */
     enum order order;
     int64_t order_deadline; /* ms; kill the trainer then */
     int64_t limit;          /* ms; max_seconds are over then, 0 = never */
@@ -437,14 +438,20 @@ static void run_order(struct run *run, enum order order)
         run_lost(run, &err);
 }
 
+/* Has a cancel been asked for since the last look? When that cannot be read now,
+ * it is looked at again soon. */
 static int run_cancel_requested(struct run *run)
 {
     struct job *job;
     struct err err;
-    if (job_get(run->setup->reader, run->job->id, &job, &err) < 0)
+    eventfd_t woken;
+    if (eventfd_read(run->setup->wake_fd, &woken) == 0)
+        run->look = 1;
+    if (!run->look || job_get(run->setup->reader, run->job->id, &job, &err) < 0)
         return 0;
     int requested = job->cancel_requested;
     job_free(job);
+    run->look = 0;
     return requested;
 }
 
@@ -452,16 +459,15 @@ static int run_cancel_requested(struct run *run)
  * changes nothing: the trainer is ending already. */
 static void run_look(struct run *run)
 {
-    eventfd_t woken;
     int64_t now = now_ms();
-    int was_woken = eventfd_read(run->setup->wake_fd, &woken) == 0;
+    int cancel = run_cancel_requested(run);
     if (run->order != ORDER_NONE) {
         struct err err;
         err_set(&err, ERR_TIMEOUT, "it did not obey within %lld seconds",
                 (long long)run->setup->settings->cancel_seconds);
         if (now >= run->order_deadline)
             run_lost(run, &err);
-    } else if (was_woken && run_cancel_requested(run)) {
+    } else if (cancel) {
         run_order(run, ORDER_CANCEL);
     } else if (atomic_load(run->setup->stopping)) {
         run_order(run, ORDER_STOP);
@@ -482,6 +488,8 @@ static int run_timeout(const struct run *run)
         until = run->order_deadline;
     if (run->order == ORDER_NONE && run->limit && run->limit < until)
         until = run->limit;
+    if (run->look && now + RUN_TRY_AGAIN_MS < until)
+        until = now + RUN_TRY_AGAIN_MS;
     return until > now ? (int)(until - now) : 0;
 }
 
@@ -587,8 +595,6 @@ int worker_run(struct worker_run *setup, const char *job, struct err *err)
     struct err begin;
     if (run_begin(&run, &begin) < 0)
         run_fail(&run, JOB_END_FAILED, begin.code, run.stored, "%s", begin.message);
-    /* A cancel may have been asked for between the claim and now. */
-    eventfd_write(setup->wake_fd, 1);
     run_loop(&run);
     run_finish(&run);
     if (run.log)
