@@ -43,6 +43,7 @@ struct trainer {
 /* What arrived of one job, over any number of trainers. */
 struct account {
     int64_t stored; /* records 0 .. stored - 1 are here */
+    int64_t began;  /* epoch of the last `started` */
     int checkpoints;
     char records[EPOCHS + 1][VALUES * sizeof(double) + TOKENS * sizeof(float)];
 };
@@ -165,6 +166,7 @@ static int follow(struct trainer *trainer, struct account *account, int order, i
         case MESSAGE_STARTED:
             assert_true(message->epoch <= account->stored && message->bytes > 0);
             assert_string_equal(message->build, "test");
+            account->began = message->epoch;
             break;
         case MESSAGE_CHECKPOINTED:
             assert_true(message->epoch <= account->stored);
@@ -209,8 +211,10 @@ static void test_stop_and_resume(void **state)
     assert_int_equal(follow(&trainer, account, MESSAGE_STOP, 5), MESSAGE_STOPPED);
     assert_int_equal(account->stored, trainer.message.epoch + 1);
     assert_true(account->stored <= EPOCHS);
-    run_job(&trainer, SPEC(""), "stopped", account->stored, RARELY);
+    int64_t stopped_at = account->stored;
+    run_job(&trainer, SPEC(""), "stopped", stopped_at, RARELY);
     assert_int_equal(follow(&trainer, account, -1, 0), MESSAGE_DONE);
+    assert_int_equal(account->began, stopped_at);
     assert_memory_equal(whole->records, account->records, sizeof whole->records);
     say(&trainer, (struct message){.type = MESSAGE_EXIT});
     assert_int_equal(finish(&trainer), 0);
@@ -233,6 +237,7 @@ static void test_kill_and_resume(void **state)
     greet(&trainer);
     run_job(&trainer, SPEC(""), "killed", account->stored, RARELY);
     assert_int_equal(follow(&trainer, account, -1, 0), MESSAGE_DONE);
+    assert_true(account->began > 0);
     assert_memory_equal(whole->records, account->records, sizeof whole->records);
     assert_int_equal(finish(&trainer), 0); /* EOF */
     free(whole);
@@ -247,6 +252,7 @@ static void assert_fails(struct trainer *trainer, const char *spec, const char *
     assert_int_equal(follow(trainer, account, -1, 0), MESSAGE_FAILED);
     assert_string_equal(trainer->message.code, code);
     assert_int_equal(trainer->message.epoch, epoch);
+    assert_int_equal(account->stored, epoch); /* every record before it is here */
     assert_string_not_equal(trainer->message.text, "");
     expect(trainer, MESSAGE_READY);
     free(account);
@@ -265,11 +271,26 @@ static void test_takes_the_next_job(void **state)
     expect(&trainer, MESSAGE_READY);
     say(&trainer, (struct message){.type = MESSAGE_CANCEL}); /* too late */
     assert_fails(&trainer, "{\"modell\": 1}", "invalid", 0);
-    assert_fails(&trainer, SPEC(", \"optimizer\": \"sgd\", \"lr\": 1e30"), "diverged", 1);
+    assert_fails(&trainer, SPEC(", \"optimizer\": \"sgd\", \"lr\": 1e12"), "diverged", 2);
     assert_fails(&trainer, "{\"corpus\": {\"id\": \"missing\"}}", "invalid", 0);
     free(account);
     free(undisturbed(&trainer));
     assert_int_equal(finish(&trainer), 0);
+}
+
+static void test_exit_during_a_job(void **state)
+{
+    (void)state;
+    struct trainer trainer;
+    struct account *account = calloc(1, sizeof *account);
+    assert_non_null(account);
+    greet(&trainer);
+    run_job(&trainer, SPEC(""), "left", 0, EVERY_STEP);
+    assert_int_equal(follow(&trainer, account, MESSAGE_EXIT, 3), MESSAGE_CANCELLED);
+    assert_true(account->stored <= EPOCHS);
+    assert_false(next(&trainer));
+    assert_int_equal(finish(&trainer), 0);
+    free(account);
 }
 
 static void test_nonsense_ends_it(void **state)
@@ -312,9 +333,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stop_and_resume),
-        cmocka_unit_test(test_kill_and_resume),
-        cmocka_unit_test(test_takes_the_next_job),
+        cmocka_unit_test(test_stop_and_resume),    cmocka_unit_test(test_kill_and_resume),
+        cmocka_unit_test(test_takes_the_next_job), cmocka_unit_test(test_exit_during_a_job),
         cmocka_unit_test(test_nonsense_ends_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
