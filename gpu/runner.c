@@ -15,7 +15,6 @@
 #include "gpu/cpu/cpu.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
-#include "lab/text.h"
 
 enum {
     PACK_BYTES = 1 << 20, /* records wait in a pack of at most this size */

@@ -357,8 +357,8 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
     result = options->dir ? checkpoint_remove(options->dir, err) : 0;
 out:
     *epoch = result != 0 && err->code == ERR_DIVERGED ? run.step / run.steps_per_epoch
-             : run.epoch > 0           ? run.epoch - 1
-                                       : 0;
+             : run.epoch > 0                          ? run.epoch - 1
+                                                      : 0;
     close_run(&run);
     return result;
 }
