@@ -53,46 +53,49 @@ async function call(method, path, { json, body, headers = {}, signal } = {}) {
   return text === "" ? null : JSON.parse(text);
 }
 
-function query(values) {
+// A path with the parameters that are given; paths themselves stand below as
+// whole literals, so that a test can compare them with the route table.
+function at(path, values) {
   const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== "");
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
-
-const job = (id) => `/api/v1/jobs/${encodeURIComponent(id)}`;
 
 export const login = (token) => call("POST", "/api/v1/session", { json: { token } });
 export const getWhoami = () => call("GET", "/api/v1/whoami");
 export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
-export const eventsUrl = (after) => `/api/v1/events${query({ after })}`;
+export const eventsUrl = (after) => at("/api/v1/events", { after });
 
-export const getJobs = (filter, signal) => call("GET", `/api/v1/jobs${query(filter)}`, { signal });
-export const getJob = (id) => call("GET", job(id));
+// Ids of jobs are UUIDs: letters, digits and "-", nothing to escape.
+export const getJobs = (filter, signal) => call("GET", at("/api/v1/jobs", filter), { signal });
+export const getJob = (id) => call("GET", `/api/v1/jobs/${id}`);
 export const createJob = (spec, key) =>
   call("POST", "/api/v1/jobs", { json: spec, headers: { "Idempotency-Key": key } });
-export const patchJob = (id, changes) => call("PATCH", job(id), { json: changes });
-export const deleteJob = (id) => call("DELETE", job(id));
-export const cancelJob = (id) => call("POST", `${job(id)}/cancel`);
-export const holdJob = (id) => call("POST", `${job(id)}/hold`);
-export const releaseJob = (id) => call("POST", `${job(id)}/release`);
-export const retryJob = (id) => call("POST", `${job(id)}/retry`);
+export const patchJob = (id, changes) => call("PATCH", `/api/v1/jobs/${id}`, { json: changes });
+export const deleteJob = (id) => call("DELETE", `/api/v1/jobs/${id}`);
+export const cancelJob = (id) => call("POST", `/api/v1/jobs/${id}/cancel`);
+export const holdJob = (id) => call("POST", `/api/v1/jobs/${id}/hold`);
+export const releaseJob = (id) => call("POST", `/api/v1/jobs/${id}/release`);
+export const retryJob = (id) => call("POST", `/api/v1/jobs/${id}/retry`);
 
+const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
+const tokensPath = (id) => `/api/v1/jobs/${id}/tokens`;
 export const getEpochs = (id, from, to, limit) =>
-  call("GET", `${job(id)}/epochs${query({ from, to, limit })}`);
+  call("GET", at(epochsPath(id), { from, to, limit }));
 export const getSeries = (id, points, pointers) =>
-  call("GET", `${job(id)}/epochs${query({ points, series: pointers.join(",") })}`);
-export const getTokens = (id) => call("GET", `${job(id)}/tokens`);
-export const getTokenHistory = (id, token) => call("GET", `${job(id)}/tokens${query({ token })}`);
+  call("GET", at(epochsPath(id), { points, series: pointers.join(",") }));
+export const getTokens = (id) => call("GET", tokensPath(id));
+export const getTokenHistory = (id, token) => call("GET", at(tokensPath(id), { token }));
 
-export const logUrl = (id) => `${job(id)}/log`;
-export const checkpointUrl = (id, epoch) => `${job(id)}/checkpoint${query({ epoch })}`;
-export const checkpointConfigUrl = (id) => `${job(id)}/checkpoint/config.json`;
+export const logUrl = (id) => `/api/v1/jobs/${id}/log`;
+export const checkpointUrl = (id, epoch) => at(`/api/v1/jobs/${id}/checkpoint`, { epoch });
+export const checkpointConfigUrl = (id) => `/api/v1/jobs/${id}/checkpoint/config.json`;
 
 export const getPresets = () => call("GET", "/api/v1/presets");
 export const getPreset = (name) => call("GET", `/api/v1/presets/${encodeURIComponent(name)}`);
 export const getCorpora = () => call("GET", "/api/v1/corpora");
 export const createCorpus = (name, file) =>
-  call("POST", `/api/v1/corpora${query({ name })}`, {
+  call("POST", at("/api/v1/corpora", { name }), {
     body: file,
     headers: { "Content-Type": "application/octet-stream" },
   });
@@ -101,7 +104,7 @@ export const createCorpus = (name, file) =>
 // in a Link header; only the first page's header line is kept.
 export async function downloadCsv(id, filename) {
   const pages = [];
-  for (let url = `${job(id)}/epochs${query({ format: "csv" })}`; url; ) {
+  for (let url = at(epochsPath(id), { format: "csv" }); url; ) {
     const response = await fetch(url);
     if (!response.ok) throw await problemOf(response);
     const text = await response.text();

@@ -177,7 +177,7 @@ export class Chart {
         stroke: color(item.color),
         width: item.dash ? 1.25 : 1.75,
         dash: item.dash,
-        points: { show: this.content.x.length < 2, size: 5 },
+        points: { show: (plot) => plot.data[0].length < 2, size: 5 }, // a single epoch has no line
       });
     }
     return { series, bands };
@@ -351,7 +351,7 @@ const isMove = (type) => type === "mousemove" || type === "mouseleave";
 // Whether new data can be poured into the plot that stands.
 function sameShape(a, b) {
   if (!a || a.y.log !== b.y.log || a.y.label !== b.y.label) return false;
-  if (a.x.length < 2 !== b.x.length < 2 || a.series.length !== b.series.length) return false;
+  if (a.series.length !== b.series.length) return false;
   return a.series.every((series, i) => {
     const other = b.series[i];
     return series.key === other.key && (series.band?.length ?? 0) === (other.band?.length ?? 0);

@@ -91,7 +91,7 @@ function theoryRows(groups, theory) {
     h("tr.theory", null, h("th", { scope: "row" }, label), ...values.map((text) => h("td.number", null, text)));
   const contextFree = (name) => {
     const value = theory.groups?.[name]?.context_free;
-    return Number.isFinite(value) ? nats(value) : `${NONE} (a count is 0)`;
+    return Number.isFinite(value) ? nats(value) : "−∞, a count is 0";
   };
   return [
     row("Closed form: untrained, −ln V − s²/2", groups.map(() => nats(theory.untrained))),

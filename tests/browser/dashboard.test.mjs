@@ -287,6 +287,39 @@ test('hold, release, rename, cancel, delete', { skip }, async () => {
   assert.equal((await job(running.id)).state, 'cancelled');
 });
 
+test('a job that diverged says so, and a retry starts over on the same page', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'too fast', train: { epochs: 60, lr: 1e9, optimizer: 'sgd' } }));
+  const failed = await finished(server, id);
+  assert.equal(failed.error.code, 'diverged');
+  await open(`#/jobs/${id}`);
+  await badge('failed');
+  assert.match(await page.locator('.notice.bad').innerText(), new RegExp(`diverged.*epoch ${failed.error.epoch}`, 's'));
+  await page.getByRole('button', { name: 'Retry', exact: true }).click();
+  await page.locator('dialog button.danger').click();
+  await page.waitForFunction(() => document.querySelector('dl.facts').textContent.includes('Attempt2'));
+  await badge('failed');
+  const last = (await epochsOf(server, id)).at(-1).epoch;
+  await page.waitForFunction((epoch) => document.querySelector('.legend .at').textContent === `epoch ${epoch}`, last);
+});
+
+test('what a finished job leaves can be downloaded', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'to take home', train: { epochs: 12, snapshots: [4] } }));
+  await finished(server, id);
+  await open(`#/jobs/${id}`);
+  const [csv] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'All epochs as CSV' }).click()]);
+  assert.equal(csv.suggestedFilename(), `to-take-home-${id.slice(0, 8)}.csv`);
+  const lines = fs.readFileSync(await csv.path(), 'utf8').trim().split(/\r?\n/);
+  assert.equal(lines.length, 1 + 13);
+  assert.ok(lines[0].split(',').includes('groups.never_used.ln_mean_p'));
+  const links = await page.locator('.downloads a').evaluateAll((all) => all.map((link) => link.href));
+  assert.equal(links.length, 4, 'two models, config.json, log');
+  for (const link of links) {
+    const answer = await fetch(link);
+    assert.equal(answer.status, 200, link);
+    await answer.arrayBuffer();
+  }
+});
+
 test('one event stream per tab, whatever is looked at', { skip }, async () => {
   const streams = [];
   await open();
@@ -415,9 +448,9 @@ test('pictures of a running and of a finished experiment', { skip: skip || (proc
   const preset = await (await server.api('/presets/gulliver')).json();
   const { id } = await submit(server, { ...preset, corpus: { ...preset.corpus, id: CORPUS } });
   await open(`#/jobs/${id}`);
-  await page.waitForFunction(() => document.querySelector('.runline progress')?.value >= 260, undefined, { timeout: 300_000 });
+  await page.waitForFunction(() => document.querySelector('.runline progress')?.value >= 260, undefined, { timeout: 600_000 });
   await page.screenshot({ path: path.join(folder, 'job-running.png') });
-  await finished(server, id);
+  await finished(server, id, 900);
   await badge('succeeded');
   await page.waitForTimeout(1000);
   await page.screenshot({ path: path.join(folder, 'job-finished.png') });

@@ -1,0 +1,110 @@
+// The dashboard's modules without a browser: the store of epochs against a made-up
+// server, and how numbers and tokens are written.
+import { test, beforeEach } from 'node:test';
+import assert from 'node:assert/strict';
+import { Epochs, groupPointer } from '../../web/epochs.js';
+import { typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
+import { bytes, duration, fixed, significant, visible } from '../../web/format.js';
+
+const record = (epoch) => ({
+  job: 'x', epoch, loss: 10 - epoch / 1000, log_z: 10,
+  groups: { 'a/b': { mean_logp: { none: -epoch, columns: epoch % 2 ? null : -epoch }, quantiles: [-5, -4, -3, -2, -1] } },
+});
+const value = (epoch, pointer) => pointer.slice(1).split('/').map((key) => key.replaceAll('~1', '/')).reduce((at, key) => at?.[key], record(epoch)) ?? null;
+
+// A job of `stored` epochs behind fetch(), in pages of at most 1000 records.
+let requests;
+function serve(stored) {
+  requests = [];
+  globalThis.fetch = async (path) => {
+    requests.push(path);
+    const query = new URL(path, 'http://server').searchParams;
+    const number = (name, otherwise) => Number(query.get(name) ?? otherwise);
+    let body;
+    if (query.has('points')) {
+      const points = number('points');
+      const epoch = Array.from({ length: points }, (_, i) => Math.floor(((i + 1) * stored) / points) - 1);
+      const series = query.get('series').split(',').map((pointer) => [pointer, { epoch, last: epoch.map((e) => value(e, pointer)) }]);
+      body = { series: Object.fromEntries(series) };
+    } else {
+      const from = number('from', 0);
+      const to = Math.min(number('to', 1e9), stored - 1, from + Math.min(number('limit', 1000), 1000) - 1);
+      const epochs = Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => record(from + i));
+      body = { epochs, next: to < Math.min(number('to', 1e9), stored - 1) ? to + 1 : null };
+    }
+    return new Response(JSON.stringify(body), { headers: { 'Content-Type': 'application/json' } });
+  };
+}
+beforeEach(() => serve(0));
+
+test('a job is loaded page by page, every epoch once', async () => {
+  serve(2501);
+  const epochs = new Epochs();
+  await epochs.load('x', 2500);
+  assert.equal(requests.length, 3);
+  assert.deepEqual(epochs.x, Array.from({ length: 2501 }, (_, i) => i));
+  assert.equal(epochs.column('/loss')[2500], 7.5);
+  assert.equal(epochs.column(groupPointer('a/b', 'mean_logp/columns'))[3], null, 'an emptied group has no value');
+  assert.equal(epochs.first.epoch, 0);
+  assert.equal(epochs.last.epoch, 2500);
+});
+
+test('live records fit on, twice changes nothing, a gap is reported', async () => {
+  serve(10);
+  const epochs = new Epochs();
+  await epochs.load('x', 9);
+  for (const epoch of [8, 9, 10, 10, 11]) epochs.apply(record(epoch));
+  assert.deepEqual(epochs.x, Array.from({ length: 12 }, (_, i) => i));
+  assert.equal(epochs.gapBefore(record(12)), -1);
+  assert.equal(epochs.gapBefore(record(15)), 12);
+  serve(15);
+  await epochs.loadRange('x', 12, 14);
+  assert.equal(epochs.lastEpoch, 14);
+});
+
+test('a quantity that appears late has empty values before', () => {
+  const epochs = new Epochs();
+  epochs.apply({ epoch: 0, loss: 1, groups: {} });
+  epochs.apply({ epoch: 1, loss: 1, objective: 2, groups: {} });
+  assert.deepEqual(epochs.column('/objective'), [null, 2]);
+  assert.deepEqual(epochs.column('/unknown'), [null, null]);
+});
+
+test('a long job is loaded as buckets and stays bounded, its last record exact', async () => {
+  serve(100_000);
+  const epochs = new Epochs();
+  await epochs.load('x', 99_999);
+  assert.ok(requests.length < 6, `${requests.length} requests`);
+  assert.ok(epochs.x.length <= 1500);
+  assert.equal(epochs.x.at(-1), 99_999);
+  assert.equal(epochs.column(groupPointer('a/b', 'mean_logp/none')).at(-1), -99_999);
+  for (let epoch = 100_000; epoch < 120_000; epoch++) epochs.apply(record(epoch));
+  assert.ok(epochs.x.length <= 6000, `${epochs.x.length} points`);
+  assert.equal(epochs.x.at(-1), 119_999);
+  for (const column of epochs.columns.values()) assert.equal(column.length, epochs.x.length);
+  assert.equal(epochs.column('/loss').at(-1), record(119_999).loss);
+  assert.deepEqual([...epochs.x].sort((a, b) => a - b), epochs.x);
+});
+
+test('numbers say what they are, and never a zero for what is not there', () => {
+  assert.equal(fixed(-10.8249, 3), '−10.825');
+  assert.deepEqual([fixed(null), fixed(undefined), fixed(NaN), fixed(Infinity), significant(null)], ['–', '–', '–', '–', '–']);
+  assert.equal(significant(0.0000213), '2.13 × 10⁻⁵');
+  assert.equal(significant(0.226), '0.226');
+  assert.equal(significant(1234.5), '1235');
+  assert.equal(significant(0), '0');
+  assert.deepEqual([0.2, 59.6, 61, 3600, 90061].map(duration), ['under 1 s', '1 min', '1 min 1 s', '1 h', '1 d 1 h']);
+  assert.deepEqual([0, 999, 1500, 8e9].map(bytes), ['0 B', '999 B', '1.50 kB', '8.00 GB']);
+});
+
+test('tokens show their invisible characters', () => {
+  assert.equal(visible(' the'), '␣the');
+  assert.equal(visible('\r\n\t\u0000'), '␍⏎⇥\\x00');
+});
+
+test('what is typed becomes a number only when it is one', () => {
+  assert.deepEqual(['1e-3', ' 12 ', '-4', '.5'].map(typedNumber), [0.001, 12, -4, 0.5]);
+  assert.deepEqual(['', 'fast', '0x10', '1,5', 'Infinity'].map(typedNumber), ['', 'fast', '0x10', '1,5', 'Infinity']);
+  const tokens = [' the', 262, ' #5'];
+  assert.deepEqual(textToTokens(tokensToText(tokens)), tokens);
+});
