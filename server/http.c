@@ -398,8 +398,7 @@ static void http_url(int fd, const struct server *server, char *url, size_t n)
     snprintf(url, n, "http://%s%s%s:%s", six ? "[" : "", server->listen_host, six ? "]" : "", port);
 }
 
-int http_start(struct server *server, char *url, size_t url_bytes, struct http **out,
-               struct err *err)
+int http_start(struct server *server, char *url, size_t url_bytes, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
     if (!http)
@@ -426,7 +425,6 @@ int http_start(struct server *server, char *url, size_t url_bytes, struct http *
         free(http);
         return -1;
     }
-    *out = http;
     return 0;
 }
 

@@ -74,9 +74,9 @@ struct request {
 
 struct http;
 
-/* Bind, listen and answer. *url gets "http://host:port" with the real port. */
-int http_start(struct server *server, char *url, size_t url_bytes, struct http **out,
-               struct err *err);
+/* Bind, listen and answer; sets server->http before the first request. url gets
+ * "http://host:port" with the real port. */
+int http_start(struct server *server, char *url, size_t url_bytes, struct err *err);
 
 /* No new connections; answers under way end; then the daemon. Streams must
  * have been told to end. */

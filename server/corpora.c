@@ -1,0 +1,157 @@
+/* corpora: see corpora.h. */
+#include "server/corpora.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "config/log.h"
+#include "lab/text.h"
+#include "server/auth.h"
+#include "server/server.h"
+
+int corpora_check_name(const char *name, struct err *err)
+{
+    size_t n = name ? strlen(name) : 0;
+    if (!n || n > SPEC_CORPUS_MAX)
+        return err_field(err, "name", "has %zu bytes, a text's name has 1 to %d", n,
+                         SPEC_CORPUS_MAX);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7F || name[i] == '/')
+            return err_field(err, "name", "a name has no / and no control characters");
+    if (strcmp(name, TEXT_SYNTHETIC) == 0 ||
+        (n == HASH_HEX - 1 && strspn(name, "0123456789abcdef") == n))
+        return err_field(err, "name", "\"%s\" already means something else", name);
+    return 0;
+}
+
+static int corpora_sync(const char *path, int flags, struct err *err)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0 || fsync(fd)) {
+        err_set_errno(err, ERR_IO, "cannot make %s durable", path);
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    close(fd);
+    return 0;
+}
+
+static int corpora_check_text(const char *path, struct corpus *corpus, struct err *err)
+{
+    struct text text = {0};
+    struct stat info;
+    if (stat(path, &info))
+        return err_set_errno(err, ERR_IO, "cannot read %s", path);
+    if (!info.st_size)
+        return err_set(err, ERR_INVALID, "the text is empty");
+    if (text_read(path, &text, err))
+        return -1;
+    int failed = text_check_utf8(text.bytes, text.n, err);
+    if (!failed) {
+        hash_sha256(text.bytes, text.n, corpus->sha256);
+        corpus->bytes = (int64_t)text.n;
+    }
+    text_free(&text);
+    return failed;
+}
+
+int corpora_adopt(const struct settings *settings, const char *path, struct corpus *corpus,
+                  struct err *err)
+{
+    char folder[SERVER_PATH_MAX], address[SERVER_PATH_MAX];
+    if (corpora_check_text(path, corpus, err) ||
+        server_data_path(settings, folder, sizeof folder, err, "corpora") ||
+        server_data_path(settings, address, sizeof address, err, "corpora/%s", corpus->sha256) ||
+        corpora_sync(path, O_RDONLY, err))
+        return -1;
+    if (rename(path, address))
+        return err_set_errno(err, ERR_IO, "cannot move a text to %s", address);
+    return corpora_sync(folder, O_RDONLY | O_DIRECTORY, err);
+}
+
+/* ---- known texts ---- */
+
+static int corpora_copy(const char *from, const char *to, struct err *err)
+{
+    struct stat info;
+    int result = 0, in = open(from, O_RDONLY | O_CLOEXEC), out = -1;
+    if (in < 0 || fstat(in, &info)) {
+        result = err_set_errno(err, ERR_IO, "cannot read %s", from);
+        goto out;
+    }
+    out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (out < 0) {
+        result = err_set_errno(err, ERR_IO, "cannot make %s", to);
+        goto out;
+    }
+    for (off_t left = info.st_size; left > 0 && !result;) {
+        ssize_t n = sendfile(out, in, NULL, (size_t)left);
+        if (n <= 0)
+            result = err_set_errno(err, ERR_IO, "cannot copy %s", from);
+        left -= n;
+    }
+out:
+    if (in >= 0)
+        close(in);
+    if (out >= 0 && close(out) && !result)
+        result = err_set_errno(err, ERR_IO, "cannot write %s", to);
+    return result;
+}
+
+struct corpora_row {
+    struct corpus corpus;
+    int created;
+};
+
+static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct corpora_row *row = arg;
+    return corpus_insert(writer, &row->corpus, &row->created, err);
+}
+
+static int corpora_import_one(const struct settings *settings, struct db *db, const char *name,
+                              const char *path, struct err *err)
+{
+    struct corpora_row row = {0};
+    char copy[SERVER_PATH_MAX];
+    snprintf(row.corpus.name, sizeof row.corpus.name, "%s", name);
+    strcpy(row.corpus.user, AUTH_LOCAL);
+    row.corpus.created_at = db_now();
+    if (server_data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", name) ||
+        corpora_copy(path, copy, err))
+        return -1;
+    if (corpora_adopt(settings, copy, &row.corpus, err)) {
+        unlink(copy);
+        return -1;
+    }
+    if (db_call(db, corpora_store, &row, err))
+        return -1;
+    if (row.created)
+        log_line(LOG_INFO, "text %s: %s, %lld bytes, sha256 %s", name, path,
+                 (long long)row.corpus.bytes, row.corpus.sha256);
+    return 0;
+}
+
+int corpora_import(const struct settings *settings, struct db *db, struct err *err)
+{
+    char path[SERVER_PATH_MAX];
+    for (const struct text_known *known = text_known; known->name; known++) {
+        struct err missing;
+        err_clear(&missing);
+        if (text_find(settings->corpus_path, known->name, path, sizeof path, &missing)) {
+            log_line(LOG_INFO, "%s", missing.message);
+            continue;
+        }
+        if (corpora_import_one(settings, db, known->name, path, err))
+            return err_prefix(err, "text %s", known->name);
+    }
+    return 0;
+}
