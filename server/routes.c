@@ -47,8 +47,7 @@ const struct route routes[] = {
 const size_t n_routes = sizeof routes / sizeof routes[0];
 
 /* Web files live below every path that no route owns. */
-static const struct route route_files = {"GET", "/", static_file, ROUTE_SLOW | ROUTE_OPEN,
-                                         NULL};
+static const struct route route_files = {"GET", "/", static_file, ROUTE_SLOW | ROUTE_OPEN, NULL};
 
 static int route_matches(const char *path, char *const *segments, int n_segments,
                          const char **params)

@@ -37,7 +37,7 @@ const cases = [
   ['a word that is none', { groups: { mask: 'rows' } }, 422, '/groups/mask'],
   ['a text that is not there', { corpus: { id: 'hamlet' } }, 422, '/corpus/id'],
   ['a path as a text', { corpus: { id: '../../etc/passwd' } }, 422, '/corpus/id'],
-  ['groups larger than the text allows', { ...tiny(), groups: { size: 5000 } }, 422, '/groups/size'],
+  ['a group beyond the limit', { ...tiny(), groups: { size: 5001 } }, 422, '/groups/size'],
   ['a custom token that is two', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: ['Lilliputian empire'] }] } }, 422, '/groups/custom/0/tokens/0'],
   ['a custom id outside the vocabulary', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: [50257] }] } }, 422, '/groups/custom/0/tokens/0'],
   ['a seed above 2^53', '{"train": {"seed": 9007199254740993}}', 422, '/train/seed'],
@@ -142,6 +142,8 @@ test('corpora: bytes that are not UTF-8 are refused with the offset; an upload i
   const { createHash } = await import('node:crypto');
   const corpus = await good.json();
   assert.equal(corpus.id, createHash('sha256').update(text).digest('hex'));
+  const large = await send(JSON.stringify(tiny({ corpus: { id: 'voyages' } })));
+  assert.equal(large.errors[0].pointer, '/groups/size', 'a group may hold at most half of the used types');
   const job = await finished(server, (await submit(server, tiny({ corpus: { id: 'voyages' }, groups: { size: 3 } }))).id);
   assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
   assert.equal(job.spec.corpus.id, corpus.id);
