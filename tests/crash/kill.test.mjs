@@ -89,6 +89,22 @@ test('SIGTERM: the job checkpoints, goes back to queued and resumes at the next 
   await server.stop();
 });
 
+test('clients that leave while they wait or listen do not keep the server from ending', async () => {
+  const server = await startServer({ args });
+  const job = await submit(server, small());
+  const abort = new AbortController();
+  const left = ['/jobs/' + job.id + '?wait=60', '/events', '/jobs/' + job.id + '?wait=60'].map((path) => server.api(path, { signal: abort.signal })
+    .then((answer) => answer.text()).catch((error) => error.name));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  abort.abort();
+  assert.deepEqual(await Promise.all(left), ['AbortError', 'AbortError', 'AbortError']);
+  const asked = Date.now();
+  const { code } = await server.kill('SIGTERM');
+  assert.equal(code, 0);
+  assert.ok(Date.now() - asked < 25_000, `took ${Date.now() - asked} ms`);
+  await server.stop();
+});
+
 test(`${KILLS} kills of server or trainer at random moments: same bits`, { timeout: 120_000 * (KILLS + 2) }, async () => {
   let server = await startServer({ args });
   let job = await submit(server, small({ resources: { max_attempts: 100 } }));
