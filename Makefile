@@ -124,7 +124,7 @@ install: all ## install below PREFIX
 	  $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	cp -r $(BUILD)/share/. $(DESTDIR)$(PREFIX)/share/tokenfate
-	install -m 644 config/tokenfate.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local|$(PREFIX)|' config/tokenfate.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/tokenfate.service
 
 docker: ## build the container images (docker, else buildah)
 	@config/docker.sh

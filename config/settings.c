@@ -40,7 +40,7 @@ static const struct settings_option settings_table[] = {
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},
     {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback)"},
     {"checkpoint_seconds", NUMBER(checkpoint_seconds, 0, 86400), "30", "time between checkpoints; 0: every epoch"},
-    {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "60", "a trainer silent for longer is replaced"},
+    {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "300", "a trainer silent for longer is replaced"},
     {"idle_seconds", NUMBER(idle_seconds, 0, 86400), "60", "an idle trainer gives its device back after this time"},
     {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},
     {"threads", NUMBER(threads, 0, 1024), "0", "compute threads of the CPU device; 0: all cores"},

@@ -24,7 +24,8 @@ struct settings {
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */
     char auth[16];              /* "auto" (on unless the address is loopback), "on", "off" */
     int64_t checkpoint_seconds; /* 30 */
-    int64_t heartbeat_seconds;  /* a trainer silent for longer is replaced: 60 */
+    int64_t heartbeat_seconds;  /* a trainer silent for longer is replaced: 300; a step of the
+                                  study takes 15 s on two idle cores, far more on busy ones */
     int64_t idle_seconds;       /* an idle trainer gives its device back: 60 */
     int64_t cancel_seconds;     /* a cancel or stop not answered in time kills: 20 */
     int64_t threads;            /* compute threads of the CPU device; 0 = all cores */
