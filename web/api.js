@@ -61,6 +61,7 @@ function at(path, values) {
 }
 
 export const login = (token) => call("POST", "/api/v1/session", { json: { token } });
+export const logout = () => call("DELETE", "/api/v1/session");
 export const getWhoami = () => call("GET", "/api/v1/whoami");
 export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");

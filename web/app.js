@@ -21,6 +21,7 @@ const ROUTES = [
 ];
 
 const view = document.getElementById("view");
+const logoutButton = document.getElementById("logout");
 let endView = () => {};
 let loggedOut = false;
 
@@ -52,6 +53,8 @@ function navigate() {
 function askForLogin() {
   if (loggedOut) return;
   loggedOut = true;
+  logoutButton.hidden = true;
+  setText(document.getElementById("user"), "");
   live.stop();
   const onlogin = () => {
     loggedOut = false;
@@ -63,14 +66,15 @@ function askForLogin() {
 async function enter() {
   try {
     const user = await api.getWhoami();
-    setText(document.getElementById("user"), user.name ?? user.user ?? "");
+    setText(document.getElementById("user"), user.name);
+    logoutButton.hidden = !user.auth;
   } catch (problem) {
     if (problem.status === 401) return;
   }
   live.start();
   navigate();
   api.getVersion().then(
-    (version) => setText(document.getElementById("version"), version.version ?? version.build ?? ""),
+    ({ version }) => setText(document.getElementById("version"), version),
     () => {},
   );
 }
@@ -81,6 +85,7 @@ function showTheme() {
 
 document.getElementById("theme").addEventListener("click", () => window.tokenfateTheme.toggle());
 document.addEventListener("themechange", showTheme);
+logoutButton.addEventListener("click", () => api.logout().then(askForLogin, () => {}));
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   view.focus();

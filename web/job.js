@@ -26,7 +26,7 @@ class JobPage {
     this.closed = false;
     this.unsubscribe = [
       live.subscribe("epoch", (data) => data.job === id && this.enqueue(() => this.onEpochs(data))),
-      live.subscribe("job", (data) => (data.job ?? data.id) === id && this.enqueue(() => this.refetch())),
+      live.subscribe("job", (data) => data.id === id && this.enqueue(() => (data.state === "deleted" ? this.showGone() : this.refetch()))),
       live.subscribe("reset", () => this.enqueue(() => this.reload())),
     ];
     this.enqueue(() => this.reload());
@@ -54,14 +54,17 @@ class JobPage {
 
   showProblem(problem) {
     if (this.closed || problem.status === 401) return;
-    if (problem.status === 404) {
-      this.close();
-      this.view.replaceChildren(
-        h("h1", null, "No such job"),
-        h("p", null, `There is no job ${this.id}; it may have been deleted. `, h("a", { href: "#/jobs" }, "All jobs")),
-      );
-    } else if (this.banner) this.banner.replaceChildren(problemNotice("Cannot load", problem));
+    if (problem.status === 404) this.showGone();
+    else if (this.banner) this.banner.replaceChildren(problemNotice("Cannot load", problem));
     else this.view.replaceChildren(problemNotice("Cannot load this job", problem));
+  }
+
+  showGone() {
+    this.close();
+    this.view.replaceChildren(
+      h("h1", null, "No such job"),
+      h("p", null, `There is no job ${this.id}; it may have been deleted. `, h("a", { href: "#/jobs" }, "All jobs")),
+    );
   }
 
   async reload() {
@@ -117,7 +120,11 @@ class JobPage {
     this.notes = h("p.notes");
     this.tags = h("span.meta");
     this.tiles = h("dl.tiles");
-    this.actions = new JobActions(() => this.job, (problem) => this.showActionProblem(problem));
+    this.actions = new JobActions(
+      () => this.job,
+      () => this.enqueue(() => this.refetch()),
+      (problem) => this.banner.replaceChildren(problemNotice("Not done", problem)),
+    );
     this.charts = new JobCharts(() => this.update());
     this.groupTable = new GroupTable();
     this.tokens = new TokenTable(this.id);
@@ -138,10 +145,6 @@ class JobPage {
       this.tokens.element,
       this.facts,
     );
-  }
-
-  showActionProblem(problem) {
-    this.banner.replaceChildren(problemNotice("Not done", problem));
   }
 
   // Everything that depends on the job; live epochs need only updateLive.

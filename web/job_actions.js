@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { h, problemNotice, uniqueId } from "./dom.js";
-import { isEnded } from "./state.js";
+import { isCancelling, isEnded } from "./state.js";
 
 const ACTIONS = [
   { label: "Hold", states: ["queued"], run: (job) => api.holdJob(job.id) },
@@ -24,10 +24,8 @@ const ACTIONS = [
     label: "Delete",
     states: ["succeeded", "failed", "cancelled"],
     ask: "Delete this job, its epochs and its model for good?",
-    run: async (job) => {
-      await api.deleteJob(job.id);
-      location.hash = "#/jobs";
-    },
+    run: (job) => api.deleteJob(job.id),
+    then: "#/jobs",
   },
 ];
 
@@ -64,7 +62,7 @@ function field(label, input, help) {
 }
 
 // Name, notes, tags and priority of a job, changed in a dialog.
-function edit(job) {
+function edit(job, ondone) {
   const name = h("input", { value: job.name ?? "", autocomplete: "off" });
   const tags = h("input", { value: (job.tags ?? []).join(", "), autocomplete: "off" });
   const notes = h("textarea", { value: job.notes ?? "", rows: 4 });
@@ -81,6 +79,7 @@ function edit(job) {
     try {
       await api.patchJob(job.id, changes());
       dialog.close();
+      ondone();
     } catch (problem) {
       const details = problem.errors?.map((error) => `${error.pointer}: ${error.detail}`).join("; ");
       if (details) problem.message = details;
@@ -112,21 +111,21 @@ function edit(job) {
 }
 
 export class JobActions {
-  constructor(job, onproblem) {
+  constructor(job, ondone, onproblem) {
     this.job = job;
+    this.ondone = ondone;
     this.onproblem = onproblem;
     this.element = h("div.actions", { role: "group", "aria-label": "Actions" });
   }
 
   update() {
     const job = this.job();
-    const state = `${job.state}${job.cancel_requested ? " cancelling" : ""}`;
-    if (this.shown === state) return;
-    this.shown = state;
-    const actions = ACTIONS.filter((action) => action.states.includes(job.state));
+    const actions = isCancelling(job) ? [] : ACTIONS.filter((action) => action.states.includes(job.state));
+    if (this.shown?.join() === actions.map((action) => action.label).join()) return;
+    this.shown = actions.map((action) => action.label);
     this.element.replaceChildren(
       h("a.button", { href: `#/new?from=${job.id}` }, "Run again with changes"),
-      h("button", { type: "button", onclick: () => edit(this.job()) }, "Rename, notes"),
+      h("button", { type: "button", onclick: () => edit(this.job(), this.ondone) }, "Rename, notes"),
       ...actions.map((action) => h("button", { type: "button", onclick: (event) => this.run(action, event.target) }, action.label)),
     );
   }
@@ -136,6 +135,8 @@ export class JobActions {
     button.disabled = true;
     try {
       await action.run(this.job());
+      if (action.then) location.hash = action.then;
+      else this.ondone();
     } catch (problem) {
       this.onproblem(problem);
     } finally {

@@ -219,8 +219,13 @@ class JobList {
     this.onJob({ id });
   }
 
-  onJob(data) {
-    this.dirty.add(data.job ?? data.id);
+  onJob({ id, state }) {
+    if (state === "deleted") {
+      this.rows.delete(id);
+      this.show();
+      return;
+    }
+    this.dirty.add(id);
     this.refetchTimer ??= setTimeout(() => {
       this.refetchTimer = undefined;
       this.refetch();

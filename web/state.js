@@ -6,12 +6,14 @@ const ENDED = ["succeeded", "failed", "cancelled"];
 
 export const isEnded = (job) => ENDED.includes(job.state);
 
+export const isCancelling = (job) => job.state === "running" && job.cancel_requested === true;
+
 export function stateBadge() {
   const element = h("span.badge");
   return {
     element,
     update(job) {
-      setText(element, job.state);
+      setText(element, isCancelling(job) ? "cancelling" : job.state);
       element.dataset.state = job.state;
       element.title = job.waits ?? job.error?.message ?? "";
     },

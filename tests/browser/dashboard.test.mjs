@@ -43,6 +43,11 @@ const badge = (state) => page.locator(`.runline .badge[data-state="${state}"]`).
 const legend = (n, label) => page.locator('.chart').nth(n).locator('.legend button', { hasText: label }).first().locator('.value').innerText();
 const number = (text) => Number(text.replace('\u2212', '-').replaceAll(',', ''));
 const jobId = () => new URL(page.url()).hash.split('/')[2];
+// Some finished job, for tests that need no particular one.
+async function anyJob() {
+  const { jobs } = await (await server.api('/jobs?state=succeeded&limit=1')).json();
+  return jobs[0] ?? finished(server, (await submit(server, tiny())).id);
+}
 const job = async (id) => (await server.api(`/jobs/${id}`)).json();
 
 
@@ -82,8 +87,10 @@ test('an experiment from the form runs live to its end', { skip }, async () => {
 });
 
 test('the list shows jobs live, filters them, and takes names for text', { skip }, async () => {
+  const other = await submit(server, small({ name: 'needle', train: { epochs: 2 } }));
+  await finished(server, other.id);
   await open();
-  await page.locator('tr', { hasText: 'from the form' }).locator('.badge[data-state="succeeded"]').waitFor();
+  await page.locator('tr', { hasText: 'needle' }).locator('.badge[data-state="succeeded"]').waitFor();
   const name = '<img src=x onerror=alert(1)>';
   const { id } = await submit(server, small({ name, train: { epochs: 300 } }));
   const row = page.locator('tbody tr', { has: page.locator(`a[href="#/jobs/${id}"]`) });
@@ -94,11 +101,11 @@ test('the list shows jobs live, filters them, and takes names for text', { skip 
   const shown = await row.locator('td[data-label="Never used"]').innerText();
   assert.equal(number(shown).toFixed(2), (await job(id)).summary.groups.never_used.mean_logp.toFixed(2));
 
-  await page.getByLabel('Search jobs').fill('form');
+  await page.getByLabel('Search jobs').fill('needle');
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
   await choose('state', 'failed');
   await page.getByText('No job matches this filter.').waitFor();
-  assert.match(page.url(), /#\/jobs\?state=failed&q=form$/);
+  assert.match(page.url(), /#\/jobs\?state=failed&q=needle$/);
 });
 
 test('masks and views change the curves, closed forms are drawn in', { skip }, async () => {
@@ -330,6 +337,7 @@ test('what a finished job leaves can be downloaded', { skip }, async () => {
 
 test('one event stream per tab, whatever is looked at', { skip }, async () => {
   const streams = [];
+  await anyJob();
   await open();
   await page.locator('#live', { hasText: /^live$/ }).waitFor();
   page.on('request', (request) => request.url().includes('/api/v1/events') && streams.push(request.url()));
@@ -398,6 +406,7 @@ test('a text is uploaded and can be used; one that is not UTF-8 is refused', { s
 
 test('light and dark: the system’s, or the one chosen, and it stays', { skip }, async () => {
   const brightness = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 3);
+  await anyJob();
   await open('', { dark: true });
   assert.ok(await brightness() < 60);
   await page.locator('table.jobs .name').first().click();
@@ -412,9 +421,9 @@ test('light and dark: the system’s, or the one chosen, and it stays', { skip }
 
 for (const dark of [false, true]) {
   test(`every page is legible and labelled in ${dark ? 'dark' : 'light'}, and fits a narrow screen`, { skip }, async () => {
-    const { jobs } = await (await server.api('/jobs?state=succeeded')).json();
+    const { id } = await anyJob();
     await open('', { dark });
-    for (const hash of ['#/jobs', `#/jobs/${jobs[0].id}`, '#/new', '#/devices', '#/corpora']) {
+    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/new', '#/devices', '#/corpora']) {
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 900 });
         await page.goto(`${server.url}/${hash}`);
@@ -434,10 +443,10 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     const token = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(guarded.log())[1];
     ({ page, context, complaints } = await openPage(browser, { expected: [401] }));
     await page.goto(`${guarded.url}/#/new`);
-    await page.getByLabel('Token').fill('wrong');
+    await page.getByLabel('Token', { exact: true }).fill('wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
     await page.locator('.notice.bad').waitFor();
-    await page.getByLabel('Token').fill(token);
+    await page.getByLabel('Token', { exact: true }).fill(token);
     await page.getByRole('button', { name: 'Log in' }).click();
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
     assert.equal(await page.locator('#user').innerText(), 'admin');
@@ -445,6 +454,10 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     assert.equal(await page.evaluate(() => document.cookie), '', 'no script can read the cookie');
     await page.reload();
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByLabel('Token', { exact: true }).waitFor();
+    await page.reload();
+    await page.getByLabel('Token', { exact: true }).waitFor();
   } finally {
     await guarded.stop();
   }
