@@ -88,9 +88,7 @@ static int take_messages(struct server *server, struct runner *runner, struct er
             return 0;
         if (server->run.type != MESSAGE_RUN)
             continue;
-        const struct message ready = {.type = MESSAGE_READY};
-        if (runner_run(runner, &server->run, err) != 0 ||
-            (!server->ending && message_write(server->fd, &ready, err) != 0))
+        if (runner_run(runner, &server->run, err) != 0)
             return err->code == ERR_IO ? 0 : -1;
     }
     return how_it_ended(server, err);

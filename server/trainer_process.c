@@ -18,9 +18,10 @@
 #include <unistd.h>
 
 enum {
-    TRAINER_FD = 3,        /* the child's end of the socket pair */
-    TRAINER_SPARE_FD = 10, /* lowest number that an inherited descriptor 3 moves to */
-    TRAINER_REAP_MS = 10   /* how often a child that should end is looked at */
+    TRAINER_FD = 3,               /* the child's end of the socket pair */
+    TRAINER_SPARE_FD = 10,        /* lowest number that an inherited descriptor 3 moves to */
+    TRAINER_REAP_MS = 10,         /* how often a child that should end is looked at */
+    TRAINER_GREETING_SECONDS = 60 /* nothing is computed before ready: loading libraries only */
 };
 
 struct trainer_process {
@@ -204,7 +205,10 @@ int trainer_process_start(const struct settings *settings, const char *device,
         return -1;
     }
     process->reader = message_reader_new(process->fd);
-    int result = process->reader ? trainer_greet(process, settings->heartbeat_seconds, err)
+    int64_t silence = settings->heartbeat_seconds < TRAINER_GREETING_SECONDS
+                          ? settings->heartbeat_seconds
+                          : TRAINER_GREETING_SECONDS;
+    int result = process->reader ? trainer_greet(process, silence, err)
                                  : err_set(err, ERR_NO_MEMORY, "no memory to start a trainer");
     if (result == 0) {
         *out = process;

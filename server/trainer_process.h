@@ -28,8 +28,8 @@ struct trainer_device {
 struct trainer_process;
 
 /* posix_spawn the trainer for a device ("cpu", "cuda:0"), socketpair on fd 3,
- * and wait for hello .. ready; no whole message for heartbeat_seconds is
- * ERR_TIMEOUT. Its stderr stays ours, its stdout goes there too, its stdin is
+ * and wait for hello .. ready; no whole message for a minute (or
+ * heartbeat_seconds, if less) is ERR_TIMEOUT. Its stderr stays ours, its stdout goes there too, its stdin is
  * empty; it is in a process group of its own, so that Ctrl-C reaches only us.
  * It inherits descriptors that are not close-on-exec (the lock of the data
  * folder). Program: settings->trainer, or tokenfate-trainer beside this one.

@@ -174,7 +174,6 @@ static int follow(struct trainer *trainer, struct account *account, int order, i
             break;
         case MESSAGE_ALIVE:
         case MESSAGE_LOG:
-        case MESSAGE_READY:
             break;
         default:
             return (int)message->type;
@@ -254,7 +253,6 @@ static void assert_fails(struct trainer *trainer, const char *spec, const char *
     assert_int_equal(trainer->message.epoch, epoch);
     assert_int_equal(account->stored, epoch); /* every record before it is here */
     assert_string_not_equal(trainer->message.text, "");
-    expect(trainer, MESSAGE_READY);
     free(account);
 }
 
@@ -268,7 +266,6 @@ static void test_takes_the_next_job(void **state)
     run_job(&trainer, SPEC(""), "cancelled", 0, EVERY_STEP);
     assert_int_equal(follow(&trainer, account, MESSAGE_CANCEL, 3), MESSAGE_CANCELLED);
     assert_true(account->stored <= EPOCHS);
-    expect(&trainer, MESSAGE_READY);
     say(&trainer, (struct message){.type = MESSAGE_CANCEL}); /* too late */
     assert_fails(&trainer, "{\"modell\": 1}", "invalid", 0);
     assert_fails(&trainer, SPEC(", \"optimizer\": \"sgd\", \"lr\": 1e12"), "diverged", 2);
