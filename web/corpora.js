@@ -4,14 +4,20 @@ import * as api from "./api.js";
 import { announce, h, notice, problemNotice } from "./dom.js";
 import { bytes, fullTime, time } from "./format.js";
 
+const SHA256 = /^[0-9a-f]{64}$/;
+
+// A text without an address is made by the program itself.
+function addressOf({ id }) {
+  return SHA256.test(id) ? h("code", { title: id }, id.slice(0, 16)) : h("span.quiet", null, "built in");
+}
+
 function row(corpus) {
-  const address = corpus.sha256 ?? corpus.id;
   return h(
     "tr",
     null,
     h("td", null, corpus.name),
-    h("td.number", null, bytes(corpus.bytes)),
-    h("td", null, h("code", { title: address }, address.slice(0, 16))),
+    h("td.number", null, bytes(corpus.bytes || null)),
+    h("td", null, addressOf(corpus)),
     h("td", { title: fullTime(corpus.created_at) }, time(corpus.created_at)),
     h("td", null, corpus.user ?? ""),
   );

@@ -81,7 +81,7 @@ export const FIELDSETS = [
   {
     title: "Training",
     fields: [
-      { at: "/train/epochs", label: "Epochs", kind: "integer", help: "0 to 1,000,000; E + 1 records." },
+      { at: "/train/epochs", label: "Epochs", kind: "integer", help: "1 to 1,000,000; E + 1 records." },
       {
         at: "/train/steps_per_epoch",
         label: "Steps per epoch",
@@ -168,12 +168,12 @@ export const FIELDSETS = [
         label: "Headline mask",
         kind: "choice",
         options: [
-          ["columns", "columns: tokens of the batch leave"],
-          ["windows", "windows: leave where they occur"],
-          ["positions", "positions: of the group dropped"],
+          ["columns", "columns"],
+          ["windows", "windows"],
+          ["positions", "positions"],
           ["none", "none"],
         ],
-        help: "All four are recorded.",
+        help: "All four are recorded; this one stands in lists.",
       },
       {
         at: "/groups/custom",

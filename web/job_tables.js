@@ -149,17 +149,16 @@ export function downloads(job) {
 }
 
 function corpusFacts({ corpus }) {
-  if (!corpus) return [];
   const { name, tokens, types, once, vocabulary } = corpus;
   const used = `${count(types)} of ${count(vocabulary)} types, ${count(once)} once`;
-  return [h("dt", null, "Known as"), h("dd", null, name ?? NONE), h("dt", null, "Tokens"), h("dd", null, count(tokens)), h("dt", null, "Used"), h("dd", null, used)];
+  return [h("dt", null, "Text"), h("dd", null, name ?? NONE), h("dt", null, "Tokens"), h("dd", null, count(tokens)), h("dt", null, "Used"), h("dd", null, used)];
 }
 
 export function specPanel(job) {
   const spec = job.spec ?? {};
   const sets = FIELDSETS.filter((set) => set.title !== "Experiment").map((set) => {
     const rows = set.fields
-      .filter((field) => valueAt(spec, field.at) !== undefined)
+      .filter((field) => field.kind !== "corpus" && valueAt(spec, field.at) !== undefined)
       .flatMap((field) => [h("dt", null, field.label), h("dd", null, describe(field, valueAt(spec, field.at)))]);
     const known = set.title === "Corpus" ? corpusFacts(job) : [];
     return h("div", null, h("h3", null, set.title), h("dl.facts", null, ...known, ...rows));
