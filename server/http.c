@@ -68,6 +68,14 @@ static void http_free(struct request *request)
     free(request);
 }
 
+static void http_resumed(struct request *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = 0;
+    atomic_fetch_sub(&request->server->http->suspended, 1);
+}
+
 static void http_end(void *self, struct MHD_Connection *connection, void **state,
                      enum MHD_RequestTerminationCode code)
 {
@@ -77,8 +85,13 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
     *state = NULL;
     if (!request)
         return;
+    /* A client that left while its request was parked ends it unanswered. */
+    http_resumed(request);
     if (request->seen_head)
         atomic_fetch_sub(&server->http->running, 1);
+    /* Its client left meanwhile: libmicrohttpd ends it without asking again. */
+    if (request->suspended)
+        atomic_fetch_sub(&server->http->suspended, 1);
     http_free(request);
 }
 
@@ -176,8 +189,6 @@ static void http_refuse(struct request *request)
         route_allow(request->segments, request->n_segments, allow, sizeof allow);
         request_header(request, MHD_HTTP_HEADER_ALLOW, allow);
     }
-    if (request->err.code == ERR_UNAUTHORIZED)
-        request_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     request->refused = 1;
 }
 
@@ -277,6 +288,9 @@ static enum MHD_Result http_answer(struct request *request)
     if (!request->response) /* not even memory for the problem: close */
         return MHD_NO;
     http_headers(request);
+    if (request->status == 500 || request->status == 507)
+        log_line(LOG_ERROR, "%s %.200s: %u, %s (request %s)", request->method, request->target,
+                 request->status, request->err.message, request->id);
     unsigned class = request->status / 100;
     if (class < SERVER_STATUS_CLASSES)
         atomic_fetch_add(&server->answers[class], 1);
@@ -308,10 +322,7 @@ static enum request_result http_first(struct request *request)
 static enum MHD_Result http_run(struct request *request)
 {
     enum request_result result = REQUEST_DONE;
-    if (request->suspended) {
-        request->suspended = 0;
-        atomic_fetch_sub(&request->server->http->suspended, 1);
-    }
+    http_resumed(request);
     if (!request->response && !request->ran)
         result = http_first(request);
     else if (!request->response && request->next) {

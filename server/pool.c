@@ -22,7 +22,7 @@ struct pool {
     struct pool_thread *threads;
 };
 
-static struct request *pool_take(struct pool *pool)
+static struct request *pool_take(struct pool *pool, int *stopping)
 {
     struct request *request = NULL;
     pthread_mutex_lock(&pool->mutex);
@@ -33,17 +33,27 @@ static struct request *pool_take(struct pool *pool)
         pool->first = (pool->first + 1) % POOL_WAITING_MAX;
         pool->n--;
     }
+    *stopping = pool->stopping;
     pthread_mutex_unlock(&pool->mutex);
     return request;
+}
+
+static enum request_result pool_refuse(struct request *request)
+{
+    err_set(&request->err, ERR_UNAVAILABLE, "the server is stopping");
+    return request_fail(request, &request->err);
 }
 
 static void *pool_run(void *self)
 {
     struct pool_thread *thread = self;
     struct request *request;
-    while ((request = pool_take(thread->pool))) {
+    int stopping = 0;
+    while ((request = pool_take(thread->pool, &stopping))) {
         request->reader = thread->reader;
-        if (request->route->handler(request) == REQUEST_DONE)
+        enum request_result result =
+            stopping ? pool_refuse(request) : request->route->handler(request);
+        if (result == REQUEST_DONE)
             request_finish(request);
     }
     return NULL;

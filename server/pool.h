@@ -20,7 +20,7 @@ int pool_start(struct db *db, int n_threads, struct pool **out, struct err *err)
 /* A parked request, to be run by its route's handler. -1 when full. */
 int pool_push(struct pool *pool, struct request *request);
 
-/* Finishes what waits, joins the threads. */
+/* Finishes what is being worked on, refuses what waits, joins the threads. */
 void pool_stop(struct pool *pool);
 
 #endif

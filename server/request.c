@@ -166,6 +166,8 @@ enum request_result request_fail(struct request *request, const struct err *err)
         free(text);
     request_reply_response(request, (unsigned)err_http_status(err->code), response);
     request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, PROBLEM_TYPE);
+    if (err->code == ERR_UNAUTHORIZED)
+        request_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     if (err->code == ERR_TOO_MANY || err->code == ERR_UNAVAILABLE)
         request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "5");
     return REQUEST_DONE;

@@ -9,7 +9,7 @@
 /* clang-format off */
 const struct route routes[] = {
     {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
-    {"GET", "/api/v1/jobs", api_job_list, ROUTE_ETAG, "state,user,tag,q,limit,cursor"},
+    {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state,user,tag,q,limit,cursor"},
     {"GET", "/api/v1/jobs/{id}", api_job_show, ROUTE_ETAG, "wait"},
     {"PATCH", "/api/v1/jobs/{id}", api_job_patch, ROUTE_BODY_JSON, NULL},
     {"DELETE", "/api/v1/jobs/{id}", api_job_delete, ROUTE_SLOW, NULL},

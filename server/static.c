@@ -28,8 +28,8 @@ static const struct {
 };
 
 #define STATIC_POLICY                                                                              \
-    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "                 \
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "               \
+    "form-action 'self'; frame-ancestors 'none'"
 
 static const char *static_type(const char *path)
 {
