@@ -22,11 +22,11 @@ enum { SERVER_STATUS_CLASSES = 6, SERVER_PATH_MAX = 4096 };
 
 struct server {
     struct settings settings;
-    const char *build;        /* `git describe` of this program */
-    int auth;                 /* 1: credentials are needed */
-    char listen_host[256];    /* as configured, without port and brackets */
-    int listen_any;           /* it is a wildcard address */
-    int64_t started_at;       /* microseconds */
+    const char *build;     /* `git describe` of this program */
+    int auth;              /* 1: credentials are needed */
+    char listen_host[256]; /* as configured, without port and brackets */
+    int listen_any;        /* it is a wildcard address */
+    int64_t started_at;    /* microseconds */
     struct db *db;
     struct db_reader *reader; /* of the HTTP thread */
     struct pool *pool;

@@ -1,0 +1,112 @@
+/* api_epochs: the records of a job, as JSON or CSV, in pages of at most
+ * EPOCHS_PER_ANSWER; `next` (and a Link header) tell where to go on. With
+ * points= the answer is api_series'. Pool. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "db/epochs.h"
+#include "db/jobs.h"
+#include "server/api.h"
+#include "server/group_names.h"
+#include "server/spool.h"
+
+enum { EPOCHS_PER_ANSWER = 20000 }; /* some 50 MB of JSON, on disk (spool.h) */
+
+struct epochs_page {
+    FILE *out;
+    const char *job;
+    struct group_names names;
+    int csv;
+    int64_t from, to, limit;
+    int64_t n, last;
+};
+
+static int epochs_print(void *self, int64_t epoch, const double *values, int n_values,
+                        const float *tokens, int n_tokens)
+{
+    struct epochs_page *page = self;
+    (void)n_values, (void)tokens, (void)n_tokens;
+    if (page->csv) {
+        record_print_csv(page->out, epoch, values, page->names.n);
+    } else {
+        fputs(page->n ? ",\n" : "\n", page->out);
+        record_print_json(page->out, page->job, epoch, values, page->names.n, page->names.name);
+    }
+    page->n++;
+    page->last = epoch;
+    return page->n == page->limit;
+}
+
+/* 1 for CSV: ?format=csv, else the Accept header. */
+static int epochs_format(struct request *request, int *csv, struct err *err)
+{
+    const char *format = request_query(request, "format");
+    const char *accept = request_head(request, MHD_HTTP_HEADER_ACCEPT);
+    if (format && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0)
+        return err_field(err, "format", "\"%.40s\" is neither json nor csv", format);
+    *csv = format ? strcmp(format, "csv") == 0 : accept && strstr(accept, "text/csv") != NULL;
+    return 0;
+}
+
+static void epochs_link(struct request *request, int64_t next)
+{
+    char link[160];
+    snprintf(link, sizeof link, "</api/v1/jobs/%.40s/epochs?from=%lld>; rel=\"next\"",
+             request->params[0], (long long)next);
+    request_header(request, MHD_HTTP_HEADER_LINK, link);
+}
+
+static enum request_result epochs_answer(struct request *request, struct epochs_page *page,
+                                         const struct job *job)
+{
+    struct err *err = &request->err;
+    if (!(page->out = spool_open(request, err)))
+        return request_fail(request, err);
+    if (page->csv)
+        record_print_csv_header(page->out, page->names.n, page->names.name);
+    else
+        fputs("{\"epochs\":[", page->out);
+    if (epochs_read(request->reader, page->job, page->from, page->to, epochs_print, page, err)) {
+        fclose(page->out);
+        return request_fail(request, err);
+    }
+    int more = page->n == page->limit && page->last < page->to && page->last < job->epoch;
+    if (!page->csv && more)
+        fprintf(page->out, "],\"next\":%lld}\n", (long long)page->last + 1);
+    else if (!page->csv)
+        fputs("],\"next\":null}\n", page->out);
+    spool_reply(request, page->out, page->csv ? "text/csv; charset=utf-8" : API_JSON);
+    request_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
+    if (more)
+        epochs_link(request, page->last + 1);
+    return REQUEST_DONE;
+}
+
+static int epochs_query(struct request *request, struct epochs_page *page, struct err *err)
+{
+    request_query_int(request, "from", 0, SPEC_EPOCHS_MAX, 0, &page->from, err);
+    request_query_int(request, "to", 0, SPEC_EPOCHS_MAX, SPEC_EPOCHS_MAX, &page->to, err);
+    request_query_int(request, "limit", 1, EPOCHS_PER_ANSWER, EPOCHS_PER_ANSWER, &page->limit, err);
+    epochs_format(request, &page->csv, err);
+    return err->n_fields ? -1 : 0;
+}
+
+enum request_result api_epochs(struct request *request)
+{
+    struct epochs_page page = {.job = request->params[0]};
+    struct job *job = NULL;
+    enum request_result result = REQUEST_DONE;
+    if (job_get(request->reader, request->params[0], &job, &request->err))
+        return request_fail(request, &request->err);
+    if (request_query(request, "points") || request_query(request, "series"))
+        result = api_series(request, job);
+    else if (epochs_query(request, &page, &request->err) ||
+             group_names_split(job->group_names, &page.names, &request->err))
+        result = request_fail(request, &request->err);
+    else
+        result = epochs_answer(request, &page, job);
+    group_names_free(&page.names);
+    job_free(job);
+    return result;
+}

@@ -1,0 +1,16 @@
+/* cli: the commands of `tokenfate` that read or change the database without a
+ * server. Those that write take data/lock and refuse while a server runs; those
+ * that read open the database read-only and work beside one. Main thread. Each
+ * returns the exit code: 0, 1 failed, 2 usage. */
+#ifndef TOKENFATE_CLI_H
+#define TOKENFATE_CLI_H
+
+#include "config/settings.h"
+
+/* argv: what follows the command's name and the settings' options. */
+int cli_user(const struct settings *settings, int argc, char **argv);
+int cli_token(const struct settings *settings, int argc, char **argv);
+int cli_show(const struct settings *settings, int argc, char **argv); /* cli_show.c */
+int cli_backup(const struct settings *settings, int argc, char **argv);
+
+#endif
