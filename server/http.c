@@ -89,9 +89,6 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
     http_resumed(request);
     if (request->seen_head)
         atomic_fetch_sub(&server->http->running, 1);
-    /* Its client left meanwhile: libmicrohttpd ends it without asking again. */
-    if (request->suspended)
-        atomic_fetch_sub(&server->http->suspended, 1);
     http_free(request);
 }
 

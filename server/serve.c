@@ -29,6 +29,8 @@
 #include "server/stream.h"
 #include "server/worker.h"
 
+enum { SERVE_LOCK_TRIES = 50, SERVE_LOCK_PAUSE_US = 100000 }; /* 5 seconds */
+
 int server_data_path(const struct settings *settings, char *path, size_t n, struct err *err,
                      const char *format, ...)
 {
@@ -78,9 +80,16 @@ int serve_lock(const struct settings *settings, struct err *err)
     int fd = open(path, O_RDWR | O_CREAT, 0644);
     if (fd < 0)
         return err_set_errno(err, ERR_IO, "cannot open %s", path);
-    if (!flock(fd, LOCK_EX | LOCK_NB))
-        return fd;
-    if (errno == EWOULDBLOCK)
+    /* A trainer whose server was killed holds the lock until it has died too. */
+    int busy = 1;
+    for (int tries = 0; busy && tries < SERVE_LOCK_TRIES; tries++) {
+        if (tries)
+            usleep(SERVE_LOCK_PAUSE_US);
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return fd;
+        busy = errno == EWOULDBLOCK;
+    }
+    if (busy)
         err_set(err, ERR_CONFLICT, "a tokenfate server is running on %s", settings->data);
     else
         err_set_errno(err, ERR_IO, "cannot lock %s", path);

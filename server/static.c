@@ -28,7 +28,7 @@ static const struct {
 };
 
 #define STATIC_POLICY                                                                              \
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "               \
+    "default-src 'self'; object-src 'none'; base-uri 'none'; "                                     \
     "form-action 'self'; frame-ancestors 'none'"
 
 static const char *static_type(const char *path)
