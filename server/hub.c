@@ -54,8 +54,9 @@ static void hub_write_event(struct hub_fill *fill, const struct event *event, in
         fill->position = (struct stream_position){event->id, next};
         if (n) {
             fwrite(text, 1, n, fill->out);
-            fprintf(fill->out, next ? "id: %lld.%07lld\n\n" : "id: %lld\n\n", (long long)event->id,
-                    (long long)next);
+            /* A part's id lies between its event's and the one before: they only grow. */
+            fprintf(fill->out, next ? "id: %lld.%07lld\n\n" : "id: %lld\n\n",
+                    (long long)(next ? event->id - 1 : event->id), (long long)next);
         }
         fill->written += n;
         fill->full = fill->written >= STREAM_BUFFER_BYTES;

@@ -53,7 +53,7 @@ int stream_position_parse(const char *text, const char *name, struct stream_posi
     }
     if (bad || *end)
         return err_field(err, name, "\"%.40s\" is not the id of an event", text);
-    out->id = id;
+    out->id = epoch ? id + 1 : id;
     out->epoch = epoch;
     return 0;
 }

@@ -5,8 +5,8 @@
  * position, and hands it over as one bounded buffer; the HTTP thread only copies.
  * A stream that nobody reads keeps one buffer and holds nobody. Positions are
  * event ids of the database, so a stream resumes without gap or repeat, across
- * restarts too; inside a long `epoch` event a position names the next epoch
- * ("123.0000456"). */
+ * restarts too; inside a long `epoch` event a position names the event before it
+ * and the next epoch ("123.0000456": event 124 from epoch 456 on). */
 #ifndef TOKENFATE_STREAM_H
 #define TOKENFATE_STREAM_H
 
