@@ -83,8 +83,8 @@ const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
 const tokensPath = (id) => `/api/v1/jobs/${id}/tokens`;
 export const getEpochs = (id, from, to, limit) =>
   call("GET", at(epochsPath(id), { from, to, limit }));
-export const getSeries = (id, points, pointers) =>
-  call("GET", at(epochsPath(id), { points, series: pointers.join(",") }));
+export const getSeries = (id, to, points, pointers) =>
+  call("GET", at(epochsPath(id), { to, points, series: pointers.join(",") }));
 export const getTokens = (id) => call("GET", tokensPath(id));
 export const getTokenHistory = (id, token) => call("GET", at(tokensPath(id), { token }));
 

@@ -144,7 +144,7 @@ export class Chart {
       height,
       series,
       bands,
-      padding: [10, 14, 0, 0],
+      padding: [10, 22, 0, 0],
       legend: { show: false },
       scales: { x: { time: false }, y: this.yScale() },
       axes: this.axes(width),

@@ -51,7 +51,6 @@ export class Epochs {
     this.columns = new Map();
     this.first = null; // the record of epoch 0
     this.last = null; // the newest record
-    this.whole = true; // every epoch up to the last is in x
   }
 
   get lastEpoch() {
@@ -91,7 +90,6 @@ export class Epochs {
     const keep = (_, index, all) => (all.length - 1 - index) % 2 === 0;
     this.x = this.x.filter(keep);
     for (const [pointer, column] of this.columns) this.columns.set(pointer, column.filter(keep));
-    this.whole = false;
   }
 
   // Load everything up to epoch `to`.
@@ -103,11 +101,9 @@ export class Epochs {
       getEpochs(id, 0, 0),
       getEpochs(id, to, to),
     ]);
-    await this.loadPoints(id, Object.keys(last[0].groups));
+    await this.loadPoints(id, to, Object.keys(last[0].groups));
     this.first = first[0];
-    this.dropAfter(to);
     this.last = last[0];
-    this.whole = false;
   }
 
   // Append epochs from .. to, as far as they exist; the server pages them.
@@ -119,22 +115,15 @@ export class Epochs {
     }
   }
 
-  async loadPoints(id, groups) {
+  // Every request ends at the same epoch: a job that grows meanwhile would give
+  // each its own buckets.
+  async loadPoints(id, to, groups) {
     const requests = [["/loss", "/log_z"], ...groups.map(drawnPointers)];
-    const answers = await Promise.all(requests.map((pointers) => getSeries(id, POINTS, pointers)));
+    const answers = await Promise.all(requests.map((pointers) => getSeries(id, to, POINTS, pointers)));
     for (const { series } of answers)
       for (const [pointer, buckets] of Object.entries(series)) {
         if (this.x.length === 0) this.x = [...buckets.epoch];
         this.columns.set(pointer, [...buckets.last]);
       }
-  }
-
-  // Buckets may reach beyond the record they were asked for together with: those
-  // epochs come again with the live records.
-  dropAfter(epoch) {
-    let length = this.x.length;
-    while (length > 0 && this.x[length - 1] > epoch) length--;
-    this.x.length = length;
-    for (const column of this.columns.values()) column.length = length;
   }
 }

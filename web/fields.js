@@ -195,8 +195,6 @@ export const FIELDSETS = [
   },
 ];
 
-export const FIELDS = FIELDSETS.flatMap((set) => set.fields);
-
 // Value at a pointer, undefined where there is none. (Names of fields hold
 // neither "~" nor "/".)
 export function valueAt(spec, pointer) {

@@ -4,7 +4,7 @@
 
 import * as api from "./api.js";
 import { h, notice, problemNotice, setText, uniqueId, announce } from "./dom.js";
-import { FIELDS, FIELDSETS, TEXT_KINDS, setValue, textToTokens, tokensToText, valueAt } from "./fields.js";
+import { FIELDSETS, TEXT_KINDS, setValue, textToTokens, tokensToText, valueAt } from "./fields.js";
 import { count } from "./format.js";
 
 const FIRST_PRESET = "gulliver";

@@ -76,17 +76,18 @@ export class JobCharts {
       segmented({ legend: "View", name: "view", options: VIEWS, value: this.view, onchange: (view) => this.set({ view }) }),
     );
     this.keptPanel = h("div", null, h("h3", null, "Tokens the mask leaves"), this.kept.root);
+    const head = h("div.panelhead", null, h("h2", null, "Group log p"), this.resetZoom, this.bandsBox, this.geometricBox);
     this.element = h(
       "section.charts",
       null,
-      h("div.panel.main", null, h("div.panelhead", null, h("h2", null, "Group log p"), this.resetZoom, this.bandsBox, this.geometricBox), this.controls, this.main.root, this.help),
+      h("div.panel.main", null, head, this.controls, this.main.root, this.help),
       h("div.panel.side", null, h("h2", null, "Loss and log Z"), this.loss.root, this.keptPanel),
     );
   }
 
   checkbox(label, key, title) {
     const input = h("input", { type: "checkbox", checked: this[key], onchange: () => this.set({ [key]: input.checked }) });
-    return h("label.check", { title, dataset: { name: key } }, input, ` ${label}`);
+    return h("label.check", { title }, input, ` ${label}`);
   }
 
   set(changes) {
