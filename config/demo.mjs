@@ -64,8 +64,7 @@ const portFree = (port) => new Promise((resolve) => {
 });
 
 async function service() {
-  const address = () => { const text = read(ADDRESS_FILE); return text && `http://${text}`; };
-  if (running() && await healthy(address())) return address();
+  if (running() && await healthy(read(ADDRESS_FILE))) return read(ADDRESS_FILE);
   fs.mkdirSync(DATA, { recursive: true });
   fs.rmSync(ADDRESS_FILE, { force: true });
   const listen = await portFree(8080) ? '127.0.0.1:8080' : '127.0.0.1:0';
@@ -76,7 +75,8 @@ async function service() {
   fs.writeFileSync(PID_FILE, `${child.pid}\n`);
   child.unref();
   for (const end = Date.now() + START_MS; Date.now() < end; await sleep(100)) {
-    if (await healthy(address())) return address();
+    const url = read(ADDRESS_FILE);
+    if (await healthy(url)) return url;
     if (child.exitCode !== null) break;
   }
   return fail(`the service did not start; see ${DATA}/log:\n${read(path.join(DATA, 'log')).split('\n').slice(-5).join('\n')}`);
