@@ -9,6 +9,7 @@ static const struct {
     size_t offset;
 } operation_table[] = {
     {"close", offsetof(struct backend, close)},
+    {"available", offsetof(struct backend, available)},
     {"alloc", offsetof(struct backend, alloc)},
     {"free", offsetof(struct backend, free)},
     {"zero", offsetof(struct backend, zero)},

@@ -78,6 +78,9 @@ struct backend {
 
     void (*close)(struct backend *self);
 
+    /* Bytes that alloc can still give, all in all; INT64_MAX if nobody knows. What
+     * was given and not written to yet may count as still there. */
+    int64_t (*available)(struct backend *self);
     /* Memory, aligned to 256 bytes; contents undefined. NULL with ERR_NO_MEMORY
      * and the bytes wanted and there. free(NULL) is fine. */
     void *(*alloc)(struct backend *self, int64_t bytes, struct err *err);

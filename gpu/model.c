@@ -159,6 +159,17 @@ static int check_tensors(const struct model *m, struct err *err)
     return good ? 0 : err_set(err, ERR_INTERNAL, "the table of tensors is not GPT-2's");
 }
 
+/* The whole is asked for before its parts: memory that nobody has written to yet
+ * counts as free, so each part alone may fit where all of them do not. */
+static int check_room(const struct model *m, struct err *err)
+{
+    const int64_t there = m->backend->available(m->backend);
+    if (m->plan.total <= there)
+        return 0;
+    return err_set(err, ERR_NO_MEMORY, "the job needs %lld bytes on %s, %lld are there",
+                   (long long)m->plan.total, m->backend->name, (long long)there);
+}
+
 static int allocate_device(struct model *m, struct err *err)
 {
     const struct {
@@ -248,7 +259,8 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
     read_spec(m, spec, vocab);
     memory_plan(spec, &m->shapes, m->G, m->M, (int)backend->real_bytes, (int)backend->act_bytes,
                 &m->plan);
-    if (check_tensors(m, err) != 0 || allocate_device(m, err) != 0 || allocate_host(m, err) != 0) {
+    if (check_tensors(m, err) != 0 || check_room(m, err) != 0 || allocate_device(m, err) != 0 ||
+        allocate_host(m, err) != 0) {
         model_close(m);
         return -1;
     }

@@ -97,35 +97,23 @@ void runner_close(struct runner *runner)
     free(runner);
 }
 
-/* Memory that new programs can have without swapping, in bytes; 0 if unknown. */
-static int64_t available_memory(void)
-{
-    FILE *file = fopen("/proc/meminfo", "re");
-    char line[128];
-    long long kilobytes = 0;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return (int64_t)kilobytes * 1024;
-}
-
 static int send_cpu(struct runner *runner)
 {
     char name[NAME_MAX_BYTES];
-    const struct backend *backend = runner->backend;
+    struct backend *backend = runner->backend;
     if (backend)
         snprintf(name, sizeof name, "%s, %d thread%s, %s", backend->device, backend->threads,
                  backend->threads == 1 ? "" : "s", backend->isa);
     else
         snprintf(name, sizeof name, "processor");
+    const int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    const int64_t there = backend ? backend->available(backend) : 0;
     struct message message = {.type = MESSAGE_DEVICE,
                               .name = name,
                               .kind = "cpu",
                               .id = "cpu",
-                              .bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE),
-                              .free_bytes = available_memory(),
+                              .bytes = bytes,
+                              .free_bytes = there < bytes ? there : bytes,
                               .code = backend ? "" : (char *)err_name(runner->device_err.code),
                               .text = runner->device_err.message};
     return send_message(runner, &message);

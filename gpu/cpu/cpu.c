@@ -15,9 +15,10 @@ enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
 
 /* ---- memory ---- */
 
-/* Bytes that programs may still take, from /proc/meminfo; INT64_MAX if unknown. */
-static int64_t bytes_there(void)
+/* What the kernel says that programs may still take without swapping. */
+static int64_t cpu_available(struct backend *self)
 {
+    (void)self;
     long long kilobytes = -1;
     char line[128];
     FILE *file = fopen("/proc/meminfo", "re");
@@ -34,8 +35,7 @@ static int64_t bytes_there(void)
  * what is there is checked first. */
 static void *cpu_alloc(struct backend *self, int64_t bytes, struct err *err)
 {
-    (void)self;
-    const int64_t there = bytes_there();
+    const int64_t there = cpu_available(self);
     const int64_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     void *memory = NULL;
     if (bytes <= there)
@@ -197,6 +197,7 @@ static const struct backend cpu_table = {
     .real_bytes = sizeof(float),
     .act_bytes = sizeof(float),
     .close = cpu_close,
+    .available = cpu_available,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .zero = cpu_zero,

@@ -13,6 +13,12 @@ static void ref_close(struct backend *self)
     free(self);
 }
 
+static int64_t ref_available(struct backend *self)
+{
+    (void)self;
+    return INT64_MAX;
+}
+
 static void *ref_alloc(struct backend *self, int64_t bytes, struct err *err)
 {
     (void)self;
@@ -482,6 +488,7 @@ static const struct backend ref_table = {
     .real_bytes = sizeof(double),
     .act_bytes = sizeof(double),
     .close = ref_close,
+    .available = ref_available,
     .alloc = ref_alloc,
     .free = ref_free,
     .zero = ref_zero,

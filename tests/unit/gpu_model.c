@@ -710,6 +710,40 @@ static void test_bytes_are_exact(void **state)
     spec_free(spec);
 }
 
+static int64_t room;
+
+static int64_t limited_room(struct backend *self)
+{
+    (void)self;
+    return room;
+}
+
+/* Every part of the job alone fits into what is there, all of them do not. */
+static void test_refused_as_a_whole(void **state)
+{
+    (void)state;
+    struct spec *spec = tiny();
+    struct bench b;
+    char wanted[64];
+    bench_open(&b, spec, 0);
+    b.backend->available = limited_room;
+    room = model_bytes(b.model);
+    struct model *model = NULL;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), 0);
+    model_close(model);
+    model = NULL;
+    room--;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), -1);
+    assert_int_equal(b.err.code, ERR_NO_MEMORY);
+    snprintf(wanted, sizeof wanted, "needs %lld bytes", (long long)room + 1);
+    assert_non_null(strstr(b.err.message, wanted));
+    snprintf(wanted, sizeof wanted, "%lld are there", (long long)room);
+    assert_non_null(strstr(b.err.message, wanted));
+    assert_null(model);
+    bench_close(&b);
+    spec_free(spec);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -760,6 +794,7 @@ int main(void)
         cmocka_unit_test(test_decay),
         cmocka_unit_test(test_optimisers),
         cmocka_unit_test(test_bytes_are_exact),
+        cmocka_unit_test(test_refused_as_a_whole),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
