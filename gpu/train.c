@@ -348,9 +348,13 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
     struct run run = {
         .spec = spec, .dataset = dataset, .backend = backend, .options = options, .events = events};
     int result = -1;
-    if (open_run(&run, err) != 0 || set_start(&run, err) != 0 || find_start(&run, err) != 0)
+    if (open_run(&run, err) != 0 || set_start(&run, err) != 0)
         goto out;
-    events->started(events->self, run.epoch, model_bytes(run.model));
+    int refused = find_start(&run, err) != 0;
+    if (!refused || err->code == ERR_UNAVAILABLE)
+        events->started(events->self, run.epoch, model_bytes(run.model));
+    if (refused)
+        goto out;
     if (loop(&run, err) != 0)
         goto out;
     events->flush(events->self);

@@ -25,7 +25,8 @@ enum train_order { TRAIN_GO, TRAIN_CANCEL, TRAIN_STOP };
 struct train_events {
     void *self;
     /* The first record to come is that of first_epoch (> 0: resumed); the job
-     * needs `bytes` on the device. */
+     * needs `bytes` on the device. Also called before a checkpoint of another
+     * environment is refused, so that who asked learns what this one is. */
     void (*started)(void *self, int64_t first_epoch, int64_t bytes);
     /* Record of one epoch: values [record_size(groups)], tokens [groups.n_tokens]. */
     void (*epoch)(void *self, int64_t epoch, const double *values, int n_values,

@@ -345,9 +345,11 @@ static void test_another_build_does_not_resume(void **state)
     diary->order_at = 2;
     diary->order = TRAIN_STOP;
     assert_int_equal(run(resumable[0], folder("build"), 0, diary, &err), -1);
+    diary->first = -1;
     assert_int_equal(run_build(resumable[0], folder("build"), 3, "other", diary, &epoch, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(err.message, "other"));
+    assert_int_equal(diary->first, 0); /* `started` tells which build this one is */
     assert_true(exists("build", "checkpoint"));
     free(diary);
 }
