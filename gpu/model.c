@@ -58,6 +58,9 @@ struct model {
     double *host_losses;     /* [N] */
     float *host_weights;     /* [G, N] */
     unsigned char *in_group; /* [V] bit g: the token is of group g */
+
+    void (*progress)(void *self); /* NULL: nobody wants to know */
+    void *progress_self;
 };
 
 /* ---- addresses ---- */
@@ -349,6 +352,18 @@ int model_initialise(struct model *m, struct err *err)
     return m->backend->sync(m->backend, err);
 }
 
+void model_on_progress(struct model *m, void (*progress)(void *self), void *self)
+{
+    m->progress = progress;
+    m->progress_self = self;
+}
+
+static void show_progress(const struct model *m)
+{
+    if (m->progress)
+        m->progress(m->progress_self);
+}
+
 /* ---- forward ---- */
 
 /* The residual stream before layernorm `norm` (0 .. 2L): two norms a layer, then
@@ -406,8 +421,10 @@ static void forward(struct model *m)
 {
     m->backend->embedding_forward(m->backend, residual(m, 0), parameter(m, WTE), parameter(m, WPE),
                                   buffer(m, MEMORY_INPUTS), m->B, m->T, m->C);
-    for (int layer = 0; layer < m->L; layer++)
+    for (int layer = 0; layer < m->L; layer++) {
+        show_progress(m);
         layer_forward(m, layer);
+    }
     norm_forward(m, 2 * m->L, m->lnf_gain);
 }
 
@@ -489,8 +506,10 @@ static void head(struct model *m, int observed)
 static void backward(struct model *m)
 {
     norm_backward(m, 2 * m->L, m->lnf_gain, buffer(m, MEMORY_BRANCH));
-    for (int layer = m->L - 1; layer >= 0; layer--)
+    for (int layer = m->L - 1; layer >= 0; layer--) {
+        show_progress(m);
         layer_backward(m, layer);
+    }
     if (m->tie != TIE_TIED)
         m->backend->zero(m->backend, gradient(m, WTE),
                          (int64_t)m->Vp * m->C * (int64_t)m->backend->real_bytes);

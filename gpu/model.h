@@ -60,6 +60,11 @@ int model_initialise(struct model *model, struct err *err);
 int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets, double *loss,
                    const struct model_observation **observation, struct err *err);
 
+/* Let every later model_gradient call `progress` before each layer, forward and
+ * backward: a sign of life for steps that take long. It must not touch model or
+ * backend. NULL: none. */
+void model_on_progress(struct model *model, void (*progress)(void *self), void *self);
+
 /* Optimiser update number `step` (1-based, for Adam's bias correction) with the
  * gradients of the last model_gradient, clipped to grad_clip if that is > 0. It
  * is queued: a fault of the device is reported by the next call that waits. */

@@ -256,15 +256,21 @@ static void on_epoch(void *self, int64_t epoch, const double *values, int n_valu
     flush_if_due(runner);
 }
 
+static void on_busy(void *self, int64_t epoch)
+{
+    struct runner *runner = self;
+    struct message message = {.type = MESSAGE_ALIVE, .epoch = epoch};
+    if (now_ms() - runner->alive_ms < ALIVE_MS)
+        return;
+    send_message(runner, &message);
+    runner->alive_ms = now_ms();
+}
+
 static enum train_order on_alive(void *self, int64_t epoch)
 {
     struct runner *runner = self;
     flush_if_due(runner);
-    if (now_ms() - runner->alive_ms >= ALIVE_MS) {
-        struct message message = {.type = MESSAGE_ALIVE, .epoch = epoch};
-        send_message(runner, &message);
-        runner->alive_ms = now_ms();
-    }
+    on_busy(runner, epoch);
     enum train_order order = runner->sink->order(runner->sink->self, runner->job);
     if (runner->sink_err.code != ERR_NONE)
         order = TRAIN_CANCEL;
@@ -307,6 +313,7 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
                                         .started = on_started,
                                         .epoch = on_epoch,
                                         .alive = on_alive,
+                                        .busy = on_busy,
                                         .flush = on_flush,
                                         .checkpointed = on_checkpointed,
                                         .log = on_log};

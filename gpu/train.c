@@ -107,6 +107,12 @@ static int describe(struct run *run, struct err *err)
     return checkpoint_identity(run->spec, run->dataset, origin->identity, err);
 }
 
+static void on_progress(void *self)
+{
+    const struct run *run = self;
+    run->events->busy(run->events->self, run->step / run->steps_per_epoch);
+}
+
 static int open_run(struct run *run, struct err *err)
 {
     const struct spec *spec = run->spec;
@@ -119,6 +125,7 @@ static int open_run(struct run *run, struct err *err)
         allocate(run, err) != 0 || describe(run, err) != 0)
         return -1;
     run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
+    model_on_progress(run->model, on_progress, run);
     return model_initialise(run->model, err);
 }
 

@@ -34,6 +34,9 @@ struct train_events {
     /* After every optimiser step, with the epoch it belongs to; also the place
      * to look for orders. */
     enum train_order (*alive)(void *self, int64_t epoch);
+    /* Within every step, between layers, with the epoch it belongs to: a sign of
+     * life and no more, orders wait for `alive`. */
+    void (*busy)(void *self, int64_t epoch);
     /* Before a checkpoint is written: every record reported so far must leave
      * now, so that no checkpoint on disk is ahead of what was sent. */
     void (*flush)(void *self);

@@ -408,6 +408,30 @@ static void test_measuring_changes_nothing(void **state)
     spec_free(spec);
 }
 
+static void count_progress(void *self)
+{
+    ++*(int *)self;
+}
+
+/* A sign of life before every layer, there and back, and not a bit changed. */
+static void test_progress_changes_nothing(void **state)
+{
+    (void)state;
+    struct spec *spec = tiny();
+    struct bench a, b;
+    int calls = 0;
+    bench_open(&a, spec, 0);
+    bench_open(&b, spec, 0);
+    model_on_progress(b.model, count_progress, &calls);
+    const double loss = train(&a, 3, 0);
+    assert_true(loss == train(&b, 3, 0));
+    assert_int_equal(calls, 3 * 2 * L);
+    assert_same_state(&a, &b);
+    bench_close(&a);
+    bench_close(&b);
+    spec_free(spec);
+}
+
 /* State through the host and back, in a second instance: as if never stopped. */
 static void test_resume_is_exact(void **state)
 {
@@ -786,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_tied_is_the_sum),
         cmocka_unit_test(test_pytorch),
         cmocka_unit_test(test_measuring_changes_nothing),
+        cmocka_unit_test(test_progress_changes_nothing),
         cmocka_unit_test(test_resume_is_exact),
         cmocka_unit_test(test_padding_is_never_read),
         cmocka_unit_test(test_observation),

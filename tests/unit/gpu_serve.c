@@ -45,6 +45,7 @@ struct account {
     int64_t stored; /* records 0 .. stored - 1 are here */
     int64_t began;  /* epoch of the last `started` */
     int checkpoints;
+    int alive; /* signs of life since `started` */
     char records[EPOCHS + 1][VALUES * sizeof(double) + TOKENS * sizeof(float)];
 };
 
@@ -161,18 +162,22 @@ static int follow(struct trainer *trainer, struct account *account, int order, i
         const struct message *message = &trainer->message;
         switch (message->type) {
         case MESSAGE_EPOCHS:
+            assert_true(account->alive > 0); /* the first is due within the first step */
             take_epochs(message, account);
             break;
         case MESSAGE_STARTED:
             assert_true(message->epoch <= account->stored && message->bytes > 0);
             assert_string_equal(message->build, "test");
             account->began = message->epoch;
+            account->alive = 0;
             break;
         case MESSAGE_CHECKPOINTED:
             assert_true(message->epoch <= account->stored);
             account->checkpoints++;
             break;
         case MESSAGE_ALIVE:
+            account->alive++;
+            break;
         case MESSAGE_LOG:
             break;
         default:

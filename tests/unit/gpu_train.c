@@ -34,7 +34,7 @@ struct diary {
     int64_t first; /* of the last `started` */
     int64_t next;  /* record expected next */
     int64_t flushed, checkpointed;
-    int n_checkpoints, n_alive, n_logs;
+    int n_checkpoints, n_alive, n_busy, n_logs;
     int order_at; /* alive call that answers with order, -1: never */
     enum train_order order;
     double values[EPOCHS_MAX + 1][VALUES_MAX];
@@ -72,6 +72,14 @@ static enum train_order on_alive(void *self, int64_t epoch)
     struct diary *diary = self;
     assert_int_equal(epoch, diary->next - 1);
     return diary->n_alive++ == diary->order_at ? diary->order : TRAIN_GO;
+}
+
+/* The step belongs to the record at hand, or to the one that it will make. */
+static void on_busy(void *self, int64_t epoch)
+{
+    struct diary *diary = self;
+    assert_true(epoch == diary->next || epoch == diary->next - 1);
+    diary->n_busy++;
 }
 
 static void on_flush(void *self)
@@ -127,8 +135,8 @@ static void make_dataset(const struct spec *spec, struct dataset *dataset)
 static int run_build(const char *json, const char *dir, int64_t resume, const char *build,
                      struct diary *diary, int64_t *epoch, struct err *err)
 {
-    const struct train_events events = {diary,    on_started,      on_epoch, on_alive,
-                                        on_flush, on_checkpointed, on_log};
+    const struct train_events events = {diary,   on_started, on_epoch,        on_alive,
+                                        on_busy, on_flush,   on_checkpointed, on_log};
     const struct train_options options = {dir, build, resume, 0};
     struct dataset dataset;
     struct spec *spec = parse(json);
@@ -208,6 +216,7 @@ static void test_records(void **state)
     assert_int_equal(diary->first, 0);
     assert_int_equal(diary->next, 5);
     assert_int_equal(diary->n_alive, 12);
+    assert_int_equal(diary->n_busy, 2 * 13); /* one layer, there and back; 13 gradients */
     assert_int_equal(diary->n_checkpoints, 0);
     assert_true(isnan(diary->values[0][RECORD_TOKENS_PER_SECOND]));
     assert_true(diary->values[1][RECORD_TOKENS_PER_SECOND] > 0);
