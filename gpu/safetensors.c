@@ -133,7 +133,7 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
                        shapes->n_tensors);
     char name[64];
     struct fresh_file file;
-    snprintf(name, sizeof name, "epoch-%07lld.safetensors", epoch);
+    snprintf(name, sizeof name, SAFETENSORS_NAME, epoch);
     if (fresh_open(&file, dir, name, err) != 0) {
         free(header);
         return -1;

@@ -12,6 +12,8 @@
 #include "config/spec.h"
 #include "lab/shapes.h"
 
+#define SAFETENSORS_NAME "epoch-%07lld.safetensors" /* the file of an epoch's weights */
+
 /* Write the float32 parameter vector (shapes->n_parameters numbers) to
  * DIR/epoch-NNNNNNN.safetensors: to a temporary name, synced, renamed. The same
  * parameters give the same bytes. ERR_IO, ERR_NO_MEMORY. */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "config/record.h"
 #include "gpu/checkpoint.h"
@@ -190,6 +191,17 @@ static void tell(const struct run *run, const char *line)
     run->events->log(run->events->self, line);
 }
 
+/* Every record is safe, and with the last one its model: what is missing is the
+ * word that the job is done, which was lost after the checkpoints had gone. */
+static int is_complete(const struct run *run)
+{
+    char path[PATH_MAX];
+    return run->options->resume == run->spec->train.epochs + 1 &&
+           snprintf(path, sizeof path, "%s/model/" SAFETENSORS_NAME, run->options->dir,
+                    (long long)run->spec->train.epochs) < (int)sizeof path &&
+           access(path, R_OK) == 0;
+}
+
 /* Where to begin: at the newest usable checkpoint, or at the untrained model. */
 static int find_start(struct run *run, struct err *err)
 {
@@ -200,6 +212,11 @@ static int find_start(struct run *run, struct err *err)
         return -1;
     if (options->resume == 0)
         return checkpoint_remove(options->dir, err);
+    if (is_complete(run)) {
+        run->epoch = options->resume;
+        tell(run, "every record and the last model are there: nothing is left to do");
+        return 0;
+    }
 
     char note[ERR_MESSAGE_MAX], line[ERR_MESSAGE_MAX + 64];
     struct checkpoint checkpoint;
@@ -334,6 +351,8 @@ static int obey(struct run *run, enum train_order order, struct err *err)
 static int loop(struct run *run, struct err *err)
 {
     int64_t end = run->spec->train.epochs * run->steps_per_epoch;
+    if (run->epoch > run->spec->train.epochs)
+        return 0;
     run->next_checkpoint = now() + (double)run->options->checkpoint_seconds;
     run->record_at = -1;
     for (;;) {

@@ -50,7 +50,8 @@ struct train_options {
     const char *build; /* of this program: a checkpoint continues only on the same one */
     /* 0: start anew. n > 0: records 0 .. n - 1 are already safe; continue from
      * the newest checkpoint of dir that wants no record beyond n, or start anew
-     * if there is none. Records may come again, none is left out. */
+     * if there is none. Records may come again, none is left out. epochs + 1, and
+     * the last model is in dir: nothing is left to do. */
     int64_t resume;
     /* At most one checkpoint in that many seconds, and none that would make
      * writing them cost more than a tenth of the time. 0: after every step. */

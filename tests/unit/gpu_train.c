@@ -302,6 +302,31 @@ static void test_die_and_resume(void **state)
             end_everywhere(which, TRAIN_CANCEL, lost);
 }
 
+/* The trainer died between its last record and its word that the job is done. */
+static void test_nothing_left_to_do(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *diary = new_diary();
+    const char *last = "complete/model/epoch-0000006.safetensors";
+    assert_int_equal(run(resumable[0], folder("complete"), 0, diary, &err), 0);
+    assert_int_equal(diary->next, 7);
+    diary->n_busy = 0;
+    assert_int_equal(run(resumable[0], folder("complete"), 7, diary, &err), 0);
+    assert_int_equal(diary->first, 7);
+    assert_int_equal(diary->next, 7);
+    assert_int_equal(diary->n_busy, 0);
+
+    /* Without the model there is: the run is made again, to the same bits. */
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", root, last);
+    assert_int_equal(rename(path, folder("kept")), 0);
+    assert_int_equal(run(resumable[0], folder("complete"), 7, diary, &err), 0);
+    assert_int_equal(diary->first, 0);
+    assert_same_file("kept", last);
+    free(diary);
+}
+
 static void test_snapshots(void **state)
 {
     (void)state;
@@ -385,9 +410,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),        cmocka_unit_test(test_stop_and_resume),
-        cmocka_unit_test(test_die_and_resume), cmocka_unit_test(test_snapshots),
-        cmocka_unit_test(test_divergence),     cmocka_unit_test(test_another_build_does_not_resume),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_stop_and_resume),
+        cmocka_unit_test(test_die_and_resume),
+        cmocka_unit_test(test_nothing_left_to_do),
+        cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_another_build_does_not_resume),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
