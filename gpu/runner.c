@@ -307,6 +307,18 @@ static int prepare_pack(struct runner *runner, struct err *err)
     return 0;
 }
 
+/* A job never changes over to another device silently. "cuda" is any of that
+ * kind, "cuda:1" just that one. */
+static int check_device(const struct runner *runner, const struct spec *spec, struct err *err)
+{
+    const char *wanted = spec->resources.device, *here = runner->setup->device;
+    if (strcmp(wanted, "auto") == 0 || strcmp(wanted, here) == 0 ||
+        strcmp(wanted, runner->backend->name) == 0)
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE, "the job wants device %s, this trainer has %s", wanted,
+                   here);
+}
+
 static int train(struct runner *runner, const struct message *run, int64_t *epoch, struct err *err)
 {
     const struct train_events events = {.self = runner,
@@ -326,7 +338,7 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
         return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
     if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0 ||
         open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
-        prepare_pack(runner, err) != 0)
+        check_device(runner, runner->dataset_spec, err) != 0 || prepare_pack(runner, err) != 0)
         return -1;
     return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
                      epoch, err);

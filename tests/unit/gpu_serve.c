@@ -275,6 +275,8 @@ static void test_takes_the_next_job(void **state)
     assert_fails(&trainer, "{\"modell\": 1}", "invalid", 0);
     assert_fails(&trainer, SPEC(", \"optimizer\": \"sgd\", \"lr\": 1e12"), "diverged", 2);
     assert_fails(&trainer, "{\"corpus\": {\"id\": \"missing\"}}", "invalid", 0);
+    assert_fails(&trainer, SPEC("}, \"resources\": {\"device\": \"cuda\""), "unavailable", 0);
+    assert_non_null(strstr(trainer.message.text, "device cuda"));
     free(account);
     free(undisturbed(&trainer));
     assert_int_equal(finish(&trainer), 0);
