@@ -124,7 +124,7 @@ void record_print_number(FILE *out, double value)
     fputs(text, out);
 }
 
-static void record_print_string(FILE *out, const char *text)
+void record_print_string(FILE *out, const char *text)
 {
     putc('"', out);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {

@@ -5,9 +5,10 @@
  * enums. The trainer fills it, the protocol and the database carry it as is,
  * and JSON, CSV, series extraction (`/loss`,
  * `/groups/never_used/mean_logp/columns`) and comparison all come from the two
- * name tables here: a new quantity is one enum line and one table line.
+ * name tables of record.c: a new quantity is one enum line and one table line.
  * NaN means "no value" and prints as null. Both enums only ever grow at their
- * end, so that stored records stay readable (record_expand). Definitions: SCIENCE section 2. Pure functions, any thread. */
+ * end, so that stored records stay readable (record_expand). Definitions:
+ * SCIENCE section 2. Pure functions, any thread. */
 #ifndef TOKENFATE_RECORD_H
 #define TOKENFATE_RECORD_H
 
@@ -89,6 +90,9 @@ void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_grou
 /* A number as JSON: shortest of %.15g..%.17g that reads back the same bits;
  * null when not finite. */
 void record_print_number(FILE *out, double value);
+
+/* UTF-8 text as a JSON string, with its quotes. */
+void record_print_string(FILE *out, const char *text);
 
 /* 1 if both vectors have the same bits in every reproducible field (all but
  * tokens_per_second; every NaN equals every NaN). */

@@ -27,20 +27,6 @@ static void on_interrupt(int number)
     interrupted = 1;
 }
 
-static void print_string(FILE *out, const char *name, const char *text)
-{
-    fprintf(out, ",\"%s\":\"", name);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            fprintf(out, "\\%c", *c);
-        else if (*c < 0x20)
-            fprintf(out, "\\u%04x", *c);
-        else
-            fputc(*c, out);
-    }
-    fputc('"', out);
-}
-
 static void print_line(FILE *out, const char *type, const struct message *message)
 {
     fprintf(out, "{\"type\":\"%s\",\"epoch\":%" PRId64, type, message->epoch);
@@ -53,8 +39,10 @@ static void print_line(FILE *out, const char *type, const struct message *messag
                  {"device", message->name},         {"build", message->build},
                  {"code", message->code},           {"text", message->text}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i].text)
-            print_string(out, texts[i].name, texts[i].text);
+        if (texts[i].text) {
+            fprintf(out, ",\"%s\":", texts[i].name);
+            record_print_string(out, texts[i].text);
+        }
     fputs("}\n", out);
 }
 
