@@ -39,7 +39,7 @@ static const struct settings_option settings_table[] = {
     {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},
     {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback)"},
-    {"checkpoint_seconds", NUMBER(checkpoint_seconds, 0, 86400), "30", "time between checkpoints; 0: every epoch"},
+    {"checkpoint_seconds", NUMBER(checkpoint_seconds, 0, 86400), "30", "time between checkpoints; 0: after every step"},
     {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "300", "a trainer silent for longer is replaced"},
     {"idle_seconds", NUMBER(idle_seconds, 0, 86400), "60", "an idle trainer gives its device back after this time"},
     {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},

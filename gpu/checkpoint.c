@@ -90,6 +90,8 @@ static int write_all(const struct stream *stream, const char *bytes, size_t n, s
 
 static int stream_flush(struct stream *stream, struct err *err)
 {
+    if (stream->used == 0) /* a reader sees no block behind the last byte */
+        return 0;
     if (write_all(stream, stream->block, stream->used, err) != 0)
         return -1;
     chain_block(stream, stream->used);

@@ -308,7 +308,7 @@ static void draw(const struct model *m, const struct shapes_tensor *tensor, int6
     const int64_t drawn = tensor->file_rows * tensor->cols; /* behind it: padding */
     const int equal = tensor->kind == SHAPES_UNEMBEDDING && m->tie == TIE_UNTIED_EQUAL;
     const int64_t base = equal ? m->shapes.tensor[WTE].offset : tensor->offset;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(m->backend->threads) schedule(static)
     for (int64_t i = 0; i < n; i++) {
         if (first + i >= drawn)
             out[i] = 0;

@@ -275,7 +275,8 @@ static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
     if (snprintf(dir, sizeof dir, "%s/model", run->options->dir) >= (int)sizeof dir)
         return err_set(err, ERR_IO, "the path %.80s... is too long", run->options->dir);
     if (!run->config_written) {
-        if (make_dir(dir, err) != 0 || safetensors_write_config(dir, run->spec, shapes, err) != 0)
+        if (make_dir(dir, err) != 0 || checkpoint_sync_dir(run->options->dir, err) != 0 ||
+            safetensors_write_config(dir, run->spec, shapes, err) != 0)
             return -1;
         run->config_written = 1;
     }
