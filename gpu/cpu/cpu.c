@@ -237,7 +237,9 @@ int cpu_backend_open(int threads, struct backend **out, struct err *err)
         return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
     cpu->table = cpu_table;
     err_clear(&cpu->fault);
-    snprintf(cpu->table.isa, sizeof cpu->table.isa, "%s", isa_name());
+    char library[BACKEND_ISA_MAX / 2];
+    cpu_matmul_library(library, sizeof library);
+    snprintf(cpu->table.isa, sizeof cpu->table.isa, "%s, %s", isa_name(), library);
     device_name(cpu->table.device, sizeof cpu->table.device);
     if (choose_threads(cpu, threads, err) != 0 || cpu_matmul_open(&cpu->matmul, err) != 0) {
         cpu_close(&cpu->table);

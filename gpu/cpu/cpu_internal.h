@@ -67,6 +67,8 @@ struct cpu_gemm {
 
 int cpu_matmul_open(struct cpu_matmul **out, struct err *err);
 void cpu_matmul_close(struct cpu_matmul *matmul);
+/* "oneDNN 2.6.3", of the library that is loaded: it may change under a build. */
+void cpu_matmul_library(char *out, size_t n);
 void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const float *a, const float *b,
               const float *bias, float *c);
 

@@ -5,6 +5,7 @@
  * cpu->fault. */
 #include <dnnl.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,12 @@ int cpu_matmul_open(struct cpu_matmul **out, struct err *err)
     }
     *out = m;
     return 0;
+}
+
+void cpu_matmul_library(char *out, size_t n)
+{
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(out, n, "oneDNN %d.%d.%d", version->major, version->minor, version->patch);
 }
 
 static void product_free(struct product *p)
