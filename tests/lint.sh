@@ -36,7 +36,7 @@ layering() {
     layer db 'config|db' 'sqlite3.h'
     layer server 'config|lab|db|server' 'microhttpd.h|jansson.h|uuid/uuid.h|sodium.h|curl/curl.h'
     sources 'gpu/*' | grep -v '^gpu/cuda/' | xargs -r grep -nE '#include <(cuda|cublas|nvml)'
-    sources 'config/*' | grep -vE 'config/(spec|message|settings)\.' | xargs -r grep -n 'jansson.h'
+    sources 'config/*' | grep -vE 'config/(spec|spec_kind|message|settings)\.' | xargs -r grep -n 'jansson.h'
     sources 'config/*' | grep -vE 'config/hash\.' | xargs -r grep -n 'sodium.h'
 }
 

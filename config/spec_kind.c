@@ -1,0 +1,582 @@
+/* spec_kind: see spec_kind.h. First what kinds share (quoting, pointers, checks),
+ * then a reader and a writer for each kind, and at the end the kinds themselves.
+ * A reader reports every bad element of its value, not only the first. */
+#include "config/spec_kind.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
+
+static const char *const spec_group_names[] = {"most_common", "least_common", "never_used", NULL};
+
+const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
+    size_t n = text ? strlen(text) : 0;
+    if (n < SPEC_QUOTE_MAX)
+        snprintf(quoted, SPEC_QUOTE_MAX, "%s", text ? text : "the value");
+    else
+        snprintf(quoted, SPEC_QUOTE_MAX, "%.*s...", SPEC_QUOTE_MAX - 4, text);
+    free(text);
+    return quoted;
+}
+
+void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *key)
+{
+    size_t used = strnlen(base, ERR_POINTER_MAX - 2);
+    memcpy(pointer, base, used);
+    pointer[used++] = '/';
+    while (*key) {
+        int is_special = *key == '~' || *key == '/';
+        size_t bytes = 1, room = ERR_POINTER_MAX - 1 - used;
+        while (((unsigned char)key[bytes] & 0xC0) == 0x80)
+            bytes++;
+        if (room < (is_special ? 2 : bytes))
+            break;
+        if (is_special) {
+            pointer[used++] = '~';
+            pointer[used++] = *key == '~' ? '0' : '1';
+        } else {
+            memcpy(pointer + used, key, bytes);
+            used += bytes;
+        }
+        key += bytes;
+    }
+    pointer[used] = '\0';
+}
+
+void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%zu", index);
+    spec_pointer(pointer, base, digits);
+}
+
+static void *spec_at(const struct spec_row *row, struct spec *spec)
+{
+    return (char *)spec + row->offset;
+}
+
+static const void *spec_at_const(const struct spec_row *row, const struct spec *spec)
+{
+    return (const char *)spec + row->offset;
+}
+
+int spec_word(const char *const *words, const char *word)
+{
+    for (int i = 0; words[i]; i++)
+        if (strcmp(words[i], word) == 0)
+            return i;
+    return -1;
+}
+/* --- checks shared by several kinds ------------------------------------- */
+
+/* An integer within [min, max] into *out. */
+static int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
+                              int64_t *out, struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (!json_is_integer(value))
+        return err_field(err, pointer, "%s is not an integer", spec_quote(value, quoted));
+    json_int_t number = json_integer_value(value);
+    if (number < (json_int_t)min || number > (json_int_t)max)
+        return err_field(err, pointer, "%lld is outside %.0f to %.0f", (long long)number, min, max);
+    *out = number;
+    return 0;
+}
+
+/* A string of min..max bytes, without control characters other than those in
+ * allowed. Returns it, or NULL with err_field. */
+static const char *spec_check_text(const json_t *value, size_t min, size_t max, const char *allowed,
+                                   const char *pointer, struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    const char *text = json_string_value(value);
+    if (!text) {
+        err_field(err, pointer, "%s is not a string", spec_quote(value, quoted));
+        return NULL;
+    }
+    size_t n = strlen(text);
+    if (n < min || n > max) {
+        err_field(err, pointer, "%s has %zu bytes, outside %zu to %zu", spec_quote(value, quoted),
+                  n, min, max);
+        return NULL;
+    }
+    for (const char *c = text; *c; c++)
+        if (iscntrl((unsigned char)*c) && !strchr(allowed, *c)) {
+            err_field(err, pointer, "%s contains the control character 0x%02x",
+                      spec_quote(value, quoted), (unsigned char)*c);
+            return NULL;
+        }
+    return text;
+}
+
+static int spec_check_word(const json_t *value, const char *const *words, const char *pointer,
+                           struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX], list[128] = "";
+    int word = json_is_string(value) ? spec_word(words, json_string_value(value)) : -1;
+    if (word >= 0)
+        return word;
+    for (int i = 0; words[i]; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", words[i]);
+    }
+    return err_field(err, pointer, "%s is not one of: %s", spec_quote(value, quoted), list);
+}
+
+static int spec_copy(char **out, const char *text, struct err *err)
+{
+    *out = strdup(text);
+    return *out ? 0
+                : err_set(err, ERR_NO_MEMORY, "no memory for a text of %zu bytes", strlen(text));
+}
+
+/* An array of min..max elements. */
+static int spec_check_array(const json_t *value, size_t min, size_t max, const char *pointer,
+                            struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (!json_is_array(value))
+        return err_field(err, pointer, "%s is not an array", spec_quote(value, quoted));
+    if (json_array_size(value) < min || json_array_size(value) > max)
+        return err_field(err, pointer, "%s has %zu elements, outside %zu to %zu",
+                         spec_quote(value, quoted), json_array_size(value), min, max);
+    return 0;
+}
+
+/* --- readers and writers --------------------------------------------------- */
+
+static int read_text(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    const char *allowed = (row->max > SPEC_NAME_MAX) ? "\n\r\t" : ""; /* a name is one line */
+    const char *text =
+        spec_check_text(value, (size_t)row->min, (size_t)row->max, allowed, row->pointer, err);
+    return text ? spec_copy(spec_at(row, spec), text, err) : -1;
+}
+
+static json_t *write_text(const struct spec_row *row, const struct spec *spec)
+{
+    return json_string(*(char *const *)spec_at_const(row, spec));
+}
+
+/* A corpus name becomes part of a path, so it can neither leave its folder nor hide in it. */
+static int read_corpus(const struct spec_row *row, const json_t *value, struct spec *spec,
+                       struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    const char *text = spec_check_text(value, 1, SPEC_CORPUS_MAX, "", row->pointer, err);
+    if (!text)
+        return -1;
+    if (text[0] == '.' || strchr(text, '/'))
+        return err_field(err, row->pointer, "%s is not a name: it starts with '.' or contains '/'",
+                         spec_quote(value, quoted));
+    snprintf(spec->corpus.id, sizeof spec->corpus.id, "%s", text);
+    return 0;
+}
+
+static int read_tokenizer(const struct spec_row *row, const json_t *value, struct spec *spec,
+                          struct err *err)
+{
+    int word = spec_check_word(value, row->words, row->pointer, err);
+    if (word < 0)
+        return -1;
+    snprintf(spec->corpus.tokenizer, sizeof spec->corpus.tokenizer, "%s", row->words[word]);
+    return 0;
+}
+
+static int read_device(const struct spec_row *row, const json_t *value, struct spec *spec,
+                       struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX], number[8];
+    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    int good = spec_word(row->words, text) >= 0;
+    if (!good && strncmp(text, "cuda:", 5) == 0) {
+        long n = strtol(text + 5, NULL, 10);
+        snprintf(number, sizeof number, "%ld", n);
+        good = n >= 0 && n <= SPEC_CUDA_MAX && strcmp(number, text + 5) == 0;
+    }
+    if (!good)
+        return err_field(err, row->pointer, "%s is not auto, cpu, cuda or cuda:0 to cuda:%d",
+                         spec_quote(value, quoted), SPEC_CUDA_MAX);
+    snprintf(spec->resources.device, sizeof spec->resources.device, "%s", text);
+    return 0;
+}
+
+static json_t *write_chars(const struct spec_row *row, const struct spec *spec)
+{
+    return json_string(spec_at_const(row, spec));
+}
+
+static int read_int(const struct spec_row *row, const json_t *value, struct spec *spec,
+                    struct err *err)
+{
+    int64_t number = 0;
+    if (spec_check_integer(value, row->min, row->max, row->pointer, &number, err))
+        return -1;
+    *(int *)spec_at(row, spec) = (int)number;
+    return 0;
+}
+
+static json_t *write_int(const struct spec_row *row, const struct spec *spec)
+{
+    return json_integer(*(const int *)spec_at_const(row, spec));
+}
+
+static int read_int64(const struct spec_row *row, const json_t *value, struct spec *spec,
+                      struct err *err)
+{
+    return spec_check_integer(value, row->min, row->max, row->pointer, spec_at(row, spec), err);
+}
+
+static json_t *write_int64(const struct spec_row *row, const struct spec *spec)
+{
+    return json_integer(*(const int64_t *)spec_at_const(row, spec));
+}
+
+/* An integer, or null for "follows seed", kept as -1. */
+static int read_seed(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    if (!json_is_null(value))
+        return read_int64(row, value, spec, err);
+    *(int64_t *)spec_at(row, spec) = -1;
+    return 0;
+}
+
+static json_t *write_seed(const struct spec_row *row, const struct spec *spec)
+{
+    int64_t seed = *(const int64_t *)spec_at_const(row, spec);
+    return seed < 0 ? json_null() : json_integer(seed);
+}
+
+/* An integer, or the one word of the row, kept as 0. */
+static int read_steps(const struct spec_row *row, const json_t *value, struct spec *spec,
+                      struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (json_is_integer(value))
+        return read_int64(row, value, spec, err);
+    if (!json_is_string(value) || spec_word(row->words, json_string_value(value)) < 0)
+        return err_field(err, row->pointer, "%s is neither an integer nor \"%s\"",
+                         spec_quote(value, quoted), row->words[0]);
+    *(int64_t *)spec_at(row, spec) = 0;
+    return 0;
+}
+
+static json_t *write_steps(const struct spec_row *row, const struct spec *spec)
+{
+    int64_t steps = *(const int64_t *)spec_at_const(row, spec);
+    return steps == 0 ? json_string(row->words[0]) : json_integer(steps);
+}
+
+static int read_real(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (!json_is_number(value))
+        return err_field(err, row->pointer, "%s is not a number", spec_quote(value, quoted));
+    double number = json_number_value(value);
+    if (!(number >= row->min && number <= row->max))
+        return err_field(err, row->pointer, "%s is outside %g to %g", spec_quote(value, quoted),
+                         row->min, row->max);
+    *(double *)spec_at(row, spec) = number == 0 ? 0 : number; /* -0 is 0 */
+    return 0;
+}
+
+static json_t *write_real(const struct spec_row *row, const struct spec *spec)
+{
+    return json_real(*(const double *)spec_at_const(row, spec));
+}
+
+/* A number, or the word for 1/sqrt(d_model), which is resolved when d_model is known. */
+static int read_scale(const struct spec_row *row, const json_t *value, struct spec *spec,
+                      struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (json_is_number(value))
+        return read_real(row, value, spec, err);
+    if (!json_is_string(value) || spec_word(row->words, json_string_value(value)) < 0)
+        return err_field(err, row->pointer, "%s is neither a number nor \"%s\"",
+                         spec_quote(value, quoted), row->words[0]);
+    spec->model.logit_scale_inv_sqrt_d = 1;
+    return 0;
+}
+
+static json_t *write_scale(const struct spec_row *row, const struct spec *spec)
+{
+    return spec->model.logit_scale_inv_sqrt_d ? json_string(row->words[0]) : write_real(row, spec);
+}
+
+static int read_bool(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (!json_is_boolean(value))
+        return err_field(err, row->pointer, "%s is neither true nor false",
+                         spec_quote(value, quoted));
+    *(int *)spec_at(row, spec) = json_is_true(value);
+    return 0;
+}
+
+static json_t *write_bool(const struct spec_row *row, const struct spec *spec)
+{
+    return json_boolean(*(const int *)spec_at_const(row, spec));
+}
+
+/* All enums of struct spec count from 0 without negative values, so gcc stores
+ * each as an unsigned int. */
+static int read_enum(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    int word = spec_check_word(value, row->words, row->pointer, err);
+    if (word < 0)
+        return -1;
+    *(unsigned *)spec_at(row, spec) = (unsigned)word;
+    return 0;
+}
+
+static json_t *write_enum(const struct spec_row *row, const struct spec *spec)
+{
+    return json_string(row->words[*(const unsigned *)spec_at_const(row, spec)]);
+}
+
+/* A field with one possible value: checked, printed, not stored. */
+static int read_constant(const struct spec_row *row, const json_t *value, struct spec *spec,
+                         struct err *err)
+{
+    (void)spec;
+    return spec_check_word(value, row->words, row->pointer, err) < 0 ? -1 : 0;
+}
+
+static json_t *write_constant(const struct spec_row *row, const struct spec *spec)
+{
+    (void)spec;
+    return json_string(row->words[0]);
+}
+
+static int read_tags(const struct spec_row *row, const json_t *value, struct spec *spec,
+                     struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    int bad = 0;
+    if (spec_check_array(value, 0, SPEC_TAGS_MAX, row->pointer, err))
+        return -1;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        spec_pointer_index(pointer, row->pointer, i);
+        const char *tag =
+            spec_check_text(json_array_get(value, i), 1, SPEC_TAG_MAX, "", pointer, err);
+        int twice = 0;
+        for (int j = 0; tag && j < spec->n_tags; j++)
+            twice |= strcmp(spec->tags[j], tag) == 0;
+        if (twice)
+            err_field(err, pointer, "\"%s\" is there twice", tag);
+        if (!tag || twice) {
+            bad = -1;
+            continue;
+        }
+        if (spec_copy(&spec->tags[spec->n_tags], tag, err))
+            return -1;
+        spec->n_tags++;
+    }
+    return bad;
+}
+
+static json_t *write_tags(const struct spec_row *row, const struct spec *spec)
+{
+    (void)row;
+    json_t *array = json_array();
+    for (int i = 0; array && i < spec->n_tags; i++)
+        if (json_array_append_new(array, json_string(spec->tags[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+/* In the user's order; spec_finish compares them with epochs and sorts them. */
+static int read_snapshots(const struct spec_row *row, const json_t *value, struct spec *spec,
+                          struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    int bad = 0;
+    if (spec_check_array(value, 0, SPEC_SNAPSHOTS_MAX, row->pointer, err))
+        return -1;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        spec_pointer_index(pointer, row->pointer, i);
+        if (spec_check_integer(json_array_get(value, i), 0, SPEC_EPOCHS_MAX, pointer,
+                               &spec->train.snapshots[i], err))
+            bad = -1;
+    }
+    spec->train.n_snapshots = (int)json_array_size(value);
+    return bad;
+}
+
+static json_t *write_snapshots(const struct spec_row *row, const struct spec *spec)
+{
+    (void)row;
+    json_t *array = json_array();
+    for (int i = 0; array && i < spec->train.n_snapshots; i++)
+        if (json_array_append_new(array, json_integer(spec->train.snapshots[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+static int read_token(const json_t *value, const char *pointer, struct spec_token *token,
+                      struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    int64_t id = 0;
+    if (json_is_integer(value)) {
+        if (spec_check_integer(value, 0, INT32_MAX, pointer, &id, err))
+            return -1;
+        token->id = (int32_t)id;
+        return 0;
+    }
+    if (!json_is_string(value))
+        return err_field(err, pointer, "%s is neither a token id nor a text",
+                         spec_quote(value, quoted));
+    size_t n = json_string_length(value);
+    if (n < 1 || n > SPEC_TOKEN_BYTES_MAX)
+        return err_field(err, pointer, "%s has %zu bytes, outside 1 to %d",
+                         spec_quote(value, quoted), n, SPEC_TOKEN_BYTES_MAX);
+    token->id = -1;
+    return spec_copy(&token->text, json_string_value(value), err);
+}
+
+static int read_custom_tokens(const json_t *value, const char *base, struct spec_custom *custom,
+                              struct err *err)
+{
+    char list[ERR_POINTER_MAX], pointer[ERR_POINTER_MAX];
+    int bad = 0;
+    spec_pointer(list, base, "tokens");
+    if (!value)
+        return err_field(err, list, "a custom group needs its tokens");
+    if (spec_check_array(value, 1, SPEC_CUSTOM_TOKENS_MAX, list, err))
+        return -1;
+    size_t n = json_array_size(value);
+    custom->tokens = calloc(n, sizeof *custom->tokens);
+    if (!custom->tokens)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu tokens", n);
+    for (size_t i = 0; i < n; i++) {
+        spec_pointer_index(pointer, list, i);
+        custom->n_tokens++;
+        if (read_token(json_array_get(value, i), pointer, &custom->tokens[i], err))
+            bad = -1;
+        if (err && err->code == ERR_NO_MEMORY)
+            return -1;
+    }
+    return bad;
+}
+
+static int read_custom_name(const json_t *value, const char *base, const struct spec *spec,
+                            struct spec_custom *custom, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
+    spec_pointer(pointer, base, "name");
+    if (!value)
+        return err_field(err, pointer, "a custom group needs a name");
+    const char *name = spec_check_text(value, 1, RECORD_NAME_MAX - 1, "", pointer, err);
+    if (!name)
+        return -1;
+    int taken = spec_word(spec_group_names, name) >= 0;
+    for (const struct spec_custom *other = spec->groups.custom; other < custom; other++)
+        taken |= strcmp(other->name, name) == 0;
+    if (taken)
+        return err_field(err, pointer, "%s names another group already", spec_quote(value, quoted));
+    snprintf(custom->name, sizeof custom->name, "%s", name);
+    return 0;
+}
+
+static int read_custom_group(const json_t *value, const char *base, struct spec *spec,
+                             struct err *err)
+{
+    static const char *const keys[] = {"name", "tokens", NULL};
+    char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
+    struct spec_custom *custom = &spec->groups.custom[spec->groups.n_custom++];
+    if (!json_is_object(value))
+        return err_field(err, base, "%s is not an object", spec_quote(value, quoted));
+    int bad = read_custom_name(json_object_get(value, "name"), base, spec, custom, err);
+    if (read_custom_tokens(json_object_get(value, "tokens"), base, custom, err))
+        bad = -1;
+    if (err && err->code == ERR_NO_MEMORY)
+        return -1;
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)value, key, member)
+    {
+        if (spec_word(keys, key) >= 0)
+            continue;
+        spec_pointer(pointer, base, key);
+        bad =
+            err_field(err, pointer, "no such field (its value is %s)", spec_quote(member, quoted));
+    }
+    return bad;
+}
+
+static int read_custom(const struct spec_row *row, const json_t *value, struct spec *spec,
+                       struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    int bad = 0;
+    if (spec_check_array(value, 0, SPEC_CUSTOM_MAX, row->pointer, err))
+        return -1;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        spec_pointer_index(pointer, row->pointer, i);
+        if (read_custom_group(json_array_get(value, i), pointer, spec, err))
+            bad = -1;
+        if (err && err->code == ERR_NO_MEMORY)
+            return -1;
+    }
+    return bad;
+}
+
+static json_t *write_custom_group(const struct spec_custom *custom)
+{
+    json_t *tokens = json_array();
+    for (int i = 0; tokens && i < custom->n_tokens; i++) {
+        const struct spec_token *token = &custom->tokens[i];
+        if (json_array_append_new(tokens, token->text ? json_string(token->text)
+                                                      : json_integer(token->id))) {
+            json_decref(tokens);
+            return NULL;
+        }
+    }
+    return tokens ? json_pack("{s:s, s:o}", "name", custom->name, "tokens", tokens) : NULL;
+}
+
+static json_t *write_custom(const struct spec_row *row, const struct spec *spec)
+{
+    (void)row;
+    json_t *array = json_array();
+    for (int i = 0; array && i < spec->groups.n_custom; i++)
+        if (json_array_append_new(array, write_custom_group(&spec->groups.custom[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+/* --- kinds ---------------------------------------------------------------- */
+
+const struct spec_kind spec_kind_text = {read_text, write_text};
+const struct spec_kind spec_kind_corpus = {read_corpus, write_chars};
+const struct spec_kind spec_kind_tokenizer = {read_tokenizer, write_chars};
+const struct spec_kind spec_kind_device = {read_device, write_chars};
+const struct spec_kind spec_kind_int = {read_int, write_int};
+const struct spec_kind spec_kind_int64 = {read_int64, write_int64};
+const struct spec_kind spec_kind_seed = {read_seed, write_seed};
+const struct spec_kind spec_kind_steps = {read_steps, write_steps};
+const struct spec_kind spec_kind_real = {read_real, write_real};
+const struct spec_kind spec_kind_scale = {read_scale, write_scale};
+const struct spec_kind spec_kind_bool = {read_bool, write_bool};
+const struct spec_kind spec_kind_enum = {read_enum, write_enum};
+const struct spec_kind spec_kind_constant = {read_constant, write_constant};
+const struct spec_kind spec_kind_tags = {read_tags, write_tags};
+const struct spec_kind spec_kind_snapshots = {read_snapshots, write_snapshots};
+const struct spec_kind spec_kind_custom = {read_custom, write_custom};
