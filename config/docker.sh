@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 arguments=
-for base in CPU_BASE GPU_BUILD_BASE GPU_BASE; do
+for base in CPU_BASE GPU_BASE; do
     eval "value=\${$base:-}"
     [ -z "$value" ] || arguments="$arguments --build-arg $base=$value"
 done
@@ -14,6 +14,6 @@ for target in ${IMAGES:-cpu}; do
     if docker info >/dev/null 2>&1; then
         docker build $arguments --target "$target" -t "tokenfate:$target" .
     else
-        buildah bud --isolation chroot $arguments --target "$target" -t "tokenfate:$target" .
+        buildah bud --format docker --isolation chroot $arguments --target "$target" -t "tokenfate:$target" .
     fi
 done
