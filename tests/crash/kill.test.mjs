@@ -91,7 +91,8 @@ test('SIGTERM: the job checkpoints, goes back to queued and resumes at the next 
 
 test('clients that leave while they wait or listen do not keep the server from ending', async () => {
   const server = await startServer({ args });
-  const job = await submit(server, small());
+  const job = await submit(server, small({ train: { epochs: 100000 } }));
+  await reached(server, job.id, 1);
   const abort = new AbortController();
   const left = ['/jobs/' + job.id + '?wait=60', '/events', '/jobs/' + job.id + '?wait=60'].map((path) => server.api(path, { signal: abort.signal })
     .then((answer) => answer.text()).catch((error) => error.name));
