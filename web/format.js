@@ -8,8 +8,11 @@ const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴",
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
+const LARGE = 1e5; // above it decimals say nothing: a diverged run
+
 export function fixed(value, digits = 3) {
   if (!known(value)) return NONE;
+  if (Math.abs(value) >= LARGE) return significant(value);
   return value.toFixed(digits).replace("-", MINUS);
 }
 
@@ -18,7 +21,7 @@ export function significant(value, digits = 3) {
   if (!known(value)) return NONE;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e-3 && size < 1e5) {
+  if (size >= 1e-3 && size < LARGE) {
     const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
     return value.toFixed(decimals).replace("-", MINUS);
   }
@@ -33,7 +36,7 @@ export function count(value) {
 
 export function signed(value, digits = 2) {
   if (!known(value)) return NONE;
-  return (value >= 0 ? "+" : MINUS) + Math.abs(value).toFixed(digits);
+  return (value >= 0 ? "+" : MINUS) + fixed(Math.abs(value), digits);
 }
 
 export function bytes(value) {

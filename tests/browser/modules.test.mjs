@@ -89,6 +89,7 @@ test('a long job is loaded as buckets and stays bounded, its last record exact',
 
 test('numbers say what they are, and never a zero for what is not there', () => {
   assert.equal(fixed(-10.8249, 3), '−10.825');
+  assert.equal(fixed(-1004538804780781.6, 2), '−1.00 × 10¹⁵');
   assert.deepEqual([fixed(null), fixed(undefined), fixed(NaN), fixed(Infinity), significant(null)], ['–', '–', '–', '–', '–']);
   assert.equal(significant(0.0000213), '2.13 × 10⁻⁵');
   assert.equal(significant(0.226), '0.226');
