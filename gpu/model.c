@@ -163,14 +163,17 @@ static int check_tensors(const struct model *m, struct err *err)
 }
 
 /* The whole is asked for before its parts: memory that nobody has written to yet
- * counts as free, so each part alone may fit where all of them do not. */
+ * counts as free, so each part alone may fit where all of them do not. Whoever
+ * saves the state has one part of it at a time on the host. */
 static int check_room(const struct model *m, struct err *err)
 {
     const int64_t there = m->backend->available(m->backend);
-    if (m->plan.total <= there)
+    const int64_t part = m->backend->on_host ? m->shapes.n_parameters * (int64_t)sizeof(float) : 0;
+    if (m->plan.total + part <= there)
         return 0;
-    return err_set(err, ERR_NO_MEMORY, "the job needs %lld bytes on %s, %lld are there",
-                   (long long)m->plan.total, m->backend->name, (long long)there);
+    return err_set(err, ERR_NO_MEMORY,
+                   "the job needs %lld bytes on %s and %lld to save its state, %lld are there",
+                   (long long)m->plan.total, m->backend->name, (long long)part, (long long)there);
 }
 
 static int allocate_device(struct model *m, struct err *err)

@@ -196,6 +196,7 @@ static const struct backend cpu_table = {
     .precision = PRECISION_FP32,
     .real_bytes = sizeof(float),
     .act_bytes = sizeof(float),
+    .on_host = 1,
     .close = cpu_close,
     .available = cpu_available,
     .alloc = cpu_alloc,
