@@ -46,7 +46,8 @@ enum record_field {
     RECORD_Q50,
     RECORD_Q75,
     RECORD_Q95,
-    RECORD_LN_MEAN_P,   /* mean over tokens of ln(mean over positions of p) */
+    RECORD_LN_MEAN_P,   /* mean over tokens of ln(mean over positions of p); float32: where the
+                           most likely token is e^87 times as likely, p counts as that */
     RECORD_MEAN_P,      /* mean over tokens and positions of p */
     RECORD_MASS,        /* sum over tokens of the mean over positions of p */
     RECORD_MEAN_LOGIT,  /* mean over tokens and positions of the logit */

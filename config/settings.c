@@ -43,7 +43,7 @@ static const struct settings_option settings_table[] = {
     {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "300", "a trainer silent for longer is replaced"},
     {"idle_seconds", NUMBER(idle_seconds, 0, 86400), "60", "an idle trainer gives its device back after this time"},
     {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},
-    {"threads", NUMBER(threads, 0, 1024), "0", "compute threads of the CPU device; 0: all cores"},
+    {"threads", NUMBER(threads, 0, 256), "0", "compute threads of the CPU device; 0: all cores"},
     {"slow_threads", NUMBER(slow_threads, 1, 64), "4", "server threads for uploads, tokenising and large answers"},
     {"max_body_bytes", NUMBER(max_body_bytes, 1024, 64 << 20), "1048576", "largest JSON body"},
     {"max_upload_bytes", NUMBER(max_upload_bytes, 1024, 1 << 30), "268435456", "largest text that can be uploaded"},
