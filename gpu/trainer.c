@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/hash.h"
 #include "config/log.h"
+#include "config/settings.h"
 #include "gpu/alone.h"
 #include "gpu/serve.h"
 
@@ -96,18 +96,9 @@ static const char *find_share(char path[PATH_MAX])
     const char *named = getenv("TOKENFATE_SHARE");
     if (named && named[0])
         return named;
-    char program[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash)
-        *slash = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        struct stat status;
-        if (snprintf(path, PATH_MAX, "%s/%s", program, places[i]) < PATH_MAX &&
-            stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (settings_beside(places[i], path, PATH_MAX, NULL) == 0 && access(path, R_OK) == 0)
             return path;
-    }
     return "share";
 }
 

@@ -245,8 +245,9 @@ void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const float *a, cons
     if (status == dnnl_success)
         status = product_run(cpu->matmul, product, a, b, bias, c);
     if (status != dnnl_success && cpu->fault.code == ERR_NONE)
-        err_set(&cpu->fault, ERR_DEVICE, "oneDNN: matrix product %d x %d x %d: status %d", gemm->M,
-                gemm->N, gemm->K, (int)status);
+        err_set(&cpu->fault, status == dnnl_out_of_memory ? ERR_NO_MEMORY : ERR_DEVICE,
+                "oneDNN: matrix product %d x %d x %d: status %d", gemm->M, gemm->N, gemm->K,
+                (int)status);
 }
 
 void cpu_matmul_forward(struct backend *self, void *out, const void *x, const void *weight,
