@@ -9,6 +9,7 @@ build=$1
 shift
 passed=0 failed=0 skipped=0
 log=$(mktemp)
+limit=1800 # seconds for one program: a hang is a failure, not a wait
 trap 'rm -f "$log"' EXIT
 
 # count PATTERN: the last number captured by an extended regular expression in the log.
@@ -21,7 +22,7 @@ add() { # status passed failed skipped
 
 cmocka() { # program
     echo "== $1"
-    TOKENFATE_BUILD=$2 TOKENFATE_SHARE=$build/share "$1" >"$log" 2>&1
+    TOKENFATE_BUILD=$2 TOKENFATE_SHARE=$build/share timeout $limit "$1" >"$log" 2>&1
     local status=$?
     grep -vE '^\[ (RUN|      OK) ' "$log"
     add "$status" "$(count '\[  PASSED  \] ([0-9]+) test')" \
@@ -35,7 +36,7 @@ node_tests() { # build folder, files...
     shift
     [ $# -gt 0 ] || return 0
     echo "== node --test $*"
-    TOKENFATE_BUILD=$dir node --test --test-concurrency=1 "$@" 2>&1 | tee "$log"
+    TOKENFATE_BUILD=$dir timeout $limit node --test --test-concurrency=1 "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     add "$status" "$(node_count pass)" "$(node_count fail)" "$(node_count skipped)"
 }

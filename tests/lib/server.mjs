@@ -50,6 +50,9 @@ export async function startServer({ args = [], env = {}, dataDir } = {}) {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
+  // A test that fails may leave its server behind: that must not keep this process
+  // alive (the exit handler ends the server).
+  for (const handle of [child, child.stdout, child.stderr]) handle.unref();
   let text = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk) => (text += chunk));
   const log = () => text;
