@@ -12,6 +12,7 @@ enum obstacle {
     OBSTACLE_PRECISION,
     OBSTACLE_SIZE,
     OBSTACLE_PROVENANCE,
+    OBSTACLE_REFUSED,
     OBSTACLE_BUSY,
     OBSTACLE_FREE
 };
@@ -39,7 +40,7 @@ static int scheduler_same_text(json_t *root, const char *key, const char *here, 
                                size_t size)
 {
     const char *there = json_string_value(json_object_get(root, key));
-    if (!there || strcmp(there, here) == 0)
+    if (!there || !here[0] || strcmp(there, here) == 0)
         return 1;
     snprintf(why, size, "it started with %s %s, here it is %s; a retry starts it anew", key, there,
              here);
@@ -56,7 +57,7 @@ int scheduler_continues(const char *provenance, const struct scheduler_facts *fa
     int same = scheduler_same_text(root, "build", facts->build, why, size) &&
                scheduler_same_text(root, "device", facts->device, why, size) &&
                scheduler_same_text(root, "isa", facts->isa, why, size);
-    if (same && threads != facts->threads) {
+    if (same && facts->threads && threads != facts->threads) {
         same = 0;
         snprintf(why, size,
                  "it started with %lld threads, here there are %lld;"
@@ -78,6 +79,16 @@ static int scheduler_offered(const char *kind, const char *precision)
     return 0;
 }
 
+static const struct scheduler_refusal *scheduler_refused(const struct job *job,
+                                                         const struct scheduler_slot *slot)
+{
+    for (int i = 0; i < SCHEDULER_REFUSALS; i++)
+        if (slot->refusals[i].job[0] && slot->refusals[i].attempt == job->attempt &&
+            strcmp(slot->refusals[i].job, job->id) == 0)
+            return &slot->refusals[i];
+    return NULL;
+}
+
 /* The first thing in the way, lasting ones before passing ones. */
 static enum obstacle scheduler_obstacle(const struct job *job, const struct scheduler_slot *slot,
                                         char *waits, size_t size)
@@ -97,10 +108,14 @@ static enum obstacle scheduler_obstacle(const struct job *job, const struct sche
                  (double)job->memory_bytes / 1e9, device->id, (double)device->memory_bytes / 1e9);
         return OBSTACLE_SIZE;
     }
-    if (slot->facts.device[0] &&
-        !scheduler_continues(job->provenance, &slot->facts, why, sizeof why)) {
+    if (!scheduler_continues(job->provenance, &slot->facts, why, sizeof why)) {
         snprintf(waits, size, "%s: %s", device->id, why);
         return OBSTACLE_PROVENANCE;
+    }
+    const struct scheduler_refusal *refusal = scheduler_refused(job, slot);
+    if (refusal) {
+        snprintf(waits, size, "%s: %s", device->id, refusal->why);
+        return OBSTACLE_REFUSED;
     }
     if (slot->job[0]) {
         snprintf(waits, size, "%s is busy", device->id);

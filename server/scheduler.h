@@ -12,20 +12,30 @@
 
 enum {
     SCHEDULER_WAITS_MAX = 400, /* bytes of a sentence, with its zero */
-    SCHEDULER_WHY_MAX = 340    /* of the part of it that scheduler_continues says */
+    SCHEDULER_WHY_MAX = 340,   /* of the part of it that says why, behind the device */
+    SCHEDULER_REFUSALS = 16    /* of one device, remembered at a time */
 };
 
-/* What the bits of a training run depend on besides its spec; learnt from the
- * first `started` of a device, empty (device "") until then. */
+/* What the bits of a training run depend on besides its spec. The build is known
+ * from a trainer's hello, the rest from the first `started` of a device; what is
+ * not known yet is empty ("", 0 threads). */
 struct scheduler_facts {
     char device[128], isa[32], build[128];
     int64_t threads;
+};
+
+/* A job that a device's trainer has sent back, until it may be tried again. */
+struct scheduler_refusal {
+    char job[DB_ID_MAX]; /* "" = none */
+    int attempt;         /* of the job: a retry starts it anew */
+    char why[SCHEDULER_WHY_MAX];
 };
 
 struct scheduler_slot {
     struct trainer_device device;
     struct scheduler_facts facts;
     char job[DB_ID_MAX]; /* runs on it, or is about to; "" = idle */
+    struct scheduler_refusal refusals[SCHEDULER_REFUSALS];
 };
 
 /* Stored with a job at its first start, JSON in malloc'ed memory: facts, host,
@@ -34,7 +44,7 @@ char *scheduler_provenance(const struct scheduler_facts *facts, const char *prec
                            const char *corpus_sha256);
 
 /* 1 if a job with this provenance (NULL: any) can go on with the same bits where
- * these facts hold; else 0 and *why says what differs. */
+ * these facts hold, as far as they are known; else 0 and *why says what differs. */
 int scheduler_continues(const char *provenance, const struct scheduler_facts *facts, char *why,
                         size_t size);
 

@@ -32,6 +32,7 @@ enum {
     WORKER_RETRY_MS = 1000,      /* first pause after a trainer that did not start, doubled */
     WORKER_RETRY_MAX_MS = 60000, /* up to this */
     WORKER_REFRESH_MS = 30000,   /* age of a free memory that is asked for again */
+    WORKER_REFUSED_MS = 60000,   /* a job that was sent back is not tried again before */
     SCHEDULER_TICK_MS = 30000    /* a look at the queue without being called */
 };
 
@@ -42,7 +43,8 @@ struct slot {
     int wake_fd; /* eventfd: something changed, stop, or a job was handed over */
     /* under the mutex */
     struct scheduler_slot shown;
-    int refresh; /* its free memory shall be asked for again */
+    int64_t refused_until[SCHEDULER_REFUSALS]; /* ms; of shown.refusals */
+    int refresh;                               /* its free memory shall be asked for again */
     int pid;
     int64_t faults;
     int64_t seen_at; /* ms; when a trainer last told about the device */
@@ -168,9 +170,14 @@ static int slot_ensure_trainer(struct slot *slot)
         slot_unavailable(slot, reason);
         return 0;
     }
+    const char *build = trainer_process_build(slot->process);
     slot->retry_at = slot->retry_pause = 0;
     pthread_mutex_lock(&workers->mutex);
     slot->shown.device = *device;
+    if (strcmp(slot->shown.facts.build, build) != 0) {
+        slot->shown.facts = (struct scheduler_facts){0};
+        snprintf(slot->shown.facts.build, sizeof slot->shown.facts.build, "%s", build);
+    }
     slot->seen_at = now_ms();
     slot->refresh = 0;
     slot->pid = trainer_process_pid(slot->process);
@@ -187,6 +194,25 @@ static void slot_release(struct slot *slot)
     slot->shown.job[0] = '\0';
     pthread_mutex_unlock(&slot->workers->mutex);
     slot_announce(slot);
+}
+
+/* With the mutex held: the refusal takes the place of the oldest one. */
+static void slot_remember(struct slot *slot, const struct scheduler_refusal *refusal)
+{
+    int oldest = 0;
+    for (int i = 1; i < SCHEDULER_REFUSALS; i++)
+        if (slot->refused_until[i] < slot->refused_until[oldest])
+            oldest = i;
+    slot->shown.refusals[oldest] = *refusal;
+    slot->refused_until[oldest] = now_ms() + WORKER_REFUSED_MS;
+}
+
+/* With the mutex held: what was refused long ago may be tried again. */
+static void slot_forget(struct slot *slot)
+{
+    for (int i = 0; i < SCHEDULER_REFUSALS; i++)
+        if (now_ms() >= slot->refused_until[i])
+            slot->shown.refusals[i].job[0] = '\0';
 }
 
 static void slot_run(struct slot *slot, const char *job)
@@ -208,6 +234,8 @@ static void slot_run(struct slot *slot, const char *job)
     slot->faults += run.fault;
     if (run.facts.device[0])
         slot->shown.facts = run.facts;
+    if (run.refusal.job[0])
+        slot_remember(slot, &run.refusal);
     if (!slot->process)
         slot->pid = 0;
     pthread_mutex_unlock(&workers->mutex);
@@ -323,8 +351,10 @@ static int write_waits(struct db_writer *writer, void *arg, struct err *err)
 static int scheduler_snapshot(struct workers *workers, struct scheduler_slot *slots)
 {
     pthread_mutex_lock(&workers->mutex);
-    for (int i = 0; i < workers->n; i++)
+    for (int i = 0; i < workers->n; i++) {
+        slot_forget(&workers->slots[i]);
         slots[i] = workers->slots[i].shown;
+    }
     pthread_mutex_unlock(&workers->mutex);
     return workers->n;
 }

@@ -278,15 +278,32 @@ static void take_nothing(struct run *run, const struct message *message)
     (void)message;
 }
 
+/* Back to the queue without blame, to be tried again later. */
+static void run_put_off(struct run *run, const char *why)
+{
+    struct scheduler_refusal *refusal = &run->setup->refusal;
+    memcpy(refusal->job, run->job->id, sizeof refusal->job);
+    refusal->attempt = run->job->attempt;
+    snprintf(refusal->why, sizeof refusal->why, "%s", why);
+    snprintf(run->waits, sizeof run->waits, "%s: %s", run->setup->device, refusal->why);
+    run_log(run, "not continued: %s", run->waits);
+    run_end(run, JOB_END_REQUEUE);
+}
+
 /* Same bits or not at all: a trainer that computes otherwise is killed before it
  * can write a checkpoint. */
 static void run_refuse(struct run *run, const char *why)
 {
     char how[128];
     run_drop_trainer(run, how, sizeof how);
-    snprintf(run->waits, sizeof run->waits, "%s: %s", run->setup->device, why);
-    run_log(run, "not continued: %s", run->waits);
-    run_end(run, JOB_END_REQUEUE);
+    run_put_off(run, why);
+}
+
+/* What is the machine's state, not the job's: a disk without room, a checkpoint
+ * of another build. */
+static int run_is_passing(enum err_code code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_IO;
 }
 
 static void take_started(struct run *run, const struct message *message)
@@ -398,7 +415,10 @@ static void take_failed(struct run *run, const struct message *message)
         run_lost(run, &err);
         return;
     }
-    run_fail(run, JOB_END_FAILED, code, message->epoch, "%s", message->text);
+    if (run_is_passing(code) && run->order != ORDER_TIMEOUT)
+        run_put_off(run, message->text);
+    else
+        run_fail(run, JOB_END_FAILED, code, message->epoch, "%s", message->text);
 }
 
 static void take_log(struct run *run, const struct message *message)
@@ -580,6 +600,27 @@ static void run_finish(struct run *run)
     free(error);
 }
 
+/* The job as it is now that nobody else can change it (a retry may have come just
+ * before the claim), and the order to the trainer. */
+static void run_start(struct run *run)
+{
+    struct job *claimed = NULL;
+    struct err err;
+    if (job_get(run->setup->reader, run->job->id, &claimed, &err) < 0) {
+        run_put_off(run, err.message);
+        return;
+    }
+    job_free(run->job);
+    run->job = claimed;
+    run->stored = claimed->epoch;
+    if (run_begin(run, &err) == 0)
+        return;
+    if (run_is_passing(err.code))
+        run_put_off(run, err.message);
+    else
+        run_fail(run, JOB_END_FAILED, err.code, run->stored, "%s", err.message);
+}
+
 int worker_run(struct worker_run *setup, const char *job, struct err *err)
 {
     struct run run = {.setup = setup};
@@ -591,10 +632,7 @@ int worker_run(struct worker_run *setup, const char *job, struct err *err)
         job_free(run.job);
         return -1;
     }
-    run.stored = run.job->epoch;
-    struct err begin;
-    if (run_begin(&run, &begin) < 0)
-        run_fail(&run, JOB_END_FAILED, begin.code, run.stored, "%s", begin.message);
+    run_start(&run);
     run_loop(&run);
     run_finish(&run);
     if (run.log)

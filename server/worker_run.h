@@ -21,9 +21,11 @@ struct worker_run {
     const char *device;
     int wake_fd; /* eventfd: look whether a cancel or a stop was asked for */
     const atomic_int *stopping;
-    struct trainer_process *process; /* NULL afterwards when it was lost or killed */
-    struct scheduler_facts facts;    /* set when the trainer said `started` */
-    int fault;                       /* 1: the trainer was lost by its own fault */
+    struct trainer_process *process;  /* NULL afterwards when it was lost or killed */
+    struct scheduler_facts facts;     /* set when the trainer said `started` */
+    int fault;                        /* 1: the trainer was lost by its own fault */
+    struct scheduler_refusal refusal; /* set when the job is back in the queue because it
+                                         cannot go on here now: other bits, a full disk */
 };
 
 /* ERR_CONFLICT: the job is not queued any more, nothing was done. */

@@ -10,9 +10,10 @@
  *                       crash: abort() when it comes to FAKE_TRAINER_EPOCH; a
  *                         run that resumes behind it ends well
  *                       hang: stops talking and reading at FAKE_TRAINER_EPOCH
- *                       fail: reports diverged at FAKE_TRAINER_EPOCH
+ *                       fail: reports FAKE_TRAINER_CODE at FAKE_TRAINER_EPOCH
  *                       deaf: as good, but ignores cancel, stop and exit
  *                       replay: as good, but begins at epoch 0 every time
+ *   FAKE_TRAINER_CODE   diverged
  *   FAKE_TRAINER_EPOCH  3
  *   FAKE_TRAINER_MS     time that one epoch takes: 1
  *
@@ -117,6 +118,12 @@ static void fake_epoch(const struct spec *spec, const char *job, int64_t epoch)
     free(payload);
 }
 
+static const char *fake_environment(const char *name, const char *fallback)
+{
+    const char *value = getenv(name);
+    return value ? value : fallback;
+}
+
 /* The bad thing that this mode does when its epoch has come. */
 static void fake_misbehave(const struct fake *fake, const char *job)
 {
@@ -133,7 +140,7 @@ static void fake_misbehave(const struct fake *fake, const char *job)
     if (is_mode(fake, "fail")) {
         struct message message = {.type = MESSAGE_FAILED,
                                   .epoch = fake->bad_epoch,
-                                  .code = "diverged",
+                                  .code = (char *)fake_environment("FAKE_TRAINER_CODE", "diverged"),
                                   .text = "the loss is not finite"};
         snprintf(message.job, sizeof message.job, "%s", job);
         fake_send(&message);
@@ -191,12 +198,6 @@ static void fake_run(struct fake *fake, const struct message *run)
     fake_say(answer < 0 ? MESSAGE_DONE : (enum message_type)answer, run->job, epoch - 1);
 out:
     spec_free(spec);
-}
-
-static const char *fake_environment(const char *name, const char *fallback)
-{
-    const char *value = getenv(name);
-    return value ? value : fallback;
 }
 
 int main(void)

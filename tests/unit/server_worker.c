@@ -189,6 +189,20 @@ static void check_log(struct room *room, const char *id, const char *words)
         fail_msg("log of %s without \"%s\":\n%s", id, words, text);
 }
 
+static int count_in_log(struct room *room, const char *id, const char *words)
+{
+    char path[128], text[8192] = "";
+    int n = 0;
+    snprintf(path, sizeof path, "%s/jobs/%s/log", room->f->folder, id);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    for (const char *at = text; (at = strstr(at, words)); at++)
+        n++;
+    return n;
+}
+
 static struct worker_status idle_cpu(struct room *room)
 {
     for (int waited = 0; cpu(room).job[0] && waited < PATIENCE_MS; waited += 5)
@@ -473,6 +487,54 @@ static void test_other_provenance_waits(void **state)
     check_all_epochs(room, "one");
 }
 
+/* What is the machine's state fails no job: it waits, and is not tried again and
+ * again; a retry is. */
+static void test_put_off(void **state)
+{
+    struct room *room = *state;
+    static const char *const codes[] = {"io", "unavailable"};
+    for (int i = 0; i < 2; i++) {
+        char id[] = {(char)('a' + i), '\0'};
+        setenv("FAKE_TRAINER_CODE", codes[i], 1);
+        behave("fail", "3", "1");
+        start(room);
+        submit(room, example(id, "auto"));
+        wait_for_waits(room, id, "cpu: the loss is not finite");
+        nap(100);
+        struct job *job = get(room->f, id);
+        assert_int_equal(job->state, JOB_QUEUED);
+        assert_int_equal(job->attempt, 1);
+        assert_int_equal(job->epoch, 2);
+        job_free(job);
+        assert_int_equal(count_in_log(room, id, "not continued"), 1);
+        assert_int_equal(idle_cpu(room).faults, 0);
+        assert_int_equal(request(room->f, id, JOB_CANCEL), 0);
+        assert_int_equal(request(room->f, id, JOB_RETRY), 0);
+        workers_wake(room->workers);
+        wait_for_waits(room, id, "cpu: the loss is not finite");
+        assert_int_equal(count_in_log(room, id, "attempt 2"), 1);
+        stop(room);
+    }
+    unsetenv("FAKE_TRAINER_CODE");
+}
+
+/* A job that another build has begun does not even start. */
+static void test_other_build_waits(void **state)
+{
+    struct room *room = *state;
+    behave("good", "3", "10");
+    start(room);
+    submit(room, example("one", "auto"));
+    wait_only(room, "one", JOB_RUNNING, 5);
+    stop(room);
+    assert_int_equal(script(room->f, "UPDATE job_texts SET provenance ="
+                                     " json_set(provenance, '$.build', 'older')"),
+                     0);
+    start(room);
+    wait_for_waits(room, "one", "it started with build older, here it is fake");
+    assert_int_equal(count_in_log(room, "one", "on cpu, trainer"), 1);
+}
+
 static void test_retry_drops_files(void **state)
 {
     struct room *room = *state;
@@ -639,6 +701,8 @@ int main(void)
         room_test(test_out_of_time),
         room_test(test_waits),
         room_test(test_other_provenance_waits),
+        room_test(test_put_off),
+        room_test(test_other_build_waits),
         room_test(test_retry_drops_files),
         room_test(test_device_is_given_back),
         room_test(test_trainer_that_cannot_start),
