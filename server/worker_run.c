@@ -286,7 +286,6 @@ static void run_put_off(struct run *run, const char *why)
     refusal->attempt = run->job->attempt;
     snprintf(refusal->why, sizeof refusal->why, "%s", why);
     snprintf(run->waits, sizeof run->waits, "%s: %s", run->setup->device, refusal->why);
-    run_log(run, "not continued: %s", run->waits);
     run_end(run, JOB_END_REQUEUE);
 }
 
@@ -588,14 +587,15 @@ static void run_finish(struct run *run)
 {
     struct err err;
     char *error = run_error(run);
+    const char *why = error ? run->why.message : run->waits;
     struct run_write write = {.run = run, .text = error};
     if (run_store(run, write_end, &write, &err) < 0) {
         log_line(LOG_ERROR, "job %s: its end could not be stored: %s", run->job->id, err.message);
     } else {
         run_log(run, "%s at epoch %lld%s%s", job_state_name(write.state), (long long)run->stored,
-                error ? ": " : "", error ? run->why.message : "");
+                why[0] ? ": " : "", why);
         log_line(LOG_INFO, "job %s %s at epoch %lld%s%s", run->job->id, job_state_name(write.state),
-                 (long long)run->stored, error ? ": " : "", error ? run->why.message : "");
+                 (long long)run->stored, why[0] ? ": " : "", why);
     }
     free(error);
 }

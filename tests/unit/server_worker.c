@@ -506,7 +506,7 @@ static void test_put_off(void **state)
         assert_int_equal(job->attempt, 1);
         assert_int_equal(job->epoch, 2);
         job_free(job);
-        assert_int_equal(count_in_log(room, id, "not continued"), 1);
+        assert_int_equal(count_in_log(room, id, "queued at epoch 2: cpu: the loss"), 1);
         assert_int_equal(idle_cpu(room).faults, 0);
         assert_int_equal(request(room->f, id, JOB_CANCEL), 0);
         assert_int_equal(request(room->f, id, JOB_RETRY), 0);
