@@ -61,6 +61,8 @@ int guard_split_address(const char *address, char *host, size_t host_bytes, char
     for (const char *at = colon + 1; *at; at++)
         if (!isdigit((unsigned char)*at))
             return -1;
+    if (strtol(colon + 1, NULL, 10) > 65535)
+        return -1;
     const char *start = address, *end = colon;
     if (*start == '[') {
         if (end[-1] != ']')

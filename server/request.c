@@ -2,6 +2,7 @@
  * whichever thread owns the request at the time. */
 #include "server/request.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -291,8 +292,10 @@ int request_query_int(const struct request *request, const char *name, int64_t m
         return 0;
     }
     char *end;
+    errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (end == text || *end || strlen(text) > 19 || value < min || value > max)
+    if (!text[0] || strspn(text, "-0123456789") != strlen(text) || *end || errno || value < min ||
+        value > max)
         return err_field(err, name, "\"%.40s\" is not an integer from %lld to %lld", text,
                          (long long)min, (long long)max);
     *out = value;
