@@ -50,16 +50,23 @@ static void *http_begin(void *self, const char *uri, struct MHD_Connection *conn
     return request;
 }
 
+/* The file of an upload, whole or not, that nobody has taken over. */
+static void http_drop_upload(struct request *request)
+{
+    if (request->upload_fd >= 0)
+        close(request->upload_fd);
+    if (request->upload_path)
+        unlink(request->upload_path);
+    free(request->upload_path);
+    request->upload_fd = -1;
+    request->upload_path = NULL;
+}
+
 static void http_free(struct request *request)
 {
     if (request->response)
         MHD_destroy_response(request->response);
-    if (request->upload_fd >= 0)
-        close(request->upload_fd);
-    if (request->upload_path) {
-        unlink(request->upload_path);
-        free(request->upload_path);
-    }
+    http_drop_upload(request);
     if (request->free_state)
         request->free_state(request->state);
     free(request->body);
@@ -181,6 +188,7 @@ static int http_admit(struct request *request, uint64_t announced)
 static void http_refuse(struct request *request)
 {
     char allow[64];
+    http_drop_upload(request); /* now, not when the rest has been read: the disk may be full */
     request_fail(request, &request->err);
     if (request->err.code == ERR_METHOD) {
         route_allow(request->segments, request->n_segments, allow, sizeof allow);
@@ -301,6 +309,11 @@ static enum MHD_Result http_answer(struct request *request)
 static enum request_result http_first(struct request *request)
 {
     request->ran = 1;
+    /* Nothing is parked any more once http_stop may have counted what is. */
+    if (atomic_load(&request->server->stopping)) {
+        err_set(&request->err, ERR_UNAVAILABLE, "the server is stopping");
+        return request_fail(request, &request->err);
+    }
     if (!(request->route->flags & ROUTE_SLOW)) {
         request->reader = request->server->reader;
         return request->route->handler(request);
