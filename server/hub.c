@@ -5,7 +5,6 @@
  * sockets of the streams. */
 #include "server/hub.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -247,8 +246,9 @@ static void hub_round(struct hub *hub, int round)
 }
 
 /* Sleep until a notice, a client that leaves, or a second has passed. */
-static void hub_sleep(struct hub *hub, struct pollfd *fds)
+static void hub_sleep(struct hub *hub)
 {
+    struct pollfd *fds = hub->fds;
     nfds_t n = 1;
     fds[0] = (struct pollfd){.fd = hub->wake, .events = POLLIN};
     pthread_mutex_lock(&hub->mutex);
@@ -267,11 +267,8 @@ static void hub_sleep(struct hub *hub, struct pollfd *fds)
 static void *hub_run(void *self)
 {
     struct hub *hub = self;
-    struct pollfd *fds = calloc((size_t)hub->max_streams + 1, sizeof *fds);
-    if (!fds)
-        log_line(LOG_ERROR, "event hub: no memory, event streams are silent");
-    for (int round = 1; fds; round = round % 1000000 + 1) {
-        hub_sleep(hub, fds);
+    for (int round = 1;; round = round % 1000000 + 1) {
+        hub_sleep(hub);
         pthread_mutex_lock(&hub->mutex);
         int stopping = hub->stopping;
         pthread_mutex_unlock(&hub->mutex);
@@ -279,7 +276,6 @@ static void *hub_run(void *self)
             break;
         hub_round(hub, round);
     }
-    free(fds);
     return NULL;
 }
 
@@ -294,6 +290,7 @@ void hub_free(struct hub *hub)
     if (hub->wake >= 0)
         close(hub->wake);
     pthread_mutex_destroy(&hub->mutex);
+    free(hub->fds);
     free(hub);
 }
 
@@ -311,7 +308,8 @@ int hub_start(struct db *db, int64_t max_streams, struct hub **out, struct err *
     }
     if (db_reader_open(db, &hub->reader, err))
         goto out;
-    if (!(hub->cache = message_cache_new(hub->reader))) {
+    hub->fds = calloc((size_t)max_streams + 1, sizeof *hub->fds);
+    if (!hub->fds || !(hub->cache = message_cache_new(hub->reader))) {
         err_set(err, ERR_NO_MEMORY, "no memory for the event hub");
         goto out;
     }

@@ -8,6 +8,7 @@
 #ifndef TOKENFATE_HUB_H
 #define TOKENFATE_HUB_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -40,7 +41,8 @@ struct waiter {
 struct hub {
     pthread_mutex_t mutex;
     pthread_t thread;
-    int wake; /* eventfd */
+    int wake;           /* eventfd */
+    struct pollfd *fds; /* [max_streams + 1] what the hub thread sleeps on */
     atomic_int ending;
     int stopping;
     int max_streams, n_streams, n_waiters;
