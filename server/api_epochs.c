@@ -49,11 +49,13 @@ static int epochs_format(struct request *request, int *csv, struct err *err)
     return 0;
 }
 
-static void epochs_link(struct request *request, int64_t next)
+static void epochs_link(struct request *request, const struct epochs_page *page, int64_t next)
 {
-    char link[160];
-    snprintf(link, sizeof link, "</api/v1/jobs/%.40s/epochs?from=%lld>; rel=\"next\"",
-             request->params[0], (long long)next);
+    char link[256];
+    snprintf(link, sizeof link,
+             "</api/v1/jobs/%.40s/epochs?from=%lld&to=%lld&limit=%lld&format=%s>; rel=\"next\"",
+             page->job, (long long)next, (long long)page->to, (long long)page->limit,
+             page->csv ? "csv" : "json");
     request_header(request, MHD_HTTP_HEADER_LINK, link);
 }
 
@@ -79,7 +81,7 @@ static enum request_result epochs_answer(struct request *request, struct epochs_
     spool_reply(request, page->out, page->csv ? "text/csv; charset=utf-8" : API_JSON);
     request_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
     if (more)
-        epochs_link(request, page->last + 1);
+        epochs_link(request, page, page->last + 1);
     return REQUEST_DONE;
 }
 

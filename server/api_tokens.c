@@ -112,10 +112,10 @@ static int tokens_find(const struct tokens *tokens, const char *wanted)
 {
     size_t g, i, n, length = strlen(wanted);
     int at = 0;
-    char *end;
     json_t *group, *id;
-    long long number = strtoll(wanted, &end, 10);
-    int is_number = *wanted && !*end;
+    /* " 12" is a token's text; only digits are an id. */
+    int is_number = length && length < 10 && strspn(wanted, "0123456789") == length;
+    long long number = is_number ? atoll(wanted) : -1;
     json_array_foreach(tokens->groups, g, group)
         json_array_foreach(json_object_get(group, "ids"), i, id)
     {
