@@ -654,6 +654,45 @@ static void test_decay(void **state)
     spec_free(spec);
 }
 
+/* decay_embeddings spares both embeddings and an unembedding of its own, nothing
+ * else: one step apart by lr * decay * w there, not at all elsewhere. */
+static void test_spared_tensors(void **state)
+{
+    (void)state;
+    struct spec *spec = tiny();
+    struct bench b[2];
+    float *after[2];
+    spec->model.tie = TIE_UNTIED;
+    spec->model.head_bias = 1;
+    for (int decayed = 0; decayed < 2; decayed++) {
+        spec->train.decay_embeddings = decayed;
+        bench_open(&b[decayed], spec, 0);
+        load_formula(&b[decayed]);
+        train(&b[decayed], 1, 0);
+        after[decayed] = part(&b[decayed], MODEL_PARAMETERS);
+    }
+    load_formula(&b[0]);
+    float *before = part(&b[0], MODEL_PARAMETERS);
+    int n_spared = 0;
+    for (int t = 0; t < b[0].shapes->n_tensors; t++) {
+        const struct shapes_tensor *tensor = &b[0].shapes->tensor[t];
+        const int spared = strcmp(tensor->name, "transformer.wte.weight") == 0 ||
+                           strcmp(tensor->name, "transformer.wpe.weight") == 0 ||
+                           strcmp(tensor->name, "lm_head.weight") == 0;
+        n_spared += spared;
+        for (int64_t i = tensor->offset; i < tensor->offset + tensor->rows * tensor->cols; i++)
+            assert_near(tensor->name, (double)(after[0][i] - after[1][i]),
+                        spared ? 0.01 * 0.1 * (double)before[i] : 0, 1e-7);
+    }
+    assert_int_equal(n_spared, 3);
+    free(before);
+    for (int decayed = 0; decayed < 2; decayed++) {
+        free(after[decayed]);
+        bench_close(&b[decayed]);
+    }
+    spec_free(spec);
+}
+
 /* Every optimiser against the reference, spared embeddings and clipping included. */
 static void test_optimisers(void **state)
 {
@@ -817,6 +856,7 @@ int main(void)
         cmocka_unit_test(test_group_sums_leave_positions_out),
         cmocka_unit_test(test_initial_weights),
         cmocka_unit_test(test_decay),
+        cmocka_unit_test(test_spared_tensors),
         cmocka_unit_test(test_optimisers),
         cmocka_unit_test(test_bytes_are_exact),
         cmocka_unit_test(test_refused_as_a_whole),

@@ -26,10 +26,11 @@ enum { EPOCHS = 80, GROUPS = 3, TOKENS = 60, VALUES = RECORD_SCALARS + GROUPS * 
 enum { READ_MS = 60000, EVERY_STEP = 0, RARELY = 3600 };
 
 #define JOB "00000000-0000-4000-8000-000000000001"
-#define SPEC(train)                                                                                \
+#define SPEC(train) SPEC_OF(train, "\"size\": 20")
+#define SPEC_OF(train, groups)                                                                     \
     "{\"corpus\": {\"id\": \"gulliver-synthetic\"}, \"model\": {\"d_model\": 8, \"n_layers\": 1,"  \
     "\"n_heads\": 2, \"seq_len\": 4}, \"train\": {\"epochs\": 80, \"batch_size\": 2" train         \
-    "}, \"groups\": {\"size\": 20}}"
+    "}, \"groups\": {" groups "}}"
 
 static char root[64];
 
@@ -282,6 +283,59 @@ static void test_takes_the_next_job(void **state)
     assert_int_equal(finish(&trainer), 0);
 }
 
+/* What a trainer keeps from the job before reaches no number of the next. */
+static void test_warm_is_cold(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {SPEC_OF("", "\"size\": 20, \"ties\": \"id\""),
+                                        SPEC(", \"seed_groups\": 7"), SPEC(", \"lr\": 0.01")};
+    struct trainer warm;
+    greet(&warm);
+    struct account *before = undisturbed(&warm);
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        struct trainer trainers[2] = {warm};
+        struct account *accounts[2];
+        greet(&trainers[1]);
+        for (int cold = 0; cold < 2; cold++) {
+            accounts[cold] = calloc(1, sizeof *accounts[cold]);
+            assert_non_null(accounts[cold]);
+            run_job(&trainers[cold], specs[i], "", 0, RARELY);
+            assert_int_equal(follow(&trainers[cold], accounts[cold], -1, 0), MESSAGE_DONE);
+        }
+        assert_memory_equal(accounts[0]->records, accounts[1]->records,
+                            sizeof accounts[0]->records);
+        assert_memory_not_equal(before->records, accounts[0]->records, sizeof before->records);
+        free(accounts[0]);
+        free(accounts[1]);
+        assert_int_equal(finish(&trainers[1]), 0);
+        warm = trainers[0];
+    }
+    free(before);
+    assert_int_equal(finish(&warm), 0);
+}
+
+/* Records so large that a few fill a message: more messages, none left out. */
+static void test_large_records(void **state)
+{
+    (void)state;
+    enum { LARGE = 5000 };
+    struct trainer trainer;
+    int64_t due = 0;
+    greet(&trainer);
+    run_job(&trainer, SPEC_OF("", "\"size\": 5000"), "", 0, RARELY);
+    while (next(&trainer) && trainer.message.type != MESSAGE_DONE) {
+        if (trainer.message.type != MESSAGE_EPOCHS)
+            continue;
+        assert_int_equal(trainer.message.n_tokens, GROUPS * LARGE);
+        assert_int_equal(trainer.message.from, due);
+        assert_true(trainer.message.payload_bytes <= 1 << 20);
+        due = trainer.message.to + 1;
+    }
+    assert_int_equal(trainer.message.type, MESSAGE_DONE);
+    assert_int_equal(due, EPOCHS + 1);
+    assert_int_equal(finish(&trainer), 0);
+}
+
 static void test_exit_during_a_job(void **state)
 {
     (void)state;
@@ -338,7 +392,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_and_resume),    cmocka_unit_test(test_kill_and_resume),
-        cmocka_unit_test(test_takes_the_next_job), cmocka_unit_test(test_exit_during_a_job),
+        cmocka_unit_test(test_takes_the_next_job), cmocka_unit_test(test_warm_is_cold),
+        cmocka_unit_test(test_large_records),      cmocka_unit_test(test_exit_during_a_job),
         cmocka_unit_test(test_nonsense_ends_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
