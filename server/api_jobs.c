@@ -1,15 +1,13 @@
 /* api_jobs: reading, changing and deleting jobs. Changes are one durable
  * operation each; the answer is the job as it is afterwards. */
-#include <errno.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config/spec.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/job_files.h"
 #include "server/job_json.h"
 #include "server/stream.h"
 #include "server/worker.h"
@@ -141,6 +139,7 @@ struct change {
     enum job_state state;
     char *name, *notes, *tags; /* NULL: unchanged */
     int priority, has_priority;
+    int is_aside; /* the files are set aside by this request */
 };
 
 static void change_free(void *state)
@@ -313,32 +312,29 @@ enum request_result api_job_patch(struct request *request)
 
 static int delete_row(struct db_writer *writer, void *arg, struct err *err)
 {
-    const struct change *change = arg;
-    return job_delete(writer, change->id, err);
+    const struct request *request = arg;
+    struct change *change = request->state;
+    if (job_delete(writer, change->id, err) ||
+        job_files_set_aside(&request->server->settings, change->id, err))
+        return -1;
+    change->is_aside = 1;
+    return 0;
 }
 
-static int delete_file(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    (void)info, (void)type, (void)where;
-    return remove(path) && errno != ENOENT;
-}
-
-/* The row goes first: files without a job are garbage, a job without its files
- * would be a lie. */
+/* Files without a job are garbage, a job without its files would be a lie: so
+ * the files follow the row. */
 enum request_result api_job_delete(struct request *request)
 {
-    char path[SERVER_PATH_MAX];
-    struct change *change = change_begin(request);
+    const struct settings *settings = &request->server->settings;
+    const struct change *change = change_begin(request);
     if (!change)
         return REQUEST_DONE;
-    if (db_call(request->server->db, delete_row, change, &request->err) ||
-        server_data_path(&request->server->settings, path, sizeof path, &request->err, "jobs/%s",
-                         change->id))
-        return request_fail(request, &request->err);
-    if (nftw(path, delete_file, 16, FTW_DEPTH | FTW_PHYS) && errno != ENOENT) {
-        err_set_errno(&request->err, ERR_IO, "the job is deleted, but not all files below %s",
-                      path);
+    if (db_call(request->server->db, delete_row, request, &request->err)) {
+        if (change->is_aside) /* set aside, but not committed */
+            job_files_put_back(settings, change->id);
         return request_fail(request, &request->err);
     }
+    if (job_files_remove(settings, change->id, &request->err))
+        return request_fail(request, &request->err);
     return request_reply_empty(request);
 }

@@ -23,6 +23,7 @@
 #include "server/datasets.h"
 #include "server/guard.h"
 #include "server/http.h"
+#include "server/job_files.h"
 #include "server/pool.h"
 #include "server/presets.h"
 #include "server/server.h"
@@ -152,7 +153,8 @@ static int serve_open_data(struct server *server, struct err *err)
     if (serve_folders(&server->settings, err) ||
         server_data_path(&server->settings, path, sizeof path, err, "tokenfate.db") ||
         db_open(path, &server->db, err) || db_reader_open(server->db, &server->reader, err) ||
-        db_call(server->db, serve_reconcile, &n, err))
+        db_call(server->db, serve_reconcile, &n, err) ||
+        job_files_sweep(&server->settings, server->reader, err))
         return -1;
     if (n)
         log_line(LOG_INFO, "%d running jobs of the last server were reconciled", n);
