@@ -65,8 +65,27 @@ static void hub_write_event(struct hub_fill *fill, const struct event *event, in
     }
 }
 
+/* Is a position older than what is kept, or not given out yet? Events that are
+ * missing because their job was deleted or retried are no loss. */
+static int hub_is_lost(int64_t position, int64_t oldest, int64_t newest)
+{
+    return position > newest || (position < newest - EVENTS_KEPT && position + 1 < oldest);
+}
+
+static void hub_write_reset(struct hub_fill *fill, int64_t newest)
+{
+    fill->position = (struct stream_position){newest, 0};
+    fprintf(fill->out, "event: reset\ndata: {}\nid: %lld\n\n", (long long)newest);
+}
+
 static void hub_write_new(struct hub_fill *fill)
 {
+    /* A client may read so slowly that what it has not read is dropped. */
+    if (fill->position.id < fill->hub->newest &&
+        hub_is_lost(fill->position.id, fill->hub->oldest, fill->hub->newest)) {
+        hub_write_reset(fill, fill->hub->newest);
+        return;
+    }
     /* Inside an event the position is that event again, from an epoch on. */
     int64_t after = fill->position.epoch ? fill->position.id - 1 : fill->position.id;
     int64_t epoch = fill->position.epoch, inside = fill->position.id;
@@ -87,8 +106,7 @@ static void hub_write_new(struct hub_fill *fill)
     }
 }
 
-/* The first bytes of a stream, and what it hears when its position is unknown:
- * older than what is kept, or not given out yet. */
+/* The first bytes of a stream. */
 static void hub_write_start(struct hub_fill *fill)
 {
     struct stream *stream = fill->stream;
@@ -97,15 +115,12 @@ static void hub_write_start(struct hub_fill *fill)
         fill->failed = -1;
         return;
     }
-    int lost = fill->position.id > newest ||
-               (fill->position.id < newest - EVENTS_KEPT && fill->position.id + 1 < oldest);
     fputs("retry: 1000\n", fill->out);
-    if (stream->at_present || lost) {
+    if (stream->at_present) {
         fill->position = (struct stream_position){newest, 0};
-        fprintf(fill->out,
-                lost && !stream->at_present ? "event: reset\ndata: {}\nid: %lld\n\n"
-                                            : "id: %lld\n\n",
-                (long long)newest);
+        fprintf(fill->out, "id: %lld\n\n", (long long)newest);
+    } else if (hub_is_lost(fill->position.id, oldest, newest)) {
+        hub_write_reset(fill, newest);
     } else {
         fputs("\n", fill->out);
     }
@@ -226,11 +241,10 @@ static void hub_answer_waiters(struct hub *hub, time_t now)
 static void hub_round(struct hub *hub, int round)
 {
     struct err err;
-    int64_t oldest;
     time_t now = hub_clock();
     struct stream *stream;
     err_clear(&err);
-    if (events_range(hub->reader, &oldest, &hub->newest, &err))
+    if (events_range(hub->reader, &hub->oldest, &hub->newest, &err))
         log_line(LOG_ERROR, "event hub: %s", err.message);
     while ((stream = hub_pin(hub, round))) {
         hub_fill_stream(hub, stream, now);
@@ -294,13 +308,16 @@ void hub_free(struct hub *hub)
     free(hub);
 }
 
-int hub_start(struct db *db, int64_t max_streams, struct hub **out, struct err *err)
+int hub_start(struct db *db, int64_t max_streams, int64_t max_connections, struct hub **out,
+              struct err *err)
 {
     struct hub *hub = calloc(1, sizeof *hub);
     if (!hub)
         return err_set(err, ERR_NO_MEMORY, "no memory for the event hub");
     pthread_mutex_init(&hub->mutex, NULL);
-    hub->max_streams = (int)max_streams;
+    hub->max_streams = (int)(max_streams < max_connections / 2 ? max_streams : max_connections / 2);
+    hub->max_waiters =
+        (int)(max_connections / 4 < STREAM_WAITERS_MAX ? max_connections / 4 : STREAM_WAITERS_MAX);
     hub->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (hub->wake < 0) {
         err_set_errno(err, ERR_IO, "cannot make an eventfd");
@@ -308,7 +325,7 @@ int hub_start(struct db *db, int64_t max_streams, struct hub **out, struct err *
     }
     if (db_reader_open(db, &hub->reader, err))
         goto out;
-    hub->fds = calloc((size_t)max_streams + 1, sizeof *hub->fds);
+    hub->fds = calloc((size_t)hub->max_streams + 1, sizeof *hub->fds);
     if (!hub->fds || !(hub->cache = message_cache_new(hub->reader))) {
         err_set(err, ERR_NO_MEMORY, "no memory for the event hub");
         goto out;

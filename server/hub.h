@@ -45,12 +45,12 @@ struct hub {
     struct pollfd *fds; /* [max_streams + 1] what the hub thread sleeps on */
     atomic_int ending;
     int stopping;
-    int max_streams, n_streams, n_waiters;
+    int max_streams, max_waiters, n_streams, n_waiters;
     struct stream *streams;
     struct waiter *waiters;
     struct db_reader *reader; /* hub thread only, like the cache */
     struct message_cache *cache;
-    int64_t newest;
+    int64_t oldest, newest; /* events that are kept */
 };
 
 /* Seconds of a clock that only goes forward. */

@@ -195,7 +195,7 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
         return -1;
     if (server->auth && auth_first_start(server->db, err))
         return -1;
-    if (hub_start(server->db, settings->max_streams, &server->hub, err))
+    if (hub_start(server->db, settings->max_streams, settings->max_connections, &server->hub, err))
         return -1;
     db_on_events(server->db, hub_notify, server->hub);
     if (pool_start(server->db, (int)settings->slow_threads, &server->pool, err) ||

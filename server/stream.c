@@ -216,7 +216,7 @@ int hub_wait(struct hub *hub, struct request *request, const char *job, int stat
     waiter->until = hub_clock() + seconds;
     snprintf(waiter->job, sizeof waiter->job, "%s", job);
     pthread_mutex_lock(&hub->mutex);
-    int refused = hub->ending || hub->n_waiters >= STREAM_WAITERS_MAX;
+    int refused = hub->ending || hub->n_waiters >= hub->max_waiters;
     if (!refused) {
         request_park(request, next);
         waiter->next = hub->waiters;
@@ -226,7 +226,7 @@ int hub_wait(struct hub *hub, struct request *request, const char *job, int stat
     pthread_mutex_unlock(&hub->mutex);
     if (refused) {
         free(waiter);
-        return err_set(err, ERR_UNAVAILABLE, "%d requests are waiting already", STREAM_WAITERS_MAX);
+        return err_set(err, ERR_UNAVAILABLE, "%d requests are waiting already", hub->max_waiters);
     }
     hub_wake(hub); /* the state may have changed since it was read */
     return 0;

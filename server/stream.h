@@ -31,7 +31,10 @@ enum {
 
 struct hub;
 
-int hub_start(struct db *db, int64_t max_streams, struct hub **out, struct err *err);
+/* Streams take at most half of the connections and requests that wait a quarter:
+ * at the limit of connections a new client would hang without an answer. */
+int hub_start(struct db *db, int64_t max_streams, int64_t max_connections, struct hub **out,
+              struct err *err);
 
 /* Ends all streams and answers all that wait; none is taken from then on. */
 void hub_end_streams(struct hub *hub);
