@@ -117,22 +117,41 @@ static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
     return corpus_insert(writer, &row->corpus, &row->created, err);
 }
 
+/* 1 if the text is stored already: a start writes nothing then. */
+static int corpora_is_stored(const struct settings *settings, const struct corpus *corpus)
+{
+    char address[SERVER_PATH_MAX];
+    struct stat info;
+    return !server_data_path(settings, address, sizeof address, NULL, "corpora/%s",
+                             corpus->sha256) &&
+           !stat(address, &info) && (int64_t)info.st_size == corpus->bytes;
+}
+
+static int corpora_import_file(const struct settings *settings, const char *path,
+                               struct corpus *corpus, struct err *err)
+{
+    char copy[SERVER_PATH_MAX];
+    if (corpora_check_text(path, corpus, err))
+        return -1;
+    if (corpora_is_stored(settings, corpus))
+        return 0;
+    if (server_data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", corpus->name))
+        return -1;
+    if (corpora_copy(path, copy, err) || corpora_adopt(settings, copy, corpus, err)) {
+        unlink(copy);
+        return -1;
+    }
+    return 0;
+}
+
 static int corpora_import_one(const struct settings *settings, struct db *db, const char *name,
                               const char *path, struct err *err)
 {
     struct corpora_row row = {0};
-    char copy[SERVER_PATH_MAX];
     snprintf(row.corpus.name, sizeof row.corpus.name, "%s", name);
     strcpy(row.corpus.user, AUTH_LOCAL);
-    row.corpus.created_at = db_now();
-    if (server_data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", name) ||
-        corpora_copy(path, copy, err))
-        return -1;
-    if (corpora_adopt(settings, copy, &row.corpus, err)) {
-        unlink(copy);
-        return -1;
-    }
-    if (db_call(db, corpora_store, &row, err))
+    if (corpora_import_file(settings, path, &row.corpus, err) ||
+        db_call(db, corpora_store, &row, err))
         return -1;
     if (row.created)
         log_line(LOG_INFO, "text %s: %s, %lld bytes, sha256 %s", name, path,
