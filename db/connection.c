@@ -1,6 +1,7 @@
-/* connection: see connection.h. One table maps SQLite's result codes to ours:
- * what waiting or making room can cure is ERR_UNAVAILABLE, what the disk did is
- * ERR_IO, what the file holds is ERR_CORRUPT. */
+/* connection: see connection.h. One table maps SQLite's result codes to ours,
+ * extended ones before the primary ones they belong to: what waiting or making
+ * room can cure is ERR_UNAVAILABLE, what the disk did is ERR_IO, what the file
+ * holds is ERR_CORRUPT. */
 #include "db/connection.h"
 
 #include <assert.h>
@@ -16,11 +17,12 @@ static const struct {
     const char *hint;
 } connection_errors[] = {
     {SQLITE_FULL, ERR_UNAVAILABLE, "the disk is full, nothing was stored"},
+    {SQLITE_IOERR_SHMSIZE, ERR_UNAVAILABLE, "the disk has no room for the database's index"},
     {SQLITE_BUSY, ERR_UNAVAILABLE, "another program holds the database"},
     {SQLITE_LOCKED, ERR_UNAVAILABLE, "the database is locked"},
     {SQLITE_READONLY, ERR_UNAVAILABLE, "the database cannot be written"},
     {SQLITE_IOERR, ERR_IO, "the disk failed"},
-    {SQLITE_CANTOPEN, ERR_IO, "the database cannot be opened"},
+    {SQLITE_CANTOPEN, ERR_IO, "a database file cannot be opened"},
     {SQLITE_PERM, ERR_IO, "the database cannot be opened"},
     {SQLITE_AUTH, ERR_IO, "the database cannot be opened"},
     {SQLITE_NOMEM, ERR_NO_MEMORY, "the database has no memory"},
@@ -34,7 +36,7 @@ int connection_error(sqlite3 *handle, struct err *err)
 {
     int result = sqlite3_errcode(handle);
     for (size_t i = 0; i < sizeof connection_errors / sizeof *connection_errors; i++)
-        if (connection_errors[i].result == (result & 0xff))
+        if (connection_errors[i].result == result || connection_errors[i].result == (result & 0xff))
             return err_set(err, connection_errors[i].code, "%s: %s", connection_errors[i].hint,
                            sqlite3_errmsg(handle));
     return err_set(err, ERR_INTERNAL, "database: %s (%d)", sqlite3_errmsg(handle), result);
