@@ -32,7 +32,8 @@ static const struct {
     {SQLITE_CONSTRAINT, ERR_CONFLICT, "the database refuses the row"},
 };
 
-int connection_error(sqlite3 *handle, struct err *err)
+/* Set *err from the handle's last error. Returns -1. */
+static int connection_error(sqlite3 *handle, struct err *err)
 {
     int result = sqlite3_errcode(handle);
     for (size_t i = 0; i < sizeof connection_errors / sizeof *connection_errors; i++)

@@ -84,9 +84,6 @@ int64_t connection_changes(const struct connection *connection);
 /* Run a script of several statements, not prepared, not kept. */
 int connection_script(struct connection *connection, const char *sql, struct err *err);
 
-/* Set *err from the handle's last error. Returns -1. */
-int connection_error(sqlite3 *handle, struct err *err);
-
 /* Copies of a text column: in malloc'ed memory (NULL column: NULL), and into a
  * buffer of n bytes. */
 int column_text(sqlite3_stmt *statement, int column, char **out, struct err *err);

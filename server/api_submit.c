@@ -15,8 +15,6 @@
 #include "server/json.h"
 #include "server/worker.h"
 
-enum { SUBMIT_KEY_MAX = 200 }; /* bytes of an Idempotency-Key */
-
 struct submit {
     struct job job;
     char *key;
@@ -41,10 +39,6 @@ static int submit_key(struct request *request, struct submit *submit, struct err
     const char *key = request_head(request, "Idempotency-Key");
     if (!key)
         return 0;
-    size_t n = strlen(key);
-    if (!n || n > SUBMIT_KEY_MAX)
-        return err_field(err, "/Idempotency-Key", "has %zu bytes, 1 to %d are possible", n,
-                         SUBMIT_KEY_MAX);
     if (!(submit->key = strdup(key)))
         return err_set(err, ERR_NO_MEMORY, "no memory for a job");
     return 0;

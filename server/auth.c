@@ -56,11 +56,7 @@ int auth_check(struct request *request, struct err *err)
     }
     if (request->route->flags & ROUTE_OPEN)
         return 0;
-    if (auth_identify(request, err))
-        return -1;
-    if ((request->route->flags & ROUTE_ADMIN) && !request->user.admin)
-        return err_set(err, ERR_FORBIDDEN, "%s is not an administrator", request->user.name);
-    return 0;
+    return auth_identify(request, err);
 }
 
 int auth_may_change(const struct request *request, const char *owner, struct err *err)

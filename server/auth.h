@@ -16,8 +16,7 @@ enum {
 #define AUTH_COOKIE "tokenfate_session"
 #define AUTH_LOCAL "local"
 
-/* Fill request->user. ERR_UNAUTHORIZED, or ERR_FORBIDDEN on a route for
- * administrators. */
+/* Fill request->user. ERR_UNAUTHORIZED. */
 int auth_check(struct request *request, struct err *err);
 
 /* The user a bearer token belongs to. ERR_UNAUTHORIZED. */

@@ -29,7 +29,7 @@ static enum MHD_Result guard_count(void *self, enum MHD_ValueKind kind, const ch
     return MHD_YES;
 }
 
-int guard_check_framing(struct request *request, uint64_t *announced, int *chunked, struct err *err)
+int guard_check_framing(struct request *request, uint64_t *announced, struct err *err)
 {
     struct guard_lengths lengths = {0};
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, guard_count, &lengths);
@@ -39,7 +39,6 @@ int guard_check_framing(struct request *request, uint64_t *announced, int *chunk
                        "the request says more than once how long its body is "
                        "(%d Content-Length, %d Transfer-Encoding)",
                        lengths.n_lengths, lengths.n_encodings);
-    *chunked = lengths.n_encodings;
     *announced = 0;
     if (!lengths.n_lengths)
         return 0;

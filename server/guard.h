@@ -13,8 +13,7 @@
 
 /* Transfer-Encoding with Content-Length, two Content-Length, or one that is no
  * number: ERR_MALFORMED. *announced: Content-Length, 0 without. */
-int guard_check_framing(struct request *request, uint64_t *announced, int *chunked,
-                        struct err *err);
+int guard_check_framing(struct request *request, uint64_t *announced, struct err *err);
 
 /* ERR_MALFORMED without Host, ERR_FORBIDDEN for one that is not ours. */
 int guard_check_host(struct request *request, struct err *err);

@@ -202,10 +202,9 @@ static enum MHD_Result http_answer(struct request *request);
 static enum MHD_Result http_head(struct request *request)
 {
     uint64_t announced = 0;
-    int chunked = 0;
     atomic_fetch_add(&request->server->http->running, 1);
     err_clear(&request->err);
-    if (guard_check_framing(request, &announced, &chunked, &request->err)) {
+    if (guard_check_framing(request, &announced, &request->err)) {
         /* Where such a body ends is not known: answer now and close. */
         http_refuse(request);
         request_header(request, MHD_HTTP_HEADER_CONNECTION, "close");

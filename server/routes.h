@@ -10,12 +10,11 @@
 #include "server/http.h"
 
 enum route_flag {
-    ROUTE_SLOW = 1,       /* runs on the pool: reads files, tokenises, long answers */
-    ROUTE_OPEN = 2,       /* needs no credentials even when authentication is on */
-    ROUTE_ADMIN = 4,      /* only an administrator */
-    ROUTE_BODY_JSON = 8,  /* body required, application/json, at most max_body_bytes */
-    ROUTE_BODY_FILE = 16, /* body streamed to a file, at most max_upload_bytes */
-    ROUTE_ETAG = 32       /* 200 answers carry an ETag and honour If-None-Match */
+    ROUTE_SLOW = 1,      /* runs on the pool: reads files, tokenises, long answers */
+    ROUTE_OPEN = 2,      /* needs no credentials even when authentication is on */
+    ROUTE_BODY_JSON = 4, /* body required, application/json, at most max_body_bytes */
+    ROUTE_BODY_FILE = 8, /* body streamed to a file, at most max_upload_bytes */
+    ROUTE_ETAG = 16      /* 200 answers carry an ETag and honour If-None-Match */
 };
 
 struct route {
