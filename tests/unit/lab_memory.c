@@ -1,0 +1,112 @@
+/* Memory of a job before it runs: the buffers of the largest job that a spec can
+ * ask for still have exact sizes, in order, aligned and apart; the total is the
+ * sum of its parts; every optimiser has its moments. (That the total is what a
+ * model allocates is tested in gpu_model.) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "lab/memory.h"
+
+enum { GPT2_VOCABULARY = 50257, PADDED = 50304 };
+
+static struct spec largest(void)
+{
+    struct spec spec = {.model = {.d_model = SPEC_D_MODEL_MAX,
+                                  .n_layers = SPEC_LAYERS_MAX,
+                                  .n_heads = SPEC_HEADS_MAX,
+                                  .seq_len = SPEC_SEQ_LEN_MAX,
+                                  .tie = TIE_UNTIED},
+                        .train = {.batch_size = SPEC_POSITIONS_MAX / SPEC_SEQ_LEN_MAX,
+                                  .optimizer = OPTIMIZER_ADAMW},
+                        .groups = {.size = SPEC_GROUP_SIZE_MAX, .n_custom = SPEC_CUSTOM_MAX}};
+    for (int i = 0; i < SPEC_CUSTOM_MAX; i++)
+        spec.groups.custom[i].n_tokens = SPEC_CUSTOM_TOKENS_MAX;
+    return spec;
+}
+
+static void plan_of(const struct spec *spec, int real_bytes, int act_bytes,
+                    struct memory_plan *plan)
+{
+    struct shapes shapes;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(shapes_build(spec, GPT2_VOCABULARY, &shapes, &err), 0);
+    memory_plan(spec, &shapes, SPEC_GROUPS_MAX,
+                3 * SPEC_GROUP_SIZE_MAX + SPEC_CUSTOM_MAX * SPEC_CUSTOM_TOKENS_MAX, real_bytes,
+                act_bytes, plan);
+    shapes_free(&shapes);
+}
+
+static void largest_job(void **state)
+{
+    (void)state;
+    const int64_t N = SPEC_POSITIONS_MAX, C = SPEC_D_MODEL_MAX, L = SPEC_LAYERS_MAX;
+    const int64_t layer = 12 * C * C + 13 * C; /* products, their biases, two layernorms */
+    const int64_t parameters = 2 * PADDED * C + SPEC_SEQ_LEN_MAX * C + L * layer + 2 * C;
+    struct spec spec = largest();
+    struct memory_plan plan;
+    struct err err;
+    err_clear(&err);
+    plan_of(&spec, 4, 4, &plan);
+    assert_int_equal(plan.parameters, 4 * parameters);
+    assert_int_equal(plan.moments, 8 * parameters);
+    assert_int_equal(plan.bytes[MEMORY_HIDDEN], 4 * L * N * 4 * C);
+    assert_int_equal(plan.bytes[MEMORY_RESIDUAL], 4 * (2 * L + 1) * N * C);
+    assert_int_equal(plan.bytes[MEMORY_ATTENTION_LSE], 4 * L * N * SPEC_HEADS_MAX);
+    assert_int_equal(plan.bytes[MEMORY_LOGITS], 4 * (int64_t)MEMORY_HEAD_CHUNK * PADDED);
+    assert_true(plan.total > INT64_C(1) << 45);
+    assert_int_equal(memory_bytes(&spec, PRECISION_FP32, GPT2_VOCABULARY, &err), plan.total);
+}
+
+static void buffers_lie_apart(void **state)
+{
+    (void)state;
+    struct spec spec = largest();
+    spec.model.tie = TIE_TIED;
+    spec.model.d_model = 129; /* nothing is a multiple of the alignment by itself */
+    spec.train.batch_size = 3;
+    spec.model.seq_len = 7;
+    struct memory_plan plan;
+    plan_of(&spec, 4, 2, &plan);
+    int64_t end = 0;
+    for (int i = 0; i < MEMORY_BUFFERS; i++) {
+        assert_true(plan.offset[i] >= end && plan.offset[i] < end + MEMORY_ALIGNMENT);
+        assert_int_equal(plan.offset[i] % MEMORY_ALIGNMENT, 0);
+        end = plan.offset[i] + plan.bytes[i];
+    }
+    assert_true(plan.activations >= end && plan.activations < end + MEMORY_ALIGNMENT);
+    assert_int_equal(plan.bytes[MEMORY_INPUT_ROWS], 0); /* tied */
+    assert_int_equal(plan.head_chunk, 21);              /* no more rows than positions */
+    assert_int_equal(plan.copy, plan.parameters / 2);
+    assert_int_equal(plan.total, plan.parameters + plan.copy + plan.gradients + plan.moments +
+                                     plan.activations);
+}
+
+static void moments_of_optimisers(void **state)
+{
+    (void)state;
+    static const int expected[] = {
+        [OPTIMIZER_SGD] = 0, [OPTIMIZER_MOMENTUM] = 1, [OPTIMIZER_ADAM] = 2, [OPTIMIZER_ADAMW] = 2};
+    struct spec spec = largest();
+    for (int kind = OPTIMIZER_SGD; kind <= OPTIMIZER_ADAMW; kind++) {
+        struct memory_plan plan;
+        spec.train.optimizer = (enum spec_optimizer)kind;
+        plan_of(&spec, 4, 4, &plan);
+        assert_int_equal(plan.n_moments, expected[kind]);
+        assert_int_equal(plan.moments, expected[kind] * plan.parameters);
+        assert_int_equal(plan.copy, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(largest_job),
+        cmocka_unit_test(buffers_lie_apart),
+        cmocka_unit_test(moments_of_optimisers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
