@@ -1,12 +1,11 @@
 /* api_jobs: reading, changing and deleting jobs. Changes are one durable
  * operation each; the answer is the job as it is afterwards. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/spec.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/job_changes.h"
 #include "server/job_files.h"
 #include "server/job_json.h"
 #include "server/stream.h"
@@ -137,15 +136,14 @@ struct change {
     char id[DB_ID_MAX];
     enum job_request request;
     enum job_state state;
-    char *name, *notes, *tags; /* NULL: unchanged */
-    int priority, has_priority;
+    struct job_changes changes;
     int is_aside; /* the files are set aside by this request */
 };
 
 static void change_free(void *state)
 {
     struct change *change = state;
-    free(change->name), free(change->notes), free(change->tags);
+    job_changes_free(&change->changes);
     free(change);
 }
 
@@ -218,84 +216,12 @@ enum request_result api_job_retry(struct request *request)
 
 /* ---- PATCH ---- */
 
-static int patch_text(const json_t *value, const char *pointer, size_t max, char **out,
-                      struct err *err)
-{
-    const char *text = json_string_value(value);
-    if (!text || strlen(text) > max)
-        return err_field(err, pointer, "must be a string of at most %zu bytes", max);
-    free(*out);
-    if (!(*out = strdup(text)))
-        return err_set(err, ERR_NO_MEMORY, "no memory for a change");
-    return 0;
-}
-
-static int patch_tags(const json_t *value, char **out, struct err *err)
-{
-    size_t i;
-    json_t *tag;
-    if (!json_is_array(value) || json_array_size(value) > SPEC_TAGS_MAX)
-        return err_field(err, "/tags", "must be an array of at most %d strings", SPEC_TAGS_MAX);
-    json_array_foreach((json_t *)(uintptr_t)value, i, tag)
-    {
-        size_t n = json_string_length(tag);
-        char pointer[32];
-        snprintf(pointer, sizeof pointer, "/tags/%zu", i);
-        if (!n || n > SPEC_TAG_MAX)
-            err_field(err, pointer, "must be a string of 1 to %d bytes", SPEC_TAG_MAX);
-    }
-    if (err->n_fields)
-        return -1;
-    if (!(*out = json_dumps(value, JSON_COMPACT)))
-        return err_set(err, ERR_NO_MEMORY, "no memory for a change");
-    return 0;
-}
-
-static void patch_field(struct change *change, const char *key, const json_t *value,
-                        struct err *err)
-{
-    char pointer[ERR_POINTER_MAX];
-    snprintf(pointer, sizeof pointer, "/%.90s", key);
-    if (strcmp(key, "name") == 0)
-        patch_text(value, pointer, SPEC_NAME_MAX, &change->name, err);
-    else if (strcmp(key, "notes") == 0)
-        patch_text(value, pointer, SPEC_NOTES_MAX, &change->notes, err);
-    else if (strcmp(key, "tags") == 0)
-        patch_tags(value, &change->tags, err);
-    else if (strcmp(key, "priority") != 0)
-        err_field(err, pointer, "only name, notes, tags and priority of a job can change");
-    else if (!json_is_integer(value) || json_integer_value(value) < -100 ||
-             json_integer_value(value) > 100)
-        err_field(err, pointer, "must be an integer from -100 to 100");
-    else {
-        change->priority = (int)json_integer_value(value);
-        change->has_priority = 1;
-    }
-}
-
-static int patch_parse(const struct request *request, struct change *change, struct err *err)
-{
-    json_error_t where;
-    const char *key;
-    json_t *value;
-    json_t *patch = json_loadb(request->body ? request->body : "", request->n_body,
-                               JSON_REJECT_DUPLICATES, &where);
-    if (!patch)
-        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
-                       where.text);
-    if (!json_is_object(patch))
-        err_set(err, ERR_MALFORMED, "the body must be a JSON object");
-    else
-        json_object_foreach(patch, key, value) patch_field(change, key, value, err);
-    json_decref(patch);
-    return err->code == ERR_NONE ? 0 : -1;
-}
-
 static int patch_store(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct change *change = arg;
-    return job_patch(writer, change->id, change->name, change->notes, change->tags,
-                     change->has_priority ? &change->priority : NULL, err);
+    const struct job_changes *changes = &change->changes;
+    return job_patch(writer, change->id, changes->name, changes->notes, changes->tags,
+                     changes->has_priority ? &changes->priority : NULL, err);
 }
 
 enum request_result api_job_patch(struct request *request)
@@ -303,7 +229,8 @@ enum request_result api_job_patch(struct request *request)
     struct change *change = change_begin(request);
     if (!change)
         return REQUEST_DONE;
-    if (patch_parse(request, change, &request->err))
+    if (job_changes_parse(request->body ? request->body : "", request->n_body, &change->changes,
+                          &request->err))
         return request_fail(request, &request->err);
     return request_submit(request, patch_store, change, change_done);
 }

@@ -11,8 +11,8 @@
 #include "lab/text.h"
 #include "server/api.h"
 #include "server/datasets.h"
+#include "server/job_changes.h"
 #include "server/job_json.h"
-#include "server/json.h"
 #include "server/worker.h"
 
 struct submit {
@@ -66,26 +66,6 @@ static int submit_resolve(struct request *request, struct spec *spec, char *name
     return 0;
 }
 
-static char *submit_tags(const struct spec *spec)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    if (!out)
-        return NULL;
-    putc('[', out);
-    for (int i = 0; i < spec->n_tags; i++) {
-        fputs(i ? "," : "", out);
-        json_write_string(out, spec->tags[i]);
-    }
-    putc(']', out);
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
 static char *submit_group_names(const struct groups *groups)
 {
     char *text = calloc((size_t)groups->n + 1, RECORD_NAME_MAX + 1);
@@ -119,7 +99,7 @@ static int submit_fill(struct submit *submit, const struct request *request,
         return -1;
     job->name = strdup(spec->name);
     job->notes = strdup(spec->notes);
-    job->tags = submit_tags(spec);
+    job->tags = job_changes_tags(spec);
     job->user = strdup(request->user.name);
     job->device = strdup(spec->resources.device);
     job->precision = strdup(spec_precision_name(spec->train.precision));
