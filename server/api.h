@@ -9,6 +9,8 @@
 
 #define API_JSON "application/json"
 
+enum { API_NUMBER_BYTES = 32 }; /* about what a number of an answer takes, with its name */
+
 /* api_submit.c */
 request_handler api_job_create;
 /* api_jobs.c */

@@ -63,7 +63,9 @@ static enum request_result epochs_answer(struct request *request, struct epochs_
                                          const struct job *job)
 {
     struct err *err = &request->err;
-    if (!(page->out = spool_open(request, err)))
+    int64_t last = page->to < job->epoch ? page->to : job->epoch;
+    int64_t n = last - page->from + 1 < page->limit ? last - page->from + 1 : page->limit;
+    if (!(page->out = spool_open(request, n * record_size(page->names.n) * API_NUMBER_BYTES, err)))
         return request_fail(request, err);
     if (page->csv)
         record_print_csv_header(page->out, page->names.n, page->names.name);

@@ -171,7 +171,7 @@ static enum request_result tokens_history(struct request *request, const struct 
         err_set(err, ERR_NOT_FOUND, "\"%.80s\" is not one of the job's tracked tokens", wanted);
         return request_fail(request, err);
     }
-    if (!(tokens->out = spool_open(request, err)))
+    if (!(tokens->out = spool_open(request, job->epoch * API_NUMBER_BYTES, err)))
         return request_fail(request, err);
     tokens_write_head(tokens->out, tokens);
     fputs("],\"logp\":[", tokens->out);

@@ -1,6 +1,7 @@
-/* spool: an answer that may be large, written with stdio to an unlinked file in
- * the data folder and sent from there: its size never lies in memory, and a slow
- * client holds disk pages instead. Pool threads. */
+/* spool: an answer that may be large, written with stdio and sent from there. A
+ * small one lies in memory, so that results can be read while the disk is full; a
+ * large one in an unlinked file of the data folder, so that a slow client holds
+ * disk pages instead. Pool threads. */
 #ifndef TOKENFATE_SPOOL_H
 #define TOKENFATE_SPOOL_H
 
@@ -8,8 +9,10 @@
 
 #include "server/http.h"
 
-/* Open for writing; NULL with ERR_IO. */
-FILE *spool_open(struct request *request, struct err *err);
+enum { SPOOL_MEMORY_MAX = 4 << 20 }; /* bytes; the records of some 1500 epochs */
+
+/* Open for writing an answer of about so many bytes; NULL with ERR_IO. */
+FILE *spool_open(struct request *request, int64_t bytes, struct err *err);
 
 /* Send what was written. */
 enum request_result spool_reply(struct request *request, FILE *spool, const char *type);
