@@ -73,17 +73,22 @@ static int list_check_states(const char *states, struct err *err)
     return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
 }
 
+/* A parameter that is empty asks for nothing, like one that is absent. */
+static const char *list_word(const struct request *request, const char *name)
+{
+    const char *word = request_query(request, name);
+    return word && *word ? word : NULL;
+}
+
 static int list_filter(struct request *request, struct job_filter *filter, struct err *err)
 {
     int64_t limit = LIST_DEFAULT;
     *filter = (struct job_filter){
-        .state = request_query(request, "state"),
-        .user = request_query(request, "user"),
-        .tag = request_query(request, "tag"),
-        .text = request_query(request, "q"),
+        .state = list_word(request, "state"),
+        .user = list_word(request, "user"),
+        .tag = list_word(request, "tag"),
+        .text = list_word(request, "q"),
     };
-    if (filter->state && !*filter->state)
-        filter->state = NULL;
     if (filter->state)
         list_check_states(filter->state, err);
     request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
