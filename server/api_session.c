@@ -74,15 +74,25 @@ static int session_user(struct request *request, struct err *err)
     return failed;
 }
 
-enum request_result api_session_create(struct request *request)
+/* The request's state. NULL: answered. */
+static struct session *session_new(struct request *request)
 {
     struct session *session = calloc(1, sizeof *session);
     if (!session) {
         err_set(&request->err, ERR_NO_MEMORY, "no memory for a session");
-        return request_fail(request, &request->err);
+        request_fail(request, &request->err);
+        return NULL;
     }
     request->state = session;
     request->free_state = free;
+    return session;
+}
+
+enum request_result api_session_create(struct request *request)
+{
+    struct session *session = session_new(request);
+    if (!session)
+        return REQUEST_DONE;
     if (!request->server->auth) /* nobody needs one: everybody is `local` */
         return whoami_answer(request);
     if (session_user(request, &request->err))
@@ -109,13 +119,9 @@ static enum request_result session_revoked(struct request *request)
 
 enum request_result api_session_delete(struct request *request)
 {
-    struct session *session = calloc(1, sizeof *session);
-    if (!session) {
-        err_set(&request->err, ERR_NO_MEMORY, "no memory for a session");
-        return request_fail(request, &request->err);
-    }
-    request->state = session;
-    request->free_state = free;
+    struct session *session = session_new(request);
+    if (!session)
+        return REQUEST_DONE;
     if (!auth_session(request, session->id, sizeof session->id))
         return request_reply_empty(request);
     hash_sha256(session->id, strlen(session->id), session->hash);
