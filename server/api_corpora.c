@@ -7,6 +7,7 @@
 #include "config/spec.h"
 #include "lab/text.h"
 #include "server/api.h"
+#include "server/auth.h"
 #include "server/corpora.h"
 #include "server/datasets.h"
 #include "server/json.h"
@@ -39,19 +40,31 @@ static int upload_store(struct db_writer *writer, void *arg, struct err *err)
     return corpus_insert(writer, &upload->corpus, &upload->created, err);
 }
 
+/* What a name means to everybody is changed by its owner alone. */
+static int upload_may_name(struct request *request, const char *name, struct err *err)
+{
+    struct corpus present;
+    struct err missing;
+    err_clear(&missing);
+    if (corpus_get(request->reader, name, &present, &missing)) {
+        if (missing.code != ERR_NOT_FOUND)
+            *err = missing;
+        return missing.code == ERR_NOT_FOUND ? 0 : -1;
+    }
+    return auth_may_change(request, present.user, err);
+}
+
 static int upload_adopt(struct request *request, struct upload *upload, struct err *err)
 {
     const char *name = request_query(request, "name");
-    if (corpora_check_name(name, err))
+    if (corpora_check_name(name, err) || upload_may_name(request, name, err))
         return -1;
     snprintf(upload->corpus.name, sizeof upload->corpus.name, "%s", name);
     snprintf(upload->corpus.user, sizeof upload->corpus.user, "%s", request->user.name);
-    upload->corpus.created_at = db_now();
     if (corpora_adopt(&request->server->settings, request->upload_path, &upload->corpus, err) ||
         db_call(request->server->db, upload_store, upload, err))
         return -1;
-    /* What was there before is shown as it is stored. */
-    return upload->created ? 0 : corpus_get(request->reader, name, &upload->corpus, err);
+    return corpus_get(request->reader, name, &upload->corpus, err); /* as it is stored */
 }
 
 enum request_result api_corpus_create(struct request *request)
