@@ -74,11 +74,11 @@ void cuda_gemm_library(char *text, size_t size);
 
 /* ---- the table, file by file: the entries for A = bf16 or float ---- */
 
-void cuda_fill_elementwise(struct backend *table, int bf16);
-void cuda_fill_rows(struct backend *table, int bf16);
-void cuda_fill_matmul(struct backend *table, int bf16);
-void cuda_fill_attention(struct backend *table, int bf16);
-void cuda_fill_head(struct backend *table, int bf16);
+void cuda_fill_elementwise(struct backend *table, int is_bf16);
+void cuda_fill_rows(struct backend *table, int is_bf16);
+void cuda_fill_matmul(struct backend *table, int is_bf16);
+void cuda_fill_attention(struct backend *table, int is_bf16);
+void cuda_fill_head(struct backend *table, int is_bf16);
 
 /* out [N, C] of A = x [N, C] summed over rows, for several operations (rows.cu):
  * out REAL [Z, C] (+= if accumulate), out[z][c] = sum over n < rows of
