@@ -328,7 +328,6 @@ static void layernorm_backward(struct backend *self, void *dx, void *dgain, void
     const int slices = slices_of(N, &slice);
     float *partial = static_cast<float *>(cuda->scratch);
     const dim3 grid(cuda_blocks(C, CUDA_WARP), (unsigned)slices);
-    /* Before dx, which may be written over the residual but never over dout's readers. */
     LAUNCH(cuda, (layernorm_parameters_kernel<A>), grid, CUDA_WARP * LANES,
            CUDA_WARP * LANES * sizeof(float), partial, static_cast<const A *>(dout),
            static_cast<const A *>(x), static_cast<const float *>(mean),
