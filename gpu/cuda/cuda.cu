@@ -197,36 +197,54 @@ __global__ void probe_kernel(int *out)
     *out = 1;
 }
 
-static int choose_device(int device, struct err *err)
+static int find_devices(int *devices, struct err *err)
 {
-    int devices = 0, driver = 0, runtime = 0;
+    int driver = 0, runtime = 0;
     cudaError_t status = cudaDriverGetVersion(&driver);
     if (status != cudaSuccess)
         return unavailable(err, status, "cudaDriverGetVersion");
     if (driver == 0)
         return err_set(err, ERR_UNAVAILABLE, "no NVIDIA driver is installed");
-    status = cudaGetDeviceCount(&devices);
+    status = cudaGetDeviceCount(devices);
     if (status == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
         return err_set(err, ERR_UNAVAILABLE,
                        "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
                        driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
-    if (status != cudaSuccess)
-        return unavailable(err, status, "cudaGetDeviceCount");
+    return status == cudaSuccess ? 0 : unavailable(err, status, "cudaGetDeviceCount");
+}
+
+static int describe(int device, cudaDeviceProp *properties, struct err *err)
+{
+    int devices = 0;
+    if (find_devices(&devices, err) != 0)
+        return -1;
     if (device < 0 || device >= devices)
         return err_set(err, ERR_UNAVAILABLE, "no CUDA device %d, there %s %d", device,
                        devices == 1 ? "is" : "are", devices);
-    status = cudaSetDevice(device);
-    return status == cudaSuccess ? 0 : unavailable(err, status, "cudaSetDevice");
+    const cudaError_t status = cudaGetDeviceProperties(properties, device);
+    return status == cudaSuccess ? 0 : unavailable(err, status, "cudaGetDeviceProperties");
 }
 
-static int name_device(struct cuda *cuda, int device, struct err *err)
+int cuda_backend_probe(int device, char *name, int64_t *bytes, struct err *err)
+{
+    cudaDeviceProp properties;
+    if (describe(device, &properties, err) != 0)
+        return -1;
+    snprintf(name, BACKEND_DEVICE_MAX, "%.*s", BACKEND_DEVICE_MAX - 1, properties.name);
+    *bytes = (int64_t)properties.totalGlobalMem;
+    return 0;
+}
+
+static int take_device(struct cuda *cuda, int device, struct err *err)
 {
     cudaDeviceProp properties;
     cudaFuncAttributes attributes;
     char library[BACKEND_ISA_MAX];
-    cudaError_t status = cudaGetDeviceProperties(&properties, device);
+    if (describe(device, &properties, err) != 0)
+        return -1;
+    cudaError_t status = cudaSetDevice(device);
     if (status != cudaSuccess)
-        return unavailable(err, status, "cudaGetDeviceProperties");
+        return unavailable(err, status, "cudaSetDevice");
     status = cudaFuncGetAttributes(&attributes, probe_kernel);
     if (status != cudaSuccess)
         return err_set(err, ERR_UNAVAILABLE, "%s has architecture %d.%d, no code for it: %s",
@@ -289,14 +307,12 @@ static int open_stream(struct cuda *cuda, struct err *err)
 int cuda_backend_open(int device, enum spec_precision precision, struct backend **out,
                       struct err *err)
 {
-    if (choose_device(device, err) != 0)
-        return -1;
     struct cuda *cuda = static_cast<struct cuda *>(calloc(1, sizeof *cuda));
     if (!cuda)
         return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
     err_clear(&cuda->fault);
     fill_table(&cuda->table, precision == PRECISION_BF16);
-    if (name_device(cuda, device, err) != 0 || open_stream(cuda, err) != 0) {
+    if (take_device(cuda, device, err) != 0 || open_stream(cuda, err) != 0) {
         cuda_close(&cuda->table);
         return -1;
     }

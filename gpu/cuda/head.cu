@@ -52,8 +52,6 @@ __global__ void loss_kernel(float *losses, float *lse, const float *logits, cons
         } else {
             s.sum += expf(logit - s.largest);
         }
-        if (logit == INFINITY)
-            s.sum = NAN;
     }
     s = warp_joined(s);
     if (threadIdx.x % CUDA_WARP == 0)
