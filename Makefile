@@ -141,7 +141,7 @@ $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
-$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c)
+$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c tests/lib/ops_checks.c)
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c,$$^) $(call archives,$(1)) \
 	  $(call libraries,$(1)) -lcmocka
@@ -166,6 +166,8 @@ $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)
 
 # ---- tests, benchmarks, fuzzers ----
+
+include tests/lib/cuda_host.mk
 
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)

@@ -28,7 +28,7 @@ uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 enum cuda_host_order cuda_host_order;
-struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, (size_t)1 << 32};
+struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, 0, (size_t)1 << 32};
 struct cuda_host_counts cuda_host_counts;
 
 namespace
@@ -430,6 +430,8 @@ const struct {
      "CUDA driver version is insufficient for CUDA runtime version"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
+     "no kernel image is available for execution on the device"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
      "an illegal memory access was encountered"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
@@ -549,6 +551,12 @@ cudaError_t cuda_host_allow_shared(const void *kernel, size_t bytes)
         return result(cudaErrorInvalidValue);
     allowed_shared[kernel] = bytes;
     return result();
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *)
+{
+    out->maxThreadsPerBlock = THREADS_MAX;
+    return result(cuda_host_machine.no_code ? cudaErrorNoKernelImageForDevice : cudaSuccess);
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)

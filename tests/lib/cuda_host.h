@@ -129,6 +129,7 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorNoKernelImageForDevice = 209,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
     cudaErrorStreamCaptureUnsupported = 900
@@ -154,6 +155,10 @@ struct cudaDeviceProp {
     char name[256];
     size_t totalGlobalMem, sharedMemPerBlockOptin;
     int major, minor, multiProcessorCount;
+};
+
+struct cudaFuncAttributes {
+    int maxThreadsPerBlock;
 };
 
 struct cuda_host_stream;
@@ -204,6 +209,13 @@ cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorName(cudaError_t code);
 const char *cudaGetErrorString(cudaError_t code);
 
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *kernel);
+template <class... P>
+static inline cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out,
+                                                void (*kernel)(P...))
+{
+    return cudaFuncGetAttributes(out, reinterpret_cast<const void *>(kernel));
+}
 cudaError_t cuda_host_allow_shared(const void *kernel, size_t bytes);
 template <class... P>
 static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute, int bytes)

@@ -23,6 +23,7 @@ extern enum cuda_host_order cuda_host_order;
 /* The card and its driver; a test may change any of it. */
 struct cuda_host_machine {
     int devices, driver, runtime, major, minor;
+    int no_code; /* the build has nothing for this architecture */
     size_t memory;
 };
 extern struct cuda_host_machine cuda_host_machine;
