@@ -38,6 +38,18 @@ USES_server = server db lab config
 # The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
 CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 
+# The CUDA backend is built where nvcc is, for these architectures, and as PTX of the
+# newest for the ones to come. NVCC= builds without it.
+ifeq ($(origin NVCC),undefined)
+NVCC := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+endif
+CUDA_ARCHS ?= 80 86 89 90
+CUDA_LIBRARY = $(if $(SAN),,$(if $(NVCC),$(BUILD)/libtokenfate-cuda.so))
+CUDA_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(wildcard gpu/cuda/*.cu)) gpu/cuda/library gpu/cuda/err)
+NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+  -gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS)) \
+  -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror -Xptxas=-v -lineinfo
+
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
 sources = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(if $(filter gpu,$(1)),gpu/cpu/*.c)))
@@ -45,7 +57,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
 
-PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer
+PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
@@ -53,7 +65,7 @@ SAN_BUILD = build-address-undefined
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
-	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n"
+	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n  CUDA_ARCHS='80 90'  NVCC="
 
 deps: ## install what building and the demo need (Debian 12 packages, npm packages)
 	@config/deps.sh build
@@ -152,10 +164,10 @@ $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
 # a job resumes only on the build that started it.
 $(BUILD)/build-id: FORCE
 	@mkdir -p $(@D)
-	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] Makefile) | sha256sum | cut -c1-12); \
+	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
-KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c)
+KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c gpu/cuda/library.c)
 $(KNOW_BUILD): $(BUILD)/build-id
 $(KNOW_BUILD): DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
 $(BUILD)/obj/db/db.o: $(wildcard db/schema/*.sql)
@@ -164,6 +176,20 @@ $(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,server)
 $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)
+
+# ---- the CUDA backend ----
+
+# ptxas tells what each kernel takes; one that spills registers is refused.
+$(BUILD)/obj/gpu/cuda/%.o: gpu/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.ptxas) 2>&1 || { cat $(@:.o=.ptxas); exit 1; }
+	@! grep -E 'warning|[1-9][0-9]* bytes (stack frame|spill)' $(@:.o=.ptxas) || { rm -f $@; exit 1; }
+$(BUILD)/obj/gpu/cuda/library.o: CFLAGS += -fPIC -fvisibility=hidden
+$(BUILD)/obj/gpu/cuda/err.o: config/err.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+$(BUILD)/libtokenfate-cuda.so: $(CUDA_OBJECTS)
+	$(NVCC) -shared -cudart static -o $@ $^ -lcublasLt -Xlinker=--exclude-libs,ALL,-z,defs
 
 # ---- tests, benchmarks, fuzzers ----
 

@@ -9,6 +9,10 @@
 #ifndef TOKENFATE_CUDA_H
 #define TOKENFATE_CUDA_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #include "config/err.h"
 #include "config/spec.h"
 #include "gpu/backend.h"
@@ -34,13 +38,11 @@ struct cuda_library {
     int (*open)(int device, enum spec_precision precision, struct backend **out, struct err *err);
 };
 
-#ifdef __cplusplus
-extern "C" {
-#endif
 /* The two, by themselves: for library.c and for tests that link them. */
 int cuda_backend_probe(int device, char *name, int64_t *bytes, struct err *err);
 int cuda_backend_open(int device, enum spec_precision precision, struct backend **out,
                       struct err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,10 +29,10 @@ struct cuda {
     struct backend table; /* first: the backend's address is this struct's */
     cudaStream_t stream;
     struct cuda_plans *plans;
-    void *scratch;               /* device, CUDA_SCRATCH bytes */
-    void *staging;               /* host, CUDA_STAGING float32 */
-    char last[CUDA_NAME_MAX];    /* the kernel or call that was queued last */
-    struct err fault;            /* the first one, kept */
+    void *scratch;            /* device, CUDA_SCRATCH bytes */
+    void *staging;            /* host, CUDA_STAGING float32 */
+    char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */
+    struct err fault;         /* the first one, kept */
 };
 
 static inline struct cuda *cuda_of(struct backend *self)
