@@ -61,6 +61,7 @@ PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
+GPU_TESTS = $(if $(CUDA_LIBRARY),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/gpu/*.c)))
 SAN_BUILD = build-address-undefined
 
 help: ## this list
@@ -80,7 +81,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: programs tests
 programs: $(PROGRAMS) $(SHARE)
-tests: programs $(UNIT_TESTS) $(TEST_TOOLS)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(GPU_TESTS)
 
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
 	@node config/demo.mjs start $(BUILD)
@@ -198,6 +199,10 @@ include tests/lib/cuda_host.mk
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,lab) $(call libraries,lab)
+$(BUILD)/tests/gpu/%: tests/gpu/%.c tests/lib/ops_checks.c tests/lib/ref_backend.c \
+  gpu/backend.c lab/random.c config/err.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ldl -lm
 $(BUILD)/tests/%_bench: tests/bench/%_bench.c $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(LDFLAGS) -o $@ $< $(call archives,gpu) $(call libraries,gpu)

@@ -32,7 +32,7 @@ libc="($libc_only)\.h"
 layering() {
     layer config config 'jansson.h|sodium.h'
     layer lab 'config|lab' 'pcre2.h'
-    layer gpu 'config|lab|gpu' '(oneapi/dnnl/)?dnnl[a-z_]*.h|omp.h|cuda[a-z_]*.h|cublas[a-zA-Z_]*.h|nvml.h'
+    layer gpu 'config|lab|gpu' '(oneapi/dnnl/)?dnnl[a-z_]*.h|omp.h|cuda[a-z_0-9]*.h|cublas[a-zA-Z_]*.h|nvml.h'
     layer db 'config|db' 'sqlite3.h'
     layer server 'config|lab|db|server' 'microhttpd.h|jansson.h|uuid/uuid.h|sodium.h|curl/curl.h'
     sources 'gpu/*' | grep -v '^gpu/cuda/' | xargs -r grep -nE '#include <(cuda|cublas|nvml)'

@@ -58,10 +58,14 @@ suite_san() {
     node_tests "$san" tests/api/*.test.mjs
 }
 suite_gpu() {
-    if [ -x "$build/tests/cuda_ops" ]; then
-        cmocka "$build/tests/cuda_ops" "$build"
-    else
+    local program=$build/tests/gpu/cuda_device name
+    if [ ! -x "$program" ]; then
         echo "== gpu: no device (this build has no CUDA backend)"
+    elif name=$(TOKENFATE_BUILD=$build "$program" --probe); then
+        echo "== gpu: $name"
+        cmocka "$program" "$build"
+    else
+        echo "== gpu: no device ($name)"
     fi
 }
 

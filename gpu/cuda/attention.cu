@@ -149,8 +149,8 @@ __global__ void attention_kernel(A *out, float *lse, const A *qkv, struct attent
         load_tile(v, qkv + qkv_at(&s, b, head, key, 2), 3 * s.C, key, &s);
         __syncthreads();
         dot_rows(scores, q + row * (s.D + 1), k, s.D);
-        const float factor = soften(weights + row * (TILE + 1), scores, query, key, s.scale,
-                                    &largest, &sum);
+        const float factor =
+            soften(weights + row * (TILE + 1), scores, query, key, s.scale, &largest, &sum);
         __syncwarp();
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++)
@@ -276,15 +276,14 @@ static size_t shared_bytes(int D, int tiles, int scores, int numbers)
     return (size_t)TILE * ((D + 1) * tiles + (TILE + 1) * scores + numbers) * sizeof(float);
 }
 
-template <class Kernel>
-static void allow_shared(struct cuda *cuda, Kernel *kernel, size_t bytes)
+template <class Kernel> static void allow_shared(struct cuda *cuda, Kernel *kernel, size_t bytes)
 {
     const size_t always = 48 << 10;
     if (bytes > always)
-        cuda_check(cuda,
-                   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        (int)bytes),
-                   "cudaFuncSetAttribute");
+        cuda_check(
+            cuda,
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+            "cudaFuncSetAttribute");
 }
 
 template <class A, int COLUMNS>
@@ -338,8 +337,8 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
 {
     static void (*const launch[])(struct cuda *, dim3, const struct attention_shape *, void *,
                                   void *, const void *) = {
-        launch_forward<A, 16 / LANES>, launch_forward<A, 32 / LANES>,
-        launch_forward<A, 64 / LANES>, launch_forward<A, HEAD_MAX / LANES>};
+        launch_forward<A, 16 / LANES>, launch_forward<A, 32 / LANES>, launch_forward<A, 64 / LANES>,
+        launch_forward<A, HEAD_MAX / LANES>};
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);

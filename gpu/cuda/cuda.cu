@@ -172,8 +172,7 @@ static int cuda_download(struct backend *self, void *host, enum backend_number t
     }
     for (int64_t i = 0; i < n; i += CUDA_STAGING) {
         const int64_t part = piece(n - i);
-        copy(cuda, cuda->staging,
-             static_cast<const char *>(device) + (size_t)i * form_bytes[there],
+        copy(cuda, cuda->staging, static_cast<const char *>(device) + (size_t)i * form_bytes[there],
              (size_t)part * form_bytes[there], cudaMemcpyDeviceToHost);
         if (cuda_sync(self, err) != 0)
             return -1;

@@ -14,8 +14,7 @@ template <class A> __global__ void cast_kernel(A *out, const float *in, int64_t 
         store(out + i, in[i]);
 }
 
-template <class A>
-static void cast(struct backend *self, void *out, const void *in, int64_t n)
+template <class A> static void cast(struct backend *self, void *out, const void *in, int64_t n)
 {
     LAUNCH(cuda_of(self), (cast_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
            static_cast<A *>(out), static_cast<const float *>(in), n);
@@ -85,8 +84,8 @@ static void launch_activation(struct cuda *cuda, void *out, const void *x, int64
 }
 
 template <class A, int kind>
-static void launch_activation_backward(struct cuda *cuda, void *dx, const void *dout,
-                                       const void *x, int64_t n)
+static void launch_activation_backward(struct cuda *cuda, void *dx, const void *dout, const void *x,
+                                       int64_t n)
 {
     LAUNCH(cuda, (activation_backward_kernel<A, kind>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS,
            0, static_cast<A *>(dx), static_cast<const A *>(dout), static_cast<const A *>(x), n);
@@ -106,10 +105,10 @@ template <class A>
 static void activation_backward(struct backend *self, void *dx, const void *dout, const void *x,
                                 int64_t n, enum spec_activation kind)
 {
-    static void (*const launch[])(struct cuda *, void *, const void *, const void *, int64_t) = {
-        launch_activation_backward<A, ACTIVATION_GELU>,
-        launch_activation_backward<A, ACTIVATION_GELU_NEW>,
-        launch_activation_backward<A, ACTIVATION_RELU>};
+    static void (*const launch[])(struct cuda *, void *, const void *, const void *,
+                                  int64_t) = {launch_activation_backward<A, ACTIVATION_GELU>,
+                                              launch_activation_backward<A, ACTIVATION_GELU_NEW>,
+                                              launch_activation_backward<A, ACTIVATION_RELU>};
     launch[kind](cuda_of(self), dx, dout, x, n);
 }
 

@@ -139,8 +139,8 @@ static cublasStatus_t describe(const struct cuda *cuda, struct plan *plan)
                                            key->transpose_b ? n : k, key->ldb));
     TRY(status, cublasLtMatrixLayoutCreate(&plan->a, act, key->transpose_a ? m : k,
                                            key->transpose_a ? k : m, key->lda));
-    TRY(status, cublasLtMatrixLayoutCreate(&plan->out, key->out_real ? CUDA_R_32F : act, n, m,
-                                           key->ldout));
+    TRY(status,
+        cublasLtMatrixLayoutCreate(&plan->out, key->out_real ? CUDA_R_32F : act, n, m, key->ldout));
     return status;
 }
 
@@ -167,9 +167,9 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++)
         TRY(status, cublasLtMatmulPreferenceSetAttribute(preference, wishes[i].attribute,
                                                          wishes[i].value, wishes[i].bytes));
-    TRY(status, cublasLtMatmulAlgoGetHeuristic(plans->handle, plan->product, plan->b, plan->a,
-                                               plan->out, plan->out, preference, 1, &proposal,
-                                               &found));
+    TRY(status,
+        cublasLtMatmulAlgoGetHeuristic(plans->handle, plan->product, plan->b, plan->a, plan->out,
+                                       plan->out, preference, 1, &proposal, &found));
     if (preference)
         cublasLtMatmulPreferenceDestroy(preference);
     if (status == CUBLAS_STATUS_SUCCESS && found == 0)

@@ -118,10 +118,10 @@ static void head_backward(struct cuda *cuda, const struct backend_head *head, in
     const int64_t ld = (int64_t)head->Vp * (int64_t)(sizeof(float) / sizeof(A));
     const float scale = (float)head->scale;
     const int C = head->C, V = head->V, more = first > 0;
-    const struct cuda_gemm input = {
-        rows, C, V, 0, 0, head->workspace, head->weight, dh, ld, C, C, 0, scale, 0};
-    const struct cuda_gemm weight = {
-        V, C, rows, 1, 0, head->workspace, h, head->dweight, ld, C, C, 1, scale, more};
+    const struct cuda_gemm input = {rows, C,  V, 0, 0, head->workspace, head->weight,
+                                    dh,   ld, C, C, 0, scale,           0};
+    const struct cuda_gemm weight = {V, C, rows, 1,     0,   head->workspace, h, head->dweight, ld,
+                                     C, C, 1,    scale, more};
     cuda_gemm(cuda, "head: gradient of h", &input);
     cuda_gemm(cuda, "head: gradient of the weight", &weight);
     if (head->dbias) {
@@ -140,9 +140,20 @@ static void head_chunk(struct cuda *cuda, const struct backend_head *head, int f
     float *lse = static_cast<float *>(head->lse) + first;
     const float inv_n = 1 / (float)head->N;
     const int C = head->C, V = head->V, Vp = head->Vp;
-    const struct cuda_gemm forward = {rows, V,      C, 0, 1,
+    const struct cuda_gemm forward = {rows,
+                                      V,
+                                      C,
+                                      0,
+                                      1,
                                       static_cast<const A *>(head->h) + (int64_t)first * C,
-                                      head->weight, logits, C, C, Vp, 1, (float)head->scale, 0};
+                                      head->weight,
+                                      logits,
+                                      C,
+                                      C,
+                                      Vp,
+                                      1,
+                                      (float)head->scale,
+                                      0};
     cuda_gemm(cuda, "head: logits", &forward);
     LAUNCH(cuda, loss_kernel, (unsigned)rows, ROW_THREADS, ROW_WARPS * sizeof(struct softmax_sum),
            static_cast<float *>(head->losses) + first, lse, logits, bias, targets, V, Vp);

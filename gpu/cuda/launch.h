@@ -9,7 +9,7 @@
 
 #ifdef TOKENFATE_CUDA_HOST
 
-#include "tests/lib/cuda_host.h"
+#include <cuda_host.h> /* tests/lib */
 #define CUDA_START(stream, kernel, grid, threads, shared, ...)                                     \
     CUDA_HOST_LAUNCH(stream, kernel, grid, threads, shared, __VA_ARGS__)
 

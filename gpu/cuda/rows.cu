@@ -60,8 +60,8 @@ __global__ void sum_rows_kernel(float *out, const A *x, const float *weights, in
 }
 
 /* out [n] = sum of `slices` arrays, `stride` numbers apart, in order. */
-__global__ void fold_kernel(float *out, const float *partial, int slices, int64_t stride,
-                            int64_t n, int accumulate)
+__global__ void fold_kernel(float *out, const float *partial, int slices, int64_t stride, int64_t n,
+                            int accumulate)
 {
     const int64_t i = grid_index();
     if (i >= n)
@@ -91,10 +91,9 @@ template <class A> void cuda_sum_rows(struct cuda *cuda, const struct cuda_row_s
     }
     float *partial = static_cast<float *>(cuda->scratch);
     const dim3 grid(cuda_blocks(s->C, CUDA_WARP), (unsigned)slices, (unsigned)s->Z);
-    LAUNCH(cuda, (sum_rows_kernel<A>), grid, CUDA_WARP * LANES,
-           CUDA_WARP * LANES * sizeof(float), slices == 1 ? s->out : partial,
-           static_cast<const A *>(s->x), s->weights, s->rows, slice, s->C, s->ld, s->step,
-           slices == 1 && s->accumulate);
+    LAUNCH(cuda, (sum_rows_kernel<A>), grid, CUDA_WARP * LANES, CUDA_WARP * LANES * sizeof(float),
+           slices == 1 ? s->out : partial, static_cast<const A *>(s->x), s->weights, s->rows, slice,
+           s->C, s->ld, s->step, slices == 1 && s->accumulate);
     if (slices > 1)
         fold(cuda, s->out, partial, slices, n, n, s->accumulate);
 }
