@@ -166,7 +166,8 @@ __global__ void attention_kernel(A *out, float *lse, const A *qkv, struct attent
 
 /* ---- backward ---- */
 
-/* delta of the row: sum over the head of out * dout, the same in all its lanes. */
+/* delta of the row: sum over the head of out * dout, the same in all its lanes. A
+ * lane reads of dout's tile what it loaded itself, so no barrier is needed. */
 template <class A>
 __device__ __forceinline__ float row_delta(const A *out, const float *dout, int there, int D)
 {
@@ -193,7 +194,6 @@ __global__ void attention_dq_kernel(A *dqkv, const A *dout, const A *qkv, const 
         sums[j] = 0;
     load_tile(q, qkv + qkv_at(&s, b, head, first, 0), 3 * s.C, first, &s);
     load_tile(grad, dout + out_at(&s, b, head, first), s.C, first, &s);
-    __syncthreads();
     const float delta =
         row_delta(out + out_at(&s, b, head, query), grad + row * (s.D + 1), there, s.D);
     const float logsumexp = there ? lse[((int64_t)b * s.NH + head) * s.T + query] : 0;
@@ -240,7 +240,6 @@ __global__ void attention_dkv_kernel(A *dqkv, const A *dout, const A *qkv, const
         __syncthreads();
         load_tile(q, qkv + qkv_at(&s, b, head, from, 0), 3 * s.C, from, &s);
         load_tile(grad, dout + out_at(&s, b, head, from), s.C, from, &s);
-        __syncthreads();
         const int there = from + row < s.T;
         const float delta =
             row_delta(out + out_at(&s, b, head, from + row), grad + row * (s.D + 1), there, s.D);
