@@ -126,7 +126,7 @@ lint: deps-test ## format, layering, whitespace, words
 	@tests/lint.sh
 
 fmt: ## format all C files
-	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 screenshots: deps-test ## retake the pictures of the README
 	@$(MAKE) --no-print-directory -j$(JOBS) tests

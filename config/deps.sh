@@ -9,7 +9,7 @@ build="gcc libc6-dev make git ca-certificates curl libmicrohttpd-dev libjansson-
   libpcre2-dev libdnnl-dev libcurl4-openssl-dev libsodium-dev"
 # Packages that only stand for a command: whoever has the command has what is needed.
 build_commands="node:nodejs npm:npm"
-test="libcmocka-dev python3-torch python3-numpy procps"
+test="g++ libcmocka-dev python3-torch python3-numpy procps"
 test_commands="chromium:chromium clang-format:clang-format clang:clang"
 
 packages= commands=

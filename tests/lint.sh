@@ -18,7 +18,7 @@ check() { # name, then a command whose output is the list of violations
 }
 
 files() { git ls-files -co --exclude-standard "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
-sources() { files "$@" | grep -E '\.(c|h|cu|cuh)$'; }
+sources() { files "$@" | grep -E '\.(c|h|cc|cu|cuh)$'; }
 
 format() { sources | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|warning' | head -20; }
 

@@ -501,6 +501,7 @@ static const struct {
     {&embedding_op, {3, 65, 96, 7}}, /* every token many times */
     {&embedding_op, {2, 63, 40, 257}},
     {&embedding_op, {8, 700, 96, 7}},
+    {&embedding_op, {4, 129, 8, 257}}, /* most tokens seldom, far apart */
     {&layernorm_op, {1, 1, 0}},
     {&layernorm_op, {1, 96, 0}},
     {&layernorm_op, {130, 96, 1}},
@@ -519,6 +520,8 @@ static const struct {
     {&attention_op, {2, 64, 128, 4}},
     {&attention_op, {3, 65, 96, 3}},
     {&attention_op, {1, 17, 15, 5}},
+    {&attention_op, {1, 40, 128, 2}}, /* heads of 64 */
+    {&attention_op, {2, 33, 128, 1}}, /* and 128 */
     {&attention_op, {1, 1024, 16, 2}},
     {&activation_op, {4099, ACTIVATION_GELU}},
     {&activation_op, {4099, ACTIVATION_GELU_NEW}},

@@ -124,6 +124,32 @@ static void test_memory_is_counted(void **state)
     assert_int_equal(cuda_host_allocated(), 0);
 }
 
+/* What the kernels cannot do is a fault too, told at the next wait. */
+static void test_heads_too_large(void **state)
+{
+    (void)state;
+    enum { D = 129 };
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *qkv = backend->alloc(backend, 3 * D * (int64_t)sizeof(float), &err);
+    void *out = backend->alloc(backend, D * (int64_t)sizeof(float), &err);
+    void *lse = backend->alloc(backend, (int64_t)sizeof(float), &err);
+    assert_true(qkv && out && lse);
+    backend->attention_forward(backend, out, lse, qkv, 1, 1, D, 1);
+    for (int again = 0; again < 2; again++) {
+        err_clear(&err);
+        assert_int_equal(backend->sync(backend, &err), -1);
+        assert_int_equal(err.code, ERR_UNAVAILABLE);
+        assert_non_null(strstr(err.message, "heads of at most 128"));
+    }
+    backend->free(backend, qkv);
+    backend->free(backend, out);
+    backend->free(backend, lse);
+    backend->close(backend);
+}
+
 /* Told at the next wait and at every later one; nothing queued behind it runs. */
 static void test_a_fault_stays(void **state)
 {
@@ -161,7 +187,8 @@ int main(void)
         cmocka_unit_test(test_fp32_in_every_order),     cmocka_unit_test(test_bf16_in_every_order),
         cmocka_unit_test(test_head_without_statistics), cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_bits_survive_the_device), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_a_fault_stays),
+        cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_heads_too_large),
+        cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
