@@ -12,8 +12,7 @@
 enum {
     TILE = 32, /* queries, keys */
     LANES = CUDA_THREADS / TILE,
-    PER_LANE = TILE / LANES, /* scores of a lane's row in a tile */
-    HEAD_MAX = 128           /* largest head */
+    PER_LANE = TILE / LANES /* scores of a lane's row in a tile */
 };
 
 /* Where things are: of one batch row and head, in qkv [B*T, 3C], or in
@@ -314,12 +313,11 @@ static void launch_backward(struct cuda *cuda, dim3 grid, const struct attention
 /* Of which width the kernels are: 0 to 3, or -1 with a kept fault. */
 static int width_of(struct cuda *cuda, const struct attention_shape *s)
 {
-    static const int widths[] = {16, 32, 64, HEAD_MAX};
+    static const int widths[] = {16, 32, 64, CUDA_HEAD_MAX};
     for (int i = 0; i < (int)(sizeof widths / sizeof *widths); i++)
         if (s->D <= widths[i])
             return i;
-    cuda_fail(cuda, ERR_UNAVAILABLE,
-              "the cuda backend computes attention heads of at most 128 numbers");
+    cuda_fail(cuda, "attention: a head of more than 128 numbers");
     return -1;
 }
 
@@ -337,7 +335,7 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
     static void (*const launch[])(struct cuda *, dim3, const struct attention_shape *, void *,
                                   void *, const void *) = {
         launch_forward<A, 16 / LANES>, launch_forward<A, 32 / LANES>, launch_forward<A, 64 / LANES>,
-        launch_forward<A, HEAD_MAX / LANES>};
+        launch_forward<A, CUDA_HEAD_MAX / LANES>};
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);
@@ -353,7 +351,7 @@ static void attention_backward(struct backend *self, void *dqkv, const void *dou
     static void (*const launch[])(struct cuda *, dim3, const struct attention_shape *, void *,
                                   const void *, const void *, const void *, const void *) = {
         launch_backward<A, 16 / LANES>, launch_backward<A, 32 / LANES>,
-        launch_backward<A, 64 / LANES>, launch_backward<A, HEAD_MAX / LANES>};
+        launch_backward<A, 64 / LANES>, launch_backward<A, CUDA_HEAD_MAX / LANES>};
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);

@@ -27,10 +27,10 @@ void cuda_launched(struct cuda *cuda, const char *kernel)
     cuda_check(cuda, cudaGetLastError(), kernel);
 }
 
-void cuda_fail(struct cuda *cuda, enum err_code code, const char *message)
+void cuda_fail(struct cuda *cuda, const char *message)
 {
     if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, code, "%s", message);
+        err_set(&cuda->fault, ERR_DEVICE, "%s", message);
 }
 
 static int cuda_sync(struct backend *self, struct err *err)
@@ -273,6 +273,7 @@ static void fill_table(struct backend *table, int is_bf16)
 {
     table->name = "cuda";
     table->threads = 1;
+    table->head_max = CUDA_HEAD_MAX;
     table->precision = is_bf16 ? PRECISION_BF16 : PRECISION_FP32;
     table->real_bytes = sizeof(float);
     table->act_bytes = is_bf16 ? sizeof(struct bf16) : sizeof(float);

@@ -20,7 +20,8 @@ enum {
     CUDA_SCRATCH = 32 << 20,   /* bytes: partial sums of the reductions */
     CUDA_WORKSPACE = 32 << 20, /* bytes: matrix products (NVIDIA's advice for Hopper) */
     CUDA_STAGING = 1 << 20,    /* numbers that are converted at once on their way */
-    CUDA_NAME_MAX = 64
+    CUDA_NAME_MAX = 64,
+    CUDA_HEAD_MAX = 128 /* numbers of the largest attention head */
 };
 
 struct cuda_plans; /* descriptors and algorithms of the products seen so far */
@@ -48,7 +49,7 @@ int cuda_check(struct cuda *cuda, cudaError_t status, const char *operation);
 void cuda_launched(struct cuda *cuda, const char *kernel);
 
 /* Keep a fault that is not CUDA's own, unless there is one. */
-void cuda_fail(struct cuda *cuda, enum err_code code, const char *message);
+void cuda_fail(struct cuda *cuda, const char *message);
 
 /* ---- matrix products (gemm.cu; the tests have their own in plain loops) ---- */
 

@@ -202,7 +202,7 @@ static struct plan *plan_of(struct cuda *cuda, const char *operation, const stru
     char message[ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s: no algorithm for a product of %d x %d x %d: %s",
              operation, g->m, g->n, g->k, cublasLtGetStatusName(status));
-    cuda_fail(cuda, ERR_DEVICE, message);
+    cuda_fail(cuda, message);
     free_plan(plan);
     return NULL;
 }
@@ -223,5 +223,5 @@ void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm 
     char message[ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s: cublasLtMatmul of %d x %d x %d: %s", operation, g->m,
              g->n, g->k, cublasLtGetStatusName(status));
-    cuda_fail(cuda, ERR_DEVICE, message);
+    cuda_fail(cuda, message);
 }
