@@ -19,7 +19,7 @@
 #include "tests/lib/ref_backend.h"
 
 /* One window of 65: two tiles and one more position. */
-enum { B = 1, T = 65, C = 96, L = 2, NH = 4, V = 257, N = B * T, TRACKED = 6, STEPS = 3 };
+enum { B = 1, T = 65, C = 48, L = 2, NH = 4, V = 257, N = B * T, TRACKED = 6, STEPS = 3 };
 enum { ILLEGAL_ADDRESS = 700 }; /* cudaErrorIllegalAddress */
 
 static int32_t tracked[TRACKED] = {0, 5, 36, 5, 17, V - 1};
