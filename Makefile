@@ -38,6 +38,18 @@ USES_server = server db lab config
 # The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
 CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 
+# The CUDA backend is built where nvcc is, for these architectures, and as PTX of the
+# newest for the ones to come. NVCC= builds without it.
+ifeq ($(origin NVCC),undefined)
+NVCC := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+endif
+CUDA_ARCHS ?= 80 86 89 90
+CUDA_LIBRARY = $(if $(SAN),,$(if $(NVCC),$(BUILD)/libtokenfate-cuda.so))
+CUDA_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(wildcard gpu/cuda/*.cu)) gpu/cuda/library gpu/cuda/err)
+NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+  -gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS)) \
+  -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror -Xptxas=-v -lineinfo
+
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
 sources = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(if $(filter gpu,$(1)),gpu/cpu/*.c)))
@@ -45,15 +57,16 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
 
-PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer
+PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
+GPU_TESTS = $(if $(CUDA_LIBRARY),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/gpu/*.c)))
 SAN_BUILD = build-address-undefined
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
-	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n"
+	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n  CUDA_ARCHS='80 90'  NVCC="
 
 deps: ## install what building and the demo need (Debian 12 packages, npm packages)
 	@config/deps.sh build
@@ -68,7 +81,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: programs tests
 programs: $(PROGRAMS) $(SHARE)
-tests: programs $(UNIT_TESTS) $(TEST_TOOLS)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(GPU_TESTS)
 
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
 	@node config/demo.mjs start $(BUILD)
@@ -113,7 +126,7 @@ lint: deps-test ## format, layering, whitespace, words
 	@tests/lint.sh
 
 fmt: ## format all C files
-	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 screenshots: deps-test ## retake the pictures of the README
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
@@ -141,7 +154,7 @@ $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
-$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c)
+$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c tests/lib/ops_checks.c)
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c,$$^) $(call archives,$(1)) \
 	  $(call libraries,$(1)) -lcmocka
@@ -152,10 +165,10 @@ $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
 # a job resumes only on the build that started it.
 $(BUILD)/build-id: FORCE
 	@mkdir -p $(@D)
-	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] Makefile) | sha256sum | cut -c1-12); \
+	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
-KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c)
+KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c gpu/cuda/library.c)
 $(KNOW_BUILD): $(BUILD)/build-id
 $(KNOW_BUILD): DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
 $(BUILD)/obj/db/db.o: $(wildcard db/schema/*.sql)
@@ -165,11 +178,31 @@ $(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)
 $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)
 
+# ---- the CUDA backend ----
+
+# ptxas tells what each kernel takes; one that spills registers is refused.
+$(BUILD)/obj/gpu/cuda/%.o: gpu/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.ptxas) 2>&1 || { cat $(@:.o=.ptxas); exit 1; }
+	@! grep -E 'warning|[1-9][0-9]* bytes (stack frame|spill)' $(@:.o=.ptxas) || { rm -f $@; exit 1; }
+$(BUILD)/obj/gpu/cuda/library.o: CFLAGS += -fPIC -fvisibility=hidden
+$(BUILD)/obj/gpu/cuda/err.o: config/err.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+$(BUILD)/libtokenfate-cuda.so: $(CUDA_OBJECTS)
+	$(NVCC) -shared -cudart static -o $@ $^ -lcublasLt -Xlinker=--exclude-libs,ALL,-z,defs
+
 # ---- tests, benchmarks, fuzzers ----
+
+include tests/lib/cuda_host.mk
 
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,lab) $(call libraries,lab)
+$(BUILD)/tests/gpu/%: tests/gpu/%.c tests/lib/ops_checks.c tests/lib/ref_backend.c \
+  gpu/backend.c lab/random.c config/err.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ldl -lm
 $(BUILD)/tests/%_bench: tests/bench/%_bench.c $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(LDFLAGS) -o $@ $< $(call archives,gpu) $(call libraries,gpu)

@@ -10,7 +10,7 @@ build="gcc libc6-dev make git ca-certificates curl libmicrohttpd-dev libjansson-
 # Packages that only stand for a command: whoever has the command has what is needed.
 build_commands="node:nodejs npm:npm"
 # PyTorch multiplies matrices with whatever BLAS is there; OpenBLAS makes it a fair peer.
-test="libcmocka-dev python3-torch python3-numpy libopenblas0-pthread procps"
+test="g++ libcmocka-dev python3-torch python3-numpy libopenblas0-pthread procps"
 test_commands="chromium:chromium clang-format:clang-format clang:clang"
 
 packages= commands=

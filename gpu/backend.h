@@ -77,7 +77,8 @@ struct backend {
     int threads;                     /* host threads it computes with */
     enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;
-    int on_host; /* its memory is the program's own: what the program needs counts too */
+    int head_max; /* numbers of the largest head that attention takes; 0: any */
+    int on_host;  /* its memory is the program's own: what the program needs counts too */
 
     void (*close)(struct backend *self);
 

@@ -239,6 +239,11 @@ static int check_request(const struct spec *spec, int vocab, const struct groups
         return err_set(err, ERR_UNAVAILABLE, "precision %s is not available on backend %s (%s)",
                        spec_precision_name(spec->train.precision), backend->name,
                        spec_precision_name(backend->precision));
+    const int head = spec->model.d_model / spec->model.n_heads;
+    if (backend->head_max > 0 && head > backend->head_max)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "attention heads of %d numbers: backend %s computes at most %d", head,
+                       backend->name, backend->head_max);
     if (vocab < 1)
         return err_set(err, ERR_INVALID, "a vocabulary of %d tokens", vocab);
     for (int i = 0; i < groups->n_tokens; i++)

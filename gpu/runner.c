@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "config/record.h"
-#include "gpu/cpu/cpu.h"
+#include "gpu/device.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 
@@ -20,7 +20,8 @@ enum {
     PACK_BYTES = 1 << 20, /* records wait in a pack of at most this size */
     SEND_MS = 100,        /* shortest time between two `epochs` messages */
     ALIVE_MS = 1000,      /* and between two `alive` */
-    NAME_MAX_BYTES = 160
+    NAME_MAX_BYTES = 160,
+    ID_MAX_BYTES = 16
 };
 
 /* Consecutive records on their way: n of them from epoch `from`. */
@@ -66,6 +67,17 @@ static int send_message(struct runner *runner, struct message *message)
 
 /* ---- device ---- */
 
+static void open_backend(struct runner *runner, enum spec_precision precision)
+{
+    const struct runner_setup *setup = runner->setup;
+    if (runner->backend)
+        runner->backend->close(runner->backend);
+    runner->backend = NULL;
+    err_clear(&runner->device_err);
+    device_open(setup->device, setup->threads, precision, setup->build, &runner->backend,
+                &runner->device_err);
+}
+
 int runner_open(const struct runner_setup *setup, const struct runner_sink *sink,
                 struct runner **out, struct err *err)
 {
@@ -74,11 +86,7 @@ int runner_open(const struct runner_setup *setup, const struct runner_sink *sink
         return err_set(err, ERR_NO_MEMORY, "no memory for a runner");
     runner->setup = setup;
     runner->sink = sink;
-    if (strcmp(setup->device, "cpu") != 0)
-        err_set(&runner->device_err, ERR_UNAVAILABLE, "device %s: this build computes on cpu only",
-                setup->device);
-    else
-        cpu_backend_open(setup->threads, &runner->backend, &runner->device_err);
+    open_backend(runner, PRECISION_AUTO);
     *out = runner;
     return 0;
 }
@@ -100,7 +108,8 @@ void runner_close(struct runner *runner)
 static int send_cpu(struct runner *runner)
 {
     char name[NAME_MAX_BYTES];
-    struct backend *backend = runner->backend;
+    const int is_ours = strcmp(runner->setup->device, "cpu") == 0;
+    struct backend *backend = is_ours ? runner->backend : NULL;
     if (backend)
         snprintf(name, sizeof name, "%s, %d thread%s, %s", backend->device, backend->threads,
                  backend->threads == 1 ? "" : "s", backend->isa);
@@ -108,30 +117,58 @@ static int send_cpu(struct runner *runner)
         snprintf(name, sizeof name, "processor");
     const int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     const int64_t there = backend ? backend->available(backend) : 0;
+    const enum err_code code = is_ours ? runner->device_err.code : ERR_UNAVAILABLE;
     struct message message = {.type = MESSAGE_DEVICE,
                               .name = name,
                               .kind = "cpu",
                               .id = "cpu",
                               .bytes = bytes,
                               .free_bytes = there < bytes ? there : bytes,
-                              .code = backend ? "" : (char *)err_name(runner->device_err.code),
-                              .text = runner->device_err.message};
+                              .code = backend ? "" : (char *)err_name(code),
+                              .text = is_ours ? runner->device_err.message
+                                              : "this trainer computes on another device"};
     return send_message(runner, &message);
+}
+
+/* 1: there may be more of them, 0: no such device, -1: not sent. Number 0 is sent
+ * in any case, with the reason why it cannot be used. Free memory is known of the
+ * device that is open; of another one, all of it counts as free. */
+static int send_cuda(struct runner *runner, int number)
+{
+    char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
+    int64_t bytes = 0;
+    struct err why;
+    err_clear(&why);
+    const int there = device_cuda_probe(number, runner->setup->build, name, &bytes, &why) == 0;
+    const int is_ours = device_cuda_number(runner->setup->device) == number;
+    struct backend *backend = is_ours ? runner->backend : NULL;
+    if (!there && number > 0)
+        return 0;
+    if (there && is_ours && !backend)
+        why = runner->device_err;
+    snprintf(id, sizeof id, "cuda:%d", number);
+    struct message message = {.type = MESSAGE_DEVICE,
+                              .name = name,
+                              .kind = "cuda",
+                              .id = id,
+                              .bytes = bytes,
+                              .free_bytes = backend ? backend->available(backend) : bytes,
+                              .code = why.code == ERR_NONE ? "" : (char *)err_name(why.code),
+                              .text = why.message};
+    return send_message(runner, &message) == 0 ? there : -1;
 }
 
 int runner_hello(struct runner *runner, struct err *err)
 {
     struct message hello = {
         .type = MESSAGE_HELLO, .version = MESSAGE_VERSION, .text = (char *)runner->setup->build};
-    struct message cuda = {.type = MESSAGE_DEVICE,
-                           .name = "CUDA device 0",
-                           .kind = "cuda",
-                           .id = "cuda:0",
-                           .code = "not_built",
-                           .text = "this build has no CUDA backend"};
     struct message ready = {.type = MESSAGE_READY};
-    if (send_message(runner, &hello) != 0 || send_cpu(runner) != 0 ||
-        send_message(runner, &cuda) != 0 || send_message(runner, &ready) != 0)
+    int more = 1;
+    if (send_message(runner, &hello) != 0 || send_cpu(runner) != 0)
+        more = -1;
+    for (int number = 0; more > 0 && number < DEVICE_CUDA_MAX; number++)
+        more = send_cuda(runner, number);
+    if (more < 0 || send_message(runner, &ready) != 0)
         return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
     return 0;
 }
@@ -319,6 +356,21 @@ static int check_device(const struct runner *runner, const struct spec *spec, st
                    here);
 }
 
+/* The device, in the job's precision: one that has several is opened anew for
+ * another. The cpu backend has one; the model refuses what it cannot do. */
+static int prepare_device(struct runner *runner, const struct spec *spec, struct err *err)
+{
+    const enum spec_precision wanted =
+        spec->train.precision == PRECISION_AUTO ? PRECISION_FP32 : spec->train.precision;
+    if (check_device(runner, spec, err) != 0)
+        return -1;
+    if (device_cuda_number(runner->setup->device) >= 0 && runner->backend->precision != wanted)
+        open_backend(runner, wanted);
+    if (!runner->backend)
+        return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
+    return 0;
+}
+
 static int train(struct runner *runner, const struct message *run, int64_t *epoch, struct err *err)
 {
     const struct train_events events = {.self = runner,
@@ -338,7 +390,7 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
         return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
     if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0 ||
         open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
-        check_device(runner, runner->dataset_spec, err) != 0 || prepare_pack(runner, err) != 0)
+        prepare_device(runner, runner->dataset_spec, err) != 0 || prepare_pack(runner, err) != 0)
         return -1;
     return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
                      epoch, err);

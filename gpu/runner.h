@@ -21,7 +21,7 @@ struct runner_sink {
 
 struct runner_setup {
     const char *share;  /* folder with tokenizers/ */
-    const char *device; /* "cpu"; a job that names another one fails */
+    const char *device; /* "cpu" or "cuda:N"; a job that names another one fails */
     const char *build;
     int threads; /* 0: as many as the process may run on */
 };

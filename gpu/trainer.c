@@ -35,7 +35,7 @@ static const struct option {
     {"resume", FLAG, AT(resume), "continue from the checkpoint in --dir"},
     {"checkpoint-seconds", NUMBER, AT(checkpoint_seconds), "time between checkpoints (30)"},
     {"threads", NUMBER, AT(threads), "compute threads (0: all)"},
-    {"device", TEXT, AT(device), "cpu (the default)"},
+    {"device", TEXT, AT(device), "cpu (the default) or cuda:N"},
     {"serve", FLAG, AT(serve), "be the child of a server, on file descriptor 3"},
     {"parent", NUMBER, AT(parent), "process id of that server"},
     {"version", FLAG, AT(version), "print the build and end"},

@@ -18,7 +18,7 @@ check() { # name, then a command whose output is the list of violations
 }
 
 files() { git ls-files -co --exclude-standard "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
-sources() { files "$@" | grep -E '\.(c|h|cu|cuh)$'; }
+sources() { files "$@" | grep -E '\.(c|h|cc|cu|cuh)$'; }
 
 format() { sources | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|warning' | head -20; }
 
@@ -32,7 +32,7 @@ libc="($libc_only)\.h"
 layering() {
     layer config config 'jansson.h|sodium.h'
     layer lab 'config|lab' 'pcre2.h'
-    layer gpu 'config|lab|gpu' '(oneapi/dnnl/)?dnnl[a-z_]*.h|omp.h|cuda[a-z_]*.h|cublas[a-zA-Z_]*.h|nvml.h'
+    layer gpu 'config|lab|gpu' '(oneapi/dnnl/)?dnnl[a-z_]*.h|omp.h|cuda[a-z_0-9]*.h|cublas[a-zA-Z_]*.h|nvml.h'
     layer db 'config|db' 'sqlite3.h'
     layer server 'config|lab|db|server' 'microhttpd.h|jansson.h|uuid/uuid.h|sodium.h|curl/curl.h'
     sources 'gpu/*' | grep -v '^gpu/cuda/' | xargs -r grep -nE '#include <(cuda|cublas|nvml)'

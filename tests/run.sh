@@ -41,7 +41,7 @@ node_tests() { # build folder, files...
     add "$status" "$(node_count pass)" "$(node_count fail)" "$(node_count skipped)"
 }
 
-suite_unit() { for t in tests/unit/*.c; do t=${t##*/}; cmocka "$build/tests/${t%.c}" "$build"; done; }
+suite_unit() { for t in tests/unit/*.c tests/unit/*.cu; do t=${t##*/}; cmocka "$build/tests/${t%.*}" "$build"; done; }
 suite_api() { node_tests "$build" tests/api/*.test.mjs; }
 suite_browser() { node_tests "$build" tests/browser/*.test.mjs; }
 suite_crash() { node_tests "$build" tests/crash/*.test.mjs; }
@@ -55,14 +55,18 @@ suite_san() {
     }
     # Third-party code keeps caches until the process ends: oneDNN and OpenMP.
     export LSAN_OPTIONS=suppressions=tests/lib/lsan.supp:print_suppressions=0
-    for t in tests/unit/*.c; do t=${t##*/}; cmocka "$san/tests/${t%.c}" "$san"; done
+    for t in tests/unit/*.c tests/unit/*.cu; do t=${t##*/}; cmocka "$san/tests/${t%.*}" "$san"; done
     node_tests "$san" tests/api/*.test.mjs
 }
 suite_gpu() {
-    if [ -x "$build/tests/cuda_ops" ]; then
-        cmocka "$build/tests/cuda_ops" "$build"
-    else
+    local program=$build/tests/gpu/cuda_device name
+    if [ ! -x "$program" ]; then
         echo "== gpu: no device (this build has no CUDA backend)"
+    elif name=$(TOKENFATE_BUILD=$build "$program" --probe); then
+        echo "== gpu: $name"
+        cmocka "$program" "$build"
+    else
+        echo "== gpu: no device ($name)"
     fi
 }
 

@@ -830,6 +830,15 @@ static void test_refusals(void **state)
     assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), -1);
     assert_int_equal(b.err.code, ERR_UNAVAILABLE);
     spec->train.precision = PRECISION_FP32;
+    b.backend->head_max = spec->model.d_model / spec->model.n_heads - 1;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), -1);
+    assert_int_equal(b.err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(b.err.message, "attention heads of"));
+    b.backend->head_max++;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), 0);
+    model_close(model);
+    model = NULL;
+    b.backend->head_max = 0;
     assert_int_equal(model_open(spec, 36, &groups, b.backend, &model, &b.err), -1);
     assert_int_equal(b.err.code, ERR_INVALID);
     spec->model.d_model = SPEC_D_MODEL_MAX;

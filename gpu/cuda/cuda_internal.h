@@ -1,0 +1,170 @@
+/* cuda_internal: what the files of the cuda backend share: its state, the way
+ * faults are kept, matrix products, and the helpers of kernels. A is the type of
+ * ACT in every template: float or bf16; REAL is float. */
+#ifndef TOKENFATE_CUDA_INTERNAL_H
+#define TOKENFATE_CUDA_INTERNAL_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+extern "C" {
+#include "config/err.h"
+#include "gpu/backend.h"
+}
+#include "gpu/cuda/launch.h"
+
+enum {
+    CUDA_WARP = 32,
+    CUDA_THREADS = 256,        /* of a block, where nothing speaks for another number */
+    CUDA_SCRATCH = 32 << 20,   /* bytes: partial sums of the reductions */
+    CUDA_WORKSPACE = 32 << 20, /* bytes: matrix products (NVIDIA's advice for Hopper) */
+    CUDA_STAGING = 1 << 20,    /* numbers that are converted at once on their way */
+    CUDA_NAME_MAX = 64,
+    CUDA_HEAD_MAX = 128 /* numbers of the largest attention head */
+};
+
+struct cuda_plans; /* descriptors and algorithms of the products seen so far */
+
+struct cuda {
+    struct backend table; /* first: the backend's address is this struct's */
+    cudaStream_t stream;
+    struct cuda_plans *plans;
+    void *scratch;            /* device, CUDA_SCRATCH bytes */
+    void *staging;            /* host, CUDA_STAGING float32 */
+    char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */
+    struct err fault;         /* the first one, kept */
+};
+
+static inline struct cuda *cuda_of(struct backend *self)
+{
+    return reinterpret_cast<struct cuda *>(self);
+}
+
+/* Keep the status of a call as the fault, unless it is a success or there is one.
+ * Returns 0 if the status is a success. */
+int cuda_check(struct cuda *cuda, cudaError_t status, const char *operation);
+
+/* Called by LAUNCH. */
+void cuda_launched(struct cuda *cuda, const char *kernel);
+
+/* Keep a fault that is not CUDA's own, unless there is one. */
+void cuda_fail(struct cuda *cuda, const char *message);
+
+/* ---- matrix products (gemm.cu; the tests have their own in plain loops) ---- */
+
+/* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], all row-major, a and b ACT,
+ * float32 sums. lda, ldb, ldout: numbers between two rows as they are stored.
+ * Only m x n numbers of out are written. */
+struct cuda_gemm {
+    int m, n, k;
+    int transpose_a, transpose_b; /* a is stored [k, m], b [n, k] */
+    const void *a, *b;
+    void *out; /* REAL if out_real, else ACT */
+    int64_t lda, ldb, ldout;
+    int out_real;
+    float alpha;
+    int accumulate; /* out += ..., only with out_real */
+};
+
+int cuda_gemm_open(struct cuda *cuda, struct err *err);
+void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
+void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
+/* Name and version of the library, "cuBLASLt 13.0.0". */
+void cuda_gemm_library(char *text, size_t size);
+
+/* ---- the table, file by file: the entries for A = bf16 or float ---- */
+
+void cuda_fill_elementwise(struct backend *table, int is_bf16);
+void cuda_fill_rows(struct backend *table, int is_bf16);
+void cuda_fill_matmul(struct backend *table, int is_bf16);
+void cuda_fill_attention(struct backend *table, int is_bf16);
+void cuda_fill_head(struct backend *table, int is_bf16);
+
+/* out [N, C] of A = x [N, C] summed over rows, for several operations (rows.cu):
+ * out REAL [Z, C] (+= if accumulate), out[z][c] = sum over n < rows of
+ * x[(z * step + n) * ld + c] * (weights ? weights[z * rows + n] : 1). */
+struct cuda_row_sums {
+    float *out;
+    const void *x; /* ACT */
+    const float *weights;
+    int Z, rows, C;
+    int64_t ld, step;
+    int accumulate;
+};
+template <class A> void cuda_sum_rows(struct cuda *cuda, const struct cuda_row_sums *sums);
+
+/* ---- helpers of kernels and their launches ---- */
+
+/* bfloat16: the upper half of a float32 (sign, 8 exponent bits, 7 of mantissa). */
+struct bf16 {
+    uint16_t bits;
+};
+
+__host__ __device__ __forceinline__ float bf16_widen(struct bf16 number)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } wide;
+    wide.bits = (uint32_t)number.bits << 16;
+    return wide.value;
+}
+
+/* Round to the nearest, ties to even; NaN stays NaN. */
+__host__ __device__ __forceinline__ struct bf16 bf16_narrow(float value)
+{
+    struct bf16 number;
+#if defined(__CUDA_ARCH__)
+    number.bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
+#else
+    union {
+        float value;
+        uint32_t bits;
+    } wide;
+    wide.value = value;
+    number.bits = (uint16_t)(value != value ? (wide.bits >> 16) | 0x40
+                                            : (wide.bits + 0x7fff + (wide.bits >> 16 & 1)) >> 16);
+#endif
+    return number;
+}
+
+__device__ __forceinline__ float load(const float *at)
+{
+    return *at;
+}
+
+__device__ __forceinline__ float load(const struct bf16 *at)
+{
+    return bf16_widen(*at);
+}
+
+__device__ __forceinline__ void store(float *at, float value)
+{
+    *at = value;
+}
+
+__device__ __forceinline__ void store(struct bf16 *at, float value)
+{
+    *at = bf16_narrow(value);
+}
+
+template <class N> __device__ __forceinline__ N warp_sum(N value)
+{
+    for (int distance = CUDA_WARP / 2; distance > 0; distance /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, distance);
+    return value;
+}
+
+/* Index of the thread in the whole grid of one-dimensional blocks. */
+__device__ __forceinline__ int64_t grid_index(void)
+{
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+static inline unsigned cuda_blocks(int64_t n, int64_t per_block)
+{
+    return (unsigned)((n + per_block - 1) / per_block);
+}
+
+#endif

@@ -1,0 +1,288 @@
+/* elementwise: operations of the cuda backend that treat every number alone:
+ * conversion, sum of two arrays, activation functions, gathered rows, the
+ * optimiser; and the gradient's sum of squares. Bound by memory: one thread a
+ * number, neighbours read neighbours. The optimiser reads its scalars and the
+ * gradient's norm on the device, so that no step waits for the host. */
+#include "gpu/cuda/cuda_internal.h"
+
+/* ---- conversion and sum ---- */
+
+template <class A> __global__ void cast_kernel(A *out, const float *in, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        store(out + i, in[i]);
+}
+
+template <class A> static void cast(struct backend *self, void *out, const void *in, int64_t n)
+{
+    LAUNCH(cuda_of(self), (cast_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+           static_cast<A *>(out), static_cast<const float *>(in), n);
+}
+
+template <class A> __global__ void add_kernel(A *out, const A *a, const A *b, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        store(out + i, load(a + i) + load(b + i));
+}
+
+template <class A>
+static void add(struct backend *self, void *out, const void *a, const void *b, int64_t n)
+{
+    LAUNCH(cuda_of(self), (add_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+           static_cast<A *>(out), static_cast<const A *>(a), static_cast<const A *>(b), n);
+}
+
+/* ---- activation functions ---- */
+
+#define SQRT_HALF 0.70710678118654752f
+#define SQRT_2_OVER_PI 0.79788456080286536f
+#define INV_SQRT_2PI 0.39894228040143268f
+#define GELU_NEW_CUBIC 0.044715f
+
+template <int kind> __device__ __forceinline__ float activation(float x)
+{
+    if (kind == ACTIVATION_RELU)
+        return x <= 0 ? 0 : x; /* NaN stays NaN */
+    if (kind == ACTIVATION_GELU)
+        return 0.5f * x * (1 + erff(x * SQRT_HALF));
+    return 0.5f * x * (1 + tanhf(SQRT_2_OVER_PI * (x + GELU_NEW_CUBIC * x * x * x)));
+}
+
+template <int kind> __device__ __forceinline__ float activation_slope(float x)
+{
+    if (kind == ACTIVATION_RELU)
+        return x > 0 ? 1 : 0;
+    if (kind == ACTIVATION_GELU)
+        return 0.5f * (1 + erff(x * SQRT_HALF)) + x * expf(-0.5f * x * x) * INV_SQRT_2PI;
+    const float t = tanhf(SQRT_2_OVER_PI * (x + GELU_NEW_CUBIC * x * x * x));
+    const float inner = SQRT_2_OVER_PI * (1 + 3 * GELU_NEW_CUBIC * x * x);
+    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * inner;
+}
+
+template <class A, int kind> __global__ void activation_kernel(A *out, const A *x, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        store(out + i, activation<kind>(load(x + i)));
+}
+
+template <class A, int kind>
+__global__ void activation_backward_kernel(A *dx, const A *dout, const A *x, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        store(dx + i, load(dout + i) * activation_slope<kind>(load(x + i)));
+}
+
+template <class A, int kind>
+static void launch_activation(struct cuda *cuda, void *out, const void *x, int64_t n)
+{
+    LAUNCH(cuda, (activation_kernel<A, kind>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+           static_cast<A *>(out), static_cast<const A *>(x), n);
+}
+
+template <class A, int kind>
+static void launch_activation_backward(struct cuda *cuda, void *dx, const void *dout, const void *x,
+                                       int64_t n)
+{
+    LAUNCH(cuda, (activation_backward_kernel<A, kind>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS,
+           0, static_cast<A *>(dx), static_cast<const A *>(dout), static_cast<const A *>(x), n);
+}
+
+template <class A>
+static void activation_forward(struct backend *self, void *out, const void *x, int64_t n,
+                               enum spec_activation kind)
+{
+    static void (*const launch[])(struct cuda *, void *, const void *, int64_t) = {
+        launch_activation<A, ACTIVATION_GELU>, launch_activation<A, ACTIVATION_GELU_NEW>,
+        launch_activation<A, ACTIVATION_RELU>};
+    launch[kind](cuda_of(self), out, x, n);
+}
+
+template <class A>
+static void activation_backward(struct backend *self, void *dx, const void *dout, const void *x,
+                                int64_t n, enum spec_activation kind)
+{
+    static void (*const launch[])(struct cuda *, void *, const void *, const void *,
+                                  int64_t) = {launch_activation_backward<A, ACTIVATION_GELU>,
+                                              launch_activation_backward<A, ACTIVATION_GELU_NEW>,
+                                              launch_activation_backward<A, ACTIVATION_RELU>};
+    launch[kind](cuda_of(self), dx, dout, x, n);
+}
+
+/* ---- gathered rows ---- */
+
+__global__ void gather_kernel(float *out, const float *in, const int32_t *ids, int64_t n, int C)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        out[i] = in[(int64_t)ids[i / C] * C + i % C];
+}
+
+static void gather_rows(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
+                        int C)
+{
+    const int64_t n = (int64_t)M * C;
+    if (n > 0)
+        LAUNCH(cuda_of(self), gather_kernel, cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
+               static_cast<float *>(out), static_cast<const float *>(in), ids, n, C);
+}
+
+/* ---- sum of squares ---- */
+
+enum { SQUARES_PER_THREAD = 8 };
+static const unsigned squares_blocks_max = 1024;
+
+/* Sum over the block, in a fixed order, in thread 0. shared: a number a warp. */
+__device__ static double block_sum(double value, double *shared)
+{
+    value = warp_sum(value);
+    if (threadIdx.x % CUDA_WARP == 0)
+        shared[threadIdx.x / CUDA_WARP] = value;
+    __syncthreads();
+    double sum = 0;
+    if (threadIdx.x == 0)
+        for (unsigned warp = 0; warp < blockDim.x / CUDA_WARP; warp++)
+            sum += shared[warp];
+    return sum;
+}
+
+__global__ void squares_kernel(double *partial, const float *in, int64_t n)
+{
+    DYNAMIC_SHARED(double, shared);
+    float sum = 0;
+    for (int64_t i = grid_index(); i < n; i += (int64_t)gridDim.x * blockDim.x)
+        sum += in[i] * in[i];
+    const double total = block_sum((double)sum, shared);
+    if (threadIdx.x == 0)
+        partial[blockIdx.x] = total;
+}
+
+__global__ void squares_total_kernel(float *out, const double *partial, int n)
+{
+    DYNAMIC_SHARED(double, shared);
+    double sum = 0;
+    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
+        sum += partial[i];
+    const double total = block_sum(sum, shared);
+    if (threadIdx.x == 0)
+        *out = (float)total;
+}
+
+static void sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+{
+    struct cuda *cuda = cuda_of(self);
+    const unsigned wanted = cuda_blocks(n, CUDA_THREADS * SQUARES_PER_THREAD);
+    const unsigned blocks = wanted < squares_blocks_max ? wanted : squares_blocks_max;
+    const size_t shared = CUDA_THREADS / CUDA_WARP * sizeof(double);
+    double *partial = static_cast<double *>(cuda->scratch);
+    LAUNCH(cuda, squares_kernel, blocks, CUDA_THREADS, shared, partial,
+           static_cast<const float *>(in), n);
+    LAUNCH(cuda, squares_total_kernel, 1, CUDA_THREADS, shared, static_cast<float *>(out), partial,
+           (int)blocks);
+}
+
+/* ---- optimiser ---- */
+
+/* Of a step, the same for all parameters; squares and scalars on the device. */
+struct update_factors {
+    float beta1, beta2, rest1, rest2, eps, momentum, decay, clip;
+    const float *squares, *scalars;
+};
+
+/* Factor of the gradient; a norm that is NaN stays NaN. */
+__device__ __forceinline__ float clip_factor(const struct update_factors *f)
+{
+    if (f->clip <= 0)
+        return 1;
+    const float ratio = f->clip / (sqrtf(*f->squares) + 1e-6f);
+    return ratio >= 1 ? 1 : ratio;
+}
+
+/* Adam's decay goes into the gradient, AdamW's beside the step. */
+template <int kind>
+__device__ __forceinline__ float updated(const struct update_factors *f, float w, float gradient,
+                                         float *m1, float *m2)
+{
+    const float lr = f->scalars[0];
+    const float g = gradient * clip_factor(f) + (kind == OPTIMIZER_ADAMW ? 0 : f->decay * w);
+    if (kind == OPTIMIZER_SGD)
+        return w - lr * g;
+    if (kind == OPTIMIZER_MOMENTUM) {
+        *m1 = f->momentum * *m1 + g;
+        return w - lr * *m1;
+    }
+    *m1 = f->beta1 * *m1 + f->rest1 * g;
+    *m2 = f->beta2 * *m2 + f->rest2 * (g * g);
+    const float kept = kind == OPTIMIZER_ADAMW ? w - lr * f->decay * w : w;
+    const float root = sqrtf(*m2) / sqrtf(f->scalars[2]);
+    return kept - lr / f->scalars[1] * *m1 / (root + f->eps);
+}
+
+/* copy NULL: not wanted; m1, m2 are touched only by the optimisers that have them. */
+template <class A, int kind>
+__global__ void update_kernel(const struct update_factors f, float *w, A *copy,
+                              const float *gradient, float *m1, float *m2, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n) {
+        const float value = updated<kind>(&f, w[i], gradient[i], m1 + i, m2 + i);
+        w[i] = value;
+        if (copy)
+            store(copy + i, value);
+    }
+}
+
+template <class A, int kind>
+static void launch_update(struct cuda *cuda, const struct update_factors *f, void *w, void *copy,
+                          const void *gradient, void *m1, void *m2, int64_t n)
+{
+    LAUNCH(cuda, (update_kernel<A, kind>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, *f,
+           static_cast<float *>(w), static_cast<A *>(copy), static_cast<const float *>(gradient),
+           static_cast<float *>(m1), static_cast<float *>(m2), n);
+}
+
+template <class A>
+static void update(struct backend *self, const struct backend_update *u, void *parameters,
+                   void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
+{
+    static void (*const launch[])(struct cuda *, const struct update_factors *, void *, void *,
+                                  const void *, void *, void *, int64_t) = {
+        launch_update<A, OPTIMIZER_SGD>, launch_update<A, OPTIMIZER_MOMENTUM>,
+        launch_update<A, OPTIMIZER_ADAM>, launch_update<A, OPTIMIZER_ADAMW>};
+    struct update_factors f = {};
+    f.beta1 = (float)u->beta1;
+    f.beta2 = (float)u->beta2;
+    f.rest1 = (float)(1 - u->beta1);
+    f.rest2 = (float)(1 - u->beta2);
+    f.eps = (float)u->eps;
+    f.momentum = (float)u->momentum;
+    f.decay = (float)u->decay;
+    f.clip = (float)u->clip;
+    f.squares = static_cast<const float *>(u->squares);
+    f.scalars = static_cast<const float *>(u->scalars);
+    launch[u->kind](cuda_of(self), &f, parameters, copy, gradients, moment1, moment2, n);
+}
+
+/* ---- table ---- */
+
+template <class A> static void fill(struct backend *table)
+{
+    table->cast = cast<A>;
+    table->add = add<A>;
+    table->activation_forward = activation_forward<A>;
+    table->activation_backward = activation_backward<A>;
+    table->gather_rows = gather_rows;
+    table->sum_squares = sum_squares;
+    table->update = update<A>;
+}
+
+void cuda_fill_elementwise(struct backend *table, int is_bf16)
+{
+    if (is_bf16)
+        fill<struct bf16>(table);
+    else
+        fill<float>(table);
+}

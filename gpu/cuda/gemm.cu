@@ -1,0 +1,227 @@
+/* gemm: matrix products of the cuda backend through cuBLASLt. Its matrices are
+ * column-major, ours row-major: it is asked for the transposed product, b first.
+ * Descriptors and algorithm of a shape are chosen when the shape is first seen,
+ * by a rule that measures nothing (cuBLASLt's first proposal that needs no
+ * more than our workspace and adds partial sums in float32, in a step of their own),
+ * and kept. float32 is never
+ * rounded to TF32. */
+#include <cublasLt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/cuda/cuda_internal.h"
+
+enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
+
+/* What an algorithm depends on. Compared byte by byte: no gaps, no pointers. */
+struct plan_key {
+    int64_t lda, ldb, ldout;
+    int32_t m, n, k, transpose_a, transpose_b, out_real, accumulate;
+    uint32_t align_a, align_b, align_out;
+};
+
+struct plan {
+    struct plan_key key;
+    cublasLtMatmulDesc_t product;
+    cublasLtMatrixLayout_t a, b, out;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+struct cuda_plans {
+    cublasLtHandle_t handle;
+    void *workspace; /* device, CUDA_WORKSPACE bytes */
+    int n;
+    struct plan plan[PLANS_MAX];
+};
+
+void cuda_gemm_library(char *text, size_t size)
+{
+    const size_t version = cublasLtGetVersion();
+    snprintf(text, size, "cuBLASLt %zu.%zu.%zu", version / 10000, version / 100 % 100,
+             version % 100);
+}
+
+int cuda_gemm_open(struct cuda *cuda, struct err *err)
+{
+    struct cuda_plans *plans = static_cast<struct cuda_plans *>(calloc(1, sizeof *plans));
+    if (!plans)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the plans of matrix products");
+    cuda->plans = plans;
+    const cublasStatus_t status = cublasLtCreate(&plans->handle);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return err_set(err, ERR_UNAVAILABLE, "cublasLtCreate: %s", cublasLtGetStatusName(status));
+    plans->workspace = cuda->table.alloc(&cuda->table, CUDA_WORKSPACE, err);
+    return plans->workspace ? 0 : -1;
+}
+
+static void free_plan(struct plan *plan)
+{
+    if (plan->product)
+        cublasLtMatmulDescDestroy(plan->product);
+    if (plan->a)
+        cublasLtMatrixLayoutDestroy(plan->a);
+    if (plan->b)
+        cublasLtMatrixLayoutDestroy(plan->b);
+    if (plan->out)
+        cublasLtMatrixLayoutDestroy(plan->out);
+    memset(plan, 0, sizeof *plan);
+}
+
+static void forget_plans(struct cuda_plans *plans)
+{
+    while (plans->n > 0)
+        free_plan(&plans->plan[--plans->n]);
+}
+
+void cuda_gemm_close(struct cuda *cuda)
+{
+    struct cuda_plans *plans = cuda->plans;
+    if (!plans)
+        return;
+    forget_plans(plans);
+    (void)cudaFree(plans->workspace);
+    if (plans->handle)
+        cublasLtDestroy(plans->handle);
+    free(plans);
+}
+
+/* Largest power of two, up to 256, that divides an address. */
+static uint32_t alignment(const void *address)
+{
+    uint32_t align = ALIGNMENT_MAX;
+    while (reinterpret_cast<uintptr_t>(address) % align != 0)
+        align /= 2;
+    return align;
+}
+
+static struct plan_key key_of(const struct cuda_gemm *g)
+{
+    struct plan_key key;
+    memset(&key, 0, sizeof key);
+    key.lda = g->lda;
+    key.ldb = g->ldb;
+    key.ldout = g->ldout;
+    key.m = g->m;
+    key.n = g->n;
+    key.k = g->k;
+    key.transpose_a = g->transpose_a;
+    key.transpose_b = g->transpose_b;
+    key.out_real = g->out_real;
+    key.accumulate = g->accumulate;
+    key.align_a = alignment(g->a);
+    key.align_b = alignment(g->b);
+    key.align_out = alignment(g->out);
+    return key;
+}
+
+/* The first status that is not a success. */
+#define TRY(status, call)                                                                          \
+    do {                                                                                           \
+        if ((status) == CUBLAS_STATUS_SUCCESS)                                                     \
+            (status) = (call);                                                                     \
+    } while (0)
+
+static cublasStatus_t describe(const struct cuda *cuda, struct plan *plan)
+{
+    const struct plan_key *key = &plan->key;
+    const cudaDataType act = cuda->table.act_bytes == 2 ? CUDA_R_16BF : CUDA_R_32F;
+    const cublasOperation_t first = key->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t second = key->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const uint64_t m = (uint64_t)key->m, n = (uint64_t)key->n, k = (uint64_t)key->k;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    TRY(status, cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    TRY(status, cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &first,
+                                               sizeof first));
+    TRY(status, cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSB, &second,
+                                               sizeof second));
+    TRY(status, cublasLtMatrixLayoutCreate(&plan->b, act, key->transpose_b ? k : n,
+                                           key->transpose_b ? n : k, key->ldb));
+    TRY(status, cublasLtMatrixLayoutCreate(&plan->a, act, key->transpose_a ? m : k,
+                                           key->transpose_a ? k : m, key->lda));
+    TRY(status,
+        cublasLtMatrixLayoutCreate(&plan->out, key->out_real ? CUDA_R_32F : act, n, m, key->ldout));
+    return status;
+}
+
+static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
+{
+    const size_t workspace = CUDA_WORKSPACE;
+    const uint32_t in_float = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const void *value;
+        size_t bytes;
+    } wishes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &in_float, sizeof in_float},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &plan->key.align_b, sizeof(uint32_t)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->key.align_a, sizeof(uint32_t)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &plan->key.align_out, sizeof(uint32_t)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->key.align_out, sizeof(uint32_t)},
+    };
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t proposal;
+    int found = 0;
+    cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++)
+        TRY(status, cublasLtMatmulPreferenceSetAttribute(preference, wishes[i].attribute,
+                                                         wishes[i].value, wishes[i].bytes));
+    TRY(status,
+        cublasLtMatmulAlgoGetHeuristic(plans->handle, plan->product, plan->b, plan->a, plan->out,
+                                       plan->out, preference, 1, &proposal, &found));
+    if (preference)
+        cublasLtMatmulPreferenceDestroy(preference);
+    if (status == CUBLAS_STATUS_SUCCESS && found == 0)
+        status = CUBLAS_STATUS_NOT_SUPPORTED;
+    TRY(status, proposal.state);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        plan->algorithm = proposal.algo;
+    return status;
+}
+
+/* The kept plan of a shape, or a new one; NULL with a kept fault. When there is
+ * no room for another shape, all are forgotten: the rule finds the same again. */
+static struct plan *plan_of(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
+{
+    struct cuda_plans *plans = cuda->plans;
+    const struct plan_key key = key_of(g);
+    for (int i = 0; i < plans->n; i++)
+        if (memcmp(&plans->plan[i].key, &key, sizeof key) == 0)
+            return &plans->plan[i];
+    if (plans->n == PLANS_MAX)
+        forget_plans(plans);
+    struct plan *plan = &plans->plan[plans->n];
+    plan->key = key;
+    cublasStatus_t status = describe(cuda, plan);
+    TRY(status, choose(plans, plan));
+    if (status == CUBLAS_STATUS_SUCCESS) {
+        plans->n++;
+        return plan;
+    }
+    char message[ERR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s: no algorithm for a product of %d x %d x %d: %s",
+             operation, g->m, g->n, g->k, cublasLtGetStatusName(status));
+    cuda_fail(cuda, message);
+    free_plan(plan);
+    return NULL;
+}
+
+void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
+{
+    const float beta = g->accumulate ? 1 : 0;
+    struct plan *plan = plan_of(cuda, operation, g);
+    if (!plan)
+        return;
+    snprintf(cuda->last, sizeof cuda->last, "%s", operation);
+    const cublasStatus_t status =
+        cublasLtMatmul(cuda->plans->handle, plan->product, &g->alpha, g->b, plan->b, g->a, plan->a,
+                       &beta, g->out, plan->out, g->out, plan->out, &plan->algorithm,
+                       cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return;
+    char message[ERR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s: cublasLtMatmul of %d x %d x %d: %s", operation, g->m,
+             g->n, g->k, cublasLtGetStatusName(status));
+    cuda_fail(cuda, message);
+}

@@ -1,0 +1,41 @@
+/* launch: the one way to start a kernel, and what kernels may use. The same
+ * sources compile with nvcc and, with TOKENFATE_CUDA_HOST, as plain C++ against
+ * the test-only execution layer tests/lib/cuda_host.h, which runs the threads of
+ * a block as fibers. So kernels keep to what both have: one-dimensional blocks of
+ * whole warps, dynamic shared memory, barriers, shuffles of a full warp, no
+ * atomics. Included by every .cu file, through cuda_internal.h. */
+#ifndef TOKENFATE_CUDA_LAUNCH_H
+#define TOKENFATE_CUDA_LAUNCH_H
+
+#ifdef TOKENFATE_CUDA_HOST
+
+#include <cuda_host.h> /* tests/lib */
+#define CUDA_START(stream, kernel, grid, threads, shared, ...)                                     \
+    CUDA_HOST_LAUNCH(stream, kernel, grid, threads, shared, __VA_ARGS__)
+
+#else
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#define CUDA_START(stream, kernel, grid, threads, shared, ...)                                     \
+    do {                                                                                           \
+        auto *const started_kernel = kernel;                                                       \
+        started_kernel<<<dim3(grid), (threads), (shared), (stream)>>>(__VA_ARGS__);                \
+    } while (0)
+
+/* The block's dynamic shared memory as an array; the launch says how many bytes. */
+#define DYNAMIC_SHARED(type, name)                                                                 \
+    extern __shared__ __align__(16) unsigned char cuda_dynamic_shared[];                           \
+    type *const name = reinterpret_cast<type *>(cuda_dynamic_shared)
+
+#endif
+
+/* Queue a kernel: LAUNCH(cuda, (kernel<A>), grid, threads, bytes of shared memory,
+ * arguments...). A refused launch is kept as the backend's fault, with its name. */
+#define LAUNCH(cuda, kernel, grid, threads, shared, ...)                                           \
+    do {                                                                                           \
+        CUDA_START((cuda)->stream, kernel, grid, threads, shared, __VA_ARGS__);                    \
+        cuda_launched(cuda, #kernel);                                                              \
+    } while (0)
+
+#endif

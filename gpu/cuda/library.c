@@ -1,0 +1,10 @@
+/* library: the table that the shared object of the cuda backend exports. */
+#include "gpu/cuda/cuda.h"
+
+extern __attribute__((visibility("default"))) const struct cuda_library tokenfate_cuda;
+
+const struct cuda_library tokenfate_cuda = {
+    .build = TOKENFATE_BUILD,
+    .probe = cuda_backend_probe,
+    .open = cuda_backend_open,
+};

@@ -1,0 +1,790 @@
+/* cuda_host: see cuda_host.h. Two halves: the machine that runs one kernel
+ * (fibers, barriers, meetings of a warp), and the runtime around it (streams,
+ * graphs, memory, errors).
+ *
+ * A fiber is a stack that runs one thread of the block after another. A thread
+ * that waits gives its fiber up to the next ready thread, on that one's fiber or,
+ * if it has not begun, on a spare one; a thread that ends hands its own fiber on.
+ * So a kernel without barriers runs as a plain loop on one stack. */
+#include "tests/lib/cuda_host.h"
+#include "tests/lib/cuda_host_control.h"
+
+#include <map>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#ifndef __x86_64__
+#error "the switch between fibers is written for x86-64"
+#endif
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+enum cuda_host_order cuda_host_order;
+struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, 0, (size_t)1 << 32};
+struct cuda_host_counts cuda_host_counts;
+
+namespace
+{
+
+enum {
+    THREADS_MAX = 1024,
+    WARPS_MAX = THREADS_MAX / warpSize,
+    WORDS = THREADS_MAX / 64,
+    LANE_BYTES = 16,
+    SHARED_DEFAULT = 48 << 10, /* bytes a block may have without asking */
+    SHARED_LIMIT = 227 << 10,  /* after asking: compute capability 9.0 */
+    NOWHERE = -1,
+#ifdef __SANITIZE_ADDRESS__
+    STACK_BYTES = 256 << 10
+#else
+    STACK_BYTES = 64 << 10
+#endif
+};
+
+/* ---- fibers ---- */
+
+struct fiber {
+    void *stack_pointer; /* where it was left */
+    void *fake_stack;    /* AddressSanitizer's */
+    const void *bottom;
+    size_t size;
+};
+
+struct fiber main_fiber, *current_fiber = &main_fiber, *previous_fiber;
+struct fiber fibers[THREADS_MAX], *spare[THREADS_MAX];
+unsigned n_fibers, n_spare;
+
+extern "C" void cuda_host_switch(void **save, void *load);
+asm(R"(
+.text
+.type cuda_host_switch, @function
+cuda_host_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size cuda_host_switch, .-cuda_host_switch
+)");
+
+/* The first thing on a fiber that goes on: AddressSanitizer learns the stack. */
+void fiber_arrived(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(current_fiber->fake_stack, &previous_fiber->bottom,
+                                    &previous_fiber->size);
+#endif
+}
+
+void fiber_go(struct fiber *to)
+{
+    previous_fiber = current_fiber;
+    current_fiber = to;
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_start_switch_fiber(&previous_fiber->fake_stack, to->bottom, to->size);
+#endif
+    cuda_host_switch(&previous_fiber->stack_pointer, to->stack_pointer);
+    fiber_arrived();
+}
+
+[[noreturn]] void fiber_main(void);
+
+struct fiber *fiber_new(void)
+{
+    const size_t page = 4096;
+    char *memory = static_cast<char *>(mmap(NULL, STACK_BYTES + page, PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (memory == MAP_FAILED || mprotect(memory, page, PROT_NONE) != 0) {
+        perror("cuda_host: stack of a thread");
+        abort();
+    }
+    struct fiber *made = &fibers[n_fibers++];
+    made->bottom = memory + page;
+    made->size = STACK_BYTES;
+    /* Six saved registers, the address to go to, and one word that makes the
+     * stack look as after a call. */
+    void **top = reinterpret_cast<void **>(memory + page + STACK_BYTES) - 8;
+    top[6] = reinterpret_cast<void *>(fiber_main);
+    made->stack_pointer = top;
+    return made;
+}
+
+struct fiber *fiber_spare(void)
+{
+    return n_spare ? spare[--n_spare] : fiber_new();
+}
+
+/* ---- the block that runs ---- */
+
+enum state { FRESH, READY, AT_BARRIER, AT_MEETING, ENDED };
+const char *const state_names[] = {"did not begin", "was ready", "waits at the barrier",
+                                   "waits for its warp", "has returned"};
+
+struct place {
+    const char *file;
+    int line;
+};
+
+struct thread {
+    enum state state;
+    struct fiber *fiber;
+    struct place place;
+};
+
+/* Values of the last two meetings: a lane reads those of one while a faster lane
+ * may already bring its own to the next, but not to the one after. */
+struct warp {
+    unsigned arrived;
+    int parity;
+    alignas(16) unsigned char values[2][warpSize][LANE_BYTES];
+};
+
+struct {
+    const struct cuda_host_launch *launch;
+    const std::function<void()> *body;
+    unsigned n;            /* threads of a block */
+    unsigned current;      /* the thread that runs */
+    unsigned ended;        /* threads */
+    uint64_t ready[WORDS]; /* by position in the order */
+    unsigned thread_of[THREADS_MAX], position_of[THREADS_MAX];
+    struct thread threads[THREADS_MAX];
+    struct warp warps[WARPS_MAX];
+    void *shared;
+    uint64_t random;
+} block;
+
+[[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "cuda_host: kernel %s, block (%u, %u, %u): ", block.launch->name, blockIdx.x,
+            blockIdx.y, blockIdx.z);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    abort();
+}
+
+/* SplitMix64 (Steele, Lea & Flood 2014). */
+uint64_t next_random(void)
+{
+    uint64_t z = block.random += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+void arrange(unsigned *order, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        order[i] = cuda_host_order == CUDA_HOST_BACKWARD ? n - 1 - i : i;
+    if (cuda_host_order == CUDA_HOST_SHUFFLE_1 || cuda_host_order == CUDA_HOST_SHUFFLE_2)
+        for (unsigned i = n; i > 1; i--) {
+            const unsigned j = (unsigned)(next_random() % i), moved = order[i - 1];
+            order[i - 1] = order[j];
+            order[j] = moved;
+        }
+}
+
+/* All threads are ready, in an order of their own between every two barriers. */
+void make_all_ready(void)
+{
+    arrange(block.thread_of, block.n);
+    for (unsigned i = 0; i < block.n; i++)
+        block.position_of[block.thread_of[i]] = i;
+    for (unsigned w = 0; w * 64 < block.n; w++)
+        block.ready[w] =
+            block.n - w * 64 >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << (block.n - w * 64)) - 1;
+}
+
+void set_ready(unsigned thread)
+{
+    block.threads[thread].state = READY;
+    block.ready[block.position_of[thread] / 64] |= UINT64_C(1) << block.position_of[thread] % 64;
+}
+
+/* Nobody can go on, not all have ended: a barrier that all have reached opens;
+ * anything else is a fault of the kernel. */
+void open_barrier(void)
+{
+    const struct thread *first = NULL;
+    for (unsigned t = 0; t < block.n && !first; t++)
+        if (block.threads[t].state == AT_BARRIER)
+            first = &block.threads[t];
+    for (unsigned t = 0; t < block.n; t++) {
+        const struct thread *other = &block.threads[t];
+        if (!first && other->state == AT_MEETING)
+            die("shuffle at %s:%d: thread %u waits for lanes of its warp that have returned",
+                other->place.file, other->place.line, t);
+        if (first && other->state != AT_BARRIER)
+            die("barrier at %s:%d: thread %u %s (%s:%d)", first->place.file, first->place.line, t,
+                state_names[other->state], other->place.file, other->place.line);
+        if (first && (other->place.line != first->place.line ||
+                      strcmp(other->place.file, first->place.file) != 0))
+            die("barrier at %s:%d: thread %u is at the barrier of %s:%d", first->place.file,
+                first->place.line, t, other->place.file, other->place.line);
+    }
+    for (unsigned t = 0; t < block.n; t++)
+        block.threads[t].state = READY;
+    cuda_host_counts.barriers++;
+    make_all_ready();
+}
+
+/* The thread to go on, taken off the ready ones; NOWHERE when all have ended. */
+int take_next(void)
+{
+    for (;;) {
+        for (unsigned w = 0; w * 64 < block.n; w++)
+            if (block.ready[w]) {
+                const unsigned bit = (unsigned)__builtin_ctzll(block.ready[w]);
+                block.ready[w] &= block.ready[w] - 1;
+                block.current = block.thread_of[w * 64 + bit];
+                threadIdx.x = block.current;
+                return (int)block.current;
+            }
+        if (block.ended == block.n)
+            return NOWHERE;
+        open_barrier();
+    }
+}
+
+/* The running thread stops here until somebody makes it ready. */
+void wait_as(enum state state, const char *file, int line)
+{
+    struct thread *self = &block.threads[block.current];
+    self->state = state;
+    self->place = {file, line};
+    self->fiber = current_fiber;
+    struct thread *next = &block.threads[take_next()];
+    if (next == self)
+        return;
+    if (!next->fiber)
+        next->fiber = fiber_spare();
+    fiber_go(next->fiber);
+}
+
+/* A meeting may be complete at once: then the last lane does not wait. */
+void go_on_or_wait(const char *file, int line)
+{
+    struct warp *warp = &block.warps[block.current / warpSize];
+    const unsigned first = block.current / warpSize * warpSize;
+    warp->arrived |= 1u << block.current % warpSize;
+    if (warp->arrived != 0xffffffffu) {
+        wait_as(AT_MEETING, file, line);
+        return;
+    }
+    warp->arrived = 0;
+    warp->parity ^= 1;
+    for (unsigned t = first; t < first + warpSize; t++)
+        if (t != block.current)
+            set_ready(t);
+    /* The order, not who came last, says which lane goes on. */
+    set_ready(block.current);
+    wait_as(READY, file, line);
+}
+
+void fiber_main(void)
+{
+    fiber_arrived();
+    for (;;) {
+        (*block.body)();
+        block.threads[block.current].state = ENDED;
+        block.ended++;
+        const int next = take_next();
+        if (next != NOWHERE && !block.threads[next].fiber) {
+            block.threads[next].fiber = current_fiber;
+            continue;
+        }
+        spare[n_spare++] = current_fiber;
+        fiber_go(next == NOWHERE ? &main_fiber : block.threads[next].fiber);
+    }
+}
+
+void run_block(void)
+{
+    for (unsigned t = 0; t < block.n; t++)
+        block.threads[t] = {FRESH, NULL, {"its beginning", 0}};
+    for (unsigned w = 0; w * warpSize < block.n; w++)
+        block.warps[w].arrived = 0;
+    block.ended = 0;
+    memset(block.shared, 0xff, block.launch->shared);
+    make_all_ready();
+    struct thread *first = &block.threads[take_next()];
+    first->fiber = fiber_spare();
+    fiber_go(first->fiber);
+}
+
+void run_kernel(const struct cuda_host_launch &launch, const std::function<void()> &body)
+{
+    const unsigned blocks = launch.grid.x * launch.grid.y * launch.grid.z;
+    std::vector<unsigned> order(blocks);
+    block.launch = &launch;
+    block.body = &body;
+    block.n = launch.threads;
+    block.random = (uint64_t)cuda_host_order << 32 | blocks;
+    block.shared = malloc(launch.shared); /* exact: what lies past its end is not there */
+    if (!block.shared && launch.shared)
+        die("no memory for %zu bytes of shared memory", launch.shared);
+    gridDim = launch.grid;
+    blockDim = dim3(launch.threads);
+    arrange(order.data(), blocks);
+    for (unsigned i : order) {
+        blockIdx = {i % gridDim.x, i / gridDim.x % gridDim.y, i / gridDim.x / gridDim.y};
+        run_block();
+    }
+    free(block.shared);
+    cuda_host_counts.kernels++;
+    cuda_host_counts.threads += (uint64_t)blocks * launch.threads;
+}
+
+} // namespace
+
+void __syncthreads(const char *file, int line)
+{
+    wait_as(AT_BARRIER, file, line);
+}
+
+unsigned cuda_host_lane(void)
+{
+    return block.current % warpSize;
+}
+
+const void *cuda_host_meet(unsigned mask, const void *value, size_t size, unsigned source,
+                           const char *file, int line)
+{
+    const unsigned thread = block.current, first = thread / warpSize * warpSize;
+    struct warp *warp = &block.warps[thread / warpSize];
+    if (mask != 0xffffffffu)
+        die("%s:%d: a mask of less than the whole warp (%#x)", file, line, mask);
+    if (warp->arrived) {
+        const unsigned other = first + (unsigned)__builtin_ctz(warp->arrived);
+        const struct place there = block.threads[other].place;
+        if (there.line != line || strcmp(there.file, file) != 0)
+            die("%s:%d: thread %u is here, thread %u of its warp at %s:%d", file, line, thread,
+                other, there.file, there.line);
+    }
+    unsigned char(*const values)[LANE_BYTES] = warp->values[warp->parity];
+    if (size)
+        memcpy(values[thread - first], value, size);
+    go_on_or_wait(file, line);
+    return values[source];
+}
+
+void *cuda_host_shared(void)
+{
+    return block.shared;
+}
+
+/* ---- streams, graphs, errors ---- */
+
+struct cuda_host_graph {
+    std::vector<std::function<void()>> work;
+};
+
+struct cuda_host_stream {
+    std::vector<std::function<void()>> queue;
+    cuda_host_graph *capture;
+};
+
+struct cuda_host_event {
+    cuda_host_stream *stream; /* with what must be done before the event */
+};
+
+namespace
+{
+
+std::vector<cuda_host_stream *> streams;
+std::map<const void *, size_t> allowed_shared;
+std::map<void *, size_t> device_memory, pinned_memory;
+size_t allocated;
+cudaError_t last_error, sticky_error, planned_error;
+
+const struct {
+    cudaError_t code;
+    const char *name, *text;
+} error_texts[] = {
+    {cudaSuccess, "cudaSuccess", "no error"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration",
+     "invalid configuration argument"},
+    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+     "CUDA driver version is insufficient for CUDA runtime version"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
+     "no kernel image is available for execution on the device"},
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
+     "an illegal memory access was encountered"},
+    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+};
+
+/* What a call returns: the sticky error if there is one, else its own status. */
+cudaError_t result(cudaError_t own = cudaSuccess)
+{
+    const cudaError_t status = sticky_error != cudaSuccess ? sticky_error : own;
+    if (status != cudaSuccess)
+        last_error = status;
+    return status;
+}
+
+void run_queue(cuda_host_stream *stream)
+{
+    std::vector<std::function<void()>> queue;
+    queue.swap(stream->queue);
+    for (const std::function<void()> &work : queue)
+        if (sticky_error == cudaSuccess)
+            work();
+}
+
+cudaError_t wait_for(cuda_host_stream *stream)
+{
+    if (stream->capture)
+        return result(cudaErrorStreamCaptureUnsupported);
+    run_queue(stream);
+    return result();
+}
+
+cudaError_t present(void)
+{
+    if (cuda_host_machine.driver < cuda_host_machine.runtime)
+        return cudaErrorInsufficientDriver;
+    return cuda_host_machine.devices == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+
+cudaError_t take_memory(std::map<void *, size_t> *kind, void **out, size_t bytes)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 256, bytes ? bytes : 1) != 0)
+        return result(cudaErrorMemoryAllocation);
+    memset(memory, 0xff, bytes);
+    (*kind)[memory] = bytes;
+    *out = memory;
+    return result();
+}
+
+cudaError_t give_memory(std::map<void *, size_t> *kind, void *memory)
+{
+    if (!memory)
+        return result();
+    const cudaError_t status = cudaDeviceSynchronize();
+    if (kind->erase(memory) == 0)
+        return result(cudaErrorInvalidValue);
+    free(memory);
+    return status;
+}
+
+bool is_pinned(const void *address)
+{
+    auto after = pinned_memory.upper_bound(const_cast<void *>(address));
+    if (after == pinned_memory.begin())
+        return false;
+    --after;
+    return static_cast<const char *>(address) < static_cast<char *>(after->first) + after->second;
+}
+
+} // namespace
+
+void cuda_host_fail_next(int code)
+{
+    planned_error = static_cast<cudaError_t>(code);
+}
+
+void cuda_host_recover(void)
+{
+    last_error = sticky_error = planned_error = cudaSuccess;
+}
+
+size_t cuda_host_allocated(void)
+{
+    return allocated;
+}
+
+void cuda_host_enqueue(cudaStream_t stream, std::function<void()> work)
+{
+    (stream->capture ? &stream->capture->work : &stream->queue)->push_back(std::move(work));
+}
+
+void cuda_host_queue_kernel(cudaStream_t stream, const struct cuda_host_launch &launch,
+                            std::function<void()> thread)
+{
+    const auto asked = allowed_shared.find(launch.kernel);
+    const size_t most = asked == allowed_shared.end() ? size_t{SHARED_DEFAULT} : asked->second;
+    if (launch.threads == 0 || launch.threads > THREADS_MAX || launch.threads % warpSize ||
+        launch.grid.x == 0 || launch.grid.y == 0 || launch.grid.z == 0 ||
+        launch.grid.x > INT32_MAX || launch.grid.y > UINT16_MAX || launch.grid.z > UINT16_MAX)
+        result(cudaErrorInvalidConfiguration);
+    else if (launch.shared > most)
+        result(cudaErrorInvalidValue);
+    else
+        cuda_host_enqueue(stream, [launch, thread] {
+            sticky_error = planned_error;
+            planned_error = cudaSuccess;
+            if (sticky_error == cudaSuccess)
+                run_kernel(launch, thread);
+        });
+}
+
+cudaError_t cuda_host_allow_shared(const void *kernel, size_t bytes)
+{
+    if (bytes > SHARED_LIMIT)
+        return result(cudaErrorInvalidValue);
+    allowed_shared[kernel] = bytes;
+    return result();
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *)
+{
+    out->maxThreadsPerBlock = THREADS_MAX;
+    return result(cuda_host_machine.no_code ? cudaErrorNoKernelImageForDevice : cudaSuccess);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+    *out = new cuda_host_stream{};
+    streams.push_back(*out);
+    return result();
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    run_queue(stream);
+    for (size_t i = 0; i < streams.size(); i++)
+        if (streams[i] == stream)
+            streams.erase(streams.begin() + (ptrdiff_t)i);
+    delete stream;
+    return result();
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    return wait_for(stream);
+}
+
+cudaError_t cudaDeviceSynchronize(void)
+{
+    for (cuda_host_stream *stream : streams)
+        if (wait_for(stream) != cudaSuccess)
+            break;
+    return result();
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = new cuda_host_event{};
+    return result();
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return result();
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    event->stream = stream;
+    return result();
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    return event->stream ? wait_for(event->stream) : result();
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+    if (stream->capture)
+        return result(cudaErrorStreamCaptureUnsupported);
+    stream->capture = new cuda_host_graph{};
+    return result();
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+    if (!stream->capture)
+        return result(cudaErrorInvalidValue);
+    *out = stream->capture;
+    stream->capture = NULL;
+    return result();
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+{
+    *out = new cuda_host_graph(*graph);
+    return result();
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
+{
+    for (const std::function<void()> &work : graph->work)
+        cuda_host_enqueue(stream, work);
+    return result();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return result();
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+    delete graph;
+    return result();
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    const cudaError_t status = last_error;
+    last_error = sticky_error;
+    return status;
+}
+
+cudaError_t cudaPeekAtLastError(void)
+{
+    return last_error;
+}
+
+const char *cudaGetErrorName(cudaError_t code)
+{
+    for (const auto &error : error_texts)
+        if (error.code == code)
+            return error.name;
+    return "unrecognized error code";
+}
+
+const char *cudaGetErrorString(cudaError_t code)
+{
+    for (const auto &error : error_texts)
+        if (error.code == code)
+            return error.text;
+    return "unrecognized error code";
+}
+
+/* ---- the device and its memory ---- */
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = cuda_host_machine.devices;
+    return result(present());
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    if (present() != cudaSuccess)
+        return result(present());
+    return result(device < 0 || device >= cuda_host_machine.devices ? cudaErrorInvalidDevice
+                                                                    : cudaSuccess);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
+{
+    if (cudaSetDevice(device) != cudaSuccess)
+        return result(cudaErrorInvalidDevice);
+    *out = {};
+    snprintf(out->name, sizeof out->name, "processor as a GPU");
+    out->totalGlobalMem = cuda_host_machine.memory;
+    out->sharedMemPerBlockOptin = SHARED_LIMIT;
+    out->major = cuda_host_machine.major;
+    out->minor = cuda_host_machine.minor;
+    out->multiProcessorCount = 4;
+    return result();
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = cuda_host_machine.driver;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = cuda_host_machine.runtime;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *total = cuda_host_machine.memory;
+    *available = allocated < *total ? *total - allocated : 0;
+    return result(present());
+}
+
+cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+    if (bytes > cuda_host_machine.memory || allocated > cuda_host_machine.memory - bytes)
+        return result(cudaErrorMemoryAllocation);
+    const cudaError_t status = take_memory(&device_memory, out, bytes);
+    if (status == cudaSuccess)
+        allocated += bytes;
+    return status;
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    const auto found = device_memory.find(memory);
+    if (found != device_memory.end())
+        allocated -= found->second;
+    return give_memory(&device_memory, memory);
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    return take_memory(&pinned_memory, out, bytes);
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+    return give_memory(&pinned_memory, memory);
+}
+
+/* A source in pageable memory may change after the call, a pinned one not before
+ * the copy has run. */
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+        const char *source = static_cast<const char *>(from);
+        cuda_host_enqueue(stream, [to, staged = std::vector<char>(source, source + bytes)] {
+            memcpy(to, staged.data(), staged.size());
+        });
+    } else {
+        cuda_host_enqueue(stream, [to, from, bytes] { memcpy(to, from, bytes); });
+    }
+    return result();
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+{
+    const cudaError_t status = cudaDeviceSynchronize();
+    if (status == cudaSuccess)
+        memcpy(to, from, bytes);
+    return status;
+}
+
+cudaError_t cudaMemsetAsync(void *memory, int byte, size_t bytes, cudaStream_t stream)
+{
+    cuda_host_enqueue(stream, [=] { memset(memory, byte, bytes); });
+    return result();
+}

@@ -1,0 +1,49 @@
+/* cuda_host_control: what a test sets of the simulated machine (cuda_host.h): the
+ * order in which threads run, the card, a fault. Plain C, so that C tests include it. */
+#ifndef TOKENFATE_CUDA_HOST_CONTROL_H
+#define TOKENFATE_CUDA_HOST_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum cuda_host_order {
+    CUDA_HOST_FORWARD,
+    CUDA_HOST_BACKWARD,
+    CUDA_HOST_SHUFFLE_1,
+    CUDA_HOST_SHUFFLE_2,
+    CUDA_HOST_ORDERS
+};
+
+extern enum cuda_host_order cuda_host_order;
+
+/* The card and its driver; a test may change any of it. */
+struct cuda_host_machine {
+    int devices, driver, runtime, major, minor;
+    int no_code; /* the build has nothing for this architecture */
+    size_t memory;
+};
+extern struct cuda_host_machine cuda_host_machine;
+
+/* Kernels, threads and barriers (one a block) run so far. */
+struct cuda_host_counts {
+    uint64_t kernels, threads, barriers;
+};
+extern struct cuda_host_counts cuda_host_counts;
+
+/* The next kernel that runs fails with this number of a cudaError_t. The error
+ * stays: from then on nothing runs and every call returns it, until
+ * cuda_host_recover, which stands for a new process. */
+void cuda_host_fail_next(int code);
+void cuda_host_recover(void);
+
+/* Bytes of device memory that are allocated now. */
+size_t cuda_host_allocated(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

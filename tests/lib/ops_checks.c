@@ -1,0 +1,844 @@
+/* ops_checks: see ops_checks.h. One table of cases: a case declares named arrays,
+ * runs the operation on any backend, and says which gradient belongs to which
+ * input. Sizes are awkward on purpose. */
+#include "tests/lib/ops_checks.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lab/random.h"
+#include "tests/lib/ref_backend.h"
+
+enum { ARRAYS_MAX = 20, DIMS_MAX = 6, PAIRS_MAX = 5 };
+
+enum role { IN, OUT, BOTH, IDS, POISON };
+
+struct array {
+    enum role role;
+    enum backend_number number;
+    int64_t n;
+    double *value; /* inputs; what came back for outputs */
+    double *start; /* BOTH: before the operation */
+    int32_t *ids;
+    void *device;
+};
+
+struct rig {
+    struct backend *backend;
+    const int *d; /* the case's dimensions */
+    uint64_t seed;
+    int bf16; /* ACT is bfloat16 */
+    int n;
+    struct array array[ARRAYS_MAX];
+};
+
+/* ---- declaring arrays: index i of the rig ---- */
+
+static struct array *declare(struct rig *rig, int i, enum role role, enum backend_number number,
+                             int64_t n)
+{
+    assert_in_range(i, 0, ARRAYS_MAX - 1);
+    struct array *a = &rig->array[i];
+    if (i >= rig->n)
+        rig->n = i + 1;
+    *a = (struct array){.role = role, .number = number, .n = n};
+    a->value = calloc((size_t)n + 1, sizeof *a->value);
+    a->start = calloc((size_t)n + 1, sizeof *a->start);
+    assert_non_null(a->value);
+    assert_non_null(a->start);
+    return a;
+}
+
+/* To 8 significant bits, as a float32 is cut to a bfloat16. */
+static double round_to_bf16(double value)
+{
+    int exponent;
+    const double fraction = frexp(value, &exponent);
+    return ldexp(rint(ldexp(fraction, 8)), exponent - 8);
+}
+
+/* Normal numbers that the device holds exactly, so that both backends see the same. */
+static struct array *input(struct rig *rig, int i, enum backend_number number, int64_t n,
+                           double scale)
+{
+    struct array *a = declare(rig, i, IN, number, n);
+    for (int64_t k = 0; k < n; k++) {
+        a->value[k] = (float)(scale * random_normal(rig->seed, RANDOM_WEIGHTS,
+                                                    (uint64_t)i << 40 | (uint64_t)k));
+        if (rig->bf16 && number == NUMBER_ACT)
+            a->value[k] = round_to_bf16(a->value[k]);
+    }
+    return a;
+}
+
+static void output(struct rig *rig, int i, enum backend_number number, int64_t n)
+{
+    declare(rig, i, OUT, number, n);
+}
+
+/* Scratch: poisoned, not compared. */
+static void poison(struct rig *rig, int i, enum backend_number number, int64_t n)
+{
+    declare(rig, i, POISON, number, n);
+}
+
+static void both(struct rig *rig, int i, enum backend_number number, int64_t n, double scale)
+{
+    struct array *a = input(rig, i, number, n, scale);
+    a->role = BOTH;
+    memcpy(a->start, a->value, (size_t)n * sizeof *a->start);
+}
+
+static void ids(struct rig *rig, int i, int64_t n, int range)
+{
+    struct array *a = declare(rig, i, IDS, NUMBER_INT32, n);
+    a->ids = calloc((size_t)n + 1, sizeof *a->ids);
+    assert_non_null(a->ids);
+    for (int64_t k = 0; k < n; k++)
+        a->ids[k] = (int32_t)random_below(rig->seed, RANDOM_TIES, (uint64_t)(i * 4096 + k),
+                                          (uint64_t)range);
+}
+
+static void *at(const struct rig *rig, int i)
+{
+    return rig->array[i].device;
+}
+
+/* ---- the cases ---- */
+
+enum { CAST_IN, CAST_OUT };
+
+static void cast_declare(struct rig *r)
+{
+    input(r, CAST_IN, NUMBER_REAL, r->d[0], 1);
+    output(r, CAST_OUT, NUMBER_ACT, r->d[0]);
+}
+
+static void cast_run(struct rig *r)
+{
+    r->backend->cast(r->backend, at(r, CAST_OUT), at(r, CAST_IN), r->d[0]);
+}
+
+enum { ADD_A, ADD_B, ADD_OUT };
+
+static void add_declare(struct rig *r)
+{
+    both(r, ADD_A, NUMBER_ACT, r->d[0], 1);
+    input(r, ADD_B, NUMBER_ACT, r->d[0], 1);
+    output(r, ADD_OUT, NUMBER_ACT, r->d[0]);
+}
+
+static void add_run(struct rig *r)
+{
+    r->backend->add(r->backend, at(r, ADD_OUT), at(r, ADD_A), at(r, ADD_B), r->d[0]);
+    r->backend->add(r->backend, at(r, ADD_A), at(r, ADD_A), at(r, ADD_OUT), r->d[0]);
+}
+
+/* d: B, T, C, rows of wte */
+enum { EMB_IDS, EMB_WTE, EMB_WPE, EMB_OUT, EMB_DOUT, EMB_DWTE, EMB_DWPE };
+
+static void embedding_declare(struct rig *r)
+{
+    const int B = r->d[0], T = r->d[1], C = r->d[2], V = r->d[3];
+    ids(r, EMB_IDS, (int64_t)B * T, V);
+    input(r, EMB_WTE, NUMBER_REAL, (int64_t)V * C, 1);
+    input(r, EMB_WPE, NUMBER_REAL, (int64_t)T * C, 1);
+    output(r, EMB_OUT, NUMBER_ACT, (int64_t)B * T * C);
+    input(r, EMB_DOUT, NUMBER_ACT, (int64_t)B * T * C, 1);
+    both(r, EMB_DWTE, NUMBER_REAL, (int64_t)V * C, 1);
+    output(r, EMB_DWPE, NUMBER_REAL, (int64_t)T * C);
+}
+
+static void embedding_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    const int B = r->d[0], T = r->d[1], C = r->d[2];
+    be->embedding_forward(be, at(r, EMB_OUT), at(r, EMB_WTE), at(r, EMB_WPE), at(r, EMB_IDS), B, T,
+                          C);
+    be->embedding_backward(be, at(r, EMB_DWTE), at(r, EMB_DWPE), at(r, EMB_DOUT), at(r, EMB_IDS), B,
+                           T, C);
+}
+
+/* d: N, C, with residual */
+enum {
+    LN_X,
+    LN_GAIN,
+    LN_BIAS,
+    LN_OUT,
+    LN_MEAN,
+    LN_RSTD,
+    LN_DOUT,
+    LN_DX,
+    LN_DGAIN,
+    LN_DBIAS,
+    LN_RES
+};
+
+static void layernorm_declare(struct rig *r)
+{
+    const int N = r->d[0], C = r->d[1];
+    input(r, LN_X, NUMBER_ACT, (int64_t)N * C, 2);
+    input(r, LN_GAIN, NUMBER_REAL, C, 1);
+    input(r, LN_BIAS, NUMBER_REAL, C, 1);
+    output(r, LN_OUT, NUMBER_ACT, (int64_t)N * C);
+    output(r, LN_MEAN, NUMBER_REAL, N);
+    output(r, LN_RSTD, NUMBER_REAL, N);
+    input(r, LN_DOUT, NUMBER_ACT, (int64_t)N * C, 1);
+    output(r, LN_DX, NUMBER_ACT, (int64_t)N * C);
+    output(r, LN_DGAIN, NUMBER_REAL, C);
+    output(r, LN_DBIAS, NUMBER_REAL, C);
+    input(r, LN_RES, NUMBER_ACT, (int64_t)N * C, r->d[2] ? 1 : 0);
+}
+
+static void layernorm_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    const int N = r->d[0], C = r->d[1];
+    be->layernorm_forward(be, at(r, LN_OUT), at(r, LN_MEAN), at(r, LN_RSTD), at(r, LN_X),
+                          at(r, LN_GAIN), at(r, LN_BIAS), N, C);
+    be->layernorm_backward(be, at(r, LN_DX), at(r, LN_DGAIN), at(r, LN_DBIAS), at(r, LN_DOUT),
+                           r->d[2] ? at(r, LN_RES) : NULL, at(r, LN_X), at(r, LN_MEAN),
+                           at(r, LN_RSTD), at(r, LN_GAIN), N, C);
+}
+
+/* d: N, I, O */
+enum { MM_X, MM_W, MM_BIAS, MM_OUT, MM_DOUT, MM_DX, MM_DW, MM_DBIAS };
+
+static void matmul_declare(struct rig *r)
+{
+    const int64_t N = r->d[0], I = r->d[1], O = r->d[2];
+    input(r, MM_X, NUMBER_ACT, N * I, 1);
+    input(r, MM_W, NUMBER_ACT, I * O, 1);
+    input(r, MM_BIAS, NUMBER_REAL, O, 1);
+    output(r, MM_OUT, NUMBER_ACT, N * O);
+    input(r, MM_DOUT, NUMBER_ACT, N * O, 1);
+    output(r, MM_DX, NUMBER_ACT, N * I);
+    output(r, MM_DW, NUMBER_REAL, I * O);
+    output(r, MM_DBIAS, NUMBER_REAL, O);
+}
+
+static void matmul_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    const int N = r->d[0], I = r->d[1], O = r->d[2];
+    be->matmul_forward(be, at(r, MM_OUT), at(r, MM_X), at(r, MM_W), at(r, MM_BIAS), N, I, O);
+    be->matmul_backward_input(be, at(r, MM_DX), at(r, MM_DOUT), at(r, MM_W), N, I, O);
+    be->matmul_backward_weight(be, at(r, MM_DW), at(r, MM_DBIAS), at(r, MM_X), at(r, MM_DOUT), N, I,
+                               O);
+}
+
+/* d: B, T, C, NH */
+enum { ATT_QKV, ATT_OUT, ATT_LSE, ATT_DOUT, ATT_DQKV };
+
+static void attention_declare(struct rig *r)
+{
+    const int64_t N = (int64_t)r->d[0] * r->d[1], C = r->d[2];
+    input(r, ATT_QKV, NUMBER_ACT, N * 3 * C, 1);
+    output(r, ATT_OUT, NUMBER_ACT, N * C);
+    output(r, ATT_LSE, NUMBER_REAL, N * r->d[3]);
+    input(r, ATT_DOUT, NUMBER_ACT, N * C, 1);
+    output(r, ATT_DQKV, NUMBER_ACT, N * 3 * C);
+}
+
+static void attention_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    be->attention_forward(be, at(r, ATT_OUT), at(r, ATT_LSE), at(r, ATT_QKV), r->d[0], r->d[1],
+                          r->d[2], r->d[3]);
+    be->attention_backward(be, at(r, ATT_DQKV), at(r, ATT_DOUT), at(r, ATT_QKV), at(r, ATT_OUT),
+                           at(r, ATT_LSE), r->d[0], r->d[1], r->d[2], r->d[3]);
+}
+
+/* d: n, kind */
+enum { ACTF_X, ACTF_OUT, ACTF_DOUT, ACTF_DX };
+
+static void activation_declare(struct rig *r)
+{
+    input(r, ACTF_X, NUMBER_ACT, r->d[0], 3);
+    output(r, ACTF_OUT, NUMBER_ACT, r->d[0]);
+    input(r, ACTF_DOUT, NUMBER_ACT, r->d[0], 1);
+    output(r, ACTF_DX, NUMBER_ACT, r->d[0]);
+}
+
+static void activation_run(struct rig *r)
+{
+    const enum spec_activation kind = (enum spec_activation)r->d[1];
+    r->backend->activation_forward(r->backend, at(r, ACTF_OUT), at(r, ACTF_X), r->d[0], kind);
+    r->backend->activation_backward(r->backend, at(r, ACTF_DX), at(r, ACTF_DOUT), at(r, ACTF_X),
+                                    r->d[0], kind);
+}
+
+/* d: N, C, V, M, chunk, with bias (and then a logit scale that is not 1) */
+enum {
+    HEAD_H,
+    HEAD_U,
+    HEAD_BIAS,
+    HEAD_TARGETS,
+    HEAD_TRACKED,
+    HEAD_LOSSES,
+    HEAD_LSE,
+    HEAD_MEAN_P,
+    HEAD_DH,
+    HEAD_DU,
+    HEAD_DBIAS,
+    HEAD_WORK
+};
+
+static int padded(int V)
+{
+    return (V + 63) / 64 * 64;
+}
+
+static void head_declare(struct rig *r)
+{
+    const int64_t N = r->d[0], C = r->d[1], V = r->d[2], Vp = padded(r->d[2]);
+    input(r, HEAD_H, NUMBER_ACT, N * C, 1);
+    struct array *U = input(r, HEAD_U, NUMBER_ACT, Vp * C, 0.3);
+    struct array *bias = input(r, HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
+    for (int64_t i = V * C; i < Vp * C; i++)
+        U->value[i] = NAN;
+    for (int64_t i = V; i < Vp; i++)
+        bias->value[i] = NAN;
+    ids(r, HEAD_TARGETS, N, r->d[2]);
+    ids(r, HEAD_TRACKED, r->d[3], r->d[2]);
+    r->array[HEAD_TRACKED].ids[0] = r->array[HEAD_TARGETS].ids[0];
+    output(r, HEAD_LOSSES, NUMBER_REAL, N);
+    output(r, HEAD_LSE, NUMBER_REAL, N);
+    output(r, HEAD_MEAN_P, NUMBER_REAL, r->d[3]);
+    output(r, HEAD_DH, NUMBER_ACT, N * C);
+    output(r, HEAD_DU, NUMBER_REAL, Vp * C);
+    if (r->d[5])
+        output(r, HEAD_DBIAS, NUMBER_REAL, Vp);
+    else
+        poison(r, HEAD_DBIAS, NUMBER_REAL, Vp);
+    poison(r, HEAD_WORK, NUMBER_REAL, r->d[4] * Vp);
+}
+
+static struct backend_head head_of(struct rig *r)
+{
+    const int bias = r->d[5];
+    return (struct backend_head){
+        .N = r->d[0],
+        .C = r->d[1],
+        .V = r->d[2],
+        .Vp = padded(r->d[2]),
+        .scale = bias ? 0.37 : 1,
+        .h = at(r, HEAD_H),
+        .weight = at(r, HEAD_U),
+        .bias = bias ? at(r, HEAD_BIAS) : NULL,
+        .targets = at(r, HEAD_TARGETS),
+        .losses = at(r, HEAD_LOSSES),
+        .lse = at(r, HEAD_LSE),
+        .M = r->d[3],
+        .tracked = at(r, HEAD_TRACKED),
+        .mean_p = at(r, HEAD_MEAN_P),
+        .dh = at(r, HEAD_DH),
+        .dweight = at(r, HEAD_DU),
+        .dbias = bias ? at(r, HEAD_DBIAS) : NULL,
+        .chunk = r->d[4],
+        .workspace = at(r, HEAD_WORK),
+    };
+}
+
+static void head_run(struct rig *r)
+{
+    const struct backend_head head = head_of(r);
+    r->backend->head(r->backend, &head);
+}
+
+/* d: B, T, C, K */
+enum { SUMS_H, SUMS_WEIGHTS, SUMS_WINDOWS, SUMS_GROUPS };
+
+static void sums_declare(struct rig *r)
+{
+    const int64_t N = (int64_t)r->d[0] * r->d[1], C = r->d[2], K = r->d[3];
+    input(r, SUMS_H, NUMBER_ACT, N * C, 1);
+    input(r, SUMS_WEIGHTS, NUMBER_REAL, K * N, 1);
+    output(r, SUMS_WINDOWS, NUMBER_REAL, r->d[0] * C);
+    output(r, SUMS_GROUPS, NUMBER_REAL, K * C);
+}
+
+static void sums_run(struct rig *r)
+{
+    const int B = r->d[0], T = r->d[1], C = r->d[2], K = r->d[3];
+    r->backend->window_sums(r->backend, at(r, SUMS_WINDOWS), at(r, SUMS_H), B, T, C);
+    r->backend->weighted_sums(r->backend, at(r, SUMS_GROUPS), at(r, SUMS_WEIGHTS), at(r, SUMS_H), K,
+                              B * T, C);
+}
+
+/* d: rows, C, M */
+enum { GATHER_IN, GATHER_IDS, GATHER_OUT };
+
+static void gather_declare(struct rig *r)
+{
+    input(r, GATHER_IN, NUMBER_REAL, (int64_t)r->d[0] * r->d[1], 1);
+    ids(r, GATHER_IDS, r->d[2], r->d[0]);
+    output(r, GATHER_OUT, NUMBER_REAL, (int64_t)r->d[2] * r->d[1]);
+}
+
+static void gather_run(struct rig *r)
+{
+    r->backend->gather_rows(r->backend, at(r, GATHER_OUT), at(r, GATHER_IN), at(r, GATHER_IDS),
+                            r->d[2], r->d[1]);
+}
+
+enum { SQUARES_IN, SQUARES_OUT };
+
+static void squares_declare(struct rig *r)
+{
+    input(r, SQUARES_IN, NUMBER_REAL, r->d[0], 1);
+    output(r, SQUARES_OUT, NUMBER_REAL, 1);
+}
+
+static void squares_run(struct rig *r)
+{
+    r->backend->sum_squares(r->backend, at(r, SQUARES_OUT), at(r, SQUARES_IN), r->d[0]);
+}
+
+/* d: n, optimizer, clip per mille of the norm (0: off), step */
+enum { UP_W, UP_G, UP_M1, UP_M2, UP_SCALARS, UP_SQUARES, UP_COPY };
+
+static void update_declare(struct rig *r)
+{
+    const int n = r->d[0], step = r->d[3];
+    both(r, UP_W, NUMBER_REAL, n, 1);
+    input(r, UP_G, NUMBER_REAL, n, 1);
+    both(r, UP_M1, NUMBER_REAL, n, 0.1);
+    both(r, UP_M2, NUMBER_REAL, n, 0.1);
+    struct array *scalars = input(r, UP_SCALARS, NUMBER_REAL, 3, 0);
+    scalars->value[0] = 0.125f;
+    scalars->value[1] = (float)(1 - pow(0.9, step));
+    scalars->value[2] = (float)(1 - pow(0.99, step));
+    for (int i = 0; i < n; i++)
+        r->array[UP_M2].start[i] = r->array[UP_M2].value[i] = fabs(r->array[UP_M2].value[i]);
+    output(r, UP_SQUARES, NUMBER_REAL, 1);
+    output(r, UP_COPY, NUMBER_ACT, n);
+}
+
+static void update_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    const enum spec_optimizer kind = (enum spec_optimizer)r->d[1];
+    const int adam = kind == OPTIMIZER_ADAM || kind == OPTIMIZER_ADAMW;
+    const struct backend_update update = {
+        .kind = kind,
+        .beta1 = 0.9,
+        .beta2 = 0.99,
+        .eps = 1e-8,
+        .momentum = 0.75,
+        .decay = 0.01,
+        .clip = r->d[2] * 1e-3 * sqrt(r->d[0]),
+        .squares = at(r, UP_SQUARES),
+        .scalars = at(r, UP_SCALARS),
+    };
+    be->sum_squares(be, at(r, UP_SQUARES), at(r, UP_G), r->d[0]);
+    be->update(be, &update, at(r, UP_W), at(r, UP_COPY), at(r, UP_G),
+               kind == OPTIMIZER_SGD ? NULL : at(r, UP_M1), adam ? at(r, UP_M2) : NULL, r->d[0]);
+}
+
+struct operation {
+    const char *name;
+    void (*declare)(struct rig *);
+    void (*run)(struct rig *);
+    /* Gradient check: the loss is the sum of the dot products of `terms` (the
+     * mean of terms[0][0] if terms[0][1] is -1), and gradients[i] pairs an input
+     * with its gradient. Both lists end before {0, 0}. */
+    int terms[PAIRS_MAX][2], gradients[PAIRS_MAX][2];
+};
+
+static const struct operation cast_op = {"cast", cast_declare, cast_run, {{0}}, {{0}}};
+static const struct operation add_op = {"add", add_declare, add_run, {{0}}, {{0}}};
+static const struct operation sums_op = {"sums", sums_declare, sums_run, {{0}}, {{0}}};
+static const struct operation gather_op = {"gather", gather_declare, gather_run, {{0}}, {{0}}};
+static const struct operation squares_op = {"squares", squares_declare, squares_run, {{0}}, {{0}}};
+static const struct operation update_op = {"update", update_declare, update_run, {{0}}, {{0}}};
+static const struct operation embedding_op = {"embedding",
+                                              embedding_declare,
+                                              embedding_run,
+                                              {{EMB_DOUT, EMB_OUT}},
+                                              {{EMB_WTE, EMB_DWTE}, {EMB_WPE, EMB_DWPE}}};
+static const struct operation layernorm_op = {
+    "layernorm",
+    layernorm_declare,
+    layernorm_run,
+    {{LN_DOUT, LN_OUT}, {LN_RES, LN_X}},
+    {{LN_X, LN_DX}, {LN_GAIN, LN_DGAIN}, {LN_BIAS, LN_DBIAS}}};
+static const struct operation matmul_op = {"matmul",
+                                           matmul_declare,
+                                           matmul_run,
+                                           {{MM_DOUT, MM_OUT}},
+                                           {{MM_X, MM_DX}, {MM_W, MM_DW}, {MM_BIAS, MM_DBIAS}}};
+static const struct operation attention_op = {
+    "attention", attention_declare, attention_run, {{ATT_DOUT, ATT_OUT}}, {{ATT_QKV, ATT_DQKV}}};
+static const struct operation activation_op = {
+    "activation", activation_declare, activation_run, {{ACTF_DOUT, ACTF_OUT}}, {{ACTF_X, ACTF_DX}}};
+static const struct operation head_op = {
+    "head",
+    head_declare,
+    head_run,
+    {{HEAD_LOSSES, -1}},
+    {{HEAD_H, HEAD_DH}, {HEAD_U, HEAD_DU}, {HEAD_BIAS, HEAD_DBIAS}}};
+
+static const struct {
+    const struct operation *op;
+    int d[DIMS_MAX];
+} equality_cases[] = {
+    /* small ones run on one thread, large ones on all */
+    {&cast_op, {1}},
+    {&cast_op, {1003}},
+    {&cast_op, {530001}},
+    {&add_op, {1}},
+    {&add_op, {4099}},
+    {&add_op, {530001}},
+    {&embedding_op, {1, 1, 1, 1}},
+    {&embedding_op, {3, 65, 96, 7}}, /* every token many times */
+    {&embedding_op, {2, 63, 40, 257}},
+    {&embedding_op, {8, 700, 96, 7}},
+    {&embedding_op, {4, 129, 8, 257}}, /* most tokens seldom, far apart */
+    {&layernorm_op, {1, 1, 0}},
+    {&layernorm_op, {1, 96, 0}},
+    {&layernorm_op, {130, 96, 1}},
+    {&layernorm_op, {1400, 96, 1}},
+    {&layernorm_op, {65, 128, 0}},
+    {&layernorm_op, {67, 257, 1}},
+    {&matmul_op, {1, 1, 1}},
+    {&matmul_op, {1, 96, 288}},
+    {&matmul_op, {65, 96, 384}},
+    {&matmul_op, {1400, 96, 384}},
+    {&matmul_op, {63, 384, 96}},
+    {&matmul_op, {130, 33, 257}},
+    {&attention_op, {1, 1, 4, 1}},
+    {&attention_op, {2, 1, 96, 4}},
+    {&attention_op, {1, 63, 96, 4}},
+    {&attention_op, {2, 64, 128, 4}},
+    {&attention_op, {3, 65, 96, 3}},
+    {&attention_op, {1, 17, 15, 5}},
+    {&attention_op, {1, 40, 128, 2}}, /* heads of 64 */
+    {&attention_op, {2, 33, 128, 1}}, /* and 128 */
+    {&attention_op, {1, 1024, 16, 2}},
+    {&activation_op, {4099, ACTIVATION_GELU}},
+    {&activation_op, {4099, ACTIVATION_GELU_NEW}},
+    {&activation_op, {4099, ACTIVATION_RELU}},
+    {&activation_op, {66001, ACTIVATION_GELU}},
+    {&activation_op, {66001, ACTIVATION_RELU}},
+    {&activation_op, {1, ACTIVATION_GELU}},
+    {&head_op, {1, 96, 257, 5, 1, 0}},
+    {&head_op, {65, 96, 257, 40, 64, 1}},
+    {&head_op, {64, 33, 256, 40, 32, 0}}, /* no padding */
+    {&head_op, {63, 128, 65, 3, 128, 1}},
+    {&head_op, {7, 96, 50257, 300, 3, 1}},
+    {&head_op, {110, 8, 5025, 5000, 128, 1}},
+    {&sums_op, {1, 1, 1, 1}},
+    {&sums_op, {3, 65, 96, 5}},
+    {&sums_op, {8, 64, 128, 3}},
+    {&sums_op, {12, 480, 96, 5}},
+    {&gather_op, {257, 96, 33}},
+    {&gather_op, {9, 1, 4}},
+    {&squares_op, {1}},
+    {&squares_op, {70001}},
+    {&squares_op, {530001}},
+    {&update_op, {1, OPTIMIZER_ADAMW, 0, 1}},
+    {&update_op, {4099, OPTIMIZER_SGD, 0, 1}},
+    {&update_op, {4099, OPTIMIZER_SGD, 500, 1}},
+    {&update_op, {4099, OPTIMIZER_MOMENTUM, 0, 2}},
+    {&update_op, {4099, OPTIMIZER_MOMENTUM, 2000, 2}}, /* a limit above the norm */
+    {&update_op, {4099, OPTIMIZER_ADAM, 0, 1}},
+    {&update_op, {4099, OPTIMIZER_ADAM, 500, 3}},
+    {&update_op, {4099, OPTIMIZER_ADAMW, 0, 1}},
+    {&update_op, {4099, OPTIMIZER_ADAMW, 500, 1000}},
+    {&update_op, {132001, OPTIMIZER_ADAMW, 500, 2}},
+    {&update_op, {132001, OPTIMIZER_SGD, 500, 2}},
+};
+
+/* ---- running ---- */
+
+static struct backend *open_ref(void)
+{
+    struct backend *ref;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(ref_backend_open(&ref, &err), 0);
+    return ref;
+}
+
+static struct backend *open_subject(const struct ops_subject *subject)
+{
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    if (subject->open(&backend, &err))
+        fail_msg("%s", err.message);
+    return backend;
+}
+
+static void rig_declare(struct rig *rig, const struct operation *op, const int *d, uint64_t seed,
+                        const struct backend *backend)
+{
+    *rig = (struct rig){.d = d, .seed = seed, .bf16 = backend->precision == PRECISION_BF16};
+    op->declare(rig);
+}
+
+static void rig_free(struct rig *rig)
+{
+    for (int i = 0; i < rig->n; i++) {
+        free(rig->array[i].value);
+        free(rig->array[i].start);
+        free(rig->array[i].ids);
+    }
+}
+
+static void upload(struct rig *rig, struct array *a)
+{
+    struct backend *be = rig->backend;
+    struct err err;
+    err_clear(&err);
+    const size_t bytes[BACKEND_NUMBERS] = {[NUMBER_REAL] = be->real_bytes,
+                                           [NUMBER_ACT] = be->act_bytes,
+                                           [NUMBER_INT32] = sizeof(int32_t)};
+    /* exact, so that a sanitizer sees what lies behind */
+    a->device = be->alloc(be, a->n * (int64_t)bytes[a->number], &err);
+    assert_non_null(a->device);
+    if (a->role == IDS) {
+        be->upload(be, a->device, NUMBER_INT32, a->ids, NUMBER_INT32, a->n);
+        return;
+    }
+    for (int64_t k = 0; k < a->n; k++)
+        if (a->role == OUT || a->role == POISON)
+            a->value[k] = NAN;
+        else if (a->role == BOTH)
+            a->value[k] = a->start[k];
+    be->upload(be, a->device, a->number, a->value, NUMBER_DOUBLE, a->n);
+}
+
+static void rig_run(struct rig *rig, const struct operation *op, struct backend *backend)
+{
+    struct err err;
+    err_clear(&err);
+    rig->backend = backend;
+    for (int i = 0; i < rig->n; i++)
+        upload(rig, &rig->array[i]);
+    op->run(rig);
+    for (int i = 0; i < rig->n; i++) {
+        struct array *a = &rig->array[i];
+        if ((a->role == OUT || a->role == BOTH) &&
+            backend->download(backend, a->value, NUMBER_DOUBLE, a->device, a->number, a->n, &err))
+            fail_msg("%s", err.message);
+        backend->free(backend, a->device);
+    }
+}
+
+static double relative_error(const double *value, const double *expected, int64_t n)
+{
+    double difference = 0, size = 0;
+    for (int64_t k = 0; k < n; k++) {
+        difference += (value[k] - expected[k]) * (value[k] - expected[k]);
+        size += expected[k] * expected[k];
+    }
+    return size > 0 ? sqrt(difference / size) : sqrt(difference);
+}
+
+static int is_output(const struct array *a)
+{
+    return a->role == OUT || a->role == BOTH;
+}
+
+static void compare_with_ref(const struct rig *rig, const struct operation *op, size_t c,
+                             double allowed)
+{
+    struct backend *ref = open_ref();
+    struct rig expected = {.d = rig->d, .seed = rig->seed, .bf16 = rig->bf16};
+    op->declare(&expected);
+    rig_run(&expected, op, ref);
+    for (int i = 0; i < rig->n; i++) {
+        const struct array *a = &rig->array[i];
+        if (!is_output(a))
+            continue;
+        const double error = relative_error(a->value, expected.array[i].value, a->n);
+        if (!(error < allowed))
+            fail_msg("%s, case %zu, array %d: relative error %g", op->name, c, i, error);
+    }
+    rig_free(&expected);
+    ref->close(ref);
+}
+
+static void compare_bits(const struct rig *a, const struct rig *b, const struct operation *op,
+                         size_t c, int run)
+{
+    for (int i = 0; i < a->n; i++)
+        if (is_output(&a->array[i]) && memcmp(a->array[i].value, b->array[i].value,
+                                              (size_t)a->array[i].n * sizeof(double)) != 0)
+            fail_msg("%s, case %zu, array %d: run %d differs from the first", op->name, c, i, run);
+}
+
+void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)(int run))
+{
+    struct backend *backend = open_subject(subject);
+    for (size_t c = 0; c < sizeof equality_cases / sizeof *equality_cases; c++) {
+        const struct operation *op = equality_cases[c].op;
+        struct rig first, again;
+        rig_declare(&first, op, equality_cases[c].d, c, backend);
+        rig_declare(&again, op, equality_cases[c].d, c, backend);
+        for (int run = 0; run < runs; run++) {
+            if (before)
+                before(run);
+            rig_run(run ? &again : &first, op, backend);
+            if (run)
+                compare_bits(&first, &again, op, c, run);
+            else
+                compare_with_ref(&first, op, c, subject->allowed);
+        }
+        rig_free(&first);
+        rig_free(&again);
+    }
+    backend->close(backend);
+}
+
+static const struct {
+    const struct operation *op;
+    int d[DIMS_MAX];
+} gradient_cases[] = {
+    {&embedding_op, {2, 5, 3, 4}},
+    {&layernorm_op, {3, 7, 0}},
+    {&layernorm_op, {3, 7, 1}},
+    {&matmul_op, {4, 3, 5}},
+    {&attention_op, {2, 5, 6, 2}},
+    {&activation_op, {50, ACTIVATION_GELU}},
+    {&activation_op, {50, ACTIVATION_GELU_NEW}},
+    {&activation_op, {50, ACTIVATION_RELU}},
+    {&head_op, {5, 4, 9, 3, 2, 1}},
+    {&head_op, {3, 4, 9, 3, 3, 0}},
+};
+
+static double loss_of(struct rig *rig, const struct operation *op, struct backend *backend)
+{
+    rig_run(rig, op, backend);
+    double sum = 0;
+    for (int t = 0; t < PAIRS_MAX && (op->terms[t][0] || op->terms[t][1]); t++) {
+        const struct array *a = &rig->array[op->terms[t][0]];
+        for (int64_t k = 0; k < a->n; k++)
+            sum += op->terms[t][1] < 0 ? a->value[k] / (double)a->n
+                                       : a->value[k] * rig->array[op->terms[t][1]].value[k];
+    }
+    return sum;
+}
+
+static void check_gradient(const struct operation *op, const int *d, int x, int dx,
+                           struct backend *backend)
+{
+    const double h = 1e-5;
+    struct rig rig, moved;
+    rig_declare(&rig, op, d, 99, backend);
+    rig_declare(&moved, op, d, 99, backend);
+    rig_run(&rig, op, backend);
+    const struct array *gradient = &rig.array[dx];
+    if (gradient->role != POISON)
+        for (int64_t k = 0; k < gradient->n; k++) {
+            const double value = rig.array[x].value[k];
+            const double analytic = gradient->value[k] - gradient->start[k];
+            if (isnan(value)) { /* padding */
+                assert_true(analytic == 0);
+                continue;
+            }
+            moved.array[x].value[k] = value + h;
+            const double up = loss_of(&moved, op, backend);
+            moved.array[x].value[k] = value - h;
+            const double down = loss_of(&moved, op, backend);
+            moved.array[x].value[k] = value;
+            const double numeric = (up - down) / (2 * h);
+            if (!(fabs(numeric - analytic) < 1e-7 * (1 + fabs(numeric))))
+                fail_msg("%s, input %d, element %d: %.12g, central difference %.12g", op->name, x,
+                         (int)k, analytic, numeric);
+        }
+    rig_free(&rig);
+    rig_free(&moved);
+}
+
+void ops_check_gradients_of_ref(void)
+{
+    struct backend *ref = open_ref();
+    for (size_t c = 0; c < sizeof gradient_cases / sizeof *gradient_cases; c++) {
+        const struct operation *op = gradient_cases[c].op;
+        for (int g = 0; g < PAIRS_MAX && op->gradients[g][1]; g++)
+            check_gradient(op, gradient_cases[c].d, op->gradients[g][0], op->gradients[g][1], ref);
+    }
+    ref->close(ref);
+}
+
+void ops_check_head_without_statistics(const struct ops_subject *subject)
+{
+    static const int d[DIMS_MAX] = {65, 96, 257, 40, 64, 1};
+    struct backend *backend = open_subject(subject);
+    struct rig with, without;
+    rig_declare(&with, &head_op, d, 1, backend);
+    rig_declare(&without, &head_op, d, 1, backend);
+    rig_run(&with, &head_op, backend);
+    without.backend = backend;
+    for (int i = 0; i < without.n; i++)
+        upload(&without, &without.array[i]);
+    struct backend_head head = head_of(&without);
+    head.mean_p = NULL;
+    backend->head(backend, &head);
+    struct err err;
+    err_clear(&err);
+    for (int i = 0; i < without.n; i++) {
+        struct array *a = &without.array[i];
+        if (a->role == OUT && i != HEAD_MEAN_P) {
+            assert_int_equal(backend->download(backend, a->value, NUMBER_DOUBLE, a->device,
+                                               a->number, a->n, &err),
+                             0);
+            assert_memory_equal(a->value, with.array[i].value, (size_t)a->n * sizeof *a->value);
+        }
+        backend->free(backend, a->device);
+    }
+    rig_free(&with);
+    rig_free(&without);
+    backend->close(backend);
+}
+
+void ops_check_divergence_shows(const struct ops_subject *subject)
+{
+    static const int d[DIMS_MAX] = {5, 8, 70, 3, 4, 0};
+    static const double bad[] = {NAN, INFINITY, -INFINITY};
+    struct backend *backend = open_subject(subject);
+    for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
+        struct rig rig;
+        rig_declare(&rig, &head_op, d, 3, backend);
+        rig.array[HEAD_H].value[2 * 8 + 1] = bad[b];
+        rig_run(&rig, &head_op, backend);
+        assert_false(isfinite(rig.array[HEAD_LOSSES].value[2]));
+        assert_true(isfinite(rig.array[HEAD_LOSSES].value[1]));
+        rig_free(&rig);
+    }
+    backend->close(backend);
+}
+
+void ops_check_bits_survive_the_device(const struct ops_subject *subject)
+{
+    enum { COUNT = 6 };
+    const float start[COUNT] = {0.0f, -0.0f, 1e-40f, FLT_MAX, -INFINITY, 0.1f};
+    float back[COUNT];
+    struct backend *backend = open_subject(subject);
+    struct err err;
+    err_clear(&err);
+    void *memory = backend->alloc(backend, sizeof start, &err);
+    assert_non_null(memory);
+    backend->upload(backend, memory, NUMBER_REAL, start, NUMBER_FLOAT, COUNT);
+    assert_int_equal(
+        backend->download(backend, back, NUMBER_FLOAT, memory, NUMBER_REAL, COUNT, &err), 0);
+    assert_memory_equal(start, back, sizeof start);
+    backend->zero(backend, memory, sizeof start);
+    assert_int_equal(
+        backend->download(backend, back, NUMBER_FLOAT, memory, NUMBER_REAL, COUNT, &err), 0);
+    for (int i = 0; i < COUNT; i++)
+        assert_true(back[i] == 0);
+    backend->free(backend, memory);
+    backend->free(backend, NULL);
+    backend->close(backend);
+}

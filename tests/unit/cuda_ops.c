@@ -1,0 +1,194 @@
+/* The cuda backend on the processor (tests/lib/cuda_host.h): every operation, in
+ * float32 and in bfloat16, agrees with the reference and gives the same bits in
+ * four orders of threads and blocks; what opening refuses and why; a fault of the
+ * device stays and is told with the name of what was queued last. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "gpu/cuda/cuda.h"
+#include "tests/lib/cuda_host_control.h"
+#include "tests/lib/ops_checks.h"
+
+enum { ILLEGAL_ADDRESS = 700 }; /* cudaErrorIllegalAddress */
+
+static int open_fp32(struct backend **out, struct err *err)
+{
+    return cuda_backend_open(0, PRECISION_FP32, out, err);
+}
+
+static int open_bf16(struct backend **out, struct err *err)
+{
+    return cuda_backend_open(0, PRECISION_BF16, out, err);
+}
+
+static const struct ops_subject fp32 = {open_fp32, 1e-5};
+static const struct ops_subject bf16 = {open_bf16, 1e-2};
+
+static void set_order(int run)
+{
+    cuda_host_order = (enum cuda_host_order)run;
+}
+
+static void test_fp32_in_every_order(void **state)
+{
+    (void)state;
+    ops_check_cases(&fp32, CUDA_HOST_ORDERS, set_order);
+}
+
+static void test_bf16_in_every_order(void **state)
+{
+    (void)state;
+    ops_check_cases(&bf16, CUDA_HOST_ORDERS, set_order);
+}
+
+static void test_head_without_statistics(void **state)
+{
+    (void)state;
+    ops_check_head_without_statistics(&fp32);
+    ops_check_head_without_statistics(&bf16);
+}
+
+static void test_divergence_shows(void **state)
+{
+    (void)state;
+    ops_check_divergence_shows(&fp32);
+    ops_check_divergence_shows(&bf16);
+}
+
+static void test_bits_survive_the_device(void **state)
+{
+    (void)state;
+    ops_check_bits_survive_the_device(&fp32);
+    ops_check_bits_survive_the_device(&bf16);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    const struct cuda_host_machine usual = cuda_host_machine;
+    static const struct {
+        int device;
+        struct cuda_host_machine machine;
+        enum err_code code;
+        const char *reason;
+    } cases[] = {
+        {0, {.devices = 1, .driver = 0}, ERR_UNAVAILABLE, "no NVIDIA driver is installed"},
+        {0,
+         {1, 12040, 13000, 9, 0, 0, 1},
+         ERR_UNAVAILABLE,
+         "is for CUDA 12.4, this build needs 13.0"},
+        {0, {0, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "cudaErrorNoDevice"},
+        {1, {1, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device 1, there is 1"},
+        {-1, {2, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device -1, there are 2"},
+        {0, {1, 13000, 13000, 7, 5, 1, 1}, ERR_UNAVAILABLE, "architecture 7.5, no code for it"},
+        {0, {1, 13000, 13000, 9, 0, 0, 1000}, ERR_NO_MEMORY, "bytes wanted, 1000 there"},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct backend *backend = NULL;
+        struct err err;
+        err_clear(&err);
+        cuda_host_machine = cases[c].machine;
+        assert_int_equal(cuda_backend_open(cases[c].device, PRECISION_AUTO, &backend, &err), -1);
+        assert_int_equal(err.code, cases[c].code);
+        if (!strstr(err.message, cases[c].reason))
+            fail_msg("\"%s\" is not in: %s", cases[c].reason, err.message);
+        assert_null(backend);
+        assert_int_equal(cuda_host_allocated(), 0);
+        cuda_host_recover();
+    }
+    cuda_host_machine = usual;
+}
+
+static void test_memory_is_counted(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    assert_int_equal(backend_check(backend, &err), 0);
+    const int64_t before = backend->available(backend);
+    void *memory = backend->alloc(backend, 1000, &err);
+    assert_non_null(memory);
+    assert_int_equal(backend->available(backend), before - 1000);
+    assert_null(backend->alloc(backend, INT64_C(1) << 60, &err));
+    assert_int_equal(err.code, ERR_NO_MEMORY);
+    assert_non_null(strstr(err.message, "1152921504606846976 bytes"));
+    assert_int_equal(backend->sync(backend, &err), 0);
+    backend->free(backend, memory);
+    backend->close(backend);
+    assert_int_equal(cuda_host_allocated(), 0);
+}
+
+/* What the kernels cannot do is a fault too, told at the next wait. */
+static void test_heads_too_large(void **state)
+{
+    (void)state;
+    enum { D = 129 };
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *qkv = backend->alloc(backend, 3 * D * (int64_t)sizeof(float), &err);
+    void *out = backend->alloc(backend, D * (int64_t)sizeof(float), &err);
+    void *lse = backend->alloc(backend, (int64_t)sizeof(float), &err);
+    assert_true(qkv && out && lse);
+    backend->attention_forward(backend, out, lse, qkv, 1, 1, D, 1);
+    for (int again = 0; again < 2; again++) {
+        err_clear(&err);
+        assert_int_equal(backend->sync(backend, &err), -1);
+        assert_int_equal(err.code, ERR_DEVICE);
+        assert_non_null(strstr(err.message, "a head of more than 128"));
+    }
+    backend->free(backend, qkv);
+    backend->free(backend, out);
+    backend->free(backend, lse);
+    backend->close(backend);
+}
+
+/* Told at the next wait and at every later one; nothing queued behind it runs. */
+static void test_a_fault_stays(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err;
+    float numbers[64] = {1}, back[64];
+    err_clear(&err);
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *memory = backend->alloc(backend, sizeof numbers, &err);
+    assert_non_null(memory);
+    backend->upload(backend, memory, NUMBER_REAL, numbers, NUMBER_FLOAT, 64);
+    cuda_host_fail_next(ILLEGAL_ADDRESS);
+    backend->add(backend, memory, memory, memory, 64);
+    for (int again = 0; again < 2; again++) {
+        err_clear(&err);
+        assert_int_equal(backend->sync(backend, &err), -1);
+        assert_int_equal(err.code, ERR_DEVICE);
+        assert_non_null(strstr(err.message, "add"));
+        assert_non_null(strstr(err.message, "cudaErrorIllegalAddress"));
+    }
+    assert_int_equal(backend->download(backend, back, NUMBER_FLOAT, memory, NUMBER_REAL, 64, &err),
+                     -1);
+    assert_int_equal(err.code, ERR_DEVICE);
+    backend->free(backend, memory);
+    backend->close(backend);
+    cuda_host_recover();
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    backend->close(backend);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fp32_in_every_order),     cmocka_unit_test(test_bf16_in_every_order),
+        cmocka_unit_test(test_head_without_statistics), cmocka_unit_test(test_divergence_shows),
+        cmocka_unit_test(test_bits_survive_the_device), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_heads_too_large),
+        cmocka_unit_test(test_a_fault_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
