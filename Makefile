@@ -59,7 +59,7 @@ libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
 
 PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
-UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+UNIT_TESTS = $(patsubst tests/unit/%,$(BUILD)/tests/%,$(basename $(wildcard tests/unit/*.c tests/unit/*.cu)))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
 GPU_TESTS = $(if $(CUDA_LIBRARY),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/gpu/*.c)))
 SAN_BUILD = build-address-undefined

@@ -20,4 +20,3 @@ $(BUILD)/tests/cuda_%: tests/unit/cuda_%.c tests/lib/ops_checks.c tests/lib/ref_
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(call archives,gpu) $(call libraries,gpu) \
 	  -lstdc++ -lcmocka
-UNIT_TESTS += $(BUILD)/tests/cuda_host
