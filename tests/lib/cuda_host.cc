@@ -705,7 +705,6 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
     *out = {};
     snprintf(out->name, sizeof out->name, "processor as a GPU");
     out->totalGlobalMem = cuda_host_machine.memory;
-    out->sharedMemPerBlockOptin = SHARED_LIMIT;
     out->major = cuda_host_machine.major;
     out->minor = cuda_host_machine.minor;
     out->multiProcessorCount = 4;

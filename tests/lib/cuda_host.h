@@ -29,9 +29,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
-#define __launch_bounds__(...)
-#define __align__(n) __attribute__((aligned(n)))
 
 struct uint3 {
     unsigned x, y, z;
@@ -112,13 +109,6 @@ static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta,
 void *cuda_host_shared(void);
 #define DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(cuda_host_shared())
 
-/* ---- numbers ---- */
-
-static inline float rsqrtf(float x)
-{
-    return 1 / sqrtf(x);
-}
-
 /* ---- the runtime: the part of its interface that gpu/cuda uses ---- */
 
 enum cudaError_t {
@@ -153,7 +143,7 @@ enum { cudaEventDefault, cudaEventBlockingSync, cudaEventDisableTiming };
 
 struct cudaDeviceProp {
     char name[256];
-    size_t totalGlobalMem, sharedMemPerBlockOptin;
+    size_t totalGlobalMem;
     int major, minor, multiProcessorCount;
 };
 
