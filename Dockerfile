@@ -30,7 +30,7 @@ CMD ["serve"]
 
 # The GPU image is the CPU image with the CUDA run-time libraries of a base image that
 # carries cudart and cuBLASLt: one userland, tested once. The driver comes from the
-# host (--gpus all).
+# host (--gpus all). The build stage has no nvcc, so the CUDA backend itself is not in it.
 FROM ${GPU_BASE} AS cuda
 FROM cpu AS gpu
 USER root
