@@ -1,0 +1,61 @@
+/* statistics: see statistics.h. Student's distribution with a whole number of
+ * degrees of freedom has a finite trigonometric sum (Abramowitz & Stegun 1964,
+ * 26.7.3 and 26.7.4), so its quantile is found by halving an interval, to the
+ * last bits of a double and without a table. */
+#include "lab/statistics.h"
+
+#include <math.h>
+
+static const double pi = 3.14159265358979323846;
+static const double level = 0.95;
+
+/* P(|T| <= t). */
+static double within(int degrees, double t)
+{
+    const double angle = atan(t / sqrt(degrees)), c2 = cos(angle) * cos(angle);
+    const int odd = degrees % 2;
+    double term = odd ? cos(angle) : 1, sum = 0;
+    for (int k = odd ? 1 : 0; k <= degrees - 2; k += 2) {
+        sum += term;
+        term *= c2 * (k + 1) / (k + 2);
+    }
+    return odd ? 2 / pi * (angle + sin(angle) * sum) : sin(angle) * sum;
+}
+
+double statistics_t(int degrees, double probability)
+{
+    double low = 0, high = 1;
+    while (within(degrees, high) < probability)
+        high *= 2;
+    for (;;) {
+        const double middle = low + (high - low) / 2;
+        if (middle <= low || middle >= high)
+            return middle;
+        if (within(degrees, middle) < probability)
+            low = middle;
+        else
+            high = middle;
+    }
+}
+
+struct statistics statistics_of(const double *values, int n, int stride)
+{
+    struct statistics out = {0, NAN, NAN, NAN};
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++)
+        if (isfinite(values[i * stride])) {
+            sum += values[i * stride];
+            out.n++;
+        }
+    if (!out.n)
+        return out;
+    out.mean = sum / out.n;
+    for (int i = 0; i < n; i++)
+        if (isfinite(values[i * stride]))
+            squares += (values[i * stride] - out.mean) * (values[i * stride] - out.mean);
+    if (out.n > 1) {
+        out.sd = sqrt(squares / (out.n - 1));
+        out.half = statistics_t(out.n - 1, level) * out.sd / sqrt(out.n);
+    }
+    return out;
+}
