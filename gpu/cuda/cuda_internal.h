@@ -51,7 +51,7 @@ void cuda_launched(struct cuda *cuda, const char *kernel);
 /* Keep a fault that is not CUDA's own, unless there is one. */
 void cuda_fail(struct cuda *cuda, const char *message);
 
-/* ---- matrix products (gemm.cu; the tests have their own in plain loops) ---- */
+/* ---- matrix products (gemm.cu) ---- */
 
 /* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], all row-major, a and b ACT,
  * float32 sums. lda, ldb, ldout: numbers between two rows as they are stored.

@@ -38,8 +38,9 @@ __device__ __forceinline__ struct softmax_sum warp_joined(struct softmax_sum s)
 }
 
 /* Block r: logsumexp and loss of row r. Scratch: a set a warp. */
-__global__ void loss_kernel(float *losses, float *lse, const float *logits, const float *bias,
-                            const int32_t *targets, int V, int64_t ld)
+__global__ void __launch_bounds__(ROW_THREADS)
+    loss_kernel(float *losses, float *lse, const float *logits, const float *bias,
+                const int32_t *targets, int V, int64_t ld)
 {
     DYNAMIC_SHARED(struct softmax_sum, of_warp);
     const float *row = logits + blockIdx.x * ld;
@@ -88,8 +89,9 @@ __global__ void tracked_kernel(float *mean_p, const float *logits, const float *
  * may be narrower than float: what is written then lies before what has yet to
  * be read, one barrier a step apart. */
 template <class A>
-__global__ void gradient_kernel(float *logits, const float *bias, const float *lse,
-                                const int32_t *targets, int V, int Vp, float inv_n)
+__global__ void __launch_bounds__(ROW_THREADS)
+    gradient_kernel(float *logits, const float *bias, const float *lse, const int32_t *targets,
+                    int V, int Vp, float inv_n)
 {
     const float *row = logits + (int64_t)blockIdx.x * Vp;
     A *out = reinterpret_cast<A *>(logits + (int64_t)blockIdx.x * Vp);

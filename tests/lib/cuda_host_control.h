@@ -34,6 +34,17 @@ struct cuda_host_counts {
 };
 extern struct cuda_host_counts cuda_host_counts;
 
+/* The library of matrix products (tests/lib/cublasLt.h). Epilogues that share a bit
+ * with `refused` find no algorithm; all do with CUDA_HOST_ANY_PRODUCT. */
+enum { CUDA_HOST_ANY_PRODUCT = 0x7fffffff };
+struct cuda_host_products {
+    uint64_t queries, products, fused; /* algorithms asked for; products queued, with epilogue */
+    int64_t alive;                     /* handles and descriptors */
+    uint32_t refused;
+    int no_handle, fail_next;
+};
+extern struct cuda_host_products cuda_host_products;
+
 /* The next kernel that runs fails with this number of a cudaError_t. The error
  * stays: from then on nothing runs and every call returns it, until
  * cuda_host_recover, which stands for a new process. */

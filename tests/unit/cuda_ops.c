@@ -150,6 +150,79 @@ static void test_heads_too_large(void **state)
     backend->close(backend);
 }
 
+/* x [N, I] weight [I, O], each of its own size; bias and numbers do not matter. */
+static void multiply(struct backend *backend, void *memory, int N, int I, int O)
+{
+    backend->matmul_forward(backend, memory, memory, memory, memory, N, I, O);
+}
+
+/* One search a shape, however often it is multiplied and however many shapes there
+ * are; nothing of it is left behind. */
+static void test_plans_are_kept(void **state)
+{
+    (void)state;
+    enum { SHAPES = 300, BYTES = 4 * (SHAPES + 2) * 4 };
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    cuda_host_products = (struct cuda_host_products){0};
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *memory = backend->alloc(backend, BYTES, &err);
+    assert_non_null(memory);
+    for (int i = 0; i < 3; i++)
+        multiply(backend, memory, 2, 3, 4);
+    assert_int_equal(cuda_host_products.queries, 1);
+    assert_int_equal(cuda_host_products.products, 3);
+    for (int shape = 0; shape < SHAPES; shape++)
+        multiply(backend, memory, 1, 1, 1 + shape);
+    multiply(backend, memory, 1, 1, SHAPES);
+    assert_int_equal(cuda_host_products.queries, 1 + SHAPES);
+    multiply(backend, memory, 2, 3, 4); /* forgotten by now, and found again */
+    assert_int_equal(cuda_host_products.queries, 2 + SHAPES);
+    assert_int_equal(backend->sync(backend, &err), 0);
+    backend->free(backend, memory);
+    backend->close(backend);
+    assert_int_equal(cuda_host_products.alive, 0);
+    assert_int_equal(cuda_host_allocated(), 0);
+}
+
+/* What the library of products refuses, before and at the product. */
+static void test_products_that_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        struct cuda_host_products library;
+        const char *reason;
+    } cases[] = {
+        {{.refused = CUDA_HOST_ANY_PRODUCT},
+         "matmul_forward: no algorithm for a product of 2 x 4 x 3: CUBLAS_STATUS_NOT_SUPPORTED"},
+        {{.fail_next = 1},
+         "matmul_forward: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
+    };
+    struct backend *backend;
+    struct err err;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        cuda_host_products = cases[c].library;
+        err_clear(&err);
+        assert_int_equal(open_bf16(&backend, &err), 0);
+        void *memory = backend->alloc(backend, 64, &err);
+        assert_non_null(memory);
+        multiply(backend, memory, 2, 3, 4);
+        assert_int_equal(backend->sync(backend, &err), -1);
+        assert_int_equal(err.code, ERR_DEVICE);
+        assert_non_null(strstr(err.message, cases[c].reason));
+        backend->free(backend, memory);
+        backend->close(backend);
+        assert_int_equal(cuda_host_products.alive, 0);
+    }
+    cuda_host_products = (struct cuda_host_products){.no_handle = 1};
+    assert_int_equal(open_fp32(&backend, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "cublasLtCreate: CUBLAS_STATUS_NOT_INITIALIZED"));
+    assert_int_equal(cuda_host_allocated(), 0);
+    cuda_host_products = (struct cuda_host_products){0};
+}
+
 /* Told at the next wait and at every later one; nothing queued behind it runs. */
 static void test_a_fault_stays(void **state)
 {
@@ -188,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_head_without_statistics), cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_bits_survive_the_device), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_heads_too_large),
+        cmocka_unit_test(test_plans_are_kept),          cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
