@@ -30,6 +30,7 @@ static const struct {
     {"activation_forward", offsetof(struct backend, activation_forward)},
     {"activation_backward", offsetof(struct backend, activation_backward)},
     {"head", offsetof(struct backend, head)},
+    {"tracked", offsetof(struct backend, tracked)},
     {"window_sums", offsetof(struct backend, window_sums)},
     {"weighted_sums", offsetof(struct backend, weighted_sums)},
     {"gather_rows", offsetof(struct backend, gather_rows)},

@@ -34,11 +34,22 @@ enum backend_number {
 
 enum { BACKEND_DEVICE_MAX = 96, BACKEND_ISA_MAX = 32 };
 
-/* The output layer, softmax and loss, with statistics and gradients: one
- * operation, so that a backend may fuse it. logits = scale * (h . weight) + bias;
- * loss = logsumexp - logit of the target, and the gradient is that of the mean
- * loss over N. Rows and columns V..Vp of the padding may hold anything (NaN
- * included): no result depends on them, and their gradient is 0. */
+/* The output layer, softmax and loss, with gradients: one operation, so that a
+ * backend may fuse it. logits = scale * (h . weight) + bias; losses and lse are
+ * the plain cross-entropy and logsumexp of these, whatever is minimised.
+ *
+ * What is minimised (SCIENCE section 6) is the mean over N of, position by position,
+ *   objective = omega * (lse' - sum_v q_v logit'_v) + z_loss * lse'^2
+ * with logit' = logits + adjust (Menon et al. 2021), lse' their logsumexp, q =
+ * (1 - smoothing) on the target + smoothing / V everywhere (Szegedy et al. 2016),
+ * z_loss as in Chowdhery et al. 2022, and omega the position's weight. So, with
+ * pi = softmax(logits'), the gradient of the logits is
+ *   (omega * (pi - q) + 2 * z_loss * lse' * pi) / N.
+ * All off (NULL, 0, 0, NULL): objective = loss, and nothing is computed for it. A
+ * position of weight 0 takes no part but in the z-loss; its loss is reported.
+ *
+ * Rows and columns V..Vp of the padding may hold anything (NaN included): no
+ * result depends on them, and their gradient is 0. */
 struct backend_head {
     int N, C, V, Vp;
     double scale;
@@ -46,15 +57,54 @@ struct backend_head {
     const void *weight;     /* ACT [Vp, C] */
     const void *bias;       /* REAL [Vp] or NULL */
     const int32_t *targets; /* [N] each in 0..V-1 */
+
+    const void *weights; /* REAL [N] omega; NULL: 1 */
+    double smoothing;    /* 0 <= smoothing < 1 */
+    double z_loss;       /* >= 0 */
+    const void *adjust;  /* REAL [Vp] or NULL: 0 */
+
     void *losses, *lse;     /* REAL [N] */
+    void *objective;        /* REAL [N]; NULL: not wanted */
+    void *objective_lse;    /* REAL [N] lse'; may be NULL (lse' = lse) without adjust */
     int M;                  /* tracked tokens */
     const int32_t *tracked; /* [M] each in 0..V-1 */
-    void *mean_p;           /* REAL [M]: mean over the N positions of p; NULL: not wanted */
-    void *dh;               /* ACT [N, C] */
-    void *dweight;          /* REAL [Vp, C] */
-    void *dbias;            /* REAL [Vp], NULL without bias */
-    int chunk;              /* rows of logits that the workspace holds, >= 1 */
-    void *workspace;        /* REAL [chunk, Vp] */
+    void *tracked_logits;   /* REAL [M, N] their logits (not adjusted); NULL: not wanted */
+
+    void *dh;        /* ACT [N, C] */
+    void *dweight;   /* REAL [Vp, C] */
+    void *dbias;     /* REAL [Vp], NULL without bias */
+    int chunk;       /* rows of logits that the workspace holds, >= 1 */
+    void *workspace; /* REAL [chunk, Vp] */
+};
+
+/* Parts of the gradient of a tracked token's rows. */
+enum backend_part {
+    PART_SOFTMAX, /* output row: (scale / N) sum over positions of omega pi h */
+    PART_TARGET,  /* output row: -(scale / N) sum of omega q h */
+    PART_ZLOSS,   /* output row: (scale / N) sum of 2 z_loss lse' pi h */
+    PART_INPUT,   /* input row: sum of dx where the token is the input */
+    BACKEND_PARTS
+};
+
+/* What a step did to the tracked tokens, from what `head` left (SCIENCE section
+ * 2). The first three parts add up to their rows of dweight. */
+struct backend_tracked {
+    int N, C, V, M;
+    double scale, smoothing, z_loss;
+    const int32_t *tracked;    /* [M] */
+    const int32_t *inputs;     /* [N] */
+    const int32_t *targets;    /* [N] */
+    const void *logits;        /* REAL [M, N] tracked_logits of the head */
+    const void *lse;           /* REAL [N] */
+    const void *objective_lse; /* REAL [N]; may be NULL without adjust */
+    const void *weights;       /* REAL [N] or NULL */
+    const void *adjust;        /* REAL [Vp] or NULL */
+    const void *h;             /* ACT [N, C] */
+    const void *dx;            /* ACT [N, C] gradient of the embedding's output */
+    void *mean_p;              /* REAL [M] mean over positions of p (not adjusted) */
+    void *parts;               /* REAL [BACKEND_PARTS, M, C] */
+    void *norms;               /* REAL [BACKEND_PARTS, M] L2 norm of each row of parts */
+    void *workspace;           /* REAL [M, N] */
 };
 
 /* One optimiser step over n parameters that share a weight decay. */
@@ -156,6 +206,7 @@ struct backend {
                                 int64_t n, enum spec_activation kind);
 
     void (*head)(struct backend *self, const struct backend_head *head);
+    void (*tracked)(struct backend *self, const struct backend_tracked *tracked);
 
     /* out REAL [B, C] = sum of the T rows of each window of h ACT [B*T, C]. */
     void (*window_sums)(struct backend *self, void *out, const void *h, int B, int T, int C);

@@ -204,7 +204,8 @@ static int allocate_host(struct model *m, struct err *err)
     const int untied = m->tie != TIE_TIED;
     struct model_observation *o = &m->observation;
     const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C;
-    m->host = calloc((size_t)(2 * (int64_t)m->N + sums + (1 + untied) * rows + 2 * (int64_t)m->M),
+    m->host = calloc((size_t)(2 * (int64_t)m->N + sums + (1 + untied) * rows +
+                              (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
     m->host_weights = malloc(((size_t)m->G * (size_t)m->N + 1) * sizeof *m->host_weights);
     m->in_group = calloc((size_t)m->V, 1);
@@ -215,7 +216,8 @@ static int allocate_host(struct model *m, struct err *err)
     o->lse = next += m->N;
     o->h_sums = next += m->N;
     o->mean_p = next += sums;
-    o->output_bias = next += m->M;
+    o->part_norms = next += m->M;
+    o->output_bias = next += BACKEND_PARTS * (int64_t)m->M;
     o->output_rows = next += m->M;
     o->input_rows = untied ? next + rows : NULL;
     o->B = m->B;
@@ -501,7 +503,7 @@ static void head(struct model *m, int observed)
         .lse = buffer(m, MEMORY_LSE),
         .M = m->M,
         .tracked = buffer(m, MEMORY_TRACKED),
-        .mean_p = observed ? buffer(m, MEMORY_MEAN_P) : NULL,
+        .tracked_logits = observed ? buffer(m, MEMORY_TRACKED_LOGITS) : NULL,
         .dh = buffer(m, MEMORY_BRANCH),
         .dweight = gradient(m, m->unembedding),
         .dbias = bias ? gradient(m, m->head_bias) : NULL,
@@ -551,6 +553,31 @@ static void observe(struct model *m, const int32_t *inputs)
         be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE), tracked, m->M, m->C);
 }
 
+/* After backward: what the step does to the tracked tokens' rows. */
+static void observe_tracked(struct model *m)
+{
+    const struct backend_tracked tracked = {
+        .N = m->N,
+        .C = m->C,
+        .V = m->V,
+        .M = m->M,
+        .scale = m->logit_scale,
+        .tracked = buffer(m, MEMORY_TRACKED),
+        .inputs = buffer(m, MEMORY_INPUTS),
+        .targets = buffer(m, MEMORY_TARGETS),
+        .logits = buffer(m, MEMORY_TRACKED_LOGITS),
+        .lse = buffer(m, MEMORY_LSE),
+        .h = normed(m, 2 * m->L),
+        .dx = buffer(m, MEMORY_GRADIENT),
+        .mean_p = buffer(m, MEMORY_MEAN_P),
+        .parts = buffer(m, MEMORY_PARTS),
+        .norms = buffer(m, MEMORY_PART_NORMS),
+        .workspace = buffer(m, MEMORY_TRACKED_WORK),
+    };
+    static_assert(MEMORY_PARTS_OF_GRADIENT == (int)BACKEND_PARTS, "the buffers hold every part");
+    m->backend->tracked(m->backend, &tracked);
+}
+
 static void gradient_norm(struct model *m)
 {
     m->backend->sum_squares(m->backend, buffer(m, MEMORY_SQUARES), m->gradients,
@@ -569,6 +596,7 @@ static int download_observation(struct model *m, struct err *err)
         {o->lse, MEMORY_LSE, m->N},
         {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
         {o->mean_p, MEMORY_MEAN_P, m->M},
+        {o->part_norms, MEMORY_PART_NORMS, BACKEND_PARTS * (int64_t)m->M},
         {o->output_rows, MEMORY_OUTPUT_ROWS, (int64_t)m->M * m->C},
         {o->output_bias, MEMORY_OUTPUT_BIAS, m->head_bias >= 0 ? m->M : 0},
         {o->input_rows, MEMORY_INPUT_ROWS, o->input_rows ? (int64_t)m->M * m->C : 0},
@@ -624,6 +652,8 @@ int model_gradient(struct model *m, const int32_t *inputs, const int32_t *target
     if (observation)
         observe(m, inputs);
     backward(m);
+    if (observation)
+        observe_tracked(m);
     if (observation || m->grad_clip > 0)
         gradient_norm(m);
     if ((loss || observation) && mean_loss(m, &mean, err) != 0)

@@ -34,6 +34,7 @@ struct model_observation {
      * input token is not in group g. */
     const double *h_sums;      /* [B + G][C] */
     const double *mean_p;      /* [M] mean over positions of p, tracked tokens */
+    const double *part_norms;  /* [BACKEND_PARTS][M] norms of the parts of their rows' gradient */
     const double *output_rows; /* [M][C] fp32 masters */
     const double *output_bias; /* [M], zeros without head bias */
     const double *input_rows;  /* [M][C], NULL when tied */

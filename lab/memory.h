@@ -17,18 +17,23 @@ enum {
     MEMORY_ALIGNMENT = 256,
     /* Rows of logits that exist at once: the output layer works through a batch
      * in chunks of this many positions (26 MB of float32 with 50304 columns). */
-    MEMORY_HEAD_CHUNK = 128
+    MEMORY_HEAD_CHUNK = 128,
+    MEMORY_PARTS_OF_GRADIENT = 4 /* the engine's BACKEND_PARTS */
 };
 
 /* Buffers of a step; "per layer" ones hold all layers, layer 0 first. */
 enum memory_buffer {
-    MEMORY_INPUTS,        /* int32 [N] */
-    MEMORY_TARGETS,       /* int32 [N] */
-    MEMORY_TRACKED,       /* int32 [M] */
-    MEMORY_LOSSES,        /* REAL [N] */
-    MEMORY_LSE,           /* REAL [N] logsumexp of the logits */
-    MEMORY_MEAN_P,        /* REAL [M] */
-    MEMORY_H_SUMS,        /* REAL [B + G, C] */
+    MEMORY_INPUTS,         /* int32 [N] */
+    MEMORY_TARGETS,        /* int32 [N] */
+    MEMORY_TRACKED,        /* int32 [M] */
+    MEMORY_LOSSES,         /* REAL [N] */
+    MEMORY_LSE,            /* REAL [N] logsumexp of the logits */
+    MEMORY_TRACKED_LOGITS, /* REAL [M, N] */
+    MEMORY_TRACKED_WORK,   /* REAL [M, N] */
+    MEMORY_MEAN_P,         /* REAL [M] */
+    MEMORY_PARTS,      /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
+    MEMORY_PART_NORMS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M] */
+    MEMORY_H_SUMS,     /* REAL [B + G, C] */
     MEMORY_GROUP_WEIGHTS, /* REAL [G, N] 1 where the input is not of the group */
     MEMORY_OUTPUT_ROWS,   /* REAL [M, C] */
     MEMORY_OUTPUT_BIAS,   /* REAL [M] */

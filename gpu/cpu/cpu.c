@@ -219,6 +219,7 @@ static const struct backend cpu_table = {
     .activation_forward = cpu_activation_forward,
     .activation_backward = cpu_activation_backward,
     .head = cpu_head,
+    .tracked = cpu_tracked,
     .window_sums = cpu_window_sums,
     .weighted_sums = cpu_weighted_sums,
     .gather_rows = cpu_gather_rows,

@@ -1,8 +1,8 @@
-/* cpu_head: output layer, softmax, loss, statistics and their gradient on the
+/* cpu_head: output layer, softmax, loss, objective and their gradient on the
  * cpu backend. The batch goes through in chunks of rows: logits of a chunk,
- * turned in place into probabilities and then into the loss' gradient, from
- * which dh and dweight follow. Logits of more than `chunk` rows never exist.
- * Products and loops run over V of the Vp columns, so padding is never read. */
+ * turned in place into the objective's gradient, from which dh and dweight
+ * follow. Logits of more than `chunk` rows never exist. Products and loops run
+ * over V of the Vp columns, so padding is never read. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -34,11 +34,37 @@ CPU_CLONES static float softmax_row(float *row, int V, double *sum)
     return (float)((double)largest + log(total));
 }
 
-CPU_CLONES static void scale_row(float *row, int V, float factor)
+/* logsumexp of a row that stays as it is. */
+CPU_CLONES static float row_lse(const float *row, int V)
 {
-#pragma omp simd
+    float largest = -INFINITY;
+#pragma omp simd reduction(max : largest)
     for (int v = 0; v < V; v++)
-        row[v] *= factor;
+        largest = row[v] > largest ? row[v] : largest;
+    double total = 0;
+    for (int first = 0; first < V; first += BLOCK) {
+        const int end = first + BLOCK < V ? first + BLOCK : V;
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int v = first; v < end; v++)
+            part += cpu_exp(row[v] - largest);
+        total += (double)part;
+    }
+    return (float)((double)largest + log(total));
+}
+
+CPU_CLONES static double row_sum(const float *row, int V)
+{
+    double total = 0;
+    for (int first = 0; first < V; first += BLOCK) {
+        const int end = first + BLOCK < V ? first + BLOCK : V;
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int v = first; v < end; v++)
+            part += row[v];
+        total += (double)part;
+    }
+    return total;
 }
 
 CPU_CLONES static void add_bias(float *row, const float *bias, int V)
@@ -48,38 +74,90 @@ CPU_CLONES static void add_bias(float *row, const float *bias, int V)
         row[v] += bias[v];
 }
 
-/* Mean over the batch of the tracked tokens' p: rows of the chunk in order. */
-static void tracked_rows(const struct cpu *cpu, const struct backend_head *head, int first,
-                         int rows, const float *logits)
+CPU_CLONES static void scale_row(float *row, int V, float factor)
 {
-    const int team = cpu_team(cpu, (int64_t)head->M * rows);
-    float *mean_p = head->mean_p;
-#pragma omp parallel for num_threads(team) schedule(static)
-    for (int m = 0; m < head->M; m++) {
-        double sum = first == 0 ? 0 : (double)mean_p[m];
-        for (int r = 0; r < rows; r++)
-            sum += (double)logits[(int64_t)r * head->Vp + head->tracked[m]];
-        mean_p[m] = (float)sum;
-    }
+#pragma omp simd
+    for (int v = 0; v < V; v++)
+        row[v] *= factor;
 }
 
-/* Logits of `rows` positions from `first` on -> p / N, with loss and logsumexp. */
-static void softmax_rows(const struct cpu *cpu, const struct backend_head *head, int first,
-                         int rows, float *logits)
+CPU_CLONES static void scale_and_shift_row(float *row, int V, float factor, float shift)
+{
+#pragma omp simd
+    for (int v = 0; v < V; v++)
+        row[v] = row[v] * factor + shift;
+}
+
+/* The objective is the plain loss. */
+static int is_plain(const struct backend_head *head)
+{
+    return !head->weights && !head->adjust && head->smoothing == 0 && head->z_loss == 0;
+}
+
+/* Logits of position n -> gradient of the plain loss. */
+static void loss_row(const struct backend_head *head, int n, float *row)
+{
+    const int32_t target = head->targets[n];
+    const float logit = row[target];
+    double sum;
+    const float lse = softmax_row(row, head->V, &sum);
+    ((float *)head->losses)[n] = lse - logit;
+    ((float *)head->lse)[n] = lse;
+    if (head->objective)
+        ((float *)head->objective)[n] = lse - logit;
+    if (head->objective_lse)
+        ((float *)head->objective_lse)[n] = lse;
+    scale_row(row, head->V, (float)(1 / (sum * head->N)));
+    row[target] -= 1.0f / (float)head->N;
+}
+
+/* Logits of position n -> gradient of any objective. */
+static void objective_row(const struct backend_head *head, int n, float *row)
+{
+    const int V = head->V;
+    const int32_t target = head->targets[n];
+    const double omega = head->weights ? (double)((const float *)head->weights)[n] : 1;
+    const float plain_logit = row[target];
+    float plain_lse = 0;
+    if (head->adjust) {
+        plain_lse = row_lse(row, V);
+        add_bias(row, head->adjust, V);
+    }
+    double expected = (1 - head->smoothing) * (double)row[target], sum;
+    if (head->smoothing > 0)
+        expected += head->smoothing * row_sum(row, V) / V;
+    const float lse = softmax_row(row, V, &sum);
+    if (!head->adjust)
+        plain_lse = lse;
+
+    ((float *)head->losses)[n] = plain_lse - plain_logit;
+    ((float *)head->lse)[n] = plain_lse;
+    if (head->objective)
+        ((float *)head->objective)[n] =
+            (float)(omega * ((double)lse - expected) + head->z_loss * (double)lse * (double)lse);
+    if (head->objective_lse)
+        ((float *)head->objective_lse)[n] = lse;
+    scale_and_shift_row(row, V, (float)((omega + 2 * head->z_loss * (double)lse) / (sum * head->N)),
+                        (float)(-omega * head->smoothing / V / head->N));
+    row[target] -= (float)(omega * (1 - head->smoothing) / head->N);
+}
+
+/* Products of `rows` positions from `first` on -> gradient of the logits. */
+static void gradient_rows(const struct cpu *cpu, const struct backend_head *head, int first,
+                          int rows, float *logits)
 {
     const int team = cpu_team(cpu, 16 * (int64_t)rows * head->V);
+    void (*const turn)(const struct backend_head *, int, float *) =
+        is_plain(head) ? loss_row : objective_row;
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int r = 0; r < rows; r++) {
         float *row = logits + (int64_t)r * head->Vp;
-        const int32_t target = head->targets[first + r];
-        double sum;
         if (head->bias)
             add_bias(row, head->bias, head->V);
-        const float logit = row[target];
-        const float lse = softmax_row(row, head->V, &sum);
-        ((float *)head->losses)[first + r] = lse - logit;
-        ((float *)head->lse)[first + r] = lse;
-        scale_row(row, head->V, (float)(1 / (sum * head->N)));
+        for (int m = 0; head->tracked_logits && m < head->M; m++)
+            ((float *)head->tracked_logits)[(int64_t)m * head->N + first + r] =
+                row[head->tracked[m]];
+        turn(head, first + r, row);
     }
 }
 
@@ -146,11 +224,7 @@ void cpu_head(struct backend *self, const struct backend_head *head)
         const int rows = head->N - first < head->chunk ? head->N - first : head->chunk;
         const float *h = (const float *)head->h + (int64_t)first * head->C;
         logits_forward(cpu, head, h, rows, logits);
-        softmax_rows(cpu, head, first, rows, logits);
-        if (head->mean_p)
-            tracked_rows(cpu, head, first, rows, logits);
-        for (int r = 0; r < rows; r++)
-            logits[(int64_t)r * head->Vp + head->targets[first + r]] -= 1.0f / (float)head->N;
+        gradient_rows(cpu, head, first, rows, logits);
         logits_backward(cpu, head, h, (float *)head->dh + (int64_t)first * head->C, rows, first > 0,
                         logits);
         if (head->dbias)

@@ -290,6 +290,7 @@ static void fill_table(struct backend *table, int is_bf16)
     cuda_fill_matmul(table, is_bf16);
     cuda_fill_attention(table, is_bf16);
     cuda_fill_head(table, is_bf16);
+    cuda_fill_tracked(table, is_bf16);
 }
 
 static int open_stream(struct cuda *cuda, struct err *err)

@@ -80,6 +80,7 @@ void cuda_fill_rows(struct backend *table, int is_bf16);
 void cuda_fill_matmul(struct backend *table, int is_bf16);
 void cuda_fill_attention(struct backend *table, int is_bf16);
 void cuda_fill_head(struct backend *table, int is_bf16);
+void cuda_fill_tracked(struct backend *table, int is_bf16);
 
 /* out [N, C] of A = x [N, C] summed over rows, for several operations (rows.cu):
  * out REAL [Z, C] (+= if accumulate), out[z][c] = sum over n < rows of

@@ -1,7 +1,8 @@
-/* head: output layer, softmax, loss, statistics and their gradient on the cuda
+/* head: output layer, softmax, loss, objective and their gradient on the cuda
  * backend. The batch goes through in chunks of rows: logits of a chunk (float32),
- * logsumexp and loss of each row, mean p of the tracked tokens, then the loss'
- * gradient in place of the logits, from which dh and dweight follow. In bf16 the
+ * logsumexp and loss of each row, logits of the tracked tokens, the objective
+ * where it is more than the loss, then its gradient in place of the logits, from
+ * which dh and dweight follow. In bf16 the
  * gradient takes the first half of its row's bytes. A chunk is small enough for
  * the second-level cache of a data-centre GPU, so that the gradient's read of the
  * logits need not go to memory. Columns V..Vp are never read. */
@@ -37,16 +38,15 @@ __device__ __forceinline__ struct softmax_sum warp_joined(struct softmax_sum s)
     return s;
 }
 
-/* Block r: logsumexp and loss of row r. Scratch: a set a warp. */
-__global__ void __launch_bounds__(ROW_THREADS)
-    loss_kernel(float *losses, float *lse, const float *logits, const float *bias,
-                const int32_t *targets, int V, int64_t ld)
+/* The set of the block's row, logits plus bias (or NULL) plus adjust (or NULL), in
+ * the first warp's threads. of_warp: scratch, a set a warp. */
+__device__ static struct softmax_sum row_joined(const float *row, const float *bias,
+                                                const float *adjust, int V,
+                                                struct softmax_sum *of_warp)
 {
-    DYNAMIC_SHARED(struct softmax_sum, of_warp);
-    const float *row = logits + blockIdx.x * ld;
     struct softmax_sum s = {-FLT_MAX, 0};
     for (int v = (int)threadIdx.x; v < V; v += ROW_THREADS) {
-        const float logit = bias ? row[v] + bias[v] : row[v];
+        const float logit = row[v] + (bias ? bias[v] : 0) + (adjust ? adjust[v] : 0);
         if (logit > s.largest) {
             s.sum = s.sum * expf(s.largest - logit) + 1;
             s.largest = logit;
@@ -58,51 +58,102 @@ __global__ void __launch_bounds__(ROW_THREADS)
     if (threadIdx.x % CUDA_WARP == 0)
         of_warp[threadIdx.x / CUDA_WARP] = s;
     __syncthreads();
-    if (threadIdx.x < CUDA_WARP) {
-        s = warp_joined(of_warp[threadIdx.x]);
-        if (threadIdx.x == 0) {
-            const int32_t target = targets[blockIdx.x];
-            const float logsumexp = s.largest + logf(s.sum);
-            lse[blockIdx.x] = logsumexp;
-            losses[blockIdx.x] = logsumexp - (bias ? row[target] + bias[target] : row[target]);
-        }
+    return threadIdx.x < CUDA_WARP ? warp_joined(of_warp[threadIdx.x]) : s;
+}
+
+/* Block r: logsumexp and loss of row r. */
+__global__ void __launch_bounds__(ROW_THREADS)
+    loss_kernel(float *losses, float *lse, const float *logits, const float *bias,
+                const int32_t *targets, int V, int64_t ld)
+{
+    DYNAMIC_SHARED(struct softmax_sum, of_warp);
+    const float *row = logits + blockIdx.x * ld;
+    const struct softmax_sum s = row_joined(row, bias, NULL, V, of_warp);
+    if (threadIdx.x == 0) {
+        const int32_t target = targets[blockIdx.x];
+        const float logsumexp = s.largest + logf(s.sum);
+        lse[blockIdx.x] = logsumexp;
+        losses[blockIdx.x] = logsumexp - (bias ? row[target] + bias[target] : row[target]);
     }
 }
 
-/* Mean p of tracked token m: += the rows of this chunk, in order. */
-__global__ void tracked_kernel(float *mean_p, const float *logits, const float *bias,
-                               const float *lse, const int32_t *tracked, int M, int rows,
-                               int64_t ld, float inv_n, int accumulate)
+/* What of a head the objective needs, for the rows of a chunk. */
+struct objective {
+    const float *bias, *adjust, *weights;
+    const int32_t *targets;
+    float *lse; /* of the adjusted logits */
+    float smoothing, z_loss, inv_n;
+};
+
+/* Block r: logsumexp of the adjusted logits of row r, and its objective. Scratch:
+ * a set a warp. objective may be NULL. */
+__global__ void __launch_bounds__(ROW_THREADS)
+    objective_kernel(float *objective, struct objective o, const float *logits, int V, int64_t ld)
 {
-    const int64_t m = grid_index();
-    if (m >= M)
-        return;
-    const int32_t v = tracked[m];
-    const float b = bias ? bias[v] : 0;
+    DYNAMIC_SHARED(struct softmax_sum, of_warp);
+    const float *row = logits + blockIdx.x * ld;
+    const struct softmax_sum s = row_joined(row, o.bias, o.adjust, V, of_warp);
     float sum = 0;
-    for (int r = 0; r < rows; r++)
-        sum += expf(logits[r * ld + v] + b - lse[r]);
-    mean_p[m] = (accumulate ? mean_p[m] : 0) + sum * inv_n;
+    if (o.smoothing > 0)
+        for (int v = (int)threadIdx.x; v < V; v += ROW_THREADS)
+            sum += row[v] + (o.bias ? o.bias[v] : 0) + (o.adjust ? o.adjust[v] : 0);
+    sum = warp_sum(sum);
+    __syncthreads(); /* the sets have been read */
+    if (threadIdx.x % CUDA_WARP == 0)
+        of_warp[threadIdx.x / CUDA_WARP].sum = sum;
+    __syncthreads();
+    if (threadIdx.x < CUDA_WARP)
+        sum = warp_sum(of_warp[threadIdx.x].sum);
+    if (threadIdx.x == 0) {
+        const int32_t target = o.targets[blockIdx.x];
+        const float lse = s.largest + logf(s.sum);
+        const float logit =
+            row[target] + (o.bias ? o.bias[target] : 0) + (o.adjust ? o.adjust[target] : 0);
+        const float expected = (1 - o.smoothing) * logit + o.smoothing * sum / (float)V;
+        const float omega = o.weights ? o.weights[blockIdx.x] : 1;
+        o.lse[blockIdx.x] = lse;
+        if (objective)
+            objective[blockIdx.x] = omega * (lse - expected) + o.z_loss * lse * lse;
+    }
 }
 
-/* Block r: the row's logits become (p - [target]) / N, columns V..Vp 0. Type A
- * may be narrower than float: what is written then lies before what has yet to
- * be read, one barrier a step apart. */
-template <class A>
+/* Logits of tracked token m at the rows of this chunk. tracked_logits [M][N]. */
+__global__ void tracked_logits_kernel(float *tracked_logits, const float *logits, const float *bias,
+                                      const int32_t *tracked, int64_t n, int rows, int N,
+                                      int64_t ld)
+{
+    const int64_t i = grid_index();
+    if (i >= n)
+        return;
+    const int64_t m = i / rows, r = i - m * rows;
+    const int32_t v = tracked[m];
+    tracked_logits[m * N + r] = logits[r * ld + v] + (bias ? bias[v] : 0);
+}
+
+/* Block r: the row's logits become the gradient of its loss, or, if `general`, of
+ * its objective; columns V..Vp 0. Type A may be narrower than float: what is
+ * written then lies before what has yet to be read, one barrier a step apart. */
+template <class A, int general>
 __global__ void __launch_bounds__(ROW_THREADS)
-    gradient_kernel(float *logits, const float *bias, const float *lse, const int32_t *targets,
-                    int V, int Vp, float inv_n)
+    gradient_kernel(float *logits, struct objective o, int V, int Vp)
 {
     const float *row = logits + (int64_t)blockIdx.x * Vp;
     A *out = reinterpret_cast<A *>(logits + (int64_t)blockIdx.x * Vp);
-    const float logsumexp = lse[blockIdx.x];
-    const int32_t target = targets[blockIdx.x];
+    const float lse = o.lse[blockIdx.x];
+    const int32_t target = o.targets[blockIdx.x];
+    const float omega = general && o.weights ? o.weights[blockIdx.x] : 1;
+    const float factor = general ? omega + 2 * o.z_loss * lse : 1;
+    const float everywhere = general ? omega * o.smoothing / (float)V : 0;
+    const float on_target = general ? omega * (1 - o.smoothing) : 1;
     for (int from = 0; from < Vp; from += ROW_THREADS) {
         const int v = from + (int)threadIdx.x;
         float value = 0;
         if (v < V) {
-            const float logit = bias ? row[v] + bias[v] : row[v];
-            value = (expf(logit - logsumexp) - (v == target ? 1.0f : 0.0f)) * inv_n;
+            float logit = o.bias ? row[v] + o.bias[v] : row[v];
+            if (general && o.adjust)
+                logit += o.adjust[v];
+            value = expf(logit - lse) * factor - everywhere;
+            value = (value - (v == target ? on_target : 0)) * o.inv_n;
         }
         if (sizeof(A) < sizeof(float))
             __syncthreads();
@@ -133,14 +184,41 @@ static void head_backward(struct cuda *cuda, const struct backend_head *head, in
     }
 }
 
+/* The logits of the chunk -> the gradient of the objective. */
+template <class A>
+static void head_gradient(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+{
+    float *logits = static_cast<float *>(head->workspace);
+    float *objective = static_cast<float *>(head->objective);
+    float *objective_lse = static_cast<float *>(head->objective_lse);
+    float *lse = static_cast<float *>(head->lse) + first;
+    const int V = head->V, Vp = head->Vp;
+    const int general = head->weights || head->adjust || head->smoothing > 0 || head->z_loss > 0;
+    struct objective o = {static_cast<const float *>(head->bias),
+                          static_cast<const float *>(head->adjust),
+                          static_cast<const float *>(head->weights),
+                          head->targets + first,
+                          objective_lse ? objective_lse + first : lse,
+                          (float)head->smoothing,
+                          (float)head->z_loss,
+                          1 / (float)head->N};
+    if (o.weights)
+        o.weights += first;
+    if (general || objective || objective_lse)
+        LAUNCH(cuda, objective_kernel, (unsigned)rows, ROW_THREADS,
+               ROW_WARPS * sizeof(struct softmax_sum), objective ? objective + first : NULL, o,
+               logits, V, Vp);
+    if (general)
+        LAUNCH(cuda, (gradient_kernel<A, 1>), (unsigned)rows, ROW_THREADS, 0, logits, o, V, Vp);
+    else
+        LAUNCH(cuda, (gradient_kernel<A, 0>), (unsigned)rows, ROW_THREADS, 0, logits, o, V, Vp);
+}
+
 template <class A>
 static void head_chunk(struct cuda *cuda, const struct backend_head *head, int first, int rows)
 {
-    const int32_t *targets = head->targets + first;
     const float *bias = static_cast<const float *>(head->bias);
     float *logits = static_cast<float *>(head->workspace);
-    float *lse = static_cast<float *>(head->lse) + first;
-    const float inv_n = 1 / (float)head->N;
     const int C = head->C, V = head->V, Vp = head->Vp;
     const struct cuda_gemm forward = {rows,
                                       V,
@@ -158,13 +236,14 @@ static void head_chunk(struct cuda *cuda, const struct backend_head *head, int f
                                       0};
     cuda_gemm(cuda, "head: logits", &forward);
     LAUNCH(cuda, loss_kernel, (unsigned)rows, ROW_THREADS, ROW_WARPS * sizeof(struct softmax_sum),
-           static_cast<float *>(head->losses) + first, lse, logits, bias, targets, V, Vp);
-    if (head->mean_p && head->M > 0)
-        LAUNCH(cuda, tracked_kernel, cuda_blocks(head->M, CUDA_THREADS), CUDA_THREADS, 0,
-               static_cast<float *>(head->mean_p), logits, bias, lse, head->tracked, head->M, rows,
-               Vp, inv_n, first > 0);
-    LAUNCH(cuda, (gradient_kernel<A>), (unsigned)rows, ROW_THREADS, 0, logits, bias, lse, targets,
-           V, Vp, inv_n);
+           static_cast<float *>(head->losses) + first, static_cast<float *>(head->lse) + first,
+           logits, bias, head->targets + first, V, Vp);
+    const int64_t tracked = (int64_t)head->M * rows;
+    if (head->tracked_logits && tracked > 0)
+        LAUNCH(cuda, tracked_logits_kernel, cuda_blocks(tracked, CUDA_THREADS), CUDA_THREADS, 0,
+               static_cast<float *>(head->tracked_logits) + first, logits, bias, head->tracked,
+               tracked, rows, head->N, Vp);
+    head_gradient<A>(cuda, head, first, rows);
     head_backward<A>(cuda, head, first, rows);
 }
 

@@ -62,6 +62,7 @@ TIMED(16, weighted_sums, (struct backend *self, void *o, const void *w, const vo
 TIMED(17, gather_rows, (struct backend *self, void *o, const void *in, const int32_t *i, int M, int C), o, in, i, M, C)
 TIMED(18, sum_squares, (struct backend *self, void *o, const void *in, int64_t n), o, in, n)
 TIMED(19, update, (struct backend *self, const struct backend_update *u, void *w, void *c, const void *g, void *m1, void *m2, int64_t n), u, w, c, g, m1, m2, n)
+TIMED(20, tracked, (struct backend *self, const struct backend_tracked *t), t)
 /* clang-format on */
 
 static void time_operations(struct timed *timed, struct backend *inner)
@@ -88,6 +89,7 @@ static void time_operations(struct timed *timed, struct backend *inner)
     t->gather_rows = timed_gather_rows;
     t->sum_squares = timed_sum_squares;
     t->update = timed_update;
+    t->tracked = timed_tracked;
 }
 
 /* The operations that the wrapper leaves alone get the real backend's state. */

@@ -55,6 +55,13 @@ static void test_head_without_statistics(void **state)
     ops_check_head_without_statistics(&bf16);
 }
 
+static void test_parts_add_up(void **state)
+{
+    (void)state;
+    ops_check_parts_add_up(&fp32);
+    ops_check_parts_add_up(&bf16);
+}
+
 static void test_divergence_shows(void **state)
 {
     (void)state;
@@ -90,6 +97,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_fp32),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_parts_add_up),
         cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_bits_survive_the_device),
     };

@@ -16,7 +16,7 @@
 #include "lab/random.h"
 #include "tests/lib/ref_backend.h"
 
-enum { ARRAYS_MAX = 20, DIMS_MAX = 6, PAIRS_MAX = 5 };
+enum { ARRAYS_MAX = 20, DIMS_MAX = 7, PAIRS_MAX = 5 };
 
 enum role { IN, OUT, BOTH, IDS, POISON };
 
@@ -275,16 +275,34 @@ static void activation_run(struct rig *r)
                                     r->d[0], kind);
 }
 
-/* d: N, C, V, M, chunk, with bias (and then a logit scale that is not 1) */
+/* What an objective is made of besides the loss; a case has any of them. */
+enum { WEIGHTS = 1, SMOOTHING = 2, Z_LOSS = 4, ADJUST = 8, EVERYTHING = 15 };
+
+static const double smoothing_tried = 0.3, z_loss_tried = 0.05;
+
+/* A mean of 1, some of them 0. */
+static void position_weights(struct rig *rig, int i, int64_t n)
+{
+    struct array *a = input(rig, i, NUMBER_REAL, n, 1);
+    for (int64_t k = 0; k < n; k++)
+        a->value[k] = k % 5 == 3 ? 0 : (float)fabs(a->value[k]);
+}
+
+/* d: N, C, V, M, chunk, with bias (and then a logit scale that is not 1), parts of
+ * the objective */
 enum {
     HEAD_H,
     HEAD_U,
     HEAD_BIAS,
     HEAD_TARGETS,
     HEAD_TRACKED,
+    HEAD_WEIGHTS,
+    HEAD_ADJUST,
     HEAD_LOSSES,
     HEAD_LSE,
-    HEAD_MEAN_P,
+    HEAD_OBJECTIVE,
+    HEAD_OBJECTIVE_LSE,
+    HEAD_TRACKED_LOGITS,
     HEAD_DH,
     HEAD_DU,
     HEAD_DBIAS,
@@ -302,16 +320,20 @@ static void head_declare(struct rig *r)
     input(r, HEAD_H, NUMBER_ACT, N * C, 1);
     struct array *U = input(r, HEAD_U, NUMBER_ACT, Vp * C, 0.3);
     struct array *bias = input(r, HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
+    struct array *adjust = input(r, HEAD_ADJUST, NUMBER_REAL, Vp, 2);
     for (int64_t i = V * C; i < Vp * C; i++)
         U->value[i] = NAN;
     for (int64_t i = V; i < Vp; i++)
-        bias->value[i] = NAN;
+        adjust->value[i] = bias->value[i] = NAN;
     ids(r, HEAD_TARGETS, N, r->d[2]);
     ids(r, HEAD_TRACKED, r->d[3], r->d[2]);
     r->array[HEAD_TRACKED].ids[0] = r->array[HEAD_TARGETS].ids[0];
+    position_weights(r, HEAD_WEIGHTS, N);
     output(r, HEAD_LOSSES, NUMBER_REAL, N);
     output(r, HEAD_LSE, NUMBER_REAL, N);
-    output(r, HEAD_MEAN_P, NUMBER_REAL, r->d[3]);
+    output(r, HEAD_OBJECTIVE, NUMBER_REAL, N);
+    output(r, HEAD_OBJECTIVE_LSE, NUMBER_REAL, N);
+    output(r, HEAD_TRACKED_LOGITS, NUMBER_REAL, r->d[3] * N);
     output(r, HEAD_DH, NUMBER_ACT, N * C);
     output(r, HEAD_DU, NUMBER_REAL, Vp * C);
     if (r->d[5])
@@ -323,7 +345,7 @@ static void head_declare(struct rig *r)
 
 static struct backend_head head_of(struct rig *r)
 {
-    const int bias = r->d[5];
+    const int bias = r->d[5], objective = r->d[6];
     return (struct backend_head){
         .N = r->d[0],
         .C = r->d[1],
@@ -334,11 +356,17 @@ static struct backend_head head_of(struct rig *r)
         .weight = at(r, HEAD_U),
         .bias = bias ? at(r, HEAD_BIAS) : NULL,
         .targets = at(r, HEAD_TARGETS),
+        .weights = objective & WEIGHTS ? at(r, HEAD_WEIGHTS) : NULL,
+        .smoothing = objective & SMOOTHING ? smoothing_tried : 0,
+        .z_loss = objective & Z_LOSS ? z_loss_tried : 0,
+        .adjust = objective & ADJUST ? at(r, HEAD_ADJUST) : NULL,
         .losses = at(r, HEAD_LOSSES),
         .lse = at(r, HEAD_LSE),
+        .objective = at(r, HEAD_OBJECTIVE),
+        .objective_lse = at(r, HEAD_OBJECTIVE_LSE),
         .M = r->d[3],
         .tracked = at(r, HEAD_TRACKED),
-        .mean_p = at(r, HEAD_MEAN_P),
+        .tracked_logits = at(r, HEAD_TRACKED_LOGITS),
         .dh = at(r, HEAD_DH),
         .dweight = at(r, HEAD_DU),
         .dbias = bias ? at(r, HEAD_DBIAS) : NULL,
@@ -351,6 +379,78 @@ static void head_run(struct rig *r)
 {
     const struct backend_head head = head_of(r);
     r->backend->head(r->backend, &head);
+}
+
+/* d: N, C, V, M, parts of the objective */
+enum {
+    TRACK_TRACKED,
+    TRACK_INPUTS,
+    TRACK_TARGETS,
+    TRACK_LOGITS,
+    TRACK_LSE,
+    TRACK_OBJECTIVE_LSE,
+    TRACK_WEIGHTS,
+    TRACK_ADJUST,
+    TRACK_H,
+    TRACK_DX,
+    TRACK_MEAN_P,
+    TRACK_PARTS,
+    TRACK_NORMS,
+    TRACK_WORK
+};
+
+static void tracked_declare(struct rig *r)
+{
+    const int64_t N = r->d[0], C = r->d[1], V = r->d[2], M = r->d[3];
+    ids(r, TRACK_TRACKED, M, r->d[2]);
+    ids(r, TRACK_INPUTS, N, r->d[2]);
+    ids(r, TRACK_TARGETS, N, r->d[2]);
+    r->array[TRACK_INPUTS].ids[N - 1] = r->array[TRACK_TRACKED].ids[0];
+    r->array[TRACK_TARGETS].ids[0] = r->array[TRACK_TRACKED].ids[0];
+    input(r, TRACK_LOGITS, NUMBER_REAL, M * N, 1);
+    struct array *lse = input(r, TRACK_LSE, NUMBER_REAL, N, 1);
+    struct array *objective_lse = input(r, TRACK_OBJECTIVE_LSE, NUMBER_REAL, N, 1);
+    for (int64_t n = 0; n < N; n++) {
+        lse->value[n] = (float)(fabs(lse->value[n]) + 4);
+        objective_lse->value[n] = (float)(fabs(objective_lse->value[n]) + 6);
+    }
+    position_weights(r, TRACK_WEIGHTS, N);
+    input(r, TRACK_ADJUST, NUMBER_REAL, V, 1);
+    input(r, TRACK_H, NUMBER_ACT, N * C, 1);
+    input(r, TRACK_DX, NUMBER_ACT, N * C, 1);
+    output(r, TRACK_MEAN_P, NUMBER_REAL, M);
+    output(r, TRACK_PARTS, NUMBER_REAL, BACKEND_PARTS * M * C);
+    output(r, TRACK_NORMS, NUMBER_REAL, BACKEND_PARTS * M);
+    poison(r, TRACK_WORK, NUMBER_REAL, M * N);
+}
+
+static void tracked_run(struct rig *r)
+{
+    const int objective = r->d[4];
+    const struct backend_tracked tracked = {
+        .N = r->d[0],
+        .C = r->d[1],
+        .V = r->d[2],
+        .M = r->d[3],
+        .scale = 0.37,
+        .smoothing = objective & SMOOTHING ? smoothing_tried : 0,
+        .z_loss = objective & Z_LOSS ? z_loss_tried : 0,
+        .tracked = at(r, TRACK_TRACKED),
+        .inputs = at(r, TRACK_INPUTS),
+        .targets = at(r, TRACK_TARGETS),
+        .logits = at(r, TRACK_LOGITS),
+        .lse = at(r, TRACK_LSE),
+        .objective_lse = objective & ADJUST ? at(r, TRACK_OBJECTIVE_LSE) : NULL,
+        .weights = objective & WEIGHTS ? at(r, TRACK_WEIGHTS) : NULL,
+        .adjust = objective & ADJUST ? at(r, TRACK_ADJUST) : NULL,
+        .h = at(r, TRACK_H),
+        .dx = at(r, TRACK_DX),
+        .mean_p = at(r, TRACK_MEAN_P),
+        .parts = at(r, TRACK_PARTS),
+        .norms = at(r, TRACK_NORMS),
+        .workspace = at(r, TRACK_WORK),
+    };
+    r->backend->tracked(r->backend, &tracked);
 }
 
 /* d: B, T, C, K */
@@ -483,8 +583,10 @@ static const struct operation head_op = {
     "head",
     head_declare,
     head_run,
-    {{HEAD_LOSSES, -1}},
+    {{HEAD_OBJECTIVE, -1}},
     {{HEAD_H, HEAD_DH}, {HEAD_U, HEAD_DU}, {HEAD_BIAS, HEAD_DBIAS}}};
+
+static const struct operation tracked_op = {"tracked", tracked_declare, tracked_run, {{0}}, {{0}}};
 
 static const struct {
     const struct operation *op;
@@ -529,12 +631,26 @@ static const struct {
     {&activation_op, {66001, ACTIVATION_GELU}},
     {&activation_op, {66001, ACTIVATION_RELU}},
     {&activation_op, {1, ACTIVATION_GELU}},
-    {&head_op, {1, 96, 257, 5, 1, 0}},
-    {&head_op, {65, 96, 257, 40, 64, 1}},
-    {&head_op, {64, 33, 256, 40, 32, 0}}, /* no padding */
-    {&head_op, {63, 128, 65, 3, 128, 1}},
-    {&head_op, {7, 96, 50257, 300, 3, 1}},
-    {&head_op, {110, 8, 5025, 5000, 128, 1}},
+    {&head_op, {1, 96, 257, 5, 1, 0, 0}},
+    {&head_op, {65, 96, 257, 40, 64, 1, 0}},
+    {&head_op, {64, 33, 256, 40, 32, 0, 0}}, /* no padding */
+    {&head_op, {63, 128, 65, 3, 128, 1, 0}},
+    {&head_op, {7, 96, 50257, 300, 3, 1, 0}},
+    {&head_op, {110, 8, 5025, 5000, 128, 1, 0}},
+    {&head_op, {65, 33, 257, 40, 64, 1, WEIGHTS}},
+    {&head_op, {65, 33, 257, 40, 64, 0, SMOOTHING}},
+    {&head_op, {65, 33, 257, 40, 64, 1, Z_LOSS}},
+    {&head_op, {65, 33, 257, 40, 64, 0, ADJUST}},
+    {&head_op, {70, 96, 1111, 40, 32, 1, EVERYTHING}},
+    {&head_op, {9, 16, 50257, 5, 4, 0, EVERYTHING}},
+    {&tracked_op, {1, 1, 3, 1, 0}},
+    {&tracked_op, {65, 96, 257, 40, 0}},
+    {&tracked_op, {512, 128, 50257, 300, 0}},
+    {&tracked_op, {63, 33, 65, 200, WEIGHTS}}, /* tokens tracked several times */
+    {&tracked_op, {63, 33, 65, 20, SMOOTHING}},
+    {&tracked_op, {63, 33, 65, 20, Z_LOSS}},
+    {&tracked_op, {63, 33, 65, 20, ADJUST}},
+    {&tracked_op, {300, 130, 257, 40, EVERYTHING}},
     {&sums_op, {1, 1, 1, 1}},
     {&sums_op, {3, 65, 96, 5}},
     {&sums_op, {8, 64, 128, 3}},
@@ -712,8 +828,13 @@ static const struct {
     {&activation_op, {50, ACTIVATION_GELU}},
     {&activation_op, {50, ACTIVATION_GELU_NEW}},
     {&activation_op, {50, ACTIVATION_RELU}},
-    {&head_op, {5, 4, 9, 3, 2, 1}},
-    {&head_op, {3, 4, 9, 3, 3, 0}},
+    {&head_op, {5, 4, 9, 3, 2, 1, 0}},
+    {&head_op, {3, 4, 9, 3, 3, 0, 0}},
+    {&head_op, {5, 4, 9, 3, 2, 1, WEIGHTS}},
+    {&head_op, {5, 4, 9, 3, 2, 0, SMOOTHING}},
+    {&head_op, {5, 4, 9, 3, 2, 0, Z_LOSS}},
+    {&head_op, {5, 4, 9, 3, 2, 0, ADJUST}},
+    {&head_op, {5, 4, 9, 3, 2, 1, EVERYTHING}},
 };
 
 static double loss_of(struct rig *rig, const struct operation *op, struct backend *backend)
@@ -773,7 +894,7 @@ void ops_check_gradients_of_ref(void)
 
 void ops_check_head_without_statistics(const struct ops_subject *subject)
 {
-    static const int d[DIMS_MAX] = {65, 96, 257, 40, 64, 1};
+    static const int d[DIMS_MAX] = {65, 96, 257, 40, 64, 1, WEIGHTS | SMOOTHING | Z_LOSS};
     struct backend *backend = open_subject(subject);
     struct rig with, without;
     rig_declare(&with, &head_op, d, 1, backend);
@@ -783,13 +904,14 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     for (int i = 0; i < without.n; i++)
         upload(&without, &without.array[i]);
     struct backend_head head = head_of(&without);
-    head.mean_p = NULL;
+    head.tracked_logits = head.objective = head.objective_lse = NULL;
     backend->head(backend, &head);
     struct err err;
     err_clear(&err);
     for (int i = 0; i < without.n; i++) {
         struct array *a = &without.array[i];
-        if (a->role == OUT && i != HEAD_MEAN_P) {
+        if (a->role == OUT && i != HEAD_TRACKED_LOGITS && i != HEAD_OBJECTIVE &&
+            i != HEAD_OBJECTIVE_LSE) {
             assert_int_equal(backend->download(backend, a->value, NUMBER_DOUBLE, a->device,
                                                a->number, a->n, &err),
                              0);
@@ -799,6 +921,50 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     }
     rig_free(&with);
     rig_free(&without);
+    backend->close(backend);
+}
+
+void ops_check_parts_add_up(const struct ops_subject *subject)
+{
+    static const int of_head[DIMS_MAX] = {65, 33, 257, 40, 64, 1, EVERYTHING};
+    static const int of_tracked[DIMS_MAX] = {65, 33, 257, 40, EVERYTHING};
+    static const int same[][2] = {{TRACK_TRACKED, HEAD_TRACKED},
+                                  {TRACK_TARGETS, HEAD_TARGETS},
+                                  {TRACK_LOGITS, HEAD_TRACKED_LOGITS},
+                                  {TRACK_LSE, HEAD_LSE},
+                                  {TRACK_OBJECTIVE_LSE, HEAD_OBJECTIVE_LSE},
+                                  {TRACK_WEIGHTS, HEAD_WEIGHTS},
+                                  {TRACK_ADJUST, HEAD_ADJUST},
+                                  {TRACK_H, HEAD_H}};
+    const int C = of_head[1], M = of_head[3];
+    struct backend *backend = open_subject(subject);
+    struct rig head, parts;
+    rig_declare(&head, &head_op, of_head, 1, backend);
+    rig_declare(&parts, &tracked_op, of_tracked, 2, backend);
+    rig_run(&head, &head_op, backend);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        struct array *to = &parts.array[same[i][0]], *from = &head.array[same[i][1]];
+        memcpy(to->value, from->value, (size_t)to->n * sizeof *to->value);
+        if (to->ids)
+            memcpy(to->ids, from->ids, (size_t)to->n * sizeof *to->ids);
+    }
+    rig_run(&parts, &tracked_op, backend);
+    double *sum = calloc((size_t)M * (size_t)C, sizeof *sum),
+           *whole = malloc((size_t)M * (size_t)C * sizeof *whole);
+    assert_true(sum && whole);
+    for (int i = 0; i < M * C; i++) {
+        const double *rows = parts.array[TRACK_PARTS].value;
+        sum[i] = rows[PART_SOFTMAX * M * C + i] + rows[PART_TARGET * M * C + i] +
+                 rows[PART_ZLOSS * M * C + i];
+        whole[i] = head.array[HEAD_DU].value[head.array[HEAD_TRACKED].ids[i / C] * C + i % C];
+    }
+    const double error = relative_error(sum, whole, M * C);
+    if (!(error < subject->allowed))
+        fail_msg("the parts of the gradient miss the whole by %g", error);
+    free(sum);
+    free(whole);
+    rig_free(&head);
+    rig_free(&parts);
     backend->close(backend);
 }
 

@@ -21,6 +21,10 @@ void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)
 /* Whether statistics are wanted changes no other output, to the last bit. */
 void ops_check_head_without_statistics(const struct ops_subject *subject);
 
+/* The parts that `tracked` makes of what `head` left add up to the rows of the
+ * gradient that `head` made. */
+void ops_check_parts_add_up(const struct ops_subject *subject);
+
 /* Where logits are not finite the loss must not be finite either. */
 void ops_check_divergence_shows(const struct ops_subject *subject);
 

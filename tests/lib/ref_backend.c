@@ -372,34 +372,110 @@ static double ref_logits(const struct backend_head *head, int position, double *
     return largest + log(sum);
 }
 
+/* Number i of a vector, or `otherwise` where there is none. */
+static double number_of(const void *vector, int64_t i, double otherwise)
+{
+    return vector ? ((const double *)vector)[i] : otherwise;
+}
+
+/* Objective of one position, whose logits get the adjustment; its gradient takes
+ * their place. */
+static double ref_objective(const struct backend_head *head, int position, double *logits)
+{
+    const int V = head->V, target = head->targets[position];
+    const double omega = number_of(head->weights, position, 1);
+    double largest = -INFINITY, sum = 0, expected = 0;
+    for (int v = 0; v < V; v++) {
+        logits[v] += number_of(head->adjust, v, 0);
+        largest = fmax(largest, logits[v]);
+    }
+    for (int v = 0; v < V; v++)
+        sum += exp(logits[v] - largest);
+    const double lse = largest + log(sum);
+    for (int v = 0; v < V; v++) {
+        const double q = (1 - head->smoothing) * (v == target) + head->smoothing / V;
+        const double pi = exp(logits[v] - lse);
+        expected += q * logits[v];
+        logits[v] = (omega * (pi - q) + 2 * head->z_loss * lse * pi) / head->N;
+    }
+    if (head->objective_lse)
+        ((double *)head->objective_lse)[position] = lse;
+    return omega * (lse - expected) + head->z_loss * lse * lse;
+}
+
 static void ref_head(struct backend *self, const struct backend_head *head)
 {
     (void)self;
     const int N = head->N, C = head->C, V = head->V;
-    double *losses = head->losses, *lse = head->lse, *mean_p = head->mean_p, *dh = head->dh;
-    double *dweight = head->dweight, *dbias = head->dbias, *logits = head->workspace;
+    double *losses = head->losses, *lse = head->lse, *tracked = head->tracked_logits;
+    double *dh = head->dh, *dweight = head->dweight, *dbias = head->dbias;
+    double *logits = head->workspace;
     memset(dh, 0, (size_t)N * C * sizeof *dh);
     memset(dweight, 0, (size_t)head->Vp * C * sizeof *dweight);
     if (dbias)
         memset(dbias, 0, (size_t)head->Vp * sizeof *dbias);
-    for (int m = 0; mean_p && m < head->M; m++)
-        mean_p[m] = 0;
     for (int n = 0; n < N; n++) {
         const double *h = (const double *)head->h + (int64_t)n * C;
         lse[n] = ref_logits(head, n, logits);
         losses[n] = lse[n] - logits[head->targets[n]];
-        for (int m = 0; mean_p && m < head->M; m++)
-            mean_p[m] += exp(logits[head->tracked[m]] - lse[n]) / N;
+        for (int m = 0; tracked && m < head->M; m++)
+            tracked[(int64_t)m * N + n] = logits[head->tracked[m]];
+        const double objective = ref_objective(head, n, logits);
+        if (head->objective)
+            ((double *)head->objective)[n] = objective;
         for (int v = 0; v < V; v++) {
-            double d = (exp(logits[v] - lse[n]) - (v == head->targets[n])) / N;
             const double *w = (const double *)head->weight + (int64_t)v * C;
             for (int c = 0; c < C; c++) {
-                dh[(int64_t)n * C + c] += head->scale * d * w[c];
-                dweight[(int64_t)v * C + c] += head->scale * d * h[c];
+                dh[(int64_t)n * C + c] += head->scale * logits[v] * w[c];
+                dweight[(int64_t)v * C + c] += head->scale * logits[v] * h[c];
             }
             if (dbias)
-                dbias[v] += d;
+                dbias[v] += logits[v];
         }
+    }
+}
+
+/* Adds what position n brings to the rows of the parts of tracked token m. */
+static void ref_parts(const struct backend_tracked *t, int m, int n, double pi, double lse)
+{
+    const int id = t->tracked[m];
+    const double omega = number_of(t->weights, n, 1);
+    const double q = (1 - t->smoothing) * (t->targets[n] == id) + t->smoothing / t->V;
+    const double factor[] = {
+        [PART_SOFTMAX] = t->scale / t->N * omega * pi,
+        [PART_TARGET] = -t->scale / t->N * omega * q,
+        [PART_ZLOSS] = t->scale / t->N * 2 * t->z_loss * lse * pi,
+        [PART_INPUT] = t->inputs[n] == id,
+    };
+    for (int part = 0; part < BACKEND_PARTS; part++) {
+        const double *x = (const double *)(part == PART_INPUT ? t->dx : t->h) + (int64_t)n * t->C;
+        double *row = (double *)t->parts + ((int64_t)part * t->M + m) * t->C;
+        for (int c = 0; c < t->C; c++)
+            row[c] += factor[part] * x[c];
+    }
+}
+
+static void ref_tracked(struct backend *self, const struct backend_tracked *t)
+{
+    (void)self;
+    double *mean_p = t->mean_p;
+    memset(t->parts, 0, (size_t)BACKEND_PARTS * t->M * t->C * sizeof(double));
+    for (int m = 0; m < t->M; m++) {
+        mean_p[m] = 0;
+        for (int n = 0; n < t->N; n++) {
+            const double logit = ((const double *)t->logits)[(int64_t)m * t->N + n];
+            const double lse = ((const double *)t->lse)[n];
+            const double adjusted = logit + number_of(t->adjust, t->tracked[m], 0);
+            const double objective_lse = number_of(t->objective_lse, n, lse);
+            mean_p[m] += exp(logit - lse) / t->N;
+            ref_parts(t, m, n, exp(adjusted - objective_lse), objective_lse);
+        }
+    }
+    for (int row = 0; row < BACKEND_PARTS * t->M; row++) {
+        double sum = 0;
+        for (int c = 0; c < t->C; c++)
+            sum += pow(((const double *)t->parts)[(int64_t)row * t->C + c], 2);
+        ((double *)t->norms)[row] = sqrt(sum);
     }
 }
 
@@ -509,6 +585,7 @@ static const struct backend ref_table = {
     .activation_forward = ref_activation_forward,
     .activation_backward = ref_activation_backward,
     .head = ref_head,
+    .tracked = ref_tracked,
     .window_sums = ref_window_sums,
     .weighted_sums = ref_weighted_sums,
     .gather_rows = ref_gather_rows,

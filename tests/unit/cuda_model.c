@@ -155,6 +155,8 @@ static void check_model(enum spec_precision precision, int untied, double allowe
     assert_close("lse", x->lse, y->lse, N, allowed);
     assert_close("h sums", x->h_sums, y->h_sums, (B + x->G) * C, allowed);
     assert_close("mean p", x->mean_p, y->mean_p, TRACKED, allowed);
+    assert_close("gradient's parts", x->part_norms, y->part_norms, BACKEND_PARTS * TRACKED,
+                 allowed);
     assert_close("rows", x->output_rows, y->output_rows, TRACKED * C, allowed);
     assert_close("norm", &x->grad_norm, &y->grad_norm, 1, allowed);
     float *gradient = part(&cuda, MODEL_GRADIENTS), *right = part(&ref, MODEL_GRADIENTS);

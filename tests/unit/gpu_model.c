@@ -528,6 +528,9 @@ static void test_observation(void **state)
     assert_close("lse", x->lse, y->lse, N);
     assert_close("h sums", x->h_sums, y->h_sums, (B + 2) * C);
     assert_close("mean p", x->mean_p, y->mean_p, TRACKED);
+    for (int part = 0; part < BACKEND_PARTS; part++)
+        assert_close("gradient's parts", x->part_norms + part * TRACKED,
+                     y->part_norms + part * TRACKED, TRACKED);
     assert_close("grad norm", &x->grad_norm, &y->grad_norm, 1);
     float *w = part(&a, MODEL_PARAMETERS);
     const struct shapes_tensor *out = &a.shapes->tensor[shapes_find(a.shapes, "lm_head.weight")];

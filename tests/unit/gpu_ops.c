@@ -62,6 +62,12 @@ static void test_head_without_statistics(void **state)
     ops_check_head_without_statistics(&two_threads);
 }
 
+static void test_parts_add_up(void **state)
+{
+    (void)state;
+    ops_check_parts_add_up(&two_threads);
+}
+
 static void test_divergence_shows(void **state)
 {
     (void)state;
@@ -107,6 +113,7 @@ int main(void)
         cmocka_unit_test(test_equality_many_threads),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_parts_add_up),
         cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_same_bits_every_run),
         cmocka_unit_test(test_bits_survive_the_device),

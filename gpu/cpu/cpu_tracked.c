@@ -1,0 +1,147 @@
+/* cpu_tracked: what a step did to the tracked tokens, on the cpu backend: mean p
+ * and the parts of the gradient of their rows. A token's softmax and z-loss parts
+ * take something from every position, so they are one matrix product each; its
+ * target and input parts are made of the few positions where it stands. */
+#include <math.h>
+#include <string.h>
+
+#include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_math.h"
+
+/* out [N] = exp(logits + shift - lse). */
+CPU_CLONES static void probabilities(float *out, const float *logits, float shift, const float *lse,
+                                     int N)
+{
+#pragma omp simd
+    for (int n = 0; n < N; n++)
+        out[n] = cpu_exp(logits[n] + shift - lse[n]);
+}
+
+static float *part_rows(const struct backend_tracked *t, enum backend_part part, int m)
+{
+    return (float *)t->parts + ((int64_t)part * t->M + m) * t->C;
+}
+
+static const float *objective_lse(const struct backend_tracked *t)
+{
+    return t->objective_lse ? t->objective_lse : t->lse;
+}
+
+static double weight_of(const struct backend_tracked *t, int n)
+{
+    return t->weights ? (double)((const float *)t->weights)[n] : 1;
+}
+
+static void mean_probability(const struct backend_tracked *t, int m, float *p)
+{
+    double sum = 0;
+    probabilities(p, (const float *)t->logits + (int64_t)m * t->N, 0, t->lse, t->N);
+    for (int n = 0; n < t->N; n++)
+        sum += (double)p[n];
+    ((float *)t->mean_p)[m] = (float)(sum / t->N);
+}
+
+/* The workspace [M, N] becomes what each position's h is multiplied by in a part
+ * that takes something from every position. */
+static void fill_factors(struct cpu *cpu, const struct backend_tracked *t, enum backend_part part)
+{
+    const int team = cpu_team(cpu, 16 * (int64_t)t->M * t->N);
+    const float *lse = objective_lse(t);
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (int m = 0; m < t->M; m++) {
+        float *factor = (float *)t->workspace + (int64_t)m * t->N;
+        const float shift = t->adjust ? ((const float *)t->adjust)[t->tracked[m]] : 0;
+        if (part == PART_SOFTMAX)
+            mean_probability(t, m, factor);
+        probabilities(factor, (const float *)t->logits + (int64_t)m * t->N, shift, lse, t->N);
+        for (int n = 0; n < t->N; n++)
+            factor[n] *=
+                (float)(t->scale / t->N *
+                        (part == PART_SOFTMAX ? weight_of(t, n) : 2 * t->z_loss * (double)lse[n]));
+    }
+}
+
+static void dense_part(struct cpu *cpu, const struct backend_tracked *t, enum backend_part part)
+{
+    const struct cpu_gemm gemm = {.M = t->M,
+                                  .N = t->C,
+                                  .K = t->N,
+                                  .a_stride = t->N,
+                                  .b_stride = t->C,
+                                  .c_stride = t->C,
+                                  .alpha = 1};
+    fill_factors(cpu, t, part);
+    cpu_gemm(cpu, &gemm, t->workspace, t->h, NULL, part_rows(t, part, 0));
+}
+
+/* Every target row starts with what label smoothing gives to all tokens alike. */
+static void start_target_rows(struct cpu *cpu, const struct backend_tracked *t)
+{
+    float *first = part_rows(t, PART_TARGET, 0);
+    const float factor = (float)(-t->scale / t->N * t->smoothing / t->V);
+    if (t->smoothing == 0) {
+        memset(first, 0, (size_t)t->M * (size_t)t->C * sizeof *first);
+        return;
+    }
+    if (t->weights)
+        cpu_weighted_sums(&cpu->table, first, t->weights, t->h, 1, t->N, t->C);
+    else
+        cpu_column_sums(cpu, first, t->h, t->N, t->C, t->C);
+    for (int c = 0; c < t->C; c++)
+        first[c] *= factor;
+    for (int m = 1; m < t->M; m++)
+        memcpy(part_rows(t, PART_TARGET, m), first, (size_t)t->C * sizeof *first);
+}
+
+CPU_CLONES static void add_scaled(float *out, const float *row, float factor, int C)
+{
+#pragma omp simd
+    for (int c = 0; c < C; c++)
+        out[c] += factor * row[c];
+}
+
+/* The positions where token m is the target, and where it is the input. */
+static void sparse_parts(const struct backend_tracked *t, int m)
+{
+    const int32_t id = t->tracked[m];
+    float *target = part_rows(t, PART_TARGET, m), *input = part_rows(t, PART_INPUT, m);
+    const double factor = -t->scale / t->N * (1 - t->smoothing);
+    memset(input, 0, (size_t)t->C * sizeof *input);
+    for (int n = 0; n < t->N; n++) {
+        if (t->targets[n] == id)
+            add_scaled(target, (const float *)t->h + (int64_t)n * t->C,
+                       (float)(factor * weight_of(t, n)), t->C);
+        if (t->inputs[n] == id)
+            add_scaled(input, (const float *)t->dx + (int64_t)n * t->C, 1, t->C);
+    }
+}
+
+static void row_norms(const struct backend_tracked *t, int m)
+{
+    for (int part = 0; part < BACKEND_PARTS; part++) {
+        const float *row = part_rows(t, (enum backend_part)part, m);
+        double sum = 0;
+        for (int c = 0; c < t->C; c++)
+            sum += (double)row[c] * (double)row[c];
+        ((float *)t->norms)[(int64_t)part * t->M + m] = (float)sqrt(sum);
+    }
+}
+
+void cpu_tracked(struct backend *self, const struct backend_tracked *t)
+{
+    struct cpu *cpu = cpu_of(self);
+    if (t->M == 0)
+        return;
+    dense_part(cpu, t, PART_SOFTMAX);
+    if (t->z_loss > 0)
+        dense_part(cpu, t, PART_ZLOSS);
+    else
+        memset(part_rows(t, PART_ZLOSS, 0), 0, (size_t)t->M * (size_t)t->C * sizeof(float));
+    start_target_rows(cpu, t);
+    const int team = cpu_team(cpu, (int64_t)t->M * (t->N + BACKEND_PARTS * t->C));
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (int m = 0; m < t->M; m++) {
+        sparse_parts(t, m);
+        row_norms(t, m);
+    }
+}

@@ -1,0 +1,129 @@
+/* tracked: what a step did to the tracked tokens, on the cuda backend: mean p and
+ * the parts of the gradient of their rows. Each part is a sum over positions of h
+ * (or of the gradient of the embedding's output) times a factor; a kernel writes
+ * the factors of a part, cuda_sum_rows makes the sums in its fixed order. */
+#include "gpu/cuda/cuda_internal.h"
+
+/* Of a backend_tracked, what factors are made of. */
+struct factors {
+    const float *logits, *lse, *objective_lse, *weights, *adjust;
+    const int32_t *tracked, *inputs, *targets;
+    float scale, smoothing, z_loss; /* scale: divided by N */
+    int N, V;
+};
+
+/* What part `part` of token m takes of position n. */
+__device__ static float factor_of(const struct factors &f, enum backend_part part, int64_t m, int n)
+{
+    const int32_t id = f.tracked[m];
+    const float omega = f.weights ? f.weights[n] : 1;
+    if (part == PART_INPUT)
+        return f.inputs[n] == id ? 1.0f : 0.0f;
+    if (part == PART_TARGET)
+        return -f.scale * omega *
+               ((f.targets[n] == id ? 1 - f.smoothing : 0) + f.smoothing / (float)f.V);
+    const float pi =
+        expf(f.logits[m * f.N + n] + (f.adjust ? f.adjust[id] : 0) - f.objective_lse[n]);
+    return f.scale * pi * (part == PART_SOFTMAX ? omega : 2 * f.z_loss * f.objective_lse[n]);
+}
+
+__global__ void factors_kernel(float *out, struct factors f, enum backend_part part, int64_t n)
+{
+    const int64_t i = grid_index();
+    if (i < n)
+        out[i] = factor_of(f, part, i / f.N, (int)(i % f.N));
+}
+
+/* A warp a token: mean over positions of p. */
+__global__ void mean_p_kernel(float *mean_p, const float *logits, const float *lse, int M, int N)
+{
+    const int64_t m = grid_index() / CUDA_WARP;
+    if (m >= M)
+        return;
+    float sum = 0;
+    for (int n = (int)threadIdx.x % CUDA_WARP; n < N; n += CUDA_WARP)
+        sum += expf(logits[m * N + n] - lse[n]);
+    sum = warp_sum(sum);
+    if (threadIdx.x % CUDA_WARP == 0)
+        mean_p[m] = sum / (float)N;
+}
+
+/* A warp a row: its L2 norm. */
+__global__ void norms_kernel(float *norms, const float *rows, int64_t n, int C)
+{
+    const int64_t row = grid_index() / CUDA_WARP;
+    if (row >= n)
+        return;
+    float sum = 0;
+    for (int c = (int)threadIdx.x % CUDA_WARP; c < C; c += CUDA_WARP)
+        sum += rows[row * C + c] * rows[row * C + c];
+    sum = warp_sum(sum);
+    if (threadIdx.x % CUDA_WARP == 0)
+        norms[row] = sqrtf(sum);
+}
+
+enum { SUMS_MAX = 32768 }; /* tokens that one launch of cuda_sum_rows takes */
+
+template <class A>
+static void run_part(struct cuda *cuda, const struct backend_tracked *t, const struct factors *f,
+                     enum backend_part part)
+{
+    const int64_t n = (int64_t)t->M * t->N;
+    float *rows = static_cast<float *>(t->parts) + (int64_t)part * t->M * t->C;
+    float *factors = static_cast<float *>(t->workspace);
+    LAUNCH(cuda, factors_kernel, cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, factors, *f, part,
+           n);
+    for (int m = 0; m < t->M; m += SUMS_MAX) {
+        const int count = t->M - m < SUMS_MAX ? t->M - m : (int)SUMS_MAX;
+        const struct cuda_row_sums sums = {rows + (int64_t)m * t->C,
+                                           part == PART_INPUT ? t->dx : t->h,
+                                           factors + (int64_t)m * t->N,
+                                           count,
+                                           t->N,
+                                           t->C,
+                                           t->C,
+                                           0,
+                                           0};
+        cuda_sum_rows<A>(cuda, &sums);
+    }
+}
+
+template <class A> static void tracked(struct backend *self, const struct backend_tracked *t)
+{
+    struct cuda *cuda = cuda_of(self);
+    const int64_t rows = (int64_t)BACKEND_PARTS * t->M;
+    float *parts = static_cast<float *>(t->parts);
+    const float *lse = static_cast<const float *>(t->lse);
+    if (t->M == 0)
+        return;
+    const struct factors f = {static_cast<const float *>(t->logits),
+                              lse,
+                              t->objective_lse ? static_cast<const float *>(t->objective_lse) : lse,
+                              static_cast<const float *>(t->weights),
+                              static_cast<const float *>(t->adjust),
+                              t->tracked,
+                              t->inputs,
+                              t->targets,
+                              (float)(t->scale / t->N),
+                              (float)t->smoothing,
+                              (float)t->z_loss,
+                              t->N,
+                              t->V};
+    LAUNCH(cuda, mean_p_kernel, cuda_blocks(t->M, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
+           static_cast<float *>(t->mean_p), f.logits, lse, t->M, t->N);
+    run_part<A>(cuda, t, &f, PART_SOFTMAX);
+    run_part<A>(cuda, t, &f, PART_TARGET);
+    run_part<A>(cuda, t, &f, PART_INPUT);
+    if (t->z_loss > 0)
+        run_part<A>(cuda, t, &f, PART_ZLOSS);
+    else
+        self->zero(self, parts + (int64_t)PART_ZLOSS * t->M * t->C,
+                   (int64_t)t->M * t->C * (int64_t)sizeof(float));
+    LAUNCH(cuda, norms_kernel, cuda_blocks(rows, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
+           static_cast<float *>(t->norms), parts, rows, t->C);
+}
+
+void cuda_fill_tracked(struct backend *table, int is_bf16)
+{
+    table->tracked = is_bf16 ? tracked<struct bf16> : tracked<float>;
+}
