@@ -17,19 +17,26 @@
 enum {
     SPEC_SECTION_MAX = 16,        /* bytes of a section's pointer */
     SPEC_SECONDS_MAX = 315360000, /* ten years */
-    SPEC_ATTEMPTS_MAX = 100
+    SPEC_ATTEMPTS_MAX = 100,
+    SPEC_VOCABULARY_MAX = 1 << 18, /* as lab/bpe's limit; the text's own is checked later */
+    SPEC_EXPONENT_MAX = 4,         /* c^-4 of a billion tokens is still a float32 */
+    SPEC_FACTOR_MIN = 1,
+    SPEC_FACTOR_MAX = 1000000
 };
 
 #define SPEC_SEED_MAX 9007199254740991.0 /* 2^53 - 1: every JSON reader keeps it exact */
 #define SPEC_REAL_MIN 1e-30              /* smallest positive number float32 still computes with */
 #define SPEC_REAL_MAX 1e30               /* largest */
 #define SPEC_BETA_MAX 0.999999           /* 1 - beta must survive in float32 */
+#define SPEC_SMOOTHING_MAX 0.999         /* something must be left of the target */
+#define SPEC_Z_LOSS_MAX 1000.0           /* the published value is 1e-4 */
 
 static const char *const spec_variants[] = {"raw", "lf", "body", NULL};
-static const char *const spec_tokenizers[] = {"gpt2", NULL};
+static const char *const spec_tokenizers[] = {"gpt2", "cl100k_base", "bytes", NULL};
+static const char *const spec_vocabularies[] = {"all", "used", NULL};
 static const char *const spec_ties[] = {"tied", "untied", "untied_equal", NULL};
 static const char *const spec_activations[] = {"gelu", "gelu_new", "relu", NULL};
-static const char *const spec_heads[] = {"full", NULL};
+static const char *const spec_heads[] = {"full", "adaptive", NULL};
 static const char *const spec_samplings[] = {"random", "shuffle", NULL};
 static const char *const spec_optimizers[] = {"sgd", "momentum", "adam", "adamw", NULL};
 static const char *const spec_precisions[] = {"auto", "fp32", "bf16", NULL};
@@ -50,9 +57,11 @@ static const struct spec_row spec_table[] = {
     {"/name", &spec_kind_text, AT(name), 1, SPEC_NAME_MAX, NULL, "\"gulliver\""},
     {"/notes", &spec_kind_text, AT(notes), 0, SPEC_NOTES_MAX, NULL, "\"\""},
     {"/tags", &spec_kind_tags, 0, 0, 0, NULL, "[]"},
+    {"/init_from", &spec_kind_job, AT(init_from), 0, 0, NULL, "null"},
     {"/corpus/id", &spec_kind_corpus, AT(corpus.id), 0, 0, NULL, "\"gulliver\""},
     {"/corpus/variant", &spec_kind_enum, AT(corpus.variant), 0, 0, spec_variants, "\"lf\""},
     {"/corpus/tokenizer", &spec_kind_tokenizer, AT(corpus.tokenizer), 0, 0, spec_tokenizers, "\"gpt2\""},
+    {"/corpus/vocabulary", &spec_kind_enum, AT(corpus.vocabulary), 0, 0, spec_vocabularies, "\"all\""},
     {"/corpus/shuffled", &spec_kind_bool, AT(corpus.shuffled), 0, 0, NULL, "false"},
     {"/model/d_model", &spec_kind_int, AT(model.d_model), 1, SPEC_D_MODEL_MAX, NULL, "128"},
     {"/model/n_layers", &spec_kind_int, AT(model.n_layers), 1, SPEC_LAYERS_MAX, NULL, "4"},
@@ -64,7 +73,8 @@ static const struct spec_row spec_table[] = {
     {"/model/head_bias", &spec_kind_bool, AT(model.head_bias), 0, 0, NULL, "false"},
     {"/model/init_std", &spec_kind_real, AT(model.init_std), 0, SPEC_REAL_MAX, NULL, "0.02"},
     {"/model/position_std", &spec_kind_real, AT(model.position_std), 0, SPEC_REAL_MAX, NULL, "0.02"},
-    {"/model/head", &spec_kind_constant, 0, 0, 0, spec_heads, "\"full\""},
+    {"/model/head", &spec_kind_enum, AT(model.head), 0, 0, spec_heads, "\"full\""},
+    {"/model/cutoffs", &spec_kind_cutoffs, 0, 1, SPEC_VOCABULARY_MAX, NULL, "[]"},
     {"/train/epochs", &spec_kind_int64, AT(train.epochs), 1, SPEC_EPOCHS_MAX, NULL, "500"},
     {"/train/steps_per_epoch", &spec_kind_steps, AT(train.steps_per_epoch), 1, SPEC_STEPS_PER_EPOCH_MAX, spec_pass, "1"},
     {"/train/sampling", &spec_kind_enum, AT(train.sampling), 0, 0, spec_samplings, "\"random\""},
@@ -84,6 +94,15 @@ static const struct spec_row spec_table[] = {
     {"/train/seed_data", &spec_kind_seed, AT(train.seed_data), 0, SPEC_SEED_MAX, NULL, "null"},
     {"/train/seed_groups", &spec_kind_seed, AT(train.seed_groups), 0, SPEC_SEED_MAX, NULL, "null"},
     {"/train/snapshots", &spec_kind_snapshots, 0, 0, 0, NULL, "[]"},
+    {"/loss/class_weight", &spec_kind_real, AT(loss.class_weight), 0, SPEC_EXPONENT_MAX, NULL, "0"},
+    {"/loss/logit_adjustment", &spec_kind_real, AT(loss.logit_adjustment), 0, SPEC_EXPONENT_MAX, NULL, "0"},
+    {"/loss/label_smoothing", &spec_kind_real, AT(loss.label_smoothing), 0, SPEC_SMOOTHING_MAX, NULL, "0"},
+    {"/loss/z_loss", &spec_kind_real, AT(loss.z_loss), 0, SPEC_Z_LOSS_MAX, NULL, "0"},
+    {"/data/oversample", &spec_kind_oversample, 0, SPEC_FACTOR_MIN, SPEC_FACTOR_MAX, NULL, "null"},
+    {"/data/inject", &spec_kind_inject, 0, 1, SPEC_CUSTOM_TOKENS_MAX, NULL, "null"},
+    {"/data/holdout", &spec_kind_int, AT(data.holdout), 0, SPEC_HOLDOUT_MAX, NULL, "0"},
+    {"/eval/windows", &spec_kind_int, AT(eval.windows), 0, SPEC_EVAL_WINDOWS_MAX, NULL, "0"},
+    {"/eval/every", &spec_kind_int64, AT(eval.every), 1, SPEC_EPOCHS_MAX, NULL, "10"},
     {"/groups/size", &spec_kind_int, AT(groups.size), 1, SPEC_GROUP_SIZE_MAX, NULL, "100"},
     {"/groups/selection", &spec_kind_enum, AT(groups.selection), 0, 0, spec_selections, "\"frequency\""},
     {"/groups/ties", &spec_kind_enum, AT(groups.ties), 0, 0, spec_tie_breaks, "\"seeded\""},
@@ -206,31 +225,16 @@ static void spec_sort_snapshots(struct spec *spec)
 static void spec_finish(struct spec_reading *reading)
 {
     struct spec *spec = reading->spec;
-    struct err *err = reading->err;
-    int d_model = spec->model.d_model, n_heads = spec->model.n_heads;
-    if (spec_is_good(reading, "/model/d_model") && spec_is_good(reading, "/model/n_heads") &&
-        d_model % n_heads != 0) {
-        err_field(err, "/model/d_model", "%d is not divisible by n_heads %d", d_model, n_heads);
-        reading->n_bad++;
+    for (const struct spec_rule *rule = spec_rules; rule->check; rule++) {
+        int good = 1;
+        for (int i = 0; i < SPEC_RULE_FIELDS && rule->fields[i]; i++)
+            good &= spec_is_good(reading, rule->fields[i]);
+        if (good && rule->check(spec, reading->err))
+            reading->n_bad++;
     }
-    if (spec_is_good(reading, "/train/batch_size") && spec_is_good(reading, "/model/seq_len") &&
-        (int64_t)spec->train.batch_size * spec->model.seq_len > SPEC_POSITIONS_MAX) {
-        err_field(err, "/train/batch_size", "%d times seq_len %d is above %d positions",
-                  spec->train.batch_size, spec->model.seq_len, SPEC_POSITIONS_MAX);
-        reading->n_bad++;
-    }
-    if (spec_is_good(reading, "/train/epochs") && spec_is_good(reading, "/train/snapshots"))
-        for (int i = 0; i < spec->train.n_snapshots; i++)
-            if (spec->train.snapshots[i] > spec->train.epochs) {
-                char pointer[ERR_POINTER_MAX];
-                spec_pointer_index(pointer, "/train/snapshots", (size_t)i);
-                err_field(err, pointer, "%lld is after the last epoch %lld",
-                          (long long)spec->train.snapshots[i], (long long)spec->train.epochs);
-                reading->n_bad++;
-            }
     spec_sort_snapshots(spec);
-    if (spec->model.logit_scale_inv_sqrt_d && d_model > 0)
-        spec->model.logit_scale = 1 / sqrt(d_model);
+    if (spec->model.logit_scale_inv_sqrt_d && spec->model.d_model > 0)
+        spec->model.logit_scale = 1 / sqrt(spec->model.d_model);
 }
 
 static int spec_read(const json_t *root, struct spec *spec, struct err *err)
@@ -409,6 +413,13 @@ uint64_t spec_seed_data(const struct spec *spec)
 uint64_t spec_seed_groups(const struct spec *spec)
 {
     return spec_seed(spec, spec->train.seed_groups);
+}
+
+void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to)
+{
+    const int all = spec->data.inject.to < 0;
+    *from = all ? 0 : spec->data.inject.from;
+    *to = all ? spec->train.epochs : spec->data.inject.to;
 }
 
 const char *spec_mask_name(enum spec_mask mask)

@@ -5,7 +5,8 @@
  * A parsed spec is complete (every default filled in) and can be printed and
  * parsed again to the same value. What needs the text (does the corpus exist,
  * is a group larger than half of the used types, is a custom token one token)
- * is checked by lab/dataset, with pointers into this same JSON.
+ * is checked by lab/dataset, with pointers into this same JSON; what an engine
+ * must be able to do, by spec_supported.
  * Owns its strings and lists; pure functions, any thread. */
 #ifndef TOKENFATE_SPEC_H
 #define TOKENFATE_SPEC_H
@@ -34,13 +35,22 @@ enum {
     SPEC_POSITIONS_MAX = 1 << 20, /* batch_size x seq_len; keeps every index in 32 bits */
     SPEC_SNAPSHOTS_MAX = 64,      /* each is a model file on disk */
     SPEC_GROUP_SIZE_MAX = 5000,
-    SPEC_CUSTOM_MAX = 5,           /* custom groups: a chart holds eight colours */
-    SPEC_CUSTOM_TOKENS_MAX = 1000, /* tokens of one custom group */
-    SPEC_TOKEN_BYTES_MAX = 256,    /* longest text of one token; GPT-2's longest is 128 */
-    SPEC_GROUPS_MAX = 3 + SPEC_CUSTOM_MAX
+    SPEC_CUSTOM_MAX = 5,                   /* custom groups: a chart holds eight colours */
+    SPEC_CUSTOM_TOKENS_MAX = 1000,         /* tokens of one custom group */
+    SPEC_TOKEN_BYTES_MAX = 256,            /* longest text of one token; GPT-2's longest is 128 */
+    SPEC_GROUPS_MAX = 3 + SPEC_CUSTOM_MAX, /* custom groups and doses share the places */
+    SPEC_CUTOFFS_MAX = 8,                  /* clusters of an adaptive head; the paper uses 2 to 5 */
+    SPEC_DOSES_MAX = SPEC_CUSTOM_MAX,
+    SPEC_DOSE_MAX = 1000,          /* times that one token is inserted */
+    SPEC_HOLDOUT_MAX = 1000,       /* one block in a thousand */
+    SPEC_HOLDOUT_BLOCK = 1024,     /* tokens of a held-out block */
+    SPEC_EVAL_WINDOWS_MAX = 65536, /* more than a pass of the largest demo text */
+    SPEC_JOB_ID_MAX = 36           /* bytes of a job's id, a UUID */
 };
 
 enum spec_variant { VARIANT_RAW, VARIANT_LF, VARIANT_BODY };
+enum spec_vocabulary { VOCABULARY_ALL, VOCABULARY_USED };
+enum spec_head { HEAD_FULL, HEAD_ADAPTIVE };
 enum spec_tie { TIE_TIED, TIE_UNTIED, TIE_UNTIED_EQUAL };
 enum spec_activation { ACTIVATION_GELU, ACTIVATION_GELU_NEW, ACTIVATION_RELU };
 enum spec_sampling { SAMPLING_RANDOM, SAMPLING_SHUFFLE };
@@ -68,11 +78,13 @@ struct spec {
     char *notes; /* <= SPEC_NOTES_MAX bytes */
     int n_tags;
     char *tags[SPEC_TAGS_MAX];
+    char init_from[SPEC_JOB_ID_MAX + 1]; /* job whose model this one starts from, "": none */
     struct {
         char id[SPEC_CORPUS_MAX + 1]; /* name, or 64 hex digits of the text's sha256 */
         enum spec_variant variant;
-        char tokenizer[16]; /* "gpt2" */
-        int shuffled;       /* 1: token stream permuted (seed: groups) */
+        char tokenizer[16];              /* "gpt2", "cl100k_base", "bytes" */
+        enum spec_vocabulary vocabulary; /* used: only the types that occur in the text */
+        int shuffled;                    /* 1: token stream permuted (seed: groups) */
     } corpus;
     struct {
         int d_model, n_layers, n_heads, seq_len;
@@ -82,7 +94,9 @@ struct spec {
         enum spec_activation activation;
         int head_bias;
         double init_std, position_std;
-        /* "head": "full" is the only value */
+        enum spec_head head;
+        int n_cutoffs;                 /* 0 with the full head, else at least 1 */
+        int cutoffs[SPEC_CUTOFFS_MAX]; /* ascending: first rank of each cluster behind the head */
     } model;
     struct {
         int64_t epochs;
@@ -99,6 +113,24 @@ struct spec {
         int n_snapshots;
         int64_t snapshots[SPEC_SNAPSHOTS_MAX]; /* ascending, unique, each <= epochs */
     } train;
+    struct { /* 0: off; SCIENCE section 6 */
+        double class_weight, logit_adjustment, label_smoothing, z_loss;
+    } loss;
+    struct {
+        char oversample_group[RECORD_NAME_MAX]; /* "": none */
+        double oversample_factor;
+        struct {
+            int tokens; /* of each dose; 0: none */
+            int n_doses;
+            int doses[SPEC_DOSES_MAX]; /* ascending, unique */
+            int64_t from, to;          /* epochs from <= e < to; -1, -1 (null): all of them */
+        } inject;
+        int holdout; /* of every so many blocks the last is held out; 0: none */
+    } data;
+    struct {
+        int windows;   /* fixed windows that are evaluated; 0: none */
+        int64_t every; /* epochs between two evaluations; the last epoch always is */
+    } eval;
     struct {
         int size;
         enum spec_selection selection;
@@ -120,6 +152,13 @@ struct spec {
  * NaN or other non-JSON numbers) or ERR_INVALID with every bad field (unknown
  * field, wrong type, out of range, contradictions between fields). */
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err);
+
+/* What this build's engines cannot do yet: ERR_INVALID with every field that asks
+ * for it. Every way into the trainer asks this before a job is stored or run. */
+int spec_supported(const struct spec *spec, struct err *err);
+
+/* Epochs of the insertions, from <= e < to, null resolved. */
+void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to);
 
 /* The defaults (the `gulliver` preset). Never fails but for memory (NULL). */
 struct spec *spec_default(void);

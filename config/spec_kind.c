@@ -9,7 +9,7 @@
 
 enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
 
-static const char *const spec_group_names[] = {"most_common", "least_common", "never_used", NULL};
+const char *const spec_group_names[] = {"most_common", "least_common", "never_used", NULL};
 
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
 {
@@ -73,9 +73,8 @@ int spec_word(const char *const *words, const char *word)
 }
 /* --- checks shared by several kinds ------------------------------------- */
 
-/* An integer within [min, max] into *out. */
-static int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
-                              int64_t *out, struct err *err)
+int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
+                       int64_t *out, struct err *err)
 {
     char quoted[SPEC_QUOTE_MAX];
     if (!json_is_integer(value))
@@ -87,10 +86,22 @@ static int spec_check_integer(const json_t *value, double min, double max, const
     return 0;
 }
 
-/* A string of min..max bytes, without control characters other than those in
- * allowed. Returns it, or NULL with err_field. */
-static const char *spec_check_text(const json_t *value, size_t min, size_t max, const char *allowed,
-                                   const char *pointer, struct err *err)
+int spec_check_real(const json_t *value, double min, double max, const char *pointer, double *out,
+                    struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    if (!json_is_number(value))
+        return err_field(err, pointer, "%s is not a number", spec_quote(value, quoted));
+    double number = json_number_value(value);
+    if (!(number >= min && number <= max))
+        return err_field(err, pointer, "%s is outside %g to %g", spec_quote(value, quoted), min,
+                         max);
+    *out = number == 0 ? 0 : number;
+    return 0;
+}
+
+const char *spec_check_text(const json_t *value, size_t min, size_t max, const char *allowed,
+                            const char *pointer, struct err *err)
 {
     char quoted[SPEC_QUOTE_MAX];
     const char *text = json_string_value(value);
@@ -134,9 +145,8 @@ static int spec_copy(char **out, const char *text, struct err *err)
                 : err_set(err, ERR_NO_MEMORY, "no memory for a text of %zu bytes", strlen(text));
 }
 
-/* An array of min..max elements. */
-static int spec_check_array(const json_t *value, size_t min, size_t max, const char *pointer,
-                            struct err *err)
+int spec_check_array(const json_t *value, size_t min, size_t max, const char *pointer,
+                     struct err *err)
 {
     char quoted[SPEC_QUOTE_MAX];
     if (!json_is_array(value))
@@ -145,6 +155,24 @@ static int spec_check_array(const json_t *value, size_t min, size_t max, const c
         return err_field(err, pointer, "%s has %zu elements, outside %zu to %zu",
                          spec_quote(value, quoted), json_array_size(value), min, max);
     return 0;
+}
+
+int spec_check_members(const json_t *object, const char *const *keys, const char *base,
+                       struct err *err)
+{
+    char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
+    int bad = 0;
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)object, key, member)
+    {
+        if (spec_word(keys, key) >= 0)
+            continue;
+        spec_pointer(pointer, base, key);
+        bad =
+            err_field(err, pointer, "no such field (its value is %s)", spec_quote(member, quoted));
+    }
+    return bad;
 }
 
 /* --- readers and writers --------------------------------------------------- */
@@ -276,15 +304,7 @@ static json_t *write_steps(const struct spec_row *row, const struct spec *spec)
 static int read_real(const struct spec_row *row, const json_t *value, struct spec *spec,
                      struct err *err)
 {
-    char quoted[SPEC_QUOTE_MAX];
-    if (!json_is_number(value))
-        return err_field(err, row->pointer, "%s is not a number", spec_quote(value, quoted));
-    double number = json_number_value(value);
-    if (!(number >= row->min && number <= row->max))
-        return err_field(err, row->pointer, "%s is outside %g to %g", spec_quote(value, quoted),
-                         row->min, row->max);
-    *(double *)spec_at(row, spec) = number == 0 ? 0 : number; /* -0 is 0 */
-    return 0;
+    return spec_check_real(value, row->min, row->max, row->pointer, spec_at(row, spec), err);
 }
 
 static json_t *write_real(const struct spec_row *row, const struct spec *spec)
@@ -342,20 +362,6 @@ static int read_enum(const struct spec_row *row, const json_t *value, struct spe
 static json_t *write_enum(const struct spec_row *row, const struct spec *spec)
 {
     return json_string(row->words[*(const unsigned *)spec_at_const(row, spec)]);
-}
-
-/* A field with one possible value: checked, printed, not stored. */
-static int read_constant(const struct spec_row *row, const json_t *value, struct spec *spec,
-                         struct err *err)
-{
-    (void)spec;
-    return spec_check_word(value, row->words, row->pointer, err) < 0 ? -1 : 0;
-}
-
-static json_t *write_constant(const struct spec_row *row, const struct spec *spec)
-{
-    (void)spec;
-    return json_string(row->words[0]);
 }
 
 static int read_tags(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -497,7 +503,7 @@ static int read_custom_group(const json_t *value, const char *base, struct spec 
                              struct err *err)
 {
     static const char *const keys[] = {"name", "tokens", NULL};
-    char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
+    char quoted[SPEC_QUOTE_MAX];
     struct spec_custom *custom = &spec->groups.custom[spec->groups.n_custom++];
     if (!json_is_object(value))
         return err_field(err, base, "%s is not an object", spec_quote(value, quoted));
@@ -506,16 +512,8 @@ static int read_custom_group(const json_t *value, const char *base, struct spec 
         bad = -1;
     if (err && err->code == ERR_NO_MEMORY)
         return -1;
-    const char *key;
-    json_t *member;
-    json_object_foreach((json_t *)value, key, member)
-    {
-        if (spec_word(keys, key) >= 0)
-            continue;
-        spec_pointer(pointer, base, key);
-        bad =
-            err_field(err, pointer, "no such field (its value is %s)", spec_quote(member, quoted));
-    }
+    if (spec_check_members(value, keys, base, err))
+        bad = -1;
     return bad;
 }
 
@@ -576,7 +574,6 @@ const struct spec_kind spec_kind_real = {read_real, write_real};
 const struct spec_kind spec_kind_scale = {read_scale, write_scale};
 const struct spec_kind spec_kind_bool = {read_bool, write_bool};
 const struct spec_kind spec_kind_enum = {read_enum, write_enum};
-const struct spec_kind spec_kind_constant = {read_constant, write_constant};
 const struct spec_kind spec_kind_tags = {read_tags, write_tags};
 const struct spec_kind spec_kind_snapshots = {read_snapshots, write_snapshots};
 const struct spec_kind spec_kind_custom = {read_custom, write_custom};

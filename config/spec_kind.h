@@ -1,6 +1,8 @@
 /* spec_kind: the kinds of fields that spec.c's table is made of: how a value is
- * read from JSON, checked and stored in struct spec, and how it is written back.
- * Internal to spec.c and spec_kind.c; pure functions, any thread.
+ * read from JSON, checked and stored in struct spec, and how it is written back;
+ * and the rules between fields. Internal to the spec*.c files (spec_kind.c: kinds
+ * of one value and of lists, spec_remedy.c: those of the remedies, spec_rules.c);
+ * pure functions, any thread.
  *
  * Invariants: a value is stored only after it has been checked; an error about
  * a value quotes it as ASCII JSON, so that no message ever carries a broken
@@ -35,8 +37,20 @@ struct spec_row {
 
 extern const struct spec_kind spec_kind_text, spec_kind_corpus, spec_kind_tokenizer,
     spec_kind_device, spec_kind_int, spec_kind_int64, spec_kind_seed, spec_kind_steps,
-    spec_kind_real, spec_kind_scale, spec_kind_bool, spec_kind_enum, spec_kind_constant,
-    spec_kind_tags, spec_kind_snapshots, spec_kind_custom;
+    spec_kind_real, spec_kind_scale, spec_kind_bool, spec_kind_enum, spec_kind_tags,
+    spec_kind_snapshots, spec_kind_custom, spec_kind_job, spec_kind_cutoffs, spec_kind_oversample,
+    spec_kind_inject;
+
+/* What must hold between fields. Checked only if all of its fields are good. */
+enum { SPEC_RULE_FIELDS = 4 };
+struct spec_rule {
+    const char *fields[SPEC_RULE_FIELDS];
+    int (*check)(const struct spec *spec, struct err *err); /* -1 with err_field */
+};
+extern const struct spec_rule spec_rules[]; /* ends with check NULL */
+
+/* Names of the groups that every job has; ends with NULL. */
+extern const char *const spec_group_names[];
 
 /* value as ASCII JSON, cut to fit; returns quoted. */
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX]);
@@ -49,5 +63,28 @@ void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t 
 
 /* Index of a word in a list that ends with NULL, or -1. */
 int spec_word(const char *const *words, const char *word);
+
+/* ---- checks that several kinds share ---- */
+
+/* An integer within [min, max] into *out. */
+int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
+                       int64_t *out, struct err *err);
+
+/* A number within [min, max] into *out; -0 becomes 0. */
+int spec_check_real(const json_t *value, double min, double max, const char *pointer, double *out,
+                    struct err *err);
+
+/* A string of min..max bytes, without control characters other than those in
+ * allowed. Returns it, or NULL with err_field. */
+const char *spec_check_text(const json_t *value, size_t min, size_t max, const char *allowed,
+                            const char *pointer, struct err *err);
+
+/* An array of min..max elements. */
+int spec_check_array(const json_t *value, size_t min, size_t max, const char *pointer,
+                     struct err *err);
+
+/* Refuse every key of an object that is not in the list. */
+int spec_check_members(const json_t *object, const char *const *keys, const char *base,
+                       struct err *err);
 
 #endif

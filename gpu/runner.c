@@ -191,7 +191,7 @@ static int open_bpe(struct runner *runner, const char *tokenizer, struct err *er
 /* Text, groups and the seeds that draw them decide a dataset. */
 static int same_dataset(const struct runner *runner, const struct spec *spec, const char *path)
 {
-    static const char *const deciding[] = {"\"/corpus", "\"/groups", "\"/train/seed"};
+    static const char *const deciding[] = {"\"/corpus", "\"/groups", "\"/data", "\"/train/seed"};
     if (!runner->dataset || strcmp(runner->dataset_path, path) != 0)
         return 0;
     char *differences = spec_diff(runner->dataset_spec, spec);
@@ -388,8 +388,13 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
     struct spec *spec = NULL;
     if (!runner->backend)
         return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
-    if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0 ||
-        open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
+    if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0)
+        return -1;
+    if (spec_supported(spec, err) != 0) {
+        spec_free(spec);
+        return -1;
+    }
+    if (open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
         prepare_device(runner, runner->dataset_spec, err) != 0 || prepare_pack(runner, err) != 0)
         return -1;
     return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,

@@ -120,7 +120,8 @@ static int submit_check(struct request *request, struct submit *submit, struct e
     if (submit_key(request, submit, err) ||
         spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
         return -1;
-    int failed = submit_resolve(request, spec, name, sizeof name, err) ||
+    int failed = spec_supported(spec, err) ||
+                 submit_resolve(request, spec, name, sizeof name, err) ||
                  datasets_get(request->server->datasets, spec, &text, err);
     if (!failed) {
         failed = submit_fill(submit, request, spec, &text, name, err);

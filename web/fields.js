@@ -3,8 +3,10 @@
 // is the only judge, and its answer names each bad field by its pointer.
 //
 // kind: text, lines, tags, integer, number, flag, choice (options), integers
-// (list), word (number, or one of `words`), seed (integer, or empty = null),
-// groups (custom groups), corpus (choice among the known texts).
+// (list), range (two integers, or empty = null), word (number, or one of
+// `words`), seed (integer, or empty = null), job (id, or empty = null), groups
+// (custom groups), corpus (choice among the known texts), members (an object of
+// fields that is on or null; `start` is its value when it is switched on).
 
 export const FIELDSETS = [
   {
@@ -13,6 +15,7 @@ export const FIELDSETS = [
       { at: "/name", label: "Name", kind: "text", help: "At most 120 bytes." },
       { at: "/tags", label: "Tags", kind: "tags", help: "Separated by commas; at most 16." },
       { at: "/notes", label: "Notes", kind: "lines", wide: true, help: "What this run is to show." },
+      { at: "/init_from", label: "Start from job", kind: "job", help: "Id of a job whose model is trained on; empty: new weights." },
     ],
   },
   {
@@ -29,7 +32,25 @@ export const FIELDSETS = [
           ["body", "body: without Gutenberg's frame"],
         ],
       },
-      { at: "/corpus/tokenizer", label: "Tokenizer", kind: "choice", options: [["gpt2", "gpt2"]] },
+      {
+        at: "/corpus/tokenizer",
+        label: "Tokenizer",
+        kind: "choice",
+        options: [
+          ["gpt2", "gpt2: 50,257 tokens"],
+          ["cl100k_base", "cl100k_base: 100,277 tokens"],
+          ["bytes", "bytes: 256 tokens"],
+        ],
+      },
+      {
+        at: "/corpus/vocabulary",
+        label: "Vocabulary",
+        kind: "choice",
+        options: [
+          ["all", "all tokens"],
+          ["used", "only those the text uses"],
+        ],
+      },
       {
         at: "/corpus/shuffled",
         label: "Shuffle the token stream",
@@ -75,7 +96,21 @@ export const FIELDSETS = [
       { at: "/model/head_bias", label: "Bias in the output layer", kind: "flag" },
       { at: "/model/init_std", label: "Std of weights", kind: "number", help: "At the start." },
       { at: "/model/position_std", label: "Std of positions", kind: "number", help: "At the start." },
-      { at: "/model/head", label: "Head", kind: "choice", options: [["full", "full softmax"]] },
+      {
+        at: "/model/head",
+        label: "Head",
+        kind: "choice",
+        options: [
+          ["full", "full softmax"],
+          ["adaptive", "adaptive softmax"],
+        ],
+      },
+      {
+        at: "/model/cutoffs",
+        label: "Cutoffs",
+        kind: "integers",
+        help: "Adaptive head: first rank of each cluster, e.g. 2000, 10000.",
+      },
     ],
   },
   {
@@ -138,6 +173,46 @@ export const FIELDSETS = [
         kind: "integers",
         help: "Epochs whose model is kept, e.g. 0, 100; the last always is.",
       },
+    ],
+  },
+  {
+    title: "Loss",
+    fields: [
+      { at: "/loss/class_weight", label: "Class weight", kind: "number", help: "Exponent a of the weight c^−a of a target; 0 is off." },
+      { at: "/loss/logit_adjustment", label: "Logit adjustment", kind: "number", help: "τ; 0 is off." },
+      { at: "/loss/label_smoothing", label: "Label smoothing", kind: "number", help: "ε; 0 is off." },
+      { at: "/loss/z_loss", label: "z-loss", kind: "number", help: "Factor of (log Z)²; 0 is off." },
+    ],
+  },
+  {
+    title: "Data",
+    fields: [
+      {
+        at: "/data/oversample",
+        label: "Oversample a group",
+        kind: "members",
+        start: { group: "least_common", factor: 10 },
+        members: [
+          { at: "group", label: "Group", kind: "text" },
+          { at: "factor", label: "Factor", kind: "number" },
+        ],
+        help: "Windows with a target of the group come that many times as often.",
+      },
+      {
+        at: "/data/inject",
+        label: "Insert never-used tokens",
+        kind: "members",
+        start: { tokens: 20, doses: [0, 1, 2, 4, 8], epochs: null },
+        members: [
+          { at: "tokens", label: "Tokens per dose", kind: "integer" },
+          { at: "doses", label: "Doses", kind: "integers" },
+          { at: "epochs", label: "Epochs from, to", kind: "range" },
+        ],
+        help: "Each is a target exactly dose times, at drawn places; groups dose_0, dose_1, … follow them.",
+      },
+      { at: "/data/holdout", label: "Hold out", kind: "integer", help: "One of so many blocks of 1,024 tokens; 0: none. Variant body." },
+      { at: "/eval/windows", label: "Evaluation windows", kind: "integer", help: "Fixed ones, held out if there are such; 0: none." },
+      { at: "/eval/every", label: "Evaluate every", kind: "integer", help: "Epochs." },
     ],
   },
   {
@@ -243,9 +318,14 @@ export const TEXT_KINDS = {
     show: (value) => String(value ?? ""),
     read: (text) => (text.trim() === "" ? null : typedNumber(text)),
   },
+  job: { show: (value) => value ?? "", read: (text) => (text.trim() === "" ? null : text.trim()) },
   integers: {
     show: (value) => (value ?? []).join(", "),
     read: (text) => listed(text).map(typedNumber),
+  },
+  range: {
+    show: (value) => (value ?? []).join(", "),
+    read: (text) => (text.trim() === "" ? null : listed(text).map(typedNumber)),
   },
 };
 
@@ -255,6 +335,8 @@ export function describe(field, value) {
   if (field.kind === "flag") return value ? "yes" : "no";
   if (field.kind === "groups")
     return value.map((group) => `${group.name} (${group.tokens.length} tokens)`).join(", ") || "–";
+  if (field.kind === "members")
+    return field.members.map((member) => `${member.label.toLowerCase()} ${describe(member, value[member.at])}`).join("; ");
   if (Array.isArray(value)) return value.join(", ") || "–";
   const option = field.options?.find(([name]) => name === value);
   return option ? option[1] : String(value);

@@ -8,7 +8,7 @@ import { FIELDSETS, TEXT_KINDS, setValue, textToTokens, tokensToText, valueAt } 
 import { count } from "./format.js";
 
 const FIRST_PRESET = "gulliver";
-const GPT2_VOCABULARY = 50257;
+const VOCABULARIES = { gpt2: 50257, cl100k_base: 100277, bytes: 256 };
 
 // crypto.randomUUID is missing on plain http to another host; this is not.
 function randomKey() {
@@ -144,6 +144,7 @@ class Form {
     if (field.kind === "flag") return this.flag(field, id);
     if (field.kind === "choice") return this.choice(field, id);
     if (field.kind === "groups") return this.customGroups(field, id);
+    if (field.kind === "members") return this.members(field, id);
     return this.text(field, id);
   }
 
@@ -187,6 +188,32 @@ class Form {
       element.value = value ?? "";
     };
     return { element, show };
+  }
+
+  // An object that a switch turns on and off, with a text field for each member.
+  members(field, id) {
+    const toggle = h("input", { id, type: "checkbox", onchange: () => edit(toggle.checked ? structuredClone(field.start) : null) });
+    const list = h("div.members");
+    const edit = (value) => {
+      this.changed(field, value);
+      show();
+    };
+    const show = () => {
+      const value = valueAt(this.spec, field.at) ?? null;
+      toggle.checked = value !== null;
+      list.replaceChildren(...(value === null ? [] : field.members.map((member) => this.member(field, member, value))));
+    };
+    return { element: h("div", null, toggle, list), target: toggle, show };
+  }
+
+  member(field, member, value) {
+    const kind = TEXT_KINDS[member.kind];
+    const element = h("input", {
+      value: kind.show(value[member.at]),
+      autocomplete: "off",
+      oninput: () => this.changed(field, { ...valueAt(this.spec, field.at), [member.at]: kind.read(element.value) }),
+    });
+    return h("label", null, h("span", null, member.label), element);
   }
 
   customGroups(field, id) {
@@ -328,8 +355,11 @@ function sizeText(spec) {
   const { d_model: d, n_layers: layers, seq_len: T, tie } = spec.model ?? {};
   const positions = (spec.train?.batch_size ?? 0) * T;
   if (![d, layers, T, positions].every((value) => Number.isFinite(value) && value > 0)) return "";
-  const embeddings = GPT2_VOCABULARY * d * (tie === "tied" ? 1 : 2);
-  const head = spec.model.head_bias ? GPT2_VOCABULARY : 0;
+  const { tokenizer = "gpt2", vocabulary = "all" } = spec.corpus ?? {};
+  const known = vocabulary === "all" && spec.model.head !== "adaptive" && VOCABULARIES[tokenizer];
+  if (!known) return `${count(positions)} positions a step`;
+  const embeddings = known * d * (tie === "tied" ? 1 : 2);
+  const head = spec.model.head_bias ? known : 0;
   const blocks = layers * (12 * d * d + 13 * d);
   const parameters = embeddings + head + T * d + blocks + 2 * d;
   return `${count(parameters)} parameters, ${count(positions)} positions a step`;

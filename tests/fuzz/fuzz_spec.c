@@ -18,7 +18,11 @@ static const char *const words[] = {
     "\"weight_decay\":", "\"seed\":", "\"seed_data\":", "\"snapshots\":", "\"size\":",
     "\"selection\":", "\"published-2025\"", "\"ties\":", "\"mask\":", "\"custom\":", "\"tokens\":",
     "\" Yahoo\"", "\"device\":", "\"cuda:1\"", "\"priority\":", "\"max_seconds\":",
-    "\"max_attempts\":", "\"precision\":", "\"fp32\"",
+    "\"max_attempts\":", "\"precision\":", "\"fp32\"", "\"init_from\":",
+    "\"0b0a8f3e-5a5c-4b6c-9d5e-0123456789ab\"", "\"vocabulary\":", "\"used\"", "\"head\":",
+    "\"adaptive\"", "\"cutoffs\":", "\"loss\":", "\"class_weight\":", "\"label_smoothing\":",
+    "\"data\":", "\"oversample\":", "\"group\":", "\"factor\":", "\"least_common\"",
+    "\"inject\":", "\"doses\":", "\"holdout\":", "\"eval\":", "\"windows\":", "\"every\":",
 };
 /* clang-format on */
 
@@ -31,6 +35,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         "{\"model\":{\"d_model\":100,\"n_heads\":12,\"tie\":\"untied_equal\",\"logit_scale\":0.5}}",
         "{\"train\":{\"steps_per_epoch\":\"pass\",\"lr\":1e-3,\"seed_data\":null,"
         "\"snapshots\":[0,5,500],\"grad_clip\":null}}",
+        "{\"data\":{\"oversample\":{\"group\":\"least_common\",\"factor\":2.5},\"inject\":{"
+        "\"tokens\":3,\"doses\":[0,2],\"epochs\":[1,9]}}}",
+        "{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9,99],\"tie\":\"untied\"},\"init_from\":"
+        "null}",
         "{\"groups\":{\"custom\":[{\"name\":\"mine\",\"tokens\":[1,\" Yahoo\",50256]}]}}",
         "{\"corpus\":{\"id\":\"gulliver-synthetic\",\"variant\":\"body\",\"shuffled\":true},"
         "\"tags\":[\"a\",\"b\"]}",

@@ -113,6 +113,16 @@ static void test_defaults(void **state)
     assert_int_equal(spec->groups.mask, MASK_COLUMNS);
     assert_string_equal(spec->resources.device, "auto");
     assert_int_equal(spec->resources.max_attempts, 3);
+    assert_string_equal(spec->init_from, "");
+    assert_int_equal(spec->corpus.vocabulary, VOCABULARY_ALL);
+    assert_int_equal(spec->model.head, HEAD_FULL);
+    assert_int_equal(spec->model.n_cutoffs, 0);
+    assert_true(spec->loss.class_weight == 0 && spec->loss.logit_adjustment == 0);
+    assert_true(spec->loss.label_smoothing == 0 && spec->loss.z_loss == 0);
+    assert_string_equal(spec->data.oversample_group, "");
+    assert_int_equal(spec->data.inject.tokens, 0);
+    assert_int_equal(spec->data.holdout, 0);
+    assert_int_equal(spec->eval.windows, 0);
     check_round_trip(spec);
     spec_free(spec);
 }
@@ -134,6 +144,8 @@ static void test_integer_limits(void **state)
         {"/train/seed_data", "0", "-1", "9007199254740991", "9007199254740992"},
         {"/train/seed_groups", "0", "-1", "9007199254740991", "9223372036854775807"},
         {"/groups/size", "1", "0", "5000", "5001"},
+        {"/eval/windows", "0", "-1", "65536", "65537"},
+        {"/eval/every", "1", "0", "1000000", "1000001"},
         {"/resources/priority", "-100", "-101", "100", "101"},
         {"/resources/max_seconds", "0", "-1", "315360000", "315360001"},
         {"/resources/max_attempts", "1", "0", "100", "101"},
@@ -173,6 +185,10 @@ static void test_real_limits(void **state)
         {"/train/weight_decay", "0", "-0.01", "1e30", "1e31"},
         {"/train/momentum", "0", "-1", "0.99", "1"},
         {"/train/grad_clip", "0", "-1", "1e30", "1e31"},
+        {"/loss/class_weight", "0", "-0.5", "4", "4.001"},
+        {"/loss/logit_adjustment", "0", "-1", "4", "5"},
+        {"/loss/label_smoothing", "0", "-1e-9", "0.999", "1"},
+        {"/loss/z_loss", "0", "-1e-4", "1000", "1001"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         accepts(cases[i].pointer, cases[i].min);
@@ -193,10 +209,10 @@ static void test_words(void **state)
         const char *pointer, *words;
     } cases[] = {
         {"/corpus/variant", "raw lf body"},
-        {"/corpus/tokenizer", "gpt2"},
+        {"/corpus/tokenizer", "gpt2 cl100k_base bytes"},
+        {"/corpus/vocabulary", "all used"},
         {"/model/tie", "tied untied untied_equal"},
         {"/model/activation", "gelu gelu_new relu"},
-        {"/model/head", "full"},
         {"/train/sampling", "random shuffle"},
         {"/train/optimizer", "sgd momentum adam adamw"},
         {"/train/precision", "auto fp32 bf16"},
@@ -398,6 +414,158 @@ static void test_contradictions(void **state)
     assert_string_equal(err.fields[0].pointer, "/train/batch_size");
     assert_non_null(strstr(err.fields[0].detail, "1025"));
     spec_free(must_parse("{\"model\":{\"seq_len\":1024},\"train\":{\"batch_size\":1024}}"));
+}
+
+#define JOB "0b0a8f3e-5a5c-4b6c-9d5e-0123456789ab"
+
+/* A whole spec: every refusal names the field that is to be changed and its value. */
+static void test_remedies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *pointer, *detail; /* pointer NULL: accepted */
+    } cases[] = {
+        {"{\"init_from\":null}", NULL, NULL},
+        {"{\"init_from\":\"" JOB "\"}", NULL, NULL},
+        {"{\"init_from\":\"0b0a8f3e\"}", "/init_from", "\"0b0a8f3e\""},
+        {"{\"init_from\":\"0B0A8F3E-5a5c-4b6c-9d5e-0123456789ab\"}", "/init_from", "0B0A"},
+        {"{\"init_from\":\"0b0a8f3e-5a5c-4b6c-9d5e/0123456789ab\"}", "/init_from", "9d5e/"},
+        {"{\"init_from\":7}", "/init_from", "7"},
+
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[100,2000],\"tie\":\"untied\"}}", NULL,
+         NULL},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[100]}}", "/model/tie", "\"tied\""},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[100],\"tie\":\"untied_equal\"}}",
+         "/model/tie", "\"untied_equal\""},
+        {"{\"model\":{\"head\":\"adaptive\",\"tie\":\"untied\"}}", "/model/cutoffs", "[]"},
+        {"{\"model\":{\"cutoffs\":[100]}}", "/model/cutoffs", "1 cutoffs"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[200,100],\"tie\":\"untied\"}}",
+         "/model/cutoffs/1", "100 is not above 200"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[100,100],\"tie\":\"untied\"}}",
+         "/model/cutoffs/1", "100 is not above 100"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[0],\"tie\":\"untied\"}}",
+         "/model/cutoffs/0", "0 is outside"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[1.5],\"tie\":\"untied\"}}",
+         "/model/cutoffs/0", "1.5"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[1,2,3,4,5,6,7,8,9],\"tie\":\"untied\"}}",
+         "/model/cutoffs", "9 elements"},
+        {"{\"model\":{\"head\":\"hierarchical\"}}", "/model/head", "\"hierarchical\""},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9],\"tie\":\"untied\",\"head_bias\":true}"
+         "}",
+         "/model/head_bias", "true"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9],\"tie\":\"untied\"},"
+         "\"loss\":{\"label_smoothing\":0.1}}",
+         "/loss/label_smoothing", "0.1"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9],\"tie\":\"untied\"},"
+         "\"loss\":{\"logit_adjustment\":1}}",
+         "/loss/logit_adjustment", "1"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9],\"tie\":\"untied\"},"
+         "\"loss\":{\"z_loss\":1e-4}}",
+         "/loss/z_loss", "0.0001"},
+        {"{\"model\":{\"head\":\"adaptive\",\"cutoffs\":[9],\"tie\":\"untied\"},"
+         "\"loss\":{\"class_weight\":0.5}}",
+         NULL, NULL},
+
+        {"{\"data\":{\"holdout\":10},\"corpus\":{\"variant\":\"body\"}}", NULL, NULL},
+        {"{\"data\":{\"holdout\":10}}", "/data/holdout", "not \"lf\""},
+        {"{\"data\":{\"holdout\":1},\"corpus\":{\"variant\":\"body\"}}", "/data/holdout",
+         "1 holds"},
+        {"{\"data\":{\"holdout\":1001}}", "/data/holdout", "1001"},
+        {"{\"data\":{\"holdout\":true}}", "/data/holdout", "true"},
+        {"{\"data\":{\"holdout\":2},\"corpus\":{\"variant\":\"body\"},\"model\":{\"seq_len\":1024}"
+         "}",
+         "/model/seq_len", "1024"},
+        {"{\"data\":{\"holdout\":2},\"corpus\":{\"variant\":\"body\"},\"model\":{\"seq_len\":1023}"
+         "}",
+         NULL, NULL},
+
+        {"{\"data\":{\"oversample\":{\"group\":\"least_common\",\"factor\":2.5}}}", NULL, NULL},
+        {"{\"data\":{\"oversample\":{\"group\":\"y\",\"factor\":2}},"
+         "\"groups\":{\"custom\":[{\"name\":\"y\",\"tokens\":[1]}]}}",
+         NULL, NULL},
+        {"{\"data\":{\"oversample\":{\"group\":\"y\",\"factor\":2}}}", "/data/oversample/group",
+         "\"y\""},
+        {"{\"data\":{\"oversample\":{\"group\":\"least_common\"}}}", "/data/oversample/factor",
+         "needs it"},
+        {"{\"data\":{\"oversample\":{\"factor\":2}}}", "/data/oversample/group", "needs it"},
+        {"{\"data\":{\"oversample\":{\"group\":\"least_common\",\"factor\":0.5}}}",
+         "/data/oversample/factor", "0.5"},
+        {"{\"data\":{\"oversample\":{\"group\":7,\"factor\":2}}}", "/data/oversample/group", "7"},
+        {"{\"data\":{\"oversample\":{\"group\":\"least_common\",\"factor\":2,\"x\":1}}}",
+         "/data/oversample/x", "1"},
+        {"{\"data\":{\"oversample\":[]}}", "/data/oversample", "[]"},
+        {"{\"data\":{\"oversample\":{\"group\":\"least_common\",\"factor\":2}},"
+         "\"train\":{\"sampling\":\"shuffle\"}}",
+         "/train/sampling", "shuffle"},
+
+        {"{\"data\":{\"inject\":{\"tokens\":20}}}", NULL, NULL},
+        {"{\"data\":{\"inject\":{\"tokens\":20,\"doses\":[0,3],\"epochs\":[10,500]}}}", NULL, NULL},
+        {"{\"data\":{\"inject\":{\"tokens\":20,\"epochs\":null}}}", NULL, NULL},
+        {"{\"data\":{\"inject\":{}}}", "/data/inject/tokens", "needs it"},
+        {"{\"data\":{\"inject\":{\"tokens\":0}}}", "/data/inject/tokens", "0"},
+        {"{\"data\":{\"inject\":{\"tokens\":1001}}}", "/data/inject/tokens", "1001"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"doses\":[]}}}", "/data/inject/doses", "[]"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"doses\":[2,1]}}}", "/data/inject/doses/1",
+         "1 is not above 2"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"doses\":[1001]}}}", "/data/inject/doses/0", "1001"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"epochs\":[5,5]}}}", "/data/inject/epochs/1",
+         "5 is not above 5"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"epochs\":[5]}}}", "/data/inject/epochs", "[5]"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"epochs\":[0,501]}}}", "/data/inject/epochs/1",
+         "501"},
+        {"{\"data\":{\"inject\":{\"tokens\":1}},"
+         "\"groups\":{\"custom\":[{\"name\":\"y\",\"tokens\":[1]}]}}",
+         "/data/inject/doses", "5 doses and 1 custom"},
+        {"{\"data\":{\"inject\":{\"tokens\":1,\"doses\":[0,4]}},"
+         "\"groups\":{\"custom\":[{\"name\":\"dose_4\",\"tokens\":[1]}]}}",
+         "/groups/custom/0/name", "dose_4"},
+        {"{\"data\":{\"inject\":{\"tokens\":1}},\"corpus\":{\"vocabulary\":\"used\"}}",
+         "/corpus/vocabulary", "\"used\""},
+        {"{\"data\":{\"inject\":{\"tokens\":1}},\"loss\":{\"class_weight\":0.5}}",
+         "/loss/class_weight", "0.5"},
+        {"{\"corpus\":{\"vocabulary\":\"used\"},\"groups\":{\"selection\":\"published-2025\"}}",
+         "/groups/selection", "\"used\""},
+        {"{\"loss\":{\"class_weight\":\"NaN\"}}", "/loss/class_weight", "\"NaN\""},
+        {"{\"loss\":{\"class_weight\":null}}", "/loss/class_weight", "null"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct spec *spec;
+        struct err err;
+        int result = parse(cases[i].json, &spec, &err);
+        if (!cases[i].pointer) {
+            if (result)
+                fail_msg("%s: %s", cases[i].json, err.message);
+            check_round_trip(spec);
+            spec_free(spec);
+            continue;
+        }
+        if (!result || err.n_fields != 1 || strcmp(err.fields[0].pointer, cases[i].pointer) != 0 ||
+            !strstr(err.fields[0].detail, cases[i].detail))
+            fail_msg("%s: %d fields, %s", cases[i].json, err.n_fields, err.message);
+    }
+}
+
+static void test_inject_is_resolved(void **state)
+{
+    (void)state;
+    int64_t from, to;
+    struct spec *spec =
+        must_parse("{\"train\":{\"epochs\":70},\"data\":{\"inject\":{\"tokens\":9}}}");
+    spec_inject_epochs(spec, &from, &to);
+    assert_int_equal(from, 0);
+    assert_int_equal(to, 70);
+    char *text = spec_print(spec);
+    assert_non_null(
+        strstr(text, "\"inject\":{\"tokens\":9,\"doses\":[0,1,2,4,8],\"epochs\":null}"));
+    free(text);
+    spec_free(spec);
+    spec = must_parse("{\"data\":{\"inject\":{\"tokens\":9,\"doses\":[3],\"epochs\":[0,9]}}}");
+    spec_inject_epochs(spec, &from, &to);
+    assert_int_equal(from, 0);
+    assert_int_equal(to, 9);
+    assert_int_equal(spec->data.inject.n_doses, 1);
+    assert_int_equal(spec->data.inject.doses[0], 3);
+    spec_free(spec);
 }
 
 static int has_field(const struct err *err, const char *pointer)
@@ -657,6 +825,8 @@ int main(void)
         cmocka_unit_test(test_custom_groups),
         cmocka_unit_test(test_special_values),
         cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_remedies),
+        cmocka_unit_test(test_inject_is_resolved),
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_many_errors_are_counted),
         cmocka_unit_test(test_malformed),

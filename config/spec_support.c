@@ -1,0 +1,91 @@
+/* spec_support: what a spec may say and this build's engines do not do. One row a
+ * field: it goes when the engine that computes it arrives. Asked by the server at
+ * submit, by `tokenfate run` and by a trainer that runs alone; pure functions. */
+#include "config/spec.h"
+
+static int uses_class_weight(const struct spec *spec)
+{
+    return spec->loss.class_weight != 0;
+}
+
+static int uses_logit_adjustment(const struct spec *spec)
+{
+    return spec->loss.logit_adjustment != 0;
+}
+
+static int uses_label_smoothing(const struct spec *spec)
+{
+    return spec->loss.label_smoothing != 0;
+}
+
+static int uses_z_loss(const struct spec *spec)
+{
+    return spec->loss.z_loss != 0;
+}
+
+static int uses_adaptive_head(const struct spec *spec)
+{
+    return spec->model.head == HEAD_ADAPTIVE;
+}
+
+static int uses_evaluation(const struct spec *spec)
+{
+    return spec->eval.windows > 0;
+}
+
+static int uses_init_from(const struct spec *spec)
+{
+    return spec->init_from[0] != '\0';
+}
+
+static int uses_used_vocabulary(const struct spec *spec)
+{
+    return spec->corpus.vocabulary == VOCABULARY_USED;
+}
+
+static int uses_holdout(const struct spec *spec)
+{
+    return spec->data.holdout != 0;
+}
+
+static int uses_oversample(const struct spec *spec)
+{
+    return spec->data.oversample_group[0] != '\0';
+}
+
+static int uses_inject(const struct spec *spec)
+{
+    return spec->data.inject.tokens != 0;
+}
+
+static int uses_tokenizer(const struct spec *spec)
+{
+    return spec->corpus.tokenizer[0] != 'g';
+}
+
+static const struct {
+    const char *pointer;
+    int (*uses)(const struct spec *spec);
+} unsupported[] = {
+    {"/loss/class_weight", uses_class_weight},
+    {"/loss/logit_adjustment", uses_logit_adjustment},
+    {"/loss/label_smoothing", uses_label_smoothing},
+    {"/loss/z_loss", uses_z_loss},
+    {"/model/head", uses_adaptive_head},
+    {"/eval/windows", uses_evaluation},
+    {"/init_from", uses_init_from},
+    {"/corpus/vocabulary", uses_used_vocabulary},
+    {"/corpus/tokenizer", uses_tokenizer},
+    {"/data/holdout", uses_holdout},
+    {"/data/oversample", uses_oversample},
+    {"/data/inject", uses_inject},
+};
+
+int spec_supported(const struct spec *spec, struct err *err)
+{
+    int bad = 0;
+    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
+        if (unsupported[i].uses(spec))
+            bad = err_field(err, unsupported[i].pointer, "not available in this build");
+    return bad;
+}
