@@ -1,8 +1,7 @@
-/* theory: see theory.h. The formulas hold in expectation over the initial
+/* theory: see theory.h. The formulas of 3.1 hold in expectation over the initial
  * weights, and for a vocabulary large enough that the mean over it is its
  * expectation. They are drawn beside what was measured, and are never put in its
- * place. No state, any thread. Invariant: what has no value (an empty group,
- * ln 0) is NaN, never a number. */
+ * place. No state, any thread. */
 #include "lab/theory.h"
 
 #include <math.h>
@@ -27,5 +26,107 @@ double theory_context_free(const struct group *group, const struct frequency *fr
             return NAN;
         sum += log((double)count / (double)frequency->total);
     }
+    return group->n ? sum / group->n : NAN;
+}
+
+double theory_entropy(const struct frequency *frequency)
+{
+    double sum = 0;
+    if (!frequency->total)
+        return NAN;
+    for (int i = 0; i < frequency->vocab; i++) {
+        const double share = (double)frequency->counts[i] / (double)frequency->total;
+        if (share > 0)
+            sum -= share * log(share);
+    }
+    return sum;
+}
+
+double theory_mass(const struct group *group, const struct frequency *frequency)
+{
+    double sum = 0;
+    for (int i = 0; i < group->n; i++)
+        sum += (double)frequency->counts[group->ids[i]];
+    return group->n && frequency->total ? sum / (double)frequency->total : NAN;
+}
+
+double theory_break_even(double level, const struct frequency *frequency)
+{
+    return (double)frequency->total * exp(level);
+}
+
+double theory_types_below(double level, const struct frequency *frequency)
+{
+    const double count = theory_break_even(level, frequency);
+    int below = 0;
+    for (int i = 0; i < frequency->vocab; i++)
+        below += frequency->counts[i] > 0 && (double)frequency->counts[i] < count;
+    return frequency->types ? (double)below / frequency->types : NAN;
+}
+
+void theory_z_loss_sum(double z_loss, double scale, const double *h, const double *lse, int N,
+                       int C, double *sum)
+{
+    for (int c = 0; c < C; c++)
+        sum[c] = 0;
+    for (int p = 0; p < N; p++)
+        for (int c = 0; c < C; c++)
+            sum[c] += 2 * z_loss * scale / N * lse[p] * h[(int64_t)p * C + c];
+}
+
+double theory_decay(const struct spec *spec, int64_t steps)
+{
+    const double decay = spec->train.decay_embeddings ? spec->train.weight_decay : 0;
+    const int only_decays = spec->train.optimizer == OPTIMIZER_ADAMW ||
+                            spec->train.optimizer == OPTIMIZER_SGD || decay == 0;
+    return only_decays ? pow(1 - spec->train.lr * decay, (double)steps) : NAN;
+}
+
+double theory_adamw_first(const struct spec *spec, double g, double w)
+{
+    const double lr = spec->train.lr;
+    return -lr * g / (fabs(g) + spec->train.eps) - lr * spec->train.weight_decay * w;
+}
+
+double theory_adam_logit_step(const struct spec *spec, double h_l1)
+{
+    return -spec->train.lr * spec->model.logit_scale * h_l1;
+}
+
+double theory_sgd_logp(double start, double pull)
+{
+    return -log(exp(-start) + pull);
+}
+
+double theory_sgd_pull(const struct spec *spec, double h_norm)
+{
+    const double s = spec->model.logit_scale;
+    return spec->train.lr * s * s * h_norm * h_norm;
+}
+
+void theory_optimum(const struct theory_loss *loss, const struct frequency *frequency, double *logp)
+{
+    const int V = frequency->vocab;
+    double weights = 0, partition = 0;
+    for (int i = 0; i < V; i++)
+        if (frequency->counts[i])
+            weights += pow((double)frequency->counts[i], 1 - loss->class_weight);
+    for (int i = 0; i < V; i++) {
+        const double count = (double)frequency->counts[i];
+        const double weighted = count > 0 ? pow(count, 1 - loss->class_weight) / weights : 0;
+        const double mean = (1 - loss->label_smoothing) * weighted + loss->label_smoothing / V;
+        const double prior = (count + 1) / ((double)frequency->total + V);
+        logp[i] = mean > 0 ? log(mean) - loss->logit_adjustment * log(prior) : NAN;
+        partition += mean > 0 ? exp(logp[i]) : 0;
+    }
+    for (int i = 0; i < V; i++)
+        logp[i] -= log(partition);
+}
+
+double theory_group_mean(const struct group *group, const double *logp)
+{
+    double sum = 0;
+    for (int i = 0; i < group->n; i++)
+        sum += logp[group->ids[i]];
     return group->n ? sum / group->n : NAN;
 }

@@ -1,23 +1,103 @@
-/* theory: closed forms to draw beside the measurement (SCIENCE section 3).
- * Pure functions. */
+/* theory: closed forms to draw beside the measurement (SCIENCE section 3; the
+ * number in front of a contract is the form's there). Each says what the engine
+ * must do if it is right: tests/unit/lab_theory.c checks the formulas,
+ * tests/unit/gpu_theory.c that the engine obeys them. Called by the server
+ * (GET /jobs/{id}/theory), run_table and lab/findings. Pure functions, any
+ * thread. Invariant: what has no value (an empty group, ln 0) is NaN. */
 #ifndef TOKENFATE_THEORY_H
 #define TOKENFATE_THEORY_H
+
+#include <stdint.h>
 
 #include "config/spec.h"
 #include "lab/frequency.h"
 #include "lab/groups.h"
 
+/* ---- 3.1: the untrained model ---- */
+
 /* Mean log p (nats) of any token under the untrained model:
  * -ln V - s_z^2 / 2, s_z the standard deviation of the logits. After the final
- * layernorm |h|^2 = d, so s_z = scale * init_std * sqrt(d) (SCIENCE 3.1;
- * log-normal partition function). The head bias starts at 0 and changes nothing. */
+ * layernorm |h|^2 = d, so s_z = scale * init_std * sqrt(d) (log-normal partition
+ * function). The head bias starts at 0 and changes nothing. */
 double theory_untrained(const struct spec *spec, int vocab);
 
-/* Standard deviation of the untrained logits. */
+/* s_z. It bounds what tells tokens apart at the start: the standard deviation
+ * over tokens of their mean log p is scale * init_std * |mean h| <= s_z. */
 double theory_logit_std(const struct spec *spec);
 
-/* Mean over the group of ln(c_i / N), the best context-free model (SCIENCE
- * 3.2); NaN if a count is 0 or the group is empty. */
+/* ---- 3.2: the best model without context ---- */
+
+/* Mean over the group of ln(c_i / N); NaN if a count is 0 or the group is
+ * empty. The maximum-likelihood estimate of a multinomial. */
 double theory_context_free(const struct group *group, const struct frequency *frequency);
+
+/* Its loss: the entropy -sum (c_i/N) ln(c_i/N) of the counts (Shannon 1948). A
+ * loss below it means that context has been learnt. NaN without tokens. */
+double theory_entropy(const struct frequency *frequency);
+
+/* Its probability of the whole group, sum c_i / N. NaN for an empty group. */
+double theory_mass(const struct group *group, const struct frequency *frequency);
+
+/* Count that ln(c/N) needs to stand at a level: N exp(level). */
+double theory_break_even(double level, const struct frequency *frequency);
+
+/* Share of the used types whose ln(c/N) lies below a level: they must fall,
+ * by counting alone. NaN without types. */
+double theory_types_below(double level, const struct frequency *frequency);
+
+/* ---- 3.3: the gradient of the output layer, summed over the vocabulary ---- */
+
+/* With respect to output row i it is (s/N) sum_p (pi_p(i) - q_p(i)) h_p, where pi
+ * and q sum to 1: so the sum over i is 0 at every step, and with plain SGD and no
+ * decay the mean output row of an untied model never moves. z-loss c lse^2 adds
+ * pi_p(i) 2c lse_p: then the sum is (2 c s / N) sum_p lse_p h_p, which this
+ * writes to sum[C]. h [N][C], lse [N]. */
+void theory_z_loss_sum(double z_loss, double scale, const double *h, const double *lse, int N,
+                       int C, double *sum);
+
+/* ---- 3.4 and 3.5: rows without a gradient, and the first steps ---- */
+
+/* What is left of a parameter after `steps` updates that only decay it:
+ * (1 - lr * decay)^steps (Loshchilov & Hutter 2019, algorithm 2; for SGD without
+ * momentum the same with L2). NaN where decay is not all that moves it: Adam with
+ * L2, momentum with decay. decay is 0 where the spec spares embeddings. */
+double theory_decay(const struct spec *spec, int64_t steps);
+
+/* Change of a weight w in AdamW's first step with gradient g: the corrected
+ * moments are g and g^2, so it is -lr g / (|g| + eps) - lr decay w. */
+double theory_adamw_first(const struct spec *spec, double g, double w);
+
+/* Early on every element of the output row of a token that is never a target
+ * has a gradient of the sign of mean h, and Adam steps by lr against it: the
+ * token's mean logit changes by -lr s |mean h|_1 in one update. */
+double theory_adam_logit_step(const struct spec *spec, double h_l1);
+
+/* ---- 3.6: SGD, a token that is never a target ---- */
+
+/* d(log p)/dt = -lr s^2 |mean h|^2 p with log Z and h fixed, so 1/p grows by
+ * lr s^2 |mean h|^2 a step: log p = -ln(exp(-start) + pull), pull the sum of
+ * those steps. From start = -ln V: -ln(V + lr t |mean h|^2 s^2). */
+double theory_sgd_logp(double start, double pull);
+double theory_sgd_pull(const struct spec *spec, double h_norm);
+
+/* ---- 3.7: optima without context of other losses ---- */
+
+struct theory_loss {
+    double class_weight;     /* exponent a: weight of target i is c_i^-a (any factor) */
+    double logit_adjustment; /* tau: trained on z + tau ln prior (Menon et al. 2021, eq. 10) */
+    double label_smoothing;  /* eps: q = (1 - eps) target + eps / V (Szegedy et al. 2016, sec. 7) */
+};
+
+/* Log p of every token, logp[V], at the optimum without context. The targets'
+ * weighted mean m_i = (1 - eps) w_i c_i / sum_j w_j c_j + eps / V is matched by
+ * softmax(z + tau ln prior), prior_i = (c_i + 1) / (N + V); reported is
+ * softmax(z), proportional to m_i / prior_i^tau. So smoothing gives never-seen
+ * tokens ln(eps / V), and a = 1 gives every used one -ln(number of used types).
+ * z-loss moves log Z, not p. NaN for p = 0. */
+void theory_optimum(const struct theory_loss *loss, const struct frequency *frequency,
+                    double *logp);
+
+/* Mean of logp[V] over a group; NaN for an empty group or a NaN in it. */
+double theory_group_mean(const struct group *group, const double *logp);
 
 #endif

@@ -1,5 +1,6 @@
-/* Closed forms: the numbers that SCIENCE section 3 states, the untrained level
- * against simulated logits, and the context-free optimum by hand. */
+/* Closed forms: the numbers that SCIENCE section 3 states, each formula against
+ * what it abbreviates (simulated logits, steps taken one by one, a loss whose
+ * gradient vanishes), and what has no value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,6 +94,193 @@ static void context_free_level_of_gulliver(void **state)
     frequency_free(&frequency);
 }
 
+/* SCIENCE 3.2: entropy, mass and break-even count by hand. */
+static void counting_by_hand(void **state)
+{
+    (void)state;
+    int64_t counts[] = {6, 0, 3, 1};
+    const struct frequency frequency = {.vocab = 4, .counts = counts, .total = 10, .types = 3};
+    const struct frequency empty = {.vocab = 4, .counts = (int64_t[4]){0}};
+    int32_t ids[] = {0, 1, 3};
+    const struct group group = {.n = 3, .ids = ids}, nothing = {.n = 0};
+    assert_true(fabs(theory_entropy(&frequency) + 0.6 * log(0.6) + 0.3 * log(0.3) +
+                     0.1 * log(0.1)) < 1e-15);
+    assert_true(fabs(theory_mass(&group, &frequency) - 0.7) < 1e-15);
+    assert_true(fabs(theory_break_even(log(0.25), &frequency) - 2.5) < 1e-12);
+    assert_true(fabs(theory_types_below(log(0.25), &frequency) - 1.0 / 3) < 1e-15);
+    assert_true(fabs(theory_types_below(log(0.35), &frequency) - 2.0 / 3) < 1e-15);
+    assert_true(isnan(theory_entropy(&empty)) && isnan(theory_types_below(-1, &empty)));
+    assert_true(isnan(theory_mass(&nothing, &frequency)) && isnan(theory_mass(&group, &empty)));
+}
+
+/* Types of Gulliver that must fall below -ln V by counting alone: a token needs
+ * N / V = 2.95 occurrences, which the types that occur once or twice lack. The
+ * text's raw variant has N / V = 3.15, so that three are too few as well. */
+static void types_of_gulliver_that_must_fall(void **state)
+{
+    (void)state;
+    struct frequency frequency;
+    assert_int_equal(frequency_gulliver(&frequency, NULL), 0);
+    const double level = -log(frequency.vocab);
+    assert_true(fabs(theory_break_even(level, &frequency) - 148313.0 / 50257) < 1e-9);
+    assert_true(fabs(theory_types_below(level, &frequency) - (3611 + 1792) / 10270.0) < 1e-12);
+    assert_true(fabs(theory_types_below(log(3.15 / 148313), &frequency) -
+                     (3611 + 1792 + 1016) / 10270.0) < 1e-12);
+    frequency_free(&frequency);
+}
+
+/* SCIENCE 3.3: the sum over the vocabulary of the gradient of z-loss, from its
+ * definition 2 c s / N sum_p lse_p pi_p(i) h_p, row by row. */
+static void z_loss_rows_summed(void **state)
+{
+    (void)state;
+    enum { N = 3, C = 2, V = 5 };
+    const double z_loss = 0.3, scale = 0.7;
+    double h[N * C], lse[N], sum[C], by_rows[C] = {0};
+    for (int p = 0; p < N; p++) {
+        double partition = 0, part[V];
+        for (int c = 0; c < C; c++)
+            h[p * C + c] = random_normal(2, RANDOM_WEIGHTS, (uint64_t)(p * C + c));
+        for (int i = 0; i < V; i++)
+            partition += part[i] = exp(random_normal(3, RANDOM_WEIGHTS, (uint64_t)(p * V + i)));
+        lse[p] = log(partition);
+        for (int i = 0; i < V; i++)
+            for (int c = 0; c < C; c++)
+                by_rows[c] += 2 * z_loss * scale / N * lse[p] * part[i] / partition * h[p * C + c];
+    }
+    theory_z_loss_sum(z_loss, scale, h, lse, N, C, sum);
+    for (int c = 0; c < C; c++)
+        assert_true(fabs(sum[c] - by_rows[c]) < 1e-14 && fabs(sum[c]) > 1e-3);
+}
+
+/* SCIENCE 3.4: steps taken one by one; no value where more than decay moves a row. */
+static void decay_step_by_step(void **state)
+{
+    (void)state;
+    struct spec spec = {
+        .train = {.lr = 0.1, .weight_decay = 0.2, .decay_embeddings = 1, .momentum = 0.9}};
+    double left = 1;
+    for (int i = 0; i < 30; i++)
+        left -= spec.train.lr * spec.train.weight_decay * left;
+    for (int optimizer = OPTIMIZER_SGD; optimizer <= OPTIMIZER_ADAMW; optimizer++) {
+        spec.train.optimizer = (enum spec_optimizer)optimizer;
+        const int decays = optimizer == OPTIMIZER_SGD || optimizer == OPTIMIZER_ADAMW;
+        spec.train.decay_embeddings = 1;
+        if (decays)
+            assert_true(fabs(theory_decay(&spec, 30) - left) < 1e-14);
+        else
+            assert_true(isnan(theory_decay(&spec, 30)));
+        spec.train.decay_embeddings = 0;
+        assert_true(theory_decay(&spec, 30) == 1);
+    }
+}
+
+/* SCIENCE 3.5: Adam's recursion for one step, written out (Kingma & Ba 2015,
+ * algorithm 1), and the logit of a row whose every element steps by lr. */
+static void first_steps_of_adam(void **state)
+{
+    (void)state;
+    const struct spec spec = {
+        .model = {.logit_scale = 0.5},
+        .train = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-3, .weight_decay = 0.1}};
+    const double gradients[] = {2, -0.5, 1e-3, 0}, w = 0.3;
+    for (int i = 0; i < 4; i++) {
+        const double g = gradients[i];
+        const double m = (1 - spec.train.beta1) * g / (1 - spec.train.beta1);
+        const double v = (1 - spec.train.beta2) * g * g / (1 - spec.train.beta2);
+        const double step = -spec.train.lr * m / (sqrt(v) + spec.train.eps) -
+                            spec.train.lr * spec.train.weight_decay * w;
+        assert_true(fabs(theory_adamw_first(&spec, g, w) - step) < 1e-15);
+    }
+    const double h[] = {0.3, -2, 0.1};
+    double change = 0, l1 = 0;
+    for (int c = 0; c < 3; c++) {
+        change += spec.model.logit_scale * h[c] * (h[c] > 0 ? -spec.train.lr : spec.train.lr);
+        l1 += fabs(h[c]);
+    }
+    assert_true(fabs(theory_adam_logit_step(&spec, l1) - change) < 1e-15);
+}
+
+/* SCIENCE 3.6: small steps of gradient descent on the logit of a token that is
+ * never a target, log Z held. */
+static void sgd_step_by_step(void **state)
+{
+    (void)state;
+    const struct spec spec = {.model = {.logit_scale = 2}, .train = {.lr = 0.01}};
+    const double h_norm = 3, start = -log(100);
+    double logp = start, pull = 0;
+    for (int t = 0; t < 1000; t++) {
+        logp -= spec.train.lr * spec.model.logit_scale * spec.model.logit_scale * h_norm * h_norm *
+                exp(logp);
+        pull += theory_sgd_pull(&spec, h_norm);
+    }
+    assert_true(fabs(theory_sgd_logp(start, pull) - logp) < 2e-3);
+    assert_true(fabs(theory_sgd_logp(start, pull) + log(100 + 1000 * 0.01 * 9 * 4)) < 1e-12);
+    assert_true(logp < start - 1.5);
+}
+
+/* SCIENCE 3.7: the gradient of the remedied loss vanishes at the optimum: with
+ * unadjusted logits z = log p the model matches the weighted, smoothed targets
+ * by softmax(z + tau ln prior). */
+static void optima_have_no_gradient(void **state)
+{
+    (void)state;
+    enum { V = 6 };
+    int64_t counts[V] = {40, 0, 7, 1, 0, 2};
+    const struct frequency frequency = {.vocab = V, .counts = counts, .total = 50, .types = 4};
+    const struct theory_loss losses[] = {{0, 0, 0.1}, {0.5, 0, 0.2}, {0, 1, 0.1}, {0.7, 0.4, 0.3}};
+    for (size_t k = 0; k < sizeof losses / sizeof *losses; k++) {
+        const struct theory_loss *loss = &losses[k];
+        double logp[V], adjusted[V], partition = 0, total = 0, sum = 0;
+        theory_optimum(loss, &frequency, logp);
+        for (int i = 0; i < V; i++) {
+            const double prior = (double)(counts[i] + 1) / (50 + V);
+            sum += exp(logp[i]);
+            adjusted[i] = exp(logp[i] + loss->logit_adjustment * log(prior));
+            partition += adjusted[i];
+        }
+        assert_true(fabs(sum - 1) < 1e-12);
+        for (int t = 0; t < V; t++)
+            total +=
+                counts[t] ? (double)counts[t] * pow((double)counts[t], -loss->class_weight) : 0;
+        for (int i = 0; i < V; i++) {
+            double gradient = 0;
+            for (int t = 0; t < V; t++) {
+                const double target =
+                    (t == i ? 1 - loss->label_smoothing : 0) + loss->label_smoothing / V;
+                if (counts[t])
+                    gradient += pow((double)counts[t], 1 - loss->class_weight) / total *
+                                (adjusted[i] / partition - target);
+            }
+            assert_true(fabs(gradient) < 1e-12);
+        }
+    }
+}
+
+static void optima_by_hand(void **state)
+{
+    (void)state;
+    int64_t counts[] = {6, 0, 3, 1};
+    int32_t all[] = {0, 2, 3}, unseen[] = {1};
+    const struct group used = {.n = 3, .ids = all}, never = {.n = 1, .ids = unseen},
+                       nothing = {.n = 0};
+    const struct frequency frequency = {.vocab = 4, .counts = counts, .total = 10, .types = 3};
+    double logp[4];
+    theory_optimum(&(struct theory_loss){0}, &frequency, logp);
+    assert_true(fabs(theory_group_mean(&used, logp) - theory_context_free(&used, &frequency)) <
+                1e-12);
+    assert_true(isnan(theory_group_mean(&never, logp)));
+    assert_true(isnan(theory_group_mean(&nothing, logp)));
+    theory_optimum(&(struct theory_loss){.label_smoothing = 0.2}, &frequency, logp);
+    assert_true(fabs(theory_group_mean(&never, logp) - log(0.2 / 4)) < 1e-12);
+    theory_optimum(&(struct theory_loss){.class_weight = 1}, &frequency, logp);
+    assert_true(fabs(theory_group_mean(&used, logp) + log(3)) < 1e-12);
+    /* tau = 1 takes the prior out: c / (c + 1), normalised. */
+    theory_optimum(&(struct theory_loss){.logit_adjustment = 1}, &frequency, logp);
+    const double partition = 6.0 / 7 + 3.0 / 4 + 1.0 / 2;
+    assert_true(fabs(logp[0] - log(6.0 / 7 / partition)) < 1e-12 && isnan(logp[1]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +288,14 @@ int main(void)
         cmocka_unit_test(untrained_level_of_drawn_rows),
         cmocka_unit_test(context_free_by_hand),
         cmocka_unit_test(context_free_level_of_gulliver),
+        cmocka_unit_test(counting_by_hand),
+        cmocka_unit_test(types_of_gulliver_that_must_fall),
+        cmocka_unit_test(z_loss_rows_summed),
+        cmocka_unit_test(decay_step_by_step),
+        cmocka_unit_test(first_steps_of_adam),
+        cmocka_unit_test(sgd_step_by_step),
+        cmocka_unit_test(optima_have_no_gradient),
+        cmocka_unit_test(optima_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

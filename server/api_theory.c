@@ -1,0 +1,299 @@
+/* api_theory: the closed forms of SCIENCE section 3 for one job, beside what it
+ * measured: levels of the whole model, levels of each group and count class, and
+ * curves over epochs with the measured series at the same epochs. Every number is
+ * computed from spec, counts and records at the time of asking. Pool. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "config/spec.h"
+#include "db/epochs.h"
+#include "db/jobs.h"
+#include "lab/theory.h"
+#include "server/api.h"
+#include "server/datasets.h"
+#include "server/json.h"
+#include "server/spool.h"
+
+enum { THEORY_POINTS = 500, THEORY_POINTS_MAX = 5000 }; /* of a curve, default and most */
+
+struct theory {
+    const struct spec *spec;
+    const struct frequency *frequency;
+    const struct groups *groups;
+    int64_t steps_per_epoch;
+    int64_t last;      /* last stored epoch, -1 = none */
+    int64_t stride;    /* every so many epochs is a point */
+    double *optimum;   /* [V] */
+    double *predicted; /* [curves][groups][points] */
+    double *measured;
+    int64_t n_points, points_max;
+    double start[SPEC_GROUPS_MAX], sum[SPEC_GROUPS_MAX]; /* of the curve at hand */
+};
+
+/* ---- levels ---- */
+
+static double level_untrained(const struct theory *t)
+{
+    return theory_untrained(t->spec, t->frequency->vocab);
+}
+
+static double level_logit_std(const struct theory *t)
+{
+    return theory_logit_std(t->spec);
+}
+
+static double level_entropy(const struct theory *t)
+{
+    return theory_entropy(t->frequency);
+}
+
+static double level_break_even(const struct theory *t)
+{
+    return theory_break_even(level_untrained(t), t->frequency);
+}
+
+static double level_types_below(const struct theory *t)
+{
+    return theory_types_below(level_untrained(t), t->frequency);
+}
+
+static const struct level {
+    const char *form, *id, *what;
+    double (*value)(const struct theory *t);
+} levels[] = {
+    {"3.1", "untrained", "mean log p of every token before training", level_untrained},
+    {"3.1", "logit_std", "standard deviation of the logits before training", level_logit_std},
+    {"3.2", "entropy", "loss of the best model without context", level_entropy},
+    {"3.2", "break_even_count", "count whose ln(c/N) is the untrained level", level_break_even},
+    {"3.2", "types_below", "share of the used types whose ln(c/N) lies below the untrained level",
+     level_types_below},
+};
+
+static void write_levels(FILE *out, const struct theory *t)
+{
+    fputs(",\"levels\":[", out);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        fprintf(out, "%s\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"value\":", i ? "," : "",
+                levels[i].form, levels[i].id, levels[i].what);
+        record_print_number(out, levels[i].value(t));
+        putc('}', out);
+    }
+    putc(']', out);
+}
+
+static void write_number(FILE *out, const char *name, double value)
+{
+    fprintf(out, ",\"%s\":", name);
+    record_print_number(out, value);
+}
+
+static void write_groups(FILE *out, const struct theory *t)
+{
+    fputs(",\"groups\":{", out);
+    for (int g = 0; g < t->groups->n; g++) {
+        const struct group *group = &t->groups->group[g];
+        fputs(g ? ",\n" : "\n", out);
+        json_write_string(out, group->name);
+        fprintf(out, ":{\"tokens\":%d", group->n);
+        write_number(out, "context_free", theory_context_free(group, t->frequency));
+        write_number(out, "mass", theory_mass(group, t->frequency));
+        write_number(out, "optimum", theory_group_mean(group, t->optimum));
+        putc('}', out);
+    }
+    putc('}', out);
+}
+
+/* Means over the types of each count class. */
+static void write_classes(FILE *out, const struct theory *t)
+{
+    double context_free[FREQUENCY_CLASSES] = {0}, optimum[FREQUENCY_CLASSES] = {0};
+    int types[FREQUENCY_CLASSES] = {0};
+    for (int i = 0; i < t->frequency->vocab; i++) {
+        const int64_t count = t->frequency->counts[i];
+        const int at = frequency_class(count);
+        types[at]++;
+        context_free[at] += count ? log((double)count / (double)t->frequency->total) : NAN;
+        optimum[at] += t->optimum[i];
+    }
+    fputs(",\"classes\":[", out);
+    for (int at = 0; at < FREQUENCY_CLASSES; at++) {
+        fprintf(out, "%s\n{\"from\":%lld,\"types\":%d", at ? "," : "",
+                (long long)frequency_class_from[at], types[at]);
+        write_number(out, "context_free", types[at] ? context_free[at] / types[at] : NAN);
+        write_number(out, "optimum", types[at] ? optimum[at] / types[at] : NAN);
+        putc('}', out);
+    }
+    putc(']', out);
+}
+
+/* ---- curves ---- */
+
+/* 1 if no token of the group occurs in the text. */
+static int group_is_unseen(const struct theory *t, int g)
+{
+    const struct group *group = &t->groups->group[g];
+    for (int i = 0; i < group->n; i++)
+        if (t->frequency->counts[group->ids[i]])
+            return 0;
+    return group->n > 0;
+}
+
+static int decay_applies(const struct theory *t, int g)
+{
+    return t->spec->model.tie != TIE_TIED && group_is_unseen(t, g) &&
+           isfinite(theory_decay(t->spec, 1));
+}
+
+static double decay_at(const struct theory *t, int g, int64_t epoch)
+{
+    return t->start[g] * theory_decay(t->spec, epoch * t->steps_per_epoch);
+}
+
+/* A curve exists for the groups it applies to; `at` is its value at an epoch,
+ * start[] being the measured number of epoch 0. */
+static const struct curve {
+    const char *form, *id, *what;
+    enum record_field field;
+    int (*applies)(const struct theory *t, int g);
+    double (*at)(const struct theory *t, int g, int64_t epoch);
+} curves[] = {
+    {"3.4", "input_decay", "norm of input rows that are never fed: decay alone", RECORD_INPUT_NORM,
+     decay_applies, decay_at},
+};
+
+enum { CURVES = sizeof curves / sizeof *curves };
+
+static double *theory_points(const struct theory *t, double *points, int curve, int g)
+{
+    return points + ((int64_t)curve * t->groups->n + g) * t->points_max;
+}
+
+static int theory_row(void *self, int64_t epoch, const double *values, int n_values,
+                      const float *tokens, int n_tokens)
+{
+    struct theory *t = self;
+    (void)n_values, (void)tokens, (void)n_tokens;
+    if (epoch % t->stride != 0 && epoch != t->last)
+        return 0;
+    for (int c = 0; c < CURVES; c++)
+        for (int g = 0; g < t->groups->n; g++) {
+            const double measured = values[record_at(g, curves[c].field)];
+            if (epoch == 0)
+                t->start[g] = measured;
+            theory_points(t, t->predicted, c, g)[t->n_points] = curves[c].at(t, g, epoch);
+            theory_points(t, t->measured, c, g)[t->n_points] = measured;
+        }
+    t->n_points++;
+    return 0;
+}
+
+static void write_series(FILE *out, const char *name, const double *points, int64_t n)
+{
+    fprintf(out, ",\"%s\":[", name);
+    for (int64_t i = 0; i < n; i++) {
+        fputs(i ? "," : "", out);
+        record_print_number(out, points[i]);
+    }
+    putc(']', out);
+}
+
+static void write_curves(FILE *out, const struct theory *t)
+{
+    int n = 0;
+    fputs(",\"curves\":[", out);
+    for (int c = 0; c < CURVES; c++)
+        for (int g = 0; g < t->groups->n; g++) {
+            const struct curve *curve = &curves[c];
+            if (!curve->applies(t, g))
+                continue;
+            fprintf(out,
+                    "%s\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"group\":", n++ ? "," : "",
+                    curve->form, curve->id, curve->what);
+            json_write_string(out, t->groups->group[g].name);
+            fprintf(out, ",\"quantity\":\"%s\",\"epochs\":[",
+                    record_field_pointer(curve->field) + 1);
+            for (int64_t i = 0; i < t->n_points; i++)
+                fprintf(out, "%s%lld", i ? "," : "",
+                        (long long)(i == t->n_points - 1 ? t->last : i * t->stride));
+            putc(']', out);
+            write_series(out, "predicted", theory_points(t, t->predicted, c, g), t->n_points);
+            write_series(out, "measured", theory_points(t, t->measured, c, g), t->n_points);
+            putc('}', out);
+        }
+    putc(']', out);
+}
+
+/* ---- the answer ---- */
+
+static int theory_open(struct theory *t, int64_t points, struct err *err)
+{
+    t->stride = t->last >= points ? (t->last + points - 1) / points : 1;
+    t->points_max = points + 1;
+    const size_t n = (size_t)CURVES * (size_t)t->groups->n * (size_t)t->points_max;
+    t->optimum = malloc((size_t)t->frequency->vocab * sizeof *t->optimum);
+    t->predicted = malloc(n * sizeof *t->predicted);
+    t->measured = malloc(n * sizeof *t->measured);
+    if (!t->optimum || !t->predicted || !t->measured)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the closed forms of a job");
+    theory_optimum(&(struct theory_loss){0}, t->frequency, t->optimum);
+    return 0;
+}
+
+static enum request_result theory_answer(struct request *request, const struct job *job,
+                                         struct theory *t)
+{
+    struct request_buffer buffer;
+    if (t->last >= 0 &&
+        epochs_read(request->reader, job->id, 0, t->last, theory_row, t, &request->err))
+        return request_fail(request, &request->err);
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    fprintf(buffer.out, "{\"job\":\"%s\",\"epoch\":", job->id);
+    if (t->last >= 0)
+        fprintf(buffer.out, "%lld", (long long)t->last);
+    else
+        fputs("null", buffer.out);
+    write_levels(buffer.out, t);
+    write_groups(buffer.out, t);
+    write_classes(buffer.out, t);
+    write_curves(buffer.out, t);
+    fputs("}\n", buffer.out);
+    return request_close_reply(request, &buffer, 200, API_JSON);
+}
+
+enum request_result api_theory(struct request *request)
+{
+    struct job *job = NULL;
+    struct spec *spec = NULL;
+    struct datasets_use text = {0};
+    struct theory t = {0};
+    int64_t points;
+    struct err *err = &request->err;
+    int held = 0;
+    if (job_get(request->reader, request->params[0], &job, err) ||
+        request_query_int(request, "points", 2, THEORY_POINTS_MAX, THEORY_POINTS, &points, err) ||
+        spec_parse(job->spec, strlen(job->spec), &spec, err) ||
+        datasets_get(request->server->datasets, spec, &text, err)) {
+        request_fail(request, err);
+        goto out;
+    }
+    held = 1;
+    t = (struct theory){.spec = spec,
+                        .frequency = &text.text->frequency,
+                        .groups = &text.groups,
+                        .steps_per_epoch = text.steps_per_epoch,
+                        .last = job->epoch};
+    if (theory_open(&t, points, err))
+        request_fail(request, err);
+    else
+        theory_answer(request, job, &t);
+out:
+    free(t.optimum), free(t.predicted), free(t.measured);
+    if (held)
+        datasets_release(request->server->datasets, &text);
+    spec_free(spec);
+    job_free(job);
+    return REQUEST_DONE;
+}

@@ -1,0 +1,91 @@
+// GET /jobs/{id}/theory against the formulas of docs/SCIENCE.md section 3,
+// recomputed here from the token counts of the text and the stored epochs.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { startServer } from '../lib/server.mjs';
+import { CORPUS, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const near = (value, expected, what) => assert.ok(Math.abs(value - expected) < 1e-9 * Math.max(1, Math.abs(expected)), `${what}: ${value}, expected ${expected}`);
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const get = async (route) => {
+  const answer = await server.api(route);
+  return { status: answer.status, body: await answer.json() };
+};
+const run = async (change) => {
+  const { id } = await submit(server, tiny(change));
+  const job = await finished(server, id);
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  return job;
+};
+
+test('levels of model, groups and classes follow from the counts', async () => {
+  const job = await run({ train: { epochs: 2 } });
+  const { body: theory } = await get(`/jobs/${job.id}/theory`);
+  const { body: corpus } = await get(`/corpora/${CORPUS}/frequencies?limit=100000`);
+  const { body: { tokens } } = await get(`/jobs/${job.id}/tokens`);
+  const level = Object.fromEntries(theory.levels.map(({ id, value }) => [id, value]));
+  const { d_model: d, init_std: std, logit_scale: s } = job.spec.model;
+  const [V, N] = [corpus.vocabulary, corpus.tokens];
+  near(level.logit_std, s * std * Math.sqrt(d), 'logit_std');
+  near(level.untrained, -Math.log(V) - (s * std) ** 2 * d / 2, 'untrained');
+  near(level.break_even_count, N * Math.exp(level.untrained), 'break_even_count');
+  let [entropy, below] = [0, 0];
+  for (const [count, types] of corpus.counts_of_counts) {
+    entropy -= types * count / N * Math.log(count / N);
+    if (Math.log(count / N) < level.untrained) below += types;
+  }
+  near(level.entropy, entropy, 'entropy');
+  near(level.types_below, below / corpus.types, 'types_below');
+
+  assert.deepEqual(Object.keys(theory.groups), ['most_common', 'least_common', 'never_used']);
+  for (const [name, group] of Object.entries(theory.groups)) {
+    const counts = tokens.filter((token) => token.group === name).map(({ count }) => count);
+    assert.equal(group.tokens, counts.length);
+    near(group.mass, counts.reduce((sum, count) => sum + count / N, 0), `${name} mass`);
+    if (name === 'never_used') {
+      assert.deepEqual([group.context_free, group.optimum], [null, null]);
+    } else {
+      near(group.context_free, mean(counts.map((count) => Math.log(count / N))), name);
+      near(group.optimum, group.context_free, `${name} optimum`);
+    }
+  }
+
+  const edges = [0, 1, 2, 4, 10, 30, 100, 1000];
+  theory.classes.forEach((found, i) => {
+    const inside = corpus.counts_of_counts.filter(([count]) => count >= edges[i] && count < (edges[i + 1] ?? Infinity));
+    const types = i ? inside.reduce((sum, [, n]) => sum + n, 0) : V - corpus.types;
+    assert.deepEqual([found.from, found.types], [edges[i], types]);
+    if (i) near(found.context_free, inside.reduce((sum, [count, n]) => sum + n * Math.log(count / N), 0) / types, `class ${edges[i]}`);
+    else assert.equal(found.context_free, null);
+  });
+  assert.deepEqual(theory.curves, [], 'a tied model has no input rows of its own');
+});
+
+test('untied: input rows of tokens that never occur decay as the closed form says', async () => {
+  const job = await run({ model: { tie: 'untied' }, train: { epochs: 30, steps_per_epoch: 2, lr: 0.01, weight_decay: 0.5 } });
+  const records = await epochsOf(server, job.id);
+  const { body: theory } = await get(`/jobs/${job.id}/theory`);
+  assert.equal(theory.epoch, 30);
+  assert.deepEqual(theory.curves.map(({ id, group, quantity }) => [id, group, quantity]), [['input_decay', 'never_used', 'input_norm']]);
+  const [curve] = theory.curves;
+  assert.deepEqual(curve.epochs, records.map(({ epoch }) => epoch));
+  assert.deepEqual(curve.measured, records.map(({ groups }) => groups.never_used.input_norm));
+  curve.predicted.forEach((value, epoch) => near(value, curve.measured[0] * (1 - 0.01 * 0.5) ** (2 * epoch), `epoch ${epoch}`));
+  curve.predicted.forEach((value, epoch) => assert.ok(Math.abs(value - curve.measured[epoch]) < 1e-5 * value, `measured at ${epoch}`));
+  assert.ok(curve.measured[30] < 0.8 * curve.measured[0]);
+
+  const { body: thin } = await get(`/jobs/${job.id}/theory?points=7`);
+  assert.deepEqual(thin.curves[0].epochs, [0, 5, 10, 15, 20, 25, 30]);
+  assert.deepEqual(thin.curves[0].predicted, thin.curves[0].epochs.map((epoch) => curve.predicted[epoch]));
+});
+
+test('what cannot be asked for is named', async () => {
+  const { id } = await submit(server, tiny());
+  const bad = await get(`/jobs/${id}/theory?points=1`);
+  assert.deepEqual([bad.status, bad.body.errors[0].pointer], [422, 'points']);
+  assert.equal((await get('/jobs/00000000-0000-4000-8000-000000000000/theory')).status, 404);
+});
