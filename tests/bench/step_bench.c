@@ -1,205 +1,280 @@
-/* step_bench: tokens per second of one training step, and each operation's share.
- * Stands between model and cpu backend: a table of operations that measure the
- * time of the real ones.
+/* step_bench: training steps of the cpu backend on demand, timed as a whole and
+ * by operation, for bench.mjs, which runs it beside its peers. One thread drives.
  *
- *   step_bench [threads [d_model n_layers n_heads seq_len batch [steps]]]
+ *   step_bench THREADS fp32|bf16
  *
- * Vocabulary 50257, tied, AdamW, observed in every step, as the `gulliver`
- * preset trains. Prints a table; not a test. */
+ * Standard input: a spec (one line of JSON), then one command a line:
+ *   step   one step with statistics, as a job trains
+ *   pair   one step without and one with statistics; who goes first alternates
+ *   end    (or end of file)
+ * Standard output: one line of JSON for the opened engine, after a first step that
+ * is not timed, and one for each command; milliseconds. Tokens are drawn, not read.
+ *
+ * Operations are timed by replacing the entries of the backend's table; the
+ * engine itself knows nothing of it. TOKENFATE_ISA chooses the instruction set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "config/record.h"
 #include "gpu/cpu/cpu.h"
+#include "gpu/measure.h"
 #include "gpu/model.h"
 #include "lab/random.h"
 
-enum { VOCABULARY = 50257, TRACKED = 300 };
-
-struct timed {
-    struct backend table; /* first */
-    struct backend *inner;
-};
-
-static double spent[64];
-static const char *name_of[64];
+enum { VOCABULARY = 50257, TRACKED = 300, LINE_MAX_BYTES = 1 << 16 };
 
 static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
-#define INNER (((struct timed *)self)->inner)
-#define TIMED(slot, op, parameters, ...)                                                           \
+/* ---- time by operation ---- */
+
+#define OPERATIONS(X)                                                                              \
+    X(upload)                                                                                      \
+    X(add)                                                                                         \
+    X(embedding_forward)                                                                           \
+    X(embedding_backward)                                                                          \
+    X(layernorm_forward)                                                                           \
+    X(layernorm_backward)                                                                          \
+    X(matmul_forward)                                                                              \
+    X(matmul_backward_input)                                                                       \
+    X(matmul_backward_weight)                                                                      \
+    X(attention_forward)                                                                           \
+    X(attention_backward)                                                                          \
+    X(activation_forward)                                                                          \
+    X(activation_backward)                                                                         \
+    X(head)                                                                                        \
+    X(tracked)                                                                                     \
+    X(window_sums)                                                                                 \
+    X(weighted_sums)                                                                               \
+    X(gather_rows)                                                                                 \
+    X(sum_squares)                                                                                 \
+    X(update)
+
+/* SLOT_download and SLOT_measure: numbers back to the host, and the record made of them. */
+#define SLOT(op) SLOT_##op,
+enum { OPERATIONS(SLOT) SLOT_download, SLOT_measure, SLOTS };
+
+static double spent[SLOTS];
+static struct backend original; /* the table before its entries were replaced */
+
+#define TIMED(op, parameters, ...)                                                                 \
     static void timed_##op parameters                                                              \
     {                                                                                              \
         const double start = now();                                                                \
-        name_of[slot] = #op;                                                                       \
-        INNER->op(INNER, __VA_ARGS__);                                                             \
-        spent[slot] += now() - start;                                                              \
+        original.op(self, __VA_ARGS__);                                                            \
+        spent[SLOT_##op] += now() - start;                                                         \
     }
 
 /* clang-format off */
-TIMED(1, upload, (struct backend *self, void *d, enum backend_number to, const void *h, enum backend_number from, int64_t n), d, to, h, from, n)
-TIMED(2, add, (struct backend *self, void *o, const void *a, const void *b, int64_t n), o, a, b, n)
-TIMED(3, embedding_forward, (struct backend *self, void *o, const void *e, const void *p, const int32_t *i, int B, int T, int C), o, e, p, i, B, T, C)
-TIMED(4, embedding_backward, (struct backend *self, void *e, void *p, const void *d, const int32_t *i, int B, int T, int C), e, p, d, i, B, T, C)
-TIMED(5, layernorm_forward, (struct backend *self, void *o, void *m, void *r, const void *x, const void *g, const void *b, int N, int C), o, m, r, x, g, b, N, C)
-TIMED(6, layernorm_backward, (struct backend *self, void *dx, void *dg, void *db, const void *d, const void *res, const void *x, const void *m, const void *r, const void *g, int N, int C), dx, dg, db, d, res, x, m, r, g, N, C)
-TIMED(7, matmul_forward, (struct backend *self, void *o, const void *x, const void *w, const void *b, int N, int I, int O), o, x, w, b, N, I, O)
-TIMED(8, matmul_backward_input, (struct backend *self, void *dx, const void *d, const void *w, int N, int I, int O), dx, d, w, N, I, O)
-TIMED(9, matmul_backward_weight, (struct backend *self, void *dw, void *db, const void *x, const void *d, int N, int I, int O), dw, db, x, d, N, I, O)
-TIMED(10, attention_forward, (struct backend *self, void *o, void *l, const void *q, int B, int T, int C, int NH), o, l, q, B, T, C, NH)
-TIMED(11, attention_backward, (struct backend *self, void *dq, const void *d, const void *q, const void *o, const void *l, int B, int T, int C, int NH), dq, d, q, o, l, B, T, C, NH)
-TIMED(12, activation_forward, (struct backend *self, void *o, const void *x, int64_t n, enum spec_activation k), o, x, n, k)
-TIMED(13, activation_backward, (struct backend *self, void *dx, const void *d, const void *x, int64_t n, enum spec_activation k), dx, d, x, n, k)
-TIMED(14, head, (struct backend *self, const struct backend_head *h), h)
-TIMED(15, window_sums, (struct backend *self, void *o, const void *h, int B, int T, int C), o, h, B, T, C)
-TIMED(16, weighted_sums, (struct backend *self, void *o, const void *w, const void *h, int K, int N, int C), o, w, h, K, N, C)
-TIMED(17, gather_rows, (struct backend *self, void *o, const void *in, const int32_t *i, int M, int C), o, in, i, M, C)
-TIMED(18, sum_squares, (struct backend *self, void *o, const void *in, int64_t n), o, in, n)
-TIMED(19, update, (struct backend *self, const struct backend_update *u, void *w, void *c, const void *g, void *m1, void *m2, int64_t n), u, w, c, g, m1, m2, n)
-TIMED(20, tracked, (struct backend *self, const struct backend_tracked *t), t)
+TIMED(upload, (struct backend *self, void *d, enum backend_number to, const void *h, enum backend_number from, int64_t n), d, to, h, from, n)
+TIMED(add, (struct backend *self, void *o, const void *a, const void *b, int64_t n), o, a, b, n)
+TIMED(embedding_forward, (struct backend *self, void *o, const void *e, const void *p, const int32_t *i, int B, int T, int C), o, e, p, i, B, T, C)
+TIMED(embedding_backward, (struct backend *self, void *e, void *p, const void *d, const int32_t *i, int B, int T, int C), e, p, d, i, B, T, C)
+TIMED(layernorm_forward, (struct backend *self, void *o, void *m, void *r, const void *x, const void *g, const void *b, int N, int C), o, m, r, x, g, b, N, C)
+TIMED(layernorm_backward, (struct backend *self, void *dx, void *dg, void *db, const void *d, const void *res, const void *x, const void *m, const void *r, const void *g, int N, int C), dx, dg, db, d, res, x, m, r, g, N, C)
+TIMED(matmul_forward, (struct backend *self, void *o, const void *x, const void *w, const void *b, int N, int I, int O), o, x, w, b, N, I, O)
+TIMED(matmul_backward_input, (struct backend *self, void *dx, const void *d, const void *w, int N, int I, int O), dx, d, w, N, I, O)
+TIMED(matmul_backward_weight, (struct backend *self, void *dw, void *db, const void *x, const void *d, int N, int I, int O), dw, db, x, d, N, I, O)
+TIMED(attention_forward, (struct backend *self, void *o, void *l, const void *q, int B, int T, int C, int NH), o, l, q, B, T, C, NH)
+TIMED(attention_backward, (struct backend *self, void *dq, const void *d, const void *q, const void *o, const void *l, int B, int T, int C, int NH), dq, d, q, o, l, B, T, C, NH)
+TIMED(activation_forward, (struct backend *self, void *o, const void *x, int64_t n, enum spec_activation k), o, x, n, k)
+TIMED(activation_backward, (struct backend *self, void *dx, const void *d, const void *x, int64_t n, enum spec_activation k), dx, d, x, n, k)
+TIMED(head, (struct backend *self, const struct backend_head *h), h)
+TIMED(tracked, (struct backend *self, const struct backend_tracked *t), t)
+TIMED(window_sums, (struct backend *self, void *o, const void *h, int B, int T, int C), o, h, B, T, C)
+TIMED(weighted_sums, (struct backend *self, void *o, const void *w, const void *h, int K, int N, int C), o, w, h, K, N, C)
+TIMED(gather_rows, (struct backend *self, void *o, const void *in, const int32_t *i, int M, int C), o, in, i, M, C)
+TIMED(sum_squares, (struct backend *self, void *o, const void *in, int64_t n), o, in, n)
+TIMED(update, (struct backend *self, const struct backend_update *u, void *w, void *c, const void *g, void *m1, void *m2, int64_t n), u, w, c, g, m1, m2, n)
 /* clang-format on */
 
-static void time_operations(struct timed *timed, struct backend *inner)
-{
-    struct backend *t = &timed->table;
-    *t = *inner;
-    timed->inner = inner;
-    t->upload = timed_upload;
-    t->add = timed_add;
-    t->embedding_forward = timed_embedding_forward;
-    t->embedding_backward = timed_embedding_backward;
-    t->layernorm_forward = timed_layernorm_forward;
-    t->layernorm_backward = timed_layernorm_backward;
-    t->matmul_forward = timed_matmul_forward;
-    t->matmul_backward_input = timed_matmul_backward_input;
-    t->matmul_backward_weight = timed_matmul_backward_weight;
-    t->attention_forward = timed_attention_forward;
-    t->attention_backward = timed_attention_backward;
-    t->activation_forward = timed_activation_forward;
-    t->activation_backward = timed_activation_backward;
-    t->head = timed_head;
-    t->window_sums = timed_window_sums;
-    t->weighted_sums = timed_weighted_sums;
-    t->gather_rows = timed_gather_rows;
-    t->sum_squares = timed_sum_squares;
-    t->update = timed_update;
-    t->tracked = timed_tracked;
-}
-
-/* The operations that the wrapper leaves alone get the real backend's state. */
-static struct backend *inner_of(struct backend *self)
-{
-    return INNER;
-}
-
-static void *plain_alloc(struct backend *self, int64_t bytes, struct err *err)
-{
-    return inner_of(self)->alloc(inner_of(self), bytes, err);
-}
-
-static void plain_zero(struct backend *self, void *memory, int64_t bytes)
-{
-    inner_of(self)->zero(inner_of(self), memory, bytes);
-}
-
-static int plain_sync(struct backend *self, struct err *err)
-{
-    return inner_of(self)->sync(inner_of(self), err);
-}
-
-static int plain_download(struct backend *self, void *host, enum backend_number to,
+static int timed_download(struct backend *self, void *host, enum backend_number to,
                           const void *device, enum backend_number from, int64_t n, struct err *err)
 {
-    return inner_of(self)->download(inner_of(self), host, to, device, from, n, err);
+    const double start = now();
+    const int result = original.download(self, host, to, device, from, n, err);
+    spent[SLOT_download] += now() - start;
+    return result;
 }
 
-static int argument(int argc, char **argv, int i, int otherwise)
+static void time_operations(struct backend *backend)
 {
-    return argc > i ? atoi(argv[i]) : otherwise;
+    original = *backend;
+    backend->download = timed_download;
+#define REPLACE(op) backend->op = timed_##op;
+    OPERATIONS(REPLACE)
 }
 
-static void draw_batch(int32_t *ids, int n, uint64_t step)
+/* ---- an engine that steps ---- */
+
+struct engine {
+    struct backend *backend;
+    struct model *model;
+    struct measure *measure;
+    struct groups groups;
+    int B, T;
+    int32_t tracked[TRACKED];
+    int32_t *ids; /* [N + 1] */
+    double *values;
+    float tokens[TRACKED];
+    int64_t step; /* of the last one */
+    double loss;
+};
+
+static void make_groups(struct groups *groups, int32_t *tracked)
 {
-    for (int i = 0; i < n; i++)
-        ids[i] = (int32_t)random_below(1, RANDOM_TOKENS, step << 21 | (uint64_t)i, VOCABULARY);
+    *groups = (struct groups){.n = 3, .n_tokens = TRACKED, .tokens = tracked};
+    for (int i = 0; i < TRACKED; i++)
+        tracked[i] = i * (VOCABULARY / TRACKED);
+    for (int g = 0; g < 3; g++)
+        groups->group[g] =
+            (struct group){.n = TRACKED / 3, .ids = tracked + (ptrdiff_t)g * (TRACKED / 3)};
 }
 
-/* One number of all parameters' bits: equal runs print equal numbers. */
-static int checksum(struct model *model, uint64_t *sum, struct err *err)
+static int engine_open(struct engine *e, const struct spec *spec, int threads,
+                       enum spec_precision precision, struct err *err)
 {
-    const int64_t n = model_shapes(model)->n_parameters;
-    uint32_t *bits = malloc((size_t)n * sizeof *bits);
-    if (!bits || model_download(model, MODEL_PARAMETERS, (float *)bits, err) != 0) {
-        free(bits);
+    e->B = spec->train.batch_size;
+    e->T = spec->model.seq_len;
+    make_groups(&e->groups, e->tracked);
+    e->ids = malloc(((size_t)e->B * (size_t)e->T + 1) * sizeof *e->ids);
+    e->values = malloc((size_t)record_size(e->groups.n) * sizeof *e->values);
+    if (!e->ids || !e->values)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a batch");
+    if (cpu_backend_open(threads, &e->backend, err) != 0)
         return -1;
-    }
-    *sum = 14695981039346656037u; /* FNV-1a */
-    for (int64_t i = 0; i < n; i++)
-        *sum = (*sum ^ bits[i]) * 1099511628211u;
-    free(bits);
+    if (e->backend->precision != precision)
+        return err_set(err, ERR_UNAVAILABLE, "the cpu backend does not compute in bf16");
+    time_operations(e->backend);
+    if (model_open(spec, VOCABULARY, &e->groups, e->backend, &e->model, err) != 0 ||
+        model_initialise(e->model, err) != 0)
+        return -1;
+    return measure_open(&e->groups, VOCABULARY, e->B, e->T, spec->model.d_model, &e->measure, err);
+}
+
+static void engine_close(struct engine *e)
+{
+    measure_close(e->measure);
+    model_close(e->model);
+    if (e->backend)
+        e->backend->close(e->backend);
+    free(e->values);
+    free(e->ids);
+}
+
+static void draw_batch(struct engine *e)
+{
+    for (int i = 0; i <= e->B * e->T; i++)
+        e->ids[i] = (int32_t)random_below(1, RANDOM_TOKENS, (uint64_t)e->step << 21 | (uint64_t)i,
+                                          VOCABULARY);
+}
+
+/* One step; its milliseconds in *ms, its operations' in spent. */
+static int engine_step(struct engine *e, int observed, double *ms, struct err *err)
+{
+    const struct model_observation *observation;
+    e->step++;
+    draw_batch(e);
+    memset(spent, 0, sizeof spent);
+    const double start = now();
+    const int32_t *targets = e->ids + 1;
+    if (model_gradient(e->model, e->ids, targets, &e->loss, observed ? &observation : NULL, err))
+        return -1;
+    const double before = now();
+    if (observed)
+        measure_record(e->measure, observation, e->ids, targets, e->values, e->tokens);
+    spent[SLOT_measure] += now() - before;
+    if (model_update(e->model, e->step, err) != 0 || e->backend->sync(e->backend, err) != 0)
+        return -1;
+    measure_count_targets(e->measure, targets);
+    *ms = now() - start;
     return 0;
 }
 
-static int run(struct spec *spec, int threads, int steps, struct err *err)
-{
-    struct backend *cpu;
-    if (cpu_backend_open(threads, &cpu, err) != 0)
-        return -1;
-    static int32_t tracked[TRACKED];
-    struct groups groups = {.n = 3, .n_tokens = TRACKED, .tokens = tracked};
-    for (int i = 0; i < TRACKED; i++)
-        tracked[i] = i * 167;
-    for (int g = 0; g < 3; g++)
-        groups.group[g] = (struct group){.n = TRACKED / 3, .ids = tracked + g * TRACKED / 3};
-    struct timed timed;
-    time_operations(&timed, cpu);
-    timed.table.alloc = plain_alloc;
-    timed.table.zero = plain_zero;
-    timed.table.sync = plain_sync;
-    timed.table.download = plain_download;
+/* ---- the conversation ---- */
 
-    struct model *model = NULL;
-    const int N = spec->train.batch_size * spec->model.seq_len;
-    int32_t *ids = malloc(((size_t)N + 1) * sizeof *ids);
-    int result = -1;
-    if (!ids || model_open(spec, VOCABULARY, &groups, &timed.table, &model, err) != 0 ||
-        model_initialise(model, err) != 0)
-        goto out;
-    double loss = 0, start = 0;
-    const struct model_observation *observation;
-    for (int step = 0; step <= steps; step++) {
-        if (step == 1) { /* the first one makes oneDNN's primitives */
-            memset(spent, 0, sizeof spent);
-            start = now();
-        }
-        draw_batch(ids, N + 1, (uint64_t)step);
-        if (model_gradient(model, ids, ids + 1, &loss, &observation, err) != 0 ||
-            model_update(model, step + 1, err) != 0)
-            goto out;
+static void print_operations(void)
+{
+    static const char *const name_of[] = {
+#define NAME(op) #op,
+        OPERATIONS(NAME) "download", "measure"};
+    printf("\"operations\":{");
+    for (int i = 0; i < SLOTS; i++)
+        printf("%s\"%s\":%.4f", i ? "," : "", name_of[i], spent[i]);
+    printf("}");
+}
+
+static int answer_step(struct engine *e, struct err *err)
+{
+    double ms;
+    if (engine_step(e, 1, &ms, err) != 0)
+        return -1;
+    printf("{\"ms\":%.4f,\"loss\":%.9g,", ms, e->loss);
+    print_operations();
+    printf("}\n");
+    return 0;
+}
+
+/* Printed between the two steps: the operations of the observed one. */
+static int answer_pair(struct engine *e, int observed_first, struct err *err)
+{
+    double ms[2];
+    printf("{");
+    for (int i = 0; i < 2; i++) {
+        const int observed = i == !observed_first;
+        if (engine_step(e, observed, &ms[observed], err) != 0)
+            return -1;
+        if (observed)
+            print_operations();
     }
-    const double total = now() - start;
-    uint64_t sum;
-    if (checksum(model, &sum, err) != 0)
+    printf(",\"ms\":%.4f,\"unobserved_ms\":%.4f,\"loss\":%.9g}\n", ms[1], ms[0], e->loss);
+    return 0;
+}
+
+static int converse(struct engine *e, char *line, struct err *err)
+{
+    double ms;
+    if (engine_step(e, 1, &ms, err) != 0)
+        return -1;
+    printf("{\"device\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"bytes\":%lld}\n", e->backend->device,
+           e->backend->isa, e->backend->threads, (long long)model_bytes(e->model));
+    fflush(stdout);
+    for (int pairs = 0; fgets(line, LINE_MAX_BYTES, stdin) && strcmp(line, "end\n") != 0;) {
+        const int pair = strcmp(line, "pair\n") == 0;
+        if (!pair && strcmp(line, "step\n") != 0)
+            return err_set(err, ERR_INVALID, "unknown command %.20s", line);
+        if ((pair ? answer_pair(e, pairs++ % 2, err) : answer_step(e, err)) != 0)
+            return -1;
+        fflush(stdout);
+    }
+    return 0;
+}
+
+static int run(const char *threads, const char *precision, struct err *err)
+{
+    static char line[LINE_MAX_BYTES];
+    struct engine engine = {0};
+    struct spec *spec = NULL;
+    int result = -1;
+    if (!fgets(line, sizeof line, stdin)) {
+        err_set(err, ERR_INVALID, "no spec on standard input");
         goto out;
-    printf("%s, %s, %d threads: %d steps of %d tokens, %lld bytes\n", cpu->device, cpu->isa,
-           cpu->threads, steps, N, (long long)model_bytes(model));
-    printf("loss %.9g, parameters %016llx\n", loss, (unsigned long long)sum);
-    printf("%.0f tokens/s, %.2f ms a step\n", N * steps / total, 1e3 * total / steps);
-    for (int i = 0; i < 64; i++)
-        if (name_of[i])
-            printf("%-24s %8.3f ms %5.1f %%\n", name_of[i], 1e3 * spent[i] / steps,
-                   100 * spent[i] / total);
-    result = 0;
+    }
+    if (spec_parse(line, strlen(line), &spec, err) != 0)
+        goto out;
+    if (engine_open(&engine, spec, atoi(threads),
+                    strcmp(precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_FP32, err) != 0)
+        goto out;
+    result = converse(&engine, line, err);
 out:
-    free(ids);
-    model_close(model);
-    cpu->close(cpu);
+    engine_close(&engine);
+    spec_free(spec);
     return result;
 }
 
@@ -207,17 +282,12 @@ int main(int argc, char **argv)
 {
     struct err err;
     err_clear(&err);
-    struct spec *spec = spec_default();
-    if (!spec)
-        return 1;
-    spec->model.d_model = argument(argc, argv, 2, spec->model.d_model);
-    spec->model.n_layers = argument(argc, argv, 3, spec->model.n_layers);
-    spec->model.n_heads = argument(argc, argv, 4, spec->model.n_heads);
-    spec->model.seq_len = argument(argc, argv, 5, spec->model.seq_len);
-    spec->train.batch_size = argument(argc, argv, 6, spec->train.batch_size);
-    const int result = run(spec, argument(argc, argv, 1, 0), argument(argc, argv, 7, 20), &err);
-    if (result != 0)
-        fprintf(stderr, "step_bench: %s\n", err.message);
-    spec_free(spec);
-    return result != 0;
+    if (argc != 3) {
+        fprintf(stderr, "usage: step_bench THREADS fp32|bf16\n");
+        return 2;
+    }
+    if (run(argv[1], argv[2], &err) == 0)
+        return 0;
+    fprintf(stderr, "step_bench: %s\n", err.message);
+    return 1;
 }

@@ -1,10 +1,13 @@
-"""torch_step: the peer of step_bench: one training step of the same GPT-2 in PyTorch.
+"""torch_step: the peer of step_bench: training steps of the same GPT-2 in PyTorch.
 
-    python3 torch_step.py [threads [d_model n_layers n_heads seq_len batch [steps]]]
+    python3 torch_step.py THREADS fp32|bf16
 
-Same shapes, tied embeddings, vocabulary 50257, fused-nothing AdamW, float32: what
-someone would write first. Prints one line, `torch VERSION: N tokens/s`.
+The same conversation as step_bench: a complete spec on the first line of standard
+input, then `step` lines; one line of JSON for each, the first after a step that is not
+timed. Same shapes, same optimiser (PyTorch's own AdamW), no statistics; bf16 is
+autocast, as PyTorch's documentation shows it: what someone would write first.
 """
+import json
 import sys
 import time
 
@@ -12,8 +15,11 @@ import torch
 import torch.nn.functional as F
 
 VOCABULARY = 50257
-arguments = [int(a) for a in sys.argv[1:]]
-threads, d_model, n_layers, n_heads, seq_len, batch, steps = (arguments + [2, 128, 4, 4, 64, 8, 10][len(arguments):])
+threads, precision = int(sys.argv[1]), sys.argv[2]
+spec = json.loads(sys.stdin.readline())
+model_spec, train = spec["model"], spec["train"]
+d_model, n_heads, seq_len = model_spec["d_model"], model_spec["n_heads"], model_spec["seq_len"]
+logit_scale = d_model**-0.5 if model_spec["logit_scale"] == "inv_sqrt_d" else model_spec["logit_scale"]
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 
@@ -38,27 +44,42 @@ class Model(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.wte, self.wpe = torch.nn.Embedding(VOCABULARY, d_model), torch.nn.Embedding(seq_len, d_model)
-        self.blocks, self.ln_f = torch.nn.ModuleList(Block() for _ in range(n_layers)), torch.nn.LayerNorm(d_model)
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(model_spec["n_layers"]))
+        self.ln_f = torch.nn.LayerNorm(d_model)
         for p in self.parameters():
             if p.dim() > 1:
                 torch.nn.init.normal_(p, std=0.02)
+        tied = model_spec["tie"] == "tied"
+        self.unembedding = self.wte.weight if tied else torch.nn.Parameter(self.wte.weight.detach().clone())
 
     def forward(self, ids):
         x = self.wte(ids) + self.wpe.weight
         for block in self.blocks:
             x = block(x)
-        return self.ln_f(x) @ self.wte.weight.T
+        return self.ln_f(x) @ self.unembedding.T * logit_scale
 
 
 model = Model()
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-times = []
-for step in range(steps + 2):
-    ids = torch.randint(0, VOCABULARY, (batch, seq_len + 1))
+optimizer = torch.optim.AdamW(
+    model.parameters(), lr=train["lr"], betas=(train["beta1"], train["beta2"]), eps=train["eps"],
+    weight_decay=train["weight_decay"])
+
+
+def step():
+    ids = torch.randint(0, VOCABULARY, (train["batch_size"], seq_len + 1))
     start = time.perf_counter()
     optimizer.zero_grad()
-    F.cross_entropy(model(ids[:, :-1]).reshape(-1, VOCABULARY), ids[:, 1:].reshape(-1)).backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        logits = model(ids[:, :-1]).reshape(-1, VOCABULARY)
+        loss = F.cross_entropy(logits, ids[:, 1:].reshape(-1))
+    loss.backward()
     optimizer.step()
-    times.append(time.perf_counter() - start)
-median = sorted(times[2:])[steps // 2]
-print(f"torch {torch.__version__}: {batch * seq_len / median:.0f} tokens/s (median of {steps} steps, {threads} threads, fp32)")
+    return {"ms": 1e3 * (time.perf_counter() - start), "loss": loss.item()}
+
+
+step()
+print(json.dumps({"device": f"PyTorch {torch.__version__}", "threads": threads}), flush=True)
+for line in sys.stdin:
+    if line == "end\n":
+        break
+    print(json.dumps(step()), flush=True)
