@@ -1,7 +1,9 @@
-/* backend: see backend.h. What every backend shares: the check that its table
- * has no gap, and the arithmetic on device addresses. */
+/* backend: see backend.h. What backends share: the check that a table has no gap,
+ * the arithmetic on addresses, and the ring of those that compute at once. */
 #include "gpu/backend.h"
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -16,6 +18,13 @@ static const struct {
     {"upload", offsetof(struct backend, upload)},
     {"download", offsetof(struct backend, download)},
     {"sync", offsetof(struct backend, sync)},
+    {"ring_open", offsetof(struct backend, ring_open)},
+    {"ring_close", offsetof(struct backend, ring_close)},
+    {"program_begin", offsetof(struct backend, program_begin)},
+    {"program_end", offsetof(struct backend, program_end)},
+    {"feed", offsetof(struct backend, feed)},
+    {"publish", offsetof(struct backend, publish)},
+    {"ring_wait", offsetof(struct backend, ring_wait)},
     {"cast", offsetof(struct backend, cast)},
     {"add", offsetof(struct backend, add)},
     {"embedding_forward", offsetof(struct backend, embedding_forward)},
@@ -60,4 +69,66 @@ void *backend_at(const struct backend *backend, const void *base, enum backend_n
     };
     /* Device memory is writable; const in the parameter only spares callers a cast. */
     return (char *)(uintptr_t)base + offset * (int64_t)bytes[number];
+}
+
+/* ---- the ring of a backend that computes at once ---- */
+
+struct backend_ring *backend_ring_open(struct backend *self, int64_t slot_bytes, struct err *err)
+{
+    const size_t bytes = (size_t)self->slots * (size_t)slot_bytes;
+    struct backend_ring *ring = calloc(1, sizeof *ring);
+    assert(self->slots >= 1 && self->slots <= BACKEND_SLOTS_MAX);
+    if (ring)
+        ring->memory = calloc(bytes, 1);
+    if (!ring || !ring->memory) {
+        free(ring);
+        err_set(err, ERR_NO_MEMORY, "no memory for %d slots of %lld bytes", self->slots,
+                (long long)slot_bytes);
+        return NULL;
+    }
+    ring->slots = self->slots;
+    ring->slot_bytes = slot_bytes;
+    return ring;
+}
+
+void backend_ring_close(struct backend *self, struct backend_ring *ring)
+{
+    (void)self;
+    if (!ring)
+        return;
+    free(ring->memory);
+    free(ring);
+}
+
+int backend_program_begin(struct backend *self, struct backend_ring *ring, int program)
+{
+    (void)self, (void)ring, (void)program;
+    return 1;
+}
+
+void backend_program_end(struct backend *self, struct backend_ring *ring, int program)
+{
+    (void)self, (void)program;
+    ring->started++;
+}
+
+void backend_feed(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
+                  int64_t bytes)
+{
+    (void)self;
+    memcpy(device, backend_slot(ring, ring->started) + offset, (size_t)bytes);
+}
+
+void backend_publish(struct backend *self, struct backend_ring *ring, int64_t offset,
+                     const void *device, int64_t bytes)
+{
+    (void)self;
+    memcpy(backend_slot(ring, ring->started) + offset, device, (size_t)bytes);
+}
+
+int backend_ring_wait(struct backend *self, struct backend_ring *ring, int64_t index,
+                      struct err *err)
+{
+    (void)ring, (void)index;
+    return self->sync(self, err);
 }

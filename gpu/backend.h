@@ -9,8 +9,8 @@
  * type, and the model keeps no second copy of its weights. Ids are int32.
  *
  * Operations are queued in order and may run later: none returns a number to the
- * host but `download`. They cannot fail one by one; a fault of the device is
- * kept and reported by the next download or sync. Arrays are row-major and
+ * host but `download` and `ring_wait`. They cannot fail one by one; a fault of the
+ * device is kept and reported by the next call that waits. Arrays are row-major and
  * dense; outputs are replaced, whatever they held, unless the text says "+=".
  * Reductions have a fixed order: same inputs, same bits. One thread drives a
  * backend. Short names (B, T, N, C, V, Vp, NH, M): see model.h. */
@@ -32,7 +32,12 @@ enum backend_number {
     BACKEND_NUMBERS
 };
 
-enum { BACKEND_DEVICE_MAX = 96, BACKEND_ISA_MAX = 32 };
+enum {
+    BACKEND_DEVICE_MAX = 96,
+    BACKEND_ISA_MAX = 32,
+    BACKEND_SLOTS_MAX = 8, /* deeper gains nothing: one runs, one waits, one is being read */
+    BACKEND_PROGRAMS = 8   /* their numbers are below this */
+};
 
 /* The output layer, softmax and loss, with gradients: one operation, so that a
  * backend may fuse it. logits = scale * (h . weight) + bias; losses and lse are
@@ -118,6 +123,20 @@ struct backend_update {
     const void *scalars; /* REAL [3]: learning rate, 1 - beta1^t, 1 - beta2^t */
 };
 
+/* Programs without waiting between them. A program is a row of operations on
+ * fixed addresses that is done again and again (a training step); a backend may
+ * record it once and start it as a whole. Host and device meet in slots of host
+ * memory that both reach: program number i since the ring was opened reads what
+ * it is fed from slot i % slots and publishes into the same slot. The host writes
+ * slot started % slots, begins and ends the program, and reads its results after it
+ * has waited for it; so at most `slots` programs are under way. */
+struct backend_ring {
+    int slots;
+    int64_t slot_bytes; /* a multiple of 256 */
+    int64_t started;    /* programs so far */
+    char *memory;       /* [slots][slot_bytes], zeros at first */
+};
+
 struct backend {
     const char *name;                /* "cpu" */
     char device[BACKEND_DEVICE_MAX]; /* for people: the processor's or card's name */
@@ -129,6 +148,7 @@ struct backend {
     size_t real_bytes, act_bytes;
     int head_max; /* numbers of the largest head that attention takes; 0: any */
     int on_host;  /* its memory is the program's own: what the program needs counts too */
+    int slots;    /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
 
     void (*close)(struct backend *self);
 
@@ -152,6 +172,31 @@ struct backend {
 
     /* Wait for everything queued. ERR_DEVICE. */
     int (*sync)(struct backend *self, struct err *err);
+
+    /* A ring of self->slots slots; NULL with ERR_NO_MEMORY, ERR_DEVICE. Closing
+     * waits for the programs under way and forgets what was recorded;
+     * ring_close(NULL) is fine. */
+    struct backend_ring *(*ring_open)(struct backend *self, int64_t slot_bytes, struct err *err);
+    void (*ring_close)(struct backend *self, struct backend_ring *ring);
+
+    /* Between the two stand the operations of program number `program`, the same
+     * ones each time, without alloc, free, upload, download and sync. begin
+     * answers 1 if they must be called, 0 if they are recorded. end starts them. */
+    int (*program_begin)(struct backend *self, struct backend_ring *ring, int program);
+    void (*program_end)(struct backend *self, struct backend_ring *ring, int program);
+
+    /* Inside a program: `bytes` (a multiple of 4) at `offset` (of 256) of its slot
+     * to the device, and from the device. What is published is not written again
+     * before the program's end. */
+    void (*feed)(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
+                 int64_t bytes);
+    void (*publish)(struct backend *self, struct backend_ring *ring, int64_t offset,
+                    const void *device, int64_t bytes);
+
+    /* Wait until program number `index` is done and its slot holds its results: 0
+     * even if a later one has met a fault. ERR_DEVICE: this one or an earlier one has. */
+    int (*ring_wait)(struct backend *self, struct backend_ring *ring, int64_t index,
+                     struct err *err);
 
     /* out ACT [n] = in REAL [n]. */
     void (*cast)(struct backend *self, void *out, const void *in, int64_t n);
@@ -231,6 +276,25 @@ struct backend {
 
 /* ERR_INTERNAL naming the first operation that the table lacks. */
 int backend_check(const struct backend *backend, struct err *err);
+
+/* The slot of program number `index`. */
+static inline char *backend_slot(const struct backend_ring *ring, int64_t index)
+{
+    return ring->memory + index % ring->slots * ring->slot_bytes;
+}
+
+/* The ring of a backend that does every operation when it is called: plain memory
+ * and copies. For the tables of such backends. */
+struct backend_ring *backend_ring_open(struct backend *self, int64_t slot_bytes, struct err *err);
+void backend_ring_close(struct backend *self, struct backend_ring *ring);
+int backend_program_begin(struct backend *self, struct backend_ring *ring, int program);
+void backend_program_end(struct backend *self, struct backend_ring *ring, int program);
+void backend_feed(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
+                  int64_t bytes);
+void backend_publish(struct backend *self, struct backend_ring *ring, int64_t offset,
+                     const void *device, int64_t bytes);
+int backend_ring_wait(struct backend *self, struct backend_ring *ring, int64_t index,
+                      struct err *err);
 
 /* Address of element `offset` of a device array. */
 void *backend_at(const struct backend *backend, const void *base, enum backend_number number,

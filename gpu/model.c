@@ -1,7 +1,9 @@
 /* model: see model.h. GPT-2's forward and backward pass, spelled out layer by
  * layer in backend operations. The order of the operations is the whole
  * program: it never depends on a number, so that a backend may record it once
- * and replay it. Parameters are found by their position in lab/shapes' table,
+ * and replay it. What a step takes from the host and gives to it passes through
+ * its slot of the backend's ring, a copy of the first of lab/memory's buffers, at
+ * the same offsets. Parameters are found by their position in lab/shapes' table,
  * buffers by lab/memory's. One thread. */
 #include "gpu/model.h"
 
@@ -53,10 +55,13 @@ struct model {
 
     void *parameters, *copy, *gradients, *moments, *activations;
 
+    struct backend_ring *ring;
+    int64_t collected;                /* steps; those up to ring->started are under way */
+    unsigned what[BACKEND_SLOTS_MAX]; /* of the step in each slot */
+
     struct model_observation observation;
     double *host;            /* one block that all of the observation's arrays point into */
     double *host_losses;     /* [N] */
-    float *host_weights;     /* [G, N] */
     unsigned char *in_group; /* [V] bit g: the token is of group g */
 
     void (*progress)(void *self); /* NULL: nobody wants to know */
@@ -163,17 +168,19 @@ static int check_tensors(const struct model *m, struct err *err)
 }
 
 /* The whole is asked for before its parts: memory that nobody has written to yet
- * counts as free, so each part alone may fit where all of them do not. Whoever
- * saves the state has one part of it at a time on the host. */
+ * counts as free, so each part alone may fit where all of them do not. The host
+ * needs the ring, and, to save the state, one part of it at a time. */
 static int check_room(const struct model *m, struct err *err)
 {
     const int64_t there = m->backend->available(m->backend);
-    const int64_t part = m->backend->on_host ? m->shapes.n_parameters * (int64_t)sizeof(float) : 0;
-    if (m->plan.total + part <= there)
+    const int64_t part = m->shapes.n_parameters * (int64_t)sizeof(float);
+    const int64_t beside = m->backend->on_host ? part + m->backend->slots * m->plan.slot : 0;
+    if (m->plan.total + beside <= there)
         return 0;
     return err_set(err, ERR_NO_MEMORY,
-                   "the job needs %lld bytes on %s and %lld to save its state, %lld are there",
-                   (long long)m->plan.total, m->backend->name, (long long)part, (long long)there);
+                   "the job needs %lld bytes on %s and %lld for its batches and to save its "
+                   "state, %lld are there",
+                   (long long)m->plan.total, m->backend->name, (long long)beside, (long long)there);
 }
 
 static int allocate_device(struct model *m, struct err *err)
@@ -207,9 +214,8 @@ static int allocate_host(struct model *m, struct err *err)
     m->host = calloc((size_t)(2 * (int64_t)m->N + sums + (1 + untied) * rows +
                               (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
-    m->host_weights = malloc(((size_t)m->G * (size_t)m->N + 1) * sizeof *m->host_weights);
     m->in_group = calloc((size_t)m->V, 1);
-    if (!m->host || !m->host_weights || !m->in_group)
+    if (!m->host || !m->in_group)
         return err_set(err, ERR_NO_MEMORY, "no memory for the statistics of %d positions", m->N);
     double *next = m->host;
     o->losses = m->host_losses = next;
@@ -230,7 +236,8 @@ static int allocate_host(struct model *m, struct err *err)
     for (int g = 0; g < m->G; g++)
         for (int i = 0; i < m->groups->group[g].n; i++)
             m->in_group[m->groups->group[g].ids[i]] |= (unsigned char)(1u << g);
-    return 0;
+    m->ring = m->backend->ring_open(m->backend, m->plan.slot, err);
+    return m->ring ? 0 : -1;
 }
 
 static int check_request(const struct spec *spec, int vocab, const struct groups *groups,
@@ -287,6 +294,7 @@ void model_close(struct model *m)
 {
     if (!m)
         return;
+    m->backend->ring_close(m->backend, m->ring);
     m->backend->free(m->backend, m->parameters);
     m->backend->free(m->backend, m->copy);
     m->backend->free(m->backend, m->gradients);
@@ -294,7 +302,6 @@ void model_close(struct model *m)
     m->backend->free(m->backend, m->activations);
     shapes_free(&m->shapes);
     free(m->host);
-    free(m->host_weights);
     free(m->in_group);
     free(m);
 }
@@ -528,18 +535,103 @@ static void backward(struct model *m)
                                    m->C);
 }
 
+/* ---- what the host gives and gets ---- */
+
+static void feed(struct model *m, enum memory_buffer first, enum memory_buffer last)
+{
+    const int64_t begin = m->plan.offset[first], end = m->plan.offset[last] + m->plan.bytes[last];
+    m->backend->feed(m->backend, m->ring, buffer(m, first), begin, end - begin);
+}
+
+static void publish(struct model *m, enum memory_buffer first, enum memory_buffer last)
+{
+    const int64_t begin = m->plan.offset[first], end = m->plan.offset[last] + m->plan.bytes[last];
+    m->backend->publish(m->backend, m->ring, begin, buffer(m, first), end - begin);
+}
+
+/* The copy of a buffer in the slot of step `index`. */
+static void *in_slot(const struct model *m, int64_t index, enum memory_buffer which)
+{
+    assert(which < MEMORY_SLOT);
+    return backend_slot(m->ring, index) + m->plan.offset[which];
+}
+
+static void put_real(const struct model *m, void *reals, int64_t i, double value)
+{
+    if (m->backend->real_bytes == sizeof(double))
+        ((double *)reals)[i] = value;
+    else
+        ((float *)reals)[i] = (float)value;
+}
+
+static void get_reals(const struct model *m, int64_t index, enum memory_buffer which, double *out,
+                      int64_t n)
+{
+    const void *reals = in_slot(m, index, which);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = m->backend->real_bytes == sizeof(double) ? ((const double *)reals)[i]
+                                                          : (double)((const float *)reals)[i];
+}
+
+static void give_scalars(struct model *m, int64_t index, int64_t update)
+{
+    const double scalars[3] = {m->lr, 1 - pow(m->beta1, (double)update),
+                               1 - pow(m->beta2, (double)update)};
+    for (int i = 0; i < 3; i++)
+        put_real(m, in_slot(m, index, MEMORY_SCALARS), i, scalars[i]);
+}
+
+static void give_batch(struct model *m, int64_t index, unsigned what, const int32_t *inputs,
+                       const int32_t *targets)
+{
+    memcpy(in_slot(m, index, MEMORY_INPUTS), inputs, (size_t)m->N * sizeof *inputs);
+    memcpy(in_slot(m, index, MEMORY_TARGETS), targets, (size_t)m->N * sizeof *targets);
+    void *weights = in_slot(m, index, MEMORY_GROUP_WEIGHTS);
+    for (int g = 0; g < m->G && what & MODEL_OBSERVE; g++)
+        for (int n = 0; n < m->N; n++)
+            put_real(m, weights, (int64_t)g * m->N + n, !(m->in_group[inputs[n]] >> g & 1));
+}
+
+static void get_observation(struct model *m, int64_t index)
+{
+    struct model_observation *o = &m->observation;
+    double squares;
+    const struct {
+        const double *host;
+        enum memory_buffer from;
+        int64_t n;
+    } parts[] = {
+        {o->lse, MEMORY_LSE, m->N},
+        {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
+        {o->mean_p, MEMORY_MEAN_P, m->M},
+        {o->part_norms, MEMORY_PART_NORMS, BACKEND_PARTS * (int64_t)m->M},
+        {o->output_rows, MEMORY_OUTPUT_ROWS, (int64_t)m->M * m->C},
+        {o->output_bias, MEMORY_OUTPUT_BIAS, m->head_bias >= 0 ? m->M : 0},
+        {o->input_rows, MEMORY_INPUT_ROWS, o->input_rows ? (int64_t)m->M * m->C : 0},
+        {&squares, MEMORY_SQUARES, 1},
+    };
+    /* The observation is read-only to everyone but its owner. */
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        get_reals(m, index, parts[i].from, (void *)(uintptr_t)parts[i].host, parts[i].n);
+    o->grad_norm = sqrt(squares);
+}
+
+static double mean_loss(struct model *m, int64_t index)
+{
+    double sum = 0;
+    get_reals(m, index, MEMORY_LOSSES, m->host_losses, m->N);
+    for (int n = 0; n < m->N; n++)
+        sum += m->host_losses[n];
+    return sum / m->N;
+}
+
 /* ---- observation ---- */
 
-/* Queue what the observation is made of. Only reads what training uses. */
-static void observe(struct model *m, const int32_t *inputs)
+/* What the observation is made of. Only reads what training uses. */
+static void observe(struct model *m)
 {
     struct backend *be = m->backend;
     const void *h = normed(m, 2 * m->L);
-    for (int g = 0; g < m->G; g++)
-        for (int n = 0; n < m->N; n++)
-            m->host_weights[(int64_t)g * m->N + n] = !(m->in_group[inputs[n]] >> g & 1);
-    be->upload(be, buffer(m, MEMORY_GROUP_WEIGHTS), NUMBER_REAL, m->host_weights, NUMBER_FLOAT,
-               (int64_t)m->G * m->N);
     be->window_sums(be, buffer(m, MEMORY_H_SUMS), h, m->B, m->T, m->C);
     be->weighted_sums(be, real_buffer(m, MEMORY_H_SUMS, (int64_t)m->B * m->C),
                       buffer(m, MEMORY_GROUP_WEIGHTS), h, m->G, m->N, m->C);
@@ -584,88 +676,7 @@ static void gradient_norm(struct model *m)
                             m->shapes.n_parameters);
 }
 
-static int download_observation(struct model *m, struct err *err)
-{
-    struct model_observation *o = &m->observation;
-    double squares;
-    const struct {
-        const double *host;
-        enum memory_buffer from;
-        int64_t n;
-    } parts[] = {
-        {o->lse, MEMORY_LSE, m->N},
-        {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
-        {o->mean_p, MEMORY_MEAN_P, m->M},
-        {o->part_norms, MEMORY_PART_NORMS, BACKEND_PARTS * (int64_t)m->M},
-        {o->output_rows, MEMORY_OUTPUT_ROWS, (int64_t)m->M * m->C},
-        {o->output_bias, MEMORY_OUTPUT_BIAS, m->head_bias >= 0 ? m->M : 0},
-        {o->input_rows, MEMORY_INPUT_ROWS, o->input_rows ? (int64_t)m->M * m->C : 0},
-        {&squares, MEMORY_SQUARES, 1},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        /* The observation is read-only to everyone but its owner. */
-        void *host = (void *)(uintptr_t)parts[i].host;
-        if (parts[i].n > 0 &&
-            m->backend->download(m->backend, host, NUMBER_DOUBLE, buffer(m, parts[i].from),
-                                 NUMBER_REAL, parts[i].n, err) != 0)
-            return -1;
-    }
-    o->grad_norm = sqrt(squares);
-    return 0;
-}
-
-static int mean_loss(struct model *m, double *loss, struct err *err)
-{
-    if (m->backend->download(m->backend, m->host_losses, NUMBER_DOUBLE, buffer(m, MEMORY_LOSSES),
-                             NUMBER_REAL, m->N, err) != 0)
-        return -1;
-    double sum = 0;
-    for (int n = 0; n < m->N; n++)
-        sum += m->host_losses[n];
-    *loss = sum / m->N;
-    return 0;
-}
-
 /* ---- a step ---- */
-
-static int check_ids(const struct model *m, const int32_t *ids, const char *what, struct err *err)
-{
-    for (int n = 0; n < m->N; n++)
-        if (ids[n] < 0 || ids[n] >= m->V)
-            return err_set(err, ERR_INVALID,
-                           "%s %d of the batch is %d, outside the vocabulary of %d", what, n,
-                           (int)ids[n], m->V);
-    return 0;
-}
-
-int model_gradient(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
-                   const struct model_observation **observation, struct err *err)
-{
-    struct backend *be = m->backend;
-    double mean;
-    if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
-        return -1;
-    be->upload(be, buffer(m, MEMORY_INPUTS), NUMBER_INT32, inputs, NUMBER_INT32, m->N);
-    be->upload(be, buffer(m, MEMORY_TARGETS), NUMBER_INT32, targets, NUMBER_INT32, m->N);
-    forward(m);
-    head(m, observation != NULL);
-    if (observation)
-        observe(m, inputs);
-    backward(m);
-    if (observation)
-        observe_tracked(m);
-    if (observation || m->grad_clip > 0)
-        gradient_norm(m);
-    if ((loss || observation) && mean_loss(m, &mean, err) != 0)
-        return -1;
-    if (observation && download_observation(m, err) != 0)
-        return -1;
-    if (loss)
-        *loss = mean;
-    if (observation)
-        *observation = &m->observation;
-    return 0;
-}
 
 /* Neighbours with the same decay are updated as one: without exceptions, the
  * whole model in one pass. */
@@ -711,14 +722,8 @@ static void update_range(struct model *m, double decay, int64_t first, int64_t e
                moment(m, 1, first), end - first);
 }
 
-int model_update(struct model *m, int64_t step, struct err *err)
+static void update_all(struct model *m)
 {
-    assert(step >= 1);
-    (void)err;
-    const double scalars[3] = {m->lr, 1 - pow(m->beta1, (double)step),
-                               1 - pow(m->beta2, (double)step)};
-    m->backend->upload(m->backend, buffer(m, MEMORY_SCALARS), NUMBER_REAL, scalars, NUMBER_DOUBLE,
-                       3);
     const int n = m->shapes.n_tensors;
     for (int i = 0, first = 0; i < n; i++) {
         if (i + 1 < n && decay_of(m, i + 1) == decay_of(m, first))
@@ -727,7 +732,121 @@ int model_update(struct model *m, int64_t step, struct err *err)
         update_range(m, decay_of(m, first), m->shapes.tensor[first].offset, end);
         first = i + 1;
     }
+}
+
+/* The operations of a step, the same ones whenever `what` is the same. */
+static void issue(struct model *m, unsigned what)
+{
+    const int observed = (what & MODEL_OBSERVE) != 0;
+    feed(m, MEMORY_SCALARS,
+         observed                ? MEMORY_GROUP_WEIGHTS
+         : what & MODEL_GRADIENT ? MEMORY_TARGETS
+                                 : MEMORY_SCALARS);
+    if (what & MODEL_GRADIENT) {
+        forward(m);
+        head(m, observed);
+        if (observed)
+            observe(m);
+        publish(m, MEMORY_LOSSES, observed ? MEMORY_INPUT_ROWS : MEMORY_LOSSES);
+        backward(m);
+        if (observed)
+            observe_tracked(m);
+        if (observed || m->grad_clip > 0)
+            gradient_norm(m);
+        if (observed)
+            publish(m, MEMORY_MEAN_P, MEMORY_SQUARES);
+    }
+    if (what & MODEL_UPDATE)
+        update_all(m);
+}
+
+static int check_ids(const struct model *m, const int32_t *ids, const char *what, struct err *err)
+{
+    for (int n = 0; n < m->N; n++)
+        if (ids[n] < 0 || ids[n] >= m->V)
+            return err_set(err, ERR_INVALID,
+                           "%s %d of the batch is %d, outside the vocabulary of %d", what, n,
+                           (int)ids[n], m->V);
     return 0;
+}
+
+int model_submit(struct model *m, unsigned what, const int32_t *inputs, const int32_t *targets,
+                 int64_t update, struct err *err)
+{
+    static_assert((MODEL_GRADIENT | MODEL_OBSERVE | MODEL_UPDATE) < BACKEND_PROGRAMS, "numbers");
+    const int64_t index = m->ring->started;
+    assert(model_under_way(m) < model_depth(m));
+    assert(what & (MODEL_GRADIENT | MODEL_UPDATE) &&
+           (what & MODEL_GRADIENT || !(what & MODEL_OBSERVE)));
+    assert(update >= 1 || !(what & MODEL_UPDATE));
+    if (what & MODEL_GRADIENT) {
+        if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
+            return -1;
+        give_batch(m, index, what, inputs, targets);
+    }
+    if (what & MODEL_UPDATE)
+        give_scalars(m, index, update);
+    m->what[index % m->ring->slots] = what;
+    if (m->backend->program_begin(m->backend, m->ring, (int)what))
+        issue(m, what);
+    m->backend->program_end(m->backend, m->ring, (int)what);
+    return 0;
+}
+
+int model_collect(struct model *m, struct model_result *result, struct err *err)
+{
+    const int64_t index = m->collected;
+    const unsigned what = m->what[index % m->ring->slots];
+    assert(model_under_way(m) > 0);
+    m->collected++; /* whatever came of it */
+    if (m->backend->ring_wait(m->backend, m->ring, index, err) != 0)
+        return -1;
+    *result = (struct model_result){.loss = NAN};
+    if (!(what & MODEL_GRADIENT))
+        return 0;
+    result->loss = mean_loss(m, index);
+    result->inputs = in_slot(m, index, MEMORY_INPUTS);
+    result->targets = in_slot(m, index, MEMORY_TARGETS);
+    if (what & MODEL_OBSERVE) {
+        get_observation(m, index);
+        result->observation = &m->observation;
+    }
+    return 0;
+}
+
+int model_depth(const struct model *m)
+{
+    return m->ring->slots;
+}
+
+int model_under_way(const struct model *m)
+{
+    return (int)(m->ring->started - m->collected);
+}
+
+int model_gradient(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err)
+{
+    const unsigned what = observation ? MODEL_GRADIENT | MODEL_OBSERVE : MODEL_GRADIENT;
+    struct model_result result;
+    assert(model_under_way(m) == 0);
+    if (model_submit(m, what, inputs, targets, 0, err) != 0 || model_collect(m, &result, err) != 0)
+        return -1;
+    if (loss)
+        *loss = result.loss;
+    if (observation)
+        *observation = result.observation;
+    return 0;
+}
+
+int model_update(struct model *m, int64_t update, struct err *err)
+{
+    struct model_result result;
+    assert(model_under_way(m) == 0);
+    return model_submit(m, MODEL_UPDATE, NULL, NULL, update, err) == 0 &&
+                   model_collect(m, &result, err) == 0
+               ? 0
+               : -1;
 }
 
 /* ---- state ---- */

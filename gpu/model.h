@@ -24,7 +24,7 @@
 struct model;
 
 /* Everything `measure` needs of one batch, on the host, in double. Buffers are
- * owned by the model and valid until its next step. */
+ * owned by the model and valid until its next model_submit. */
 struct model_observation {
     int B, T, N, C, M, G;
     const double *losses; /* [N] -log p of the target */
@@ -52,24 +52,50 @@ void model_close(struct model *model);
 /* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
 int model_initialise(struct model *model, struct err *err);
 
-/* Forward and backward of one batch (host arrays [B][T], ids below the
- * vocabulary's size: checked, ERR_INVALID); gradients stay on the backend,
- * replaced, not accumulated. *loss: mean cross-entropy, as it is (a loss that is
- * not finite is the caller's to judge); NULL: not wanted, the host need not
- * wait. observation NULL: nothing is measured; measuring changes no bit of the
- * training. */
+/* ---- a step ---- */
+
+/* What a step does, in this order. A set of them is one program of the backend. */
+enum model_part_of_step {
+    MODEL_GRADIENT = 1, /* forward, loss, backward; gradients are replaced, not accumulated */
+    MODEL_OBSERVE = 2,  /* with MODEL_GRADIENT: what `measure` needs; changes no bit of the rest */
+    MODEL_UPDATE = 4    /* optimiser, with those gradients clipped to grad_clip if that is > 0 */
+};
+
+/* What a step came to. Pointers are valid until the next model_submit. */
+struct model_result {
+    double
+        loss; /* mean cross-entropy, as it is: a loss that is not finite is the caller's to judge */
+    const struct model_observation *observation; /* NULL unless observed */
+    const int32_t *inputs, *targets;             /* [B][T] the batch */
+};
+
+/* Queue a step: `what` of inputs and targets (host arrays [B][T], copied; ids
+ * below the vocabulary's size: checked, ERR_INVALID), the update being number
+ * `update` (1-based, for Adam's bias correction). At most model_depth steps may
+ * be under way: submitted and not collected. A fault of the device is reported
+ * when its step is collected. */
+int model_submit(struct model *model, unsigned what, const int32_t *inputs, const int32_t *targets,
+                 int64_t update, struct err *err);
+
+/* Wait for the oldest step under way. ERR_DEVICE: it, or one before it, met a
+ * fault of the device; the steps before had their results. */
+int model_collect(struct model *model, struct model_result *result, struct err *err);
+
+/* Steps that may be under way at once: 1 where each is done when it is submitted. */
+int model_depth(const struct model *model);
+int model_under_way(const struct model *model);
+
+/* The same, one step at a time, waited for: the gradient of a batch, and update
+ * number `update` with the last gradient. No step may be under way. loss and
+ * observation may be NULL; without the second nothing is measured. */
 int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets, double *loss,
                    const struct model_observation **observation, struct err *err);
+int model_update(struct model *model, int64_t update, struct err *err);
 
-/* Let every later model_gradient call `progress` before each layer, forward and
- * backward: a sign of life for steps that take long. It must not touch model or
- * backend. NULL: none. */
+/* Let every later step call `progress` before each layer, forward and backward,
+ * while it is submitted: a sign of life where that takes long. It must not touch
+ * model or backend. NULL: none. */
 void model_on_progress(struct model *model, void (*progress)(void *self), void *self);
-
-/* Optimiser update number `step` (1-based, for Adam's bias correction) with the
- * gradients of the last model_gradient, clipped to grad_clip if that is > 0. It
- * is queued: a fault of the device is reported by the next call that waits. */
-int model_update(struct model *model, int64_t step, struct err *err);
 
 /* Raw state, bit-exact, for checkpoints: the parts in order, each
  * shapes->n_parameters float32. SGD has no moments, momentum one, Adam two. */

@@ -1,7 +1,10 @@
 /* train: see train.h. The state of a run is two numbers, the updates done
  * (step) and the first record to come (epoch), and everything else follows from
  * them: a record is due when step == epoch * steps_per_epoch. A checkpoint may
- * fall between two records, so that a stop never waits for a long epoch.
+ * fall between two records, so that a stop never waits for a long epoch. Steps
+ * are submitted ahead as far as the model allows and collected in order; `step`
+ * counts what is collected, and whatever needs the state of a certain step (a
+ * checkpoint, a model file) waits until nothing is under way.
  * Invariant: nothing that depends on time or on being resumed reaches a number
  * of the training; a model file is on disk before its record is reported. */
 #include "gpu/train.h"
@@ -40,7 +43,9 @@ struct run {
     float *parameters;         /* [n_parameters] one part of the state at a time */
     struct checkpoint origin;  /* what this run is; epoch and step are set when written */
     int64_t steps_per_epoch;
-    int64_t step;  /* updates done */
+    int64_t step;  /* updates done and collected */
+    int64_t ahead; /* first batch that is not submitted; step .. ahead - 1 are under way */
+    int64_t last;  /* number of the last batch, which is only measured */
     int64_t epoch; /* first record to come */
     double next_checkpoint;
     double record_at; /* when the last record was made, and at which step; -1: none yet */
@@ -111,7 +116,7 @@ static int describe(struct run *run, struct err *err)
 static void on_progress(void *self)
 {
     const struct run *run = self;
-    run->events->busy(run->events->self, run->step / run->steps_per_epoch);
+    run->events->busy(run->events->self, run->ahead / run->steps_per_epoch);
 }
 
 static int open_run(struct run *run, struct err *err)
@@ -126,6 +131,7 @@ static int open_run(struct run *run, struct err *err)
         allocate(run, err) != 0 || describe(run, err) != 0)
         return -1;
     run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
+    run->last = spec->train.epochs * run->steps_per_epoch;
     model_on_progress(run->model, on_progress, run);
     return model_initialise(run->model, err);
 }
@@ -297,9 +303,10 @@ static double rate(struct run *run)
     return result;
 }
 
-static int report(struct run *run, const struct model_observation *observation, struct err *err)
+static int report(struct run *run, const struct model_result *result, struct err *err)
 {
-    measure_record(run->measure, observation, run->inputs, run->targets, run->values, run->tokens);
+    measure_record(run->measure, result->observation, result->inputs, result->targets, run->values,
+                   run->tokens);
     run->values[RECORD_TOKENS_PER_SECOND] = rate(run);
     if (wants_snapshot(run, run->epoch) && write_snapshot(run, run->epoch, err) != 0)
         return -1;
@@ -310,29 +317,71 @@ static int report(struct run *run, const struct model_observation *observation, 
     return 0;
 }
 
-/* Gradient of batch number `step`, with its record if one is due. */
-static int do_batch(struct run *run, struct err *err)
+static int is_due(const struct run *run, int64_t step)
 {
-    const struct model_observation *observation = NULL;
-    int due = run->step == run->epoch * run->steps_per_epoch;
-    double loss = 0;
-    sampler_batch(run->sampler, run->step, run->inputs, run->targets);
-    if (model_gradient(run->model, run->inputs, run->targets, &loss, due ? &observation : NULL,
-                       err) != 0)
-        return -1;
-    if (!isfinite(loss))
-        return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
-                       isnan(loss) ? "not a number" : "infinite",
-                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
-    return due ? report(run, observation, err) : 0;
+    return step % run->steps_per_epoch == 0;
 }
 
-static int do_update(struct run *run, struct err *err)
+/* Between this batch's gradient and its update, if it has one, the weights are
+ * written to a file: so nothing else may be under way. */
+static int stands_alone(const struct run *run, int64_t step)
 {
-    if (model_update(run->model, run->step + 1, err) != 0)
+    return step == run->last ||
+           (is_due(run, step) && wants_snapshot(run, step / run->steps_per_epoch));
+}
+
+static int may_submit(const struct run *run)
+{
+    if (run->ahead == run->step)
+        return 1;
+    return run->ahead - run->step < model_depth(run->model) && !stands_alone(run, run->ahead) &&
+           !stands_alone(run, run->ahead - 1);
+}
+
+static int submit(struct run *run, struct err *err)
+{
+    unsigned what = MODEL_GRADIENT;
+    if (is_due(run, run->ahead))
+        what |= MODEL_OBSERVE;
+    if (!stands_alone(run, run->ahead))
+        what |= MODEL_UPDATE;
+    sampler_batch(run->sampler, run->ahead, run->inputs, run->targets);
+    if (model_submit(run->model, what, run->inputs, run->targets, run->ahead + 1, err) != 0)
         return -1;
-    measure_count_targets(run->measure, run->targets);
+    run->ahead++;
+    return 0;
+}
+
+/* The oldest batch under way: its loss, its record if one is due, and what is
+ * left to do of its update. */
+static int collect(struct run *run, struct err *err)
+{
+    struct model_result result;
+    if (model_collect(run->model, &result, err) != 0)
+        return err_prefix(err, "epoch %lld, after %lld updates",
+                          (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+    if (!isfinite(result.loss))
+        return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
+                       isnan(result.loss) ? "not a number" : "infinite",
+                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+    if (result.observation && report(run, &result, err) != 0)
+        return -1;
+    if (run->step == run->last)
+        return 0;
+    measure_count_targets(run->measure, result.targets);
+    if (stands_alone(run, run->step) && model_update(run->model, run->step + 1, err) != 0)
+        return -1;
     run->step++;
+    return 0;
+}
+
+static int collect_all(struct run *run, struct err *err)
+{
+    while (run->step < run->ahead) {
+        if (collect(run, err) != 0)
+            return -1;
+        run->events->busy(run->events->self, run->step / run->steps_per_epoch);
+    }
     return 0;
 }
 
@@ -342,7 +391,7 @@ static int obey(struct run *run, enum train_order order, struct err *err)
         return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld", (long long)run->epoch - 1);
     int stop = order == TRAIN_STOP;
     if (run->options->dir && (stop || now() >= run->next_checkpoint) &&
-        write_checkpoint(run, err) != 0)
+        (collect_all(run, err) != 0 || write_checkpoint(run, err) != 0))
         return -1;
     if (stop)
         return err_set(err, ERR_CANCELLED, "stopped at epoch %lld", (long long)run->epoch - 1);
@@ -351,18 +400,19 @@ static int obey(struct run *run, enum train_order order, struct err *err)
 
 static int loop(struct run *run, struct err *err)
 {
-    int64_t end = run->spec->train.epochs * run->steps_per_epoch;
     if (run->epoch > run->spec->train.epochs)
         return 0;
     run->next_checkpoint = now() + (double)run->options->checkpoint_seconds;
     run->record_at = -1;
+    run->ahead = run->step;
     for (;;) {
-        if (do_batch(run, err) != 0)
+        while (may_submit(run))
+            if (submit(run, err) != 0)
+                return -1;
+        if (collect(run, err) != 0)
             return -1;
-        if (run->step == end)
+        if (run->epoch > run->spec->train.epochs)
             return 0;
-        if (do_update(run, err) != 0)
-            return -1;
         if (obey(run, run->events->alive(run->events->self, run->epoch - 1), err) != 0)
             return -1;
     }
@@ -387,9 +437,10 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
     events->flush(events->self);
     result = options->dir ? checkpoint_remove(options->dir, err) : 0;
 out:
-    *epoch = result != 0 && err->code == ERR_DIVERGED ? run.step / run.steps_per_epoch
-             : run.epoch > 0                          ? run.epoch - 1
-                                                      : 0;
+    *epoch = result != 0 && (err->code == ERR_DIVERGED || err->code == ERR_DEVICE)
+                 ? run.step / run.steps_per_epoch
+             : run.epoch > 0 ? run.epoch - 1
+                             : 0;
     close_run(&run);
     return result;
 }

@@ -29,23 +29,23 @@ static const struct {
     enum number number;
     enum dimension factor[3];
 } buffer_table[MEMORY_BUFFERS] = {
+    [MEMORY_SCALARS] = {REAL, {SCALARS, ONE, ONE}},
     [MEMORY_INPUTS] = {INT32, {POSITIONS, ONE, ONE}},
     [MEMORY_TARGETS] = {INT32, {POSITIONS, ONE, ONE}},
-    [MEMORY_TRACKED] = {INT32, {TRACKED, ONE, ONE}},
+    [MEMORY_GROUP_WEIGHTS] = {REAL, {GROUPS, POSITIONS, ONE}},
     [MEMORY_LOSSES] = {REAL, {POSITIONS, ONE, ONE}},
     [MEMORY_LSE] = {REAL, {POSITIONS, ONE, ONE}},
-    [MEMORY_TRACKED_LOGITS] = {REAL, {TRACKED, POSITIONS, ONE}},
-    [MEMORY_TRACKED_WORK] = {REAL, {TRACKED, POSITIONS, ONE}},
-    [MEMORY_MEAN_P] = {REAL, {TRACKED, ONE, ONE}},
-    [MEMORY_PARTS] = {REAL, {PARTS, TRACKED, CHANNELS}},
-    [MEMORY_PART_NORMS] = {REAL, {PARTS, TRACKED, ONE}},
     [MEMORY_H_SUMS] = {REAL, {WINDOWS_AND_GROUPS, CHANNELS, ONE}},
-    [MEMORY_GROUP_WEIGHTS] = {REAL, {GROUPS, POSITIONS, ONE}},
     [MEMORY_OUTPUT_ROWS] = {REAL, {TRACKED, CHANNELS, ONE}},
     [MEMORY_OUTPUT_BIAS] = {REAL, {TRACKED, ONE, ONE}},
     [MEMORY_INPUT_ROWS] = {REAL, {INPUT_ROWS, CHANNELS, ONE}},
-    [MEMORY_SCALARS] = {REAL, {SCALARS, ONE, ONE}},
+    [MEMORY_MEAN_P] = {REAL, {TRACKED, ONE, ONE}},
+    [MEMORY_PART_NORMS] = {REAL, {PARTS, TRACKED, ONE}},
     [MEMORY_SQUARES] = {REAL, {ONE, ONE, ONE}},
+    [MEMORY_TRACKED] = {INT32, {TRACKED, ONE, ONE}},
+    [MEMORY_TRACKED_LOGITS] = {REAL, {TRACKED, POSITIONS, ONE}},
+    [MEMORY_TRACKED_WORK] = {REAL, {TRACKED, POSITIONS, ONE}},
+    [MEMORY_PARTS] = {REAL, {PARTS, TRACKED, CHANNELS}},
     [MEMORY_MEANS] = {REAL, {NORMS, POSITIONS, ONE}},
     [MEMORY_RSTDS] = {REAL, {NORMS, POSITIONS, ONE}},
     [MEMORY_ATTENTION_LSE] = {REAL, {LAYERS, POSITIONS, HEADS}},
@@ -109,6 +109,7 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
     out->gradients = out->parameters;
     out->moments = out->n_moments * out->parameters;
     out->activations = end;
+    out->slot = out->offset[MEMORY_SLOT];
     out->total = out->parameters + out->copy + out->gradients + out->moments + out->activations;
 }
 

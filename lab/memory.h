@@ -21,27 +21,33 @@ enum {
     MEMORY_PARTS_OF_GRADIENT = 4 /* the engine's BACKEND_PARTS */
 };
 
-/* Buffers of a step; "per layer" ones hold all layers, layer 0 first. */
+/* Buffers of a step; "per layer" ones hold all layers, layer 0 first. The ones
+ * before MEMORY_SLOT are all that passes between host and device while a step
+ * runs: a slot of the ring (gpu/backend.h) is a copy of them. What the host
+ * gives stands first, then what it gets, each in the order of its use. */
 enum memory_buffer {
-    MEMORY_INPUTS,         /* int32 [N] */
-    MEMORY_TARGETS,        /* int32 [N] */
-    MEMORY_TRACKED,        /* int32 [M] */
-    MEMORY_LOSSES,         /* REAL [N] */
-    MEMORY_LSE,            /* REAL [N] logsumexp of the logits */
-    MEMORY_TRACKED_LOGITS, /* REAL [M, N] */
-    MEMORY_TRACKED_WORK,   /* REAL [M, N] */
-    MEMORY_MEAN_P,         /* REAL [M] */
-    MEMORY_PARTS,      /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
-    MEMORY_PART_NORMS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M] */
-    MEMORY_H_SUMS,     /* REAL [B + G, C] */
-    MEMORY_GROUP_WEIGHTS, /* REAL [G, N] 1 where the input is not of the group */
-    MEMORY_OUTPUT_ROWS,   /* REAL [M, C] */
-    MEMORY_OUTPUT_BIAS,   /* REAL [M] */
-    MEMORY_INPUT_ROWS,    /* REAL [M, C], only untied */
     MEMORY_SCALARS,       /* REAL [3] learning rate and bias corrections */
-    MEMORY_SQUARES,       /* REAL [1] sum of squares of the gradient */
-    MEMORY_MEANS,         /* REAL [2 L + 1, N] of the layernorms */
-    MEMORY_RSTDS,         /* REAL [2 L + 1, N] */
+    MEMORY_INPUTS,        /* int32 [N] */
+    MEMORY_TARGETS,       /* int32 [N] */
+    MEMORY_GROUP_WEIGHTS, /* REAL [G, N] 1 where the input is not of the group */
+    /* after the forward pass */
+    MEMORY_LOSSES,      /* REAL [N] */
+    MEMORY_LSE,         /* REAL [N] logsumexp of the logits */
+    MEMORY_H_SUMS,      /* REAL [B + G, C] */
+    MEMORY_OUTPUT_ROWS, /* REAL [M, C] */
+    MEMORY_OUTPUT_BIAS, /* REAL [M] */
+    MEMORY_INPUT_ROWS,  /* REAL [M, C], only untied */
+    /* after the backward pass */
+    MEMORY_MEAN_P,     /* REAL [M] */
+    MEMORY_PART_NORMS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M] */
+    MEMORY_SQUARES,    /* REAL [1] sum of squares of the gradient */
+    MEMORY_SLOT,
+    MEMORY_TRACKED = MEMORY_SLOT, /* int32 [M] */
+    MEMORY_TRACKED_LOGITS,        /* REAL [M, N] */
+    MEMORY_TRACKED_WORK,          /* REAL [M, N] */
+    MEMORY_PARTS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
+    MEMORY_MEANS, /* REAL [2 L + 1, N] of the layernorms */
+    MEMORY_RSTDS, /* REAL [2 L + 1, N] */
     MEMORY_ATTENTION_LSE, /* REAL [L, B, NH, T] */
     MEMORY_RESIDUAL,      /* ACT [2 L + 1, N, C] stream before each layernorm */
     MEMORY_NORMED,        /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
@@ -63,6 +69,8 @@ struct memory_plan {
     int n_moments;                  /* vectors of moments: sgd 0, momentum 1, adam 2 */
     int64_t parameters, copy, gradients, moments, activations; /* bytes of each allocation */
     int64_t total;
+    /* Host memory that goes with it, not part of the total: one slot of the ring. */
+    int64_t slot;
 };
 
 /* Sizes for n_groups groups and n_tracked tokens, with real_bytes and act_bytes

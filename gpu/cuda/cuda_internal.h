@@ -21,7 +21,8 @@ enum {
     CUDA_WORKSPACE = 32 << 20, /* bytes: matrix products (NVIDIA's advice for Hopper) */
     CUDA_STAGING = 1 << 20,    /* numbers that are converted at once on their way */
     CUDA_NAME_MAX = 64,
-    CUDA_HEAD_MAX = 128 /* numbers of the largest attention head */
+    CUDA_HEAD_MAX = 128, /* numbers of the largest attention head */
+    CUDA_SLOTS = 3       /* of a ring: one step runs, one waits behind it, one is read */
 };
 
 struct cuda_plans; /* descriptors and algorithms of the products seen so far */

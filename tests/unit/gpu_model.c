@@ -432,6 +432,60 @@ static void test_progress_changes_nothing(void **state)
     spec_free(spec);
 }
 
+/* Three steps under way at once come back in order, each with its own batch, loss
+ * and observation, and leave the state that single ones leave. */
+static void test_steps_under_way(void **state)
+{
+    (void)state;
+    enum { STEPS = 6, DEPTH = 3 };
+    struct spec *spec = tiny();
+    struct bench a, b;
+    int32_t inputs[N], targets[N];
+    spec->train.grad_clip = 0.5;
+    bench_open(&a, spec, 0);
+    bench_open(&b, spec, 0);
+    model_close(b.model);
+    b.backend->slots = DEPTH;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &b.model, &b.err), 0);
+    b.shapes = model_shapes(b.model);
+    assert_int_equal(model_initialise(b.model, &b.err), 0);
+    assert_int_equal(model_depth(a.model), 1);
+    assert_int_equal(model_depth(b.model), DEPTH);
+    for (int step = 0, ahead = 0; step < STEPS; step++) {
+        const struct model_observation *o;
+        struct model_result result;
+        for (; ahead < STEPS && model_under_way(b.model) < DEPTH; ahead++) {
+            batch((uint64_t)ahead, inputs, targets);
+            assert_int_equal(
+                model_submit(b.model,
+                             MODEL_GRADIENT | MODEL_UPDATE | (ahead % 2 ? MODEL_OBSERVE : 0),
+                             inputs, targets, ahead + 1, &b.err),
+                0);
+        }
+        const double loss = gradient_of(&a, (uint64_t)step, step % 2 ? &o : NULL);
+        assert_int_equal(model_collect(b.model, &result, &b.err), 0);
+        assert_true(result.loss == loss);
+        batch((uint64_t)step, inputs, targets);
+        assert_memory_equal(result.inputs, inputs, sizeof inputs);
+        assert_memory_equal(result.targets, targets, sizeof targets);
+        assert_int_equal(result.observation != NULL, step % 2);
+        if (step % 2) {
+            assert_memory_equal(result.observation->lse, o->lse, N * sizeof(double));
+            assert_memory_equal(result.observation->h_sums, o->h_sums,
+                                (size_t)((B + o->G) * C) * sizeof(double));
+            assert_memory_equal(result.observation->output_rows, o->output_rows,
+                                (size_t)(o->M * C) * sizeof(double));
+            assert_true(result.observation->grad_norm == o->grad_norm);
+        }
+        assert_int_equal(model_update(a.model, step + 1, &a.err), 0);
+    }
+    assert_int_equal(model_under_way(b.model), 0);
+    assert_same_state(&a, &b);
+    bench_close(&a);
+    bench_close(&b);
+    spec_free(spec);
+}
+
 /* State through the host and back, in a second instance: as if never stopped. */
 static void test_resume_is_exact(void **state)
 {
@@ -793,7 +847,10 @@ static void test_refused_as_a_whole(void **state)
     char wanted[64];
     bench_open(&b, spec, 0);
     b.backend->available = limited_room;
-    room = model_bytes(b.model) + b.shapes->n_parameters * (int64_t)sizeof(float);
+    struct memory_plan plan;
+    memory_plan(spec, b.shapes, groups.n, groups.n_tokens, 4, 4, &plan);
+    b.backend->slots = 2;
+    room = model_bytes(b.model) + b.shapes->n_parameters * (int64_t)sizeof(float) + 2 * plan.slot;
     struct model *model = NULL;
     assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), 0);
     model_close(model);
@@ -862,6 +919,7 @@ int main(void)
         cmocka_unit_test(test_pytorch),
         cmocka_unit_test(test_measuring_changes_nothing),
         cmocka_unit_test(test_progress_changes_nothing),
+        cmocka_unit_test(test_steps_under_way),
         cmocka_unit_test(test_resume_is_exact),
         cmocka_unit_test(test_padding_is_never_read),
         cmocka_unit_test(test_observation),

@@ -83,6 +83,11 @@ static void buffers_lie_apart(void **state)
     assert_int_equal(plan.copy, plan.parameters / 2);
     assert_int_equal(plan.total, plan.parameters + plan.copy + plan.gradients + plan.moments +
                                      plan.activations);
+    /* What passes between host and device is a copy of the first buffers. */
+    assert_int_equal(plan.slot % MEMORY_ALIGNMENT, 0);
+    assert_true(plan.slot >= plan.offset[MEMORY_SQUARES] + 4);
+    assert_int_equal(plan.slot, plan.offset[MEMORY_TRACKED]);
+    assert_int_equal(plan.offset[MEMORY_SCALARS], 0);
 }
 
 static void moments_of_optimisers(void **state)
