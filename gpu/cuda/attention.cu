@@ -274,22 +274,12 @@ static size_t shared_bytes(int D, int tiles, int scores, int numbers)
     return (size_t)TILE * ((D + 1) * tiles + (TILE + 1) * scores + numbers) * sizeof(float);
 }
 
-template <class Kernel> static void allow_shared(struct cuda *cuda, Kernel *kernel, size_t bytes)
-{
-    const size_t always = 48 << 10;
-    if (bytes > always)
-        cuda_check(
-            cuda,
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
-            "cudaFuncSetAttribute");
-}
-
 template <class A, int COLUMNS>
 static void launch_forward(struct cuda *cuda, dim3 grid, const struct attention_shape *s, void *out,
                            void *lse, const void *qkv)
 {
     const size_t bytes = shared_bytes(s->D, 3, 1, 0);
-    allow_shared(cuda, attention_kernel<A, COLUMNS>, bytes);
+    cuda_allow_shared(cuda, attention_kernel<A, COLUMNS>, bytes);
     LAUNCH(cuda, (attention_kernel<A, COLUMNS>), grid, CUDA_THREADS, bytes, static_cast<A *>(out),
            static_cast<float *>(lse), static_cast<const A *>(qkv), *s);
 }
@@ -300,8 +290,8 @@ static void launch_backward(struct cuda *cuda, dim3 grid, const struct attention
                             const void *lse)
 {
     const size_t of_dq = shared_bytes(s->D, 4, 1, 0), of_dkv = shared_bytes(s->D, 4, 2, 2);
-    allow_shared(cuda, attention_dq_kernel<A, COLUMNS>, of_dq);
-    allow_shared(cuda, attention_dkv_kernel<A, COLUMNS>, of_dkv);
+    cuda_allow_shared(cuda, attention_dq_kernel<A, COLUMNS>, of_dq);
+    cuda_allow_shared(cuda, attention_dkv_kernel<A, COLUMNS>, of_dkv);
     LAUNCH(cuda, (attention_dq_kernel<A, COLUMNS>), grid, CUDA_THREADS, of_dq,
            static_cast<A *>(dqkv), static_cast<const A *>(dout), static_cast<const A *>(qkv),
            static_cast<const A *>(out), static_cast<const float *>(lse), *s);

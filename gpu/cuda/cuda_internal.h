@@ -151,6 +151,100 @@ __device__ __forceinline__ void store(struct bf16 *at, float value)
     *at = bf16_narrow(value);
 }
 
+/* Bits of a word as numbers: its only one, or two with the first in the lower half. */
+__device__ __forceinline__ float word_float(uint32_t bits)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } word;
+    word.bits = bits;
+    return word.value;
+}
+
+__device__ __forceinline__ uint32_t float_word(float value)
+{
+    union {
+        float value;
+        uint32_t bits;
+    } word;
+    word.value = value;
+    return word.bits;
+}
+
+__device__ __forceinline__ void unpack(float value[4], struct words words, const float *)
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        value[i] = word_float(words.at[i]);
+}
+
+__device__ __forceinline__ void unpack(float value[8], struct words words, const struct bf16 *)
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        value[2 * i] = word_float(words.at[i] << 16);
+        value[2 * i + 1] = word_float(words.at[i] & 0xffff0000u);
+    }
+}
+
+__device__ __forceinline__ struct words pack(const float value[4], const float *)
+{
+    struct words words;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        words.at[i] = float_word(value[i]);
+    return words;
+}
+
+/* Two bfloat16 in a word, the first in the lower half. */
+__device__ __forceinline__ uint32_t pack_pair(float first, float second)
+{
+    return bf16_narrow(first).bits | (uint32_t)bf16_narrow(second).bits << 16;
+}
+
+__device__ __forceinline__ struct words pack(const float value[8], const struct bf16 *)
+{
+    struct words words;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        words.at[i] = pack_pair(value[2 * i], value[2 * i + 1]);
+    return words;
+}
+
+/* W neighbours at once: W is 1, or a multiple of 16 bytes at an address that is one. */
+template <int W, class T> __device__ __forceinline__ void load_wide(float value[W], const T *from)
+{
+    constexpr int each = 16 / sizeof(T);
+    if constexpr (W == 1)
+        value[0] = load(from);
+    else
+#pragma unroll
+        for (int i = 0; i < W; i += each)
+            unpack(value + i, load_words(from + i), from);
+}
+
+template <int W, class T> __device__ __forceinline__ void store_wide(T *to, const float value[W])
+{
+    constexpr int each = 16 / sizeof(T);
+    if constexpr (W == 1)
+        store(to, value[0]);
+    else
+#pragma unroll
+        for (int i = 0; i < W; i += each)
+            store_words(to + i, pack(value + i, to));
+}
+
+/* Numbers of A that 16 bytes hold. */
+template <class A> constexpr int cuda_width = 16 / sizeof(A);
+
+/* May rows of C numbers be walked cuda_width<A> at a time? All arrays must start at
+ * multiples of 16 bytes (NULL does). */
+template <class A, class... P> static inline bool cuda_is_wide(int64_t C, const P *...arrays)
+{
+    return C % cuda_width<A> == 0 && ((reinterpret_cast<uintptr_t>(arrays) % 16 == 0) && ...);
+}
+
 template <class N> __device__ __forceinline__ N warp_sum(N value)
 {
     for (int distance = CUDA_WARP / 2; distance > 0; distance /= 2)
@@ -167,6 +261,18 @@ __device__ __forceinline__ int64_t grid_index(void)
 static inline unsigned cuda_blocks(int64_t n, int64_t per_block)
 {
     return (unsigned)((n + per_block - 1) / per_block);
+}
+
+/* Let a kernel have that much shared memory. */
+template <class Kernel>
+static inline void cuda_allow_shared(struct cuda *cuda, Kernel *kernel, size_t bytes)
+{
+    const size_t always = 48 << 10;
+    if (bytes > always)
+        cuda_check(
+            cuda,
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+            "cudaFuncSetAttribute");
 }
 
 #endif

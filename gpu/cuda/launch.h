@@ -17,11 +17,29 @@
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
+#include <stdint.h>
+
 #define CUDA_START(stream, kernel, grid, threads, shared, ...)                                     \
     do {                                                                                           \
         auto *const started_kernel = kernel;                                                       \
         started_kernel<<<dim3(grid), (threads), (shared), (stream)>>>(__VA_ARGS__);                \
     } while (0)
+
+/* 16 bytes that travel at once; the address must be a multiple of 16. */
+struct __align__(16) words
+{
+    uint32_t at[4];
+};
+
+__device__ __forceinline__ struct words load_words(const void *from)
+{
+    return *static_cast<const struct words *>(from);
+}
+
+__device__ __forceinline__ void store_words(void *to, struct words words)
+{
+    *static_cast<struct words *>(to) = words;
+}
 
 /* The block's dynamic shared memory as an array; the launch says how many bytes. */
 #define DYNAMIC_SHARED(type, name)                                                                 \

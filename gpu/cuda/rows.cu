@@ -119,106 +119,241 @@ static void weighted_sums(struct backend *self, void *out, const void *weights, 
 
 /* ---- embedding ---- */
 
-template <class A>
+/* Thread i: W numbers of out, from number i * W on. */
+template <class A, int W>
 __global__ void embedding_kernel(A *out, const float *wte, const float *wpe, const int32_t *ids,
                                  int64_t n, int T, int C)
 {
-    const int64_t i = grid_index();
+    const int64_t i = grid_index() * W;
     if (i >= n)
         return;
     const int64_t position = i / C;
     const int c = (int)(i - position * C);
-    store(out + i, wte[(int64_t)ids[position] * C + c] + wpe[position % T * C + c]);
+    float sum[W], more[W];
+    load_wide<W>(sum, wte + (int64_t)ids[position] * C + c);
+    load_wide<W>(more, wpe + position % T * C + c);
+#pragma unroll
+    for (int j = 0; j < W; j++)
+        sum[j] += more[j];
+    store_wide<W>(out + i, sum);
+}
+
+template <class A, int W>
+static void launch_embedding(struct cuda *cuda, A *out, const float *wte, const float *wpe,
+                             const int32_t *ids, int64_t n, int T, int C)
+{
+    LAUNCH(cuda, (embedding_kernel<A, W>), cuda_blocks(n / W, CUDA_THREADS), CUDA_THREADS, 0, out,
+           wte, wpe, ids, n, T, C);
 }
 
 template <class A>
 static void embedding_forward(struct backend *self, void *out, const void *wte, const void *wpe,
                               const int32_t *ids, int B, int T, int C)
 {
-    const int64_t n = (int64_t)B * T * C;
-    LAUNCH(cuda_of(self), (embedding_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-           static_cast<A *>(out), static_cast<const float *>(wte), static_cast<const float *>(wpe),
-           ids, n, T, C);
+    const auto launch = cuda_is_wide<A>(C, static_cast<A *>(out), static_cast<const float *>(wte),
+                                        static_cast<const float *>(wpe))
+                            ? launch_embedding<A, cuda_width<A>>
+                            : launch_embedding<A, 1>;
+    launch(cuda_of(self), static_cast<A *>(out), static_cast<const float *>(wte),
+           static_cast<const float *>(wpe), ids, (int64_t)B * T * C, T, C);
 }
 
-enum { TOKEN_THREADS = 128, TOKEN_COLUMNS = 4 }; /* columns that a thread sums at once */
+/* The gradient of the token embedding adds rows that belong to the same token, in
+ * order of position. One block sorts (token, position) by token, 4 bits at a time
+ * from the lowest, each pass keeping the order it finds (Knuth, The Art of Computer
+ * Programming 3, section 5.2.5): a thread counts the digits of neighbouring
+ * entries, a scan over digits first and threads second gives every thread the
+ * places it writes to. Linear in the positions, and no atomics. */
+enum {
+    SORT_THREADS = 1024,
+    SORT_BITS = 4,
+    SORT_DIGITS = 1 << SORT_BITS,
+    SORT_COUNTERS = SORT_DIGITS * SORT_THREADS,
+    /* one word apart a thread's share of the scan, against conflicts of banks */
+    SORT_WORDS = SORT_COUNTERS + SORT_COUNTERS / SORT_DIGITS + SORT_THREADS / CUDA_WARP
+};
 
-/* Is the block's position the first with its token? shared: a flag a thread. */
-__device__ static int is_first(const int32_t *ids, int position, int *shared)
+/* Token above, position below. */
+__device__ __forceinline__ int32_t entry_token(uint64_t entry)
 {
-    const int32_t id = ids[position];
-    for (int from = 0; from < position; from += TOKEN_THREADS) {
-        const int p = from + (int)threadIdx.x;
-        shared[threadIdx.x] = p < position && ids[p] == id;
-        __syncthreads();
-        int found = 0;
-        for (int t = 0; t < TOKEN_THREADS; t++)
-            found |= shared[t];
-        __syncthreads();
-        if (found)
-            return 0;
+    return (int32_t)(entry >> 32);
+}
+
+__device__ __forceinline__ uint32_t *sort_counter(uint32_t *counters, int i)
+{
+    return counters + i + i / SORT_DIGITS;
+}
+
+/* Every counter becomes the sum of those before it. */
+__device__ static void scan_counters(uint32_t *counters, uint32_t *of_warp)
+{
+    const int lane = (int)threadIdx.x % CUDA_WARP, warp = (int)threadIdx.x / CUDA_WARP;
+    uint32_t own = 0;
+    for (int i = 0; i < SORT_DIGITS; i++)
+        own += *sort_counter(counters, (int)threadIdx.x * SORT_DIGITS + i);
+    uint32_t sum = own;
+    for (int distance = 1; distance < CUDA_WARP; distance *= 2) {
+        const uint32_t before = __shfl_up_sync(0xffffffffu, sum, (unsigned)distance);
+        sum += lane >= distance ? before : 0;
     }
-    return 1;
+    if (lane == CUDA_WARP - 1)
+        of_warp[warp] = sum;
+    __syncthreads();
+    uint32_t place = sum - own;
+    for (int w = 0; w < warp; w++)
+        place += of_warp[w];
+    for (int i = 0; i < SORT_DIGITS; i++) {
+        uint32_t *counter = sort_counter(counters, (int)threadIdx.x * SORT_DIGITS + i);
+        const uint32_t count = *counter;
+        *counter = place;
+        place += count;
+    }
+    __syncthreads();
 }
 
-/* A block a position. The first one of each token sums the rows of all of its
- * positions, in order; no other block writes that token's row. */
-template <class A>
-__global__ void token_gradient_kernel(float *dwte, const A *dout, const int32_t *ids, int N, int C)
+/* One pass: to = from by the digit that starts at bit `shift` of the token. */
+__device__ static void sort_pass(uint64_t *to, const uint64_t *from, int first, int end, int shift,
+                                 uint32_t *shared)
 {
-    DYNAMIC_SHARED(int, shared);
-    const int position = (int)blockIdx.x;
-    if (!is_first(ids, position, shared))
+    const int thread = (int)threadIdx.x;
+    for (int digit = 0; digit < SORT_DIGITS; digit++)
+        *sort_counter(shared, digit * SORT_THREADS + thread) = 0;
+    for (int i = first; i < end; i++) {
+        const int digit = entry_token(from[i]) >> shift & (SORT_DIGITS - 1);
+        ++*sort_counter(shared, digit * SORT_THREADS + thread);
+    }
+    __syncthreads();
+    scan_counters(shared, shared + SORT_WORDS - SORT_THREADS / CUDA_WARP);
+    for (int i = first; i < end; i++) {
+        const int digit = entry_token(from[i]) >> shift & (SORT_DIGITS - 1);
+        to[(*sort_counter(shared, digit * SORT_THREADS + thread))++] = from[i];
+    }
+    __syncthreads();
+}
+
+/* The largest of the threads' values, in all of them. */
+__device__ static int32_t block_max(int32_t value, int32_t *shared)
+{
+    shared[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = SORT_THREADS / 2; half > 0; half /= 2) {
+        if ((int)threadIdx.x < half && shared[threadIdx.x + half] > shared[threadIdx.x])
+            shared[threadIdx.x] = shared[threadIdx.x + half];
+        __syncthreads();
+    }
+    const int32_t most = shared[0];
+    __syncthreads();
+    return most;
+}
+
+/* sorted [N], other [N] (scratch). As many passes as the largest token needs. */
+__global__ void __launch_bounds__(SORT_THREADS)
+    sort_tokens_kernel(uint64_t *sorted, uint64_t *other, const int32_t *ids, int N)
+{
+    DYNAMIC_SHARED(uint32_t, shared);
+    const int share = (N + SORT_THREADS - 1) / SORT_THREADS;
+    const int first = (int)threadIdx.x * share < N ? (int)threadIdx.x * share : N;
+    const int end = first + share < N ? first + share : N;
+    int32_t most = 0;
+    for (int i = first; i < end; i++)
+        most = ids[i] > most ? ids[i] : most;
+    most = block_max(most, reinterpret_cast<int32_t *>(shared));
+    int passes = 0;
+    while (passes * SORT_BITS < 31 && most >> passes * SORT_BITS != 0)
+        passes++;
+    uint64_t *from = passes % 2 ? other : sorted, *to = passes % 2 ? sorted : other;
+    for (int i = first; i < end; i++)
+        from[i] = (uint64_t)ids[i] << 32 | (uint32_t)i;
+    for (int pass = 0; pass < passes; pass++) {
+        sort_pass(to, from, first, end, pass * SORT_BITS, shared);
+        uint64_t *const done = to;
+        to = from;
+        from = done;
+    }
+}
+
+enum { TOKEN_THREADS = 128, TOKEN_AHEAD = 4 }; /* rows that are on their way at once */
+
+/* A block an entry; the first of each token adds all of the token's rows, and no
+ * other block writes there. */
+template <class A, int W>
+__global__ void token_gradient_kernel(float *dwte, const A *dout, const uint64_t *sorted, int N,
+                                      int C)
+{
+    const int first = (int)blockIdx.x;
+    const int32_t id = entry_token(sorted[first]);
+    if (first > 0 && entry_token(sorted[first - 1]) == id)
         return;
-    const int32_t id = ids[position];
-    for (int columns = 0; columns < C; columns += TOKEN_THREADS * TOKEN_COLUMNS) {
-        float sum[TOKEN_COLUMNS] = {0};
-        for (int from = position; from < N; from += TOKEN_THREADS) {
-            const int p = from + (int)threadIdx.x;
-            __syncthreads();
-            shared[threadIdx.x] = p < N && ids[p] == id;
-            __syncthreads();
-            for (int t = 0; t < TOKEN_THREADS; t++)
-                if (shared[t])
+    for (int c = (int)threadIdx.x * W; c < C; c += TOKEN_THREADS * W) {
+        float sum[W] = {0}, row[TOKEN_AHEAD][W], old[W];
+        for (int from = first; from < N && entry_token(sorted[from]) == id; from += TOKEN_AHEAD) {
 #pragma unroll
-                    for (int j = 0; j < TOKEN_COLUMNS; j++) {
-                        const int c = columns + j * TOKEN_THREADS + (int)threadIdx.x;
-                        if (c < C)
-                            sum[j] += load(dout + (int64_t)(from + t) * C + c);
-                    }
-        }
+            for (int i = 0; i < TOKEN_AHEAD; i++) {
+                const int of = from + i < N ? from + i : from;
+                load_wide<W>(row[i], dout + (int64_t)(uint32_t)sorted[of] * C + c);
+            }
 #pragma unroll
-        for (int j = 0; j < TOKEN_COLUMNS; j++) {
-            const int c = columns + j * TOKEN_THREADS + (int)threadIdx.x;
-            if (c < C)
-                dwte[(int64_t)id * C + c] += sum[j];
+            for (int i = 0; i < TOKEN_AHEAD; i++)
+                if (from + i < N && entry_token(sorted[from + i]) == id)
+#pragma unroll
+                    for (int j = 0; j < W; j++)
+                        sum[j] += row[i][j];
         }
+        float *to = dwte + (int64_t)id * C + c;
+        load_wide<W>(old, to);
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            old[j] += sum[j];
+        store_wide<W>(to, old);
     }
 }
 
-template <class A>
+/* Thread i: W numbers of dwpe, from number i * W on. */
+template <class A, int W>
 __global__ void position_gradient_kernel(float *dwpe, const A *dout, int B, int64_t n)
 {
-    const int64_t i = grid_index();
+    const int64_t i = grid_index() * W;
     if (i >= n)
         return;
-    float sum = 0;
-    for (int b = 0; b < B; b++)
-        sum += load(dout + b * n + i);
-    dwpe[i] = sum;
+    float sum[W] = {0}, more[W];
+    for (int b = 0; b < B; b++) {
+        load_wide<W>(more, dout + b * n + i);
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            sum[j] += more[j];
+    }
+    store_wide<W>(dwpe + i, sum);
+}
+
+template <class A, int W>
+static void launch_gradients(struct cuda *cuda, float *dwte, float *dwpe, const A *dout,
+                             const uint64_t *sorted, int B, int T, int C)
+{
+    const int64_t n = (int64_t)T * C;
+    LAUNCH(cuda, (token_gradient_kernel<A, W>), (unsigned)(B * T), TOKEN_THREADS, 0, dwte, dout,
+           sorted, B * T, C);
+    LAUNCH(cuda, (position_gradient_kernel<A, W>), cuda_blocks(n / W, CUDA_THREADS), CUDA_THREADS,
+           0, dwpe, dout, B, n);
 }
 
 template <class A>
 static void embedding_backward(struct backend *self, void *dwte, void *dwpe, const void *dout,
                                const int32_t *ids, int B, int T, int C)
 {
+    static_assert(2 * (size_t)SPEC_POSITIONS_MAX * sizeof(uint64_t) <= CUDA_SCRATCH,
+                  "the entries of every batch fit the scratch memory twice");
     struct cuda *cuda = cuda_of(self);
-    const int64_t n = (int64_t)T * C;
-    LAUNCH(cuda, (token_gradient_kernel<A>), (unsigned)(B * T), TOKEN_THREADS,
-           TOKEN_THREADS * sizeof(int), static_cast<float *>(dwte), static_cast<const A *>(dout),
-           ids, B * T, C);
-    LAUNCH(cuda, (position_gradient_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-           static_cast<float *>(dwpe), static_cast<const A *>(dout), B, n);
+    const size_t shared = SORT_WORDS * sizeof(uint32_t);
+    uint64_t *sorted = static_cast<uint64_t *>(cuda->scratch);
+    cuda_allow_shared(cuda, sort_tokens_kernel, shared);
+    LAUNCH(cuda, sort_tokens_kernel, 1, SORT_THREADS, shared, sorted, sorted + (int64_t)B * T, ids,
+           B * T);
+    const auto launch = cuda_is_wide<A>(C, static_cast<const A *>(dout), static_cast<float *>(dwte),
+                                        static_cast<float *>(dwpe))
+                            ? launch_gradients<A, cuda_width<A>>
+                            : launch_gradients<A, 1>;
+    launch(cuda, static_cast<float *>(dwte), static_cast<float *>(dwpe),
+           static_cast<const A *>(dout), sorted, B, T, C);
 }
 
 /* ---- layernorm: a warp a row ---- */

@@ -388,6 +388,12 @@ const void *cuda_host_meet(unsigned mask, const void *value, size_t size, unsign
     return values[source];
 }
 
+void cuda_host_aligned(const void *address, size_t to, const char *file, int line)
+{
+    if (reinterpret_cast<uintptr_t>(address) % to != 0)
+        die("%s:%d: thread %u: %p is no multiple of %zu", file, line, block.current, address, to);
+}
+
 void *cuda_host_shared(void)
 {
     return block.shared;

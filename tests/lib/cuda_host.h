@@ -106,6 +106,28 @@ static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta,
     return cuda_host_shuffle(mask, value, lane >= delta ? lane - delta : lane, file, line);
 }
 
+/* 16 bytes at once; an address that is no multiple of 16 ends the program. */
+struct words {
+    uint32_t at[4];
+};
+void cuda_host_aligned(const void *address, size_t to, const char *file, int line);
+
+static inline struct words load_words(const void *from, const char *file = __builtin_FILE(),
+                                      int line = __builtin_LINE())
+{
+    struct words words;
+    cuda_host_aligned(from, sizeof words, file, line);
+    memcpy(&words, from, sizeof words);
+    return words;
+}
+
+static inline void store_words(void *to, struct words words, const char *file = __builtin_FILE(),
+                               int line = __builtin_LINE())
+{
+    cuda_host_aligned(to, sizeof words, file, line);
+    memcpy(to, &words, sizeof words);
+}
+
 /* Start of the block's dynamic shared memory. */
 void *cuda_host_shared(void);
 #define DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(cuda_host_shared())

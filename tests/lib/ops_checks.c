@@ -603,7 +603,8 @@ static const struct {
     {&embedding_op, {3, 65, 96, 7}}, /* every token many times */
     {&embedding_op, {2, 63, 40, 257}},
     {&embedding_op, {8, 700, 96, 7}},
-    {&embedding_op, {4, 129, 8, 257}}, /* most tokens seldom, far apart */
+    {&embedding_op, {4, 129, 8, 257}},    /* most tokens seldom, far apart */
+    {&embedding_op, {3, 1000, 2, 70000}}, /* ids of more than 16 bits */
     {&layernorm_op, {1, 1, 0}},
     {&layernorm_op, {1, 96, 0}},
     {&layernorm_op, {130, 96, 1}},
