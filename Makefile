@@ -171,7 +171,7 @@ FORCE:
 KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c gpu/cuda/library.c)
 $(KNOW_BUILD): $(BUILD)/build-id
 $(KNOW_BUILD): DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
-$(BUILD)/obj/db/db.o: $(wildcard db/schema/*.sql)
+$(BUILD)/obj/db/migrate.o: $(wildcard db/schema/*.sql)
 
 $(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,server)

@@ -118,19 +118,22 @@ static const char sql_event[] =
                           "finished_at") ", 'epoch', epoch, 'epochs', epochs,"
                                          " 'loss', loss, 'device', device, 'memory_bytes', "
                                          "memory_bytes, 'error', json(error),"
-                                         " 'waits', waits) FROM jobs WHERE id = ?1";
+                                         " 'waits', waits, 'sweep',"
+                                         " (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
+                                         " FROM jobs WHERE id = ?1";
 static const char sql_deleted[] = "SELECT json_object('id', ?1, 'state', 'deleted')";
 
 static const char sql_unfinished[] =
     "SELECT count(*) FROM jobs WHERE state IN ('queued', 'held', 'running')";
 static const char sql_insert[] =
     "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at, epochs,"
-    " device_asked, device, precision, memory_bytes, n_groups, n_tokens)"
+    " device_asked, device, precision, memory_bytes, n_groups, n_tokens, sweep)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10,"
-    " coalesce(json_extract(?11, '$.train.precision'), 'auto'), ?12, ?13, ?14)";
+    " coalesce(json_extract(?11, '$.train.precision'), 'auto'), ?12, ?13, ?14,"
+    " (SELECT seq FROM sweeps WHERE id = ?15))";
 static const char sql_insert_texts[] =
-    "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 static const char sql_key_find[] =
     "SELECT i.body_sha256, j.id FROM idempotency i JOIN jobs j ON j.seq = i.job"
     " WHERE i.user = ?1 AND i.key = ?2";
@@ -145,6 +148,8 @@ static const char sql_patch_texts[] =
     " '$.notes', coalesce(?2, notes), '$.tags', json(j.tags), '$.resources.priority', j.priority)"
     " FROM jobs j WHERE j.id = ?1 AND job_texts.job = j.seq";
 static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
+static const char sql_delete_sweeps[] =
+    "DELETE FROM sweeps WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = sweeps.seq)";
 static const char sql_delete_events[] = "DELETE FROM events WHERE job = ?1";
 static const char sql_started[] = "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1"
                                   " AND state = 'running'";
@@ -162,9 +167,9 @@ static const char sql_running[] =
     "j.id, j.seq, j.name, j.tags, j.user, j.state, j.priority, j.attempt, j.cancel_requested,"     \
     " j.submitted_at, j.started_at, j.finished_at, j.epoch, j.epochs, j.device, j.precision,"      \
     " j.memory_bytes, j.error, j.waits, j.n_groups, j.n_tokens, j.max_attempts, j.loss,"           \
-    " t.provenance, t.group_names, t.corpus_sha256"
+    " t.provenance, t.group_names, t.corpus_sha256, s.id, t.setting"
 #define FULL ROW ", t.notes, t.spec, t.facts"
-#define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq"
+#define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 static const char sql_list[] =
     "SELECT " FULL FROM " WHERE (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
@@ -173,9 +178,10 @@ static const char sql_list[] =
     " AND (?4 IS NULL OR instr(lower(j.name), lower(?4)) > 0"
     "  OR instr(lower(t.notes), lower(?4)) > 0 OR EXISTS (SELECT 1 FROM json_each(j.tags)"
     "  WHERE instr(lower(value), lower(?4)) > 0))"
-    " AND (?5 = 0 OR j.seq < ?5) ORDER BY j.seq DESC LIMIT ?6";
+    " AND (?5 = 0 OR j.seq < ?5) AND (?7 IS NULL OR s.id = ?7) ORDER BY j.seq DESC LIMIT ?6";
 static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued'"
                                 " ORDER BY j.priority DESC, j.seq LIMIT ?1";
+static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
 static const char sql_counts[] = "SELECT state, count(*) FROM jobs GROUP BY state";
 
 /* ---- write ---- */
@@ -282,14 +288,14 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                               value_integer(now), value_integer(job->epochs),
                               value_text(job->device), value_text(job->spec),
                               value_integer(job->memory_bytes), value_integer(job->n_groups),
-                              value_integer(job->n_tokens)),
+                              value_integer(job->n_tokens), value_text(job->sweep)),
                        err) < 0)
         return -1;
     *seq = sqlite3_last_insert_rowid(connection->handle);
     return connection_run(connection, sql_insert_texts,
                           VALUES(value_integer(*seq), value_text(job->notes), value_text(job->spec),
                                  value_text(job->facts), value_text(job->group_names),
-                                 value_text(job->corpus_sha256)),
+                                 value_text(job->corpus_sha256), value_text(job->setting)),
                           err);
 }
 
@@ -374,7 +380,8 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
     if (connection_run(connection, sql_delete_events, VALUES(value_text(id)), err) < 0 ||
         connection_run(connection, sql_delete,
                        VALUES(value_text(id), value_text(job_state_names[standing.state])),
-                       err) < 0)
+                       err) < 0 ||
+        connection_run(connection, sql_delete_sweeps, NO_VALUES, err) < 0)
         return -1;
     return job_event(writer, sql_deleted, id, err);
 }
@@ -461,10 +468,10 @@ void job_free(struct job *job)
 {
     if (!job)
         return;
-    char *texts[] = {job->name,         job->notes,     job->tags,  job->user,
-                     job->device,       job->precision, job->error, job->waits,
-                     job->provenance,   job->spec,      job->facts, job->group_names,
-                     job->corpus_sha256};
+    char *texts[] = {job->name,          job->notes,     job->tags,   job->user,
+                     job->device,        job->precision, job->error,  job->waits,
+                     job->provenance,    job->spec,      job->facts,  job->group_names,
+                     job->corpus_sha256, job->sweep,     job->setting};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     free(job);
@@ -480,8 +487,9 @@ static const struct {
     {15, offsetof(struct job, precision)},   {17, offsetof(struct job, error)},
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
-    {26, offsetof(struct job, notes)},       {27, offsetof(struct job, spec)},
-    {28, offsetof(struct job, facts)},
+    {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
+    {28, offsetof(struct job, notes)},       {29, offsetof(struct job, spec)},
+    {30, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -582,7 +590,8 @@ int job_list(struct db_reader *reader, const struct job_filter *filter, struct j
     if (connection_start(&reader->connection, sql_list,
                          VALUES(value_text(filter->state), value_text(filter->user),
                                 value_text(filter->tag), value_text(filter->text),
-                                value_integer(filter->before_seq), value_integer(filter->limit)),
+                                value_integer(filter->before_seq), value_integer(filter->limit),
+                                value_text(filter->sweep)),
                          &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);
@@ -592,6 +601,16 @@ int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, s
 {
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_queue, VALUES(value_integer(limit)), &statement,
+                         err) < 0)
+        return -1;
+    return job_collect(statement, jobs, n, err);
+}
+
+int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,
+                 struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_sweep, VALUES(value_text(sweep)), &statement,
                          err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);

@@ -46,6 +46,8 @@ struct job {
     char *group_names;      /* names in order, separated by '\n' */
     int n_groups, n_tokens; /* layout of its epochs */
     char *corpus_sha256;
+    char *sweep;   /* id of the sweep it belongs to, or NULL */
+    char *setting; /* JSON: what of the spec its sweep varies, with its values; or NULL */
     int64_t max_attempts;
     double loss; /* of the last epoch, NaN if none */
 };
@@ -75,7 +77,7 @@ enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* A finished job, its epochs and events; one last `job` event says state
+/* A finished job, its epochs and events, and its sweep if it was the last of it; one last `job` event says state
  * "deleted". ERR_CONFLICT if not finished. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
@@ -117,8 +119,9 @@ int job_get(struct db_reader *reader, const char *id, struct job **out, struct e
 
 struct job_filter {
     const char *state; /* one name or several, separated by commas; here and below NULL: any */
-    const char *user, *tag, *text; /* text is looked for in name, notes and tags */
-    int64_t before_seq;            /* 0: from the newest */
+    const char *user, *tag, *sweep;
+    const char *text;   /* text is looked for in name, notes and tags */
+    int64_t before_seq; /* 0: from the newest */
     int limit;
 };
 /* Newest first; *jobs is an array of *n pointers, caller frees each and it. */
@@ -128,6 +131,10 @@ int job_list(struct db_reader *reader, const struct job_filter *filter, struct j
 /* Queued jobs in the order they should run: priority, then submission. Without
  * notes, spec and facts (NULL): a long queue is read often. */
 int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err);
+
+/* The jobs of a sweep in order of submission; without what job_queue leaves out. */
+int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,
+                 struct err *err);
 
 /* Jobs per state. */
 int job_counts(struct db_reader *reader, int64_t counts[JOB_STATES], struct err *err);

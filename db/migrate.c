@@ -10,8 +10,9 @@
     extern const char symbol[] __attribute__((visibility("hidden")))
 
 MIGRATION(migrate_0001_initial, "db/schema/0001_initial.sql");
+MIGRATION(migrate_0002_sweeps, "db/schema/0002_sweeps.sql");
 
-static const char *const migrations[] = {migrate_0001_initial};
+static const char *const migrations[] = {migrate_0001_initial, migrate_0002_sweeps};
 enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
 
 /* Is it empty, ours, or neither? *version: migrations it has. */

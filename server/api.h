@@ -25,6 +25,8 @@ request_handler api_tokens;
 request_handler api_theory;
 /* api_files.c */
 request_handler api_checkpoint, api_checkpoint_config, api_batch, api_log;
+/* api_sweeps.c, api_compare.c */
+request_handler api_sweep_create, api_sweep_list, api_sweep_show, api_sweep_cancel, api_compare;
 /* api_corpora.c */
 request_handler api_corpus_create, api_corpus_list, api_corpus_show, api_corpus_frequencies;
 /* api_events.c */

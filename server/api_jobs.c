@@ -87,6 +87,7 @@ static int list_filter(struct request *request, struct job_filter *filter, struc
         .state = list_word(request, "state"),
         .user = list_word(request, "user"),
         .tag = list_word(request, "tag"),
+        .sweep = list_word(request, "sweep"),
         .text = list_word(request, "q"),
     };
     if (filter->state)

@@ -204,6 +204,10 @@ static void job_write_state(FILE *out, const struct job *job)
     json_write_string(out, job->waits);
     fputs(",\"provenance\":", out);
     json_write_raw(out, job->provenance);
+    fputs(",\"sweep\":", out);
+    json_write_string(out, job->sweep);
+    fputs(",\"setting\":", out);
+    json_write_raw(out, job->setting);
 }
 
 static void job_write_links(FILE *out, const struct job *job)

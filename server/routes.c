@@ -9,7 +9,7 @@
 /* clang-format off */
 const struct route routes[] = {
     {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
-    {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state,user,tag,q,limit,cursor"},
+    {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state,user,tag,sweep,q,limit,cursor"},
     {"GET", "/api/v1/jobs/{id}", api_job_show, ROUTE_ETAG, "wait"},
     {"PATCH", "/api/v1/jobs/{id}", api_job_patch, ROUTE_BODY_JSON, NULL},
     {"DELETE", "/api/v1/jobs/{id}", api_job_delete, ROUTE_SLOW, NULL},
@@ -24,6 +24,11 @@ const struct route routes[] = {
     {"GET", "/api/v1/jobs/{id}/checkpoint/config.json", api_checkpoint_config, ROUTE_SLOW, NULL},
     {"GET", "/api/v1/jobs/{id}/batch", api_batch, ROUTE_SLOW, "epoch"},
     {"GET", "/api/v1/jobs/{id}/log", api_log, ROUTE_SLOW, NULL},
+    {"GET", "/api/v1/compare", api_compare, ROUTE_SLOW | ROUTE_ETAG, "jobs,series,points"},
+    {"POST", "/api/v1/sweeps", api_sweep_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/sweeps", api_sweep_list, ROUTE_SLOW | ROUTE_ETAG, "limit,cursor"},
+    {"GET", "/api/v1/sweeps/{id}", api_sweep_show, ROUTE_SLOW | ROUTE_ETAG, "series,points,epoch"},
+    {"POST", "/api/v1/sweeps/{id}/cancel", api_sweep_cancel, 0, NULL},
     {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_BODY_FILE, "name"},
     {"GET", "/api/v1/corpora", api_corpus_list, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/corpora/{id}", api_corpus_show, ROUTE_SLOW, "variant,tokenizer"},

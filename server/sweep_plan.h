@@ -1,0 +1,39 @@
+/* sweep_plan: what a posted sweep asks for, as a list of specs: every
+ * combination of the values of `vary`, put into `base`. Fields of `vary` are
+ * named as in the spec, with dots ("train.seed"). Seeds repeat a setting, every
+ * other field makes one. Pure; any thread. */
+#ifndef TOKENFATE_SWEEP_PLAN_H
+#define TOKENFATE_SWEEP_PLAN_H
+
+#include <stddef.h>
+
+#include "config/err.h"
+#include "config/spec.h"
+
+enum {
+    SWEEP_JOBS_MAX = 1000, /* a week of one GPU at ten minutes each */
+    SWEEP_FIELDS_MAX = 16  /* varied fields; two values each would be 65,536 jobs */
+};
+
+struct sweep_plan {
+    char *name;         /* "name", or the base's */
+    char *base, *vary;  /* JSON as posted */
+    int n;              /* jobs, in the order of `vary`, its last field fastest */
+    struct spec **spec; /* [n] */
+    char **setting;     /* [n] JSON: the varied fields with their values */
+};
+
+/* ERR_MALFORMED, or ERR_INVALID with every bad field: of the sweep ("/vary"), of
+ * the base ("/base/model/d_model") or of a value ("/vary/model.tie"). */
+int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct err *err);
+void sweep_plan_free(struct sweep_plan *plan);
+
+/* 1 if a varied field repeats a setting: train.seed and the seeds beside it. */
+int sweep_plan_is_seed(const char *field);
+
+/* Adds the bad fields of one of its specs to err, with pointers into the posted
+ * sweep; those that are there already are not added again. */
+void sweep_plan_blame(const struct sweep_plan *plan, int job, const struct err *bad,
+                      struct err *err);
+
+#endif
