@@ -30,6 +30,7 @@ enum message_field {
     FIELD_PRECISION,
     FIELD_ISA,
     FIELD_BUILD,
+    FIELD_DRIVER,
     FIELD_VERSION,
     FIELD_RESUME,
     FIELD_CHECKPOINT_SECONDS,
@@ -41,6 +42,8 @@ enum message_field {
     FIELD_THREADS,
     FIELD_N_VALUES,
     FIELD_N_TOKENS,
+    FIELD_UTILISATION,
+    FIELD_TEMPERATURE,
     MESSAGE_FIELDS
 };
 
@@ -65,6 +68,7 @@ static const struct {
     [FIELD_PRECISION] = {"precision", FORM_TEXT, AT(precision)},
     [FIELD_ISA] = {"isa", FORM_TEXT, AT(isa)},
     [FIELD_BUILD] = {"build", FORM_TEXT, AT(build)},
+    [FIELD_DRIVER] = {"driver", FORM_TEXT, AT(driver)},
     [FIELD_VERSION] = {"version", FORM_NUMBER, AT(version)},
     [FIELD_RESUME] = {"resume", FORM_NUMBER, AT(resume)},
     [FIELD_CHECKPOINT_SECONDS] = {"checkpoint_seconds", FORM_NUMBER, AT(checkpoint_seconds)},
@@ -76,6 +80,8 @@ static const struct {
     [FIELD_THREADS] = {"threads", FORM_NUMBER, AT(threads)},
     [FIELD_N_VALUES] = {"n_values", FORM_NUMBER, AT(n_values)},
     [FIELD_N_TOKENS] = {"n_tokens", FORM_NUMBER, AT(n_tokens)},
+    [FIELD_UTILISATION] = {"utilisation", FORM_NUMBER, AT(utilisation)},
+    [FIELD_TEMPERATURE] = {"temperature", FORM_NUMBER, AT(temperature)},
 };
 
 #define F(field) (1u << FIELD_##field)
@@ -90,8 +96,8 @@ static const struct {
     [MESSAGE_STOP] = {"stop", F(JOB)},
     [MESSAGE_EXIT] = {"exit", 0},
     [MESSAGE_HELLO] = {"hello", F(VERSION) | F(TEXT)},
-    [MESSAGE_DEVICE] = {"device",
-                        F(NAME) | F(KIND) | F(ID) | F(BYTES) | F(FREE) | F(CODE) | F(TEXT)},
+    [MESSAGE_DEVICE] = {"device", F(NAME) | F(KIND) | F(ID) | F(BYTES) | F(FREE) | F(CODE) |
+                                      F(TEXT) | F(UTILISATION) | F(TEMPERATURE) | F(DRIVER)},
     [MESSAGE_READY] = {"ready", 0},
     [MESSAGE_STARTED] = {"started", F(JOB) | F(EPOCH) | F(BYTES) | F(PRECISION) | F(ISA) |
                                         F(THREADS) | F(NAME) | F(BUILD)},

@@ -17,6 +17,9 @@
  *   trainer -> server  hello    version text(build), then for every device
  *                      device   name kind id bytes(memory) free code(key of the
  *                               reason) text(why unavailable, "" = available)
+ *                               utilisation(percent) temperature(Celsius)
+ *                               driver(version); -1, "" = not known. Again
+ *                               later from a trainer that only watches the cards
  *                      ready    (once; later the end of a job says the same)
  *                      started  job epoch(first to come) bytes precision isa threads name build
  *                      alive    job epoch
@@ -39,7 +42,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 1,
+    MESSAGE_VERSION = 2,
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 3000 epochs of 5000 tokens and records */
@@ -74,9 +77,11 @@ struct message {
     char *spec, *corpus, *dir;            /* run */
     char *code, *text, *kind, *id, *name; /* failed, log, device, started */
     char *precision, *isa, *build;        /* started */
+    char *driver;                         /* device */
     int64_t version, resume, checkpoint_seconds;
     int64_t epoch, from, to, bytes, free_bytes, threads;
     int64_t n_values, n_tokens;
+    int64_t utilisation, temperature; /* device */
     void *payload;
     size_t payload_bytes;
 };

@@ -128,6 +128,41 @@ static int find_corpus(const char *json, const char *corpus_path, char path[PATH
     return result;
 }
 
+static int print_device(void *self, const struct message *message, struct err *err)
+{
+    FILE *out = self;
+    if (message->type != MESSAGE_DEVICE)
+        return 0;
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"id", message->id},
+                 {"kind", message->kind},
+                 {"name", message->name},
+                 {"driver", message->driver},
+                 {"reason", message->text}};
+    fprintf(out, "{\"available\":%s", message->text[0] ? "false" : "true");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        fprintf(out, ",\"%s\":", texts[i].name);
+        record_print_string(out, texts[i].text);
+    }
+    fprintf(out, ",\"memory_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64, message->bytes,
+            message->free_bytes);
+    fprintf(out, ",\"utilisation\":%" PRId64 ",\"temperature\":%" PRId64 "}\n",
+            message->utilisation, message->temperature);
+    return fflush(out) == 0 ? 0 : err_set_errno(err, ERR_IO, "cannot print");
+}
+
+int alone_devices(const struct runner_setup *setup, FILE *out, struct err *err)
+{
+    const struct runner_sink sink = {out, print_device, look_for_interrupt};
+    struct runner *runner = NULL;
+    if (runner_open(setup, &sink, &runner, err) != 0)
+        return -1;
+    const int result = runner_hello(runner, err);
+    runner_close(runner);
+    return result;
+}
+
 int alone(const struct runner_setup *setup, const struct alone_options *options, FILE *in,
           FILE *out, struct err *err)
 {

@@ -22,4 +22,8 @@ struct alone_options {
 int alone(const struct runner_setup *setup, const struct alone_options *options, FILE *in,
           FILE *out, struct err *err);
 
+/* Prints one line of JSON for every device: what it is, or why it cannot be had;
+ * utilisation (percent) and temperature (Celsius) are -1 where nobody knows. */
+int alone_devices(const struct runner_setup *setup, FILE *out, struct err *err);
+
 #endif

@@ -11,8 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/log.h"
 #include "config/record.h"
 #include "gpu/device.h"
+#include "gpu/nvml.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 
@@ -124,16 +126,41 @@ static int send_cpu(struct runner *runner)
                               .id = "cpu",
                               .bytes = bytes,
                               .free_bytes = there < bytes ? there : bytes,
+                              .utilisation = NVML_UNKNOWN,
+                              .temperature = NVML_UNKNOWN,
+                              .driver = "",
                               .code = backend ? "" : (char *)err_name(code),
                               .text = is_ours ? runner->device_err.message
                                               : "this trainer computes on another device"};
     return send_message(runner, &message);
 }
 
+/* What the card says of itself. Its free memory is what other programs leave, or,
+ * where nobody can tell, all of it. */
+static void ask_card(struct nvml *nvml, int number, struct message *message)
+{
+    struct nvml_reading reading;
+    struct err why;
+    err_clear(&why);
+    message->free_bytes = message->bytes;
+    message->utilisation = message->temperature = NVML_UNKNOWN;
+    message->driver = "";
+    if (!nvml)
+        return;
+    message->driver = (char *)nvml_driver(nvml);
+    if (nvml_read(nvml, number, &reading, &why) != 0) {
+        log_line(LOG_WARNING, "cuda:%d: %s", number, why.message);
+        return;
+    }
+    const int64_t left = reading.total_bytes - reading.used_bytes;
+    message->free_bytes = left < message->bytes ? left : message->bytes;
+    message->utilisation = reading.utilisation;
+    message->temperature = reading.temperature;
+}
+
 /* 1: there may be more of them, 0: no such device, -1: not sent. Number 0 is sent
- * in any case, with the reason why it cannot be used. Free memory is known of the
- * device that is open; of another one, all of it counts as free. */
-static int send_cuda(struct runner *runner, int number)
+ * in any case, with the reason why it cannot be used. */
+static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
 {
     char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
     int64_t bytes = 0;
@@ -152,14 +179,32 @@ static int send_cuda(struct runner *runner, int number)
                               .kind = "cuda",
                               .id = id,
                               .bytes = bytes,
-                              .free_bytes = backend ? backend->available(backend) : bytes,
                               .code = why.code == ERR_NONE ? "" : (char *)err_name(why.code),
                               .text = why.message};
+    ask_card(nvml, number, &message);
+    if (backend)
+        message.free_bytes = backend->available(backend);
     return send_message(runner, &message) == 0 ? there : -1;
+}
+
+/* Asks who knows the cards only where there is one. */
+static struct nvml *open_nvml(const struct runner *runner)
+{
+    char name[BACKEND_DEVICE_MAX];
+    int64_t bytes;
+    struct nvml *nvml = NULL;
+    struct err why;
+    err_clear(&why);
+    if (device_cuda_probe(0, runner->setup->build, name, &bytes, &why) == 0 &&
+        nvml_open(&nvml, &why) != 0)
+        log_line(LOG_WARNING, "memory in use, temperature and utilisation are not known: %s",
+                 why.message);
+    return nvml;
 }
 
 int runner_hello(struct runner *runner, struct err *err)
 {
+    struct nvml *nvml = open_nvml(runner);
     struct message hello = {
         .type = MESSAGE_HELLO, .version = MESSAGE_VERSION, .text = (char *)runner->setup->build};
     struct message ready = {.type = MESSAGE_READY};
@@ -167,7 +212,8 @@ int runner_hello(struct runner *runner, struct err *err)
     if (send_message(runner, &hello) != 0 || send_cpu(runner) != 0)
         more = -1;
     for (int number = 0; more > 0 && number < DEVICE_CUDA_MAX; number++)
-        more = send_cuda(runner, number);
+        more = send_cuda(runner, nvml, number);
+    nvml_close(nvml);
     if (more < 0 || send_message(runner, &ready) != 0)
         return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
     return 0;

@@ -13,11 +13,12 @@
 #include "config/settings.h"
 #include "gpu/alone.h"
 #include "gpu/serve.h"
+#include "gpu/watch.h"
 
 enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 };
 
 struct arguments {
-    int serve, help, version, resume;
+    int serve, watch, devices, help, version, resume;
     int64_t parent, threads, checkpoint_seconds;
     const char *device, *share, *corpus_path, *dir;
 };
@@ -36,7 +37,9 @@ static const struct option {
     {"checkpoint-seconds", NUMBER, AT(checkpoint_seconds), "time between checkpoints (30)"},
     {"threads", NUMBER, AT(threads), "compute threads (0: all)"},
     {"device", TEXT, AT(device), "cpu (the default) or cuda:N"},
+    {"devices", FLAG, AT(devices), "print what this machine can compute on and end"},
     {"serve", FLAG, AT(serve), "be the child of a server, on file descriptor 3"},
+    {"watch", FLAG, AT(watch), "the same, but only tell how the GPUs are doing"},
     {"parent", NUMBER, AT(parent), "process id of that server"},
     {"version", FLAG, AT(version), "print the build and end"},
     {"help", FLAG, AT(help), "print this and end"},
@@ -124,6 +127,11 @@ static int run(const struct arguments *arguments, struct err *err)
                                        .threads = (int)arguments->threads};
     if (hash_init(err) != 0)
         return -1;
+    if (arguments->watch)
+        return serve_bind((int)arguments->parent, err) != 0 ? -1
+                                                            : watch(TOKENFATE_BUILD, SERVE_FD, err);
+    if (arguments->devices)
+        return alone_devices(&setup, stdout, err);
     if (arguments->serve)
         return serve_bind((int)arguments->parent, err) != 0 ? -1 : serve(&setup, SERVE_FD, err);
     const struct alone_options alone_options = {.corpus_path = arguments->corpus_path,

@@ -50,6 +50,14 @@ enum request_result api_preset(struct request *request)
 
 /* ---- devices ---- */
 
+static void device_write_number(FILE *out, const char *name, int value)
+{
+    if (value < 0)
+        fprintf(out, ",\"%s\":null", name);
+    else
+        fprintf(out, ",\"%s\":%d", name, value);
+}
+
 static void device_write(FILE *out, const struct worker_status *status)
 {
     const struct trainer_device *device = &status->device;
@@ -63,6 +71,10 @@ static void device_write(FILE *out, const struct worker_status *status)
             (long long)device->memory_bytes, (long long)device->free_bytes,
             device->available ? "true" : "false");
     json_write_string(out, device->available ? NULL : device->reason);
+    device_write_number(out, "utilisation_percent", device->utilisation);
+    device_write_number(out, "temperature_celsius", device->temperature);
+    fputs(",\"driver\":", out);
+    json_write_string(out, device->driver[0] ? device->driver : NULL);
     fputs(",\"job\":", out);
     json_write_string(out, *status->job ? status->job : NULL);
     fprintf(out, ",\"trainer_running\":%s,\"faults\":%lld}", status->pid ? "true" : "false",

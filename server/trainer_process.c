@@ -122,9 +122,11 @@ static int trainer_spawn(struct trainer_process *process, const struct settings 
         return -1;
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(threads, sizeof threads, "%lld", (long long)settings->threads);
-    char *argv[] = {program,     "--serve",      "--parent", parent,
-                    "--device",  (char *)device, "--share",  (char *)settings->share,
-                    "--threads", threads,        NULL};
+    char *argv[] = {
+        program,   device ? "--serve" : "--watch", "--parent",  parent,  "--device", (char *)device,
+        "--share", (char *)settings->share,        "--threads", threads, NULL};
+    if (!device)
+        argv[4] = NULL;
     int fd[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
         return err_set_errno(err, ERR_UNAVAILABLE, "cannot make a socket pair for %s", program);
@@ -141,20 +143,27 @@ static int trainer_spawn(struct trainer_process *process, const struct settings 
     return 0;
 }
 
+void trainer_device_read(const struct message *message, struct trainer_device *out)
+{
+    *out = (struct trainer_device){.memory_bytes = message->bytes,
+                                   .free_bytes = message->free_bytes,
+                                   .available = !message->text[0],
+                                   .utilisation = (int)message->utilisation,
+                                   .temperature = (int)message->temperature};
+    snprintf(out->id, sizeof out->id, "%s", message->id);
+    snprintf(out->kind, sizeof out->kind, "%s", message->kind);
+    snprintf(out->name, sizeof out->name, "%s", message->name);
+    snprintf(out->reason, sizeof out->reason, "%s", message->text);
+    snprintf(out->driver, sizeof out->driver, "%s", message->driver);
+}
+
 static int trainer_add_device(struct trainer_process *process, const struct message *message,
                               struct err *err)
 {
     if (process->n_devices == TRAINER_DEVICES_MAX)
         return err_set(err, ERR_PROTOCOL, "the trainer names more than %d devices",
                        TRAINER_DEVICES_MAX);
-    struct trainer_device *device = &process->devices[process->n_devices++];
-    snprintf(device->id, sizeof device->id, "%s", message->id);
-    snprintf(device->kind, sizeof device->kind, "%s", message->kind);
-    snprintf(device->name, sizeof device->name, "%s", message->name);
-    snprintf(device->reason, sizeof device->reason, "%s", message->text);
-    device->memory_bytes = message->bytes;
-    device->free_bytes = message->free_bytes;
-    device->available = !message->text[0];
+    trainer_device_read(message, &process->devices[process->n_devices++]);
     return 0;
 }
 

@@ -23,18 +23,25 @@ struct trainer_device {
     int64_t memory_bytes, free_bytes;
     int available;
     char reason[256]; /* why not available */
+    /* how a GPU is doing; -1, "": not known */
+    int utilisation, temperature; /* percent, degrees Celsius */
+    char driver[64];              /* version */
 };
 
 struct trainer_process;
 
-/* posix_spawn the trainer for a device ("cpu", "cuda:0"), socketpair on fd 3,
+/* What a `device` message says. */
+void trainer_device_read(const struct message *message, struct trainer_device *out);
+
+/* posix_spawn the trainer for a device ("cpu", "cuda:0"; NULL: one that computes
+ * nothing and only tells how the GPUs are doing), socketpair on fd 3,
  * and wait for hello .. ready; no whole message for a minute (or
  * heartbeat_seconds, if less) is ERR_TIMEOUT. Its stderr stays ours, its stdout goes there too, its stdin is
  * empty; it is in a process group of its own, so that Ctrl-C reaches only us.
  * It inherits descriptors that are not close-on-exec (the lock of the data
  * folder). Program: settings->trainer, or tokenfate-trainer beside this one.
  * Command line: tokenfate-trainer --serve --parent PID --device ID --share DIR
- * --threads N. ERR_UNAVAILABLE (cannot be started, or ended before it was
+ * --threads N; or --watch --parent PID. ERR_UNAVAILABLE (cannot be started, or ended before it was
  * ready), ERR_PROTOCOL, ERR_TIMEOUT. */
 int trainer_process_start(const struct settings *settings, const char *device,
                           struct trainer_process **out, struct err *err);

@@ -23,6 +23,7 @@
 #include "config/log.h"
 #include "db/events.h"
 #include "db/jobs.h"
+#include "server/device_watch.h"
 #include "server/scheduler.h"
 #include "server/worker_run.h"
 
@@ -47,7 +48,9 @@ struct slot {
     int refresh;                               /* its free memory shall be asked for again */
     int pid;
     int64_t faults;
-    int64_t seen_at; /* ms; when a trainer last told about the device */
+    int64_t seen_at;               /* ms; when a trainer last told about the device */
+    int is_watched;                /* `watched` holds */
+    struct trainer_device watched; /* how the GPU is doing, from the watch */
     /* of its thread */
     struct trainer_process *process;
     struct db_reader *reader;
@@ -57,7 +60,8 @@ struct slot {
 struct workers {
     const struct settings *settings;
     struct db *db;
-    struct db_reader *reader; /* of the scheduler thread */
+    struct db_reader *reader;   /* of the scheduler thread */
+    struct device_watch *watch; /* NULL: no GPU to watch */
     pthread_t scheduler;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -460,6 +464,51 @@ static void *scheduler_thread(void *arg)
     return NULL;
 }
 
+/* ---- how the GPUs are doing ---- */
+
+/* On the watch's thread. What other programs leave of a card counts for jobs while
+ * no trainer of ours holds it; else the trainer's own word does, which takes off
+ * neither its context nor its libraries. */
+static void workers_watched(void *self, const struct trainer_device *device)
+{
+    struct workers *workers = self;
+    int has_room = 0;
+    pthread_mutex_lock(&workers->mutex);
+    for (int i = 0; i < workers->n; i++) {
+        struct slot *slot = &workers->slots[i];
+        if (device && strcmp(slot->shown.device.id, device->id) != 0)
+            continue;
+        slot->is_watched = device != NULL;
+        if (!device)
+            continue;
+        slot->watched = *device;
+        if (slot->watched.free_bytes > slot->shown.device.memory_bytes)
+            slot->watched.free_bytes = slot->shown.device.memory_bytes;
+        if (slot->pid)
+            continue;
+        has_room |= slot->watched.free_bytes > slot->shown.device.free_bytes;
+        slot->shown.device.free_bytes = slot->watched.free_bytes;
+        slot->seen_at = now_ms();
+    }
+    pthread_mutex_unlock(&workers->mutex);
+    if (has_room)
+        scheduler_wake(workers);
+}
+
+/* Without a watch jobs run all the same: the log says what is missing. */
+static void workers_watch(struct workers *workers)
+{
+    struct err err;
+    int gpus = 0;
+    for (int i = 0; i < workers->n; i++)
+        gpus += workers->slots[i].shown.device.available &&
+                strcmp(workers->slots[i].shown.device.kind, "cuda") == 0;
+    err_clear(&err);
+    if (gpus &&
+        device_watch_start(workers->settings, workers_watched, workers, &workers->watch, &err) != 0)
+        log_line(LOG_WARNING, "%s", err.message);
+}
+
 /* ---- start, wake, show, stop ---- */
 
 /* The devices of this box, as a first trainer names them. It was spawned by a
@@ -538,6 +587,7 @@ int workers_start(const struct settings *settings, struct db *db, int lock_fd, s
         workers_stop(workers);
         return -1;
     }
+    workers_watch(workers);
     *out = workers;
     return 0;
 }
@@ -559,6 +609,11 @@ void workers_devices(struct workers *workers, struct worker_status *status, int 
         status[i] = (struct worker_status){
             .device = slot->shown.device, .pid = slot->pid, .faults = slot->faults};
         memcpy(status[i].job, slot->shown.job, sizeof status[i].job);
+        /* A trainer told of its start; these two are of now or not known. */
+        status[i].device.utilisation = slot->is_watched ? slot->watched.utilisation : -1;
+        status[i].device.temperature = slot->is_watched ? slot->watched.temperature : -1;
+        if (slot->is_watched)
+            status[i].device.free_bytes = slot->watched.free_bytes;
     }
     pthread_mutex_unlock(&workers->mutex);
 }
@@ -567,6 +622,7 @@ void workers_stop(struct workers *workers)
 {
     if (!workers)
         return;
+    device_watch_stop(workers->watch);
     atomic_store(&workers->stopping, 1);
     workers_wake(workers);
     if (workers->reader)

@@ -5,6 +5,8 @@ import * as live from "./live.js";
 import { h, problemNotice } from "./dom.js";
 import { bytes, shortId } from "./format.js";
 
+const REFRESH_MS = 5000; // instruments move without an event
+
 function memory(device) {
   if (!device.memory_bytes) return null;
   const used = device.memory_bytes - (device.free_bytes ?? 0);
@@ -22,6 +24,15 @@ function activity(device) {
   return h("p", null, "Working on ", h("a", { href: `#/jobs/${device.job}` }, `job ${shortId(device.job)}`));
 }
 
+// What the card's own instruments say, where there are any.
+function condition(device) {
+  const parts = [];
+  if (device.utilisation_percent !== null) parts.push(`${device.utilisation_percent} % busy`);
+  if (device.temperature_celsius !== null) parts.push(`${device.temperature_celsius} °C`);
+  if (device.driver) parts.push(`driver ${device.driver}`);
+  return parts.length ? h("p.quiet", null, parts.join(", ")) : null;
+}
+
 function card(device) {
   const state = !device.available ? "unavailable" : device.job ? "busy" : "ready";
   return h(
@@ -30,6 +41,7 @@ function card(device) {
     h("h2", null, device.id, " ", h("span.badge", { dataset: { state } }, state)),
     h("p.quiet", null, device.name || device.kind),
     memory(device),
+    condition(device),
     activity(device),
   );
 }
@@ -48,8 +60,10 @@ export function render(view) {
   };
   const ends = [live.subscribe("device", load), live.subscribe("job", load), live.subscribe("reset", load)];
   live.ready().then(load);
+  const again = setInterval(load, REFRESH_MS);
   return () => {
     closed = true;
+    clearInterval(again);
     for (const end of ends) end();
   };
 }

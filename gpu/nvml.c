@@ -1,0 +1,196 @@
+/* nvml: see nvml.h. Two tables of functions, one of each library, filled by name;
+ * the types are those of NVIDIA's published interfaces, written down as plain
+ * integers and structs of the same layout. */
+#include "gpu/nvml.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NVML_LIBRARY "libnvidia-ml.so.1"
+#define DRIVER_LIBRARY "libcuda.so.1"
+
+enum { UUID_BYTES = 16, UUID_TEXT_MAX = 48, CORE_SENSOR = 0 };
+
+struct memory {
+    unsigned long long total, unused, used;
+};
+
+struct utilisation {
+    unsigned kernels, memory;
+};
+
+struct uuid {
+    unsigned char byte[UUID_BYTES];
+};
+
+struct nvml {
+    void *library, *driver_library;
+    int is_started;
+    char driver[NVML_DRIVER_MAX];
+    /* of the management library; a card is an nvmlDevice_t, a pointer */
+    int (*start)(void);
+    int (*shutdown)(void);
+    const char *(*error)(int status);
+    int (*driver_version)(char *text, unsigned size);
+    int (*by_uuid)(const char *uuid, void **out);
+    int (*whole_card)(void *slice, void **out);
+    int (*memory)(void *device, struct memory *out);
+    int (*utilisation)(void *device, struct utilisation *out);
+    int (*temperature)(void *device, int sensor, unsigned *out);
+    /* of the driver */
+    int (*cuda_start)(unsigned flags);
+    int (*cuda_devices)(int *out);
+    int (*cuda_device)(int *out, int number);
+    int (*cuda_uuid)(struct uuid *out, int device);
+};
+
+#define AT(member) offsetof(struct nvml, member)
+static const struct function {
+    const char *name;
+    size_t library, at;
+    int can_lack; /* what it tells is then unknown */
+} functions[] = {
+    {"nvmlInit_v2", AT(library), AT(start), 0},
+    {"nvmlShutdown", AT(library), AT(shutdown), 0},
+    {"nvmlErrorString", AT(library), AT(error), 0},
+    {"nvmlSystemGetDriverVersion", AT(library), AT(driver_version), 1},
+    {"nvmlDeviceGetHandleByUUID", AT(library), AT(by_uuid), 0},
+    {"nvmlDeviceGetDeviceHandleFromMigDeviceHandle", AT(library), AT(whole_card), 1},
+    {"nvmlDeviceGetMemoryInfo", AT(library), AT(memory), 0},
+    {"nvmlDeviceGetUtilizationRates", AT(library), AT(utilisation), 1},
+    {"nvmlDeviceGetTemperature", AT(library), AT(temperature), 1},
+    {"cuInit", AT(driver_library), AT(cuda_start), 0},
+    {"cuDeviceGetCount", AT(driver_library), AT(cuda_devices), 0},
+    {"cuDeviceGet", AT(driver_library), AT(cuda_device), 0},
+    {"cuDeviceGetUuid_v2", AT(driver_library), AT(cuda_uuid), 0},
+};
+
+static int load(const char *name, void **out, struct err *err)
+{
+    *out = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    const char *why = *out ? NULL : dlerror();
+    return *out ? 0 : err_set(err, ERR_UNAVAILABLE, "%s", why ? why : name);
+}
+
+static int find_functions(struct nvml *nvml, struct err *err)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        void *library, *function;
+        memcpy(&library, (char *)nvml + functions[i].library, sizeof library);
+        function = dlsym(library, functions[i].name);
+        if (!function && !functions[i].can_lack)
+            return err_set(err, ERR_UNAVAILABLE, "%s has no %s",
+                           functions[i].library == AT(library) ? NVML_LIBRARY : DRIVER_LIBRARY,
+                           functions[i].name);
+        memcpy((char *)nvml + functions[i].at, &function, sizeof function);
+    }
+    return 0;
+}
+
+static int start(struct nvml *nvml, struct err *err)
+{
+    int status = nvml->cuda_start(0);
+    if (status != 0)
+        return err_set(err, ERR_UNAVAILABLE, "cuInit: error %d", status);
+    status = nvml->start();
+    if (status != 0)
+        return err_set(err, ERR_UNAVAILABLE, "nvmlInit: %s", nvml->error(status));
+    nvml->is_started = 1;
+    if (!nvml->driver_version || nvml->driver_version(nvml->driver, sizeof nvml->driver) != 0)
+        nvml->driver[0] = '\0';
+    return 0;
+}
+
+int nvml_open(struct nvml **out, struct err *err)
+{
+    struct nvml *nvml = calloc(1, sizeof *nvml);
+    if (!nvml)
+        return err_set(err, ERR_NO_MEMORY, "no memory to ask about the cards");
+    if (load(DRIVER_LIBRARY, &nvml->driver_library, err) != 0 ||
+        load(NVML_LIBRARY, &nvml->library, err) != 0 || find_functions(nvml, err) != 0 ||
+        start(nvml, err) != 0) {
+        nvml_close(nvml);
+        return -1;
+    }
+    *out = nvml;
+    return 0;
+}
+
+/* The driver's library stays loaded: whoever computes uses it too, and it does
+ * not like to be unloaded. */
+void nvml_close(struct nvml *nvml)
+{
+    if (!nvml)
+        return;
+    if (nvml->is_started)
+        nvml->shutdown();
+    if (nvml->library)
+        dlclose(nvml->library);
+    free(nvml);
+}
+
+const char *nvml_driver(const struct nvml *nvml)
+{
+    return nvml->driver;
+}
+
+int nvml_devices(const struct nvml *nvml)
+{
+    int n = 0;
+    return nvml->cuda_devices(&n) == 0 ? n : 0;
+}
+
+static void print_uuid(const struct uuid *uuid, const char *kind, char text[UUID_TEXT_MAX])
+{
+    int used = snprintf(text, UUID_TEXT_MAX, "%s-", kind);
+    for (int i = 0; i < UUID_BYTES; i++)
+        used += snprintf(text + used, (size_t)(UUID_TEXT_MAX - used), "%s%02x",
+                         i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid->byte[i]);
+}
+
+/* The card or slice that CUDA calls `number`; *sensors: the card it is part of. */
+static int find_card(struct nvml *nvml, int number, void **out, void **sensors, struct err *err)
+{
+    char text[UUID_TEXT_MAX];
+    struct uuid uuid;
+    int device;
+    if (nvml->cuda_device(&device, number) != 0 || nvml->cuda_uuid(&uuid, device) != 0)
+        return err_set(err, ERR_UNAVAILABLE, "CUDA does not tell the UUID of device %d", number);
+    print_uuid(&uuid, "GPU", text);
+    if (nvml->by_uuid(text, out) == 0) {
+        *sensors = *out;
+        return 0;
+    }
+    print_uuid(&uuid, "MIG", text);
+    const int status = nvml->by_uuid(text, out);
+    if (status != 0)
+        return err_set(err, ERR_UNAVAILABLE, "%s: %s", text, nvml->error(status));
+    if (!nvml->whole_card || nvml->whole_card(*out, sensors) != 0)
+        *sensors = *out;
+    return 0;
+}
+
+int nvml_read(struct nvml *nvml, int number, struct nvml_reading *out, struct err *err)
+{
+    void *device, *sensors;
+    struct memory memory;
+    struct utilisation utilisation;
+    unsigned temperature;
+    if (find_card(nvml, number, &device, &sensors, err) != 0)
+        return -1;
+    const int status = nvml->memory(device, &memory);
+    if (status != 0)
+        return err_set(err, ERR_UNAVAILABLE, "memory of device %d: %s", number,
+                       nvml->error(status));
+    out->total_bytes = (int64_t)memory.total;
+    out->used_bytes = (int64_t)(memory.total - memory.unused);
+    out->utilisation = out->temperature = NVML_UNKNOWN;
+    if (nvml->utilisation && nvml->utilisation(device, &utilisation) == 0)
+        out->utilisation = (int)utilisation.kernels;
+    if (nvml->temperature && nvml->temperature(sensors, CORE_SENSOR, &temperature) == 0)
+        out->temperature = (int)temperature;
+    return 0;
+}
