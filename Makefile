@@ -81,7 +81,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: programs tests
 programs: $(PROGRAMS) $(SHARE)
-tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(GPU_TESTS)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS) $(GPU_TESTS)
 
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
 	@node config/demo.mjs start $(BUILD)
@@ -195,6 +195,7 @@ $(BUILD)/libtokenfate-cuda.so: $(CUDA_OBJECTS)
 # ---- tests, benchmarks, fuzzers ----
 
 include tests/lib/cuda_host.mk
+include tests/cards/cards.mk
 
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)

@@ -4,7 +4,7 @@
 
 CXX = g++
 CXXFLAGS_host = -std=c++17 -D_GNU_SOURCE -DTOKENFATE_CUDA_HOST -I. -Itests/lib -Wall -Wextra -Werror -Wvla \
-  -Wno-unknown-pragmas $(OPT) $(if $(SAN),,-O3) -ffp-contract=off -MMD -MP -pthread
+  -Wno-unknown-pragmas $(OPT) $(if $(SAN),,-O3) -ffp-contract=off -fPIC -MMD -MP -pthread
 CUDA_HOST = $(patsubst %,$(BUILD)/obj/cuda_host/%.o,tests/lib/cuda_host.cc tests/lib/cuda_host_products.cc \
   $(wildcard gpu/cuda/*.cu))
 

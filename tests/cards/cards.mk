@@ -1,0 +1,23 @@
+# cards: a made-up machine with GPUs (tests/cards/cards.h): a trainer beside the
+# cuda backend on the execution layer of the tests, the driver and NVML. Included
+# by the Makefile.
+
+CARDS = $(addprefix $(BUILD)/tests/cards/,libcuda.so.1 libnvidia-ml.so.1 libtokenfate-cuda.so tokenfate-trainer)
+
+$(BUILD)/tests/cards/libcuda.so.1: tests/cards/driver.c tests/cards/cards.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+$(BUILD)/tests/cards/libnvidia-ml.so.1: tests/cards/nvml.c tests/cards/cards.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+$(BUILD)/tests/cards/libtokenfate-cuda.so: tests/cards/backend.c tests/cards/cards.h $(CUDA_HOST) \
+  $(addprefix $(BUILD)/obj/gpu/cuda/,library.o err.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fPIC -shared -o $@ $(filter %.c %.o,$^) -lstdc++ -lm
+$(BUILD)/tests/cards/tokenfate-trainer: $(BUILD)/tokenfate-trainer
+	@mkdir -p $(@D)
+	ln -f $< $@
+# dlopen finds the libraries where the program that calls it looks for its own.
+$(BUILD)/tests/gpu_nvml: tests/unit/gpu_nvml.c $(call archives,gpu) | $(CARDS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/cards' -o $@ $< $(call archives,gpu) $(call libraries,gpu) -lcmocka
