@@ -11,6 +11,7 @@
 #include "server/datasets.h"
 #include "server/job_changes.h"
 #include "server/job_json.h"
+#include "server/worker.h"
 
 /* Replace the name of the text by its address. */
 static int resolve(const struct request *request, struct spec *spec, char *name, size_t n,
@@ -83,10 +84,13 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
 {
     struct datasets_use text;
     char name[SPEC_CORPUS_MAX + 1];
+    /* A device that is not here is told together with what is wrong with the text. */
+    const int elsewhere =
+        workers_check_device(request->server->workers, spec->resources.device, err);
     if (spec_supported(spec, err) || resolve(request, spec, name, sizeof name, err) ||
         datasets_get(request->server->datasets, spec, &text, err))
         return -1;
-    const int failed = fill(job, request, spec, &text, name, err);
+    const int failed = elsewhere || fill(job, request, spec, &text, name, err) ? -1 : 0;
     datasets_release(request->server->datasets, &text);
     if (failed)
         submission_free(job);

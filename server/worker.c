@@ -618,6 +618,23 @@ void workers_devices(struct workers *workers, struct worker_status *status, int 
     pthread_mutex_unlock(&workers->mutex);
 }
 
+int workers_check_device(struct workers *workers, const char *device, struct err *err)
+{
+    char there[ERR_DETAIL_MAX] = "";
+    int found = strcmp(device, "auto") == 0;
+    pthread_mutex_lock(&workers->mutex);
+    for (int i = 0; i < workers->n; i++) {
+        const struct trainer_device *here = &workers->slots[i].shown.device;
+        const size_t used = strlen(there);
+        found |= strcmp(device, here->id) == 0 || strcmp(device, here->kind) == 0;
+        snprintf(there + used, sizeof there - used, "%s%s", used ? ", " : "", here->id);
+    }
+    pthread_mutex_unlock(&workers->mutex);
+    return found ? 0
+                 : err_field(err, "/resources/device",
+                             "there is no device %s here, there is %.120s", device, there);
+}
+
 void workers_stop(struct workers *workers)
 {
     if (!workers)

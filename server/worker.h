@@ -31,6 +31,10 @@ struct worker_status {
 /* Snapshot of every device, available or not. *n of at most max. */
 void workers_devices(struct workers *workers, struct worker_status *status, int max, int *n);
 
+/* A device that a job names must be one of this box, available or not; else
+ * ERR_INVALID with the field /resources/device and what there is. */
+int workers_check_device(struct workers *workers, const char *device, struct err *err);
+
 /* Graceful end: running jobs checkpoint and go back to queued, trainers exit,
  * threads are joined. Bounded by cancel_seconds. */
 void workers_stop(struct workers *workers);

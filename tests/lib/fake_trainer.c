@@ -77,13 +77,19 @@ static void fake_greet(const struct fake *fake)
                                 .bytes = INT64_C(8) << 30,
                                 .free_bytes = INT64_C(4) << 30,
                                 .code = "",
-                                .text = ""});
+                                .text = "",
+                                .utilisation = -1,
+                                .temperature = -1,
+                                .driver = ""});
     fake_send(&(struct message){.type = MESSAGE_DEVICE,
                                 .id = "cuda:0",
                                 .kind = "cuda",
                                 .name = "",
                                 .code = "no_driver",
-                                .text = "there is no GPU here"});
+                                .text = "there is no GPU here",
+                                .utilisation = -1,
+                                .temperature = -1,
+                                .driver = ""});
     fake_send(&(struct message){.type = MESSAGE_READY});
 }
 

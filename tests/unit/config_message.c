@@ -50,6 +50,7 @@ static struct message sample(enum message_type type)
                               .precision = "bf16",
                               .isa = "avx512",
                               .build = "0.1.0+abc",
+                              .driver = "580.99.01",
                               .version = MESSAGE_VERSION,
                               .resume = 17,
                               .checkpoint_seconds = 30,
@@ -60,7 +61,9 @@ static struct message sample(enum message_type type)
                               .free_bytes = 123,
                               .threads = 2,
                               .n_values = 1,
-                              .n_tokens = 1};
+                              .n_tokens = 1,
+                              .utilisation = 63,
+                              .temperature = 54};
     snprintf(message.job, sizeof message.job, "0123456789abcdef0123456789abcdef0123");
     if (type == MESSAGE_EPOCHS) {
         message.payload = payload;
@@ -103,6 +106,7 @@ static int check_message(const struct message *got, const struct message *sent)
     check_text(got->precision, sent->precision, &carried);
     check_text(got->isa, sent->isa, &carried);
     check_text(got->build, sent->build, &carried);
+    check_text(got->driver, sent->driver, &carried);
     check_number(got->version, sent->version, &carried);
     check_number(got->resume, sent->resume, &carried);
     check_number(got->checkpoint_seconds, sent->checkpoint_seconds, &carried);
@@ -114,6 +118,8 @@ static int check_message(const struct message *got, const struct message *sent)
     check_number(got->threads, sent->threads, &carried);
     check_number(got->n_values, sent->n_values, &carried);
     check_number(got->n_tokens, sent->n_tokens, &carried);
+    check_number(got->utilisation, sent->utilisation, &carried);
+    check_number(got->temperature, sent->temperature, &carried);
     assert_int_equal(got->payload_bytes, sent->payload_bytes);
     if (got->payload_bytes)
         assert_memory_equal(got->payload, sent->payload, got->payload_bytes);
@@ -122,7 +128,7 @@ static int check_message(const struct message *got, const struct message *sent)
 
 static const int fields_of[MESSAGE_TYPES] = {
     [MESSAGE_RUN] = 6,     [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
-    [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 7,
+    [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 10,
     [MESSAGE_READY] = 0,   [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
     [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
     [MESSAGE_STOPPED] = 2, [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,

@@ -1,0 +1,135 @@
+// A machine with two GPUs, made up (tests/cards/cards.h): the real trainer on the
+// cuda backend, executed on the processor; driver and NVML are stand-ins. One job a
+// card, at the same time; a job that names a card waits for it; what other programs
+// use counts; NVML's numbers go to the right card however CUDA counts them.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { startServer } from '../lib/server.mjs';
+import { finished, reached, submit, tiny } from '../lib/experiments.mjs';
+
+const cards = path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests', 'cards');
+const PATIENCE_MS = 60_000;
+const MIB = 1024 * 1024;
+let folder, state, server;
+
+const start = (env = {}) => startServer({
+  env: {
+    LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'), TOKENFATE_CUDA: 'on',
+    CARDS: '2', CARDS_STATE: state, ...env,
+  },
+});
+// A line a card: MiB in use, percent busy, degrees.
+const set = (...lines) => {
+  fs.writeFileSync(`${state}.new`, lines.join('\n'));
+  fs.renameSync(`${state}.new`, state);
+};
+before(async () => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-cards-'));
+  state = path.join(folder, 'state');
+  set('100 0 40', '200 17 51');
+  server = await start();
+});
+after(async () => {
+  await server?.stop();
+  fs.rmSync(folder, { recursive: true, force: true });
+});
+
+const on = (device, epochs) => tiny({
+  corpus: { id: 'gulliver-synthetic' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
+  train: { epochs, batch_size: 1, precision: 'fp32' }, groups: { size: 2 }, resources: { device },
+});
+const devices = async (from = server) => (await (await from.api('/devices')).json()).devices;
+const device = async (id, from = server) => (await devices(from)).find((one) => one.id === id);
+const jobNow = async (id) => (await server.api(`/jobs/${id}`)).json();
+async function until(what, look) {
+  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    const found = await look();
+    if (found) return found;
+  }
+  throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s: ${JSON.stringify(await devices())}`);
+}
+
+test('each card with its own instruments', async () => {
+  const card = await until('the watch speaks', async () => {
+    const one = await device('cuda:1');
+    return one.temperature_celsius !== null && one;
+  });
+  assert.deepEqual([card.available, card.kind, card.utilisation_percent, card.temperature_celsius, card.driver],
+    [true, 'cuda', 17, 51, '580.99.01']);
+  assert.equal(card.memory_bytes - card.free_bytes, 200 * MIB);
+  set('100 0 40', '200 93 77');
+  await until('a change is seen', async () => (await device('cuda:1')).temperature_celsius === 77);
+  const cpu = await device('cpu');
+  assert.deepEqual([cpu.utilisation_percent, cpu.temperature_celsius, cpu.driver], [null, null, null]);
+});
+
+test('a device that is not here is refused, the field is named', async () => {
+  const spec = on('cuda:7', 3);
+  spec.corpus.id = 'no-such-text';
+  const answer = await server.api('/jobs', {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(spec),
+  });
+  const problem = await answer.json();
+  assert.equal(answer.status, 422);
+  const field = problem.errors.find(({ pointer }) => pointer === '/resources/device');
+  assert.equal(field?.detail, 'there is no device cuda:7 here, there is cpu, cuda:0, cuda:1');
+  assert.ok(problem.errors.some(({ pointer }) => pointer === '/corpus/id'), 'the other bad field, too');
+});
+
+test('two jobs at the same time on two cards, a third waits for the one it names', async () => {
+  const [one, two] = [await submit(server, on('cuda', 100)), await submit(server, on('cuda', 100))];
+  const both = await until('both run', async () => {
+    const busy = (await devices()).filter(({ job }) => job);
+    return busy.length === 2 && busy;
+  });
+  assert.deepEqual(both.map(({ id }) => id), ['cuda:0', 'cuda:1']);
+  assert.deepEqual(both.map(({ job }) => job).sort(), [one.id, two.id].sort());
+  await server.api(`/jobs/${both[0].job}/cancel`, { method: 'POST' });
+  await finished(server, both[0].job);
+  const third = await submit(server, on('cuda:1', 3));
+  await until('it says what it waits for', async () => (await jobNow(third.id)).waits === 'cuda:1 is busy');
+  assert.equal((await device('cuda:0')).job, null, 'the other card is idle meanwhile');
+  const second = await finished(server, both[1].job);
+  assert.equal(second.state, 'succeeded', JSON.stringify(second.error));
+  const done = await finished(server, third.id);
+  assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:1'], JSON.stringify(done.error));
+  assert.ok(Date.parse(done.started_at) >= Date.parse(second.finished_at), `${done.started_at} before ${second.finished_at}`);
+});
+
+test('what other programs use of a card counts, and no longer when they end', async () => {
+  set('4095 100 80', '4095 100 80');
+  const full = await start({ TOKENFATE_IDLE_SECONDS: '1' });
+  try {
+    await until('the card is full', async () => (await device('cuda:0', full)).free_bytes === MIB);
+    const { id } = await submit(full, on('cuda:0', 2));
+    const waiting = await until('it waits', async () => {
+      const job = await (await full.api(`/jobs/${id}`)).json();
+      return job.waits && job;
+    });
+    assert.match(waiting.waits, /^it needs .* GB, cuda:0 has 0\.00 GB free$/);
+    set('100 0 40', '100 0 40');
+    const job = await finished(full, id);
+    assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  } finally {
+    await full.stop();
+  }
+});
+
+test('CUDA_VISIBLE_DEVICES leaves cards out and reorders them', async () => {
+  set('100 1 41', '200 2 42', '300 3 43');
+  const reordered = await start({ CARDS: '3', CUDA_VISIBLE_DEVICES: '2,0' });
+  try {
+    await until('the watch speaks', async () => (await device('cuda:1', reordered)).temperature_celsius);
+    const seen = (await devices(reordered)).map((one) => [one.id, one.temperature_celsius]);
+    assert.deepEqual(seen, [['cpu', null], ['cuda:0', 43], ['cuda:1', 41]]);
+    const { id } = await submit(reordered, on('cuda:1', 2));
+    const job = await finished(reordered, id);
+    assert.deepEqual([job.state, job.device], ['succeeded', 'cuda:1'], JSON.stringify(job.error));
+    assert.equal((await reached(reordered, id, 2)).epoch, 2);
+  } finally {
+    await reordered.stop();
+  }
+});
