@@ -2,20 +2,32 @@
  * objects and arrays, CSV columns and lookups are all derived from them, so the
  * places where a number appears cannot disagree about its name or its order.
  *
- * A field's pointer has one part ("/sd") or two ("/mean_logp/none"). Fields
- * that share their first part stand next to each other and print as one object,
- * or as one array when the second part is a digit. */
+ * A pointer has one part ("/sd") or two ("/mean_logp/none"). Numbers that share
+ * their first part stand next to each other and print as one object, or as one
+ * array when the second part is a digit. */
 #include "config/record.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define CLASSES(first, name)                                                                       \
+    [(first) + 0] = name "/0", [(first) + 1] = name "/1", [(first) + 2] = name "/2",               \
+               [(first) + 3] = name "/3", [(first) + 4] = name "/4", [(first) + 5] = name "/5",    \
+               [(first) + 6] = name "/6", [(first) + 7] = name "/7"
+
 static const char *const record_scalar_table[RECORD_SCALARS] = {
     [RECORD_LOSS] = "/loss",
     [RECORD_LOG_Z] = "/log_z",
     [RECORD_GRAD_NORM] = "/grad_norm",
     [RECORD_TOKENS_PER_SECOND] = "/tokens_per_second",
+    [RECORD_OBJECTIVE] = "/objective",
+    [RECORD_H_NORM] = "/h_norm",
+    [RECORD_H_L1] = "/h_l1",
+    CLASSES(RECORD_LOGP_BY_COUNT, "/logp_by_count"),
+    CLASSES(RECORD_TOKENS_BY_COUNT, "/tokens_by_count"),
+    CLASSES(RECORD_LOGP_BY_EXPOSURE, "/logp_by_exposure"),
+    CLASSES(RECORD_TOKENS_BY_EXPOSURE, "/tokens_by_exposure"),
 };
 
 static const char *const record_field_table[RECORD_FIELDS] = {
@@ -47,6 +59,13 @@ static const char *const record_field_table[RECORD_FIELDS] = {
     [RECORD_OUTPUT_SHIFT] = "/output_shift",
     [RECORD_INPUT_NORM] = "/input_norm",
     [RECORD_INPUT_SHIFT] = "/input_shift",
+    [RECORD_GRAD_SOFTMAX] = "/grad/softmax",
+    [RECORD_GRAD_TARGET] = "/grad/target",
+    [RECORD_GRAD_ZLOSS] = "/grad/zloss",
+    [RECORD_GRAD_INPUT] = "/grad/input",
+    [RECORD_COS_MINUS_H] = "/cos_minus_h",
+    [RECORD_COS_WITHIN] = "/cos_within",
+    [RECORD_ADVANTAGE] = "/advantage",
 };
 
 int record_size(int n_groups)
@@ -138,41 +157,39 @@ void record_print_string(FILE *out, const char *text)
     putc('"', out);
 }
 
-/* Bytes of the first part of a field's pointer, its slash included. */
+/* Bytes of the first part of a pointer, its slash included. */
 static size_t record_head(const char *pointer)
 {
     return 1 + strcspn(pointer + 1, "/");
 }
 
-static int record_same_head(int field, int other)
+static int record_same_head(const char *const *table, int n, int i, int other)
 {
-    if (other < 0 || other >= RECORD_FIELDS)
+    if (other < 0 || other >= n)
         return 0;
-    size_t n = record_head(record_field_table[field]);
-    return n == record_head(record_field_table[other]) &&
-           memcmp(record_field_table[field], record_field_table[other], n) == 0;
+    size_t head = record_head(table[i]);
+    return head == record_head(table[other]) && memcmp(table[i], table[other], head) == 0;
 }
 
-static void record_print_group(FILE *out, const double *fields)
+/* The n numbers of a table as the members of a JSON object. */
+static void record_print_members(FILE *out, const char *const *table, int n, const double *values)
 {
-    putc('{', out);
-    for (int field = 0; field < RECORD_FIELDS; field++) {
-        const char *pointer = record_field_table[field];
+    for (int i = 0; i < n; i++) {
+        const char *pointer = table[i];
         size_t head = record_head(pointer);
         const char *tail = pointer[head] ? pointer + head + 1 : NULL;
         int is_array = tail && *tail >= '0' && *tail <= '9';
-        if (field)
+        if (i)
             putc(',', out);
-        if (!record_same_head(field, field - 1))
+        if (!record_same_head(table, n, i, i - 1))
             fprintf(out, "\"%.*s\":%s", (int)head - 1, pointer + 1,
                     !tail ? "" : (is_array ? "[" : "{"));
         if (tail && !is_array)
             fprintf(out, "\"%s\":", tail);
-        record_print_number(out, fields[field]);
-        if (tail && !record_same_head(field, field + 1))
+        record_print_number(out, values[i]);
+        if (tail && !record_same_head(table, n, i, i + 1))
             putc(is_array ? ']' : '}', out);
     }
-    putc('}', out);
 }
 
 void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
@@ -184,18 +201,16 @@ void record_print_json(FILE *out, const char *job, int64_t epoch, const double *
         record_print_string(out, job);
         putc(',', out);
     }
-    fprintf(out, "\"epoch\":%lld", (long long)epoch);
-    for (int scalar = 0; scalar < RECORD_SCALARS; scalar++) {
-        fprintf(out, ",\"%s\":", record_scalar_table[scalar] + 1);
-        record_print_number(out, values[scalar]);
-    }
+    fprintf(out, "\"epoch\":%lld,", (long long)epoch);
+    record_print_members(out, record_scalar_table, RECORD_SCALARS, values);
     fputs(",\"groups\":{", out);
     for (int group = 0; group < n_groups; group++) {
         if (group)
             putc(',', out);
         record_print_string(out, names[group]);
-        putc(':', out);
-        record_print_group(out, values + record_at(group, 0));
+        fputs(":{", out);
+        record_print_members(out, record_field_table, RECORD_FIELDS, values + record_at(group, 0));
+        putc('}', out);
     }
     fputs("}}", out);
 }
@@ -210,6 +225,12 @@ void record_expand(const double *old, int n_scalars, int n_fields, int n_groups,
                 field < n_fields ? old[n_scalars + group * n_fields + field] : NAN;
 }
 
+static void record_print_dotted(FILE *out, const char *pointer)
+{
+    for (; *pointer; pointer++)
+        putc(*pointer == '/' ? '.' : *pointer, out);
+}
+
 /* One CSV cell: "groups", name and field joined by dots, quoted if it must be. */
 static void record_print_column(FILE *out, const char *name, const char *pointer)
 {
@@ -220,8 +241,7 @@ static void record_print_column(FILE *out, const char *name, const char *pointer
             putc('"', out);
         putc(*name, out);
     }
-    for (; *pointer; pointer++)
-        putc(*pointer == '/' ? '.' : *pointer, out);
+    record_print_dotted(out, pointer);
     if (quoted)
         putc('"', out);
 }
@@ -229,8 +249,10 @@ static void record_print_column(FILE *out, const char *name, const char *pointer
 void record_print_csv_header(FILE *out, int n_groups, const char *const *names)
 {
     fputs("epoch", out);
-    for (int scalar = 0; scalar < RECORD_SCALARS; scalar++)
-        fprintf(out, ",%s", record_scalar_table[scalar] + 1);
+    for (int scalar = 0; scalar < RECORD_SCALARS; scalar++) {
+        putc(',', out);
+        record_print_dotted(out, record_scalar_table[scalar] + 1);
+    }
     for (int group = 0; group < n_groups; group++)
         for (int field = 0; field < RECORD_FIELDS; field++)
             record_print_column(out, names[group], record_field_table[field]);

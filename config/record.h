@@ -17,14 +17,24 @@
 
 #include "config/err.h"
 
-enum { RECORD_NAME_MAX = 64 }; /* longest group name in bytes, with its zero */
+enum {
+    RECORD_NAME_MAX = 64, /* longest group name in bytes, with its zero */
+    RECORD_CLASSES = 8    /* of tokens, by a count (lab/frequency.h: 0, 1, 2-3, ... >= 1000) */
+};
 
 enum record_scalar {
     RECORD_LOSS,              /* plain cross-entropy in nats, mean over positions */
     RECORD_LOG_Z,             /* mean logsumexp of the logits */
     RECORD_GRAD_NORM,         /* L2 norm of the whole gradient before clipping */
     RECORD_TOKENS_PER_SECOND, /* rate since the record before; not reproducible */
-    RECORD_SCALARS
+    RECORD_OBJECTIVE, /* what is minimised, mean over positions; the loss without remedies */
+    RECORD_H_NORM,    /* L2 and L1 norm of the mean over positions of h */
+    RECORD_H_L1,
+    RECORD_LOGP_BY_COUNT, /* mean over tokens and positions of log p, by count in the text */
+    RECORD_TOKENS_BY_COUNT = RECORD_LOGP_BY_COUNT + RECORD_CLASSES,    /* tokens in each class */
+    RECORD_LOGP_BY_EXPOSURE = RECORD_TOKENS_BY_COUNT + RECORD_CLASSES, /* by targets so far */
+    RECORD_TOKENS_BY_EXPOSURE = RECORD_LOGP_BY_EXPOSURE + RECORD_CLASSES,
+    RECORD_SCALARS = RECORD_TOKENS_BY_EXPOSURE + RECORD_CLASSES
 };
 
 enum record_field {
@@ -57,6 +67,14 @@ enum record_field {
     RECORD_OUTPUT_SHIFT,
     RECORD_INPUT_NORM, /* of the input rows; NaN when tied */
     RECORD_INPUT_SHIFT,
+    RECORD_GRAD_SOFTMAX, /* mean L2 norm of the gradient of their output rows, before */
+    RECORD_GRAD_TARGET,  /* clipping, in parts (backend_part), */
+    RECORD_GRAD_ZLOSS,
+    RECORD_GRAD_INPUT,  /* and of their input rows; tied: of what those add to the gradient */
+    RECORD_COS_MINUS_H, /* cosine of the group's mean output row to -mean h */
+    RECORD_COS_WITHIN,  /* mean cosine of two of its output rows */
+    RECORD_ADVANTAGE,   /* mean log p in the windows that contain the token minus in the others,
+                           mean over tokens that some windows contain and some do not */
     RECORD_FIELDS
 };
 
@@ -66,8 +84,8 @@ int record_size(int n_groups);
 /* Index of a group's field in the vector. */
 int record_at(int group, enum record_field field);
 
-/* JSON pointer of a field below the record ("/loss") or below its group
- * ("/mean_logp/none", "/quantiles/0"). */
+/* JSON pointer of a number below the record ("/loss", "/logp_by_count/0") or below
+ * its group ("/mean_logp/none", "/quantiles/0"). */
 const char *record_scalar_pointer(enum record_scalar scalar);
 const char *record_field_pointer(enum record_field field);
 

@@ -43,6 +43,7 @@ static const struct {
     {"window_sums", offsetof(struct backend, window_sums)},
     {"weighted_sums", offsetof(struct backend, weighted_sums)},
     {"gather_rows", offsetof(struct backend, gather_rows)},
+    {"scores", offsetof(struct backend, scores)},
     {"sum_squares", offsetof(struct backend, sum_squares)},
     {"update", offsetof(struct backend, update)},
 };

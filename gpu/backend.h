@@ -262,6 +262,11 @@ struct backend {
     void (*gather_rows)(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
                         int C);
 
+    /* out REAL [V] = factor * (weight REAL [V, C] . x REAL [C]) + bias REAL [V]
+     * (NULL: 0): what one vector scores with every token. */
+    void (*scores)(struct backend *self, void *out, const void *weight, const void *bias,
+                   const void *x, double factor, int V, int C);
+
     /* out REAL [1] = sum of squares of in REAL [n]. */
     void (*sum_squares)(struct backend *self, void *out, const void *in, int64_t n);
 

@@ -24,7 +24,9 @@ struct tally {
     double positions_in_lse; /* their logsumexp, summed */
     int64_t target_hits;     /* positions whose target is of the group */
     double target_loss;
-    double bias_sum; /* sum of the group's output biases */
+    double bias_sum;  /* sum of the group's output biases */
+    double advantage; /* sum over the tokens that only some windows contain */
+    int advantage_tokens;
 };
 
 struct measure {
@@ -36,11 +38,15 @@ struct measure {
     int32_t *last_window; /* [M] window in which the slot was met last, -1 = none yet */
     int32_t *windows_in;  /* [M] windows in which it occurs */
     int32_t *present;     /* [M] slots of the window at hand */
+    double *in_windows;   /* [M] log p summed over the windows in which it occurs */
     int64_t *exposures;   /* [V] */
+    uint8_t *count_class; /* [V] class of its count in the text */
+    float *spectrum;      /* [V] log p of the last record */
     double *start_output; /* [M][C] */
     double *start_input;  /* [M][C] */
     double *row_sums;     /* [G][C] sum of a group's output rows */
     double *h_mean;       /* [C] over all positions */
+    double *unit_sum;     /* [C] sum of a group's output rows, each made one long */
     double *token_logit;  /* [M] mean over positions */
     double *token_logp;   /* [M] */
     double *sorted;       /* [M] */
@@ -87,15 +93,15 @@ static void link_slots(struct measure *measure)
     assert(m == measure->M);
 }
 
-int measure_open(const struct groups *groups, int vocab, int B, int T, int C, struct measure **out,
-                 struct err *err)
+int measure_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
+                 int C, struct measure **out, struct err *err)
 {
     struct measure *measure = calloc(1, sizeof *measure);
     if (!measure)
         return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens", groups->n_tokens);
-    size_t M = (size_t)groups->n_tokens, V = (size_t)vocab, c = (size_t)C;
+    size_t M = (size_t)groups->n_tokens, V = (size_t)frequency->vocab, c = (size_t)C;
     measure->groups = groups;
-    measure->vocab = vocab;
+    measure->vocab = frequency->vocab;
     measure->B = B;
     measure->T = T;
     measure->C = C;
@@ -110,11 +116,15 @@ int measure_open(const struct groups *groups, int vocab, int B, int T, int C, st
         {(void **)&measure->last_window, M, sizeof(int32_t)},
         {(void **)&measure->windows_in, M, sizeof(int32_t)},
         {(void **)&measure->present, M, sizeof(int32_t)},
+        {(void **)&measure->in_windows, M, sizeof(double)},
         {(void **)&measure->exposures, V, sizeof(int64_t)},
+        {(void **)&measure->count_class, V, sizeof(uint8_t)},
+        {(void **)&measure->spectrum, V, sizeof(float)},
         {(void **)&measure->start_output, M * c, sizeof(double)},
         {(void **)&measure->start_input, M * c, sizeof(double)},
         {(void **)&measure->row_sums, (size_t)groups->n * c, sizeof(double)},
         {(void **)&measure->h_mean, c, sizeof(double)},
+        {(void **)&measure->unit_sum, c, sizeof(double)},
         {(void **)&measure->token_logit, M, sizeof(double)},
         {(void **)&measure->token_logp, M, sizeof(double)},
         {(void **)&measure->sorted, M, sizeof(double)},
@@ -128,6 +138,8 @@ int measure_open(const struct groups *groups, int vocab, int B, int T, int C, st
         }
     }
     link_slots(measure);
+    for (int i = 0; i < measure->vocab; i++)
+        measure->count_class[i] = (uint8_t)frequency_class(frequency->counts[i]);
     *out = measure;
     return 0;
 }
@@ -142,11 +154,15 @@ void measure_close(struct measure *measure)
     free(measure->last_window);
     free(measure->windows_in);
     free(measure->present);
+    free(measure->in_windows);
     free(measure->exposures);
+    free(measure->count_class);
+    free(measure->spectrum);
     free(measure->start_output);
     free(measure->start_input);
     free(measure->row_sums);
     free(measure->h_mean);
+    free(measure->unit_sum);
     free(measure->token_logit);
     free(measure->token_logp);
     free(measure->sorted);
@@ -170,6 +186,11 @@ void measure_count_targets(struct measure *measure, const int32_t *targets)
 int64_t *measure_exposures(struct measure *measure)
 {
     return measure->exposures;
+}
+
+const float *measure_spectrum(const struct measure *measure)
+{
+    return measure->spectrum;
 }
 
 static void sum_h_and_rows(struct measure *measure, const struct model_observation *seen)
@@ -253,10 +274,28 @@ static void mask_window(struct measure *measure, const struct model_observation 
     for (int i = 0; i < n_present; i++) {
         int m = measure->present[i];
         struct tally *tally = &measure->tally[measure->group_of[m]];
-        tally->windows_logp -=
+        const double logp =
             seen->logit_scale * dot(h, seen->output_rows + (size_t)m * (size_t)C, C) +
             T * seen->output_bias[m] - lse;
+        measure->in_windows[m] += logp;
+        tally->windows_logp -= logp;
         tally->windows_pairs -= T;
+    }
+}
+
+/* What it brings a token to stand in the window: its mean log p there minus its
+ * mean log p in the windows without it. */
+static void tally_advantage(struct measure *measure)
+{
+    for (int m = 0; m < measure->M; m++) {
+        const int in = measure->windows_in[m], out = measure->B - in, T = measure->T;
+        if (in == 0 || out == 0)
+            continue;
+        struct tally *tally = &measure->tally[measure->group_of[m]];
+        const double all = measure->token_logp[m] * measure->B * T;
+        tally->advantage += measure->in_windows[m] / ((double)in * T) -
+                            (all - measure->in_windows[m]) / ((double)out * T);
+        tally->advantage_tokens++;
     }
 }
 
@@ -370,13 +409,99 @@ static void record_tokens(const struct measure *measure, const struct model_obse
     fields[RECORD_OUTPUT_SHIFT] = mean_of(output_shift, n);
     fields[RECORD_INPUT_NORM] = seen->input_rows ? mean_of(input_norm, n) : NAN;
     fields[RECORD_INPUT_SHIFT] = seen->input_rows ? mean_of(input_shift, n) : NAN;
+    fields[RECORD_ADVANTAGE] = mean_of(tally->advantage, tally->advantage_tokens);
+}
+
+static void record_gradient(const struct measure *measure, const struct model_observation *seen,
+                            int start, int n, double *fields)
+{
+    static const enum record_field field_of[] = {
+        [PART_SOFTMAX] = RECORD_GRAD_SOFTMAX,
+        [PART_TARGET] = RECORD_GRAD_TARGET,
+        [PART_ZLOSS] = RECORD_GRAD_ZLOSS,
+        [PART_INPUT] = RECORD_GRAD_INPUT,
+    };
+    for (int part = 0; part < BACKEND_PARTS; part++) {
+        double sum = 0;
+        for (int m = start; m < start + n; m++)
+            sum += seen->part_norms[(size_t)part * (size_t)measure->M + (size_t)m];
+        fields[field_of[part]] = mean_of(sum, n);
+    }
+}
+
+static double cosine(double dot_product, double square_a, double square_b)
+{
+    return square_a > 0 && square_b > 0 ? dot_product / sqrt(square_a * square_b) : NAN;
+}
+
+/* With u the rows made one long, the sum over all pairs of u_i . u_j is
+ * (|sum u|^2 - n) / 2. A row of zeros has no direction, and its group no value. */
+static void record_cosines(const struct measure *measure, const struct model_observation *seen,
+                           int g, int start, int n, double *fields)
+{
+    const int C = measure->C;
+    const double *sum = measure->row_sums + (size_t)g * (size_t)C, *h = measure->h_mean;
+    fields[RECORD_COS_MINUS_H] = cosine(-dot(sum, h, C), dot(sum, sum, C), dot(h, h, C));
+
+    memset(measure->unit_sum, 0, (size_t)C * sizeof(double));
+    for (int m = start; m < start + n; m++) {
+        const double *row = seen->output_rows + (size_t)m * (size_t)C;
+        const double length = sqrt(dot(row, row, C));
+        for (int c = 0; c < C; c++)
+            measure->unit_sum[c] += row[c] / length;
+    }
+    fields[RECORD_COS_WITHIN] =
+        n > 1 ? (dot(measure->unit_sum, measure->unit_sum, C) - n) / ((double)n * (n - 1)) : NAN;
+}
+
+/* Sums go round these accumulators, so that one need not wait for the other. */
+enum { SPECTRUM_LANES = 4 };
+
+struct spectrum_sums {
+    double logp[SPECTRUM_LANES][RECORD_CLASSES];
+    int64_t tokens[SPECTRUM_LANES][RECORD_CLASSES];
+};
+
+static void record_classes(const struct spectrum_sums *sums, double *logp, double *tokens)
+{
+    for (int class = 0; class < RECORD_CLASSES; class ++) {
+        double sum = 0;
+        int64_t n = 0;
+        for (int lane = 0; lane < SPECTRUM_LANES; lane++) {
+            sum += sums->logp[lane][class];
+            n += sums->tokens[lane][class];
+        }
+        logp[class] = mean_of(sum, n);
+        tokens[class] = (double)n;
+    }
+}
+
+/* The whole vocabulary's mean log p, and its means by count and by exposure. */
+static void record_spectrum(struct measure *measure, const struct model_observation *seen,
+                            double log_z, double *values)
+{
+    static_assert(RECORD_CLASSES == (int)FREQUENCY_CLASSES, "a number for each class");
+    struct spectrum_sums count = {0}, exposure = {0};
+    for (int i = 0; i < measure->vocab; i++) {
+        const int lane = i % SPECTRUM_LANES;
+        const int exposed = measure->exposures[i] ? frequency_class(measure->exposures[i]) : 0;
+        const double logp = (double)seen->scores[i] - log_z;
+        measure->spectrum[i] = (float)logp;
+        count.logp[lane][measure->count_class[i]] += logp;
+        count.tokens[lane][measure->count_class[i]]++;
+        exposure.logp[lane][exposed] += logp;
+        exposure.tokens[lane][exposed]++;
+    }
+    record_classes(&count, values + RECORD_LOGP_BY_COUNT, values + RECORD_TOKENS_BY_COUNT);
+    record_classes(&exposure, values + RECORD_LOGP_BY_EXPOSURE, values + RECORD_TOKENS_BY_EXPOSURE);
 }
 
 void measure_record(struct measure *measure, const struct model_observation *observation,
                     const int32_t *inputs, const int32_t *targets, double *values, float *tokens)
 {
     const struct model_observation *seen = observation;
-    assert(seen->B == measure->B && seen->T == measure->T && seen->M == measure->M);
+    assert(seen->B == measure->B && seen->T == measure->T && seen->M == measure->M &&
+           seen->V == measure->vocab);
     double losses = 0, lse = 0;
     for (int p = 0; p < seen->N; p++) {
         losses += seen->losses[p];
@@ -385,21 +510,31 @@ void measure_record(struct measure *measure, const struct model_observation *obs
     for (int m = 0; m < measure->M; m++) {
         measure->last_window[m] = -1;
         measure->windows_in[m] = 0;
+        measure->in_windows[m] = 0;
     }
     sum_h_and_rows(measure, seen);
     measure_tokens(measure, seen, lse / seen->N, tokens);
     for (int w = 0; w < measure->B; w++)
         mask_window(measure, seen, w, tally_window(measure, seen, inputs, targets, w));
+    tally_advantage(measure);
 
     values[RECORD_LOSS] = losses / seen->N;
     values[RECORD_LOG_Z] = lse / seen->N;
     values[RECORD_GRAD_NORM] = seen->grad_norm;
     values[RECORD_TOKENS_PER_SECOND] = NAN;
+    values[RECORD_OBJECTIVE] = losses / seen->N;
+    values[RECORD_H_NORM] = sqrt(dot(measure->h_mean, measure->h_mean, measure->C));
+    values[RECORD_H_L1] = 0;
+    for (int c = 0; c < measure->C; c++)
+        values[RECORD_H_L1] += fabs(measure->h_mean[c]);
+    record_spectrum(measure, seen, lse / seen->N, values);
     for (int g = 0, start = 0; g < measure->groups->n; start += measure->groups->group[g++].n) {
         int n = measure->groups->group[g].n;
         double *fields = values + record_at(g, 0);
         record_masks(measure, seen, g, start, n, lse, fields);
         record_spread(measure, start, n, fields[RECORD_MEAN_LOGP_NONE], fields);
         record_tokens(measure, seen, g, start, n, fields);
+        record_gradient(measure, seen, start, n, fields);
+        record_cosines(measure, seen, g, start, n, fields);
     }
 }

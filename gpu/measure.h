@@ -12,14 +12,15 @@
 
 #include "config/err.h"
 #include "gpu/model.h"
+#include "lab/frequency.h"
 #include "lab/groups.h"
 
 struct measure;
 
-/* vocab bounds the token ids; groups is borrowed. B windows of T tokens, C =
- * d_model. ERR_NO_MEMORY. */
-int measure_open(const struct groups *groups, int vocab, int B, int T, int C, struct measure **out,
-                 struct err *err);
+/* groups is borrowed; the frequencies' vocabulary bounds the token ids. B windows
+ * of T tokens, C = d_model. ERR_NO_MEMORY. */
+int measure_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
+                 int C, struct measure **out, struct err *err);
 void measure_close(struct measure *measure);
 
 /* The rows that shifts are measured from: tracked tokens' output rows and, when
@@ -36,6 +37,9 @@ void measure_count_targets(struct measure *measure, const int32_t *targets);
  * the batch ([B][T]) that was observed. */
 void measure_record(struct measure *measure, const struct model_observation *observation,
                     const int32_t *inputs, const int32_t *targets, double *values, float *tokens);
+
+/* Mean log p (mask none) of every token at the last record, [V]. Owned by measure. */
+const float *measure_spectrum(const struct measure *measure);
 
 /* Exposure counts of the whole vocabulary [V], for the checkpoint: read when it
  * is written, overwritten when it is loaded. Owned by measure. */

@@ -62,6 +62,7 @@ struct model {
     struct model_observation observation;
     double *host;            /* one block that all of the observation's arrays point into */
     double *host_losses;     /* [N] */
+    float *host_scores;      /* [V] */
     unsigned char *in_group; /* [V] bit g: the token is of group g */
 
     void (*progress)(void *self); /* NULL: nobody wants to know */
@@ -215,7 +216,8 @@ static int allocate_host(struct model *m, struct err *err)
                               (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
     m->in_group = calloc((size_t)m->V, 1);
-    if (!m->host || !m->in_group)
+    m->host_scores = malloc((size_t)m->V * sizeof *m->host_scores);
+    if (!m->host || !m->host_scores || !m->in_group)
         return err_set(err, ERR_NO_MEMORY, "no memory for the statistics of %d positions", m->N);
     double *next = m->host;
     o->losses = m->host_losses = next;
@@ -232,6 +234,8 @@ static int allocate_host(struct model *m, struct err *err)
     o->C = m->C;
     o->M = m->M;
     o->G = m->G;
+    o->V = m->V;
+    o->scores = m->host_scores;
     o->logit_scale = m->logit_scale;
     for (int g = 0; g < m->G; g++)
         for (int i = 0; i < m->groups->group[g].n; i++)
@@ -302,6 +306,7 @@ void model_close(struct model *m)
     m->backend->free(m->backend, m->activations);
     shapes_free(&m->shapes);
     free(m->host);
+    free(m->host_scores);
     free(m->in_group);
     free(m);
 }
@@ -573,6 +578,16 @@ static void get_reals(const struct model *m, int64_t index, enum memory_buffer w
                                                           : (double)((const float *)reals)[i];
 }
 
+static void get_scores(struct model *m, int64_t index)
+{
+    const void *reals = in_slot(m, index, MEMORY_SCORES);
+    if (m->backend->real_bytes == sizeof(float))
+        memcpy(m->host_scores, reals, (size_t)m->V * sizeof *m->host_scores);
+    else
+        for (int v = 0; v < m->V; v++)
+            m->host_scores[v] = (float)((const double *)reals)[v];
+}
+
 static void give_scalars(struct model *m, int64_t index, int64_t update)
 {
     const double scalars[3] = {m->lr, 1 - pow(m->beta1, (double)update),
@@ -613,6 +628,7 @@ static void get_observation(struct model *m, int64_t index)
     /* The observation is read-only to everyone but its owner. */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         get_reals(m, index, parts[i].from, (void *)(uintptr_t)parts[i].host, parts[i].n);
+    get_scores(m, index);
     o->grad_norm = sqrt(squares);
 }
 
@@ -643,6 +659,10 @@ static void observe(struct model *m)
                         m->M, 1);
     if (m->tie != TIE_TIED)
         be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE), tracked, m->M, m->C);
+    be->window_sums(be, buffer(m, MEMORY_H_TOTAL), h, 1, m->N, m->C);
+    be->scores(be, buffer(m, MEMORY_SCORES), parameter(m, m->unembedding),
+               m->head_bias >= 0 ? parameter(m, m->head_bias) : NULL, buffer(m, MEMORY_H_TOTAL),
+               m->logit_scale / m->N, m->V, m->C);
 }
 
 /* After backward: what the step does to the tracked tokens' rows. */
@@ -747,7 +767,7 @@ static void issue(struct model *m, unsigned what)
         head(m, observed);
         if (observed)
             observe(m);
-        publish(m, MEMORY_LOSSES, observed ? MEMORY_INPUT_ROWS : MEMORY_LOSSES);
+        publish(m, MEMORY_LOSSES, observed ? MEMORY_SCORES : MEMORY_LOSSES);
         backward(m);
         if (observed)
             observe_tracked(m);

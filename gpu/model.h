@@ -26,7 +26,7 @@ struct model;
 /* Everything `measure` needs of one batch, on the host, in double. Buffers are
  * owned by the model and valid until its next model_submit. */
 struct model_observation {
-    int B, T, N, C, M, G;
+    int B, T, N, C, M, G, V;
     const double *losses; /* [N] -log p of the target */
     const double *lse;    /* [N] logsumexp of the logits */
     /* Sums over positions of h (after the final layernorm, before the logit
@@ -38,6 +38,7 @@ struct model_observation {
     const double *output_rows; /* [M][C] fp32 masters */
     const double *output_bias; /* [M], zeros without head bias */
     const double *input_rows;  /* [M][C], NULL when tied */
+    const float *scores;       /* [V] mean over positions of every token's logit (fp32 masters) */
     double logit_scale;
     double grad_norm; /* L2, whole gradient, before clipping */
 };

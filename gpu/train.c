@@ -24,6 +24,7 @@
 #include "gpu/measure.h"
 #include "gpu/model.h"
 #include "gpu/safetensors.h"
+#include "gpu/spectrum.h"
 #include "lab/sampler.h"
 
 enum { CHECKPOINT_SHARE = 10 }; /* writing checkpoints takes at most one part in ten */
@@ -126,8 +127,8 @@ static int open_run(struct run *run, struct err *err)
     if (sampler_open(spec, dataset->ids, dataset->n, &dataset->frequency, &run->sampler, err) !=
             0 ||
         model_open(spec, dataset->vocab, &dataset->groups, run->backend, &run->model, err) != 0 ||
-        measure_open(&dataset->groups, dataset->vocab, spec->train.batch_size, spec->model.seq_len,
-                     spec->model.d_model, &run->measure, err) != 0 ||
+        measure_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
+                     spec->model.seq_len, spec->model.d_model, &run->measure, err) != 0 ||
         allocate(run, err) != 0 || describe(run, err) != 0)
         return -1;
     run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
@@ -286,7 +287,8 @@ static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
             return -1;
         run->config_written = 1;
     }
-    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+    if (spectrum_write(dir, epoch, measure_spectrum(run->measure), run->dataset->vocab, err) != 0 ||
+        model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
         return -1;
     return safetensors_write(dir, epoch, run->spec, shapes, run->parameters, err);
 }

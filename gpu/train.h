@@ -9,6 +9,7 @@
  *                                      when the job is done
  *   model/epoch-NNNNNNN.safetensors    weights before epoch N's update, for
  *                                      every snapshot and the last epoch
+ *   model/spectrum-NNNNNNN.f32         mean log p of every token at that epoch
  *   model/config.json                  Hugging Face configuration */
 #ifndef TOKENFATE_TRAIN_H
 #define TOKENFATE_TRAIN_H

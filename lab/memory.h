@@ -37,6 +37,7 @@ enum memory_buffer {
     MEMORY_OUTPUT_ROWS, /* REAL [M, C] */
     MEMORY_OUTPUT_BIAS, /* REAL [M] */
     MEMORY_INPUT_ROWS,  /* REAL [M, C], only untied */
+    MEMORY_SCORES,      /* REAL [Vp] mean logit of every token */
     /* after the backward pass */
     MEMORY_MEAN_P,     /* REAL [M] */
     MEMORY_PART_NORMS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M] */
@@ -45,9 +46,10 @@ enum memory_buffer {
     MEMORY_TRACKED = MEMORY_SLOT, /* int32 [M] */
     MEMORY_TRACKED_LOGITS,        /* REAL [M, N] */
     MEMORY_TRACKED_WORK,          /* REAL [M, N] */
-    MEMORY_PARTS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
-    MEMORY_MEANS, /* REAL [2 L + 1, N] of the layernorms */
-    MEMORY_RSTDS, /* REAL [2 L + 1, N] */
+    MEMORY_PARTS,   /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
+    MEMORY_H_TOTAL, /* REAL [C] sum of h */
+    MEMORY_MEANS,   /* REAL [2 L + 1, N] of the layernorms */
+    MEMORY_RSTDS,   /* REAL [2 L + 1, N] */
     MEMORY_ATTENTION_LSE, /* REAL [L, B, NH, T] */
     MEMORY_RESIDUAL,      /* ACT [2 L + 1, N, C] stream before each layernorm */
     MEMORY_NORMED,        /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */

@@ -77,7 +77,7 @@ export class Epochs {
     this.last = record;
     const values = flatten(record.groups ?? {}, "/groups", new Map());
     for (const [key, value] of Object.entries(record))
-      if (key !== "groups" && key !== "epoch" && typeof value !== "string") values.set(`/${key}`, value);
+      if (key !== "groups" && key !== "epoch") flatten(value, `/${key}`, values);
     for (const pointer of values.keys())
       if (!this.columns.has(pointer)) this.columns.set(pointer, this.x.map(() => null));
     this.x.push(record.epoch);

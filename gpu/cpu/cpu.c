@@ -231,6 +231,7 @@ static const struct backend cpu_table = {
     .window_sums = cpu_window_sums,
     .weighted_sums = cpu_weighted_sums,
     .gather_rows = cpu_gather_rows,
+    .scores = cpu_scores,
     .sum_squares = cpu_sum_squares,
     .update = cpu_update,
 };

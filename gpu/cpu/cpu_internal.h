@@ -112,6 +112,8 @@ void cpu_attention_backward(struct backend *self, void *dqkv, const void *dout, 
                             const void *out, const void *lse, int B, int T, int C, int NH);
 void cpu_head(struct backend *self, const struct backend_head *head);
 void cpu_tracked(struct backend *self, const struct backend_tracked *tracked);
+void cpu_scores(struct backend *self, void *out, const void *weight, const void *bias,
+                const void *x, double factor, int V, int C);
 void cpu_sum_squares(struct backend *self, void *out, const void *in, int64_t n);
 void cpu_update(struct backend *self, const struct backend_update *update, void *parameters,
                 void *copy, const void *gradients, void *moment1, void *moment2, int64_t n);

@@ -1,8 +1,10 @@
-/* cpu_tracked: what a step did to the tracked tokens, on the cpu backend: mean p
- * and the parts of the gradient of their rows. A token's softmax and z-loss parts
+/* cpu_tracked: statistics of tokens on the cpu backend: what a step did to the
+ * tracked ones, mean p and the parts of the gradient of their rows, and what one
+ * vector scores with every token. A tracked token's softmax and z-loss parts
  * take something from every position, so they are one matrix product each; its
  * target and input parts are made of the few positions where it stands. */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "gpu/cpu/cpu_internal.h"
@@ -143,5 +145,31 @@ void cpu_tracked(struct backend *self, const struct backend_tracked *t)
     for (int m = 0; m < t->M; m++) {
         sparse_parts(t, m);
         row_norms(t, m);
+    }
+}
+
+CPU_CLONES static void score_rows(float *out, const float *weight, const float *bias,
+                                  const float *x, float factor, int64_t rows, int C)
+{
+    for (int64_t v = 0; v < rows; v++) {
+        const float *row = weight + v * C;
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int c = 0; c < C; c++)
+            dot += row[c] * x[c];
+        out[v] = factor * dot + (bias ? bias[v] : 0);
+    }
+}
+
+void cpu_scores(struct backend *self, void *out, const void *weight, const void *bias,
+                const void *x, double factor, int V, int C)
+{
+    const int team = cpu_team(cpu_of(self), (int64_t)V * C);
+#pragma omp parallel num_threads(team)
+    {
+        const struct cpu_slice s = cpu_slice(V, 16, omp_get_thread_num(), team);
+        score_rows((float *)out + s.begin, (const float *)weight + s.begin * C,
+                   bias ? (const float *)bias + s.begin : NULL, x, (float)factor, s.end - s.begin,
+                   C);
     }
 }

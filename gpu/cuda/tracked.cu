@@ -1,5 +1,6 @@
-/* tracked: what a step did to the tracked tokens, on the cuda backend: mean p and
- * the parts of the gradient of their rows. Each part is a sum over positions of h
+/* tracked: statistics of tokens on the cuda backend: what a step did to the
+ * tracked ones, mean p and the parts of the gradient of their rows, and what one
+ * vector scores with every token. Each part is a sum over positions of h
  * (or of the gradient of the embedding's output) times a factor; a kernel writes
  * the factors of a part, cuda_sum_rows makes the sums in its fixed order. */
 #include "gpu/cuda/cuda_internal.h"
@@ -123,7 +124,31 @@ template <class A> static void tracked(struct backend *self, const struct backen
            static_cast<float *>(t->norms), parts, rows, t->C);
 }
 
+/* A warp a token. */
+__global__ void scores_kernel(float *out, const float *weight, const float *bias, const float *x,
+                              float factor, int V, int C)
+{
+    const int64_t v = grid_index() / CUDA_WARP;
+    if (v >= V)
+        return;
+    float dot = 0;
+    for (int c = (int)threadIdx.x % CUDA_WARP; c < C; c += CUDA_WARP)
+        dot += weight[v * C + c] * x[c];
+    dot = warp_sum(dot);
+    if (threadIdx.x % CUDA_WARP == 0)
+        out[v] = factor * dot + (bias ? bias[v] : 0);
+}
+
+static void scores(struct backend *self, void *out, const void *weight, const void *bias,
+                   const void *x, double factor, int V, int C)
+{
+    LAUNCH(cuda_of(self), scores_kernel, cuda_blocks(V, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
+           static_cast<float *>(out), static_cast<const float *>(weight),
+           static_cast<const float *>(bias), static_cast<const float *>(x), (float)factor, V, C);
+}
+
 void cuda_fill_tracked(struct backend *table, int is_bf16)
 {
+    table->scores = scores;
     table->tracked = is_bf16 ? tracked<struct bf16> : tracked<float>;
 }

@@ -53,6 +53,7 @@ static double now(void)
     X(window_sums)                                                                                 \
     X(weighted_sums)                                                                               \
     X(gather_rows)                                                                                 \
+    X(scores)                                                                                      \
     X(sum_squares)                                                                                 \
     X(update)
 
@@ -90,6 +91,7 @@ TIMED(tracked, (struct backend *self, const struct backend_tracked *t), t)
 TIMED(window_sums, (struct backend *self, void *o, const void *h, int B, int T, int C), o, h, B, T, C)
 TIMED(weighted_sums, (struct backend *self, void *o, const void *w, const void *h, int K, int N, int C), o, w, h, K, N, C)
 TIMED(gather_rows, (struct backend *self, void *o, const void *in, const int32_t *i, int M, int C), o, in, i, M, C)
+TIMED(scores, (struct backend *self, void *o, const void *w, const void *b, const void *x, double f, int V, int C), o, w, b, x, f, V, C)
 TIMED(sum_squares, (struct backend *self, void *o, const void *in, int64_t n), o, in, n)
 TIMED(update, (struct backend *self, const struct backend_update *u, void *w, void *c, const void *g, void *m1, void *m2, int64_t n), u, w, c, g, m1, m2, n)
 /* clang-format on */
@@ -155,7 +157,13 @@ static int engine_open(struct engine *e, const struct spec *spec, int threads,
     if (model_open(spec, VOCABULARY, &e->groups, e->backend, &e->model, err) != 0 ||
         model_initialise(e->model, err) != 0)
         return -1;
-    return measure_open(&e->groups, VOCABULARY, e->B, e->T, spec->model.d_model, &e->measure, err);
+    struct frequency frequency;
+    if (frequency_gulliver(&frequency, err) != 0)
+        return -1;
+    const int result =
+        measure_open(&e->groups, &frequency, e->B, e->T, spec->model.d_model, &e->measure, err);
+    frequency_free(&frequency);
+    return result;
 }
 
 static void engine_close(struct engine *e)

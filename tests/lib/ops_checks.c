@@ -489,6 +489,24 @@ static void gather_run(struct rig *r)
                             r->d[2], r->d[1]);
 }
 
+/* d: V, C, with bias */
+enum { SCORES_WEIGHT, SCORES_BIAS, SCORES_X, SCORES_OUT };
+
+static void scores_declare(struct rig *r)
+{
+    input(r, SCORES_WEIGHT, NUMBER_REAL, (int64_t)r->d[0] * r->d[1], 1);
+    input(r, SCORES_BIAS, NUMBER_REAL, r->d[0], 1);
+    input(r, SCORES_X, NUMBER_REAL, r->d[1], 1);
+    output(r, SCORES_OUT, NUMBER_REAL, r->d[0]);
+}
+
+static void scores_run(struct rig *r)
+{
+    r->backend->scores(r->backend, at(r, SCORES_OUT), at(r, SCORES_WEIGHT),
+                       r->d[2] ? at(r, SCORES_BIAS) : NULL, at(r, SCORES_X), 0.37, r->d[0],
+                       r->d[1]);
+}
+
 enum { SQUARES_IN, SQUARES_OUT };
 
 static void squares_declare(struct rig *r)
@@ -557,6 +575,7 @@ static const struct operation cast_op = {"cast", cast_declare, cast_run, {{0}}, 
 static const struct operation add_op = {"add", add_declare, add_run, {{0}}, {{0}}};
 static const struct operation sums_op = {"sums", sums_declare, sums_run, {{0}}, {{0}}};
 static const struct operation gather_op = {"gather", gather_declare, gather_run, {{0}}, {{0}}};
+static const struct operation scores_op = {"scores", scores_declare, scores_run, {{0}}, {{0}}};
 static const struct operation squares_op = {"squares", squares_declare, squares_run, {{0}}, {{0}}};
 static const struct operation update_op = {"update", update_declare, update_run, {{0}}, {{0}}};
 static const struct operation embedding_op = {"embedding",
@@ -658,6 +677,9 @@ static const struct {
     {&sums_op, {12, 480, 96, 5}},
     {&gather_op, {257, 96, 33}},
     {&gather_op, {9, 1, 4}},
+    {&scores_op, {1, 1, 1}},
+    {&scores_op, {257, 33, 0}},
+    {&scores_op, {50257, 96, 1}},
     {&squares_op, {1}},
     {&squares_op, {70001}},
     {&squares_op, {530001}},

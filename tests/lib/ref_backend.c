@@ -517,6 +517,18 @@ static void ref_gather_rows(struct backend *self, void *out, const void *in, con
             ((double *)out)[(int64_t)m * C + c] = ((const double *)in)[(int64_t)ids[m] * C + c];
 }
 
+static void ref_scores(struct backend *self, void *out, const void *weight, const void *bias,
+                       const void *x, double factor, int V, int C)
+{
+    (void)self;
+    for (int v = 0; v < V; v++) {
+        double dot = 0;
+        for (int c = 0; c < C; c++)
+            dot += ((const double *)weight)[(int64_t)v * C + c] * ((const double *)x)[c];
+        ((double *)out)[v] = factor * dot + number_of(bias, v, 0);
+    }
+}
+
 static void ref_sum_squares(struct backend *self, void *out, const void *in, int64_t n)
 {
     (void)self;
@@ -597,6 +609,7 @@ static const struct backend ref_table = {
     .window_sums = ref_window_sums,
     .weighted_sums = ref_weighted_sums,
     .gather_rows = ref_gather_rows,
+    .scores = ref_scores,
     .sum_squares = ref_sum_squares,
     .update = ref_update,
 };

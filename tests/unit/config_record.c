@@ -70,6 +70,8 @@ static void test_find_refuses(void **state)
         "/groups/most_common/",
         "/groups/most_common/quantiles",
         "/groups/most_common/quantiles/5",
+        "/logp_by_count",
+        "/logp_by_count/8",
         "/groups/none/sd",
         "/groups/a/b~c/sd",
         "/groups/a~1b~/sd",
@@ -112,10 +114,15 @@ static void test_json_reads_back(void **state)
     assert_non_null(root);
     assert_string_equal(json_string_value(json_object_get(root, "job")), "a \"job\"\n");
     assert_int_equal(json_integer_value(json_object_get(root, "epoch")), 41);
-    assert_int_equal(json_object_size(root), 3 + RECORD_SCALARS);
     for (int i = 0; i < RECORD_SCALARS; i++)
-        assert_true(json_real_value(json_object_get(
-                        root, record_scalar_pointer((enum record_scalar)i) + 1)) == values[i]);
+        assert_true(json_number_value(walk(root, record_scalar_pointer((enum record_scalar)i))) ==
+                    values[i]);
+    static const char *const arrays[] = {"logp_by_count", "tokens_by_count", "logp_by_exposure",
+                                         "tokens_by_exposure"};
+    enum { ARRAYS = sizeof arrays / sizeof *arrays };
+    for (int i = 0; i < ARRAYS; i++)
+        assert_int_equal(json_array_size(json_object_get(root, arrays[i])), RECORD_CLASSES);
+    assert_int_equal(json_object_size(root), 3 + RECORD_SCALARS - ARRAYS * (RECORD_CLASSES - 1));
     for (int group = 0; group < GROUPS; group++) {
         const json_t *object = json_object_get(json_object_get(root, "groups"), names[group]);
         assert_non_null(object);
@@ -213,9 +220,11 @@ static void test_csv(void **state)
     assert_string_equal(second + strlen(second) - 2, "\r\n");
     assert_int_equal(count_cells(text), SIZE + 1);
     assert_int_equal(count_cells(second), SIZE + 1);
-    assert_memory_equal(
-        text, "epoch,loss,log_z,grad_norm,tokens_per_second,groups.most_common.mean_logp.none,",
-        79);
+    static const char start[] = "epoch,loss,log_z,grad_norm,tokens_per_second,objective,h_norm,";
+    assert_memory_equal(text, start, sizeof start - 1);
+    assert_non_null(strstr(text, ",logp_by_count.0,logp_by_count.1,"));
+    assert_non_null(strstr(text, ".7,groups.most_common.mean_logp.none,"));
+    assert_non_null(strstr(text, ",groups.most_common.grad.softmax,"));
     assert_non_null(strstr(text, ",groups.most_common.quantiles.4,"));
     assert_non_null(strstr(text, ",groups.a/b~c.sd,"));
     assert_non_null(strstr(text, ",\"groups.say \"\"hi\"\", x.sd\","));

@@ -34,6 +34,10 @@ struct trial {
     double losses[N_MAX], h_sums[(B_MAX + G) * C], mean_p[M_MAX];
     double rows[M_MAX * C], row_bias[M_MAX], input_rows[M_MAX * C];
     double start_rows[M_MAX * C], start_input_rows[M_MAX * C];
+    int64_t counts[V];
+    struct frequency frequency;
+    float scores[V];
+    double part_norms[BACKEND_PARTS * M_MAX];
     struct model_observation observation;
 };
 
@@ -154,6 +158,20 @@ static void make_sums(struct trial *trial)
     }
 }
 
+static void make_spectrum(struct trial *trial)
+{
+    trial->frequency = (struct frequency){.vocab = V, .counts = trial->counts};
+    for (int i = 0; i < V; i++) {
+        trial->counts[i] = i * i * (i % 3); /* up to 882 */
+        double score = 0;
+        for (int p = 0; p < trial->N; p++)
+            score += trial->logits[p][i] / trial->N;
+        trial->scores[i] = (float)score;
+    }
+    for (int i = 0; i < BACKEND_PARTS * trial->groups.n_tokens; i++)
+        trial->part_norms[i] = fabs(normal());
+}
+
 /* flood: every input is a token of group 3. */
 static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
 {
@@ -182,6 +200,7 @@ static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
     }
     make_logits(trial);
     make_sums(trial);
+    make_spectrum(trial);
     trial->observation = (struct model_observation){
         .B = B,
         .T = T,
@@ -196,6 +215,9 @@ static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
         .output_rows = trial->rows,
         .output_bias = trial->row_bias,
         .input_rows = tied ? NULL : trial->input_rows,
+        .V = V,
+        .scores = trial->scores,
+        .part_norms = trial->part_norms,
         .logit_scale = trial->scale,
         .grad_norm = 0.75,
     };
@@ -258,7 +280,67 @@ static double length(const double *a, const double *from)
     return sqrt(sum);
 }
 
-static void check_group(const struct trial *trial, int g, const double *values, const float *tokens)
+/* Mean of log p over the positions of windows that contain the token (1) or not. */
+static double mean_in_windows(const struct trial *trial, int32_t id, int containing)
+{
+    double sum = 0;
+    int n = 0;
+    for (int p = 0; p < trial->N; p++)
+        if (in_window(trial, p / trial->T, id) == containing) {
+            sum += logp(trial, p, id);
+            n++;
+        }
+    return n > 0 ? sum / n : NAN;
+}
+
+static double angle(const double *a, const double *b)
+{
+    double sum = 0;
+    for (int c = 0; c < C; c++)
+        sum += a[c] * b[c];
+    return sum / length(a, NULL) / length(b, NULL);
+}
+
+static void mean_h(const struct trial *trial, double *out)
+{
+    for (int c = 0; c < C; c++) {
+        out[c] = 0;
+        for (int p = 0; p < trial->N; p++)
+            out[c] += trial->h[p][c] / trial->N;
+    }
+}
+
+/* Gradient, directions and advantage of group g, whose slots begin at `at`. */
+static void want_mechanism(const struct trial *trial, int g, int at, double *want)
+{
+    const struct group *group = &trial->groups.group[g];
+    const int n = group->n;
+    double minus_h[C], row[C] = {0}, within = 0, advantage = 0, tokens = 0;
+    mean_h(trial, minus_h);
+    for (int part = 0; part < BACKEND_PARTS; part++)
+        for (int i = 0; i < n; i++)
+            want[RECORD_GRAD_SOFTMAX + part] +=
+                trial->part_norms[part * trial->groups.n_tokens + at + i] / n;
+    for (int c = 0; c < C; c++) {
+        minus_h[c] = -minus_h[c];
+        for (int i = 0; i < n; i++)
+            row[c] += trial->w[group->ids[i]][c];
+    }
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < n; j++)
+            within += i == j ? 0 : angle(trial->w[group->ids[i]], trial->w[group->ids[j]]);
+        const double gain =
+            mean_in_windows(trial, group->ids[i], 1) - mean_in_windows(trial, group->ids[i], 0);
+        advantage += isnan(gain) ? 0 : gain;
+        tokens += !isnan(gain);
+    }
+    want[RECORD_COS_MINUS_H] = angle(row, minus_h);
+    want[RECORD_COS_WITHIN] = n > 1 ? within / (n * (n - 1)) : NAN;
+    want[RECORD_ADVANTAGE] = tokens > 0 ? advantage / tokens : NAN;
+}
+
+static void check_group(const struct trial *trial, int g, int at, const double *values,
+                        const float *tokens)
 {
     const struct group *group = &trial->groups.group[g];
     double of_token[V], mean = 0, squares = 0, want[RECORD_FIELDS] = {0};
@@ -297,9 +379,52 @@ static void check_group(const struct trial *trial, int g, const double *values, 
     want[RECORD_TARGET_LOSS] = hits > 0 ? loss / hits : NAN;
     if (trial->tied)
         want[RECORD_INPUT_NORM] = want[RECORD_INPUT_SHIFT] = NAN;
+    want_mechanism(trial, g, at, want);
     for (int field = RECORD_SD; field < RECORD_FIELDS; field++)
         check(values[record_at(g, (enum record_field)field)], want[field],
               record_field_pointer((enum record_field)field));
+}
+
+/* Mean log p of the tokens of each class of `counts`. */
+static void check_spectrum(const struct trial *trial, const int64_t *counts, const double *logp_of,
+                           const double *tokens_of)
+{
+    static const int64_t below[] = {1, 2, 4, 10, 30, 100, 1000, INT64_MAX};
+    for (int class = 0; class < RECORD_CLASSES; class ++) {
+        double sum = 0, n = 0;
+        for (int i = 0; i < V; i++)
+            if (counts[i] < below[class] && (class == 0 || counts[i] >= below[class - 1])) {
+                for (int p = 0; p < trial->N; p++)
+                    sum += logp(trial, p, i) / trial->N;
+                n++;
+            }
+        assert_true(tokens_of[class] == n);
+        if (n > 0)
+            assert_true(fabs(logp_of[class] - sum / n) < 1e-6 * (1 + fabs(sum / n)));
+        else
+            assert_true(isnan(logp_of[class]));
+    }
+}
+
+static void check_whole(const struct trial *trial, const struct measure *measure,
+                        const double *values)
+{
+    double h[C], l1 = 0, logp_sum;
+    mean_h(trial, h);
+    for (int c = 0; c < C; c++)
+        l1 += fabs(h[c]);
+    check(values[RECORD_H_NORM], length(h, NULL), "h_norm");
+    check(values[RECORD_H_L1], l1, "h_l1");
+    check_spectrum(trial, trial->counts, values + RECORD_LOGP_BY_COUNT,
+                   values + RECORD_TOKENS_BY_COUNT);
+    check_spectrum(trial, trial->exposure, values + RECORD_LOGP_BY_EXPOSURE,
+                   values + RECORD_TOKENS_BY_EXPOSURE);
+    for (int i = 0; i < V; i++) {
+        logp_sum = 0;
+        for (int p = 0; p < trial->N; p++)
+            logp_sum += logp(trial, p, i) / trial->N;
+        assert_true(fabs((double)measure_spectrum(measure)[i] - logp_sum) < 1e-5);
+    }
 }
 
 static void check_trial(struct trial *trial)
@@ -309,7 +434,8 @@ static void check_trial(struct trial *trial)
     struct measure *measure = NULL;
     double values[RECORD_SCALARS + G * RECORD_FIELDS];
     float tokens[M_MAX];
-    assert_int_equal(measure_open(&trial->groups, V, trial->B, trial->T, C, &measure, &err), 0);
+    assert_int_equal(
+        measure_open(&trial->groups, &trial->frequency, trial->B, trial->T, C, &measure, &err), 0);
     measure_set_start(measure, trial->start_rows, trial->tied ? NULL : trial->start_input_rows);
     for (int pass = 0; pass < 3; pass++) {
         measure_record(measure, &trial->observation, trial->inputs, trial->targets, values, tokens);
@@ -319,12 +445,14 @@ static void check_trial(struct trial *trial)
             lse += trial->lse[p] / trial->N;
         }
         check(values[RECORD_LOSS], loss, "loss");
+        check(values[RECORD_OBJECTIVE], loss, "objective");
         check(values[RECORD_LOG_Z], lse, "log_z");
+        check_whole(trial, measure, values);
         check(values[RECORD_GRAD_NORM], 0.75, "grad_norm");
         check(values[RECORD_TOKENS_PER_SECOND], NAN, "tokens_per_second");
         for (int g = 0, at = 0; g < G; at += trial->groups.group[g++].n) {
             check_masks(trial, g, values);
-            check_group(trial, g, values, tokens + at);
+            check_group(trial, g, at, values, tokens + at);
         }
         measure_count_targets(measure, trial->targets);
         for (int p = 0; p < trial->N; p++)
@@ -357,7 +485,7 @@ static void test_masks_that_empty_a_group(void **state)
     struct measure *measure = NULL;
     double values[RECORD_SCALARS + G * RECORD_FIELDS];
     float tokens[M_MAX];
-    assert_int_equal(measure_open(&trial.groups, V, 2, 4, C, &measure, &err), 0);
+    assert_int_equal(measure_open(&trial.groups, &trial.frequency, 2, 4, C, &measure, &err), 0);
     measure_set_start(measure, trial.start_rows, NULL);
     measure_record(measure, &trial.observation, trial.inputs, trial.targets, values, tokens);
     for (int i = 0; i < 3; i++)
@@ -374,7 +502,7 @@ static void test_exposures_survive(void **state)
     err_clear(&err);
     make_trial(&trial, 1, 3, 1, 0);
     struct measure *measure = NULL;
-    assert_int_equal(measure_open(&trial.groups, V, 1, 3, C, &measure, &err), 0);
+    assert_int_equal(measure_open(&trial.groups, &trial.frequency, 1, 3, C, &measure, &err), 0);
     const int32_t targets[3] = {5, 22, 5};
     measure_count_targets(measure, targets);
     assert_int_equal(measure_exposures(measure)[5], 2);

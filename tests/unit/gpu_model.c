@@ -555,6 +555,18 @@ static void assert_close(const char *what, const double *x, const double *y, int
         fail_msg("%s: relative error %g", what, sqrt(difference / size));
 }
 
+/* The mean logits of the tracked tokens follow from their rows. */
+static void check_scores(const struct model_observation *o)
+{
+    for (int m = 0; m < TRACKED; m++) {
+        double logit = o->output_bias[m];
+        for (int w = 0; w < B; w++)
+            for (int c = 0; c < C; c++)
+                logit += o->logit_scale / N * o->h_sums[w * C + c] * o->output_rows[m * C + c];
+        assert_near("score", o->scores[tracked[m]], logit, 1e-5);
+    }
+}
+
 /* What is observed agrees with the reference and with itself: rows are the
  * parameters', and the loss of a target follows from its row and the sums. */
 static void test_observation(void **state)
@@ -586,6 +598,7 @@ static void test_observation(void **state)
         assert_close("gradient's parts", x->part_norms + part * TRACKED,
                      y->part_norms + part * TRACKED, TRACKED);
     assert_close("grad norm", &x->grad_norm, &y->grad_norm, 1);
+    check_scores(x);
     float *w = part(&a, MODEL_PARAMETERS);
     const struct shapes_tensor *out = &a.shapes->tensor[shapes_find(a.shapes, "lm_head.weight")];
     const struct shapes_tensor *bias = &a.shapes->tensor[shapes_find(a.shapes, "lm_head.bias")];

@@ -401,6 +401,9 @@ static void test_snapshots(void **state)
     assert_same_file("long/model/epoch-0000006.safetensors",
                      "coarse/model/epoch-0000002.safetensors");
     assert_same_file("long/model/config.json", "coarse/model/config.json");
+    assert_same_file("long/model/spectrum-0000004.f32", "short/model/spectrum-0000004.f32");
+    assert_true(exists("long", "model/spectrum-0000006.f32"));
+    assert_false(exists("long", "model/spectrum-0000001.f32"));
     assert_true(exists("long", "model/epoch-0000000.safetensors"));
     assert_false(exists("long", "model/epoch-0000001.safetensors"));
     free(diary);

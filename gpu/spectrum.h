@@ -1,0 +1,16 @@
+/* spectrum: one number for every token of the vocabulary, on disk: mean log p
+ * (mask none) over the batch of an epoch, before its update. The file has no
+ * header: V little-endian float32 in the order of ids, so its size says V. Written
+ * by train at snapshots, on its thread; read by whoever draws log p against count. */
+#ifndef TOKENFATE_SPECTRUM_H
+#define TOKENFATE_SPECTRUM_H
+
+#include "config/err.h"
+
+#define SPECTRUM_NAME "spectrum-%07lld.f32" /* the file of an epoch */
+
+/* Write n numbers to DIR/spectrum-NNNNNNN.f32: to a temporary name, synced,
+ * renamed. ERR_IO. */
+int spectrum_write(const char *dir, long long epoch, const float *logp, int n, struct err *err);
+
+#endif
