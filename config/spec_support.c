@@ -43,21 +43,6 @@ static int uses_used_vocabulary(const struct spec *spec)
     return spec->corpus.vocabulary == VOCABULARY_USED;
 }
 
-static int uses_holdout(const struct spec *spec)
-{
-    return spec->data.holdout != 0;
-}
-
-static int uses_oversample(const struct spec *spec)
-{
-    return spec->data.oversample_group[0] != '\0';
-}
-
-static int uses_inject(const struct spec *spec)
-{
-    return spec->data.inject.tokens != 0;
-}
-
 static int uses_tokenizer(const struct spec *spec)
 {
     return spec->corpus.tokenizer[0] != 'g';
@@ -76,9 +61,6 @@ static const struct {
     {"/init_from", uses_init_from},
     {"/corpus/vocabulary", uses_used_vocabulary},
     {"/corpus/tokenizer", uses_tokenizer},
-    {"/data/holdout", uses_holdout},
-    {"/data/oversample", uses_oversample},
-    {"/data/inject", uses_inject},
 };
 
 int spec_supported(const struct spec *spec, struct err *err)

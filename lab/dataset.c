@@ -1,10 +1,11 @@
-/* dataset: see dataset.h. Reads, checks, encodes, counts and groups in one
- * straight line. What is the user's fault comes back as a bad field of the
+/* dataset: see dataset.h. Reads, checks, encodes, holds out, permutes, prunes,
+ * counts and groups in one straight line. What is the user's fault comes back as a bad field of the
  * spec, all of them at once where one does not hide the other; what is the
  * machine's (I/O, memory) as it is. */
 #include "lab/dataset.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,43 +44,202 @@ static int encode_file(const struct spec *spec, const char *path, const struct b
     return result;
 }
 
-/* Fisher and Yates, as in Durstenfeld 1964. */
-static void shuffle(int32_t *ids, size_t n, uint64_t seed)
+/* ---- holding out ---- */
+
+/* Moves every k-th block into held_out and closes the gaps. */
+static int hold_out(const struct spec *spec, struct dataset *dataset, struct err *err)
+{
+    const size_t k = (size_t)spec->data.holdout, block = SPEC_HOLDOUT_BLOCK;
+    if (k == 0)
+        return 0;
+    if (dataset->n < (k - 1) * block + (size_t)spec->model.seq_len + 1)
+        return err_field(err, "/data/holdout", "%zu holds out no window of a text of %zu tokens", k,
+                         dataset->n);
+    dataset->held_out = malloc((dataset->n / k + block) * sizeof *dataset->held_out);
+    if (!dataset->held_out)
+        return err_set(err, ERR_NO_MEMORY, "no memory for held-out tokens");
+    size_t kept = 0;
+    for (size_t at = 0; at < dataset->n; at += block) {
+        const size_t bytes_left = dataset->n - at, n = bytes_left < block ? bytes_left : block;
+        const int is_out = at / block % k == k - 1;
+        int32_t *to = is_out ? dataset->held_out + dataset->n_held_out : dataset->ids + kept;
+        memmove(to, dataset->ids + at, n * sizeof *to);
+        *(is_out ? &dataset->n_held_out : &kept) += n;
+    }
+    dataset->n = kept;
+    dataset->segment = (k - 1) * block;
+    return 0;
+}
+
+/* ---- permuting ---- */
+
+/* Fisher and Yates, as in Durstenfeld 1964. `first` keeps the draws of two parts
+ * of a text apart. */
+static void shuffle(int32_t *ids, size_t n, uint64_t seed, size_t first)
 {
     for (size_t i = n; i > 1; i--) {
-        const uint64_t j = random_below(seed, RANDOM_SHUFFLE, i - 1, i);
+        const uint64_t j = random_below(seed, RANDOM_SHUFFLE, first + i - 1, i);
         const int32_t swapped = ids[i - 1];
         ids[i - 1] = ids[j];
         ids[j] = swapped;
     }
 }
 
-static int open_text(const struct spec *spec, const char *path, const struct bpe *bpe,
-                     struct dataset *dataset, struct err *err)
+/* ---- pruning the vocabulary ---- */
+
+static void rename_ids(int32_t *ids, size_t n, const int32_t *rank)
 {
-    if (encode_file(spec, path, bpe, &dataset->ids, &dataset->n, err))
-        return -1;
-    if (spec->corpus.shuffled)
-        shuffle(dataset->ids, dataset->n, spec_seed_groups(spec));
-    return frequency_count(dataset->ids, dataset->n, bpe_vocabulary(bpe), &dataset->frequency, err);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = rank[ids[i]];
 }
 
-static int open_synthetic(const struct bpe *bpe, struct dataset *dataset, struct err *err)
+static void mark_used(const int32_t *ids, size_t n, int32_t *rank)
 {
-    if (frequency_gulliver(&dataset->frequency, err))
-        return -1;
-    if (bpe && bpe_vocabulary(bpe) != dataset->frequency.vocab)
-        return err_field(err, "/corpus/tokenizer", "%s has counts of gpt2's tokens only",
-                         TEXT_SYNTHETIC);
+    for (size_t i = 0; i < n; i++)
+        rank[ids[i]] = 1;
+}
+
+/* Keep the ids marked in rank[vocab], which becomes their ranks. */
+static int list_used(struct dataset *dataset, int32_t *rank, int vocab, struct err *err)
+{
+    int n = 0;
+    dataset->original = malloc((size_t)vocab * sizeof *dataset->original);
+    if (!dataset->original)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", vocab);
+    for (int32_t id = 0; id < vocab; id++)
+        if (rank[id]) {
+            dataset->original[n] = id;
+            rank[id] = n++;
+        }
+    dataset->vocab = n;
     return 0;
 }
 
-static int check_windows(const struct spec *spec, const struct dataset *dataset, struct err *err)
+static int prune(struct dataset *dataset, struct err *err)
 {
+    int32_t *rank = calloc((size_t)dataset->vocab, sizeof *rank);
+    if (!rank)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", dataset->vocab);
+    mark_used(dataset->ids, dataset->n, rank);
+    mark_used(dataset->held_out, dataset->n_held_out, rank);
+    const int failed = list_used(dataset, rank, dataset->vocab, err);
+    if (!failed) {
+        rename_ids(dataset->ids, dataset->n, rank);
+        rename_ids(dataset->held_out, dataset->n_held_out, rank);
+    }
+    free(rank);
+    return failed;
+}
+
+/* The same for a text of which there are only counts. */
+static int prune_counts(struct dataset *dataset, struct err *err)
+{
+    struct frequency *frequency = &dataset->frequency;
+    int32_t *rank = calloc((size_t)frequency->vocab, sizeof *rank);
+    if (!rank)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", frequency->vocab);
+    for (int id = 0; id < frequency->vocab; id++)
+        rank[id] = frequency->counts[id] > 0;
+    const int failed = list_used(dataset, rank, frequency->vocab, err);
+    for (int i = 0; !failed && i < dataset->vocab; i++)
+        frequency->counts[i] = frequency->counts[dataset->original[i]];
+    if (!failed)
+        frequency->vocab = dataset->vocab;
+    free(rank);
+    return failed;
+}
+
+/* ---- opening ---- */
+
+static int open_text(const struct spec *spec, const char *path, const struct bpe *bpe,
+                     struct dataset *dataset, struct err *err)
+{
+    const uint64_t seed = spec_seed_groups(spec);
+    dataset->vocab = bpe_vocabulary(bpe);
+    if (encode_file(spec, path, bpe, &dataset->ids, &dataset->n, err) ||
+        hold_out(spec, dataset, err))
+        return -1;
+    if (spec->corpus.shuffled) {
+        shuffle(dataset->ids, dataset->n, seed, 0);
+        shuffle(dataset->held_out, dataset->n_held_out, seed, dataset->n);
+    }
+    if (spec->corpus.vocabulary == VOCABULARY_USED && prune(dataset, err))
+        return -1;
+    return frequency_count(dataset->ids, dataset->n, dataset->vocab, &dataset->frequency, err);
+}
+
+static int open_synthetic(const struct spec *spec, const struct bpe *bpe, struct dataset *dataset,
+                          struct err *err)
+{
+    int bad = 0;
+    if (frequency_gulliver(&dataset->frequency, err))
+        return -1;
+    dataset->vocab = dataset->frequency.vocab;
+    if (bpe && bpe_vocabulary(bpe) != dataset->vocab)
+        bad = err_field(err, "/corpus/tokenizer", "%s has counts of gpt2's tokens only",
+                        TEXT_SYNTHETIC);
+    if (spec->data.holdout)
+        bad = err_field(err, "/data/holdout", "%d: %s has no text to hold out", spec->data.holdout,
+                        TEXT_SYNTHETIC);
+    if (!bad && spec->corpus.vocabulary == VOCABULARY_USED)
+        bad = prune_counts(dataset, err);
+    return bad;
+}
+
+static int check_cutoffs(const struct spec *spec, int vocab, struct err *err)
+{
+    int bad = 0;
+    for (int i = 0; i < spec->model.n_cutoffs; i++) {
+        char pointer[ERR_POINTER_MAX];
+        if (spec->model.cutoffs[i] < vocab)
+            continue;
+        snprintf(pointer, sizeof pointer, "/model/cutoffs/%d", i);
+        bad = err_field(err, pointer, "%d is not below the vocabulary's %d", spec->model.cutoffs[i],
+                        vocab);
+    }
+    return bad;
+}
+
+int dataset_check(const struct dataset *dataset, const struct spec *spec, const struct bpe *bpe,
+                  struct groups *groups, int64_t *steps_per_epoch, struct err *err)
+{
+    struct groups built = {0};
     struct sampler *sampler = NULL;
-    int result = sampler_open(spec, dataset->ids, dataset->n, &dataset->frequency, &sampler, err);
+    int bad = check_cutoffs(spec, dataset->vocab, err);
+    const int ungrouped =
+        groups_build(spec, &dataset->frequency, dataset->original, bpe, &built, err);
+    bad |= ungrouped;
+    if (bad && err && err->code != ERR_INVALID)
+        return -1;
+    struct sampler_text text = dataset_text(dataset, &built);
+    if (ungrouped)
+        text.groups = NULL;
+    bad |= sampler_open(spec, &text, &sampler, err);
+    if (sampler && steps_per_epoch)
+        *steps_per_epoch = sampler_steps_per_epoch(sampler);
     sampler_close(sampler);
-    return result;
+    if (bad) {
+        groups_free(&built);
+        return -1;
+    }
+    *groups = built;
+    return 0;
+}
+
+struct sampler_text dataset_text(const struct dataset *dataset, const struct groups *groups)
+{
+    return (struct sampler_text){.ids = dataset->ids,
+                                 .n = dataset->n,
+                                 .segment = dataset->segment,
+                                 .held_out = dataset->held_out,
+                                 .n_held_out = dataset->n_held_out,
+                                 .frequency = &dataset->frequency,
+                                 .groups = groups ? groups : &dataset->groups};
+}
+
+int32_t dataset_original(const struct dataset *dataset, int32_t id)
+{
+    return dataset->original ? dataset->original[id] : id;
 }
 
 int dataset_open(const struct spec *spec, const char *path, const struct bpe *bpe,
@@ -90,15 +250,10 @@ int dataset_open(const struct spec *spec, const char *path, const struct bpe *bp
     struct dataset *dataset = calloc(1, sizeof *dataset);
     if (!dataset)
         return err_set(err, ERR_NO_MEMORY, "no memory for a data set");
-    int bad =
-        synthetic ? open_synthetic(bpe, dataset, err) : open_text(spec, path, bpe, dataset, err);
-    if (bad)
+    if (synthetic ? open_synthetic(spec, bpe, dataset, err)
+                  : open_text(spec, path, bpe, dataset, err))
         goto out;
-    dataset->vocab = dataset->frequency.vocab;
-    bad = check_windows(spec, dataset, err);
-    if (!bad || !err || err->code == ERR_INVALID)
-        bad |= groups_build(spec, &dataset->frequency, bpe, &dataset->groups, err);
-    if (bad)
+    if (dataset_check(dataset, spec, bpe, &dataset->groups, NULL, err))
         goto out;
     *out = dataset;
     return 0;
@@ -112,6 +267,8 @@ void dataset_close(struct dataset *dataset)
     if (!dataset)
         return;
     free(dataset->ids);
+    free(dataset->held_out);
+    free(dataset->original);
     frequency_free(&dataset->frequency);
     groups_free(&dataset->groups);
     free(dataset);

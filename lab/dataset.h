@@ -1,8 +1,12 @@
 /* dataset: everything a spec says about its text, ready to train on: the token
  * stream, the counts and the groups (lab/theory draws its closed forms from
- * them, lab/sampler its batches). The server prepares it to check a job at
- * submit and to show batches and groups; the trainer prepares it to train. Same
- * inputs, same result on both sides. Immutable after dataset_open, any thread. */
+ * them, lab/sampler its batches). With data.holdout the text is cut into blocks
+ * of SPEC_HOLDOUT_BLOCK tokens, of which every holdout-th is kept apart; counts,
+ * groups and batches are of the rest. With corpus.vocabulary "used" every id in
+ * here is a rank among the tokenizer's ids that occur in the text (its held-out
+ * part included). The server prepares it to check a job at submit and to show
+ * batches and groups; the trainer prepares it to train. Same inputs, same result
+ * on both sides. Immutable after dataset_open, any thread. */
 #ifndef TOKENFATE_DATASET_H
 #define TOKENFATE_DATASET_H
 
@@ -14,12 +18,17 @@
 #include "lab/bpe.h"
 #include "lab/frequency.h"
 #include "lab/groups.h"
+#include "lab/sampler.h"
 
 struct dataset {
     int vocab;
-    int32_t *ids; /* [n]; NULL for the synthetic corpus */
+    int32_t *original; /* [vocab] the tokenizer's ids, ascending; NULL: they are the same */
+    int32_t *ids;      /* [n] training part; NULL for the synthetic corpus */
     size_t n;
-    struct frequency frequency;
+    size_t segment;    /* training tokens between two held-out blocks; 0: nothing is held out */
+    int32_t *held_out; /* [n_held_out] NULL if there is none */
+    size_t n_held_out;
+    struct frequency frequency; /* of the training part */
     struct groups groups;
 };
 
@@ -29,11 +38,24 @@ struct dataset {
  * NULL (custom groups by id only). What is wrong with text or spec is ERR_INVALID
  * with pointers into the spec: a text that is not there, empty, too large or not
  * UTF-8 (/corpus/id), a variant it does not have (/corpus/variant), counts of
- * another tokenizer (/corpus/tokenizer), windows longer than the text
- * (/model/seq_len), and what groups_build refuses. Else ERR_IO, ERR_NO_MEMORY.
+ * another tokenizer (/corpus/tokenizer), a text too short to hold out a window or
+ * synthetic (/data/holdout), a cutoff that is not below the vocabulary
+ * (/model/cutoffs/0), and what groups_build and sampler_open refuse. Else ERR_IO, ERR_NO_MEMORY.
  * dataset_close frees. */
 int dataset_open(const struct spec *spec, const char *path, const struct bpe *bpe,
                  struct dataset **out, struct err *err);
 void dataset_close(struct dataset *dataset);
+
+/* Checks a spec against a text that was opened for one with the same corpus and
+ * holdout, and gives its groups (groups_free) and the steps of an epoch: what
+ * dataset_open refuses of groups, windows and cutoffs. */
+int dataset_check(const struct dataset *dataset, const struct spec *spec, const struct bpe *bpe,
+                  struct groups *groups, int64_t *steps_per_epoch, struct err *err);
+
+/* The text as sampler_open takes it; groups NULL: the dataset's own. */
+struct sampler_text dataset_text(const struct dataset *dataset, const struct groups *groups);
+
+/* The tokenizer's id of one of the dataset's. */
+int32_t dataset_original(const struct dataset *dataset, int32_t id);
 
 #endif

@@ -106,14 +106,15 @@ static int select_as_published(struct candidate *used, int n_used, struct candid
     return 0;
 }
 
-static int check_size(int size, const struct frequency *frequency, struct err *err)
+static int check_size(const struct spec *spec, const struct frequency *frequency, struct err *err)
 {
     int bad = 0;
+    const int size = spec->groups.size;
     const int unused = frequency->vocab - frequency->types;
     if (size > frequency->types / 2)
         bad = err_field(err, "/groups/size", "%d is above half of the %d tokens that the text uses",
                         size, frequency->types);
-    if (size > unused)
+    if (spec->corpus.vocabulary == VOCABULARY_ALL && size > unused)
         bad = err_field(err, "/groups/size", "%d is above the %d tokens that the text never uses",
                         size, unused);
     return bad;
@@ -122,7 +123,7 @@ static int check_size(int size, const struct frequency *frequency, struct err *e
 static int select_built_in(const struct spec *spec, const struct frequency *frequency,
                            struct group *group, struct err *err)
 {
-    if (check_size(spec->groups.size, frequency, err))
+    if (check_size(spec, frequency, err))
         return -1;
     struct candidate *used = make_candidates(spec, frequency);
     if (!used)
@@ -179,8 +180,25 @@ static int is_fatal(const struct err *err)
     return err && err->code != ERR_NONE && err->code != ERR_INVALID;
 }
 
+/* The id that the counts know a tokenizer's id by, -1: it is not in the vocabulary. */
+static int32_t counted_id(int32_t id, const int32_t *original, int vocab)
+{
+    int low = 0, high = vocab;
+    if (!original)
+        return id < vocab ? id : -1;
+    while (low < high) {
+        const int middle = low + (high - low) / 2;
+        if (original[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < vocab && original[low] == id ? low : -1;
+}
+
 static int select_custom(const struct spec_custom *custom, int index, int vocab,
-                         const struct bpe *bpe, struct group *group, struct err *err)
+                         const int32_t *original, const struct bpe *bpe, struct group *group,
+                         struct err *err)
 {
     int bad = 0;
     for (int i = 0; i < custom->n_tokens && !is_fatal(err); i++) {
@@ -192,15 +210,68 @@ static int select_custom(const struct spec_custom *custom, int index, int vocab,
             bad = -1;
             continue;
         }
-        if (*id >= vocab)
-            bad = err_field(err, pointer, "%d is not below the vocabulary's %d", *id, vocab);
-        for (int j = 0; j < i; j++)
+        const int32_t wanted = *id;
+        *id = counted_id(wanted, original, vocab);
+        if (*id < 0)
+            bad = original ? err_field(err, pointer, "the text never uses token %d", wanted)
+                           : err_field(err, pointer, "%d is not below the vocabulary's %d", wanted,
+                                       vocab);
+        for (int j = 0; j < i && *id >= 0; j++)
             if (group->ids[j] == *id)
-                bad = err_field(err, pointer, "is token %d, as /groups/custom/%d/tokens/%d is", *id,
-                                index, j);
+                bad = err_field(err, pointer, "is token %d, as /groups/custom/%d/tokens/%d is",
+                                wanted, index, j);
     }
     return bad;
 }
+
+/* ---- doses ---- */
+
+static int is_in(const struct groups *groups, int n_groups, int32_t id)
+{
+    for (int g = 0; g < n_groups; g++)
+        for (int i = 0; i < groups->group[g].n; i++)
+            if (groups->group[g].ids[i] == id)
+                return 1;
+    return 0;
+}
+
+/* Never-used tokens outside of the first n_groups groups, in a drawn order. */
+static struct candidate *draw_never_used(const struct spec *spec, const struct frequency *frequency,
+                                         const struct groups *groups, int n_groups, int *n)
+{
+    const uint64_t seed = spec_seed_groups(spec);
+    struct candidate *drawn = calloc((size_t)frequency->vocab, sizeof *drawn);
+    *n = 0;
+    for (int32_t id = 0; drawn && id < frequency->vocab; id++)
+        if (frequency->counts[id] == 0 && !is_in(groups, n_groups, id))
+            drawn[(*n)++] =
+                (struct candidate){.key = random_u64(seed, RANDOM_DOSES, (uint64_t)id), .id = id};
+    if (drawn)
+        qsort(drawn, (size_t)*n, sizeof *drawn, by_most);
+    return drawn;
+}
+
+static int select_doses(const struct spec *spec, const struct frequency *frequency,
+                        struct groups *groups, struct err *err)
+{
+    const int n_doses = spec->data.inject.n_doses, tokens = spec->data.inject.tokens;
+    const int first = groups->n - n_doses;
+    int n = 0, result = 0;
+    struct candidate *drawn = draw_never_used(spec, frequency, groups, first, &n);
+    if (!drawn)
+        return err_set(err, ERR_NO_MEMORY, "no memory to draw from %d tokens", frequency->vocab);
+    if (tokens > n / n_doses)
+        result = err_field(err, "/data/inject/tokens",
+                           "%d for each of %d doses are above the %d tokens that the text never "
+                           "uses and no group holds",
+                           tokens, n_doses, n);
+    for (int i = 0; result == 0 && i < tokens * n_doses; i++)
+        groups->group[first + i % n_doses].ids[i / n_doses] = drawn[i].id;
+    free(drawn);
+    return result;
+}
+
+/* ---- all groups ---- */
 
 static int by_count_then_id(const void *left, const void *right, void *counts)
 {
@@ -211,14 +282,34 @@ static int by_count_then_id(const void *left, const void *right, void *counts)
     return a < b ? -1 : a > b;
 }
 
-static int alloc_groups(const struct spec *spec, struct groups *groups, struct err *err)
+/* What a spec says of group g: its name and its size. */
+static void describe_group(const struct spec *spec, const struct frequency *frequency, int g,
+                           struct group *group)
 {
-    groups->n = BUILT_IN + spec->groups.n_custom;
+    const int custom = g - BUILT_IN, dose = custom - spec->groups.n_custom;
+    const int unused = frequency->vocab - frequency->types;
+    if (g < BUILT_IN) {
+        snprintf(group->name, sizeof group->name, "%s", names[g]);
+        group->n = spec->groups.size;
+        if (g == NEVER && spec->corpus.vocabulary == VOCABULARY_USED && group->n > unused)
+            group->n = unused;
+    } else if (dose < 0) {
+        snprintf(group->name, sizeof group->name, "%s", spec->groups.custom[custom].name);
+        group->n = spec->groups.custom[custom].n_tokens;
+    } else {
+        snprintf(group->name, sizeof group->name, "dose_%d", spec->data.inject.doses[dose]);
+        group->n = spec->data.inject.tokens;
+    }
+}
+
+static int alloc_groups(const struct spec *spec, const struct frequency *frequency,
+                        struct groups *groups, struct err *err)
+{
+    const int n_doses = spec->data.inject.tokens ? spec->data.inject.n_doses : 0;
+    groups->n = BUILT_IN + spec->groups.n_custom + n_doses;
     for (int g = 0; g < groups->n; g++) {
         struct group *group = &groups->group[g];
-        const struct spec_custom *custom = g < BUILT_IN ? NULL : &spec->groups.custom[g - BUILT_IN];
-        snprintf(group->name, sizeof group->name, "%s", custom ? custom->name : names[g]);
-        group->n = custom ? custom->n_tokens : spec->groups.size;
+        describe_group(spec, frequency, g, group);
         groups->n_tokens += group->n;
         group->ids = calloc((size_t)group->n + 1, sizeof *group->ids);
         if (!group->ids)
@@ -242,17 +333,20 @@ static void finish_groups(struct groups *groups, const struct frequency *frequen
     }
 }
 
-int groups_build(const struct spec *spec, const struct frequency *frequency, const struct bpe *bpe,
-                 struct groups *out, struct err *err)
+int groups_build(const struct spec *spec, const struct frequency *frequency,
+                 const int32_t *original, const struct bpe *bpe, struct groups *out,
+                 struct err *err)
 {
     struct groups groups = {0};
-    int bad = alloc_groups(spec, &groups, err);
+    int bad = alloc_groups(spec, frequency, &groups, err);
     if (bad)
         goto out;
     bad = select_built_in(spec, frequency, groups.group, err);
     for (int i = 0; i < spec->groups.n_custom && !is_fatal(err); i++)
-        bad |= select_custom(&spec->groups.custom[i], i, frequency->vocab, bpe,
+        bad |= select_custom(&spec->groups.custom[i], i, frequency->vocab, original, bpe,
                              &groups.group[BUILT_IN + i], err);
+    if (!bad && spec->data.inject.tokens)
+        bad = select_doses(spec, frequency, &groups, err);
     if (bad)
         goto out;
     finish_groups(&groups, frequency);
@@ -271,4 +365,10 @@ void groups_free(struct groups *groups)
         free(groups->group[g].ids);
     free(groups->tokens);
     *groups = (struct groups){0};
+}
+
+int groups_dose(const struct spec *spec, const struct groups *groups, int g)
+{
+    const int dose = g - (groups->n - spec->data.inject.n_doses);
+    return spec->data.inject.tokens && dose >= 0 ? spec->data.inject.doses[dose] : -1;
 }

@@ -9,6 +9,11 @@
  *   published-2026  most_common and least_common: the tokens at those places;
  *                   never_used: the tokens at place n of u, n going through the
  *                   lowest unused ids.
+ * With data.inject there is a group dose_D for each dose D: never-used tokens
+ * that stand in no other group, drawn (seed of the groups) and dealt to the doses
+ * in turn, so that never_used stays what it is without insertions.
+ * With corpus.vocabulary "used" never_used holds what the vocabulary has of such
+ * tokens, at most `size` and mostly none: an empty group.
  * The published programs sorted with an unstable algorithm, so which tokens of
  * equal count they put in a group cannot be reproduced: here both published
  * selections take equal counts in ascending order of id, whatever `ties` says. */
@@ -23,9 +28,9 @@
 #include "lab/frequency.h"
 
 struct group {
-    char name[RECORD_NAME_MAX]; /* "most_common", "least_common", "never_used" or custom */
-    int n;
-    int32_t *ids; /* [n], unique; most frequent first, equal counts by id */
+    char name[RECORD_NAME_MAX]; /* "most_common", "least_common", "never_used", custom, "dose_4" */
+    int n;                      /* may be 0: every mean of it is NaN */
+    int32_t *ids;               /* [n], unique; most frequent first, equal counts by id */
 };
 
 struct groups {
@@ -35,14 +40,21 @@ struct groups {
     int32_t *tokens; /* [n_tokens]; a token in two groups stands twice */
 };
 
-/* Groups of a spec over these counts. bpe turns texts of custom tokens into ids
- * (NULL: only ids possible). ERR_INVALID with every bad field: size above half
+/* Groups of a spec over these counts. original[vocab] are the tokenizer's ids of
+ * the counted ones, ascending (NULL: the same). bpe turns texts of custom tokens
+ * into ids (NULL: only ids possible). ERR_INVALID with every bad field: size above half
  * of the used types or above the number of unused ones (/groups/size), a text
  * too short for published-2026 (/groups/selection), an id outside the
  * vocabulary, a text that is not exactly one token, a token twice in a group
- * (/groups/custom/0/tokens/3). ERR_NO_MEMORY. groups_free frees. */
-int groups_build(const struct spec *spec, const struct frequency *frequency, const struct bpe *bpe,
-                 struct groups *out, struct err *err);
+ * (/groups/custom/0/tokens/3), more tokens to insert than are left
+ * (/data/inject/tokens). ERR_NO_MEMORY. groups_free frees. */
+int groups_build(const struct spec *spec, const struct frequency *frequency,
+                 const int32_t *original, const struct bpe *bpe, struct groups *out,
+                 struct err *err);
 void groups_free(struct groups *groups);
+
+/* How often the spec inserts each token of group g; -1: it is not a dose's group.
+ * Groups of doses are the last ones, in the order of the spec. */
+int groups_dose(const struct spec *spec, const struct groups *groups, int g);
 
 #endif

@@ -116,17 +116,14 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
 }
 
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
-                     struct err *err)
+                     const struct groups *groups, struct err *err)
 {
     struct shapes shapes;
     if (shapes_build(spec, vocab, &shapes, err) != 0)
         return -1;
-    int n_tracked = 3 * spec->groups.size;
-    for (int i = 0; i < spec->groups.n_custom; i++)
-        n_tracked += spec->groups.custom[i].n_tokens;
     struct memory_plan plan;
-    memory_plan(spec, &shapes, 3 + spec->groups.n_custom, n_tracked, 4,
-                precision == PRECISION_BF16 ? 2 : 4, &plan);
+    memory_plan(spec, &shapes, groups->n, groups->n_tokens, 4, precision == PRECISION_BF16 ? 2 : 4,
+                &plan);
     shapes_free(&shapes);
     return plan.total;
 }

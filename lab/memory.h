@@ -11,6 +11,7 @@
 
 #include "config/err.h"
 #include "config/spec.h"
+#include "lab/groups.h"
 #include "lab/shapes.h"
 
 enum {
@@ -80,9 +81,9 @@ struct memory_plan {
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
                  int real_bytes, int act_bytes, struct memory_plan *out);
 
-/* Bytes a job needs on its device in the given precision (auto: fp32), groups
- * and tracked tokens from the spec. -1 with ERR_NO_MEMORY. */
+/* Bytes a job needs on its device in the given precision (auto: fp32), with its
+ * groups. -1 with ERR_NO_MEMORY. */
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
-                     struct err *err);
+                     const struct groups *groups, struct err *err);
 
 #endif

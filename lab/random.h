@@ -11,12 +11,15 @@
 
 /* Numbers are part of every stored result: new streams go to the end. */
 enum random_stream {
-    RANDOM_WEIGHTS, /* index: element of the parameter vector */
-    RANDOM_WINDOWS, /* index: step * 2^20 + window of the batch */
-    RANDOM_PASS,    /* order of the windows: pass * windows of a pass + position */
-    RANDOM_TIES,    /* index: token id */
-    RANDOM_TOKENS,  /* independent draws of a synthetic text: step * 2^21 + position */
-    RANDOM_SHUFFLE  /* permutation of a token stream; index: position */
+    RANDOM_WEIGHTS,    /* index: element of the parameter vector */
+    RANDOM_WINDOWS,    /* index: step * 2^20 + window of the batch */
+    RANDOM_PASS,       /* order of the windows: pass * windows of a pass + position */
+    RANDOM_TIES,       /* index: token id */
+    RANDOM_TOKENS,     /* independent draws of a synthetic text: step * 2^21 + position */
+    RANDOM_SHUFFLE,    /* permutation of a token stream; index: position */
+    RANDOM_DOSES,      /* which never-used token gets which dose; index: token id */
+    RANDOM_INSERTIONS, /* places: number of the insertion * 2^32 + attempt */
+    RANDOM_EVALUATION  /* synthetic windows for evaluation: window * (T + 1) + position */
 };
 
 /* One Philox4x32-10 block: four 32-bit words of counter and key. */

@@ -1,15 +1,20 @@
 /* sampler: which windows make batch number `step` (SCIENCE section 1). A batch
- * is a pure function of (token stream, spec, step): the server can show any
- * batch of any job, a resumed run continues with the right one. Draws use the
- * data seed.
- *   random     each window's offset uniform in [0, N - T - 1], with replacement
- *   shuffle    the floor((N - 1) / T) disjoint windows of a pass once each, in
- *              an order drawn anew for every pass; passes follow each other
- *              without a gap, so a batch may end one and begin the next
+ * is a pure function of (text, spec, step): the server can show any batch of any
+ * job, a resumed run continues with the right one. Draws use the data seed.
+ *   random     each window's start uniform among all starts, with replacement;
+ *              with data.oversample, starts whose targets hold a token of the
+ *              group weigh `factor`, the others 1 (SCIENCE section 6)
+ *   shuffle    the disjoint windows of a pass once each, in an order drawn anew
+ *              for every pass; passes follow each other without a gap, so a
+ *              batch may end one and begin the next
  *   synthetic  (no token stream) every token an independent draw from the
  *              counts, anew in every step, whatever `sampling` says
  * Target = input shifted by one. "pass" as steps_per_epoch is the number of
- * batches that hold the windows of a pass, rounded up. */
+ * batches that hold the windows of a pass, rounded up. No window reaches across
+ * the place of a held-out block.
+ * data.inject: every token of a dose group takes the place of a target (and of
+ * the input after it in the same window) exactly dose times, at places drawn
+ * without replacement from all positions of all steps of the epochs named. */
 #ifndef TOKENFATE_SAMPLER_H
 #define TOKENFATE_SAMPLER_H
 
@@ -19,15 +24,36 @@
 #include "config/err.h"
 #include "config/spec.h"
 #include "lab/frequency.h"
+#include "lab/groups.h"
+
+enum {
+    SAMPLER_INSERTIONS_MAX = 1 << 20, /* of a whole run: 24 bytes each */
+    SAMPLER_INSERTIONS_SHARE = 16     /* at most one position in so many is replaced */
+};
+
+/* What windows are cut from; everything is borrowed. */
+struct sampler_text {
+    const int32_t *ids; /* [n] training part, NULL for synthetic */
+    size_t n;
+    size_t segment;                    /* no window crosses a multiple of this; 0: none */
+    const int32_t *held_out;           /* [n_held_out], blocks of SPEC_HOLDOUT_BLOCK */
+    size_t n_held_out;                 /* 0: nothing is held out */
+    const struct frequency *frequency; /* of the training part; copied */
+    const struct groups *groups;       /* copied; NULL: the checks that need them are left out */
+};
+
+/* Windows for evaluation, the same in every epoch and for every seed. */
+enum sampler_part { SAMPLER_TEXT, SAMPLER_HELD_OUT };
 
 struct sampler;
 
-/* ids[n] is the token stream (borrowed, NULL for synthetic), counts its
- * frequencies (needed for synthetic only, copied). ERR_INVALID (/model/seq_len)
- * if the text is shorter than seq_len + 1 tokens; ERR_NO_MEMORY. Not thread
+/* ERR_INVALID: text shorter than a window (/model/seq_len), fewer windows than
+ * are to be evaluated (/eval/windows), a group that is in no window
+ * (/data/oversample/group), too many insertions (/data/inject/tokens), and
+ * oversampling of a synthetic text (/data/oversample); ERR_NO_MEMORY. Not thread
  * safe: it caches the order of a pass. */
-int sampler_open(const struct spec *spec, const int32_t *ids, size_t n,
-                 const struct frequency *frequency, struct sampler **out, struct err *err);
+int sampler_open(const struct spec *spec, const struct sampler_text *text, struct sampler **out,
+                 struct err *err);
 void sampler_close(struct sampler *sampler);
 
 /* Optimiser steps of one epoch ("pass" resolved): at least 1. */
@@ -36,5 +62,16 @@ int64_t sampler_steps_per_epoch(const struct sampler *sampler);
 /* Inputs and targets of optimiser step `step` (0-based over the whole run),
  * each [batch_size][seq_len]. */
 void sampler_batch(struct sampler *sampler, int64_t step, int32_t *inputs, int32_t *targets);
+
+/* Number of windows to evaluate: eval.windows of the training text; of the
+ * held-out text as many, or all of its disjoint windows if there are fewer (0
+ * where nothing is held out). */
+int sampler_evaluation_windows(const struct sampler *sampler, enum sampler_part part);
+
+/* Window number `window` below that, each [seq_len]: disjoint windows, evenly
+ * spaced over the part. Synthetic: draws from the counts that no batch shares.
+ * Nothing is ever inserted. */
+void sampler_evaluation(const struct sampler *sampler, enum sampler_part part, int window,
+                        int32_t *inputs, int32_t *targets);
 
 #endif

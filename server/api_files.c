@@ -114,8 +114,9 @@ static void batch_rows(FILE *out, const char *name, const int32_t *ids, int B, i
 }
 
 static enum request_result batch_answer(struct request *request, const struct spec *spec,
-                                        const struct dataset *text, int64_t epoch)
+                                        const struct datasets_use *use, int64_t epoch)
 {
+    const struct sampler_text text = dataset_text(use->text, &use->groups);
     int B = spec->train.batch_size, T = spec->model.seq_len;
     size_t n = (size_t)B * (size_t)T;
     struct sampler *sampler = NULL;
@@ -123,13 +124,15 @@ static enum request_result batch_answer(struct request *request, const struct sp
     int32_t *ids = malloc(2 * n * sizeof *ids);
     if (!ids)
         err_set(&request->err, ERR_NO_MEMORY, "no memory for a batch of %zu tokens", n);
-    if (!ids || sampler_open(spec, text->ids, text->n, &text->frequency, &sampler, &request->err)) {
+    if (!ids || sampler_open(spec, &text, &sampler, &request->err)) {
         free(ids);
         return request_fail(request, &request->err);
     }
     int64_t step = epoch * sampler_steps_per_epoch(sampler);
     sampler_batch(sampler, step, ids, ids + n);
     sampler_close(sampler);
+    for (size_t i = 0; i < 2 * n; i++)
+        ids[i] = dataset_original(use->text, ids[i]);
     if (!request_open(request, &buffer)) {
         fprintf(buffer.out, "{\"epoch\":%lld,\"step\":%lld", (long long)epoch, (long long)step);
         batch_rows(buffer.out, "inputs", ids, B, T);
@@ -153,7 +156,7 @@ enum request_result api_batch(struct request *request)
         datasets_get(request->server->datasets, spec, &text, &request->err)) {
         request_fail(request, &request->err);
     } else {
-        batch_answer(request, spec, text.text, epoch);
+        batch_answer(request, spec, &text, epoch);
         datasets_release(request->server->datasets, &text);
     }
     spec_free(spec);

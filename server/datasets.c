@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lab/sampler.h"
 #include "lab/text.h"
 #include "server/server.h"
 
@@ -98,8 +97,9 @@ int datasets_tokenizer(struct datasets *datasets, const char *name, const struct
 
 static int64_t datasets_bytes(const struct datasets_entry *entry)
 {
-    return (int64_t)(entry->dataset->n * sizeof(int32_t)) +
-           (int64_t)entry->dataset->vocab * (int64_t)sizeof(int64_t);
+    const struct dataset *dataset = entry->dataset;
+    return (int64_t)((dataset->n + dataset->n_held_out) * sizeof(int32_t)) +
+           (int64_t)dataset->vocab * (int64_t)(sizeof(int64_t) + sizeof(int32_t));
 }
 
 static struct datasets_entry *datasets_find(struct datasets *datasets, const char *key)
@@ -139,8 +139,9 @@ static void datasets_trim(struct datasets *datasets)
 static void datasets_key(const struct spec *spec, char *key)
 {
     /* What decides the token stream: the seed only when it permutes it. */
-    snprintf(key, DATASETS_KEY_MAX, "%s %d %s %d %lld", spec->corpus.id, (int)spec->corpus.variant,
-             spec->corpus.tokenizer, spec->corpus.shuffled,
+    snprintf(key, DATASETS_KEY_MAX, "%s %d %s %d %d %d %lld", spec->corpus.id,
+             (int)spec->corpus.variant, spec->corpus.tokenizer, (int)spec->corpus.vocabulary,
+             spec->data.holdout, spec->corpus.shuffled,
              spec->corpus.shuffled ? (long long)spec_seed_groups(spec) : 0LL);
 }
 
@@ -155,12 +156,16 @@ static int datasets_load(struct datasets *datasets, const struct spec *spec, con
     if (!entry)
         return err_set(err, ERR_NO_MEMORY, "no memory for a dataset");
     /* The smallest groups and windows: what this spec asks of the text is
-     * checked by datasets_check, also when it is in memory already. */
+     * checked by dataset_check, also when it is in memory already. */
     struct spec least = *spec;
     least.groups.size = 1;
     least.groups.selection = SELECTION_FREQUENCY;
     least.groups.n_custom = 0;
     least.model.seq_len = 1;
+    least.model.n_cutoffs = 0;
+    least.data.oversample_group[0] = '\0';
+    least.data.inject.tokens = 0;
+    least.eval.windows = 0;
     if (dataset_open(&least, path, bpe, &entry->dataset, err)) {
         free(entry);
         return -1;
@@ -185,24 +190,6 @@ static struct datasets_entry *datasets_take(struct datasets *datasets, const cha
     return entry;
 }
 
-/* What dataset_open checks for a new text, for one that is in memory. */
-static int datasets_check(const struct spec *spec, const struct bpe *bpe, struct datasets_use *use,
-                          struct err *err)
-{
-    struct sampler *sampler = NULL;
-    int failed = groups_build(spec, &use->text->frequency, bpe, &use->groups, err) != 0;
-    if (failed && err->code != ERR_INVALID)
-        return -1;
-    if (sampler_open(spec, use->text->ids, use->text->n, &use->text->frequency, &sampler, err)) {
-        if (!failed)
-            groups_free(&use->groups);
-        return -1;
-    }
-    use->steps_per_epoch = sampler_steps_per_epoch(sampler);
-    sampler_close(sampler);
-    return failed ? -1 : 0;
-}
-
 int datasets_get(struct datasets *datasets, const struct spec *spec, struct datasets_use *out,
                  struct err *err)
 {
@@ -224,7 +211,7 @@ int datasets_get(struct datasets *datasets, const struct spec *spec, struct data
     }
     use.entry = entry;
     use.text = entry->dataset;
-    if (datasets_check(spec, bpe, &use, err)) {
+    if (dataset_check(use.text, spec, bpe, &use.groups, &use.steps_per_epoch, err)) {
         datasets_release(datasets, &use);
         return -1;
     }

@@ -14,15 +14,17 @@
 
 /* ---- facts ---- */
 
-static void facts_group(FILE *out, const struct group *group, const struct frequency *frequency)
+/* Ids are the tokenizer's, whatever the model calls them. */
+static void facts_group(FILE *out, const struct group *group, const struct dataset *text)
 {
+    const struct frequency *frequency = &text->frequency;
     fputs("{\"name\":", out);
     json_write_string(out, group->name);
     fputs(",\"context_free\":", out);
     record_print_number(out, theory_context_free(group, frequency));
     fputs(",\"ids\":[", out);
     for (int i = 0; i < group->n; i++)
-        fprintf(out, "%s%d", i ? "," : "", group->ids[i]);
+        fprintf(out, "%s%d", i ? "," : "", dataset_original(text, group->ids[i]));
     fputs("],\"counts\":[", out);
     for (int i = 0; i < group->n; i++)
         fprintf(out, "%s%lld", i ? "," : "", (long long)frequency->counts[group->ids[i]]);
@@ -39,16 +41,17 @@ char *job_facts_print(const struct spec *spec, const char *corpus_name,
     if (out) {
         fputs("{\"corpus_name\":", out);
         json_write_string(out, corpus_name);
-        fprintf(out, ",\"tokens\":%lld,\"types\":%d,\"once\":%d,\"vocabulary\":%d,\"mask\":\"%s\"",
-                (long long)frequency->total, frequency->types, frequency->once, frequency->vocab,
-                spec_mask_name(spec->groups.mask));
+        fprintf(out, ",\"tokens\":%lld,\"held_out\":%zu,\"types\":%d,\"once\":%d,\"vocabulary\":%d",
+                (long long)frequency->total, text->text->n_held_out, frequency->types,
+                frequency->once, frequency->vocab);
+        fprintf(out, ",\"mask\":\"%s\"", spec_mask_name(spec->groups.mask));
         fprintf(out, ",\"tokens_per_epoch\":%lld,\"untrained\":",
                 (long long)(text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len));
         record_print_number(out, theory_untrained(spec, frequency->vocab));
         fputs(",\"groups\":[", out);
         for (int g = 0; g < text->groups.n; g++) {
             fputs(g ? "," : "", out);
-            facts_group(out, &text->groups.group[g], frequency);
+            facts_group(out, &text->groups.group[g], text->text);
         }
         fputs("]}", out);
     }
@@ -165,7 +168,7 @@ static void job_write_corpus(FILE *out, const struct job *job, const json_t *fac
     fputs(",\"sha256\":", out);
     json_write_string(out, job->corpus_sha256);
     for (const char *const *key =
-             (const char *const[]){"tokens", "types", "once", "vocabulary", NULL};
+             (const char *const[]){"tokens", "held_out", "types", "once", "vocabulary", NULL};
          *key; key++)
         fprintf(out, ",\"%s\":%lld", *key,
                 (long long)json_integer_value(json_object_get(facts, *key)));

@@ -59,7 +59,8 @@ static int fill(struct job *job, const struct request *request, const struct spe
     job->max_attempts = spec->resources.max_attempts;
     job->n_groups = text->groups.n;
     job->n_tokens = text->groups.n_tokens;
-    job->memory_bytes = memory_bytes(spec, spec->train.precision, text->text->frequency.vocab, err);
+    job->memory_bytes =
+        memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
     if (job->memory_bytes < 0)
         return -1;
     if (!(job->facts = job_facts_print(spec, corpus_name, text, err)))

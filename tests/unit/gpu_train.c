@@ -128,7 +128,7 @@ static void make_dataset(const struct spec *spec, struct dataset *dataset)
                                        1 + random_below(4, RANDOM_TOKENS, (uint64_t)i, 50));
     *dataset = (struct dataset){.vocab = V, .ids = ids, .n = TEXT};
     assert_int_equal(frequency_count(ids, TEXT, V, &dataset->frequency, &err), 0);
-    if (groups_build(spec, &dataset->frequency, NULL, &dataset->groups, &err) != 0)
+    if (groups_build(spec, &dataset->frequency, NULL, NULL, &dataset->groups, &err) != 0)
         fail_msg("%s", err.message);
 }
 

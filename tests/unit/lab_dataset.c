@@ -203,8 +203,8 @@ static void synthetic_corpus(void **state)
         assert_int_equal(dataset->groups.n_tokens, 300);
         struct sampler *sampler;
         int32_t inputs[8], targets[8];
-        assert_int_equal(
-            sampler_open(&spec, dataset->ids, dataset->n, &dataset->frequency, &sampler, &err), 0);
+        const struct sampler_text text = dataset_text(dataset, NULL);
+        assert_int_equal(sampler_open(&spec, &text, &sampler, &err), 0);
         sampler_batch(sampler, 0, inputs, targets);
         assert_true(dataset->frequency.counts[inputs[0]] > 0);
         sampler_close(sampler);
@@ -265,16 +265,198 @@ static void bad_fields_together(void **state)
     struct spec spec = make_spec(VARIANT_RAW);
     struct spec_token token = {50257, NULL};
     spec.model.seq_len = 10;
+    spec.model.n_cutoffs = 2;
+    spec.model.cutoffs[0] = 50256;
+    spec.model.cutoffs[1] = 50257;
     spec.groups.size = 3;
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
     struct dataset *dataset;
     assert_int_equal(dataset_open(&spec, path, gpt2, &dataset, &err), -1);
-    static const char *const pointers[] = {"/model/seq_len", "/groups/size",
-                                           "/groups/custom/0/tokens/0"};
-    assert_int_equal(err.n_fields, 3);
-    for (int i = 0; i < 3; i++)
+    static const char *const pointers[] = {"/model/cutoffs/1", "/groups/size",
+                                           "/groups/custom/0/tokens/0", "/model/seq_len"};
+    assert_int_equal(err.n_fields, 4);
+    for (int i = 0; i < 4; i++)
         assert_string_equal(err.fields[i].pointer, pointers[i]);
+}
+
+/* A body of n words, each one token. */
+static void write_book(int n)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs("*** START OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    for (int i = 0; i < n; i++)
+        fprintf(file, " %s", i % 3 ? "the" : i % 2 ? "quick" : "fox");
+    fputs("\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Every position of the text by itself: block number, held out or not. */
+static void held_out_blocks(void **state)
+{
+    (void)state;
+    static const int words[] = {5000, 4096, 4095, 2047, 3072};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        for (int k = 2; k <= 4; k++) {
+            struct spec spec = make_spec(VARIANT_BODY);
+            write_book(words[i]);
+            struct dataset *whole = open_dataset(&spec);
+            spec.data.holdout = k;
+            const int has_block = whole->n >= (size_t)(k - 1) * 1024 + 5;
+            struct dataset *dataset = NULL;
+            err_clear(&err);
+            assert_int_equal(dataset_open(&spec, path, gpt2, &dataset, &err), has_block ? 0 : -1);
+            if (!has_block) {
+                assert_string_equal(err.fields[0].pointer, "/data/holdout");
+                dataset_close(whole);
+                continue;
+            }
+            size_t n = 0, n_held_out = 0;
+            int64_t counts = 0;
+            for (size_t at = 0; at < whole->n; at++) {
+                const int is_out = (int)(at / 1024) % k == k - 1;
+                if (is_out)
+                    assert_int_equal(dataset->held_out[n_held_out++], whole->ids[at]);
+                else
+                    assert_int_equal(dataset->ids[n++], whole->ids[at]);
+                counts += !is_out && whole->ids[at] == whole->ids[1];
+            }
+            assert_int_equal(dataset->n, n);
+            assert_int_equal(dataset->n_held_out, n_held_out);
+            assert_int_equal(dataset->segment, (k - 1) * 1024);
+            assert_int_equal(dataset->frequency.total, n);
+            assert_int_equal(dataset->frequency.counts[whole->ids[1]], counts);
+            dataset_close(dataset);
+            dataset_close(whole);
+        }
+}
+
+/* Permuting moves no token between the two parts. */
+static void shuffling_keeps_parts(void **state)
+{
+    (void)state;
+    struct spec spec = make_spec(VARIANT_BODY);
+    write_book(5000);
+    spec.data.holdout = 3;
+    struct dataset *plain = open_dataset(&spec);
+    spec.corpus.shuffled = 1;
+    struct dataset *shuffled = open_dataset(&spec);
+    assert_int_equal(plain->n, shuffled->n);
+    assert_memory_not_equal(plain->ids, shuffled->ids, plain->n * sizeof *plain->ids);
+    assert_memory_not_equal(plain->held_out, shuffled->held_out,
+                            plain->n_held_out * sizeof *plain->held_out);
+    assert_memory_equal(plain->frequency.counts, shuffled->frequency.counts,
+                        (size_t)plain->vocab * sizeof *plain->frequency.counts);
+    struct frequency before, after;
+    assert_int_equal(
+        frequency_count(plain->held_out, plain->n_held_out, plain->vocab, &before, &err), 0);
+    assert_int_equal(
+        frequency_count(shuffled->held_out, shuffled->n_held_out, plain->vocab, &after, &err), 0);
+    assert_memory_equal(before.counts, after.counts, (size_t)plain->vocab * sizeof *before.counts);
+    frequency_free(&before);
+    frequency_free(&after);
+    dataset_close(plain);
+    dataset_close(shuffled);
+}
+
+/* Pruned, a data set is the whole one with its ids replaced by their ranks. */
+static void pruned_vocabulary(void **state)
+{
+    (void)state;
+    char text[] = "x one two three four five one two three four five\n";
+    struct spec_token token = {-1, (char[]){" two"}}, absent = {-1, (char[]){" seven"}};
+    write_text(text, strlen(text));
+    struct spec spec = make_spec(VARIANT_RAW);
+    spec.groups.size = 2;
+    spec.groups.n_custom = 1;
+    spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
+    struct dataset *whole = open_dataset(&spec);
+    spec.corpus.vocabulary = VOCABULARY_USED;
+    struct dataset *pruned = open_dataset(&spec);
+    assert_int_equal(pruned->vocab, whole->frequency.types);
+    assert_int_equal(pruned->frequency.types, whole->frequency.types);
+    assert_int_equal(pruned->frequency.vocab, pruned->vocab);
+    assert_int_equal(pruned->n, whole->n);
+    for (size_t i = 0; i < whole->n; i++)
+        assert_int_equal(dataset_original(pruned, pruned->ids[i]), whole->ids[i]);
+    for (int id = 0; id < pruned->vocab; id++) {
+        assert_true(id == 0 || pruned->original[id] > pruned->original[id - 1]);
+        assert_int_equal(pruned->frequency.counts[id],
+                         whole->frequency.counts[pruned->original[id]]);
+    }
+    assert_int_equal(pruned->groups.n, 4);
+    assert_int_equal(pruned->groups.group[2].n, 0);
+    assert_int_equal(pruned->groups.n_tokens, 5);
+    for (int g = 0; g < 4; g++)
+        for (int i = 0; i < pruned->groups.group[g].n; i++)
+            assert_int_equal(dataset_original(pruned, pruned->groups.group[g].ids[i]),
+                             whole->groups.group[g].ids[i]);
+    dataset_close(pruned);
+    spec.groups.custom[0].tokens = &absent;
+    assert_int_equal(dataset_open(&spec, path, gpt2, &pruned, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/groups/custom/0/tokens/0");
+    assert_non_null(strstr(err.fields[0].detail, "never uses token"));
+    dataset_close(whole);
+}
+
+/* A token that only the held-out part has stays in the vocabulary, as never used. */
+static void pruned_with_holdout(void **state)
+{
+    (void)state;
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs("*** START OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    for (int i = 0; i < 2048; i++)
+        fputs(i == 1500 ? " gull" : i % 4 == 0 ? " fox" : i % 4 == 1 ? " the" : " a", file);
+    fputs("\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    assert_int_equal(fclose(file), 0);
+    struct spec spec = make_spec(VARIANT_BODY);
+    spec.data.holdout = 2;
+    spec.corpus.vocabulary = VOCABULARY_USED;
+    spec.groups.size = 1;
+    struct dataset *dataset = open_dataset(&spec);
+    assert_int_equal(dataset->vocab, dataset->frequency.types + 1);
+    assert_int_equal(dataset->groups.group[2].n, 1);
+    const int32_t gull = dataset->groups.group[2].ids[0];
+    size_t n;
+    const char *bytes = bpe_token(gpt2, dataset_original(dataset, gull), &n);
+    assert_int_equal(n, 5);
+    assert_memory_equal(bytes, " gull", 5);
+    dataset_close(dataset);
+}
+
+static void pruned_synthetic(void **state)
+{
+    (void)state;
+    struct spec spec = make_spec(VARIANT_LF);
+    strcpy(spec.corpus.id, TEXT_SYNTHETIC);
+    struct dataset *whole, *pruned;
+    assert_int_equal(dataset_open(&spec, NULL, NULL, &whole, &err), 0);
+    spec.corpus.vocabulary = VOCABULARY_USED;
+    assert_int_equal(dataset_open(&spec, NULL, NULL, &pruned, &err), 0);
+    assert_int_equal(pruned->vocab, 10270);
+    assert_int_equal(pruned->frequency.vocab, 10270);
+    for (int id = 0; id < pruned->vocab; id++)
+        assert_int_equal(pruned->frequency.counts[id],
+                         whole->frequency.counts[pruned->original[id]]);
+    const struct sampler_text of_whole = dataset_text(whole, NULL),
+                              text = dataset_text(pruned, NULL);
+    struct sampler *a, *b;
+    int32_t inputs[8], targets[8], other[8];
+    assert_int_equal(sampler_open(&spec, &of_whole, &a, &err), 0);
+    assert_int_equal(sampler_open(&spec, &text, &b, &err), 0);
+    sampler_batch(a, 7, inputs, targets);
+    sampler_batch(b, 7, other, targets);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(dataset_original(pruned, other[i]), inputs[i]);
+    sampler_close(a);
+    sampler_close(b);
+    dataset_close(whole);
+    dataset_close(pruned);
+    spec.data.holdout = 2;
+    assert_int_equal(dataset_open(&spec, NULL, NULL, &whole, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/data/holdout");
 }
 
 static void gulliver(void **state)
@@ -307,6 +489,11 @@ int main(void)
         cmocka_unit_test_setup(faults_under_their_pointers, reset),
         cmocka_unit_test_setup(text_that_is_not_there, reset),
         cmocka_unit_test_setup(bad_fields_together, reset),
+        cmocka_unit_test_setup(held_out_blocks, reset),
+        cmocka_unit_test_setup(shuffling_keeps_parts, reset),
+        cmocka_unit_test_setup(pruned_vocabulary, reset),
+        cmocka_unit_test_setup(pruned_with_holdout, reset),
+        cmocka_unit_test_setup(pruned_synthetic, reset),
         cmocka_unit_test_setup(gulliver, reset),
     };
     return cmocka_run_group_tests(tests, open_gpt2, close_gpt2);

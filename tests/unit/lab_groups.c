@@ -28,7 +28,7 @@ static struct groups build(const struct spec *spec, const struct frequency *freq
     struct groups groups;
     struct err err;
     err_clear(&err);
-    if (groups_build(spec, frequency, NULL, &groups, &err))
+    if (groups_build(spec, frequency, NULL, NULL, &groups, &err))
         fail_msg("%s", err.message);
     return groups;
 }
@@ -190,7 +190,7 @@ static void custom_groups_by_text(void **state)
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "mine", .n_tokens = 3, .tokens = tokens};
     struct groups groups;
-    assert_int_equal(groups_build(&spec, &f, bpe, &groups, &err), 0);
+    assert_int_equal(groups_build(&spec, &f, NULL, bpe, &groups, &err), 0);
     const int32_t want[] = {11, 262, 12};
     assert_memory_equal(groups.group[3].ids, want, sizeof want);
     groups_free(&groups);
@@ -198,7 +198,7 @@ static void custom_groups_by_text(void **state)
     struct spec_token bad[] = {{-1, many}, {-1, the}, {262, NULL}, {-1, none}, {-1, long_text}};
     spec.groups.custom[0].tokens = bad;
     spec.groups.custom[0].n_tokens = 5;
-    assert_int_equal(groups_build(&spec, &f, bpe, &groups, &err), -1);
+    assert_int_equal(groups_build(&spec, &f, NULL, bpe, &groups, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);
     assert_int_equal(err.n_fields, 4);
     static const int places[] = {0, 2, 3, 4};
@@ -236,7 +236,7 @@ static void refusals(void **state)
         struct groups groups = {.n = 99};
         struct err err;
         err_clear(&err);
-        assert_int_equal(groups_build(&spec, &small, NULL, &groups, &err), -1);
+        assert_int_equal(groups_build(&spec, &small, NULL, NULL, &groups, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
         assert_int_equal(err.n_fields, 1);
         assert_string_equal(err.fields[0].pointer, cases[i].pointer);
@@ -261,11 +261,105 @@ static void every_bad_field_at_once(void **state)
     struct groups groups;
     struct err err;
     err_clear(&err);
-    assert_int_equal(groups_build(&spec, &full, NULL, &groups, &err), -1);
+    assert_int_equal(groups_build(&spec, &full, NULL, NULL, &groups, &err), -1);
     assert_int_equal(err.n_fields, 4);
     for (int i = 0; i < 4; i++)
         assert_string_equal(err.fields[i].pointer, pointers[i]);
-    assert_int_equal(groups_build(&spec, &full, NULL, &groups, NULL), -1);
+    assert_int_equal(groups_build(&spec, &full, NULL, NULL, &groups, NULL), -1);
+}
+
+/* Doses: never-used tokens that no other group holds, all different, as many
+ * for each dose, another draw for another seed; the other groups stay the same. */
+static void doses(void **state)
+{
+    (void)state;
+    enum { PER = 20 };
+    struct frequency f;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(frequency_gulliver(&f, &err), 0);
+    struct spec_token token = {.id = 50000}; /* never used in Gulliver, and spoken for */
+    assert_int_equal(f.counts[token.id], 0);
+    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIES_SEEDED);
+    spec.groups.n_custom = 1;
+    spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
+    struct groups plain = build(&spec, &f);
+    spec.data.inject.tokens = PER;
+    spec.data.inject.n_doses = 3;
+    memcpy(spec.data.inject.doses, (const int[]){0, 2, 8}, 3 * sizeof(int));
+    struct groups with = build(&spec, &f);
+    assert_int_equal(with.n, 7);
+    assert_int_equal(with.n_tokens, 301 + 3 * PER);
+    assert_memory_equal(with.tokens, plain.tokens, 301 * sizeof *with.tokens);
+    static const char *const names[] = {"dose_0", "dose_2", "dose_8"};
+    static char seen[50257];
+    memset(seen, 0, sizeof seen);
+    for (int i = 0; i < 301; i++)
+        seen[with.tokens[i]] = 1;
+    for (int g = 0; g < 7; g++)
+        assert_int_equal(groups_dose(&spec, &with, g), g < 4 ? -1 : spec.data.inject.doses[g - 4]);
+    for (int g = 4; g < 7; g++) {
+        assert_string_equal(with.group[g].name, names[g - 4]);
+        assert_int_equal(with.group[g].n, PER);
+        for (int i = 0; i < PER; i++) {
+            assert_int_equal(f.counts[with.group[g].ids[i]], 0);
+            assert_int_equal(seen[with.group[g].ids[i]]++, 0);
+        }
+    }
+    spec.train.seed_groups = 2;
+    struct groups other = build(&spec, &f);
+    int32_t kept = 0;
+    for (int i = 301; i < other.n_tokens; i++)
+        kept += seen[other.tokens[i]];
+    assert_true(kept < PER); /* of 60 out of 40,000 */
+    groups_free(&plain);
+    groups_free(&with);
+    groups_free(&other);
+    frequency_free(&f);
+}
+
+/* small has six unused tokens: two are never_used, four are left. */
+static void doses_must_find_tokens(void **state)
+{
+    (void)state;
+    struct err err;
+    struct groups groups;
+    struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIES_SEEDED);
+    spec.data.inject.n_doses = 2;
+    spec.data.inject.tokens = 2;
+    spec.data.inject.doses[1] = 1;
+    groups = build(&spec, &small);
+    assert_int_equal(groups.n_tokens, 10);
+    groups_free(&groups);
+    spec.data.inject.tokens = 3;
+    err_clear(&err);
+    assert_int_equal(groups_build(&spec, &small, NULL, NULL, &groups, &err), -1);
+    assert_int_equal(err.n_fields, 1);
+    assert_string_equal(err.fields[0].pointer, "/data/inject/tokens");
+    assert_string_equal(err.fields[0].detail, "3 for each of 2 doses are above the 4 tokens that "
+                                              "the text never uses and no group holds");
+}
+
+/* With the pruned vocabulary never_used holds what there is. */
+static void pruned_never_used(void **state)
+{
+    (void)state;
+    int64_t few[] = {3, 0, 2, 1, 5, 0, 7, 9};
+    for (int unused = 0; unused <= 2; unused++) {
+        const struct frequency f = {
+            .vocab = 8, .counts = few, .total = 27, .types = 8 - unused, .once = 1};
+        few[1] = unused > 0 ? 0 : 4;
+        few[5] = unused > 1 ? 0 : 4;
+        struct spec spec = make_spec(3, SELECTION_FREQUENCY, TIES_ID);
+        spec.corpus.vocabulary = VOCABULARY_USED;
+        struct groups groups = build(&spec, &f);
+        assert_string_equal(groups.group[2].name, "never_used");
+        assert_int_equal(groups.group[2].n, unused);
+        assert_int_equal(groups.n_tokens, 6 + unused);
+        for (int i = 0; i < unused; i++)
+            assert_int_equal(few[groups.group[2].ids[i]], 0);
+        groups_free(&groups);
+    }
 }
 
 int main(void)
@@ -279,6 +373,9 @@ int main(void)
         cmocka_unit_test(custom_groups_by_text),
         cmocka_unit_test(refusals),
         cmocka_unit_test(every_bad_field_at_once),
+        cmocka_unit_test(doses),
+        cmocka_unit_test(doses_must_find_tokens),
+        cmocka_unit_test(pruned_never_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

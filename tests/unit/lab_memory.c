@@ -10,21 +10,21 @@
 
 #include "lab/memory.h"
 
-enum { GPT2_VOCABULARY = 50257, PADDED = 50304 };
+enum {
+    GPT2_VOCABULARY = 50257,
+    PADDED = 50304,
+    TRACKED = 3 * SPEC_GROUP_SIZE_MAX + SPEC_CUSTOM_MAX * SPEC_CUSTOM_TOKENS_MAX
+};
 
 static struct spec largest(void)
 {
-    struct spec spec = {.model = {.d_model = SPEC_D_MODEL_MAX,
-                                  .n_layers = SPEC_LAYERS_MAX,
-                                  .n_heads = SPEC_HEADS_MAX,
-                                  .seq_len = SPEC_SEQ_LEN_MAX,
-                                  .tie = TIE_UNTIED},
-                        .train = {.batch_size = SPEC_POSITIONS_MAX / SPEC_SEQ_LEN_MAX,
-                                  .optimizer = OPTIMIZER_ADAMW},
-                        .groups = {.size = SPEC_GROUP_SIZE_MAX, .n_custom = SPEC_CUSTOM_MAX}};
-    for (int i = 0; i < SPEC_CUSTOM_MAX; i++)
-        spec.groups.custom[i].n_tokens = SPEC_CUSTOM_TOKENS_MAX;
-    return spec;
+    return (struct spec){.model = {.d_model = SPEC_D_MODEL_MAX,
+                                   .n_layers = SPEC_LAYERS_MAX,
+                                   .n_heads = SPEC_HEADS_MAX,
+                                   .seq_len = SPEC_SEQ_LEN_MAX,
+                                   .tie = TIE_UNTIED},
+                         .train = {.batch_size = SPEC_POSITIONS_MAX / SPEC_SEQ_LEN_MAX,
+                                   .optimizer = OPTIMIZER_ADAMW}};
 }
 
 static void plan_of(const struct spec *spec, int real_bytes, int act_bytes,
@@ -34,9 +34,7 @@ static void plan_of(const struct spec *spec, int real_bytes, int act_bytes,
     struct err err;
     err_clear(&err);
     assert_int_equal(shapes_build(spec, GPT2_VOCABULARY, &shapes, &err), 0);
-    memory_plan(spec, &shapes, SPEC_GROUPS_MAX,
-                3 * SPEC_GROUP_SIZE_MAX + SPEC_CUSTOM_MAX * SPEC_CUSTOM_TOKENS_MAX, real_bytes,
-                act_bytes, plan);
+    memory_plan(spec, &shapes, SPEC_GROUPS_MAX, TRACKED, real_bytes, act_bytes, plan);
     shapes_free(&shapes);
 }
 
@@ -58,7 +56,9 @@ static void largest_job(void **state)
     assert_int_equal(plan.bytes[MEMORY_ATTENTION_LSE], 4 * L * N * SPEC_HEADS_MAX);
     assert_int_equal(plan.bytes[MEMORY_LOGITS], 4 * (int64_t)MEMORY_HEAD_CHUNK * PADDED);
     assert_true(plan.total > INT64_C(1) << 45);
-    assert_int_equal(memory_bytes(&spec, PRECISION_FP32, GPT2_VOCABULARY, &err), plan.total);
+    const struct groups groups = {.n = SPEC_GROUPS_MAX, .n_tokens = TRACKED};
+    assert_int_equal(memory_bytes(&spec, PRECISION_FP32, GPT2_VOCABULARY, &groups, &err),
+                     plan.total);
 }
 
 static void buffers_lie_apart(void **state)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <math.h>
 
 #include "lab/sampler.h"
 
@@ -36,14 +37,24 @@ static struct spec make_spec(int seq_len, int batch_size, enum spec_sampling sam
                                    .seed_groups = -1}};
 }
 
-static struct sampler *open_stream(const struct spec *spec, const int32_t *ids, size_t n)
+static struct sampler *open_text(const struct spec *spec, const struct sampler_text *text)
 {
     struct sampler *sampler = NULL;
     struct err err;
     err_clear(&err);
-    if (sampler_open(spec, ids, n, NULL, &sampler, &err))
+    if (sampler_open(spec, text, &sampler, &err))
         fail_msg("%s", err.message);
     return sampler;
+}
+
+static struct sampler *open_stream(const struct spec *spec, const int32_t *ids, size_t n)
+{
+    return open_text(spec, &(struct sampler_text){.ids = ids, .n = n});
+}
+
+static struct sampler *open_counts(const struct spec *spec, const struct frequency *frequency)
+{
+    return open_text(spec, &(struct sampler_text){.frequency = frequency});
 }
 
 static int same_batch(const struct spec *spec)
@@ -152,10 +163,7 @@ static void synthetic_follows_the_counts(void **state)
     int64_t counts[V] = {0, 50, 0, 1, 30, 15, 4, 0};
     const struct frequency frequency = {.vocab = V, .counts = counts, .total = 100, .types = 5};
     const struct spec spec = make_spec(T, B, SAMPLING_SHUFFLE);
-    struct sampler *sampler;
-    struct err err;
-    err_clear(&err);
-    assert_int_equal(sampler_open(&spec, NULL, 0, &frequency, &sampler, &err), 0);
+    struct sampler *sampler = open_counts(&spec, &frequency);
     int seen[V] = {0}, pairs = 0;
     for (int64_t step = 0; step < STEPS; step++) {
         sampler_batch(sampler, step, inputs, targets);
@@ -192,14 +200,14 @@ static void batch_depends_on_step_alone(void **state)
     } cases[] = {{SAMPLING_RANDOM, 0}, {SAMPLING_SHUFFLE, 0}, {SAMPLING_RANDOM, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct spec spec = make_spec(9, 4, cases[i].sampling);
-        const int32_t *ids = cases[i].synthetic ? NULL : stream;
-        struct sampler *walked, *fresh;
-        assert_int_equal(sampler_open(&spec, ids, 99, &frequency, &walked, NULL), 0);
+        const struct sampler_text text = {
+            .ids = cases[i].synthetic ? NULL : stream, .n = 99, .frequency = &frequency};
+        struct sampler *walked = open_text(&spec, &text);
         for (int64_t step = 0; step < 40; step++)
             sampler_batch(walked, step, inputs, targets);
         spec.train.seed_weights = 77;
         spec.train.seed_groups = 78;
-        assert_int_equal(sampler_open(&spec, ids, 99, &frequency, &fresh, NULL), 0);
+        struct sampler *fresh = open_text(&spec, &text);
         sampler_batch(fresh, 39, more_inputs, more_targets);
         assert_true(same_batch(&spec));
         sampler_batch(fresh, 3, more_inputs, more_targets);
@@ -208,7 +216,7 @@ static void batch_depends_on_step_alone(void **state)
         assert_true(same_batch(&spec));
         sampler_close(fresh);
         spec.train.seed_data = 2;
-        assert_int_equal(sampler_open(&spec, ids, 99, &frequency, &fresh, NULL), 0);
+        fresh = open_text(&spec, &text);
         sampler_batch(fresh, 3, more_inputs, more_targets);
         assert_false(same_batch(&spec));
         sampler_close(fresh);
@@ -253,8 +261,7 @@ static void steps_of_a_pass(void **state)
     int64_t counts[] = {40, 60};
     const struct frequency frequency = {.vocab = 2, .counts = counts, .total = 100, .types = 2};
     spec.train.steps_per_epoch = 0;
-    struct sampler *sampler;
-    assert_int_equal(sampler_open(&spec, NULL, 0, &frequency, &sampler, NULL), 0);
+    struct sampler *sampler = open_counts(&spec, &frequency);
     assert_int_equal(sampler_steps_per_epoch(sampler), 3);
     sampler_close(sampler);
 }
@@ -273,13 +280,330 @@ static void shortest_text(void **state)
         struct sampler *untouched = (struct sampler *)&spec;
         struct err err;
         err_clear(&err);
-        assert_int_equal(sampler_open(&spec, stream, 8, NULL, &untouched, &err), -1);
+        const struct sampler_text text = {.ids = stream, .n = 8};
+        assert_int_equal(sampler_open(&spec, &text, &untouched, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
         assert_string_equal(err.fields[0].pointer, "/model/seq_len");
         assert_string_equal(err.fields[0].detail, "8 needs 9 tokens, the text has 8");
         assert_ptr_equal(untouched, &spec);
     }
     sampler_close(NULL);
+}
+
+/* Every start whose window and target lie within one segment, the slow way. */
+static int list_starts(size_t n, size_t segment, int T, int stride, int *starts)
+{
+    int found = 0;
+    for (size_t from = 0; from < n; from += segment) {
+        const size_t end = from + segment < n ? from + segment : n;
+        for (size_t at = from; at + (size_t)T < end; at += (size_t)stride)
+            starts[found++] = (int)at;
+    }
+    return found;
+}
+
+static int index_of(const int *list, int n, int value)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] == value)
+            return i;
+    return -1;
+}
+
+/* Windows of both samplings lie in the segments, every one that there is, and
+ * no start is more likely than another: neither at a border nor in the short
+ * segment at the end. */
+static void windows_stay_in_their_segment(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n, segment;
+        int T;
+    } cases[] = {{100, 30, 7}, {100, 25, 7}, {97, 30, 7}, {67, 30, 7}, {68, 30, 7}, {90, 8, 7}};
+    enum { B = 50, STEPS = 400 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int T = cases[i].T;
+        int starts[STREAM], windows[STREAM];
+        static int seen[STREAM];
+        const int n_starts = list_starts(cases[i].n, cases[i].segment, T, 1, starts);
+        const int n_windows = list_starts(cases[i].n, cases[i].segment, T, T, windows);
+        const struct sampler_text text = {
+            .ids = stream, .n = cases[i].n, .segment = cases[i].segment};
+
+        const struct spec random = make_spec(T, B, SAMPLING_RANDOM);
+        struct sampler *sampler = open_text(&random, &text);
+        memset(seen, 0, sizeof seen);
+        for (int64_t step = 0; step < STEPS; step++) {
+            sampler_batch(sampler, step, inputs, targets);
+            for (int b = 0; b < B; b++) {
+                const int at = index_of(starts, n_starts, inputs[b * T]);
+                assert_true(at >= 0 && targets[b * T + T - 1] == inputs[b * T] + T);
+                seen[at]++;
+            }
+        }
+        const double expected = (double)STEPS * B / n_starts;
+        for (int at = 0; at < n_starts; at++)
+            assert_true(fabs(seen[at] - expected) < 5 * sqrt(expected));
+        sampler_close(sampler);
+
+        const struct spec shuffle = make_spec(T, n_windows, SAMPLING_SHUFFLE);
+        sampler = open_text(&shuffle, &text);
+        sampler_batch(sampler, 0, inputs, targets);
+        memset(seen, 0, sizeof seen);
+        for (int b = 0; b < n_windows; b++) {
+            const int at = index_of(windows, n_windows, inputs[b * T]);
+            assert_true(at >= 0 && seen[at]++ == 0);
+        }
+        sampler_close(sampler);
+    }
+}
+
+static struct groups one_group(int32_t *ids, int n)
+{
+    return (struct groups){
+        .n = 1, .n_tokens = n, .group = {{.name = "rare", .n = n, .ids = ids}}, .tokens = ids};
+}
+
+/* Starts with a target of the group come `factor` times as often as the others,
+ * in one segment and in several. A token that is only the first input of a
+ * window is no target of it. */
+static void oversampled_windows(void **state)
+{
+    (void)state;
+    enum { N = 120, T = 5, B = 100, STEPS = 1000 };
+    static const struct {
+        size_t segment;
+        double factor;
+    } cases[] = {{0, 8}, {40, 8}, {0, 1}, {40, 2.5}};
+    int64_t counts[N];
+    for (int i = 0; i < N; i++)
+        counts[i] = 1;
+    const struct frequency frequency = {.vocab = N, .counts = counts, .total = N, .types = N};
+    int32_t ids[] = {0, 17, 18, 41, 119};
+    const struct groups groups = one_group(ids, 5);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct spec spec = make_spec(T, B, SAMPLING_RANDOM);
+        strcpy(spec.data.oversample_group, "rare");
+        spec.data.oversample_factor = cases[i].factor;
+        const struct sampler_text text = {.ids = stream,
+                                          .n = N,
+                                          .segment = cases[i].segment,
+                                          .frequency = &frequency,
+                                          .groups = &groups};
+        int starts[N], seen[N] = {0};
+        double weight[N], total = 0;
+        const int n = list_starts(N, cases[i].segment ? cases[i].segment : N, T, 1, starts);
+        for (int at = 0; at < n; at++) {
+            weight[at] = 1;
+            for (int t = 1; t <= T; t++)
+                for (int j = 0; j < 5; j++)
+                    if (stream[starts[at] + t] == ids[j])
+                        weight[at] = cases[i].factor;
+            total += weight[at];
+        }
+        struct sampler *sampler = open_text(&spec, &text);
+        for (int64_t step = 0; step < STEPS; step++) {
+            sampler_batch(sampler, step, inputs, targets);
+            for (int b = 0; b < B; b++)
+                seen[index_of(starts, n, inputs[b * T])]++;
+        }
+        for (int at = 0; at < n; at++) {
+            const double expected = (double)STEPS * B * weight[at] / total;
+            assert_true(fabs(seen[at] - expected) < 5 * sqrt(expected));
+        }
+        sampler_close(sampler);
+    }
+}
+
+/* The run without insertions, into which each dose is then inserted by hand:
+ * every difference is an inserted token, as target and as the input after it,
+ * and each token comes exactly as often as its dose says, within its epochs. */
+static void insertions_are_the_doses(void **state)
+{
+    (void)state;
+    enum { T = 8, B = 4, EPOCHS = 60, STEPS = 3, FROM = 10, TO = 50, PER = 5, DOSES = 4 };
+    static const int doses[DOSES] = {0, 1, 3, 8};
+    int32_t ids[DOSES][PER];
+    struct groups groups = {.n = DOSES};
+    for (int g = 0; g < DOSES; g++) {
+        for (int i = 0; i < PER; i++)
+            ids[g][i] = 2000 + g * PER + i;
+        groups.group[g] = (struct group){.n = PER, .ids = ids[g]};
+    }
+    struct spec spec = make_spec(T, B, SAMPLING_RANDOM);
+    spec.train.epochs = EPOCHS;
+    spec.train.steps_per_epoch = STEPS;
+    struct sampler *plain = open_stream(&spec, stream, STREAM);
+    spec.data.inject.tokens = PER;
+    spec.data.inject.n_doses = DOSES;
+    memcpy(spec.data.inject.doses, doses, sizeof doses);
+    spec.data.inject.from = FROM;
+    spec.data.inject.to = TO;
+    struct sampler *sampler =
+        open_text(&spec, &(struct sampler_text){.ids = stream, .n = STREAM, .groups = &groups});
+    int exposures[DOSES * PER] = {0}, distinct_steps = 0;
+    for (int64_t step = 0; step < EPOCHS * STEPS; step++) {
+        int inserted = 0;
+        sampler_batch(plain, step, more_inputs, more_targets);
+        sampler_batch(sampler, step, inputs, targets);
+        for (int i = 0; i < B * T; i++) {
+            const int is_inserted = targets[i] >= 2000;
+            if (is_inserted)
+                exposures[targets[i] - 2000]++;
+            else
+                assert_int_equal(targets[i], more_targets[i]);
+            if (i % T == 0)
+                assert_int_equal(inputs[i], more_inputs[i]);
+            else
+                assert_int_equal(inputs[i], targets[i - 1]);
+            inserted += is_inserted;
+        }
+        distinct_steps += inserted > 0;
+        assert_true(!inserted || (step >= FROM * STEPS && step < TO * STEPS));
+    }
+    for (int g = 0; g < DOSES; g++)
+        for (int i = 0; i < PER; i++)
+            assert_int_equal(exposures[g * PER + i], doses[g]);
+    assert_true(distinct_steps > 25); /* 60 insertions over 120 steps */
+    sampler_close(plain);
+    sampler_close(sampler);
+}
+
+/* As many insertions as are allowed still find a place each. */
+static void insertions_never_collide(void **state)
+{
+    (void)state;
+    enum { T = 16, B = 8, STEPS = 10, N = T * B * STEPS / SAMPLER_INSERTIONS_SHARE };
+    int32_t ids[] = {2000};
+    for (int seed = 0; seed < 20; seed++) {
+        const struct groups groups = one_group(ids, 1);
+        struct spec spec = make_spec(T, B, SAMPLING_RANDOM);
+        struct sampler *sampler = NULL;
+        struct err err;
+        int exposures = 0;
+        spec.train.seed = seed;
+        spec.train.epochs = STEPS;
+        spec.data.inject.tokens = 1;
+        spec.data.inject.n_doses = 1;
+        spec.data.inject.doses[0] = N;
+        spec.data.inject.to = -1;
+        const struct sampler_text text = {.ids = stream, .n = STREAM, .groups = &groups};
+        sampler = open_text(&spec, &text);
+        for (int64_t step = 0; step < STEPS; step++) {
+            sampler_batch(sampler, step, inputs, targets);
+            for (int i = 0; i < B * T; i++)
+                exposures += targets[i] == 2000;
+        }
+        assert_int_equal(exposures, N);
+        sampler_close(sampler);
+        spec.data.inject.doses[0] = N + 1;
+        err_clear(&err);
+        assert_int_equal(sampler_open(&spec, &text, &sampler, &err), -1);
+        assert_string_equal(err.fields[0].pointer, "/data/inject/tokens");
+    }
+}
+
+/* Evaluation windows: disjoint, whole, spread over the part, of no seed. */
+static void evaluation_windows(void **state)
+{
+    (void)state;
+    enum { T = 100, HELD = 2500 };
+    static int32_t held_out[HELD];
+    for (int i = 0; i < HELD; i++)
+        held_out[i] = 5000 + i;
+    int windows[STREAM], held[HELD];
+    const int n_windows = list_starts(STREAM, 450, T, T, windows);
+    const int n_held = list_starts(HELD, SPEC_HOLDOUT_BLOCK, T, T, held);
+    assert_int_equal(n_windows, 8);
+    assert_int_equal(n_held, 24);
+    for (int wanted = 1; wanted <= n_windows; wanted++) {
+        struct spec spec = make_spec(T, 2, SAMPLING_RANDOM);
+        spec.eval.windows = wanted;
+        spec.train.seed_data = wanted;
+        struct sampler *sampler = open_text(&spec, &(struct sampler_text){.ids = stream,
+                                                                          .n = STREAM,
+                                                                          .segment = 450,
+                                                                          .held_out = held_out,
+                                                                          .n_held_out = HELD});
+        assert_int_equal(sampler_evaluation_windows(sampler, SAMPLER_TEXT), wanted);
+        assert_int_equal(sampler_evaluation_windows(sampler, SAMPLER_HELD_OUT), wanted);
+        for (int i = 0; i < wanted; i++) {
+            sampler_evaluation(sampler, SAMPLER_TEXT, i, inputs, targets);
+            assert_int_equal(inputs[0], windows[i * n_windows / wanted]);
+            assert_int_equal(targets[T - 1], inputs[0] + T);
+            sampler_evaluation(sampler, SAMPLER_HELD_OUT, i, inputs, targets);
+            assert_int_equal(inputs[0], 5000 + held[i * n_held / wanted]);
+            assert_int_equal(targets[T - 1], inputs[0] + T);
+        }
+        sampler_close(sampler);
+    }
+    struct spec spec = make_spec(T, 2, SAMPLING_RANDOM);
+    struct sampler *untouched = NULL;
+    struct err err;
+    err_clear(&err);
+    spec.eval.windows = n_windows + 1;
+    const struct sampler_text text = {.ids = stream, .n = STREAM, .segment = 450};
+    assert_int_equal(sampler_open(&spec, &text, &untouched, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/eval/windows");
+    assert_string_equal(err.fields[0].detail, "9 is above the 8 windows of the text");
+    assert_null(untouched);
+    spec.eval.windows = 3;
+    struct sampler *sampler =
+        open_text(&spec, &(struct sampler_text){
+                             .ids = stream, .n = STREAM, .held_out = held_out, .n_held_out = 250});
+    assert_int_equal(sampler_evaluation_windows(sampler, SAMPLER_HELD_OUT), 2);
+    sampler_close(sampler);
+}
+
+/* Synthetic windows for evaluation are the same for every seed and in no batch. */
+static void synthetic_evaluation(void **state)
+{
+    (void)state;
+    enum { T = 50 };
+    int64_t counts[] = {40, 60};
+    const struct frequency frequency = {.vocab = 2, .counts = counts, .total = 100, .types = 2};
+    struct spec spec = make_spec(T, 1, SAMPLING_RANDOM);
+    spec.eval.windows = 1000; /* more than the text it imitates has */
+    struct sampler *sampler = open_counts(&spec, &frequency);
+    sampler_evaluation(sampler, SAMPLER_TEXT, 999, inputs, targets);
+    sampler_close(sampler);
+    for (int seed = 0; seed < 5; seed++) {
+        spec.train.seed_data = seed;
+        sampler = open_counts(&spec, &frequency);
+        sampler_evaluation(sampler, SAMPLER_TEXT, 999, more_inputs, more_targets);
+        assert_true(same_batch(&spec));
+        sampler_batch(sampler, 999, more_inputs, more_targets);
+        assert_false(same_batch(&spec));
+        sampler_close(sampler);
+    }
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    int64_t counts[STREAM] = {1, 1, 1};
+    const struct frequency frequency = {
+        .vocab = STREAM, .counts = counts, .total = STREAM, .types = STREAM};
+    int32_t ids[] = {0, 999};
+    struct groups groups = one_group(ids, 1);
+    struct spec spec = make_spec(8, 2, SAMPLING_RANDOM);
+    strcpy(spec.data.oversample_group, "rare");
+    spec.data.oversample_factor = 2;
+    struct sampler *sampler = NULL;
+    struct err err;
+    err_clear(&err);
+    struct sampler_text text = {
+        .ids = stream, .n = STREAM, .frequency = &frequency, .groups = &groups};
+    assert_int_equal(sampler_open(&spec, &text, &sampler, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/data/oversample/group");
+    assert_string_equal(err.fields[0].detail, "no window has a target of \"rare\"");
+    err_clear(&err);
+    text.ids = NULL;
+    assert_int_equal(sampler_open(&spec, &text, &sampler, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/data/oversample");
+    groups = one_group(ids + 1, 1);
+    text.ids = stream;
+    sampler_close(open_text(&spec, &text));
 }
 
 int main(void)
@@ -294,6 +618,13 @@ int main(void)
         cmocka_unit_test(largest_steps),
         cmocka_unit_test(steps_of_a_pass),
         cmocka_unit_test(shortest_text),
+        cmocka_unit_test(windows_stay_in_their_segment),
+        cmocka_unit_test(oversampled_windows),
+        cmocka_unit_test(insertions_are_the_doses),
+        cmocka_unit_test(insertions_never_collide),
+        cmocka_unit_test(evaluation_windows),
+        cmocka_unit_test(synthetic_evaluation),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, fill_stream, NULL);
 }
