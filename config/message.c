@@ -95,6 +95,7 @@ static const struct {
     [MESSAGE_CANCEL] = {"cancel", F(JOB)},
     [MESSAGE_STOP] = {"stop", F(JOB)},
     [MESSAGE_EXIT] = {"exit", 0},
+    [MESSAGE_PROBE] = {"probe", F(JOB) | F(SPEC) | F(DIR) | F(N_VALUES) | F(N_TOKENS)},
     [MESSAGE_HELLO] = {"hello", F(VERSION) | F(TEXT)},
     [MESSAGE_DEVICE] = {"device", F(NAME) | F(KIND) | F(ID) | F(BYTES) | F(FREE) | F(CODE) |
                                       F(TEXT) | F(UTILISATION) | F(TEMPERATURE) | F(DRIVER)},
@@ -109,6 +110,7 @@ static const struct {
     [MESSAGE_CANCELLED] = {"cancelled", F(JOB) | F(EPOCH)},
     [MESSAGE_FAILED] = {"failed", F(JOB) | F(EPOCH) | F(CODE) | F(TEXT)},
     [MESSAGE_LOG] = {"log", F(JOB) | F(TEXT)},
+    [MESSAGE_PROBED] = {"probed", F(JOB) | F(N_VALUES)},
 };
 
 void message_clear(struct message *message)
@@ -120,22 +122,34 @@ void message_clear(struct message *message)
     memset(message, 0, sizeof *message);
 }
 
+/* Values and tokens of one unit of payload, in bytes; an epoch has both. */
+static const struct {
+    int per_value, per_token;
+} message_payloads[MESSAGE_TYPES] = {
+    [MESSAGE_EPOCHS] = {8, 4},
+    [MESSAGE_PROBE] = {0, 4},
+    [MESSAGE_PROBED] = {4, 0},
+};
+
 /* Payload that the header promises; -1 with ERR_PROTOCOL if it is impossible. */
 static int64_t message_payload_wanted(const struct message *message, struct err *err)
 {
-    if (message->type != MESSAGE_EPOCHS)
+    const int per_value = message_payloads[message->type].per_value;
+    const int per_token = message_payloads[message->type].per_token;
+    const int epochs = message->type == MESSAGE_EPOCHS;
+    if (!per_value && !per_token)
         return 0;
-    int possible = message->from >= 0 && message->to >= message->from &&
-                   message->to < MESSAGE_PAYLOAD_MAX && message->n_values >= 0 &&
-                   message->n_values <= MESSAGE_PAYLOAD_MAX && message->n_tokens >= 0 &&
-                   message->n_tokens <= MESSAGE_PAYLOAD_MAX;
-    int64_t count = possible ? message->to - message->from + 1 : 0;
-    int64_t bytes = possible ? 8 * message->n_values + 4 * message->n_tokens : 0;
+    int possible = message->n_values >= 0 && message->n_values <= MESSAGE_PAYLOAD_MAX &&
+                   message->n_tokens >= 0 && message->n_tokens <= MESSAGE_PAYLOAD_MAX &&
+                   (!epochs || (message->from >= 0 && message->to >= message->from &&
+                                message->to < MESSAGE_PAYLOAD_MAX));
+    int64_t count = possible && epochs ? message->to - message->from + 1 : 1;
+    int64_t bytes = possible ? per_value * message->n_values + per_token * message->n_tokens : 0;
     if (!possible || (bytes > 0 && count > MESSAGE_PAYLOAD_MAX / bytes))
-        return err_set(err, ERR_PROTOCOL,
-                       "epochs %lld to %lld with %lld values and %lld tokens are no frame",
-                       (long long)message->from, (long long)message->to,
-                       (long long)message->n_values, (long long)message->n_tokens);
+        return err_set(
+            err, ERR_PROTOCOL, "%s %lld to %lld with %lld values and %lld tokens are no frame",
+            message_types[message->type].word, (long long)message->from, (long long)message->to,
+            (long long)message->n_values, (long long)message->n_tokens);
     return count * bytes;
 }
 

@@ -13,6 +13,8 @@
  *                               replays, never gaps)
  *                      cancel   job          end without a checkpoint -> cancelled
  *                      stop     job          checkpoint, end -> stopped
+ *                      probe    job spec dir(a model's file) n_values(vocabulary) n_tokens
+ *                               + payload: n_tokens int32, ids of a text
  *                      exit
  *   trainer -> server  hello    version text(build), then for every device
  *                      device   name kind id bytes(memory) free code(key of the
@@ -31,6 +33,8 @@
  *                      cancelled job epoch
  *                      failed   job epoch code text
  *                      log      job text     one line for the job's log
+ *                      probed   job n_values + payload: n_values float32, log p of every
+ *                               token after the text (`failed` if it cannot be had)
  *
  * A struct message is reused: message_read frees what the last one held. */
 #ifndef TOKENFATE_MESSAGE_H
@@ -54,6 +58,7 @@ enum message_type {
     MESSAGE_CANCEL,
     MESSAGE_STOP,
     MESSAGE_EXIT,
+    MESSAGE_PROBE,
     MESSAGE_HELLO,
     MESSAGE_DEVICE,
     MESSAGE_READY,
@@ -66,6 +71,7 @@ enum message_type {
     MESSAGE_CANCELLED,
     MESSAGE_FAILED,
     MESSAGE_LOG,
+    MESSAGE_PROBED,
     MESSAGE_TYPES
 };
 
@@ -74,7 +80,7 @@ enum message_type {
 struct message {
     enum message_type type;
     char job[MESSAGE_ID_MAX];
-    char *spec, *corpus, *dir;            /* run */
+    char *spec, *corpus, *dir;            /* run, probe */
     char *code, *text, *kind, *id, *name; /* failed, log, device, started */
     char *precision, *isa, *build;        /* started */
     char *driver;                         /* device */

@@ -869,6 +869,14 @@ int model_update(struct model *m, int64_t update, struct err *err)
                : -1;
 }
 
+int model_hidden(struct model *m, int position, double *h, struct err *err)
+{
+    const int64_t row = (int64_t)2 * m->L * m->N + position;
+    assert(position >= 0 && position < m->N && model_under_way(m) == 0);
+    return m->backend->download(m->backend, h, NUMBER_DOUBLE,
+                                act_buffer(m, MEMORY_NORMED, row * m->C), NUMBER_ACT, m->C, err);
+}
+
 /* ---- state ---- */
 
 int model_parts(const struct model *m)

@@ -93,6 +93,10 @@ int model_gradient(struct model *model, const int32_t *inputs, const int32_t *ta
                    const struct model_observation **observation, struct err *err);
 int model_update(struct model *model, int64_t update, struct err *err);
 
+/* h (after the final layernorm, before the logit scale) of one position of the
+ * last batch that went through the model, [C]. No step may be under way. ERR_DEVICE. */
+int model_hidden(struct model *model, int position, double *h, struct err *err);
+
 /* Let every later step call `progress` before each layer, forward and backward,
  * while it is submitted: a sign of life where that takes long. It must not touch
  * model or backend. NULL: none. */

@@ -15,6 +15,7 @@
 #include "config/record.h"
 #include "gpu/device.h"
 #include "gpu/nvml.h"
+#include "gpu/probe.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 
@@ -477,4 +478,43 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
     if (result != 0 && why.code == ERR_DEVICE)
         return err_set(err, ERR_DEVICE, "%s", why.message);
     return 0;
+}
+
+/* ---- a probe ---- */
+
+static int probe(struct runner *runner, const struct message *message, float *logp, struct err *err)
+{
+    struct spec *spec = NULL;
+    if (runner->backend && runner->backend->precision != PRECISION_FP32)
+        open_backend(runner, PRECISION_FP32);
+    if (!runner->backend)
+        return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
+    if (spec_parse(message->spec, strlen(message->spec), &spec, err) != 0)
+        return -1;
+    const int failed = probe_logp(runner->backend, spec, (int)message->n_values, message->dir,
+                                  message->payload, (int)message->n_tokens, logp, err);
+    spec_free(spec);
+    return failed;
+}
+
+int runner_probe(struct runner *runner, const struct message *message, struct err *err)
+{
+    struct err why;
+    struct message answer = {.type = MESSAGE_PROBED,
+                             .n_values = message->n_values,
+                             .payload_bytes = (size_t)message->n_values * sizeof(float)};
+    err_clear(&why);
+    memcpy(runner->job, message->job, sizeof runner->job);
+    answer.payload = malloc(answer.payload_bytes + 1);
+    if (!answer.payload)
+        err_set(&why, ERR_NO_MEMORY, "no memory for %lld numbers", (long long)message->n_values);
+    if (answer.payload && probe(runner, message, answer.payload, &why) == 0)
+        send_message(runner, &answer);
+    else
+        send_end(runner, -1, 0, &why);
+    free(answer.payload);
+    runner->job[0] = '\0';
+    if (runner->sink_err.code != ERR_NONE)
+        return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
+    return why.code == ERR_DEVICE ? err_set(err, ERR_DEVICE, "%s", why.message) : 0;
 }

@@ -42,6 +42,9 @@ int runner_hello(struct runner *runner, struct err *err);
  * what send said, or ERR_DEVICE. */
 int runner_run(struct runner *runner, const struct message *run, struct err *err);
 
+/* Answers a `probe` message with `probed` or `failed`. As runner_run. */
+int runner_probe(struct runner *runner, const struct message *probe, struct err *err);
+
 /* Groups of the job at hand, for sinks that print their names. */
 const struct groups *runner_groups(const struct runner *runner);
 

@@ -3,6 +3,7 @@
  * Format: https://github.com/huggingface/safetensors (README, "Format"). */
 #include "gpu/safetensors.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +13,11 @@
 
 #include "gpu/checkpoint.h"
 
-enum { CHUNK = 4096 }; /* numbers scaled at a time */
+enum {
+    CHUNK = 4096, /* numbers scaled at a time */
+    ENTRY_MAX = SHAPES_NAME_MAX + 96,
+    HEADER_MAX = 16 << 20 /* bytes; the header of 128 layers takes 200 kB */
+};
 
 static const char bias_note[] = "lm_head.bias is added to the logits; GPT2LMHeadModel has no such "
                                 "parameter, add it yourself";
@@ -22,16 +27,25 @@ static int64_t file_numbers(const struct shapes_tensor *tensor)
     return tensor->file_rows * tensor->cols;
 }
 
-/* A vector is one-dimensional in the file. */
+/* A tensor's entry up to its offsets. A vector is one-dimensional in the file. */
+static void entry_of(const struct shapes_tensor *tensor, char *text, size_t n)
+{
+    char shape[48];
+    if (tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS)
+        snprintf(shape, sizeof shape, "%lld", (long long)file_numbers(tensor));
+    else
+        snprintf(shape, sizeof shape, "%lld,%lld", (long long)tensor->file_rows,
+                 (long long)tensor->cols);
+    snprintf(text, n, "\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[", tensor->name,
+             shape);
+}
+
 static void print_tensor(FILE *out, const struct shapes_tensor *tensor, int64_t offset)
 {
+    char entry[ENTRY_MAX];
     int64_t end = offset + file_numbers(tensor) * (int64_t)sizeof(float);
-    fprintf(out, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[", tensor->name);
-    if (tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS)
-        fprintf(out, "%lld", (long long)file_numbers(tensor));
-    else
-        fprintf(out, "%lld,%lld", (long long)tensor->file_rows, (long long)tensor->cols);
-    fprintf(out, "],\"data_offsets\":[%lld,%lld]}", (long long)offset, (long long)end);
+    entry_of(tensor, entry, sizeof entry);
+    fprintf(out, ",%s%lld,%lld]}", entry, (long long)offset, (long long)end);
 }
 
 /* The JSON header, padded with blanks so that the data start at a multiple of 8. */
@@ -77,15 +91,19 @@ static int write_scaled(FILE *out, const float *numbers, int64_t n, double scale
     return 0;
 }
 
+static double scale_of(const struct spec *spec, const struct shapes_tensor *tensor)
+{
+    return strncmp(tensor->name, "transformer.ln_f.", 17) == 0 ? spec->model.logit_scale : 1;
+}
+
 /* Stream errors stay in `out` and are told when it is closed. */
 static void write_tensors(FILE *out, const struct spec *spec, const struct shapes *shapes,
                           const float *parameters)
 {
     for (int i = 0; i < shapes->n_tensors; i++) {
         const struct shapes_tensor *tensor = &shapes->tensor[i];
-        int last_norm = strncmp(tensor->name, "transformer.ln_f.", 17) == 0;
         if (write_scaled(out, parameters + tensor->offset, file_numbers(tensor),
-                         last_norm ? spec->model.logit_scale : 1) != 0)
+                         scale_of(spec, tensor)) != 0)
             return;
     }
 }
@@ -169,4 +187,65 @@ int safetensors_write_config(const char *dir, const struct spec *spec, const str
             activation[spec->model.activation], spec->model.tie == TIE_TIED ? "true" : "false",
             spec->model.init_std, shapes->vocab - 1, shapes->vocab - 1);
     return fresh_close(&file, err);
+}
+
+/* ---- reading ---- */
+
+/* The header as text (malloc) with its length; the file stands at the data. */
+static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *err)
+{
+    if (fread(n, sizeof *n, 1, file) != 1 || *n == 0 || *n > HEADER_MAX) {
+        err_set(err, ERR_CORRUPT, "%s is no safetensors file", path);
+        return NULL;
+    }
+    char *header = malloc(*n + 1);
+    if (!header) {
+        err_set(err, ERR_NO_MEMORY, "no memory for a header of %llu bytes", (unsigned long long)*n);
+        return NULL;
+    }
+    if (fread(header, 1, *n, file) != *n) {
+        err_set(err, ERR_CORRUPT, "%s ends within its header", path);
+        free(header);
+        return NULL;
+    }
+    header[*n] = '\0';
+    return header;
+}
+
+static int read_tensor(FILE *file, const char *header, uint64_t n_header, const struct spec *spec,
+                       const struct shapes_tensor *tensor, float *parameters, struct err *err)
+{
+    char entry[ENTRY_MAX];
+    long long offset;
+    const int64_t n = file_numbers(tensor);
+    float *numbers = parameters + tensor->offset;
+    entry_of(tensor, entry, sizeof entry);
+    const char *found = strstr(header, entry);
+    if (!found || sscanf(found + strlen(entry), "%lld", &offset) != 1 || offset < 0)
+        return err_set(err, ERR_INVALID, "the model has no tensor %s of %lld x %lld numbers",
+                       tensor->name, (long long)tensor->file_rows, (long long)tensor->cols);
+    if (fseeko(file, (off_t)(sizeof n_header + n_header) + (off_t)offset, SEEK_SET) != 0 ||
+        fread(numbers, sizeof *numbers, (size_t)n, file) != (size_t)n)
+        return err_set(err, ERR_CORRUPT, "the model ends within tensor %s", tensor->name);
+    const double scale = scale_of(spec, tensor);
+    for (int64_t i = 0; scale != 1 && i < n; i++)
+        numbers[i] = (float)(numbers[i] / scale);
+    memset(numbers + n, 0, (size_t)(tensor->rows * tensor->cols - n) * sizeof *numbers);
+    return 0;
+}
+
+int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
+                     float *parameters, struct err *err)
+{
+    uint64_t n;
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s", path);
+    char *header = read_header(file, path, &n, err);
+    int failed = !header;
+    for (int i = 0; i < shapes->n_tensors && !failed; i++)
+        failed = read_tensor(file, header, n, spec, &shapes->tensor[i], parameters, err) != 0;
+    free(header);
+    fclose(file);
+    return failed ? -1 : 0;
 }

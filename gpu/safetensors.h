@@ -4,7 +4,8 @@
  * with it. Padding rows stay out. The logit scale is folded into ln_f, so that
  * the loaded model gives the same logits; a tied model has no lm_head tensor; a
  * head bias, which GPT-2 does not know, is the extra tensor lm_head.bias, with a
- * note in the metadata. Called by train at snapshots, on its thread. */
+ * note in the metadata. Called by train at snapshots, on its thread, and by
+ * whoever wants a model back. */
 #ifndef TOKENFATE_SAFETENSORS_H
 #define TOKENFATE_SAFETENSORS_H
 
@@ -19,6 +20,15 @@
  * parameters give the same bytes. ERR_IO, ERR_NO_MEMORY. */
 int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
                       const struct shapes *shapes, const float *parameters, struct err *err);
+
+/* Read a file that safetensors_write made into a float32 parameter vector
+ * (shapes->n_parameters numbers, padding 0). Names and shapes must be those of
+ * `shapes`; the logit scale is taken out of ln_f, so that the model with `spec`
+ * gives the file's logits (to a rounding, if the scale is not 1). ERR_NOT_FOUND,
+ * ERR_INVALID naming the tensor that is missing or has another shape,
+ * ERR_CORRUPT, ERR_IO. parameters are undefined on failure. */
+int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
+                     float *parameters, struct err *err);
 
 /* Write DIR/config.json for GPT2LMHeadModel, the same way. */
 int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,

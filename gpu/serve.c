@@ -86,9 +86,9 @@ static int take_messages(struct server *server, struct runner *runner, struct er
             return how_it_ended(server, err);
         if (server->run.type == MESSAGE_EXIT)
             return 0;
-        if (server->run.type != MESSAGE_RUN)
-            continue;
-        if (runner_run(runner, &server->run, err) != 0)
+        const enum message_type type = server->run.type;
+        if ((type == MESSAGE_RUN && runner_run(runner, &server->run, err) != 0) ||
+            (type == MESSAGE_PROBE && runner_probe(runner, &server->run, err) != 0))
             return err->code == ERR_IO ? 0 : -1;
     }
     return how_it_ended(server, err);

@@ -65,10 +65,10 @@ static struct message sample(enum message_type type)
                               .utilisation = 63,
                               .temperature = 54};
     snprintf(message.job, sizeof message.job, "0123456789abcdef0123456789abcdef0123");
-    if (type == MESSAGE_EPOCHS) {
-        message.payload = payload;
-        message.payload_bytes = 2 * (8 + 4);
-    }
+    static const size_t bytes[MESSAGE_TYPES] = {
+        [MESSAGE_EPOCHS] = 2 * (8 + 4), [MESSAGE_PROBE] = 4, [MESSAGE_PROBED] = 4};
+    message.payload_bytes = bytes[type];
+    message.payload = message.payload_bytes ? payload : NULL;
     return message;
 }
 
@@ -132,7 +132,7 @@ static const int fields_of[MESSAGE_TYPES] = {
     [MESSAGE_READY] = 0,   [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
     [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
     [MESSAGE_STOPPED] = 2, [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
-    [MESSAGE_LOG] = 2,
+    [MESSAGE_LOG] = 2,     [MESSAGE_PROBE] = 5,        [MESSAGE_PROBED] = 2,
 };
 
 static void send_and_check_all(struct ends *ends)

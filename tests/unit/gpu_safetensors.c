@@ -287,11 +287,53 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* What was written comes back, padding aside; another shape, a torn file and no
+ * file are refused. */
+static void test_read_back(void **state)
+{
+    (void)state;
+    struct err err;
+    struct shapes shapes, other;
+    char path[128];
+    err_clear(&err);
+    struct spec *spec =
+        parse("{\"model\": {" SMALL ", \"tie\": \"untied\", \"logit_scale\": 0.25}}");
+    assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
+    float *written = make_parameters(&shapes);
+    float *read = malloc((size_t)shapes.n_parameters * sizeof *read);
+    assert_non_null(read);
+    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, written, &err), 0);
+    snprintf(path, sizeof path, "%s/epoch-0000012.safetensors", dir);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), 0);
+    for (int i = 0; i < shapes.n_tensors; i++) {
+        const struct shapes_tensor *t = &shapes.tensor[i];
+        for (int64_t k = 0; k < t->rows * t->cols; k++)
+            assert_true(read[t->offset + k] ==
+                        (k < t->file_rows * t->cols ? written[t->offset + k] : 0));
+    }
+    assert_int_equal(shapes_build(spec, V + 1, &other, &err), 0);
+    assert_int_equal(safetensors_read(path, spec, &other, read, &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_non_null(strstr(err.message, "transformer.wte.weight of 68 x 8"));
+    assert_int_equal(truncate(path, 3000), 0);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    free(read);
+    free(written);
+    shapes_free(&shapes);
+    shapes_free(&other);
+    spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_tied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_untied_scaled_with_bias, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_read_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
     };

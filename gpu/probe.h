@@ -1,0 +1,21 @@
+/* probe: what a stored model says after a text: log p of every token of the
+ * vocabulary. Called by the runner, between jobs, on its thread. */
+#ifndef TOKENFATE_PROBE_H
+#define TOKENFATE_PROBE_H
+
+#include <stdint.h>
+
+#include "config/err.h"
+#include "config/spec.h"
+#include "gpu/backend.h"
+
+/* logp[vocab] (nats) of the token that follows ids[n], by the model in the file
+ * (safetensors_write) of a job with this spec. The
+ * weights are the float32 masters, and the backend computes in float32.
+ * ERR_INVALID: no ids, more than
+ * the model's window, ids outside the vocabulary; what safetensors_read and
+ * model_open say. */
+int probe_logp(struct backend *backend, const struct spec *spec, int vocab, const char *file,
+               const int32_t *ids, int n, float *logp, struct err *err);
+
+#endif
