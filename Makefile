@@ -50,9 +50,17 @@ NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$
   -gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS)) \
   -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror -Xptxas=-v -lineinfo
 
+# The cpu backend's files of loops are compiled once for each instruction set.
+CPU_LOOPS = $(addprefix gpu/cpu/cpu_,attention.c elementwise.c gemm.c head.c layernorm.c tracked.c update.c)
+CPU_ISAS = plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512 avx512_bf16)
+CPU_FLAGS_avx2 = -march=x86-64-v3
+CPU_FLAGS_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
+CPU_FLAGS_avx512_bf16 = $(CPU_FLAGS_avx512) -mavx512bf16
+CPU_OBJECTS = $(foreach i,$(CPU_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(CPU_LOOPS)))
+
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
-sources = $(filter-out $(MAINS),$(wildcard $(1)/*.c $(if $(filter gpu,$(1)),gpu/cpu/*.c)))
+sources = $(filter-out $(MAINS) $(CPU_LOOPS),$(wildcard $(1)/*.c $(if $(filter gpu,$(1)),gpu/cpu/*.c)))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
@@ -148,7 +156,7 @@ clean: ## remove everything that was built
 # ---- rooms ----
 
 define room
-$(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
+$(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1))) $(if $(filter gpu,$(1)),$(CPU_OBJECTS))
 	@rm -f $$@
 	ar rcs $$@ $$^
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
@@ -160,6 +168,13 @@ $(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter g
 	  $(call libraries,$(1)) -lcmocka
 endef
 $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
+
+define loops
+$(BUILD)/obj/gpu/cpu/%.$(1).o: gpu/cpu/%.c
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(CPU_FLAGS_$(1)) -DCPU_ISA=$(1) -c -o $$@ $$<
+endef
+$(foreach i,$(CPU_ISAS),$(eval $(call loops,$(i))))
 
 # The build's name is a hash of the sources that decide an experiment's numbers:
 # a job resumes only on the build that started it.

@@ -97,7 +97,7 @@ int device_open(const char *device, int threads, enum spec_precision precision, 
                 struct backend **out, struct err *err)
 {
     if (strcmp(device, "cpu") == 0)
-        return cpu_backend_open(threads, out, err);
+        return cpu_backend_open(threads, PRECISION_FP32, out, err);
     const int number = device_cuda_number(device);
     if (number < 0)
         return err_set(err, ERR_UNAVAILABLE, "device %s: not cpu, cuda or cuda:N", device);

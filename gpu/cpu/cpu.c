@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
 
 enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
@@ -87,17 +88,28 @@ float *cpu_scratch(struct cpu *cpu, int64_t floats)
 
 /* ---- host and device ---- */
 
+static int is_bf16(const struct cpu *cpu, enum backend_number number)
+{
+    return cpu->bf16 && number == NUMBER_ACT;
+}
+
 static void cpu_upload(struct backend *self, void *device, enum backend_number to, const void *host,
                        enum backend_number from, int64_t n)
 {
-    (void)self;
-    (void)to;
+    const double *doubles = host;
+    const float *floats = host;
+    if (is_bf16(cpu_of(self), to)) {
+        for (int64_t i = 0; i < n; i++)
+            ((uint16_t *)device)[i] =
+                cpu_to_bf16(from == NUMBER_DOUBLE ? (float)doubles[i] : floats[i]);
+        return;
+    }
     if (from != NUMBER_DOUBLE) {
         memcpy(device, host, (size_t)n * 4);
         return;
     }
     for (int64_t i = 0; i < n; i++)
-        ((float *)device)[i] = (float)((const double *)host)[i];
+        ((float *)device)[i] = (float)doubles[i];
 }
 
 static int cpu_sync(struct backend *self, struct err *err)
@@ -113,34 +125,25 @@ static int cpu_sync(struct backend *self, struct err *err)
 static int cpu_download(struct backend *self, void *host, enum backend_number to,
                         const void *device, enum backend_number from, int64_t n, struct err *err)
 {
-    (void)from;
     if (cpu_sync(self, err) != 0)
         return -1;
-    if (to != NUMBER_DOUBLE) {
+    const int bf16 = is_bf16(cpu_of(self), from);
+    if (!bf16 && to != NUMBER_DOUBLE) {
         memcpy(host, device, (size_t)n * 4);
         return 0;
     }
-    for (int64_t i = 0; i < n; i++)
-        ((double *)host)[i] = (double)((const float *)device)[i];
+    for (int64_t i = 0; i < n; i++) {
+        const float value =
+            bf16 ? cpu_from_bf16(((const uint16_t *)device)[i]) : ((const float *)device)[i];
+        if (to == NUMBER_DOUBLE)
+            ((double *)host)[i] = (double)value;
+        else
+            ((float *)host)[i] = value;
+    }
     return 0;
 }
 
 /* ---- opening ---- */
-
-/* The clone of the vector loops that the loader chose. */
-static const char *isa_name(void)
-{
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4"))
-        return "avx512";
-    if (__builtin_cpu_supports("x86-64-v3"))
-        return "avx2";
-    return "sse2";
-#else
-    return "generic";
-#endif
-}
 
 static void device_name(char *out, size_t n)
 {
@@ -191,11 +194,10 @@ static void cpu_close(struct backend *self)
     free(cpu);
 }
 
+/* What does not depend on the instruction set; the files of loops add the rest. */
 static const struct backend cpu_table = {
     .name = "cpu",
-    .precision = PRECISION_FP32,
     .real_bytes = sizeof(float),
-    .act_bytes = sizeof(float),
     .on_host = 1,
     .slots = 1,
     .close = cpu_close,
@@ -213,46 +215,68 @@ static const struct backend cpu_table = {
     .feed = backend_feed,
     .publish = backend_publish,
     .ring_wait = backend_ring_wait,
-    .cast = cpu_cast,
-    .add = cpu_add,
-    .embedding_forward = cpu_embedding_forward,
-    .embedding_backward = cpu_embedding_backward,
-    .layernorm_forward = cpu_layernorm_forward,
-    .layernorm_backward = cpu_layernorm_backward,
     .matmul_forward = cpu_matmul_forward,
     .matmul_backward_input = cpu_matmul_backward_input,
     .matmul_backward_weight = cpu_matmul_backward_weight,
-    .attention_forward = cpu_attention_forward,
-    .attention_backward = cpu_attention_backward,
-    .activation_forward = cpu_activation_forward,
-    .activation_backward = cpu_activation_backward,
-    .head = cpu_head,
-    .tracked = cpu_tracked,
-    .window_sums = cpu_window_sums,
-    .weighted_sums = cpu_weighted_sums,
-    .gather_rows = cpu_gather_rows,
-    .scores = cpu_scores,
-    .sum_squares = cpu_sum_squares,
-    .update = cpu_update,
 };
 
-int cpu_backend_open(int threads, struct backend **out, struct err *err)
+#define FILES(isa)                                                                                 \
+    {                                                                                              \
+        cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_head_##isa,                \
+            cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa                               \
+    }
+enum { FILES_OF_LOOPS = 7 };
+
+static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
+    [CPU_ISA_PLAIN] = FILES(plain),
+#if defined(__x86_64__)
+    [CPU_ISA_AVX2] = FILES(avx2),
+    [CPU_ISA_AVX512] = FILES(avx512),
+    [CPU_ISA_AVX512_BF16] = FILES(avx512_bf16),
+    [CPU_ISA_AMX] = FILES(avx512_bf16),
+#endif
+};
+
+/* bf16 pays where its products are in silicon. */
+static enum spec_precision resolve(enum spec_precision precision, enum cpu_isa isa)
 {
+    if (precision != PRECISION_AUTO)
+        return precision;
+    return isa >= CPU_ISA_AVX512_BF16 ? PRECISION_BF16 : PRECISION_FP32;
+}
+
+static void describe(struct cpu *cpu, enum spec_precision precision)
+{
+    struct backend *table = &cpu->table;
+    char library[BACKEND_ISA_MAX / 2];
+    table->precision = resolve(precision, cpu->isa);
+    cpu->bf16 = table->precision == PRECISION_BF16;
+    table->act_bytes = cpu->bf16 ? sizeof(uint16_t) : sizeof(float);
+    cpu_matmul_library(library, sizeof library);
+    snprintf(table->isa, sizeof table->isa, "%s, %s", cpu_isa_name(cpu->isa), library);
+    device_name(table->device, sizeof table->device);
+}
+
+int cpu_backend_open(int threads, enum spec_precision precision, struct backend **out,
+                     struct err *err)
+{
+    enum cpu_isa isa;
     if (threads < 0 || threads > CPU_THREADS_MAX)
         return err_set(err, ERR_INVALID, "%d threads: 0 to %d are possible", threads,
                        CPU_THREADS_MAX);
-    if (backend_check(&cpu_table, err) != 0)
+    if (cpu_isa_choose(&isa, err) != 0)
         return -1;
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return err_set(err, ERR_NO_MEMORY, "no memory for a backend");
     cpu->table = cpu_table;
+    cpu->isa = isa;
     err_clear(&cpu->fault);
-    char library[BACKEND_ISA_MAX / 2];
-    cpu_matmul_library(library, sizeof library);
-    snprintf(cpu->table.isa, sizeof cpu->table.isa, "%s, %s", isa_name(), library);
-    device_name(cpu->table.device, sizeof cpu->table.device);
-    if (choose_threads(cpu, threads, err) != 0 || cpu_matmul_open(&cpu->matmul, err) != 0) {
+    describe(cpu, precision);
+    for (int i = 0; i < FILES_OF_LOOPS; i++)
+        files[isa][i](cpu);
+    if (backend_check(&cpu->table, err) != 0 || choose_threads(cpu, threads, err) != 0 ||
+        cpu_matmul_open(isa, &cpu->matmul, err) != 0) {
         cpu_close(&cpu->table);
         return -1;
     }

@@ -58,8 +58,8 @@ CPU_INLINE void strip(int rows, int N, int K, const float *a, int64_t a_row, int
 }
 
 /* c [M, N] = a [M, K] b [K, N]. */
-CPU_CLONES static void product(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k,
-                               const float *b, int64_t b_row, float *c, int64_t c_row)
+static void product(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k, const float *b,
+                    int64_t b_row, float *c, int64_t c_row)
 {
     int i = 0;
     for (; i + ROWS <= M; i += ROWS)
@@ -70,8 +70,8 @@ CPU_CLONES static void product(int M, int N, int K, const float *a, int64_t a_ro
 
 /* out [n, columns] = transpose of in [count, n] times factor, columns behind
  * count zero. */
-CPU_CLONES static void transpose(float *out, const float *in, int count, int n, int64_t in_row,
-                                 int columns, float factor)
+static void transpose(float *out, const float *in, int count, int n, int64_t in_row, int columns,
+                      float factor)
 {
     for (int d = 0; d < n; d++) {
         float *row = out + (int64_t)d * columns;
@@ -83,7 +83,7 @@ CPU_CLONES static void transpose(float *out, const float *in, int count, int n, 
 }
 
 /* Scores 0..n-1 -> weights; n..end-1, the keys to come, -> 0. Returns logsumexp. */
-CPU_CLONES static float softmax_row(float *row, int n, int end)
+static float softmax_row(float *row, int n, int end)
 {
     float largest = row[0], sum = 0;
 #pragma omp simd reduction(max : largest)
@@ -104,8 +104,7 @@ CPU_CLONES static float softmax_row(float *row, int n, int end)
 }
 
 /* Scores -> weights p; dp (gradient of p) -> gradient of the score before scaling. */
-CPU_CLONES static void backward_row(float *p, float *dp, float lse, float delta, float scale, int n,
-                                    int end)
+static void backward_row(float *p, float *dp, float lse, float delta, float scale, int n, int end)
 {
 #pragma omp simd
     for (int s = 0; s < n; s++) {
@@ -116,7 +115,7 @@ CPU_CLONES static void backward_row(float *p, float *dp, float lse, float delta,
         p[s] = dp[s] = 0;
 }
 
-CPU_CLONES static float dot(const float *a, const float *b, int n)
+static float dot(const float *a, const float *b, int n)
 {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -183,8 +182,8 @@ static void head_backward(float *dqkv, const float *dout, const float *qkv, cons
     }
 }
 
-void cpu_attention_forward(struct backend *self, void *out, void *lse, const void *qkv, int B,
-                           int T, int C, int NH)
+static void attention_forward(struct backend *self, void *out, void *lse, const void *qkv, int B,
+                              int T, int C, int NH)
 {
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)B * T * T * C);
@@ -202,8 +201,8 @@ void cpu_attention_forward(struct backend *self, void *out, void *lse, const voi
     }
 }
 
-void cpu_attention_backward(struct backend *self, void *dqkv, const void *dout, const void *qkv,
-                            const void *out, const void *lse, int B, int T, int C, int NH)
+static void attention_backward(struct backend *self, void *dqkv, const void *dout, const void *qkv,
+                               const void *out, const void *lse, int B, int T, int C, int NH)
 {
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 2 * (int64_t)B * T * T * C);
@@ -220,4 +219,10 @@ void cpu_attention_backward(struct backend *self, void *dqkv, const void *dout, 
             (const float *)qkv + first * 3 * C + column, (const float *)out + first * C + column,
             (const float *)lse + (int64_t)i * T, T, C, D, scratch + omp_get_thread_num() * floats);
     }
+}
+
+void CPU_NAME(cpu_attention)(struct cpu *cpu)
+{
+    cpu->table.attention_forward = attention_forward;
+    cpu->table.attention_backward = attention_backward;
 }

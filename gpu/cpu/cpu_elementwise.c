@@ -6,6 +6,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
 #include "gpu/cpu/cpu_math.h"
 
@@ -21,26 +22,36 @@ enum {
 
 /* ---- copies and sums ---- */
 
-void cpu_cast(struct backend *self, void *out, const void *in, int64_t n)
+static void to_bf16(uint16_t *out, const float *in, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = cpu_to_bf16(in[i]);
+}
+
+static void cast(struct backend *self, void *out, const void *in, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, n);
 #pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
-        memcpy((float *)out + s.begin, (const float *)in + s.begin,
-               (size_t)(s.end - s.begin) * sizeof(float));
+        const struct cpu_slice s = cpu_slice(n, 2 * LINE, omp_get_thread_num(), team);
+        const float *slice = (const float *)in + s.begin;
+        if (cpu->bf16)
+            to_bf16((uint16_t *)out + s.begin, slice, s.end - s.begin);
+        else
+            memcpy((float *)out + s.begin, slice, (size_t)(s.end - s.begin) * sizeof(float));
     }
 }
 
-CPU_CLONES static void add_slice(float *out, const float *a, const float *b, int64_t n)
+static void add_slice(float *out, const float *a, const float *b, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         out[i] = a[i] + b[i];
 }
 
-void cpu_add(struct backend *self, void *out, const void *a, const void *b, int64_t n)
+static void add(struct backend *self, void *out, const void *a, const void *b, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, n);
@@ -54,8 +65,8 @@ void cpu_add(struct backend *self, void *out, const void *a, const void *b, int6
 
 /* ---- embedding ---- */
 
-void cpu_embedding_forward(struct backend *self, void *out, const void *wte, const void *wpe,
-                           const int32_t *ids, int B, int T, int C)
+static void embedding_forward(struct backend *self, void *out, const void *wte, const void *wpe,
+                              const int32_t *ids, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)B * T * C);
@@ -65,7 +76,7 @@ void cpu_embedding_forward(struct backend *self, void *out, const void *wte, con
                   (const float *)wpe + (int64_t)(p % T) * C, C);
 }
 
-CPU_CLONES static void sum_into(float *out, const float *in, int64_t n)
+static void sum_into(float *out, const float *in, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
@@ -74,8 +85,8 @@ CPU_CLONES static void sum_into(float *out, const float *in, int64_t n)
 
 /* A token may stand at many positions: threads share out the columns, each
  * goes through all positions in order. */
-void cpu_embedding_backward(struct backend *self, void *dwte, void *dwpe, const void *dout,
-                            const int32_t *ids, int B, int T, int C)
+static void embedding_backward(struct backend *self, void *dwte, void *dwpe, const void *dout,
+                               const int32_t *ids, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 2 * (int64_t)B * T * C);
@@ -96,7 +107,7 @@ void cpu_embedding_backward(struct backend *self, void *dwte, void *dwpe, const 
 
 /* ---- activation functions ---- */
 
-CPU_CLONES static void gelu(float *out, const float *x, int64_t n)
+static void gelu(float *out, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
@@ -105,7 +116,7 @@ CPU_CLONES static void gelu(float *out, const float *x, int64_t n)
     }
 }
 
-CPU_CLONES static void gelu_slope(float *dx, const float *dout, const float *x, int64_t n)
+static void gelu_slope(float *dx, const float *dout, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
@@ -114,7 +125,7 @@ CPU_CLONES static void gelu_slope(float *dx, const float *dout, const float *x, 
     }
 }
 
-CPU_CLONES static void gelu_new(float *out, const float *x, int64_t n)
+static void gelu_new(float *out, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
@@ -123,7 +134,7 @@ CPU_CLONES static void gelu_new(float *out, const float *x, int64_t n)
     }
 }
 
-CPU_CLONES static void gelu_new_slope(float *dx, const float *dout, const float *x, int64_t n)
+static void gelu_new_slope(float *dx, const float *dout, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
@@ -135,14 +146,14 @@ CPU_CLONES static void gelu_new_slope(float *dx, const float *dout, const float 
 }
 
 /* NaN passes: x < 0 is false for it. */
-CPU_CLONES static void relu(float *out, const float *x, int64_t n)
+static void relu(float *out, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
         out[i] = x[i] < 0 ? 0 : x[i];
 }
 
-CPU_CLONES static void relu_slope(float *dx, const float *dout, const float *x, int64_t n)
+static void relu_slope(float *dx, const float *dout, const float *x, int64_t n)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++)
@@ -158,8 +169,8 @@ static const struct {
     [ACTIVATION_RELU] = {relu, relu_slope},
 };
 
-void cpu_activation_forward(struct backend *self, void *out, const void *x, int64_t n,
-                            enum spec_activation kind)
+static void activation_forward(struct backend *self, void *out, const void *x, int64_t n,
+                               enum spec_activation kind)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 8 * n);
@@ -171,8 +182,8 @@ void cpu_activation_forward(struct backend *self, void *out, const void *x, int6
     }
 }
 
-void cpu_activation_backward(struct backend *self, void *dx, const void *dout, const void *x,
-                             int64_t n, enum spec_activation kind)
+static void activation_backward(struct backend *self, void *dx, const void *dout, const void *x,
+                                int64_t n, enum spec_activation kind)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 8 * n);
@@ -187,8 +198,8 @@ void cpu_activation_backward(struct backend *self, void *dx, const void *dout, c
 /* ---- sums over rows ---- */
 
 /* out [n <= PANEL] = sum over rows of weight [row] * in [row, n]; weights NULL: 1. */
-CPU_CLONES static void panel_sums(float *out, const float *weights, const float *in, int rows,
-                                  int n, int stride)
+static void panel_sums(float *out, const float *weights, const float *in, int rows, int n,
+                       int stride)
 {
     double total[PANEL] = {0};
     for (int first = 0; first < rows; first += BLOCK) {
@@ -208,15 +219,16 @@ CPU_CLONES static void panel_sums(float *out, const float *weights, const float 
         out[c] = (float)total[c];
 }
 
-void cpu_column_sums(struct cpu *cpu, float *out, const float *in, int rows, int n, int stride)
+static void column_sums(struct cpu *cpu, float *out, const void *in, int rows, int n, int stride)
 {
     const int team = cpu_team(cpu, (int64_t)rows * n);
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int c = 0; c < n; c += PANEL)
-        panel_sums(out + c, NULL, in + c, rows, n - c < PANEL ? n - c : PANEL, stride);
+        panel_sums(out + c, NULL, (const float *)in + c, rows, n - c < PANEL ? n - c : PANEL,
+                   stride);
 }
 
-void cpu_window_sums(struct backend *self, void *out, const void *h, int B, int T, int C)
+static void window_sums(struct backend *self, void *out, const void *h, int B, int T, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)B * T * C);
@@ -228,8 +240,8 @@ void cpu_window_sums(struct backend *self, void *out, const void *h, int B, int 
                        C);
 }
 
-void cpu_weighted_sums(struct backend *self, void *out, const void *weights, const void *h, int K,
-                       int N, int C)
+static void weighted_sums(struct backend *self, void *out, const void *weights, const void *h,
+                          int K, int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)K * N * C);
@@ -240,11 +252,25 @@ void cpu_weighted_sums(struct backend *self, void *out, const void *weights, con
                        (const float *)h + c, N, C - c < PANEL ? C - c : PANEL, C);
 }
 
-void cpu_gather_rows(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
-                     int C)
+static void gather_rows(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
+                        int C)
 {
     (void)self;
     for (int m = 0; m < M; m++)
         memcpy((float *)out + (int64_t)m * C, (const float *)in + (int64_t)ids[m] * C,
                (size_t)C * sizeof(float));
+}
+
+void CPU_NAME(cpu_elementwise)(struct cpu *cpu)
+{
+    cpu->table.cast = cast;
+    cpu->table.add = add;
+    cpu->table.embedding_forward = embedding_forward;
+    cpu->table.embedding_backward = embedding_backward;
+    cpu->table.activation_forward = activation_forward;
+    cpu->table.activation_backward = activation_backward;
+    cpu->table.window_sums = window_sums;
+    cpu->table.weighted_sums = weighted_sums;
+    cpu->table.gather_rows = gather_rows;
+    cpu->column_sums = column_sums;
 }

@@ -13,7 +13,7 @@
 enum { BLOCK = 1024 }; /* floats summed before they enter a double */
 
 /* In place logits -> exp(logit - largest); returns logsumexp, *sum their sum. */
-CPU_CLONES static float softmax_row(float *row, int V, double *sum)
+static float softmax_row(float *row, int V, double *sum)
 {
     float largest = -INFINITY;
 #pragma omp simd reduction(max : largest)
@@ -35,7 +35,7 @@ CPU_CLONES static float softmax_row(float *row, int V, double *sum)
 }
 
 /* logsumexp of a row that stays as it is. */
-CPU_CLONES static float row_lse(const float *row, int V)
+static float row_lse(const float *row, int V)
 {
     float largest = -INFINITY;
 #pragma omp simd reduction(max : largest)
@@ -53,7 +53,7 @@ CPU_CLONES static float row_lse(const float *row, int V)
     return (float)((double)largest + log(total));
 }
 
-CPU_CLONES static double row_sum(const float *row, int V)
+static double row_sum(const float *row, int V)
 {
     double total = 0;
     for (int first = 0; first < V; first += BLOCK) {
@@ -67,21 +67,21 @@ CPU_CLONES static double row_sum(const float *row, int V)
     return total;
 }
 
-CPU_CLONES static void add_bias(float *row, const float *bias, int V)
+static void add_bias(float *row, const float *bias, int V)
 {
 #pragma omp simd
     for (int v = 0; v < V; v++)
         row[v] += bias[v];
 }
 
-CPU_CLONES static void scale_row(float *row, int V, float factor)
+static void scale_row(float *row, int V, float factor)
 {
 #pragma omp simd
     for (int v = 0; v < V; v++)
         row[v] *= factor;
 }
 
-CPU_CLONES static void scale_and_shift_row(float *row, int V, float factor, float shift)
+static void scale_and_shift_row(float *row, int V, float factor, float shift)
 {
 #pragma omp simd
     for (int v = 0; v < V; v++)
@@ -178,13 +178,15 @@ static void bias_gradient(struct cpu *cpu, const struct backend_head *head, int 
 }
 
 /* Products of one chunk: logits forward, then dh and dweight from their gradient. */
-static void logits_forward(struct cpu *cpu, const struct backend_head *head, const float *h,
+static void logits_forward(struct cpu *cpu, const struct backend_head *head, const void *h,
                            int rows, float *logits)
 {
     const struct cpu_gemm gemm = {.M = rows,
                                   .N = head->V,
                                   .K = head->C,
                                   .b_transposed = 1,
+                                  .a_bf16 = cpu->bf16,
+                                  .b_bf16 = cpu->bf16,
                                   .a_stride = head->C,
                                   .b_stride = head->C,
                                   .c_stride = head->Vp,
@@ -192,12 +194,14 @@ static void logits_forward(struct cpu *cpu, const struct backend_head *head, con
     cpu_gemm(cpu, &gemm, h, head->weight, NULL, logits);
 }
 
-static void logits_backward(struct cpu *cpu, const struct backend_head *head, const float *h,
-                            float *dh, int rows, int accumulate, const float *logits)
+static void logits_backward(struct cpu *cpu, const struct backend_head *head, const void *h,
+                            void *dh, int rows, int accumulate, const float *logits)
 {
     const struct cpu_gemm input = {.M = rows,
                                    .N = head->C,
                                    .K = head->V,
+                                   .b_bf16 = cpu->bf16,
+                                   .c_bf16 = cpu->bf16,
                                    .a_stride = head->Vp,
                                    .b_stride = head->C,
                                    .c_stride = head->C,
@@ -206,6 +210,7 @@ static void logits_backward(struct cpu *cpu, const struct backend_head *head, co
                                     .N = head->C,
                                     .K = rows,
                                     .a_transposed = 1,
+                                    .b_bf16 = cpu->bf16,
                                     .a_stride = head->Vp,
                                     .b_stride = head->C,
                                     .c_stride = head->C,
@@ -215,18 +220,19 @@ static void logits_backward(struct cpu *cpu, const struct backend_head *head, co
     cpu_gemm(cpu, &weight, logits, h, NULL, head->dweight);
 }
 
-void cpu_head(struct backend *self, const struct backend_head *head)
+static void output_layer(struct backend *self, const struct backend_head *head)
 {
     struct cpu *cpu = cpu_of(self);
     float *logits = head->workspace;
     const int padding = head->Vp - head->V;
     for (int first = 0; first < head->N; first += head->chunk) {
         const int rows = head->N - first < head->chunk ? head->N - first : head->chunk;
-        const float *h = (const float *)head->h + (int64_t)first * head->C;
+        const int64_t offset = (int64_t)first * head->C;
+        const void *h = backend_at(self, head->h, NUMBER_ACT, offset);
+        void *dh = backend_at(self, head->dh, NUMBER_ACT, offset);
         logits_forward(cpu, head, h, rows, logits);
         gradient_rows(cpu, head, first, rows, logits);
-        logits_backward(cpu, head, h, (float *)head->dh + (int64_t)first * head->C, rows, first > 0,
-                        logits);
+        logits_backward(cpu, head, h, dh, rows, first > 0, logits);
         if (head->dbias)
             bias_gradient(cpu, head, first, rows, logits);
     }
@@ -234,4 +240,9 @@ void cpu_head(struct backend *self, const struct backend_head *head)
            (size_t)padding * (size_t)head->C * sizeof(float));
     if (head->dbias)
         memset((float *)head->dbias + head->V, 0, (size_t)padding * sizeof(float));
+}
+
+void CPU_NAME(cpu_head)(struct cpu *cpu)
+{
+    cpu->table.head = output_layer;
 }

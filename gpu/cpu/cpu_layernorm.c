@@ -8,8 +8,8 @@
 
 enum { PANEL = 64, BLOCK = 64 }; /* columns and rows summed together, as in cpu_elementwise.c */
 
-CPU_CLONES static void forward_row(float *out, float *mean_out, float *rstd_out, const float *x,
-                                   const float *gain, const float *bias, int C)
+static void forward_row(float *out, float *mean_out, float *rstd_out, const float *x,
+                        const float *gain, const float *bias, int C)
 {
     float sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
@@ -27,8 +27,8 @@ CPU_CLONES static void forward_row(float *out, float *mean_out, float *rstd_out,
     *rstd_out = rstd;
 }
 
-void cpu_layernorm_forward(struct backend *self, void *out, void *mean, void *rstd, const void *x,
-                           const void *gain, const void *bias, int N, int C)
+static void layernorm_forward(struct backend *self, void *out, void *mean, void *rstd,
+                              const void *x, const void *gain, const void *bias, int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 4 * (int64_t)N * C);
@@ -39,9 +39,8 @@ void cpu_layernorm_forward(struct backend *self, void *out, void *mean, void *rs
 }
 
 /* With y = (x - mean) rstd and g = dout gain: dx = rstd (g - mean(g) - y mean(g y)). */
-CPU_CLONES static void backward_row(float *dx, const float *dout, const float *residual,
-                                    const float *x, float mean, float rstd, const float *gain,
-                                    int C)
+static void backward_row(float *dx, const float *dout, const float *residual, const float *x,
+                         float mean, float rstd, const float *gain, int C)
 {
     float g_sum = 0, gy_sum = 0;
 #pragma omp simd reduction(+ : g_sum, gy_sum)
@@ -63,9 +62,8 @@ CPU_CLONES static void backward_row(float *dx, const float *dout, const float *r
     }
 }
 
-CPU_CLONES static void backward_panel(float *dgain, float *dbias, const float *dout, const float *x,
-                                      const float *mean, const float *rstd, int N, int n,
-                                      int stride)
+static void backward_panel(float *dgain, float *dbias, const float *dout, const float *x,
+                           const float *mean, const float *rstd, int N, int n, int stride)
 {
     double gain_total[PANEL] = {0}, bias_total[PANEL] = {0};
     for (int first = 0; first < N; first += BLOCK) {
@@ -91,9 +89,9 @@ CPU_CLONES static void backward_panel(float *dgain, float *dbias, const float *d
     }
 }
 
-void cpu_layernorm_backward(struct backend *self, void *dx, void *dgain, void *dbias,
-                            const void *dout, const void *residual, const void *x, const void *mean,
-                            const void *rstd, const void *gain, int N, int C)
+static void layernorm_backward(struct backend *self, void *dx, void *dgain, void *dbias,
+                               const void *dout, const void *residual, const void *x,
+                               const void *mean, const void *rstd, const void *gain, int N, int C)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 8 * (int64_t)N * C);
@@ -111,4 +109,10 @@ void cpu_layernorm_backward(struct backend *self, void *dx, void *dgain, void *d
                          gain, C);
         }
     }
+}
+
+void CPU_NAME(cpu_layernorm)(struct cpu *cpu)
+{
+    cpu->table.layernorm_forward = layernorm_forward;
+    cpu->table.layernorm_backward = layernorm_backward;
 }

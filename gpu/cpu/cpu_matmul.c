@@ -31,8 +31,32 @@ struct cpu_matmul {
     size_t scratch_bytes;
 };
 
-int cpu_matmul_open(struct cpu_matmul **out, struct err *err)
+/* oneDNN keeps to one instruction set for the life of the process: the first
+ * backend's. A later one may have it too, or a better one's name would be a lie. */
+static int limit_isa(enum cpu_isa isa, struct err *err)
 {
+    static const dnnl_cpu_isa_t limit[CPU_ISAS] = {
+        [CPU_ISA_PLAIN] = dnnl_cpu_isa_sse41,
+        [CPU_ISA_AVX2] = dnnl_cpu_isa_avx2,
+        [CPU_ISA_AVX512] = dnnl_cpu_isa_avx512_core,
+        [CPU_ISA_AVX512_BF16] = dnnl_cpu_isa_avx512_core_bf16,
+        [CPU_ISA_AMX] = dnnl_cpu_isa_avx512_core_amx,
+    };
+    static int chosen = -1;
+    if (isa == CPU_ISA_PLAIN || chosen == (int)isa)
+        return 0; /* plain asks oneDNN for nothing */
+    if (chosen >= 0 || dnnl_set_max_cpu_isa(limit[isa]) != dnnl_success)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "instruction set %s: oneDNN already runs with another in this process",
+                       cpu_isa_name(isa));
+    chosen = (int)isa;
+    return 0;
+}
+
+int cpu_matmul_open(enum cpu_isa isa, struct cpu_matmul **out, struct err *err)
+{
+    if (limit_isa(isa, err) != 0)
+        return -1;
     struct cpu_matmul *m = calloc(1, sizeof *m);
     if (!m)
         return err_set(err, ERR_NO_MEMORY, "no memory for the cache of matrix products");
@@ -90,14 +114,17 @@ static int same(const struct product *p, const struct cpu_gemm *g, int threads)
            p->gemm.a_transposed == g->a_transposed && p->gemm.b_transposed == g->b_transposed &&
            p->gemm.a_stride == g->a_stride && p->gemm.b_stride == g->b_stride &&
            p->gemm.c_stride == g->c_stride && p->gemm.accumulate == g->accumulate &&
-           p->gemm.has_bias == g->has_bias && p->gemm.alpha == g->alpha && p->threads == threads;
+           p->gemm.has_bias == g->has_bias && p->gemm.a_bf16 == g->a_bf16 &&
+           p->gemm.b_bf16 == g->b_bf16 && p->gemm.c_bf16 == g->c_bf16 &&
+           p->gemm.alpha == g->alpha && p->threads == threads;
 }
 
-static dnnl_status_t matrix(dnnl_memory_desc_t *md, int rows, int cols, int stride, int transposed)
+static dnnl_status_t matrix(dnnl_memory_desc_t *md, int rows, int cols, int stride, int transposed,
+                            int bf16)
 {
     const dnnl_dims_t dims = {rows, cols};
     const dnnl_dims_t strides = {transposed ? 1 : stride, transposed ? stride : 1};
-    return dnnl_memory_desc_init_by_strides(md, 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(md, 2, dims, bf16 ? dnnl_bf16 : dnnl_f32, strides);
 }
 
 static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, const struct cpu_gemm *g)
@@ -162,11 +189,11 @@ static dnnl_status_t product_create(struct cpu_matmul *m, struct product *p)
     dnnl_primitive_desc_t pd = NULL;
     dnnl_matmul_desc_t desc;
 
-    dnnl_status_t status = matrix(&a, g->M, g->K, g->a_stride, g->a_transposed);
+    dnnl_status_t status = matrix(&a, g->M, g->K, g->a_stride, g->a_transposed, g->a_bf16);
     if (status == dnnl_success)
-        status = matrix(&b, g->K, g->N, g->b_stride, g->b_transposed);
+        status = matrix(&b, g->K, g->N, g->b_stride, g->b_transposed, g->b_bf16);
     if (status == dnnl_success)
-        status = matrix(&c, g->M, g->N, g->c_stride, 0);
+        status = matrix(&c, g->M, g->N, g->c_stride, 0, g->c_bf16);
     if (status == dnnl_success)
         status = dnnl_memory_desc_init_by_strides(&bias, 2, bias_dims, dnnl_f32, bias_strides);
     if (status == dnnl_success)
@@ -209,8 +236,8 @@ static dnnl_status_t product_of(struct cpu_matmul *m, const struct cpu_gemm *gem
     return dnnl_success;
 }
 
-static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const float *a,
-                                 const float *b, const float *bias, float *c)
+static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const void *a,
+                                 const void *b, const float *bias, void *c)
 {
     const struct {
         int name;
@@ -234,9 +261,22 @@ static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const 
     return dnnl_primitive_execute(p->primitive, m->stream, n, args);
 }
 
-void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const float *a, const float *b,
-              const float *bias, float *c)
+/* Whether oneDNN has machine code for a product: it has none for mixed numbers, and
+ * below AVX-512 it would multiply bfloat16 number by number. */
+static int served(const struct cpu *cpu, const struct cpu_gemm *gemm)
 {
+    if (gemm->a_bf16 != gemm->b_bf16)
+        return 0;
+    return cpu->isa >= (gemm->a_bf16 ? CPU_ISA_AVX512 : CPU_ISA_AVX2);
+}
+
+void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
+              const float *bias, void *c)
+{
+    if (!served(cpu, gemm)) {
+        cpu->gemm(cpu, gemm, a, b, bias, c);
+        return;
+    }
     struct product *product = NULL;
     const int64_t multiplications = (int64_t)gemm->M * gemm->N * gemm->K;
     const int team = cpu_team(cpu, multiplications / LANES);
@@ -260,6 +300,9 @@ void cpu_matmul_forward(struct backend *self, void *out, const void *x, const vo
                                   .b_stride = O,
                                   .c_stride = O,
                                   .has_bias = 1,
+                                  .a_bf16 = cpu_of(self)->bf16,
+                                  .b_bf16 = cpu_of(self)->bf16,
+                                  .c_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
     cpu_gemm(cpu_of(self), &gemm, x, weight, bias, out);
 }
@@ -274,6 +317,9 @@ void cpu_matmul_backward_input(struct backend *self, void *dx, const void *dout,
                                   .a_stride = O,
                                   .b_stride = O,
                                   .c_stride = I,
+                                  .a_bf16 = cpu_of(self)->bf16,
+                                  .b_bf16 = cpu_of(self)->bf16,
+                                  .c_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
     cpu_gemm(cpu_of(self), &gemm, dout, weight, NULL, dx);
 }
@@ -288,7 +334,9 @@ void cpu_matmul_backward_weight(struct backend *self, void *dweight, void *dbias
                                   .a_stride = I,
                                   .b_stride = O,
                                   .c_stride = O,
+                                  .a_bf16 = cpu_of(self)->bf16,
+                                  .b_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
     cpu_gemm(cpu_of(self), &gemm, x, dout, NULL, dweight);
-    cpu_column_sums(cpu_of(self), dbias, dout, N, O, O);
+    cpu_of(self)->column_sums(cpu_of(self), dbias, dout, N, O, O);
 }

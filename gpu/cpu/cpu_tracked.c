@@ -11,8 +11,7 @@
 #include "gpu/cpu/cpu_math.h"
 
 /* out [N] = exp(logits + shift - lse). */
-CPU_CLONES static void probabilities(float *out, const float *logits, float shift, const float *lse,
-                                     int N)
+static void probabilities(float *out, const float *logits, float shift, const float *lse, int N)
 {
 #pragma omp simd
     for (int n = 0; n < N; n++)
@@ -86,16 +85,16 @@ static void start_target_rows(struct cpu *cpu, const struct backend_tracked *t)
         return;
     }
     if (t->weights)
-        cpu_weighted_sums(&cpu->table, first, t->weights, t->h, 1, t->N, t->C);
+        cpu->table.weighted_sums(&cpu->table, first, t->weights, t->h, 1, t->N, t->C);
     else
-        cpu_column_sums(cpu, first, t->h, t->N, t->C, t->C);
+        cpu->column_sums(cpu, first, t->h, t->N, t->C, t->C);
     for (int c = 0; c < t->C; c++)
         first[c] *= factor;
     for (int m = 1; m < t->M; m++)
         memcpy(part_rows(t, PART_TARGET, m), first, (size_t)t->C * sizeof *first);
 }
 
-CPU_CLONES static void add_scaled(float *out, const float *row, float factor, int C)
+static void add_scaled(float *out, const float *row, float factor, int C)
 {
 #pragma omp simd
     for (int c = 0; c < C; c++)
@@ -129,7 +128,7 @@ static void row_norms(const struct backend_tracked *t, int m)
     }
 }
 
-void cpu_tracked(struct backend *self, const struct backend_tracked *t)
+static void tracked_rows(struct backend *self, const struct backend_tracked *t)
 {
     struct cpu *cpu = cpu_of(self);
     if (t->M == 0)
@@ -148,8 +147,8 @@ void cpu_tracked(struct backend *self, const struct backend_tracked *t)
     }
 }
 
-CPU_CLONES static void score_rows(float *out, const float *weight, const float *bias,
-                                  const float *x, float factor, int64_t rows, int C)
+static void score_rows(float *out, const float *weight, const float *bias, const float *x,
+                       float factor, int64_t rows, int C)
 {
     for (int64_t v = 0; v < rows; v++) {
         const float *row = weight + v * C;
@@ -161,8 +160,8 @@ CPU_CLONES static void score_rows(float *out, const float *weight, const float *
     }
 }
 
-void cpu_scores(struct backend *self, void *out, const void *weight, const void *bias,
-                const void *x, double factor, int V, int C)
+static void scores(struct backend *self, void *out, const void *weight, const void *bias,
+                   const void *x, double factor, int V, int C)
 {
     const int team = cpu_team(cpu_of(self), (int64_t)V * C);
 #pragma omp parallel num_threads(team)
@@ -172,4 +171,10 @@ void cpu_scores(struct backend *self, void *out, const void *weight, const void 
                    bias ? (const float *)bias + s.begin : NULL, x, (float)factor, s.end - s.begin,
                    C);
     }
+}
+
+void CPU_NAME(cpu_tracked)(struct cpu *cpu)
+{
+    cpu->table.tracked = tracked_rows;
+    cpu->table.scores = scores;
 }

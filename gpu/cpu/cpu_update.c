@@ -8,7 +8,7 @@
 
 enum { LINE = 16, BLOCK = 1024 }; /* floats: of a cache line; summed before they enter a double */
 
-CPU_CLONES static double slice_squares(const float *in, int64_t n)
+static double slice_squares(const float *in, int64_t n)
 {
     double total = 0;
     for (int64_t first = 0; first < n; first += BLOCK) {
@@ -22,7 +22,7 @@ CPU_CLONES static double slice_squares(const float *in, int64_t n)
     return total;
 }
 
-void cpu_sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+static void sum_squares(struct backend *self, void *out, const void *in, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, n);
@@ -68,8 +68,8 @@ static struct factors factors_of(const struct backend_update *u)
     };
 }
 
-CPU_CLONES static void sgd(const struct factors *f, float *w, const float *gradient, float *m1,
-                           float *m2, int64_t n)
+static void sgd(const struct factors *f, float *w, const float *gradient, float *m1, float *m2,
+                int64_t n)
 {
     (void)m1;
     (void)m2;
@@ -79,8 +79,8 @@ CPU_CLONES static void sgd(const struct factors *f, float *w, const float *gradi
         w[i] -= lr * (gradient[i] * clip + decay * w[i]);
 }
 
-CPU_CLONES static void momentum(const struct factors *f, float *w, const float *gradient, float *m1,
-                                float *m2, int64_t n)
+static void momentum(const struct factors *f, float *w, const float *gradient, float *m1, float *m2,
+                     int64_t n)
 {
     (void)m2;
     const float clip = f->clip, decay = f->decay, lr = f->lr, keep = f->momentum;
@@ -111,14 +111,14 @@ adam_loop(const struct factors *f, float l2, float shrink, float *restrict w,
     }
 }
 
-CPU_CLONES static void adam(const struct factors *f, float *w, const float *gradient, float *m1,
-                            float *m2, int64_t n)
+static void adam(const struct factors *f, float *w, const float *gradient, float *m1, float *m2,
+                 int64_t n)
 {
     adam_loop(f, f->decay, 0, w, gradient, m1, m2, n);
 }
 
-CPU_CLONES static void adamw(const struct factors *f, float *w, const float *gradient, float *m1,
-                             float *m2, int64_t n)
+static void adamw(const struct factors *f, float *w, const float *gradient, float *m1, float *m2,
+                  int64_t n)
 {
     adam_loop(f, 0, f->lr * f->decay, w, gradient, m1, m2, n);
 }
@@ -131,8 +131,8 @@ static void (*const update_table[])(const struct factors *f, float *w, const flo
     [OPTIMIZER_ADAMW] = adamw,
 };
 
-void cpu_update(struct backend *self, const struct backend_update *update, void *parameters,
-                void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
+static void optimise(struct backend *self, const struct backend_update *update, void *parameters,
+                     void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 4 * n);
@@ -146,5 +146,11 @@ void cpu_update(struct backend *self, const struct backend_update *update, void 
                                    moment2 ? (float *)moment2 + s.begin : NULL, s.end - s.begin);
     }
     if (copy)
-        cpu_cast(self, copy, parameters, n);
+        self->cast(self, copy, parameters, n);
+}
+
+void CPU_NAME(cpu_update)(struct cpu *cpu)
+{
+    cpu->table.sum_squares = sum_squares;
+    cpu->table.update = optimise;
 }

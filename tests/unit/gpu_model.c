@@ -96,7 +96,8 @@ struct bench {
 static void bench_open(struct bench *b, const struct spec *spec, int ref)
 {
     err_clear(&b->err);
-    if ((ref ? ref_backend_open(&b->backend, &b->err) : cpu_backend_open(2, &b->backend, &b->err)))
+    if ((ref ? ref_backend_open(&b->backend, &b->err)
+             : cpu_backend_open(2, PRECISION_FP32, &b->backend, &b->err)))
         fail_msg("%s", b->err.message);
     if (model_open(spec, V, &groups, b->backend, &b->model, &b->err) != 0)
         fail_msg("%s", b->err.message);
@@ -822,7 +823,7 @@ static void test_bytes_are_exact(void **state)
     err_clear(&err);
     struct backend *cpu;
     struct model *model;
-    assert_int_equal(cpu_backend_open(1, &cpu, &err), 0);
+    assert_int_equal(cpu_backend_open(1, PRECISION_FP32, &cpu, &err), 0);
     real_alloc = cpu->alloc;
     cpu->alloc = counting_alloc;
     int32_t inputs[N], targets[N];

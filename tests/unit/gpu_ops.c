@@ -1,31 +1,42 @@
 /* Every operation of the cpu backend (tests/lib/ops_checks.h) on one thread, on
- * more threads than some cases have work for, and twice the same bits; what
- * opening and allocating refuse. */
+ * more threads than some cases have work for, and twice the same bits; with the
+ * code for every instruction set that this machine has; what opening and
+ * allocating refuse. The program runs itself once for each instruction set, named
+ * by TOKENFATE_ISA: oneDNN keeps to one in the life of a process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 #include "gpu/cpu/cpu.h"
+#include "gpu/cpu/cpu_bf16.h"
+#include "gpu/cpu/cpu_isa.h"
 #include "tests/lib/ops_checks.h"
 
-#define ALLOWED 5e-6 /* float32 against double */
+#define ALLOWED 5e-6      /* float32 against double */
+#define ONE_ISA "one-isa" /* argument of the program's runs of itself */
+
+extern char **environ;
 
 static int open_with_one_thread(struct backend **out, struct err *err)
 {
-    return cpu_backend_open(1, out, err);
+    return cpu_backend_open(1, PRECISION_FP32, out, err);
 }
 
 static int open_with_two_threads(struct backend **out, struct err *err)
 {
-    return cpu_backend_open(2, out, err);
+    return cpu_backend_open(2, PRECISION_FP32, out, err);
 }
 
 static int open_with_three_threads(struct backend **out, struct err *err)
 {
-    return cpu_backend_open(3, out, err);
+    return cpu_backend_open(3, PRECISION_FP32, out, err);
 }
 
 static const struct ops_subject one_thread = {open_with_one_thread, ALLOWED};
@@ -86,12 +97,12 @@ static void test_refusals(void **state)
     struct backend *cpu = NULL;
     struct err err;
     err_clear(&err);
-    assert_int_equal(cpu_backend_open(-1, &cpu, &err), -1);
+    assert_int_equal(cpu_backend_open(-1, PRECISION_FP32, &cpu, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);
-    assert_int_equal(cpu_backend_open(CPU_THREADS_MAX + 1, &cpu, &err), -1);
+    assert_int_equal(cpu_backend_open(CPU_THREADS_MAX + 1, PRECISION_FP32, &cpu, &err), -1);
     assert_null(cpu);
     err_clear(&err);
-    assert_int_equal(cpu_backend_open(0, &cpu, &err), 0);
+    assert_int_equal(cpu_backend_open(0, PRECISION_FP32, &cpu, &err), 0);
     assert_true(cpu->threads >= 1);
     assert_true(cpu->isa[0] && cpu->device[0] && strstr(cpu->isa, ", oneDNN 2."));
     err_clear(&err);
@@ -106,8 +117,84 @@ static void test_refusals(void **state)
     cpu->close(cpu);
 }
 
-int main(void)
+static int exit_status_of_self(const char *isa)
 {
+    char *arguments[] = {"/proc/self/exe", ONE_ISA, NULL};
+    pid_t pid;
+    int status;
+    assert_int_equal(setenv("TOKENFATE_ISA", isa, 1), 0);
+    assert_int_equal(posix_spawn(&pid, arguments[0], NULL, NULL, arguments, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(unsetenv("TOKENFATE_ISA"), 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_every_instruction_set(void **state)
+{
+    (void)state;
+    enum cpu_isa best;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(cpu_isa_choose(&best, &err), 0);
+    for (int isa = 0; isa < (int)best; isa++) /* the best one is this run's */
+        if (exit_status_of_self(cpu_isa_name((enum cpu_isa)isa)) != 0)
+            fail_msg("instruction set %s", cpu_isa_name((enum cpu_isa)isa));
+}
+
+static void test_isa_refusals(void **state)
+{
+    (void)state;
+    enum cpu_isa isa = CPU_ISAS;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(setenv("TOKENFATE_ISA", "mmx", 1), 0);
+    assert_int_equal(cpu_isa_choose(&isa, &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_non_null(strstr(err.message, "\"mmx\""));
+    assert_int_equal(setenv("TOKENFATE_ISA", "plain", 1), 0);
+    assert_int_equal(cpu_isa_choose(&isa, &err), 0);
+    assert_int_equal(isa, CPU_ISA_PLAIN);
+    assert_int_equal(setenv("TOKENFATE_ISA", "", 1), 0);
+    assert_int_equal(cpu_isa_choose(&isa, &err), 0);
+    assert_int_equal(unsetenv("TOKENFATE_ISA"), 0);
+    if (isa < CPU_ISA_AMX) {
+        assert_int_equal(setenv("TOKENFATE_ISA", "amx", 1), 0);
+        assert_int_equal(cpu_isa_choose(&isa, &err), -1);
+        assert_int_equal(err.code, ERR_UNAVAILABLE);
+        assert_int_equal(unsetenv("TOKENFATE_ISA"), 0);
+    }
+}
+
+/* A bfloat16 is the upper half of a float32: all of them survive, and what lies
+ * between two goes to the nearer one, from the middle to the even one. */
+static void test_bf16_rounding(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i <= UINT16_MAX; i++) {
+        const uint16_t x = (uint16_t)i;
+        const float value = cpu_from_bf16(x);
+        if (isnan(value))
+            assert_true(isnan(cpu_from_bf16(cpu_to_bf16(value))));
+        else
+            assert_int_equal(cpu_to_bf16(value), x);
+    }
+    assert_int_equal(cpu_to_bf16(0x1.00fffep0f), 0x3f80); /* just below the middle */
+    assert_int_equal(cpu_to_bf16(0x1.01p0f), 0x3f80);     /* the middle: even is below */
+    assert_int_equal(cpu_to_bf16(0x1.03p0f), 0x3f82);     /* the middle: even is above */
+    assert_int_equal(cpu_to_bf16(-0x1.010002p0f), 0xbf81);
+    assert_int_equal(cpu_to_bf16(0x1.fffffep127f), 0x7f80);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest one_isa[] = {
+        cmocka_unit_test(test_equality_one_thread),
+        cmocka_unit_test(test_equality_many_threads),
+        cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_divergence_shows),
+    };
+    if (argc > 1 && strcmp(argv[1], ONE_ISA) == 0)
+        return cmocka_run_group_tests(one_isa, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equality_one_thread),
         cmocka_unit_test(test_equality_many_threads),
@@ -118,6 +205,9 @@ int main(void)
         cmocka_unit_test(test_same_bits_every_run),
         cmocka_unit_test(test_bits_survive_the_device),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_every_instruction_set),
+        cmocka_unit_test(test_isa_refusals),
+        cmocka_unit_test(test_bf16_rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

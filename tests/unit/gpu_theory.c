@@ -52,7 +52,7 @@ static void bench_open(struct bench *b, int ref, void (*tweak)(struct spec *spec
     b->spec->train.batch_size = B;
     tweak(b->spec);
     expect_done(b, ref ? ref_backend_open(&b->backend, &b->err)
-                       : cpu_backend_open(2, &b->backend, &b->err));
+                       : cpu_backend_open(2, PRECISION_FP32, &b->backend, &b->err));
     expect_done(b, model_open(b->spec, V, &groups, b->backend, &b->model, &b->err));
     expect_done(b, model_initialise(b->model, &b->err));
     b->shapes = model_shapes(b->model);

@@ -449,8 +449,10 @@ static int set_up(void **state)
     struct err err;
     err_clear(&err);
     strcpy(root, "/tmp/gpu_train.XXXXXX");
-    return mkdtemp(root) && hash_init(&err) == 0 && cpu_backend_open(1, &backend, &err) == 0 ? 0
-                                                                                             : -1;
+    return mkdtemp(root) && hash_init(&err) == 0 &&
+                   cpu_backend_open(1, PRECISION_FP32, &backend, &err) == 0
+               ? 0
+               : -1;
 }
 
 static int tear_down(void **state)
