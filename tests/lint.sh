@@ -27,7 +27,7 @@ layer() {
     sources "$1/*" | xargs -r grep -nE '^#include' |
         grep -vE "#include (<($libc|$3)>|\"($2)/[a-z_/.0-9]+\")" | head -20
 }
-libc_only='assert|ctype|dirent|dlfcn|errno|fcntl|ftw|fenv|float|getopt|immintrin|inttypes|limits|linux/oom|locale|math|netdb|netinet/in|netinet/tcp|arpa/inet|poll|pthread|sched|semaphore|signal|spawn|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/[a-z]+|syslog|termios|time|unistd|wchar'
+libc_only='assert|cpuid|ctype|dirent|dlfcn|errno|fcntl|ftw|fenv|float|getopt|immintrin|inttypes|limits|linux/oom|locale|math|netdb|netinet/in|netinet/tcp|arpa/inet|poll|pthread|sched|semaphore|signal|spawn|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/[a-z]+|syslog|termios|time|unistd|wchar'
 libc="($libc_only)\.h"
 layering() {
     layer config config 'jansson.h|sodium.h'

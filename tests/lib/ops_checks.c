@@ -650,7 +650,7 @@ static const struct {
     {&activation_op, {4099, ACTIVATION_RELU}},
     {&activation_op, {66001, ACTIVATION_GELU}},
     {&activation_op, {66001, ACTIVATION_RELU}},
-    {&activation_op, {1, ACTIVATION_GELU}},
+    {&activation_op, {5, ACTIVATION_GELU}},
     {&head_op, {1, 96, 257, 5, 1, 0, 0}},
     {&head_op, {65, 96, 257, 40, 64, 1, 0}},
     {&head_op, {64, 33, 256, 40, 32, 0, 0}}, /* no padding */
