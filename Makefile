@@ -66,7 +66,7 @@ archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
 
 PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
-SHARE = $(BUILD)/share/.complete $(BUILD)/share/tokenizers/gpt2.bpe
+SHARE = $(BUILD)/share/.complete $(patsubst %,$(BUILD)/share/tokenizers/%.bpe,gpt2 cl100k_base bytes)
 UNIT_TESTS = $(addprefix $(BUILD)/tests/,$(basename $(notdir $(wildcard tests/unit/*.c tests/unit/*.cu))))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
 GPU_TESTS = $(if $(CUDA_LIBRARY),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/gpu/*.c)))

@@ -43,11 +43,6 @@ static int uses_used_vocabulary(const struct spec *spec)
     return spec->corpus.vocabulary == VOCABULARY_USED;
 }
 
-static int uses_tokenizer(const struct spec *spec)
-{
-    return spec->corpus.tokenizer[0] != 'g';
-}
-
 static const struct {
     const char *pointer;
     int (*uses)(const struct spec *spec);
@@ -60,7 +55,6 @@ static const struct {
     {"/eval/windows", uses_evaluation},
     {"/init_from", uses_init_from},
     {"/corpus/vocabulary", uses_used_vocabulary},
-    {"/corpus/tokenizer", uses_tokenizer},
 };
 
 int spec_supported(const struct spec *spec, struct err *err)

@@ -1,5 +1,5 @@
-/* bpe: GPT-2's byte-level byte pair encoding (Radford et al. 2019; Sennrich et
- * al. 2016). A text is cut into pieces by the published pattern (PCRE2), each
+/* bpe: byte-level byte pair encoding (Radford et al. 2019; Sennrich et al. 2016):
+ * gpt2, cl100k_base, and bytes, whose table merges nothing (id = byte). A text is cut into pieces by the published pattern (PCRE2), each
  * piece is merged by rank until no listed pair is left. Special tokens in a
  * text are plain text. The rank table is one compact file that
  * lab/make_ranks.mjs makes from js-tiktoken's data and that is mapped
@@ -41,7 +41,8 @@ struct bpe;
 int bpe_open(const char *share_dir, const char *name, struct bpe **out, struct err *err);
 void bpe_close(struct bpe *bpe);
 
-/* Size of the vocabulary, specials included: 50257 for gpt2. */
+/* Size of the vocabulary, specials included: 50257 for gpt2, 256 for bytes,
+ * 100277 for cl100k_base, which has 16 ids without a token. */
 int bpe_vocabulary(const struct bpe *bpe);
 
 /* Ids of n bytes of UTF-8, in *ids (malloc, caller frees) and *n_ids.

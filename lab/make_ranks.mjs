@@ -1,6 +1,7 @@
 // make_ranks: `node lab/make_ranks.mjs NAME OUT` turns js-tiktoken's rank table
-// NAME (gpt2, cl100k_base) into the file that lab/bpe.h describes. Run by make,
-// once. The pattern is the published one with \s and \S written out as
+// NAME (gpt2, cl100k_base) into the file that lab/bpe.h describes; `bytes` is a
+// table of its own, in which every byte is a token and nothing is merged. Run by
+// make, once. The pattern is the published one with \s and \S written out as
 // ECMAScript's white space, because PCRE2's \s is another set (U+0085, U+180E,
 // U+FEFF). OUT appears whole or not at all: written beside, then renamed.
 
@@ -51,6 +52,13 @@ function checksum(buffer) {
 
 const words = (...numbers) => Buffer.from(Uint32Array.from(numbers).buffer);
 
+// The pieces of bytes are runs of any characters: their length decides nothing.
+const BYTES = {
+  pat_str: "(?s:.{1,64})",
+  special_tokens: {},
+  bpe_ranks: `! 0 ${Array.from({ length: 256 }, (_, byte) => Buffer.of(byte).toString("base64")).join(" ")}`,
+};
+
 function makeTable({ pat_str, special_tokens, bpe_ranks }) {
   const tokens = readRanks(bpe_ranks);
   const ranks = tokens.length;
@@ -74,7 +82,7 @@ if (!/^[a-z0-9_]+$/.test(name ?? "") || !out) {
   console.error("usage: node lab/make_ranks.mjs NAME OUT");
   process.exit(2);
 }
-const { default: source } = await import(`js-tiktoken/ranks/${name}`);
+const source = name === "bytes" ? BYTES : (await import(`js-tiktoken/ranks/${name}`)).default;
 mkdirSync(dirname(out), { recursive: true });
 writeFileSync(`${out}.part`, makeTable(source));
 renameSync(`${out}.part`, out);

@@ -137,6 +137,71 @@ static void golden_ids(void **state)
     }
 }
 
+/* Golden ids made with js-tiktoken, as for gpt2. */
+static void cl100k(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int n;
+        int32_t ids[16];
+    } cases[] = {
+        {"Hello  world\n\n  end", 6, {9906, 220, 1917, 271, 220, 842}},
+        {"I'll say it's 1726, isn't it?",
+         13,
+         {40, 3358, 2019, 433, 596, 220, 10861, 21, 11, 4536, 956, 433, 30}},
+        {"na\u00efve caf\u00e9 \u4f60\u597d \U0001f642",
+         8,
+         {3458, 38672, 588, 53050, 220, 57668, 53901, 28584}},
+        {"<|endoftext|>", 7, {27, 91, 8862, 728, 428, 91, 29}},
+        {"\ufeffThe Project", 3, {3305, 791, 5907}},
+        {" \xc2\x85x", 3, {2188, 227, 87}},
+        {"'LL 123456!!\n\n x", 7, {6, 4178, 220, 4513, 10961, 25833, 865}},
+    };
+    struct bpe *bpe = NULL;
+    size_t n = 0;
+    int empty = 0;
+    if (bpe_open(share(), "cl100k_base", &bpe, &err))
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ids ids = encode(bpe, cases[i].text, strlen(cases[i].text));
+        assert_int_equal(ids.n, cases[i].n);
+        assert_memory_equal(ids.id, cases[i].ids, ids.n * sizeof *ids.id);
+        assert_spells(bpe, &ids, cases[i].text, strlen(cases[i].text));
+        free(ids.id);
+    }
+    assert_int_equal(bpe_vocabulary(bpe), 100277);
+    for (int32_t id = 0; id < 100277; id++)
+        empty += bpe_token(bpe, id, &n) == NULL;
+    assert_int_equal(empty, 16);
+    bpe_close(bpe);
+}
+
+static void bytes_are_their_own_ids(void **state)
+{
+    (void)state;
+    char text[2 * 0x800];
+    size_t n = 0, length;
+    struct bpe *bpe = NULL;
+    if (bpe_open(share(), "bytes", &bpe, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(bpe_vocabulary(bpe), 256);
+    for (int c = 0; c < 0x800; c++) {
+        if (c >= 0x80)
+            text[n++] = (char)(0xc0 | c >> 6);
+        text[n++] = (char)(c < 0x80 ? c : 0x80 | (c & 0x3f));
+    }
+    struct ids ids = encode(bpe, text, n);
+    assert_int_equal(ids.n, n);
+    for (size_t i = 0; i < n; i++) {
+        const char *bytes = bpe_token(bpe, ids.id[i], &length);
+        assert_int_equal(ids.id[i], (unsigned char)text[i]);
+        assert_true(length == 1 && *bytes == text[i]);
+    }
+    free(ids.id);
+    bpe_close(bpe);
+}
+
 static void vocabulary(void **state)
 {
     (void)state;
@@ -560,6 +625,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(golden_ids, reset),
         cmocka_unit_test_setup(vocabulary, reset),
+        cmocka_unit_test_setup(cl100k, reset),
+        cmocka_unit_test_setup(bytes_are_their_own_ids, reset),
         cmocka_unit_test_setup(malformed_text_names_the_byte, reset),
         cmocka_unit_test_setup(long_pieces_stay_fast, reset),
         cmocka_unit_test_setup(limit_of_a_piece, reset),
