@@ -25,8 +25,8 @@ request_handler api_tokens;
 request_handler api_theory;
 /* api_files.c */
 request_handler api_checkpoint, api_checkpoint_config, api_batch, api_log;
-/* api_probe.c */
-request_handler api_probe;
+/* api_probe.c, api_spectrum.c */
+request_handler api_probe, api_spectrum;
 /* api_sweeps.c, api_compare.c */
 request_handler api_sweep_create, api_sweep_list, api_sweep_show, api_sweep_cancel, api_compare;
 /* api_corpora.c */

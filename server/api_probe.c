@@ -26,23 +26,27 @@ struct probing {
     struct job *job;
     struct spec *spec;
     const struct bpe *bpe;
+    struct datasets_use text; /* released when text.entry is set */
     int64_t epoch, top;
-    int32_t *ids; /* of the text */
+    int32_t *ids;   /* of the text: the tokenizer's */
+    int32_t *model; /* the same, as the model numbers them */
     int n_ids;
     int vocab;
-    float *logp;   /* [vocab] */
-    int32_t *rank; /* [vocab] ids, likeliest first */
-    int32_t named[PROBE_TOKENS_MAX];
+    float *logp;                     /* [vocab] */
+    int32_t *rank;                   /* [vocab] the model's ids, likeliest first */
+    int32_t named[PROBE_TOKENS_MAX]; /* the model's ids */
     int n_named;
     char file[SERVER_PATH_MAX];
 };
 
-static void probing_free(struct probing *probing)
+static void probing_free(struct request *request, struct probing *probing)
 {
+    if (probing->text.entry)
+        datasets_release(request->server->datasets, &probing->text);
     json_decref(probing->body);
     job_free(probing->job);
     spec_free(probing->spec);
-    free(probing->ids), free(probing->logp), free(probing->rank);
+    free(probing->ids), free(probing->model), free(probing->logp), free(probing->rank);
 }
 
 /* ---- the question ---- */
@@ -78,35 +82,52 @@ static void check_fields(json_t *body, struct err *err)
     }
 }
 
+/* The model's number of a tokenizer's id; -1: it has none. */
+static int32_t number_of(const struct probing *probing, int64_t id)
+{
+    const int32_t *original = probing->text.text->original;
+    int low = 0, high = probing->vocab;
+    if (!original)
+        return id >= 0 && id < probing->vocab ? (int32_t)id : -1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (original[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < probing->vocab && original[low] == id ? low : -1;
+}
+
 /* One entry of "tokens": an id, or a text that is one token. */
 static int read_token(struct probing *probing, const json_t *entry, size_t i, struct err *err)
 {
     char pointer[32];
-    int32_t *ids = NULL, id = -1;
+    int32_t *ids = NULL;
+    int64_t id;
     size_t n = 0;
     struct err bad;
     err_clear(&bad);
     snprintf(pointer, sizeof pointer, "/tokens/%zu", i);
     if (json_is_integer(entry)) {
-        const int64_t value = json_integer_value(entry);
-        if (value < 0 || value >= probing->vocab)
-            return err_field(err, pointer, "%lld is not an id below %d", (long long)value,
-                             probing->vocab);
-        id = (int32_t)value;
+        id = json_integer_value(entry);
     } else if (!json_is_string(entry)) {
         return err_field(err, pointer, "must be a text or an id");
     } else if (bpe_encode(probing->bpe, json_string_value(entry), json_string_length(entry), &ids,
                           &n, &bad)) {
         return err_field(err, pointer, "%s", bad.message);
-    } else if (n != 1) {
-        free(ids);
-        return err_field(err, pointer, "\"%.60s\" is %zu tokens, not one", json_string_value(entry),
-                         n);
     } else {
-        id = ids[0];
+        id = n == 1 ? ids[0] : -1;
         free(ids);
+        if (n != 1)
+            return err_field(err, pointer, "\"%.60s\" is %zu tokens, not one",
+                             json_string_value(entry), n);
     }
-    probing->named[probing->n_named++] = id;
+    const int32_t number = number_of(probing, id);
+    if (number < 0)
+        return err_field(err, pointer, "id %lld is not in the model's vocabulary of %d",
+                         (long long)id, probing->vocab);
+    probing->named[probing->n_named++] = number;
     return 0;
 }
 
@@ -150,15 +171,29 @@ static void read_ids(struct probing *probing, const json_t *list, struct err *er
     }
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_array_get(list, i);
-        const json_int_t value = json_is_integer(id) ? json_integer_value(id) : -1;
         char pointer[32];
         snprintf(pointer, sizeof pointer, "/ids/%zu", i);
-        if (value < 0 || value >= probing->vocab)
-            err_field(err, pointer, "must be an id below %d", probing->vocab);
+        if (!json_is_integer(id) || number_of(probing, json_integer_value(id)) < 0)
+            err_field(err, pointer, "must be an id of the model's vocabulary of %d",
+                      probing->vocab);
         else
-            probing->ids[i] = (int32_t)value;
+            probing->ids[i] = (int32_t)json_integer_value(id);
     }
     probing->n_ids = (int)n;
+}
+
+/* The ids as the model numbers them. */
+static int number_ids(struct probing *probing, struct err *err)
+{
+    probing->model = calloc((size_t)probing->n_ids + 1, sizeof *probing->model);
+    if (!probing->model)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", probing->n_ids);
+    for (int i = 0; i < probing->n_ids; i++)
+        if ((probing->model[i] = number_of(probing, probing->ids[i])) < 0)
+            return err_field(err, "/text",
+                             "token %d of it (id %d) is not in the model's vocabulary of %d", i,
+                             probing->ids[i], probing->vocab);
+    return 0;
 }
 
 /* What the model reads: a text, or its ids. */
@@ -188,11 +223,11 @@ static int find_model(struct request *request, struct probing *probing, struct e
     return 0;
 }
 
-static int read_vocabulary(struct probing *probing, struct err *err)
+static int read_vocabulary(struct request *request, struct probing *probing, struct err *err)
 {
-    json_t *facts = json_loads(probing->job->facts, 0, NULL);
-    probing->vocab = (int)json_integer_value(json_object_get(facts, "vocabulary"));
-    json_decref(facts);
+    if (datasets_get(request->server->datasets, probing->spec, &probing->text, err))
+        return -1;
+    probing->vocab = probing->text.text->vocab;
     probing->logp = malloc((size_t)probing->vocab * sizeof *probing->logp);
     probing->rank = malloc((size_t)probing->vocab * sizeof *probing->rank);
     return probing->logp && probing->rank ? 0
@@ -211,7 +246,7 @@ static int read_question(struct request *request, struct probing *probing, struc
     if (spec_parse(probing->job->spec, strlen(probing->job->spec), &probing->spec, err) ||
         datasets_tokenizer(request->server->datasets, probing->spec->corpus.tokenizer,
                            &probing->bpe, err) ||
-        read_vocabulary(probing, err))
+        read_vocabulary(request, probing, err))
         return -1;
     check_fields(probing->body, err);
     read_prompt(probing, err);
@@ -219,7 +254,9 @@ static int read_question(struct request *request, struct probing *probing, struc
     read_integer(probing->body, "top", 0, PROBE_TOP_MAX, PROBE_TOP_DEFAULT, &probing->top, err);
     read_integer(probing->body, "epoch", 0, probing->job->epochs, probing->job->epochs,
                  &probing->epoch, err);
-    return err->code != ERR_NONE ? -1 : find_model(request, probing, err);
+    if (err->code != ERR_NONE || number_ids(probing, err))
+        return -1;
+    return find_model(request, probing, err);
 }
 
 /* ---- the answer ---- */
@@ -240,13 +277,14 @@ static void sort_vocabulary(struct probing *probing)
 
 static void write_token(FILE *out, const struct probing *probing, int rank)
 {
-    const int32_t id = probing->rank[rank];
+    const int32_t number = probing->rank[rank];
+    const int32_t id = dataset_original(probing->text.text, number);
     size_t n = 0;
     const char *bytes = bpe_token(probing->bpe, id, &n);
     fprintf(out, "{\"id\":%d,\"text\":", id);
     json_write_bytes(out, bytes ? bytes : "", n);
     fprintf(out, ",\"rank\":%d,\"logp\":", rank + 1);
-    record_print_number(out, (double)probing->logp[id]);
+    record_print_number(out, (double)probing->logp[number]);
     putc('}', out);
 }
 
@@ -288,7 +326,7 @@ enum request_result api_probe(struct request *request)
                                                 .spec = probing.job->spec,
                                                 .file = probing.file,
                                                 .vocab = probing.vocab,
-                                                .ids = probing.ids,
+                                                .ids = probing.model,
                                                 .n = probing.n_ids};
         failed = probe_ask(&request->server->settings, &question, probing.logp, err);
     }
@@ -301,6 +339,6 @@ enum request_result api_probe(struct request *request)
         write_answer(buffer.out, &probing);
         request_close_reply(request, &buffer, 200, API_JSON);
     }
-    probing_free(&probing);
+    probing_free(request, &probing);
     return REQUEST_DONE;
 }

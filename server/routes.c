@@ -23,6 +23,7 @@ const struct route routes[] = {
     {"GET", "/api/v1/jobs/{id}/checkpoint", api_checkpoint, ROUTE_SLOW, "epoch"},
     {"GET", "/api/v1/jobs/{id}/checkpoint/config.json", api_checkpoint_config, ROUTE_SLOW, NULL},
     {"GET", "/api/v1/jobs/{id}/batch", api_batch, ROUTE_SLOW, "epoch"},
+    {"GET", "/api/v1/jobs/{id}/spectrum", api_spectrum, ROUTE_SLOW, "points,epoch"},
     {"POST", "/api/v1/jobs/{id}/probe", api_probe, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
     {"GET", "/api/v1/jobs/{id}/log", api_log, ROUTE_SLOW, NULL},
     {"GET", "/api/v1/compare", api_compare, ROUTE_SLOW | ROUTE_ETAG, "jobs,series,points"},
