@@ -21,6 +21,8 @@ request_handler api_epochs;
 enum request_result api_series(struct request *request, const struct job *job);
 /* api_tokens.c */
 request_handler api_tokens;
+/* api_findings.c */
+request_handler api_findings;
 /* api_theory.c */
 request_handler api_theory;
 /* api_files.c */

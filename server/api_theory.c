@@ -16,7 +16,11 @@
 #include "server/json.h"
 #include "server/spool.h"
 
-enum { THEORY_POINTS = 500, THEORY_POINTS_MAX = 5000 }; /* of a curve, default and most */
+enum {
+    THEORY_POINTS = 500, /* of a curve, unless asked for others */
+    THEORY_POINTS_MAX = 5000,
+    THEORY_EARLY_STEPS = 30 /* updates for which form 3.5 is drawn */
+};
 
 struct theory {
     const struct spec *spec;
@@ -29,7 +33,11 @@ struct theory {
     double *predicted; /* [curves][groups][points] */
     double *measured;
     int64_t n_points, points_max;
-    double start[SPEC_GROUPS_MAX], sum[SPEC_GROUPS_MAX]; /* of the curve at hand */
+    /* of the epoch at hand: updates before it, and the sums over them of what a
+     * token that is never a target is pulled down by */
+    int64_t steps;
+    double sgd_pull, adam_fall;
+    double *start; /* [curves][groups] measured at epoch 0 */
 };
 
 /* ---- levels ---- */
@@ -146,21 +154,48 @@ static int decay_applies(const struct theory *t, int g)
            isfinite(theory_decay(t->spec, 1));
 }
 
-static double decay_at(const struct theory *t, int g, int64_t epoch)
+static double decay_at(const struct theory *t, double start)
 {
-    return t->start[g] * theory_decay(t->spec, epoch * t->steps_per_epoch);
+    return start * theory_decay(t->spec, t->steps);
 }
 
-/* A curve exists for the groups it applies to; `at` is its value at an epoch,
- * start[] being the measured number of epoch 0. */
+static int adam_applies(const struct theory *t, int g)
+{
+    return (t->spec->train.optimizer == OPTIMIZER_ADAM ||
+            t->spec->train.optimizer == OPTIMIZER_ADAMW) &&
+           group_is_unseen(t, g);
+}
+
+/* The signs of mean h keep for some dozen updates, and Adam's second moment grows. */
+static double adam_at(const struct theory *t, double start)
+{
+    return t->steps <= THEORY_EARLY_STEPS ? start + t->adam_fall : NAN;
+}
+
+static int sgd_applies(const struct theory *t, int g)
+{
+    return t->spec->train.optimizer == OPTIMIZER_SGD && group_is_unseen(t, g);
+}
+
+static double sgd_at(const struct theory *t, double start)
+{
+    return theory_sgd_logp(start, t->sgd_pull);
+}
+
+/* A curve exists for the groups it applies to; `at` is its value at the epoch at
+ * hand, start being the measured number of epoch 0. */
 static const struct curve {
     const char *form, *id, *what;
     enum record_field field;
     int (*applies)(const struct theory *t, int g);
-    double (*at)(const struct theory *t, int g, int64_t epoch);
+    double (*at)(const struct theory *t, double start);
 } curves[] = {
     {"3.4", "input_decay", "norm of input rows that are never fed: decay alone", RECORD_INPUT_NORM,
      decay_applies, decay_at},
+    {"3.5", "adam_logit", "mean logit of tokens that are never a target, early, under Adam",
+     RECORD_MEAN_LOGIT, adam_applies, adam_at},
+    {"3.6", "sgd_logp", "mean log p of tokens that are never a target, under plain SGD",
+     RECORD_MEAN_LOGP_NONE, sgd_applies, sgd_at},
 };
 
 enum { CURVES = sizeof curves / sizeof *curves };
@@ -170,22 +205,32 @@ static double *theory_points(const struct theory *t, double *points, int curve, 
     return points + ((int64_t)curve * t->groups->n + g) * t->points_max;
 }
 
+static void theory_point(struct theory *t, int64_t epoch, const double *values)
+{
+    for (int c = 0; c < CURVES; c++)
+        for (int g = 0; g < t->groups->n; g++) {
+            const double measured = values[record_at(g, curves[c].field)];
+            double *start = &t->start[c * t->groups->n + g];
+            if (epoch == 0)
+                *start = measured;
+            theory_points(t, t->predicted, c, g)[t->n_points] = curves[c].at(t, *start);
+            theory_points(t, t->measured, c, g)[t->n_points] = measured;
+        }
+    t->n_points++;
+}
+
 static int theory_row(void *self, int64_t epoch, const double *values, int n_values,
                       const float *tokens, int n_tokens)
 {
     struct theory *t = self;
     (void)n_values, (void)tokens, (void)n_tokens;
-    if (epoch % t->stride != 0 && epoch != t->last)
-        return 0;
-    for (int c = 0; c < CURVES; c++)
-        for (int g = 0; g < t->groups->n; g++) {
-            const double measured = values[record_at(g, curves[c].field)];
-            if (epoch == 0)
-                t->start[g] = measured;
-            theory_points(t, t->predicted, c, g)[t->n_points] = curves[c].at(t, g, epoch);
-            theory_points(t, t->measured, c, g)[t->n_points] = measured;
-        }
-    t->n_points++;
+    t->steps = epoch * t->steps_per_epoch;
+    if (epoch % t->stride == 0 || epoch == t->last)
+        theory_point(t, epoch, values);
+    /* mean h of the epoch's first batch stands for all of its updates */
+    const double n = (double)t->steps_per_epoch;
+    t->sgd_pull += n * theory_sgd_pull(t->spec, values[RECORD_H_NORM]);
+    t->adam_fall += n * theory_adam_logit_step(t->spec, values[RECORD_H_L1]);
     return 0;
 }
 
@@ -235,9 +280,13 @@ static int theory_open(struct theory *t, int64_t points, struct err *err)
     t->optimum = malloc((size_t)t->frequency->vocab * sizeof *t->optimum);
     t->predicted = malloc(n * sizeof *t->predicted);
     t->measured = malloc(n * sizeof *t->measured);
-    if (!t->optimum || !t->predicted || !t->measured)
+    t->start = malloc((size_t)CURVES * (size_t)t->groups->n * sizeof *t->start);
+    if (!t->optimum || !t->predicted || !t->measured || !t->start)
         return err_set(err, ERR_NO_MEMORY, "no memory for the closed forms of a job");
-    theory_optimum(&(struct theory_loss){0}, t->frequency, t->optimum);
+    theory_optimum(&(struct theory_loss){.class_weight = t->spec->loss.class_weight,
+                                         .logit_adjustment = t->spec->loss.logit_adjustment,
+                                         .label_smoothing = t->spec->loss.label_smoothing},
+                   t->frequency, t->optimum);
     return 0;
 }
 
@@ -290,7 +339,7 @@ enum request_result api_theory(struct request *request)
     else
         theory_answer(request, job, &t);
 out:
-    free(t.optimum), free(t.predicted), free(t.measured);
+    free(t.optimum), free(t.predicted), free(t.measured), free(t.start);
     if (held)
         datasets_release(request->server->datasets, &text);
     spec_free(spec);

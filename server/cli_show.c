@@ -1,5 +1,5 @@
-/* cli_show: `tokenfate show JOB_ID`: the closing table of a job, from the
- * database, beside a running server or without one. Main thread. */
+/* cli_show: `tokenfate show JOB_ID`: the closing table and the findings of a job,
+ * from the database, beside a running server or without one. Main thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "lab/dataset.h"
+#include "lab/sampler.h"
 #include "lab/text.h"
 #include "server/cli.h"
 #include "server/run_table.h"
@@ -20,6 +21,7 @@ struct show {
     struct bpe *bpe;
     struct dataset *dataset;
     double *first, *last;
+    struct findings_run *findings;
 };
 
 static int show_copy(void *self, int64_t epoch, const double *values, int n_values,
@@ -29,6 +31,29 @@ static int show_copy(void *self, int64_t epoch, const double *values, int n_valu
     (void)epoch, (void)tokens, (void)n_tokens;
     memcpy(to, values, (size_t)n_values * sizeof *to);
     return 0;
+}
+
+static int show_take(void *self, int64_t epoch, const double *values, int n_values,
+                     const float *tokens, int n_tokens)
+{
+    (void)n_values, (void)tokens, (void)n_tokens;
+    findings_take(self, epoch, values);
+    return 0;
+}
+
+static int show_findings(struct db_reader *reader, struct show *show, struct err *err)
+{
+    struct sampler *sampler = NULL;
+    const struct dataset *data = show->dataset;
+    const struct sampler_text text = dataset_text(data, NULL);
+    if (!(show->findings = calloc(1, sizeof *show->findings)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for findings");
+    if (sampler_open(show->spec, &text, &sampler, err))
+        return -1;
+    findings_open(show->findings, show->spec, &data->frequency, &data->groups, show->job->epoch,
+                  sampler_steps_per_epoch(sampler));
+    sampler_close(sampler);
+    return epochs_read(reader, show->job->id, 0, show->job->epoch, show_take, show->findings, err);
 }
 
 static int show_text(const struct settings *settings, struct show *show, struct err *err)
@@ -60,7 +85,7 @@ static int show_read(const struct settings *settings, const char *id, struct db_
     if (epochs_read(reader, id, 0, 0, show_copy, show->first, err) ||
         epochs_read(reader, id, job->epoch, job->epoch, show_copy, show->last, err))
         return -1;
-    return show_text(settings, show, err);
+    return show_text(settings, show, err) ? -1 : show_findings(reader, show, err);
 }
 
 int cli_show(const struct settings *settings, int argc, char **argv)
@@ -86,8 +111,9 @@ int cli_show(const struct settings *settings, int argc, char **argv)
                                   .first = show.first,
                                   .last = show.last};
         run_print_table(stdout, &table);
+        run_print_findings(stdout, show.findings);
     }
-    free(show.first), free(show.last);
+    free(show.first), free(show.last), free(show.findings);
     dataset_close(show.dataset);
     bpe_close(show.bpe);
     spec_free(show.spec);

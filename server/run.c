@@ -23,6 +23,7 @@
 #include "config/spec.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
+#include "lab/sampler.h"
 #include "lab/text.h"
 #include "server/run_table.h"
 #include "server/trainer_process.h"
@@ -54,7 +55,8 @@ struct run {
     int n_signals;    /* how many came */
     struct trainer_process *trainer;
     double *first, *last; /* records of epoch 0 and of the newest epoch */
-    int64_t epoch;        /* of last, -1 before the first */
+    struct findings_run *findings;
+    int64_t epoch; /* of last, -1 before the first */
     int is_terminal;
     int64_t started_ms, shown_ms, shown_epoch;
 };
@@ -145,6 +147,19 @@ static int run_read_spec(struct run *run, struct err *err)
     return result ? err_prefix(err, "%s", is_stdin ? "standard input" : run->spec_path) : 0;
 }
 
+static int run_open_findings(struct run *run, struct err *err)
+{
+    struct sampler *sampler = NULL;
+    const struct dataset *data = run->dataset;
+    const struct sampler_text text = dataset_text(data, NULL);
+    if (sampler_open(run->spec, &text, &sampler, err))
+        return -1;
+    findings_open(run->findings, run->spec, &data->frequency, &data->groups,
+                  run->spec->train.epochs, sampler_steps_per_epoch(sampler));
+    sampler_close(sampler);
+    return 0;
+}
+
 static int run_prepare_text(struct run *run, struct err *err)
 {
     const char *id = run->spec->corpus.id;
@@ -159,9 +174,10 @@ static int run_prepare_text(struct run *run, struct err *err)
         run->names[group] = groups->group[group].name;
     run->first = calloc((size_t)record_size(groups->n), sizeof *run->first);
     run->last = calloc((size_t)record_size(groups->n), sizeof *run->last);
-    if (!run->first || !run->last)
-        return err_set(err, ERR_NO_MEMORY, "no memory for two records");
-    return 0;
+    run->findings = calloc(1, sizeof *run->findings);
+    if (!run->first || !run->last || !run->findings)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the records of a run");
+    return run_open_findings(run, err);
 }
 
 static int run_make_folder(struct run *run, struct err *err)
@@ -320,6 +336,7 @@ static int run_take_epochs(struct run *run, const struct message *message, struc
         if (epoch == 0)
             memcpy(run->last, at, (size_t)n * sizeof(double));
         run->epoch = epoch;
+        findings_take(run->findings, epoch, run->last);
         if (!run->is_json)
             continue;
         record_print_json(stdout, NULL, epoch, run->last, groups->n, run->names);
@@ -471,6 +488,17 @@ static void run_close(struct run *run)
     spec_free(run->spec);
     free(run->first);
     free(run->last);
+    free(run->findings);
+}
+
+static void run_print_results(const struct run *run)
+{
+    run_print_table(stdout, &(struct run_table){.spec = run->spec,
+                                                .dataset = run->dataset,
+                                                .epoch = run->epoch,
+                                                .first = run->first,
+                                                .last = run->last});
+    run_print_findings(stdout, run->findings);
 }
 
 int run_command(const struct settings *settings, int argc, char **argv)
@@ -488,11 +516,7 @@ int run_command(const struct settings *settings, int argc, char **argv)
     if (result)
         run_report(&err);
     else if (!run.is_json)
-        run_print_table(stdout, &(struct run_table){.spec = run.spec,
-                                                    .dataset = run.dataset,
-                                                    .epoch = run.epoch,
-                                                    .first = run.first,
-                                                    .last = run.last});
+        run_print_results(&run);
     if (!result && fflush(stdout) != 0) {
         fprintf(stderr, "tokenfate run: cannot write the results: %s\n", strerror(errno));
         result = -1;

@@ -12,7 +12,9 @@ enum {
     TABLE_LABEL_WIDTH = 40,
     TABLE_COLUMN_MIN = 13, /* "least_common" and a space */
     TABLE_COLUMN_MAX = 24,
-    TABLE_FIELD_NONE = -1
+    TABLE_FIELD_NONE = -1,
+    TABLE_TEXT_WIDTH = 100, /* of the claims' paragraphs */
+    TABLE_TEXT_INDENT = 4
 };
 
 enum line_value {
@@ -170,4 +172,42 @@ void run_print_table(FILE *out, const struct run_table *table)
             print_line(out, table, &lines[i]);
     putc('\n', out);
     print_sides(out, table);
+}
+
+/* A paragraph, indented, broken between words. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    int column = 0;
+    while (*text) {
+        const size_t n = strcspn(text, " ");
+        if (column == 0 || column + (int)n + 1 > TABLE_TEXT_WIDTH) {
+            fprintf(out, "%s%*s", column ? "\n" : "", TABLE_TEXT_INDENT, "");
+            column = TABLE_TEXT_INDENT;
+        } else {
+            putc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", (int)n, text);
+        column += (int)n;
+        text += n;
+        text += *text == ' ';
+    }
+    putc('\n', out);
+}
+
+void run_print_findings(FILE *out, const struct findings_run *run)
+{
+    struct finding findings[FINDINGS_CLAIMS];
+    findings_judge(run, 1, findings);
+    fputs("\nThe study's claims (SCIENCE section 5):\n", out);
+    for (int c = 0; c < FINDINGS_CLAIMS; c++) {
+        const struct finding *finding = &findings[c];
+        char head[FINDINGS_TEXT];
+        snprintf(head, sizeof head, "%s: %s", findings_verdict_name(finding->verdict),
+                 finding->measured);
+        fprintf(out, "- %s (%s)\n", finding->sentence, finding->section);
+        print_wrapped(out, head);
+        if (finding->cause[0])
+            print_wrapped(out, finding->cause);
+    }
 }

@@ -2,6 +2,7 @@
 // recomputed here from the token counts of the text and the stored epochs.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { startServer } from '../lib/server.mjs';
 import { CORPUS, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
 
@@ -62,7 +63,7 @@ test('levels of model, groups and classes follow from the counts', async () => {
     if (i) near(found.context_free, inside.reduce((sum, [count, n]) => sum + n * Math.log(count / N), 0) / types, `class ${edges[i]}`);
     else assert.equal(found.context_free, null);
   });
-  assert.deepEqual(theory.curves, [], 'a tied model has no input rows of its own');
+  assert.deepEqual(theory.curves.map(({ id }) => id), ['adam_logit'], 'a tied model has no input rows of its own');
 });
 
 test('untied: input rows of tokens that never occur decay as the closed form says', async () => {
@@ -70,7 +71,8 @@ test('untied: input rows of tokens that never occur decay as the closed form say
   const records = await epochsOf(server, job.id);
   const { body: theory } = await get(`/jobs/${job.id}/theory`);
   assert.equal(theory.epoch, 30);
-  assert.deepEqual(theory.curves.map(({ id, group, quantity }) => [id, group, quantity]), [['input_decay', 'never_used', 'input_norm']]);
+  assert.deepEqual(theory.curves.map(({ id, group, quantity }) => [id, group, quantity]),
+    [['input_decay', 'never_used', 'input_norm'], ['adam_logit', 'never_used', 'mean_logit']]);
   const [curve] = theory.curves;
   assert.deepEqual(curve.epochs, records.map(({ epoch }) => epoch));
   assert.deepEqual(curve.measured, records.map(({ groups }) => groups.never_used.input_norm));
@@ -81,6 +83,38 @@ test('untied: input rows of tokens that never occur decay as the closed form say
   const { body: thin } = await get(`/jobs/${job.id}/theory?points=7`);
   assert.deepEqual(thin.curves[0].epochs, [0, 5, 10, 15, 20, 25, 30]);
   assert.deepEqual(thin.curves[0].predicted, thin.curves[0].epochs.map((epoch) => curve.predicted[epoch]));
+});
+
+// Form 3.5 assumes that the signs of mean h keep: in a model of the preset's size they do.
+test('Adam: the logit of tokens that are never a target falls by lr |mean h|_1 an update', { timeout: 600_000 }, async () => {
+  const preset = JSON.parse(fs.readFileSync('config/presets/gulliver.json', 'utf8'));
+  const job = await run({ ...preset, corpus: { ...preset.corpus, id: CORPUS }, train: { ...preset.train, epochs: 33 }, groups: { size: 100 } });
+  const records = await epochsOf(server, job.id);
+  const { body: theory } = await get(`/jobs/${job.id}/theory`);
+  const curve = theory.curves.find(({ id }) => id === 'adam_logit');
+  assert.deepEqual([curve.group, curve.quantity], ['never_used', 'mean_logit']);
+  let expected = records[0].groups.never_used.mean_logit;
+  records.forEach(({ epoch, h_l1 }, i) => {
+    if (epoch <= 30) near(curve.predicted[i], expected, `epoch ${epoch}`);
+    else assert.equal(curve.predicted[i], null);
+    expected -= job.spec.train.lr * h_l1;
+  });
+  const [fell, form] = [curve.measured, curve.predicted].map((values) => values[0] - values[20]);
+  assert.ok(form > 1 && Math.abs(fell - form) < 0.05 * form, `fell ${fell}, closed form ${form}`);
+});
+
+test('SGD: the fall of tokens that are never a target is that of the closed form', async () => {
+  const job = await run({ train: { epochs: 60, steps_per_epoch: 1, lr: 0.5, optimizer: 'sgd', weight_decay: 0 }, model: { tie: 'untied' } });
+  const records = await epochsOf(server, job.id);
+  const { body: theory } = await get(`/jobs/${job.id}/theory`);
+  assert.deepEqual(theory.curves.map(({ id }) => id), ['input_decay', 'sgd_logp']);
+  const curve = theory.curves[1];
+  let pull = 0;
+  records.forEach(({ epoch, h_norm }, i) => {
+    near(curve.predicted[i], -Math.log(Math.exp(-curve.measured[0]) + pull), `epoch ${epoch}`);
+    pull += 0.5 * h_norm ** 2;
+  });
+  assert.ok(curve.predicted[60] < curve.predicted[0] - 1e-4);
 });
 
 test('what cannot be asked for is named', async () => {

@@ -1,5 +1,5 @@
 // The study's main experiment on the real text, end to end: the numbers that
-// SCIENCE section 5's pilot and section 3's closed forms predict, and the same job
+// SCIENCE section 4's expectations and section 3's closed forms predict, and the same job
 // posted twice giving the same bits.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';

@@ -77,7 +77,7 @@ static void context_free_by_hand(void **state)
     assert_true(isnan(theory_context_free(&nothing, &frequency)));
 }
 
-/* SCIENCE section 5: the hundred most common tokens of Gulliver. */
+/* SCIENCE section 4: the hundred most common tokens of Gulliver. */
 static void context_free_level_of_gulliver(void **state)
 {
     (void)state;

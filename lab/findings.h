@@ -1,0 +1,111 @@
+/* findings: the study's claims (SCIENCE section 5), judged from the epoch
+ * records of one run, or of several that differ in their seeds only. One table
+ * of claims and one of numbers: each number is computed from a run's records,
+ * has its closed form beside it where there is one, and a bound that was
+ * declared before anything was measured. A claim's verdict follows from those of
+ * its numbers. Called by the server (GET /jobs/{id}/findings) and the command
+ * line; tests/api/findings.test.mjs recomputes it all from the CSV. No state,
+ * any thread. Invariant: records are taken once, in order; what a record does
+ * not have is NaN and never enters a mean. */
+#ifndef TOKENFATE_FINDINGS_H
+#define TOKENFATE_FINDINGS_H
+
+#include <stdint.h>
+
+#include "config/record.h"
+#include "config/spec.h"
+#include "lab/frequency.h"
+#include "lab/groups.h"
+#include "lab/statistics.h"
+
+enum {
+    FINDINGS_TEXT = 512,      /* bytes of a sentence, with its zero */
+    FINDINGS_NUMBERS_MAX = 8, /* of one claim */
+    FINDINGS_RUNS_MAX = 64    /* seeds of one question; each is a whole run to read */
+};
+
+/* "Equal" is within a tenth of a nat: probabilities that differ by less than
+ * about 10 %. "Near the untrained level" is within one nat, a factor of e. */
+#define FINDINGS_MARGIN 0.1
+#define FINDINGS_NEAR 1.0
+
+enum findings_claim {
+    FINDINGS_VOCABULARY,
+    FINDINGS_UNTRAINED,
+    FINDINGS_BATCH,
+    FINDINGS_COMMON,
+    FINDINGS_RARE,
+    FINDINGS_EMBEDDINGS,
+    FINDINGS_MASS,
+    FINDINGS_CLAIMS
+};
+
+enum findings_verdict {
+    FINDINGS_SUPPORTED,
+    FINDINGS_NOT_SUPPORTED,
+    FINDINGS_UNDETERMINED, /* the interval reaches across the bound */
+    FINDINGS_NOT_TESTABLE, /* this run cannot tell */
+    FINDINGS_SHOWN         /* a number beside the judged ones */
+};
+
+/* What a run's records come down to. Filled by findings_open and findings_take. */
+struct findings_run {
+    const struct spec *spec; /* borrowed, as the next two */
+    const struct frequency *frequency;
+    const struct groups *groups;
+    int64_t last;     /* epoch of the last record that will come */
+    int64_t end_from; /* the last tenth of the records, at least one, begins here */
+    int64_t steps;    /* optimiser updates before the last record */
+    double first[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch 0 */
+    double final[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch `last` */
+    struct findings_mean {
+        double sum;
+        int64_t n;
+    } all[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS], /* over epochs with a value */
+        end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
+    /* Of most_common minus never_used, and of most_common alone, under each mask:
+     * (x0 - 2 x1 + x2)^2 / 6 over three epochs in a row that have a value. */
+    struct findings_mean comparison[MASKS], alone[MASKS];
+    double before[MASKS][2], before_alone[MASKS][2];
+};
+
+/* One number of a claim. */
+struct findings_number {
+    const char *id, *what;
+    const char *form;           /* SCIENCE's number of the closed form, or NULL */
+    struct statistics measured; /* over runs: n, mean, sd, half width of the 95 % interval */
+    double closed;              /* mean over runs, NaN without one */
+    double low, high;           /* supported between them; infinite where there is no bound */
+    enum findings_verdict verdict;
+};
+
+struct finding {
+    enum findings_claim claim;
+    const char *id, *section, *sentence; /* the claim, and where the study makes it */
+    const char *rule;
+    enum findings_verdict verdict;
+    int n;
+    struct findings_number number[FINDINGS_NUMBERS_MAX];
+    char measured[FINDINGS_TEXT]; /* what was found, in words */
+    char cause[FINDINGS_TEXT];    /* why it is not simply supported; "" if it is */
+};
+
+/* A run whose records 0 .. last (>= 0) are about to come, steps_per_epoch
+ * updates ("pass" resolved) between them. */
+void findings_open(struct findings_run *run, const struct spec *spec,
+                   const struct frequency *frequency, const struct groups *groups, int64_t last,
+                   int64_t steps_per_epoch);
+
+/* The record of an epoch, each once and in order. */
+void findings_take(struct findings_run *run, int64_t epoch, const double *values);
+
+/* Judge n >= 1 complete runs whose specs differ in their seeds only: the
+ * interval of the mean over seeds must lie inside the bounds (supported) or
+ * outside (not supported). With one run its value is judged as it is, and the
+ * words say "in this run". */
+void findings_judge(const struct findings_run *runs, int n, struct finding out[FINDINGS_CLAIMS]);
+
+/* "supported", "not supported", "undetermined", "not testable here", "shown". */
+const char *findings_verdict_name(enum findings_verdict verdict);
+
+#endif

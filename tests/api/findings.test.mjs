@@ -1,0 +1,132 @@
+// GET /jobs/{id}/findings against an independent recomputation from the CSV of the
+// epochs (tests/lib/recompute_findings.mjs), for the main experiment and its two
+// controls in fewer epochs, and for what each remedy of the reading may do:
+// several seeds, an untied model, the published selections, a job without epochs.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import { BINARY, startServer } from '../lib/server.mjs';
+import { CORPUS, SANITIZED, finished, submit, tiny } from '../lib/experiments.mjs';
+import { differences, fetchRun, recompute } from '../lib/recompute_findings.mjs';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const get = async (route) => {
+  const answer = await server.api(route);
+  return { status: answer.status, body: await answer.json() };
+};
+const run = async (spec) => {
+  const { id } = await submit(server, spec);
+  const job = await finished(server, id, 600);
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  return job;
+};
+const verdicts = (answer) => Object.fromEntries(answer.findings.map(({ id, verdict }) => [id, verdict]));
+const compare = async (ids) => {
+  const { status, body } = await get(`/jobs/${ids[0]}/findings?with=${ids.slice(1).join(',')}`);
+  assert.equal(status, 200, JSON.stringify(body));
+  const expected = recompute(await Promise.all(ids.map((id) => fetchRun(server.api, id))));
+  assert.deepEqual(differences(body, expected), []);
+  assert.equal(body.findings.length, 7);
+  for (const finding of body.findings) {
+    assert.equal(finding.cause === null, finding.verdict === 'supported', finding.id);
+    assert.match(finding.measured, ids.length > 1 ? /^Over \d+ seeds: / : /^In this run: /);
+  }
+  return body;
+};
+
+const EPOCHS = SANITIZED ? 12 : 60;
+for (const preset of ['gulliver', 'synthetic-control', 'shuffled-control']) {
+  test(`${preset}, ${EPOCHS} epochs`, { timeout: 900_000 }, async () => {
+    const spec = JSON.parse(fs.readFileSync(`config/presets/${preset}.json`, 'utf8'));
+    if (spec.corpus.id === 'gulliver') spec.corpus.id = CORPUS;
+    spec.train.epochs = EPOCHS;
+    const answer = await compare([(await run(spec)).id]);
+    const found = verdicts(answer);
+    assert.equal(found.vocabulary, 'supported');
+    assert.equal(found.untrained, 'supported');
+    if (SANITIZED) return;
+    assert.equal(found.embeddings, 'supported');
+    const number = (claim, id) => answer.findings.find((finding) => finding.id === claim).numbers.find((one) => one.id === id);
+    assert.equal(number('rare', 'never_change').verdict, 'supported');
+    // An advantage needs context: independent draws have none beyond chance.
+    if (preset === 'synthetic-control') assert.equal(number('batch', 'advantage').verdict, 'not supported');
+  });
+}
+
+test('several seeds: mean and interval; a run that does not belong is named', async () => {
+  const jobs = [];
+  for (const seed of [1, 2, 3]) jobs.push(await run(tiny({ train: { epochs: 20, seed } })));
+  const ids = jobs.map(({ id }) => id);
+  const answer = await compare(ids);
+  assert.deepEqual(answer.runs, ids.map((job, i) => ({ job, seed: i + 1 })));
+  assert.ok(answer.findings[0].numbers[0].sd < 1e-12, 'the text is the same');
+  assert.ok(answer.findings[1].numbers[0].half > 0);
+
+  const other = await run(tiny({ train: { epochs: 20, seed: 4, lr: 0.01 } }));
+  const shorter = await run(tiny({ train: { epochs: 10, seed: 5 } }));
+  for (const [id, said] of [[other.id, /differs in \/train\/lr/], [shorter.id, /differs in \/train\/epochs/], [ids[0], /same seeds/]]) {
+    const { status, body } = await get(`/jobs/${ids[0]}/findings?with=${id}`);
+    assert.deepEqual([status, body.errors[0].pointer], [422, 'with']);
+    assert.match(body.errors[0].detail, said);
+  }
+  assert.equal((await get(`/jobs/${ids[0]}/findings?with=00000000-0000-4000-8000-000000000000`)).status, 404);
+});
+
+test('a sweep: its seeds of the same setting are judged together', async () => {
+  const answer = await server.api('/sweeps', {
+    method: 'POST', headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ base: tiny({ train: { epochs: 6 } }), vary: { 'train.lr': [0.001, 0.01], 'train.seed': [1, 2] } }),
+  });
+  assert.equal(answer.status, 201);
+  const jobs = [];
+  for (const { id } of (await answer.json()).settings.flatMap((setting) => setting.jobs)) jobs.push(await finished(server, id));
+  const { body } = await get(`/jobs/${jobs[3].id}/findings`);
+  assert.deepEqual(body.runs, [{ job: jobs[3].id, seed: 2 }, { job: jobs[2].id, seed: 1 }]);
+  const expected = recompute(await Promise.all([jobs[3].id, jobs[2].id].map((id) => fetchRun(server.api, id))));
+  assert.deepEqual(differences(body, expected), []);
+  const { body: alone } = await get(`/jobs/${jobs[3].id}/findings?with=`);
+  assert.equal(alone.runs.length, 1);
+});
+
+test('untied: rows that are never fed are not updated', async () => {
+  const job = await run(tiny({ model: { tie: 'untied' }, train: { epochs: 30, lr: 0.01, weight_decay: 0.1 } }));
+  const found = (await compare([job.id])).findings.find(({ id }) => id === 'embeddings');
+  assert.equal(found.verdict, 'not supported');
+  assert.match(found.cause, /weight decay alone/);
+});
+
+test('published selections: groups that do not hold what they are called', async () => {
+  for (const [selection, claim] of [['published-2025', 'common'], ['published-2026', 'embeddings']]) {
+    const job = await run(tiny({ groups: { selection, mask: 'positions' }, train: { epochs: 5 } }));
+    const found = (await compare([job.id])).findings.find(({ id }) => id === claim);
+    assert.equal(found.verdict, 'not testable here', selection);
+    assert.match(found.cause, /does not hold/);
+  }
+});
+
+test('a job without records has nothing to judge', async () => {
+  const long = await submit(server, tiny({ train: { epochs: 1_000_000 } }));
+  const queued = await submit(server, tiny());
+  const { status, body } = await get(`/jobs/${queued.id}/findings`);
+  assert.equal(status, 409);
+  assert.match(body.detail, /is queued and has no records yet/);
+  for (const { id } of [long, queued]) await server.api(`/jobs/${id}/cancel`, { method: 'POST' });
+  await finished(server, long.id);
+});
+
+test('tokenfate run and tokenfate show end with the claims', async () => {
+  const job = await run(tiny({ train: { epochs: 20 } }));
+  const { body } = await get(`/jobs/${job.id}/findings`);
+  const shown = execFileSync(BINARY, ['show', job.id, '--data', server.dataDir], { encoding: 'utf8' });
+  const ran = execFileSync(BINARY, ['run', '-'], { encoding: 'utf8', input: JSON.stringify({ ...job.spec, corpus: { ...job.spec.corpus, id: CORPUS } }), stdio: ['pipe', 'pipe', 'ignore'] });
+  for (const text of [shown, ran]) {
+    const flat = text.replace(/\s+/g, ' ');
+    for (const { claim, verdict, measured, cause } of body.findings) {
+      for (const part of [`- ${claim}`, `${verdict}: ${measured}`, cause ?? '']) assert.ok(flat.includes(part), `"${part}" in\n${text}`);
+    }
+  }
+});
