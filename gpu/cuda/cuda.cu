@@ -25,6 +25,8 @@ void cuda_launched(struct cuda *cuda, const char *kernel)
 {
     snprintf(cuda->last, sizeof cuda->last, "%s", kernel);
     cuda_check(cuda, cudaGetLastError(), kernel);
+    if (cuda->each)
+        cuda_check(cuda, cudaStreamSynchronize(cuda->stream), kernel);
 }
 
 void cuda_fail(struct cuda *cuda, const char *message)
@@ -33,7 +35,7 @@ void cuda_fail(struct cuda *cuda, const char *message)
         err_set(&cuda->fault, ERR_DEVICE, "%s", message);
 }
 
-static int kept_fault(const struct cuda *cuda, struct err *err)
+int cuda_kept_fault(const struct cuda *cuda, struct err *err)
 {
     if (cuda->fault.code == ERR_NONE)
         return 0;
@@ -46,7 +48,7 @@ static int cuda_sync(struct backend *self, struct err *err)
     char where[CUDA_NAME_MAX + 16];
     snprintf(where, sizeof where, "at or before %s", cuda->last);
     cuda_check(cuda, cudaStreamSynchronize(cuda->stream), where);
-    return kept_fault(cuda, err);
+    return cuda_kept_fault(cuda, err);
 }
 
 /* ---- memory ---- */
@@ -187,97 +189,6 @@ static int cuda_download(struct backend *self, void *host, enum backend_number t
     return cuda_sync(self, err);
 }
 
-/* ---- the ring ---- */
-
-struct cuda_ring {
-    struct backend_ring ring;            /* first */
-    cudaEvent_t done[BACKEND_SLOTS_MAX]; /* the program of each slot */
-};
-
-static struct cuda_ring *ring_of(struct backend_ring *ring)
-{
-    return reinterpret_cast<struct cuda_ring *>(ring);
-}
-
-static void cuda_ring_close(struct backend *self, struct backend_ring *ring)
-{
-    if (!ring)
-        return;
-    /* What a broken device says to this changes nothing any more. */
-    (void)cudaStreamSynchronize(cuda_of(self)->stream);
-    for (int i = 0; i < ring->slots; i++)
-        if (ring_of(ring)->done[i])
-            (void)cudaEventDestroy(ring_of(ring)->done[i]);
-    (void)cudaFreeHost(ring->memory);
-    free(ring_of(ring));
-}
-
-static struct backend_ring *cuda_ring_open(struct backend *self, int64_t slot_bytes,
-                                           struct err *err)
-{
-    struct cuda_ring *ring = static_cast<struct cuda_ring *>(calloc(1, sizeof *ring));
-    const size_t bytes = (size_t)CUDA_SLOTS * (size_t)slot_bytes;
-    if (!ring) {
-        err_set(err, ERR_NO_MEMORY, "no memory for a ring");
-        return NULL;
-    }
-    ring->ring.slots = CUDA_SLOTS;
-    ring->ring.slot_bytes = slot_bytes;
-    cudaError_t status = cudaMallocHost(reinterpret_cast<void **>(&ring->ring.memory), bytes);
-    for (int i = 0; i < CUDA_SLOTS && status == cudaSuccess; i++)
-        status = cudaEventCreateWithFlags(&ring->done[i], cudaEventDisableTiming);
-    if (status != cudaSuccess) {
-        (void)cudaGetLastError();
-        err_set(err, status == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_DEVICE,
-                "a ring of %zu bytes: %s (%s)", bytes, cudaGetErrorName(status),
-                cudaGetErrorString(status));
-        cuda_ring_close(self, &ring->ring);
-        return NULL;
-    }
-    memset(ring->ring.memory, 0, bytes);
-    return &ring->ring;
-}
-
-static int cuda_program_begin(struct backend *self, struct backend_ring *ring, int program)
-{
-    (void)self, (void)ring, (void)program;
-    return 1;
-}
-
-static void cuda_program_end(struct backend *self, struct backend_ring *ring, int program)
-{
-    struct cuda *cuda = cuda_of(self);
-    (void)program;
-    cuda_check(cuda,
-               cudaEventRecord(ring_of(ring)->done[ring->started % ring->slots], cuda->stream),
-               "cudaEventRecord");
-    ring->started++;
-}
-
-static void cuda_feed(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
-                      int64_t bytes)
-{
-    copy(cuda_of(self), device, backend_slot(ring, ring->started) + offset, (size_t)bytes,
-         cudaMemcpyHostToDevice);
-}
-
-static void cuda_publish(struct backend *self, struct backend_ring *ring, int64_t offset,
-                         const void *device, int64_t bytes)
-{
-    copy(cuda_of(self), backend_slot(ring, ring->started) + offset, device, (size_t)bytes,
-         cudaMemcpyDeviceToHost);
-}
-
-static int cuda_ring_wait(struct backend *self, struct backend_ring *ring, int64_t index,
-                          struct err *err)
-{
-    struct cuda *cuda = cuda_of(self);
-    char where[CUDA_NAME_MAX + 16];
-    snprintf(where, sizeof where, "at or before %s", cuda->last);
-    cuda_check(cuda, cudaEventSynchronize(ring_of(ring)->done[index % ring->slots]), where);
-    return kept_fault(cuda, err);
-}
-
 /* ---- opening ---- */
 
 static int unavailable(struct err *err, cudaError_t status, const char *call)
@@ -370,7 +281,6 @@ static void fill_table(struct backend *table, int is_bf16)
     table->name = "cuda";
     table->threads = 1;
     table->head_max = CUDA_HEAD_MAX;
-    table->slots = CUDA_SLOTS;
     table->precision = is_bf16 ? PRECISION_BF16 : PRECISION_FP32;
     table->real_bytes = sizeof(float);
     table->act_bytes = is_bf16 ? sizeof(struct bf16) : sizeof(float);
@@ -382,13 +292,7 @@ static void fill_table(struct backend *table, int is_bf16)
     table->upload = cuda_upload;
     table->download = cuda_download;
     table->sync = cuda_sync;
-    table->ring_open = cuda_ring_open;
-    table->ring_close = cuda_ring_close;
-    table->program_begin = cuda_program_begin;
-    table->program_end = cuda_program_end;
-    table->feed = cuda_feed;
-    table->publish = cuda_publish;
-    table->ring_wait = cuda_ring_wait;
+    cuda_fill_ring(table);
     cuda_fill_elementwise(table, is_bf16);
     cuda_fill_rows(table, is_bf16);
     cuda_fill_matmul(table, is_bf16);

@@ -34,6 +34,7 @@ struct cuda {
     void *scratch;            /* device, CUDA_SCRATCH bytes */
     void *staging;            /* host, CUDA_STAGING float32 */
     char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */
+    int each;                 /* wait for every operation: a fault has its name */
     struct err fault;         /* the first one, kept */
 };
 
@@ -46,7 +47,10 @@ static inline struct cuda *cuda_of(struct backend *self)
  * Returns 0 if the status is a success. */
 int cuda_check(struct cuda *cuda, cudaError_t status, const char *operation);
 
-/* Called by LAUNCH. */
+/* 0, or -1 with the kept fault. */
+int cuda_kept_fault(const struct cuda *cuda, struct err *err);
+
+/* Called by LAUNCH, and after other work was queued under a name. */
 void cuda_launched(struct cuda *cuda, const char *kernel);
 
 /* Keep a fault that is not CUDA's own, unless there is one. */
@@ -76,6 +80,7 @@ void cuda_gemm_library(char *text, size_t size);
 
 /* ---- the table, file by file: the entries for A = bf16 or float ---- */
 
+void cuda_fill_ring(struct backend *table); /* in every precision */
 void cuda_fill_elementwise(struct backend *table, int is_bf16);
 void cuda_fill_rows(struct backend *table, int is_bf16);
 void cuda_fill_matmul(struct backend *table, int is_bf16);

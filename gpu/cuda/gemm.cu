@@ -213,13 +213,14 @@ void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm 
     struct plan *plan = plan_of(cuda, operation, g);
     if (!plan)
         return;
-    snprintf(cuda->last, sizeof cuda->last, "%s", operation);
     const cublasStatus_t status =
         cublasLtMatmul(cuda->plans->handle, plan->product, &g->alpha, g->b, plan->b, g->a, plan->a,
                        &beta, g->out, plan->out, g->out, plan->out, &plan->algorithm,
                        cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream);
-    if (status == CUBLAS_STATUS_SUCCESS)
+    if (status == CUBLAS_STATUS_SUCCESS) {
+        cuda_launched(cuda, operation);
         return;
+    }
     char message[ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s: cublasLtMatmul of %d x %d x %d: %s", operation, g->m,
              g->n, g->k, cublasLtGetStatusName(status));

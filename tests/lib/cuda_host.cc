@@ -9,6 +9,7 @@
 #include "tests/lib/cuda_host.h"
 #include "tests/lib/cuda_host_control.h"
 
+#include <deque>
 #include <map>
 #include <stdarg.h>
 #include <stdio.h>
@@ -401,17 +402,29 @@ void *cuda_host_shared(void)
 
 /* ---- streams, graphs, errors ---- */
 
+using work = std::function<void()>;
+
 struct cuda_host_graph {
-    std::vector<std::function<void()>> work;
+    std::vector<work> work_list;
+    cuda_host_stream *origin; /* the stream whose capture began it */
+    bool spoilt;
 };
 
+/* Work number `done` of all that was ever queued is the first that did not run. */
 struct cuda_host_stream {
-    std::vector<std::function<void()>> queue;
-    cuda_host_graph *capture;
+    std::deque<work> queue;
+    uint64_t queued, done;
+    cuda_host_graph *capture; /* that takes in what is queued; NULL: none */
+    std::vector<work> forked; /* captured here, and no other stream has waited for it yet */
+    uint64_t joined;          /* captured here, and waited for */
 };
 
+/* What a stream was given before: `position` pieces of work, of the capture if
+ * there is one. */
 struct cuda_host_event {
-    cuda_host_stream *stream; /* with what must be done before the event */
+    cuda_host_stream *stream;
+    cuda_host_graph *capture;
+    uint64_t position;
 };
 
 namespace
@@ -421,7 +434,9 @@ std::vector<cuda_host_stream *> streams;
 std::map<const void *, size_t> allowed_shared;
 std::map<void *, size_t> device_memory, pinned_memory;
 size_t allocated;
+int64_t objects;
 cudaError_t last_error, sticky_error, planned_error;
+uint64_t planned_after; /* kernels */
 
 const struct {
     cudaError_t code;
@@ -443,6 +458,10 @@ const struct {
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
      "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
+    {cudaErrorStreamCaptureUnjoined, "cudaErrorStreamCaptureUnjoined",
+     "capturing stream has unjoined work"},
 };
 
 /* What a call returns: the sticky error if there is one, else its own status. */
@@ -454,21 +473,54 @@ cudaError_t result(cudaError_t own = cudaSuccess)
     return status;
 }
 
-void run_queue(cuda_host_stream *stream)
+/* A piece of work may itself wait for another stream, and so come back here. */
+void run_until(cuda_host_stream *stream, uint64_t position)
 {
-    std::vector<std::function<void()>> queue;
-    queue.swap(stream->queue);
-    for (const std::function<void()> &work : queue)
+    while (stream->done < position) {
+        const work next = std::move(stream->queue.front());
+        stream->queue.pop_front();
         if (sticky_error == cudaSuccess)
-            work();
+            next();
+        stream->done++;
+    }
 }
 
-cudaError_t wait_for(cuda_host_stream *stream)
+/* No call that waits or allocates may stand in a capture. */
+bool spoil_captures(void)
 {
-    if (stream->capture)
+    bool any = false;
+    for (cuda_host_stream *stream : streams)
+        if (stream->capture) {
+            stream->capture->spoilt = true;
+            any = true;
+        }
+    return any;
+}
+
+cudaError_t wait_for(cuda_host_stream *stream, uint64_t position)
+{
+    if (spoil_captures())
         return result(cudaErrorStreamCaptureUnsupported);
-    run_queue(stream);
+    run_until(stream, position);
     return result();
+}
+
+/* The work of a stream that another one has waited for goes into the graph. */
+void join(cuda_host_stream *from, uint64_t position)
+{
+    std::vector<work> *const forked = &from->forked, *const list = &from->capture->work_list;
+    const auto end = forked->begin() + (ptrdiff_t)(position - from->joined);
+    list->insert(list->end(), forked->begin(), end);
+    forked->erase(forked->begin(), end);
+    from->joined = position;
+}
+
+bool is_capturing(const cuda_host_graph *graph)
+{
+    for (const cuda_host_stream *stream : streams)
+        if (stream->capture == graph)
+            return true;
+    return false;
 }
 
 cudaError_t present(void)
@@ -481,6 +533,8 @@ cudaError_t present(void)
 cudaError_t take_memory(std::map<void *, size_t> *kind, void **out, size_t bytes)
 {
     void *memory = NULL;
+    if (spoil_captures())
+        return result(cudaErrorStreamCaptureUnsupported);
     if (posix_memalign(&memory, 256, bytes ? bytes : 1) != 0)
         return result(cudaErrorMemoryAllocation);
     memset(memory, 0xff, bytes);
@@ -511,9 +565,15 @@ bool is_pinned(const void *address)
 
 } // namespace
 
+void cuda_host_fail_after(uint64_t kernels, int code)
+{
+    planned_after = kernels;
+    planned_error = static_cast<cudaError_t>(code);
+}
+
 void cuda_host_fail_next(int code)
 {
-    planned_error = static_cast<cudaError_t>(code);
+    cuda_host_fail_after(0, code);
 }
 
 void cuda_host_recover(void)
@@ -521,14 +581,31 @@ void cuda_host_recover(void)
     last_error = sticky_error = planned_error = cudaSuccess;
 }
 
+void cuda_host_run(void)
+{
+    for (cuda_host_stream *stream : streams)
+        run_until(stream, stream->queued);
+}
+
 size_t cuda_host_allocated(void)
 {
     return allocated;
 }
 
-void cuda_host_enqueue(cudaStream_t stream, std::function<void()> work)
+int64_t cuda_host_objects(void)
 {
-    (stream->capture ? &stream->capture->work : &stream->queue)->push_back(std::move(work));
+    return objects + (int64_t)pinned_memory.size();
+}
+
+void cuda_host_enqueue(cudaStream_t stream, work piece)
+{
+    if (!stream->capture) {
+        stream->queue.push_back(std::move(piece));
+        stream->queued++;
+    } else {
+        (stream == stream->capture->origin ? &stream->capture->work_list : &stream->forked)
+            ->push_back(std::move(piece));
+    }
 }
 
 void cuda_host_queue_kernel(cudaStream_t stream, const struct cuda_host_launch &launch,
@@ -544,10 +621,12 @@ void cuda_host_queue_kernel(cudaStream_t stream, const struct cuda_host_launch &
         result(cudaErrorInvalidValue);
     else
         cuda_host_enqueue(stream, [launch, thread] {
-            sticky_error = planned_error;
-            planned_error = cudaSuccess;
-            if (sticky_error == cudaSuccess)
-                run_kernel(launch, thread);
+            if (planned_error != cudaSuccess && planned_after-- == 0) {
+                sticky_error = planned_error;
+                planned_error = cudaSuccess;
+                return;
+            }
+            run_kernel(launch, thread);
         });
 }
 
@@ -569,94 +648,144 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
     *out = new cuda_host_stream{};
     streams.push_back(*out);
+    objects++;
     return result();
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
-    run_queue(stream);
+    run_until(stream, stream->queued);
     for (size_t i = 0; i < streams.size(); i++)
         if (streams[i] == stream)
             streams.erase(streams.begin() + (ptrdiff_t)i);
     delete stream;
+    objects--;
     return result();
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    return wait_for(stream);
+    return wait_for(stream, stream->queued);
 }
 
 cudaError_t cudaDeviceSynchronize(void)
 {
-    for (cuda_host_stream *stream : streams)
-        if (wait_for(stream) != cudaSuccess)
-            break;
-    return result();
+    cudaError_t status = result();
+    for (size_t i = 0; i < streams.size() && status == cudaSuccess; i++)
+        status = wait_for(streams[i], streams[i]->queued);
+    return status;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
     *out = new cuda_host_event{};
+    objects++;
     return result();
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
     delete event;
+    objects--;
     return result();
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    event->stream = stream;
+    *event = {stream, stream->capture,
+              stream->capture ? stream->joined + stream->forked.size() : stream->queued};
     return result();
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    return event->stream ? wait_for(event->stream) : result();
+    if (event->capture)
+        return result(cudaErrorInvalidValue);
+    return event->stream ? wait_for(event->stream, event->position) : result();
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    cuda_host_stream *const from = event->stream;
+    const uint64_t position = event->position;
+    if (!from)
+        return result();
+    if ((stream->capture && stream->capture != event->capture) ||
+        (event->capture && !is_capturing(event->capture)))
+        return result(cudaErrorStreamCaptureUnsupported);
+    if (!event->capture) {
+        cuda_host_enqueue(stream, [from, position] { run_until(from, position); });
+        return result();
+    }
+    stream->capture = event->capture;
+    if (from != event->capture->origin && from != stream && position > from->joined)
+        join(from, position);
+    return result();
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
 {
     if (stream->capture)
         return result(cudaErrorStreamCaptureUnsupported);
-    stream->capture = new cuda_host_graph{};
+    if (result() != cudaSuccess)
+        return result();
+    stream->capture = new cuda_host_graph{{}, stream, false};
+    objects++;
     return result();
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 {
-    if (!stream->capture)
+    cuda_host_graph *const graph = stream->capture;
+    if (!graph || graph->origin != stream)
         return result(cudaErrorInvalidValue);
-    *out = stream->capture;
-    stream->capture = NULL;
-    return result();
+    cudaError_t status = graph->spoilt ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+    for (cuda_host_stream *other : streams)
+        if (other->capture == graph) {
+            if (!other->forked.empty() && status == cudaSuccess)
+                status = cudaErrorStreamCaptureUnjoined;
+            other->forked.clear();
+            other->joined = 0;
+            other->capture = NULL;
+        }
+    *out = graph;
+    if (status != cudaSuccess) {
+        cudaGraphDestroy(graph);
+        *out = NULL;
+    }
+    return result(status);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
 {
     *out = new cuda_host_graph(*graph);
+    objects++;
     return result();
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
-    for (const std::function<void()> &work : graph->work)
-        cuda_host_enqueue(stream, work);
+    if (stream->capture) {
+        stream->capture->spoilt = true;
+        return result(cudaErrorStreamCaptureUnsupported);
+    }
+    for (const work &piece : graph->work_list)
+        cuda_host_enqueue(stream, piece);
+    cuda_host_counts.graphs++;
     return result();
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
     delete graph;
+    objects--;
     return result();
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
 {
     delete graph;
+    objects--;
     return result();
 }
 
@@ -759,17 +888,36 @@ cudaError_t cudaMallocHost(void **out, size_t bytes)
     return take_memory(&pinned_memory, out, bytes);
 }
 
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
+{
+    return take_memory(&pinned_memory, out, bytes);
+}
+
+/* One address space: the device sees pinned memory where the host does. */
+cudaError_t cudaHostGetDevicePointer(void **out, void *memory, unsigned)
+{
+    if (!is_pinned(memory))
+        return result(cudaErrorInvalidValue);
+    *out = memory;
+    return result();
+}
+
 cudaError_t cudaFreeHost(void *memory)
 {
     return give_memory(&pinned_memory, memory);
 }
 
 /* A source in pageable memory may change after the call, a pinned one not before
- * the copy has run. */
+ * the copy has run; so a capture cannot hold a copy from pageable memory. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+    const bool staged_copy = kind == cudaMemcpyHostToDevice && !is_pinned(from);
+    if (staged_copy && stream->capture) {
+        stream->capture->spoilt = true;
+        return result(cudaErrorStreamCaptureUnsupported);
+    }
+    if (staged_copy) {
         const char *source = static_cast<const char *>(from);
         cuda_host_enqueue(stream, [to, staged = std::vector<char>(source, source + bytes)] {
             memcpy(to, staged.data(), staged.size());

@@ -11,8 +11,8 @@
  * of the block do not reach, or reach elsewhere, and a shuffle that lanes of a
  * warp miss, end the program with the kernel, the block and the lines.
  *
- * Streams are lazy: launches and copies run when somebody waits for them. One
- * host thread uses the layer. Tests only; the names are NVIDIA's. */
+ * Streams are lazy: launches and copies run when somebody waits for them, and only
+ * those up to the event that is waited for. One host thread uses the layer. Tests only; the names are NVIDIA's. */
 #ifndef TOKENFATE_CUDA_HOST_H
 #define TOKENFATE_CUDA_HOST_H
 
@@ -145,7 +145,9 @@ enum cudaError_t {
     cudaErrorNoKernelImageForDevice = 209,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
-    cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureUnjoined = 904
 };
 
 enum cudaMemcpyKind {
@@ -162,6 +164,7 @@ enum cudaStreamCaptureMode {
     cudaStreamCaptureModeRelaxed
 };
 enum { cudaStreamDefault, cudaStreamNonBlocking };
+enum { cudaHostAllocDefault, cudaHostAllocPortable, cudaHostAllocMapped };
 enum { cudaEventDefault, cudaEventBlockingSync, cudaEventDisableTiming };
 
 struct cudaDeviceProp {
@@ -192,6 +195,8 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *total);
 cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *memory);
 cudaError_t cudaMallocHost(void **out, size_t bytes);
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags);
+cudaError_t cudaHostGetDevicePointer(void **out, void *memory, unsigned flags);
 cudaError_t cudaFreeHost(void *memory);
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
@@ -201,6 +206,7 @@ cudaError_t cudaMemsetAsync(void *memory, int byte, size_t bytes, cudaStream_t s
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
 cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
@@ -208,7 +214,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 
 /* What is queued between begin and end is kept and not run; every launch of the
- * graph queues it again. */
+ * graph queues it again. A stream that waits for an event of the capture takes
+ * part in it; what it was given runs as late as the graph allows: where another
+ * stream waits for it. Calls that wait or allocate are refused meanwhile and spoil
+ * the capture. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,

@@ -28,9 +28,9 @@ struct cuda_host_machine {
 };
 extern struct cuda_host_machine cuda_host_machine;
 
-/* Kernels, threads and barriers (one a block) run so far. */
+/* Kernels, threads and barriers (one a block) run so far, graphs launched. */
 struct cuda_host_counts {
-    uint64_t kernels, threads, barriers;
+    uint64_t kernels, threads, barriers, graphs;
 };
 extern struct cuda_host_counts cuda_host_counts;
 
@@ -45,14 +45,20 @@ struct cuda_host_products {
 };
 extern struct cuda_host_products cuda_host_products;
 
-/* The next kernel that runs fails with this number of a cudaError_t. The error
- * stays: from then on nothing runs and every call returns it, until
- * cuda_host_recover, which stands for a new process. */
+/* The kernel that runs after so many others fails with this number of a
+ * cudaError_t. The error stays: from then on nothing runs and every call returns
+ * it, until cuda_host_recover, which stands for a new process. */
+void cuda_host_fail_after(uint64_t kernels, int code);
 void cuda_host_fail_next(int code);
 void cuda_host_recover(void);
 
-/* Bytes of device memory that are allocated now. */
+/* The device is faster than the host: everything that is queued runs now. */
+void cuda_host_run(void);
+
+/* Bytes of device memory that are allocated now, and all else that a program has
+ * to give back: streams, events, graphs, pinned memory. */
 size_t cuda_host_allocated(void);
+int64_t cuda_host_objects(void);
 
 #ifdef __cplusplus
 }

@@ -359,8 +359,6 @@ void test_graphs_replay(void **)
     assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
     CUDA_HOST_LAUNCH(stream, increase, 1, 32, 0, memory);
     CUDA_HOST_LAUNCH(stream, increase, 1, 32, 0, memory);
-    assert_int_equal(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
-    assert_int_equal(cudaGetLastError(), cudaErrorStreamCaptureUnsupported);
     assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
     assert_int_equal(cudaGraphInstantiate(&ready, graph), cudaSuccess);
     assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
@@ -371,6 +369,138 @@ void test_graphs_replay(void **)
     finish();
     assert_true(memory[31] == 6);
     assert_int_equal(cudaGraphExecDestroy(ready), cudaSuccess);
+    assert_int_equal(cudaFree(memory), cudaSuccess);
+}
+
+cudaError_t wait_for_stream(void)
+{
+    return cudaStreamSynchronize(stream);
+}
+
+cudaError_t take_memory(void)
+{
+    void *memory;
+    return cudaMalloc(&memory, 4);
+}
+
+cudaError_t take_pinned_memory(void)
+{
+    void *memory;
+    return cudaHostAlloc(&memory, 4, cudaHostAllocMapped);
+}
+
+cudaError_t copy_pageable_memory(void)
+{
+    static float from, to;
+    return cudaMemcpyAsync(&to, &from, sizeof to, cudaMemcpyHostToDevice, stream);
+}
+
+cudaError_t capture_again(void)
+{
+    return cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+}
+
+/* What may not stand in a capture says so, and but for a second beginning the
+ * capture is lost. */
+void test_captures_are_spoilt(void **)
+{
+    const struct {
+        cudaError_t (*call)(void);
+        cudaError_t end;
+    } calls[] = {
+        {wait_for_stream, cudaErrorStreamCaptureInvalidated},
+        {cudaDeviceSynchronize, cudaErrorStreamCaptureInvalidated},
+        {take_memory, cudaErrorStreamCaptureInvalidated},
+        {take_pinned_memory, cudaErrorStreamCaptureInvalidated},
+        {copy_pageable_memory, cudaErrorStreamCaptureInvalidated},
+        {capture_again, cudaSuccess},
+    };
+    for (const auto &c : calls) {
+        cudaGraph_t graph;
+        assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
+                         cudaSuccess);
+        assert_int_equal(c.call(), cudaErrorStreamCaptureUnsupported);
+        assert_int_equal(cudaStreamEndCapture(stream, &graph), c.end);
+        if (c.end == cudaSuccess)
+            assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
+        cudaGetLastError();
+        finish();
+    }
+}
+
+/* A copy on a second stream, of what the first one writes before and after it:
+ * right where the first stream waits before it writes again, and too late where it
+ * waits only then; and a graph whose second stream nobody waits for is refused. */
+void test_streams_meet(void **)
+{
+    cudaStream_t side;
+    cudaEvent_t fork, meet;
+    float *memory = device_array<float>(32), *copy = device_array<float>(32);
+    assert_int_equal(cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&fork, cudaEventDisableTiming), cudaSuccess);
+    assert_int_equal(cudaEventCreateWithFlags(&meet, cudaEventDisableTiming), cudaSuccess);
+    const auto work = [&](bool early, bool late) {
+        CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 1.0f);
+        assert_int_equal(cudaEventRecord(fork, stream), cudaSuccess);
+        assert_int_equal(cudaStreamWaitEvent(side, fork), cudaSuccess);
+        assert_int_equal(
+            cudaMemcpyAsync(copy, memory, 32 * sizeof *copy, cudaMemcpyDeviceToDevice, side),
+            cudaSuccess);
+        assert_int_equal(cudaEventRecord(meet, side), cudaSuccess);
+        if (early)
+            assert_int_equal(cudaStreamWaitEvent(stream, meet), cudaSuccess);
+        CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 2.0f);
+        if (late)
+            assert_int_equal(cudaStreamWaitEvent(stream, meet), cudaSuccess);
+    };
+    for (int early = 0; early < 2; early++) {
+        cudaGraph_t graph;
+        cudaGraphExec_t ready;
+        memset(copy, 0, 32 * sizeof *copy);
+        work(early, true);
+        finish();
+        assert_true(copy[31] == (early ? 1 : 2));
+        memset(copy, 0, 32 * sizeof *copy);
+        assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
+                         cudaSuccess);
+        work(early, true);
+        assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+        assert_int_equal(cudaGraphInstantiate(&ready, graph), cudaSuccess);
+        assert_int_equal(cudaGraphLaunch(ready, stream), cudaSuccess);
+        finish();
+        assert_true(copy[31] == (early ? 1 : 2) && memory[31] == 2);
+        assert_int_equal(cudaGraphExecDestroy(ready), cudaSuccess);
+        assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
+    }
+    cudaGraph_t graph;
+    assert_int_equal(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    work(false, false);
+    assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureUnjoined);
+    cudaGetLastError();
+    assert_int_equal(cudaEventDestroy(fork), cudaSuccess);
+    assert_int_equal(cudaEventDestroy(meet), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(side), cudaSuccess);
+    assert_int_equal(cudaFree(copy), cudaSuccess);
+    assert_int_equal(cudaFree(memory), cudaSuccess);
+}
+
+/* Waiting for an event runs what stands before it and no more. */
+void test_events_stand_in_the_stream(void **)
+{
+    const int64_t objects = cuda_host_objects();
+    cudaEvent_t event;
+    float *memory = device_array<float>(32);
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    assert_int_equal(cuda_host_objects(), objects + 1);
+    CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 1.0f);
+    assert_int_equal(cudaEventRecord(event, stream), cudaSuccess);
+    CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 2.0f);
+    assert_int_equal(cudaEventSynchronize(event), cudaSuccess);
+    assert_true(memory[31] == 1);
+    cuda_host_run();
+    assert_true(memory[31] == 2);
+    assert_int_equal(cudaEventDestroy(event), cudaSuccess);
+    assert_int_equal(cuda_host_objects(), objects);
     assert_int_equal(cudaFree(memory), cudaSuccess);
 }
 
@@ -398,17 +528,19 @@ void test_errors(void **)
     CUDA_HOST_LAUNCH(stream, increase, 1, 32, 65536, memory);
     finish();
 
-    cuda_host_fail_next(cudaErrorIllegalAddress);
-    CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 1.0f);
-    assert_int_equal(cudaGetLastError(), cudaSuccess);
-    CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, 2.0f);
+    memset(memory, 0, sizeof *memory);
+    cuda_host_fail_after(1, cudaErrorIllegalAddress);
+    for (int i = 1; i <= 3; i++) {
+        CUDA_HOST_LAUNCH(stream, fill, 1, 32, 0, memory, 32, (float)i);
+        assert_int_equal(cudaGetLastError(), cudaSuccess);
+    }
     assert_int_equal(cudaStreamSynchronize(stream), cudaErrorIllegalAddress);
     for (int again = 0; again < 2; again++)
         assert_int_equal(cudaGetLastError(), cudaErrorIllegalAddress);
     assert_string_equal(cudaGetErrorName(cudaErrorIllegalAddress), "cudaErrorIllegalAddress");
     assert_string_equal(cudaGetErrorString(cudaErrorIllegalAddress),
                         "an illegal memory access was encountered");
-    assert_true(memory[0] != memory[0]);
+    assert_true(memory[0] == 1);
     cuda_host_recover();
     assert_int_equal(cudaFree(memory), cudaSuccess);
 }
@@ -456,6 +588,9 @@ int main(void)
 #endif
         cmocka_unit_test_setup_teardown(test_streams_are_lazy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_graphs_replay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_captures_are_spoilt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_streams_meet, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_events_stand_in_the_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_machine, set_up, tear_down),
     };

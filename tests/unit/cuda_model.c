@@ -1,7 +1,9 @@
 /* The whole model on the cuda backend, on the processor (tests/lib/cuda_host.h):
  * losses, statistics and every tensor's gradient against the reference, in float32
  * and bfloat16, tied and untied; three steps of training with the same bits in
- * every order of threads, measured or not; a fault in the middle of a step. */
+ * every order of threads, measured or not; steps that are recorded and started as
+ * graphs, several under way, with the bits of steps done one by one; a fault in the
+ * middle of a step, told with the step it belongs to, in a whole run too. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,8 +14,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "config/record.h"
 #include "gpu/cuda/cuda.h"
 #include "gpu/model.h"
+#include "gpu/train.h"
 #include "lab/random.h"
 #include "tests/lib/cuda_host_control.h"
 #include "tests/lib/ref_backend.h"
@@ -60,6 +64,14 @@ struct bench {
     struct err err;
 };
 
+static void bench_model(struct bench *b, const struct spec *spec)
+{
+    if (model_open(spec, V, &groups, b->backend, &b->model, &b->err) != 0 ||
+        model_initialise(b->model, &b->err) != 0)
+        fail_msg("%s", b->err.message);
+    b->shapes = model_shapes(b->model);
+}
+
 /* PRECISION_AUTO: the reference. */
 static void bench_open(struct bench *b, const struct spec *spec, enum spec_precision precision)
 {
@@ -67,10 +79,7 @@ static void bench_open(struct bench *b, const struct spec *spec, enum spec_preci
     if (precision == PRECISION_AUTO ? ref_backend_open(&b->backend, &b->err)
                                     : cuda_backend_open(0, precision, &b->backend, &b->err))
         fail_msg("%s", b->err.message);
-    if (model_open(spec, V, &groups, b->backend, &b->model, &b->err) != 0 ||
-        model_initialise(b->model, &b->err) != 0)
-        fail_msg("%s", b->err.message);
-    b->shapes = model_shapes(b->model);
+    bench_model(b, spec);
 }
 
 static void bench_close(struct bench *b)
@@ -88,14 +97,19 @@ static float *part(struct bench *b, enum model_part which)
     return host;
 }
 
-static int step_of(struct bench *b, int step, double *loss,
-                   const struct model_observation **observation)
+static void make_batch(int step, int32_t inputs[N], int32_t targets[N])
 {
-    int32_t inputs[N], targets[N];
     for (int k = 0; k < N; k++) {
         inputs[k] = (int32_t)random_below(7, RANDOM_TIES, (uint64_t)(step * N + k), V);
         targets[k] = (int32_t)random_below(7, RANDOM_TIES, (uint64_t)(step * N + k + 1), V);
     }
+}
+
+static int step_of(struct bench *b, int step, double *loss,
+                   const struct model_observation **observation)
+{
+    int32_t inputs[N], targets[N];
+    make_batch(step, inputs, targets);
     return model_gradient(b->model, inputs, targets, loss, observation, &b->err);
 }
 
@@ -223,6 +237,166 @@ static void test_same_bits_in_every_order(void **state)
     }
 }
 
+/* ---- recorded steps ---- */
+
+/* The ring in the plainest way: one slot, and every word waited for. */
+static void plain_feed(struct backend *self, struct backend_ring *ring, void *device,
+                       int64_t offset, int64_t bytes)
+{
+    self->upload(self, device, NUMBER_INT32, backend_slot(ring, ring->started) + offset,
+                 NUMBER_INT32, bytes / 4);
+}
+
+static void plain_publish(struct backend *self, struct backend_ring *ring, int64_t offset,
+                          const void *device, int64_t bytes)
+{
+    struct err err;
+    err_clear(&err);
+    if (self->download(self, backend_slot(ring, ring->started) + offset, NUMBER_INT32, device,
+                       NUMBER_INT32, bytes / 4, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+static void make_plain(struct backend *backend)
+{
+    backend->slots = 1;
+    backend->ring_open = backend_ring_open;
+    backend->ring_close = backend_ring_close;
+    backend->program_begin = backend_program_begin;
+    backend->program_end = backend_program_end;
+    backend->ring_wait = backend_ring_wait;
+    backend->feed = plain_feed;
+    backend->publish = plain_publish;
+}
+
+enum { MANY = 8 };
+
+/* What MANY steps show; every second one is observed. */
+struct history {
+    double loss[MANY], lse[MANY][N], rows[MANY][TRACKED * C], mean_p[MANY][TRACKED], norm[MANY];
+};
+
+static int submit(struct bench *b, int step)
+{
+    int32_t inputs[N], targets[N];
+    make_batch(step, inputs, targets);
+    return model_submit(b->model, MODEL_GRADIENT | MODEL_UPDATE | (step % 2 ? MODEL_OBSERVE : 0),
+                        inputs, targets, step + 1, &b->err);
+}
+
+static int collect(struct bench *b, int step, struct history *history)
+{
+    struct model_result result;
+    int32_t inputs[N], targets[N];
+    if (model_collect(b->model, &result, &b->err) != 0)
+        return -1;
+    make_batch(step, inputs, targets);
+    assert_memory_equal(result.inputs, inputs, sizeof inputs);
+    assert_memory_equal(result.targets, targets, sizeof targets);
+    history->loss[step] = result.loss;
+    assert_int_equal(result.observation != NULL, step % 2);
+    if (result.observation) {
+        memcpy(history->lse[step], result.observation->lse, sizeof *history->lse);
+        memcpy(history->rows[step], result.observation->output_rows, sizeof *history->rows);
+        memcpy(history->mean_p[step], result.observation->mean_p, sizeof *history->mean_p);
+        history->norm[step] = result.observation->grad_norm;
+    }
+    return 0;
+}
+
+/* `fast`: the device has done everything before the host asks. */
+static void train_under_way(struct bench *b, int fast, struct history *history)
+{
+    memset(history, 0, sizeof *history);
+    for (int step = 0, ahead = 0; step < MANY; step++) {
+        for (; ahead < MANY && model_under_way(b->model) < model_depth(b->model); ahead++)
+            assert_int_equal(submit(b, ahead), 0);
+        if (fast)
+            cuda_host_run();
+        if (collect(b, step, history) != 0)
+            fail_msg("%s", b->err.message);
+    }
+}
+
+static void check_recorded(enum spec_precision precision, int untied)
+{
+    struct spec *spec = small(untied);
+    struct bench plain, recorded;
+    struct history *expected = malloc(sizeof *expected), *history = malloc(sizeof *history);
+    assert_true(expected && history);
+    bench_open(&plain, spec, precision);
+    model_close(plain.model);
+    make_plain(plain.backend);
+    bench_model(&plain, spec);
+    train_under_way(&plain, 0, expected);
+    for (int step = 1; step < MANY; step++)
+        assert_true(expected->loss[step] != expected->loss[step - 1]);
+    for (int fast = 0; fast < 2; fast++) {
+        const uint64_t graphs = cuda_host_counts.graphs;
+        bench_open(&recorded, spec, precision);
+        assert_int_equal(model_depth(recorded.model), 3);
+        train_under_way(&recorded, fast, history);
+        /* Two programs, of which only the first round is done operation by operation. */
+        assert_int_equal(cuda_host_counts.graphs - graphs, MANY - 2);
+        assert_memory_equal(history, expected, sizeof *history);
+        assert_same_state(&plain, &recorded);
+        bench_close(&recorded);
+    }
+    bench_close(&plain);
+    assert_int_equal(cuda_host_objects(), 0);
+    assert_int_equal(cuda_host_allocated(), 0);
+    free(expected);
+    free(history);
+    spec_free(spec);
+}
+
+static void test_recorded_steps(void **state)
+{
+    (void)state;
+    check_recorded(PRECISION_FP32, 0);
+    check_recorded(PRECISION_BF16, 1);
+}
+
+/* Waiting or moving numbers inside a program cannot be recorded, and says so. */
+static void test_a_program_does_not_wait(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        struct backend *backend;
+        struct err err;
+        float numbers[4] = {0};
+        err_clear(&err);
+        assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
+        struct backend_ring *ring = backend->ring_open(backend, 256, &err);
+        void *memory = backend->alloc(backend, 256, &err);
+        assert_true(ring && memory);
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(backend->program_begin(backend, ring, 1), 1);
+            backend->feed(backend, ring, memory, 0, 16);
+            if (which == 0)
+                assert_int_equal(backend->sync(backend, &err), round ? -1 : 0);
+            else if (which == 1)
+                backend->upload(backend, memory, NUMBER_REAL, numbers, NUMBER_FLOAT, 4);
+            else
+                assert_int_equal(
+                    backend->download(backend, numbers, NUMBER_FLOAT, memory, NUMBER_REAL, 4, &err),
+                    round ? -1 : 0);
+            backend->publish(backend, ring, 0, memory, 16);
+            backend->program_end(backend, ring, 1);
+        }
+        assert_int_equal(backend->ring_wait(backend, ring, 0, &err), 0);
+        assert_int_equal(backend->ring_wait(backend, ring, 1, &err), -1);
+        assert_int_equal(err.code, ERR_DEVICE);
+        assert_non_null(strstr(err.message, "cudaErrorStreamCaptureUnsupported"));
+        backend->ring_close(backend, ring);
+        backend->free(backend, memory);
+        backend->close(backend);
+        assert_int_equal(cuda_host_objects(), 0);
+        assert_int_equal(cuda_host_allocated(), 0);
+        cuda_host_recover();
+    }
+}
+
 /* ---- a fault ---- */
 
 static void test_a_fault_ends_the_step(void **state)
@@ -243,7 +417,197 @@ static void test_a_fault_ends_the_step(void **state)
     bench_close(&b);
     cuda_host_recover();
     assert_int_equal(cuda_host_allocated(), 0);
+    assert_int_equal(cuda_host_objects(), 0);
     spec_free(spec);
+}
+
+/* The first round of a program names the kernel. */
+static void test_a_fault_has_its_kernel(void **state)
+{
+    (void)state;
+    struct spec *spec = small(0);
+    struct bench b;
+    static const char *const names[] = {"feed_kernel", "embedding_kernel", "norm_kernel"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        bench_open(&b, spec, PRECISION_FP32);
+        assert_int_equal(b.backend->sync(b.backend, &b.err), 0);
+        cuda_host_fail_after(i, ILLEGAL_ADDRESS);
+        assert_int_equal(submit(&b, 0), 0);
+        struct model_result result;
+        assert_int_equal(model_collect(b.model, &result, &b.err), -1);
+        assert_int_equal(b.err.code, ERR_DEVICE);
+        if (!strstr(b.err.message, names[i]))
+            fail_msg("%s: %s", names[i], b.err.message);
+        bench_close(&b);
+        cuda_host_recover();
+    }
+    spec_free(spec);
+}
+
+/* Three steps under way, a fault in the last: the two before it keep their results,
+ * though every call fails by the time the host asks for them. */
+static void test_a_fault_belongs_to_its_step(void **state)
+{
+    (void)state;
+    struct spec *spec = small(0);
+    struct bench b;
+    struct history *expected = malloc(sizeof *expected), *history = malloc(sizeof *history);
+    assert_true(expected && history);
+    bench_open(&b, spec, PRECISION_FP32);
+    train_under_way(&b, 0, expected);
+    bench_close(&b);
+    memset(history, 0, sizeof *history);
+    bench_open(&b, spec, PRECISION_FP32);
+    uint64_t kernels = 0;
+    int step = 0;
+    for (; step < 4; step++) { /* 2 is the recorded plain step, 3 the observed one */
+        const uint64_t before = cuda_host_counts.kernels;
+        assert_int_equal(submit(&b, step), 0);
+        assert_int_equal(collect(&b, step, history), 0);
+        if (step >= 2)
+            kernels += cuda_host_counts.kernels - before;
+    }
+    cuda_host_fail_after(kernels + 3, ILLEGAL_ADDRESS);
+    for (int ahead = step; ahead < step + 3; ahead++)
+        assert_int_equal(submit(&b, ahead), 0);
+    cuda_host_run();
+    for (; step < 6; step++)
+        assert_int_equal(collect(&b, step, history), 0);
+    err_clear(&b.err);
+    assert_int_equal(collect(&b, step, history), -1);
+    assert_int_equal(b.err.code, ERR_DEVICE);
+    assert_non_null(strstr(b.err.message, "at or before recorded program"));
+    assert_non_null(strstr(b.err.message, "cudaErrorIllegalAddress"));
+    assert_memory_equal(history->loss, expected->loss, 6 * sizeof(double));
+    assert_memory_equal(history->rows[5], expected->rows[5], sizeof *history->rows);
+    assert_true(submit(&b, step) != 0 || collect(&b, step, history) != 0);
+    bench_close(&b);
+    cuda_host_recover();
+    assert_int_equal(cuda_host_objects(), 0);
+    free(expected);
+    free(history);
+    spec_free(spec);
+}
+
+/* ---- a whole run ---- */
+
+enum { EPOCHS = 3, PER_EPOCH = 2, TEXT = 600 };
+
+struct report {
+    int64_t next;
+    double values[EPOCHS + 1][RECORD_SCALARS + 3 * RECORD_FIELDS];
+};
+
+static void on_started(void *self, int64_t first, int64_t bytes)
+{
+    assert_true(self && first == 0 && bytes > 0);
+}
+
+static void on_epoch(void *self, int64_t epoch, const double *values, int n_values,
+                     const float *tokens, int n_tokens)
+{
+    struct report *report = self;
+    assert_true(epoch == report->next++ && epoch <= EPOCHS && tokens && n_tokens > 0);
+    memcpy(report->values[epoch], values, (size_t)n_values * sizeof *values);
+}
+
+static enum train_order on_alive(void *self, int64_t epoch)
+{
+    assert_true(self && epoch >= 0);
+    return TRAIN_GO;
+}
+
+static void on_busy(void *self, int64_t epoch)
+{
+    assert_true(self && epoch >= 0);
+}
+
+static void on_flush(void *self)
+{
+    assert_non_null(self);
+}
+
+static void on_checkpointed(void *self, int64_t epoch)
+{
+    fail_msg("%p: a checkpoint at %lld without a folder", self, (long long)epoch);
+}
+
+static void on_log(void *self, const char *line)
+{
+    assert_true(self && line[0]);
+}
+
+static int run(int plain, struct report *report, int64_t *epoch, struct err *err)
+{
+    static const char json[] =
+        "{\"model\": {\"d_model\": 16, \"n_layers\": 1, \"n_heads\": 2, \"seq_len\": 8},"
+        "\"train\": {\"epochs\": 3, \"steps_per_epoch\": 2, \"batch_size\": 2},"
+        "\"groups\": {\"size\": 5}}";
+    static int32_t ids[TEXT];
+    const struct train_events events = {report,  on_started, on_epoch,        on_alive,
+                                        on_busy, on_flush,   on_checkpointed, on_log};
+    const struct train_options options = {NULL, "build", 0, 0};
+    struct spec *spec = NULL;
+    struct backend *backend;
+    memset(report, 0, sizeof *report);
+    err_clear(err);
+    for (int i = 0; i < TEXT; i++)
+        ids[i] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)i, 50);
+    struct dataset dataset = {.vocab = 71, .ids = ids, .n = TEXT};
+    if (spec_parse(json, strlen(json), &spec, err) != 0 ||
+        frequency_count(ids, TEXT, 71, &dataset.frequency, err) != 0 ||
+        groups_build(spec, &dataset.frequency, NULL, NULL, &dataset.groups, err) != 0 ||
+        cuda_backend_open(0, PRECISION_FP32, &backend, err) != 0)
+        fail_msg("%s", err->message);
+    if (plain)
+        make_plain(backend);
+    const int result = train_run(spec, &dataset, backend, &options, &events, epoch, err);
+    backend->close(backend);
+    groups_free(&dataset.groups);
+    frequency_free(&dataset.frequency);
+    spec_free(spec);
+    return result;
+}
+
+/* The same records through graphs as one step at a time; and a fault is told with
+ * its own epoch, after all the records before it. */
+static void test_a_whole_run(void **state)
+{
+    (void)state;
+    struct report *plain = malloc(sizeof *plain), *recorded = malloc(sizeof *recorded);
+    struct err err;
+    int64_t epoch = -1;
+    assert_true(plain && recorded);
+    uint64_t kernels = cuda_host_counts.kernels;
+    assert_int_equal(run(1, plain, &epoch, &err), 0);
+    assert_int_equal(plain->next, EPOCHS + 1);
+    const uint64_t graphs = cuda_host_counts.graphs;
+    kernels = cuda_host_counts.kernels;
+    if (run(0, recorded, &epoch, &err) != 0)
+        fail_msg("%s", err.message);
+    kernels = cuda_host_counts.kernels - kernels;
+    assert_true(cuda_host_counts.graphs > graphs);
+    assert_int_equal(recorded->next, EPOCHS + 1);
+    for (int e = 0; e <= EPOCHS; e++)
+        assert_true(record_same(plain->values[e], recorded->values[e], 3));
+
+    cuda_host_fail_after(kernels * 2 / 3, ILLEGAL_ADDRESS);
+    assert_int_equal(run(0, recorded, &epoch, &err), -1);
+    assert_int_equal(err.code, ERR_DEVICE);
+    char where[64];
+    snprintf(where, sizeof where, "epoch %lld, after ", (long long)epoch);
+    assert_int_equal(strncmp(err.message, where, strlen(where)), 0);
+    const int updates = atoi(err.message + strlen(where));
+    assert_int_equal(epoch, updates / PER_EPOCH);
+    assert_true(updates >= 2 && updates < EPOCHS * PER_EPOCH);
+    assert_int_equal(recorded->next, (updates + PER_EPOCH - 1) / PER_EPOCH);
+    for (int e = 0; e < recorded->next; e++)
+        assert_true(record_same(plain->values[e], recorded->values[e], 3));
+    cuda_host_recover();
+    assert_int_equal(cuda_host_objects(), 0);
+    assert_int_equal(cuda_host_allocated(), 0);
+    free(plain);
+    free(recorded);
 }
 
 int main(void)
@@ -252,7 +616,12 @@ int main(void)
         cmocka_unit_test(test_fp32_agrees_with_the_reference),
         cmocka_unit_test(test_bf16_agrees_with_the_reference),
         cmocka_unit_test(test_same_bits_in_every_order),
+        cmocka_unit_test(test_recorded_steps),
+        cmocka_unit_test(test_a_program_does_not_wait),
         cmocka_unit_test(test_a_fault_ends_the_step),
+        cmocka_unit_test(test_a_fault_has_its_kernel),
+        cmocka_unit_test(test_a_fault_belongs_to_its_step),
+        cmocka_unit_test(test_a_whole_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,7 +315,7 @@ static void test_depth_changes_nothing(void **state)
     for (int which = 0; which < 3; which++) {
         struct diary *one = new_diary(), *several;
         struct err err, other;
-        char name[2][24];
+        char name[2][32];
         int64_t epoch = -1, other_epoch = -1;
         snprintf(name[0], sizeof name[0], "depth%d-1", which);
         const int result = run_build(jsons[which], folder(name[0]), 0, "build", one, &epoch, &err);
