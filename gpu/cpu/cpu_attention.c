@@ -1,86 +1,146 @@
 /* cpu_attention: causal self-attention of the cpu backend. A thread takes one
- * head of one window at a time; its T x T weights live in the thread's scratch
- * and are recomputed in backward (as in Dao et al. 2022), never stored. All six
- * products go through one small register-blocked kernel, in blocks of BLOCK
- * queries, so that keys of later positions are mostly not even multiplied. */
+ * head of one window at a time and copies it into its scratch as float32, in rows
+ * padded with zeros to whole vectors, so that all products are made of whole tiles
+ * and ACT may be bfloat16. Weights exist for BLOCK queries at a time, never for all
+ * of them: forward needs a strip of BLOCK x T, backward recomputes it from logsumexp
+ * (Dao et al. 2022) and adds the block's part to the gradients of keys and values.
+ * Keys of later positions are, but for the block on the diagonal, not multiplied. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
-#include "gpu/cpu/cpu_internal.h"
-#include "gpu/cpu/cpu_math.h"
+#include "gpu/cpu/cpu_act.h"
 
-enum { LANES = 16, BLOCK = 16, ROWS = 4 };
+enum { LANES = 16, BLOCK = 16 };
+
+/* Sums that a tile keeps in registers: as many as there are, less what it reads. */
+#if defined(__AVX512F__)
+enum { ROWS = 4, WIDE = 2 };
+#elif defined(__AVX2__)
+enum { ROWS = 4, WIDE = 1 };
+#else
+enum { ROWS = 2, WIDE = 1 };
+#endif
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
-/* c [rows, LANES * wide] = a b; element (r, k) of a is at r * a_row + k * a_k. */
-CPU_INLINE void tile(int rows, int wide, int K, const float *a, int64_t a_row, int64_t a_k,
-                     const float *b, int64_t b_row, float *c, int64_t c_row)
+/* c [ROWS, LANES * wide] = a b, or += ; element (r, k) of a is at r * a_row + k * a_k. */
+CPU_INLINE void tile(int wide, int K, const float *a, int64_t a_row, int64_t a_k, const float *b,
+                     int64_t b_row, float *c, int64_t c_row, int accumulate)
 {
-    lanes sum[ROWS][2];
-    memset(sum, 0, sizeof sum);
+    lanes sum[ROWS][WIDE];
+    for (int r = 0; r < ROWS; r++)
+        for (int w = 0; w < wide; w++)
+            sum[r][w] = accumulate ? *(lanes *)(c + r * c_row + w * LANES) : (lanes){0};
     for (int k = 0; k < K; k++, b += b_row, a += a_k)
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < ROWS; r++)
             for (int w = 0; w < wide; w++)
                 sum[r][w] += a[r * a_row] * *(const lanes *)(b + w * LANES);
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < ROWS; r++)
         for (int w = 0; w < wide; w++)
             *(lanes *)(c + r * c_row + w * LANES) = sum[r][w];
 }
 
-/* As tile, for the last n < LANES columns. */
-CPU_INLINE void tile_edge(int rows, int n, int K, const float *a, int64_t a_row, int64_t a_k,
-                          const float *b, int64_t b_row, float *c, int64_t c_row)
+/* c [M, N] = a [M, K] b [K, N], or += ; M a multiple of ROWS, N of LANES. */
+CPU_INLINE void product(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k,
+                        const float *b, int64_t b_row, float *c, int64_t c_row, int accumulate)
 {
-    for (int r = 0; r < rows; r++) {
-        float sum[LANES] = {0};
-        for (int k = 0; k < K; k++) {
-            const float factor = a[r * a_row + k * a_k];
+    for (int i = 0; i < M; i += ROWS) {
+        const float *row = a + i * a_row;
+        int j = 0;
+        for (; j + WIDE * LANES <= N; j += WIDE * LANES)
+            tile(WIDE, K, row, a_row, a_k, b + j, b_row, c + i * c_row + j, c_row, accumulate);
+        for (; j < N; j += LANES)
+            tile(1, K, row, a_row, a_k, b + j, b_row, c + i * c_row + j, c_row, accumulate);
+    }
+}
+
+static void multiply(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k,
+                     const float *b, int64_t b_row, float *c, int64_t c_row)
+{
+    product(M, N, K, a, a_row, a_k, b, b_row, c, c_row, 0);
+}
+
+static void multiply_add(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k,
+                         const float *b, int64_t b_row, float *c, int64_t c_row)
+{
+    product(M, N, K, a, a_row, a_k, b, b_row, c, c_row, 1);
+}
+
+/* ---- between ACT and scratch ---- */
+
+static int padded(int n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* What one thread works on: one head of one window. Its queries start at number
+ * `qkv` of the array of that name, rows 3 C apart, its keys C behind, its values 2 C;
+ * its part of out and dout starts at number `out`, rows C apart. */
+struct head {
+    int T, C, D, P, W; /* P, W: T and D padded to whole vectors */
+    int bf16;
+    int64_t qkv, out;
+    float scale;
+};
+
+CPU_INLINE void load_loop(float *out, const void *in, int64_t at, int D, int W, int bf16)
+{
 #pragma omp simd
-            for (int j = 0; j < n; j++)
-                sum[j] += factor * b[k * b_row + j];
+    for (int d = 0; d < D; d++)
+        out[d] = cpu_get(in, at + d, bf16);
+    for (int d = D; d < W; d++)
+        out[d] = 0;
+}
+
+/* out [rows padded to BLOCK, W] = count rows of D numbers, `at` of ACT array `in`. */
+static void load(float *out, const void *in, int64_t at, int64_t stride, int count,
+                 const struct head *h)
+{
+    for (int r = 0; r < count; r++)
+        if (h->bf16)
+            load_loop(out + (int64_t)r * h->W, in, at + r * stride, h->D, h->W, 1);
+        else
+            load_loop(out + (int64_t)r * h->W, in, at + r * stride, h->D, h->W, 0);
+    const int rows = padded(count);
+    memset(out + (int64_t)count * h->W, 0, (size_t)(rows - count) * (size_t)h->W * sizeof *out);
+}
+
+CPU_INLINE void store_loop(void *out, int64_t at, const float *in, int D, int bf16)
+{
+#pragma omp simd
+    for (int d = 0; d < D; d++)
+        cpu_put(out, at + d, in[d], bf16);
+}
+
+static void store(void *out, int64_t at, int64_t stride, const float *in, int count,
+                  const struct head *h)
+{
+    for (int r = 0; r < count; r++)
+        if (h->bf16)
+            store_loop(out, at + r * stride, in + (int64_t)r * h->W, h->D, 1);
+        else
+            store_loop(out, at + r * stride, in + (int64_t)r * h->W, h->D, 0);
+}
+
+/* out [W, P] = factor times the transpose of in [P, W]. */
+static void transpose(float *out, const float *in, int P, int W, float factor)
+{
+    for (int s = 0; s < P; s += LANES)
+        for (int d = 0; d < W; d++) {
+            float *row = out + (int64_t)d * P + s;
+#pragma omp simd
+            for (int l = 0; l < LANES; l++)
+                row[l] = in[(int64_t)(s + l) * W + d] * factor;
         }
-        memcpy(c + r * c_row, sum, (size_t)n * sizeof *sum);
-    }
 }
 
-CPU_INLINE void strip(int rows, int N, int K, const float *a, int64_t a_row, int64_t a_k,
-                      const float *b, int64_t b_row, float *c, int64_t c_row)
-{
-    int j = 0;
-    for (; j + 2 * LANES <= N; j += 2 * LANES)
-        tile(rows, 2, K, a, a_row, a_k, b + j, b_row, c + j, c_row);
-    for (; j + LANES <= N; j += LANES)
-        tile(rows, 1, K, a, a_row, a_k, b + j, b_row, c + j, c_row);
-    if (j < N)
-        tile_edge(rows, N - j, K, a, a_row, a_k, b + j, b_row, c + j, c_row);
-}
-
-/* c [M, N] = a [M, K] b [K, N]. */
-static void product(int M, int N, int K, const float *a, int64_t a_row, int64_t a_k, const float *b,
-                    int64_t b_row, float *c, int64_t c_row)
-{
-    int i = 0;
-    for (; i + ROWS <= M; i += ROWS)
-        strip(ROWS, N, K, a + i * a_row, a_row, a_k, b, b_row, c + i * c_row, c_row);
-    for (; i < M; i++)
-        strip(1, N, K, a + i * a_row, a_row, a_k, b, b_row, c + i * c_row, c_row);
-}
-
-/* out [n, columns] = transpose of in [count, n] times factor, columns behind
- * count zero. */
-static void transpose(float *out, const float *in, int count, int n, int64_t in_row, int columns,
-                      float factor)
-{
-    for (int d = 0; d < n; d++) {
-        float *row = out + (int64_t)d * columns;
-        for (int s = 0; s < count; s++)
-            row[s] = in[s * in_row + d] * factor;
-        for (int s = count; s < columns; s++)
-            row[s] = 0;
-    }
-}
+/* ---- one row of weights ---- */
 
 /* Scores 0..n-1 -> weights; n..end-1, the keys to come, -> 0. Returns logsumexp. */
 static float softmax_row(float *row, int n, int end)
@@ -90,16 +150,15 @@ static float softmax_row(float *row, int n, int end)
     for (int s = 0; s < n; s++)
         largest = row[s] > largest ? row[s] : largest;
 #pragma omp simd reduction(+ : sum)
-    for (int s = 0; s < n; s++) {
-        row[s] = cpu_exp(row[s] - largest);
+    for (int s = 0; s < end; s++) {
+        const float weight = cpu_exp(row[s] - largest);
+        row[s] = s < n ? weight : 0;
         sum += row[s];
     }
     const float factor = 1.0f / sum;
 #pragma omp simd
-    for (int s = 0; s < n; s++)
+    for (int s = 0; s < end; s++)
         row[s] *= factor;
-    for (int s = n; s < end; s++)
-        row[s] = 0;
     return largest + logf(sum);
 }
 
@@ -107,12 +166,11 @@ static float softmax_row(float *row, int n, int end)
 static void backward_row(float *p, float *dp, float lse, float delta, float scale, int n, int end)
 {
 #pragma omp simd
-    for (int s = 0; s < n; s++) {
-        p[s] = cpu_exp(p[s] - lse);
-        dp[s] = p[s] * (dp[s] - delta) * scale;
+    for (int s = 0; s < end; s++) {
+        const float weight = cpu_exp(p[s] - lse), slope = weight * (dp[s] - delta) * scale;
+        p[s] = s < n ? weight : 0;
+        dp[s] = s < n ? slope : 0;
     }
-    for (int s = n; s < end; s++)
-        p[s] = dp[s] = 0;
 }
 
 static float dot(const float *a, const float *b, int n)
@@ -124,62 +182,104 @@ static float dot(const float *a, const float *b, int n)
     return sum;
 }
 
-static int padded(int T)
+/* ---- one head ---- */
+
+/* Scratch of a head: areas of rows of W for T positions, and for one block, and
+ * strips of weights. */
+enum { AREAS = 5, TILES = 4, STRIPS = 2 };
+
+static int64_t scratch_floats(int T, int D)
 {
-    return (T + BLOCK - 1) / BLOCK * BLOCK;
+    const int64_t P = padded(T), W = padded(D);
+    return AREAS * P * W + BLOCK * (TILES * W + STRIPS * P);
 }
 
-static int least(int a, int b)
+static float *area(const struct head *h, float *scratch, int i)
 {
-    return a < b ? a : b;
+    return scratch + (int64_t)i * h->P * h->W;
 }
 
-/* One head of one window: q, k, v start at qkv, + C, + 2C, rows 3C apart. */
-static void head_forward(float *out, float *lse, const float *qkv, int T, int C, int D,
+static float *block_tile(const struct head *h, float *scratch, int i)
+{
+    return area(h, scratch, AREAS) + (int64_t)i * BLOCK * h->W;
+}
+
+static float *strip(const struct head *h, float *scratch, int i)
+{
+    return block_tile(h, scratch, TILES) + (int64_t)i * BLOCK * h->P;
+}
+
+static void head_forward(const struct head *h, void *out, float *lse, const void *qkv,
                          float *scratch)
 {
-    const int P = padded(T), row = 3 * C;
-    float *keys = scratch, *weights = scratch + (int64_t)D * P;
-    transpose(keys, qkv + C, T, D, row, P, 1.0f / sqrtf((float)D));
-    for (int first = 0; first < T; first += BLOCK) {
-        const int rows = least(BLOCK, T - first), end = first + BLOCK;
-        float *w = weights + (int64_t)first * P;
-        product(rows, end, D, qkv + (int64_t)first * row, row, 1, keys, P, w, P);
+    const int C = h->C, D = h->D, P = h->P, W = h->W;
+    float *keys = area(h, scratch, 0), *values = area(h, scratch, 1);
+    float *q = block_tile(h, scratch, 0), *o = block_tile(h, scratch, 1);
+    float *weights = strip(h, scratch, 0);
+    load(values, qkv, h->qkv + C, 3 * C, h->T, h);
+    transpose(keys, values, P, W, h->scale);
+    load(values, qkv, h->qkv + 2 * C, 3 * C, h->T, h);
+    for (int first = 0; first < h->T; first += BLOCK) {
+        const int rows = least(BLOCK, h->T - first), end = first + BLOCK;
+        load(q, qkv, h->qkv + (int64_t)first * 3 * C, 3 * C, rows, h);
+        multiply(BLOCK, end, D, q, W, 1, keys, P, weights, P);
         for (int r = 0; r < rows; r++)
-            lse[first + r] = softmax_row(w + (int64_t)r * P, first + r + 1, end);
-        product(rows, D, first + rows, w, P, 1, qkv + 2 * C, row, out + (int64_t)first * C, C);
+            lse[first + r] = softmax_row(weights + (int64_t)r * P, first + r + 1, end);
+        multiply(BLOCK, W, first + rows, weights, P, 1, values, W, o, W);
+        store(out, h->out + (int64_t)first * C, C, o, rows, h);
     }
 }
 
-static void head_backward(float *dqkv, const float *dout, const float *qkv, const float *out,
-                          const float *lse, int T, int C, int D, float *scratch)
+static void head_backward(const struct head *h, void *dqkv, const void *dout, const void *qkv,
+                          const void *out, const float *lse, float *scratch)
 {
-    const int P = padded(T), row = 3 * C;
-    const float scale = 1.0f / sqrtf((float)D);
-    float *keys = scratch, *values = keys + (int64_t)D * P;
-    float *weights = values + (int64_t)D * P, *dweights = weights + (int64_t)T * P;
-    transpose(keys, qkv + C, T, D, row, P, scale);
-    transpose(values, qkv + 2 * C, T, D, row, P, 1);
-    for (int first = 0; first < T; first += BLOCK) {
-        const int rows = least(BLOCK, T - first), end = first + BLOCK;
-        const int64_t at = (int64_t)first * P;
-        product(rows, end, D, qkv + (int64_t)first * row, row, 1, keys, P, weights + at, P);
-        product(rows, end, D, dout + (int64_t)first * C, C, 1, values, P, dweights + at, P);
-        for (int t = first; t < first + rows; t++) {
-            const float delta = dot(dout + (int64_t)t * C, out + (int64_t)t * C, D);
-            backward_row(weights + (int64_t)t * P, dweights + (int64_t)t * P, lse[t], delta, scale,
-                         t + 1, end);
-        }
-        product(rows, D, first + rows, dweights + at, P, 1, qkv + C, row,
-                dqkv + (int64_t)first * row, row);
+    const int C = h->C, D = h->D, P = h->P, W = h->W;
+    float *k = area(h, scratch, 0), *keys = area(h, scratch, 1), *values = area(h, scratch, 2);
+    float *dk = area(h, scratch, 3), *dv = area(h, scratch, 4);
+    float *q = block_tile(h, scratch, 0), *o = block_tile(h, scratch, 1);
+    float *dq = block_tile(h, scratch, 2), *d = block_tile(h, scratch, 3);
+    float *p = strip(h, scratch, 0), *dp = strip(h, scratch, 1);
+    load(k, qkv, h->qkv + 2 * C, 3 * C, h->T, h);
+    transpose(values, k, P, W, 1);
+    load(k, qkv, h->qkv + C, 3 * C, h->T, h);
+    transpose(keys, k, P, W, h->scale);
+    memset(dk, 0, (size_t)P * (size_t)W * sizeof *dk);
+    memset(dv, 0, (size_t)P * (size_t)W * sizeof *dv);
+    for (int first = 0; first < h->T; first += BLOCK) {
+        const int rows = least(BLOCK, h->T - first), end = first + BLOCK;
+        const int64_t at = h->out + (int64_t)first * C, qkv_at = h->qkv + (int64_t)first * 3 * C;
+        load(q, qkv, qkv_at, 3 * C, rows, h);
+        load(o, out, at, C, rows, h);
+        load(d, dout, at, C, rows, h);
+        multiply(BLOCK, end, D, q, W, 1, keys, P, p, P);
+        multiply(BLOCK, end, D, d, W, 1, values, P, dp, P);
+        for (int r = 0; r < rows; r++)
+            backward_row(p + (int64_t)r * P, dp + (int64_t)r * P, lse[first + r],
+                         dot(d + (int64_t)r * W, o + (int64_t)r * W, W), h->scale, first + r + 1,
+                         end);
+        multiply(BLOCK, W, first + rows, dp, P, 1, k, W, dq, W);
+        store(dqkv, qkv_at, 3 * C, dq, rows, h);
+        multiply_add(end, W, rows, dp, 1, P, q, W, dk, W);
+        multiply_add(end, W, rows, p, 1, P, d, W, dv, W);
     }
-    for (int first = 0; first < T; first += BLOCK) {
-        const int rows = least(BLOCK, T - first);
-        const int64_t corner = (int64_t)first * P + first, at = (int64_t)first * row;
-        product(rows, D, T - first, dweights + corner, 1, P, qkv + at, row, dqkv + C + at, row);
-        product(rows, D, T - first, weights + corner, 1, P, dout + (int64_t)first * C, C,
-                dqkv + 2 * C + at, row);
-    }
+    store(dqkv, h->qkv + C, 3 * C, dk, h->T, h);
+    store(dqkv, h->qkv + 2 * C, 3 * C, dv, h->T, h);
+}
+
+/* Head i % NH of window i / NH. */
+static struct head head_of(const struct cpu *cpu, int i, int T, int C, int NH)
+{
+    const int D = C / NH;
+    const int64_t row = (int64_t)(i / NH) * T, column = (int64_t)(i % NH) * D;
+    return (struct head){.T = T,
+                         .C = C,
+                         .D = D,
+                         .P = padded(T),
+                         .W = padded(D),
+                         .bf16 = cpu->bf16,
+                         .qkv = row * 3 * C + column,
+                         .out = row * C + column,
+                         .scale = 1.0f / sqrtf((float)D)};
 }
 
 static void attention_forward(struct backend *self, void *out, void *lse, const void *qkv, int B,
@@ -187,16 +287,14 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
 {
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)B * T * T * C);
-    const int D = C / NH;
-    const int64_t floats = (int64_t)padded(T) * (D + T);
+    const int64_t floats = scratch_floats(T, C / NH);
     float *scratch = cpu_scratch(cpu, floats);
     if (!scratch)
         return;
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int i = 0; i < B * NH; i++) {
-        const int64_t first = (int64_t)(i / NH) * T, column = (int64_t)(i % NH) * D;
-        head_forward((float *)out + first * C + column, (float *)lse + (int64_t)i * T,
-                     (const float *)qkv + first * 3 * C + column, T, C, D,
+        const struct head h = head_of(cpu, i, T, C, NH);
+        head_forward(&h, out, (float *)lse + (int64_t)i * T, qkv,
                      scratch + omp_get_thread_num() * floats);
     }
 }
@@ -206,18 +304,15 @@ static void attention_backward(struct backend *self, void *dqkv, const void *dou
 {
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 2 * (int64_t)B * T * T * C);
-    const int D = C / NH;
-    const int64_t floats = (int64_t)padded(T) * 2 * (D + T);
+    const int64_t floats = scratch_floats(T, C / NH);
     float *scratch = cpu_scratch(cpu, floats);
     if (!scratch)
         return;
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int i = 0; i < B * NH; i++) {
-        const int64_t first = (int64_t)(i / NH) * T, column = (int64_t)(i % NH) * D;
-        head_backward(
-            (float *)dqkv + first * 3 * C + column, (const float *)dout + first * C + column,
-            (const float *)qkv + first * 3 * C + column, (const float *)out + first * C + column,
-            (const float *)lse + (int64_t)i * T, T, C, D, scratch + omp_get_thread_num() * floats);
+        const struct head h = head_of(cpu, i, T, C, NH);
+        head_backward(&h, dqkv, dout, qkv, out, (const float *)lse + (int64_t)i * T,
+                      scratch + omp_get_thread_num() * floats);
     }
 }
 

@@ -1,28 +1,32 @@
-/* cpu_layernorm: layer normalisation (Ba et al. 2016) of the cpu backend.
- * Backward makes two passes: dx by rows, the gradients of gain and bias by
- * columns, so that no thread adds to what another one writes. */
+/* cpu_layernorm: layer normalisation (Ba et al. 2016) of the cpu backend. A row
+ * is read from memory once in each direction. Backward, each thread collects the
+ * gradients of gain and bias of its own rows, in float over BLOCK rows and then in
+ * double; the threads' sums are added in the order of the threads. */
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
-#include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_act.h"
 
-enum { PANEL = 64, BLOCK = 64 }; /* columns and rows summed together, as in cpu_elementwise.c */
+enum { BLOCK = 64, LINE = 16 }; /* rows summed in float; floats of a cache line */
 
-static void forward_row(float *out, float *mean_out, float *rstd_out, const float *x,
-                        const float *gain, const float *bias, int C)
+CPU_INLINE void forward_row(void *out, float *mean_out, float *rstd_out, const void *x,
+                            const float *gain, const float *bias, int C, int bf16)
 {
     float sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (int c = 0; c < C; c++)
-        sum += x[c];
+        sum += cpu_get(x, c, bf16);
     const float mean = sum / (float)C;
 #pragma omp simd reduction(+ : squares)
-    for (int c = 0; c < C; c++)
-        squares += (x[c] - mean) * (x[c] - mean);
+    for (int c = 0; c < C; c++) {
+        const float difference = cpu_get(x, c, bf16) - mean;
+        squares += difference * difference;
+    }
     const float rstd = 1.0f / sqrtf(squares / (float)C + 1e-5f);
 #pragma omp simd
     for (int c = 0; c < C; c++)
-        out[c] = (x[c] - mean) * rstd * gain[c] + bias[c];
+        cpu_put(out, c, (cpu_get(x, c, bf16) - mean) * rstd * gain[c] + bias[c], bf16);
     *mean_out = mean;
     *rstd_out = rstd;
 }
@@ -33,59 +37,100 @@ static void layernorm_forward(struct backend *self, void *out, void *mean, void 
     const struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 4 * (int64_t)N * C);
 #pragma omp parallel for num_threads(team) schedule(static)
-    for (int n = 0; n < N; n++)
-        forward_row((float *)out + (int64_t)n * C, (float *)mean + n, (float *)rstd + n,
-                    (const float *)x + (int64_t)n * C, gain, bias, C);
+    for (int n = 0; n < N; n++) {
+        void *to = cpu_act_out(cpu, out, (int64_t)n * C);
+        const void *from = cpu_act_in(cpu, x, (int64_t)n * C);
+        float *m = (float *)mean + n, *s = (float *)rstd + n;
+        if (cpu->bf16)
+            forward_row(to, m, s, from, gain, bias, C, 1);
+        else
+            forward_row(to, m, s, from, gain, bias, C, 0);
+    }
 }
 
-/* With y = (x - mean) rstd and g = dout gain: dx = rstd (g - mean(g) - y mean(g y)). */
-static void backward_row(float *dx, const float *dout, const float *residual, const float *x,
-                         float mean, float rstd, const float *gain, int C)
+/* The gradients of gain and bias of one thread's rows: [2][C] each. */
+struct sums {
+    float *block;
+    double *total;
+};
+
+enum { SUMS_FLOATS = 2 + 2 * sizeof(double) / sizeof(float) }; /* for each column */
+
+static struct sums sums_of(float *scratch, int thread, int C)
+{
+    float *own = scratch + (int64_t)thread * (int64_t)SUMS_FLOATS * C;
+    return (struct sums){.total = (double *)(void *)own,
+                         .block = own + (SUMS_FLOATS - 2) * (int64_t)C};
+}
+
+static void sums_add_block(const struct sums *sums, int C)
+{
+    for (int c = 0; c < 2 * C; c++) {
+        sums->total[c] += (double)sums->block[c];
+        sums->block[c] = 0;
+    }
+}
+
+/* With y = (x - mean) rstd and g = dout gain: dx = rstd (g - mean(g) - y mean(g y)),
+ * dgain = sum of dout y, dbias = sum of dout. */
+CPU_INLINE void backward_row(void *dx, float *dgain, float *dbias, const void *dout,
+                             const void *residual, const void *x, float mean, float rstd,
+                             const float *gain, int C, int bf16)
 {
     float g_sum = 0, gy_sum = 0;
 #pragma omp simd reduction(+ : g_sum, gy_sum)
     for (int c = 0; c < C; c++) {
-        const float g = dout[c] * gain[c];
+        const float g = cpu_get(dout, c, bf16) * gain[c];
         g_sum += g;
-        gy_sum += g * (x[c] - mean) * rstd;
+        gy_sum += g * (cpu_get(x, c, bf16) - mean) * rstd;
     }
     const float g_mean = g_sum / (float)C, gy_mean = gy_sum / (float)C;
-    if (residual) {
 #pragma omp simd
-        for (int c = 0; c < C; c++)
-            dx[c] =
-                residual[c] + rstd * (dout[c] * gain[c] - g_mean - (x[c] - mean) * rstd * gy_mean);
-    } else {
-#pragma omp simd
-        for (int c = 0; c < C; c++)
-            dx[c] = rstd * (dout[c] * gain[c] - g_mean - (x[c] - mean) * rstd * gy_mean);
+    for (int c = 0; c < C; c++) {
+        const float d = cpu_get(dout, c, bf16), y = (cpu_get(x, c, bf16) - mean) * rstd;
+        const float before = residual ? cpu_get(residual, c, bf16) : 0;
+        cpu_put(dx, c, before + rstd * (d * gain[c] - g_mean - y * gy_mean), bf16);
+        dgain[c] += d * y;
+        dbias[c] += d;
     }
 }
 
-static void backward_panel(float *dgain, float *dbias, const float *dout, const float *x,
-                           const float *mean, const float *rstd, int N, int n, int stride)
+struct backward {
+    void *dx;
+    const void *dout, *residual, *x;
+    const float *mean, *rstd, *gain;
+    int C;
+};
+
+CPU_INLINE void backward_rows(const struct cpu *cpu, const struct backward *b,
+                              const struct sums *sums, struct cpu_slice rows, int bf16)
 {
-    double gain_total[PANEL] = {0}, bias_total[PANEL] = {0};
-    for (int first = 0; first < N; first += BLOCK) {
-        const int end = first + BLOCK < N ? first + BLOCK : N;
-        float gain_sum[PANEL] = {0}, bias_sum[PANEL] = {0};
-        for (int r = first; r < end; r++) {
-            const float *d = dout + (int64_t)r * stride, *row = x + (int64_t)r * stride;
-            const float m = mean[r], s = rstd[r];
-#pragma omp simd
-            for (int c = 0; c < n; c++) {
-                gain_sum[c] += d[c] * (row[c] - m) * s;
-                bias_sum[c] += d[c];
-            }
-        }
-        for (int c = 0; c < n; c++) {
-            gain_total[c] += (double)gain_sum[c];
-            bias_total[c] += (double)bias_sum[c];
-        }
+    const int C = b->C;
+    memset(sums->block, 0, 2 * (size_t)C * sizeof *sums->block);
+    memset(sums->total, 0, 2 * (size_t)C * sizeof *sums->total);
+    for (int64_t n = rows.begin; n < rows.end; n++) {
+        backward_row(cpu_act_out(cpu, b->dx, n * C), sums->block, sums->block + C,
+                     cpu_act_in(cpu, b->dout, n * C), cpu_act_in(cpu, b->residual, n * C),
+                     cpu_act_in(cpu, b->x, n * C), b->mean[n], b->rstd[n], b->gain, C, bf16);
+        if ((n - rows.begin) % BLOCK == BLOCK - 1)
+            sums_add_block(sums, C);
     }
-    for (int c = 0; c < n; c++) {
-        dgain[c] = (float)gain_total[c];
-        dbias[c] = (float)bias_total[c];
+    sums_add_block(sums, C);
+}
+
+/* Columns of the threads' sums -> dgain, dbias. */
+static void add_threads(float *dgain, float *dbias, float *scratch, int team, int C,
+                        struct cpu_slice columns)
+{
+    for (int64_t c = columns.begin; c < columns.end; c++) {
+        double gain = 0, bias = 0;
+        for (int i = 0; i < team; i++) {
+            const struct sums sums = sums_of(scratch, i, C);
+            gain += sums.total[c];
+            bias += sums.total[C + c];
+        }
+        dgain[c] = (float)gain;
+        dbias[c] = (float)bias;
     }
 }
 
@@ -93,21 +138,23 @@ static void layernorm_backward(struct backend *self, void *dx, void *dgain, void
                                const void *dout, const void *residual, const void *x,
                                const void *mean, const void *rstd, const void *gain, int N, int C)
 {
-    const struct cpu *cpu = cpu_of(self);
+    struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 8 * (int64_t)N * C);
-    const float *d = dout, *add = residual, *in = x, *m = mean, *s = rstd;
+    const struct backward b = {dx, dout, residual, x, mean, rstd, gain, C};
+    float *scratch = cpu_scratch(cpu, (int64_t)SUMS_FLOATS * C);
+    if (!scratch)
+        return;
 #pragma omp parallel num_threads(team)
     {
-#pragma omp for schedule(static) nowait
-        for (int c = 0; c < C; c += PANEL)
-            backward_panel((float *)dgain + c, (float *)dbias + c, d + c, in + c, m, s, N,
-                           C - c < PANEL ? C - c : PANEL, C);
-#pragma omp for schedule(static)
-        for (int n = 0; n < N; n++) {
-            const int64_t row = (int64_t)n * C;
-            backward_row((float *)dx + row, d + row, add ? add + row : NULL, in + row, m[n], s[n],
-                         gain, C);
-        }
+        const int i = omp_get_thread_num();
+        const struct sums sums = sums_of(scratch, i, C);
+        const struct cpu_slice rows = cpu_slice(N, 1, i, team);
+        if (cpu->bf16)
+            backward_rows(cpu, &b, &sums, rows, 1);
+        else
+            backward_rows(cpu, &b, &sums, rows, 0);
+#pragma omp barrier
+        add_threads(dgain, dbias, scratch, team, C, cpu_slice(C, LINE, i, team));
     }
 }
 

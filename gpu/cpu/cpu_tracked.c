@@ -7,8 +7,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "gpu/cpu/cpu_internal.h"
-#include "gpu/cpu/cpu_math.h"
+#include "gpu/cpu/cpu_act.h"
 
 /* out [N] = exp(logits + shift - lse). */
 static void probabilities(float *out, const float *logits, float shift, const float *lse, int N)
@@ -70,6 +69,7 @@ static void dense_part(struct cpu *cpu, const struct backend_tracked *t, enum ba
                                   .a_stride = t->N,
                                   .b_stride = t->C,
                                   .c_stride = t->C,
+                                  .b_bf16 = cpu->bf16,
                                   .alpha = 1};
     fill_factors(cpu, t, part);
     cpu_gemm(cpu, &gemm, t->workspace, t->h, NULL, part_rows(t, part, 0));
@@ -94,15 +94,25 @@ static void start_target_rows(struct cpu *cpu, const struct backend_tracked *t)
         memcpy(part_rows(t, PART_TARGET, m), first, (size_t)t->C * sizeof *first);
 }
 
-static void add_scaled(float *out, const float *row, float factor, int C)
+CPU_INLINE void add_scaled(float *out, const void *row, float factor, int C, int bf16)
 {
 #pragma omp simd
     for (int c = 0; c < C; c++)
-        out[c] += factor * row[c];
+        out[c] += factor * cpu_get(row, c, bf16);
+}
+
+/* out REAL [C] += factor times row n of rows ACT [N, C]. */
+static void add_row(const struct cpu *cpu, float *out, const void *rows, int n, float factor, int C)
+{
+    const void *row = cpu_act_in(cpu, rows, (int64_t)n * C);
+    if (cpu->bf16)
+        add_scaled(out, row, factor, C, 1);
+    else
+        add_scaled(out, row, factor, C, 0);
 }
 
 /* The positions where token m is the target, and where it is the input. */
-static void sparse_parts(const struct backend_tracked *t, int m)
+static void sparse_parts(const struct cpu *cpu, const struct backend_tracked *t, int m)
 {
     const int32_t id = t->tracked[m];
     float *target = part_rows(t, PART_TARGET, m), *input = part_rows(t, PART_INPUT, m);
@@ -110,10 +120,9 @@ static void sparse_parts(const struct backend_tracked *t, int m)
     memset(input, 0, (size_t)t->C * sizeof *input);
     for (int n = 0; n < t->N; n++) {
         if (t->targets[n] == id)
-            add_scaled(target, (const float *)t->h + (int64_t)n * t->C,
-                       (float)(factor * weight_of(t, n)), t->C);
+            add_row(cpu, target, t->h, n, (float)(factor * weight_of(t, n)), t->C);
         if (t->inputs[n] == id)
-            add_scaled(input, (const float *)t->dx + (int64_t)n * t->C, 1, t->C);
+            add_row(cpu, input, t->dx, n, 1, t->C);
     }
 }
 
@@ -142,7 +151,7 @@ static void tracked_rows(struct backend *self, const struct backend_tracked *t)
     const int team = cpu_team(cpu, (int64_t)t->M * (t->N + BACKEND_PARTS * t->C));
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int m = 0; m < t->M; m++) {
-        sparse_parts(t, m);
+        sparse_parts(cpu, t, m);
         row_norms(t, m);
     }
 }

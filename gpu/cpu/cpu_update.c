@@ -1,10 +1,12 @@
 /* cpu_update: optimiser steps and the gradient's norm on the cpu backend. The
- * optimiser is bound by memory: one pass reads and writes every number once. */
+ * optimiser is bound by memory: one pass reads and writes every number once, block by block,
+ * the copy for matrix products included. */
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "gpu/cpu/cpu.h"
-#include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_act.h"
 
 enum { LINE = 16, BLOCK = 1024 }; /* floats: of a cache line; summed before they enter a double */
 
@@ -131,6 +133,20 @@ static void (*const update_table[])(const struct factors *f, float *w, const flo
     [OPTIMIZER_ADAMW] = adamw,
 };
 
+/* New parameters as matrix products read them, while they are in the cache. */
+static void copy_block(const struct cpu *cpu, void *copy, const float *parameters, int64_t first,
+                       int64_t n)
+{
+    if (cpu->bf16) {
+        uint16_t *out = (uint16_t *)copy + first;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            out[i] = cpu_to_bf16(parameters[first + i]);
+    } else {
+        memcpy((float *)copy + first, parameters + first, (size_t)n * sizeof(float));
+    }
+}
+
 static void optimise(struct backend *self, const struct backend_update *update, void *parameters,
                      void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
 {
@@ -139,14 +155,17 @@ static void optimise(struct backend *self, const struct backend_update *update, 
     const struct factors factors = factors_of(update);
 #pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, LINE, omp_get_thread_num(), team);
-        update_table[update->kind](&factors, (float *)parameters + s.begin,
-                                   (const float *)gradients + s.begin,
-                                   moment1 ? (float *)moment1 + s.begin : NULL,
-                                   moment2 ? (float *)moment2 + s.begin : NULL, s.end - s.begin);
+        const struct cpu_slice s = cpu_slice(n, 2 * LINE, omp_get_thread_num(), team);
+        for (int64_t first = s.begin; first < s.end; first += BLOCK) {
+            const int64_t count = s.end - first < BLOCK ? s.end - first : BLOCK;
+            update_table[update->kind](&factors, (float *)parameters + first,
+                                       (const float *)gradients + first,
+                                       moment1 ? (float *)moment1 + first : NULL,
+                                       moment2 ? (float *)moment2 + first : NULL, count);
+            if (copy)
+                copy_block(cpu, copy, parameters, first, count);
+        }
     }
-    if (copy)
-        self->cast(self, copy, parameters, n);
 }
 
 void CPU_NAME(cpu_update)(struct cpu *cpu)

@@ -20,6 +20,7 @@
 #include "tests/lib/ops_checks.h"
 
 #define ALLOWED 5e-6      /* float32 against double */
+#define ALLOWED_BF16 1e-2 /* 8 significant bits, and sums of them */
 #define ONE_ISA "one-isa" /* argument of the program's runs of itself */
 
 extern char **environ;
@@ -39,6 +40,12 @@ static int open_with_three_threads(struct backend **out, struct err *err)
     return cpu_backend_open(3, PRECISION_FP32, out, err);
 }
 
+static int open_bf16(struct backend **out, struct err *err)
+{
+    return cpu_backend_open(2, PRECISION_BF16, out, err);
+}
+
+static const struct ops_subject bf16 = {open_bf16, ALLOWED_BF16};
 static const struct ops_subject one_thread = {open_with_one_thread, ALLOWED};
 static const struct ops_subject two_threads = {open_with_two_threads, ALLOWED};
 static const struct ops_subject three_threads = {open_with_three_threads, ALLOWED};
@@ -53,6 +60,12 @@ static void test_equality_many_threads(void **state)
 {
     (void)state;
     ops_check_cases(&three_threads, 1, NULL);
+}
+
+static void test_equality_bf16(void **state)
+{
+    (void)state;
+    ops_check_cases(&bf16, 2, NULL);
 }
 
 static void test_same_bits_every_run(void **state)
@@ -188,9 +201,8 @@ static void test_bf16_rounding(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest one_isa[] = {
-        cmocka_unit_test(test_equality_one_thread),
-        cmocka_unit_test(test_equality_many_threads),
-        cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_equality_one_thread), cmocka_unit_test(test_equality_many_threads),
+        cmocka_unit_test(test_equality_bf16),       cmocka_unit_test(test_head_without_statistics),
         cmocka_unit_test(test_divergence_shows),
     };
     if (argc > 1 && strcmp(argv[1], ONE_ISA) == 0)
@@ -198,6 +210,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equality_one_thread),
         cmocka_unit_test(test_equality_many_threads),
+        cmocka_unit_test(test_equality_bf16),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_head_without_statistics),
         cmocka_unit_test(test_parts_add_up),
