@@ -395,6 +395,12 @@ out:
 
 /* --- small answers ------------------------------------------------------------ */
 
+int spec_objective_is_loss(const struct spec *spec)
+{
+    return spec->loss.class_weight == 0 && spec->loss.logit_adjustment == 0 &&
+           spec->loss.label_smoothing == 0 && spec->loss.z_loss == 0;
+}
+
 static uint64_t spec_seed(const struct spec *spec, int64_t own)
 {
     return (uint64_t)(own < 0 ? spec->train.seed : own);

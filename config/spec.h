@@ -173,6 +173,9 @@ char *spec_diff(const struct spec *a, const struct spec *b);
 
 void spec_free(struct spec *spec);
 
+/* 1 if what is minimised is the plain cross-entropy: no remedy of /loss is on. */
+int spec_objective_is_loss(const struct spec *spec);
+
 /* Seeds with "follows seed" resolved. */
 uint64_t spec_seed_weights(const struct spec *spec);
 uint64_t spec_seed_data(const struct spec *spec);

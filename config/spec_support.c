@@ -3,26 +3,6 @@
  * submit, by `tokenfate run` and by a trainer that runs alone; pure functions. */
 #include "config/spec.h"
 
-static int uses_class_weight(const struct spec *spec)
-{
-    return spec->loss.class_weight != 0;
-}
-
-static int uses_logit_adjustment(const struct spec *spec)
-{
-    return spec->loss.logit_adjustment != 0;
-}
-
-static int uses_label_smoothing(const struct spec *spec)
-{
-    return spec->loss.label_smoothing != 0;
-}
-
-static int uses_z_loss(const struct spec *spec)
-{
-    return spec->loss.z_loss != 0;
-}
-
 static int uses_adaptive_head(const struct spec *spec)
 {
     return spec->model.head == HEAD_ADAPTIVE;
@@ -47,10 +27,6 @@ static const struct {
     const char *pointer;
     int (*uses)(const struct spec *spec);
 } unsupported[] = {
-    {"/loss/class_weight", uses_class_weight},
-    {"/loss/logit_adjustment", uses_logit_adjustment},
-    {"/loss/label_smoothing", uses_label_smoothing},
-    {"/loss/z_loss", uses_z_loss},
     {"/model/head", uses_adaptive_head},
     {"/eval/windows", uses_evaluation},
     {"/init_from", uses_init_from},

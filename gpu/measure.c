@@ -502,9 +502,10 @@ void measure_record(struct measure *measure, const struct model_observation *obs
     const struct model_observation *seen = observation;
     assert(seen->B == measure->B && seen->T == measure->T && seen->M == measure->M &&
            seen->V == measure->vocab);
-    double losses = 0, lse = 0;
+    double losses = 0, lse = 0, objective = 0;
     for (int p = 0; p < seen->N; p++) {
         losses += seen->losses[p];
+        objective += seen->objective ? seen->objective[p] : seen->losses[p];
         lse += seen->lse[p];
     }
     for (int m = 0; m < measure->M; m++) {
@@ -522,7 +523,7 @@ void measure_record(struct measure *measure, const struct model_observation *obs
     values[RECORD_LOG_Z] = lse / seen->N;
     values[RECORD_GRAD_NORM] = seen->grad_norm;
     values[RECORD_TOKENS_PER_SECOND] = NAN;
-    values[RECORD_OBJECTIVE] = losses / seen->N;
+    values[RECORD_OBJECTIVE] = objective / seen->N;
     values[RECORD_H_NORM] = sqrt(dot(measure->h_mean, measure->h_mean, measure->C));
     values[RECORD_H_L1] = 0;
     for (int c = 0; c < measure->C; c++)

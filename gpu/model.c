@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lab/random.h"
+#include "lab/remedies.h"
 
 /* A layer's tensors, in the order of lab/shapes. */
 enum layer_tensor {
@@ -44,6 +45,8 @@ struct model {
 
     int B, T, N, C, L, NH, M, G, V, Vp;
     double logit_scale, init_std, position_std;
+    double class_weight, logit_adjustment, label_smoothing, z_loss;
+    int has_objective; /* what is minimised is not the plain loss */
     enum spec_tie tie;
     enum spec_activation activation;
     int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
@@ -124,6 +127,11 @@ static void read_spec(struct model *m, const struct spec *spec, int vocab)
     m->V = vocab;
     m->Vp = m->shapes.vocab_padded;
     m->logit_scale = spec->model.logit_scale;
+    m->class_weight = spec->loss.class_weight;
+    m->logit_adjustment = spec->loss.logit_adjustment;
+    m->label_smoothing = spec->loss.label_smoothing;
+    m->z_loss = spec->loss.z_loss;
+    m->has_objective = !spec_objective_is_loss(spec);
     m->init_std = spec->model.init_std;
     m->position_std = spec->model.position_std;
     m->tie = spec->model.tie;
@@ -212,7 +220,7 @@ static int allocate_host(struct model *m, struct err *err)
     const int untied = m->tie != TIE_TIED;
     struct model_observation *o = &m->observation;
     const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C;
-    m->host = calloc((size_t)(2 * (int64_t)m->N + sums + (1 + untied) * rows +
+    m->host = calloc((size_t)((2 + m->has_objective) * (int64_t)m->N + sums + (1 + untied) * rows +
                               (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
     m->in_group = calloc((size_t)m->V, 1);
@@ -222,7 +230,12 @@ static int allocate_host(struct model *m, struct err *err)
     double *next = m->host;
     o->losses = m->host_losses = next;
     o->lse = next += m->N;
-    o->h_sums = next += m->N;
+    next += m->N;
+    if (m->has_objective) {
+        o->objective = next;
+        next += m->N;
+    }
+    o->h_sums = next;
     o->mean_p = next += sums;
     o->part_norms = next += m->M;
     o->output_bias = next += BACKEND_PARTS * (int64_t)m->M;
@@ -309,6 +322,32 @@ void model_close(struct model *m)
     free(m->host_scores);
     free(m->in_group);
     free(m);
+}
+
+static int upload_vector(struct model *m, enum memory_buffer to, double setting,
+                         void (*make)(const struct frequency *, double, double *),
+                         const struct frequency *frequency, struct err *err)
+{
+    if (setting == 0)
+        return 0;
+    double *vector = calloc((size_t)m->Vp, sizeof *vector);
+    if (!vector)
+        return err_set(err, ERR_NO_MEMORY, "no memory for a vector of %d tokens", m->Vp);
+    make(frequency, setting, vector);
+    m->backend->upload(m->backend, buffer(m, to), NUMBER_REAL, vector, NUMBER_DOUBLE, m->Vp);
+    free(vector);
+    return m->backend->sync(m->backend, err);
+}
+
+int model_set_frequency(struct model *m, const struct frequency *frequency, struct err *err)
+{
+    assert(frequency->vocab == m->V);
+    return upload_vector(m, MEMORY_CLASS_WEIGHTS, m->class_weight, remedies_class_weights,
+                         frequency, err) == 0 &&
+                   upload_vector(m, MEMORY_ADJUSTMENT, m->logit_adjustment, remedies_adjustment,
+                                 frequency, err) == 0
+               ? 0
+               : -1;
 }
 
 /* ---- initial weights ---- */
@@ -496,11 +535,30 @@ static void layer_backward(struct model *m, int layer)
     norm_backward(m, norm1, layer_tensor(layer, LN1_GAIN), branch);
 }
 
+/* Buffers that exist only with a setting. */
+static void *position_weights(const struct model *m)
+{
+    return m->class_weight != 0 ? buffer(m, MEMORY_POSITION_WEIGHTS) : NULL;
+}
+
+static void *adjustment(const struct model *m)
+{
+    return m->logit_adjustment != 0 ? buffer(m, MEMORY_ADJUSTMENT) : NULL;
+}
+
+static void *objective_lse(const struct model *m)
+{
+    return m->logit_adjustment != 0 ? buffer(m, MEMORY_OBJECTIVE_LSE) : NULL;
+}
+
 /* Loss, statistics and the gradient of the output layer; the gradient of h goes
  * to the branch buffer. Tied, the embedding's gradient starts here. */
 static void head(struct model *m, int observed)
 {
     const int bias = m->head_bias >= 0;
+    if (m->class_weight != 0)
+        m->backend->gather_rows(m->backend, position_weights(m), buffer(m, MEMORY_CLASS_WEIGHTS),
+                                buffer(m, MEMORY_TARGETS), m->N, 1);
     const struct backend_head head = {
         .N = m->N,
         .C = m->C,
@@ -511,8 +569,14 @@ static void head(struct model *m, int observed)
         .weight = weight(m, m->unembedding),
         .bias = bias ? parameter(m, m->head_bias) : NULL,
         .targets = buffer(m, MEMORY_TARGETS),
+        .weights = position_weights(m),
+        .smoothing = m->label_smoothing,
+        .z_loss = m->z_loss,
+        .adjust = adjustment(m),
         .losses = buffer(m, MEMORY_LOSSES),
         .lse = buffer(m, MEMORY_LSE),
+        .objective = observed && m->has_objective ? buffer(m, MEMORY_OBJECTIVE) : NULL,
+        .objective_lse = objective_lse(m),
         .M = m->M,
         .tracked = buffer(m, MEMORY_TRACKED),
         .tracked_logits = observed ? buffer(m, MEMORY_TRACKED_LOGITS) : NULL,
@@ -617,6 +681,7 @@ static void get_observation(struct model *m, int64_t index)
         int64_t n;
     } parts[] = {
         {o->lse, MEMORY_LSE, m->N},
+        {o->objective, MEMORY_OBJECTIVE, m->has_objective ? m->N : 0},
         {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
         {o->mean_p, MEMORY_MEAN_P, m->M},
         {o->part_norms, MEMORY_PART_NORMS, BACKEND_PARTS * (int64_t)m->M},
@@ -674,11 +739,16 @@ static void observe_tracked(struct model *m)
         .V = m->V,
         .M = m->M,
         .scale = m->logit_scale,
+        .smoothing = m->label_smoothing,
+        .z_loss = m->z_loss,
         .tracked = buffer(m, MEMORY_TRACKED),
         .inputs = buffer(m, MEMORY_INPUTS),
         .targets = buffer(m, MEMORY_TARGETS),
         .logits = buffer(m, MEMORY_TRACKED_LOGITS),
         .lse = buffer(m, MEMORY_LSE),
+        .objective_lse = objective_lse(m),
+        .weights = position_weights(m),
+        .adjust = adjustment(m),
         .h = normed(m, 2 * m->L),
         .dx = buffer(m, MEMORY_GRADIENT),
         .mean_p = buffer(m, MEMORY_MEAN_P),

@@ -17,6 +17,7 @@
 #include "config/err.h"
 #include "config/spec.h"
 #include "gpu/backend.h"
+#include "lab/frequency.h"
 #include "lab/groups.h"
 #include "lab/memory.h"
 #include "lab/shapes.h"
@@ -27,8 +28,9 @@ struct model;
  * owned by the model and valid until its next model_submit. */
 struct model_observation {
     int B, T, N, C, M, G, V;
-    const double *losses; /* [N] -log p of the target */
-    const double *lse;    /* [N] logsumexp of the logits */
+    const double *losses;    /* [N] -log p of the target */
+    const double *lse;       /* [N] logsumexp of the logits */
+    const double *objective; /* [N] what is minimised, NULL if that is the losses */
     /* Sums over positions of h (after the final layernorm, before the logit
      * scale): row w < B: positions of window w; row B + g: positions whose
      * input token is not in group g. */
@@ -49,6 +51,11 @@ struct model_observation {
 int model_open(const struct spec *spec, int vocab, const struct groups *groups,
                struct backend *backend, struct model **out, struct err *err);
 void model_close(struct model *model);
+
+/* The counts of the training text, of which the spec's class weights and logit
+ * adjustment are made (lab/remedies.h); without them it changes nothing. Before
+ * the first step. ERR_NO_MEMORY, ERR_DEVICE. */
+int model_set_frequency(struct model *model, const struct frequency *frequency, struct err *err);
 
 /* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
 int model_initialise(struct model *model, struct err *err);

@@ -127,6 +127,7 @@ static int open_run(struct run *run, struct err *err)
     const struct sampler_text text = dataset_text(dataset, NULL);
     if (sampler_open(spec, &text, &run->sampler, err) != 0 ||
         model_open(spec, dataset->vocab, &dataset->groups, run->backend, &run->model, err) != 0 ||
+        model_set_frequency(run->model, &dataset->frequency, err) != 0 ||
         measure_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
                      spec->model.seq_len, spec->model.d_model, &run->measure, err) != 0 ||
         allocate(run, err) != 0 || describe(run, err) != 0)

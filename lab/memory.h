@@ -34,6 +34,7 @@ enum memory_buffer {
     /* after the forward pass */
     MEMORY_LOSSES,      /* REAL [N] */
     MEMORY_LSE,         /* REAL [N] logsumexp of the logits */
+    MEMORY_OBJECTIVE,   /* REAL [N], only if it is not the loss */
     MEMORY_H_SUMS,      /* REAL [B + G, C] */
     MEMORY_OUTPUT_ROWS, /* REAL [M, C] */
     MEMORY_OUTPUT_BIAS, /* REAL [M] */
@@ -47,21 +48,25 @@ enum memory_buffer {
     MEMORY_TRACKED = MEMORY_SLOT, /* int32 [M] */
     MEMORY_TRACKED_LOGITS,        /* REAL [M, N] */
     MEMORY_TRACKED_WORK,          /* REAL [M, N] */
-    MEMORY_PARTS,   /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
-    MEMORY_H_TOTAL, /* REAL [C] sum of h */
-    MEMORY_MEANS,   /* REAL [2 L + 1, N] of the layernorms */
-    MEMORY_RSTDS,   /* REAL [2 L + 1, N] */
-    MEMORY_ATTENTION_LSE, /* REAL [L, B, NH, T] */
-    MEMORY_RESIDUAL,      /* ACT [2 L + 1, N, C] stream before each layernorm */
-    MEMORY_NORMED,        /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
-    MEMORY_QKV,           /* ACT [L, N, 3C] */
-    MEMORY_ATTENDED,      /* ACT [L, N, C] */
-    MEMORY_HIDDEN,        /* ACT [L, N, 4C] before the activation function */
-    MEMORY_ACTIVE,        /* ACT [L, N, 4C] after it */
-    MEMORY_GRADIENT,      /* ACT [N, C] of the residual stream */
-    MEMORY_BRANCH,        /* ACT [N, C] of a branch; in forward, a branch's output */
-    MEMORY_WIDE,          /* ACT [N, 4C] of qkv and of the hidden layer */
-    MEMORY_LOGITS,        /* REAL [MEMORY_HEAD_CHUNK or N, Vp] */
+    MEMORY_PARTS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
+    MEMORY_CLASS_WEIGHTS,    /* REAL [Vp], only with class weights */
+    MEMORY_POSITION_WEIGHTS, /* REAL [N], only with class weights: of each target */
+    MEMORY_ADJUSTMENT,       /* REAL [Vp], only with logit adjustment */
+    MEMORY_OBJECTIVE_LSE,    /* REAL [N], only with logit adjustment: of the adjusted logits */
+    MEMORY_H_TOTAL,          /* REAL [C] sum of h */
+    MEMORY_MEANS,            /* REAL [2 L + 1, N] of the layernorms */
+    MEMORY_RSTDS,            /* REAL [2 L + 1, N] */
+    MEMORY_ATTENTION_LSE,    /* REAL [L, B, NH, T] */
+    MEMORY_RESIDUAL,         /* ACT [2 L + 1, N, C] stream before each layernorm */
+    MEMORY_NORMED,           /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
+    MEMORY_QKV,              /* ACT [L, N, 3C] */
+    MEMORY_ATTENDED,         /* ACT [L, N, C] */
+    MEMORY_HIDDEN,           /* ACT [L, N, 4C] before the activation function */
+    MEMORY_ACTIVE,           /* ACT [L, N, 4C] after it */
+    MEMORY_GRADIENT,         /* ACT [N, C] of the residual stream */
+    MEMORY_BRANCH,           /* ACT [N, C] of a branch; in forward, a branch's output */
+    MEMORY_WIDE,             /* ACT [N, 4C] of qkv and of the hidden layer */
+    MEMORY_LOGITS,           /* REAL [MEMORY_HEAD_CHUNK or N, Vp] */
     MEMORY_BUFFERS
 };
 

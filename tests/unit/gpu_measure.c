@@ -31,7 +31,7 @@ struct trial {
     int64_t exposure[V];
     struct groups groups;
     int32_t ids[G][V], tokens[M_MAX];
-    double losses[N_MAX], h_sums[(B_MAX + G) * C], mean_p[M_MAX];
+    double losses[N_MAX], objective[N_MAX], h_sums[(B_MAX + G) * C], mean_p[M_MAX];
     double rows[M_MAX * C], row_bias[M_MAX], input_rows[M_MAX * C];
     double start_rows[M_MAX * C], start_input_rows[M_MAX * C];
     int64_t counts[V];
@@ -131,6 +131,7 @@ static void make_logits(struct trial *trial)
             sum += exp(trial->logits[p][i]);
         }
         trial->lse[p] = log(sum);
+        trial->objective[p] = normal();
         trial->losses[p] = -logp(trial, p, trial->targets[p]);
     }
 }
@@ -210,6 +211,7 @@ static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
         .G = G,
         .losses = trial->losses,
         .lse = trial->lse,
+        .objective = tied ? NULL : trial->objective,
         .h_sums = trial->h_sums,
         .mean_p = trial->mean_p,
         .output_rows = trial->rows,
@@ -439,13 +441,14 @@ static void check_trial(struct trial *trial)
     measure_set_start(measure, trial->start_rows, trial->tied ? NULL : trial->start_input_rows);
     for (int pass = 0; pass < 3; pass++) {
         measure_record(measure, &trial->observation, trial->inputs, trial->targets, values, tokens);
-        double loss = 0, lse = 0;
+        double loss = 0, lse = 0, objective = 0;
         for (int p = 0; p < trial->N; p++) {
+            objective += (trial->tied ? trial->losses[p] : trial->objective[p]) / trial->N;
             loss += trial->losses[p] / trial->N;
             lse += trial->lse[p] / trial->N;
         }
         check(values[RECORD_LOSS], loss, "loss");
-        check(values[RECORD_OBJECTIVE], loss, "objective");
+        check(values[RECORD_OBJECTIVE], objective, "objective");
         check(values[RECORD_LOG_Z], lse, "log_z");
         check_whole(trial, measure, values);
         check(values[RECORD_GRAD_NORM], 0.75, "grad_norm");

@@ -386,7 +386,8 @@ static void test_snapshots(void **state)
     struct diary *diary = new_diary();
 #define SNAPSHOTS(epochs, steps, more)                                                             \
     "{" MODEL "}, \"train\": {\"epochs\": " epochs ", \"steps_per_epoch\": " steps                 \
-    ", \"batch_size\": 2" more "}, " GROUPS "}"
+    ", \"batch_size\": 2" more "}, \"loss\": {\"class_weight\": 0.5, "                             \
+    "\"logit_adjustment\": 1, \"label_smoothing\": 0.1, \"z_loss\": 0.001}, " GROUPS "}"
     assert_int_equal(
         run(SNAPSHOTS("6", "1", ", \"snapshots\": [0, 4]"), folder("long"), 0, diary, &err), 0);
     diary->next = 0;
