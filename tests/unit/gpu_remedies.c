@@ -58,7 +58,7 @@ static void bench_open(struct bench *b, int ref, void (*remedy)(struct spec *spe
     b->spec->train.weight_decay = 0;
     remedy(b->spec);
     expect_done(b, ref ? ref_backend_open(&b->backend, &b->err)
-                       : cpu_backend_open(2, &b->backend, &b->err));
+                       : cpu_backend_open(2, PRECISION_FP32, &b->backend, &b->err));
     expect_done(b, model_open(b->spec, V, &groups, b->backend, &b->model, &b->err));
     expect_done(b, model_set_frequency(b->model, &frequency, &b->err));
     expect_done(b, model_initialise(b->model, &b->err));
