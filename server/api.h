@@ -23,6 +23,8 @@ enum request_result api_series(struct request *request, const struct job *job);
 request_handler api_tokens;
 /* api_findings.c */
 request_handler api_findings;
+/* api_indicators.c */
+request_handler api_indicators;
 /* api_theory.c */
 request_handler api_theory;
 /* api_files.c */

@@ -20,6 +20,7 @@ const struct route routes[] = {
     {"GET", "/api/v1/jobs/{id}/epochs", api_epochs, ROUTE_SLOW, "from,to,limit,format,points,series"},
     {"GET", "/api/v1/jobs/{id}/tokens", api_tokens, ROUTE_SLOW, "token"},
     {"GET", "/api/v1/jobs/{id}/findings", api_findings, ROUTE_SLOW, "with"},
+    {"GET", "/api/v1/jobs/{id}/indicators", api_indicators, ROUTE_SLOW, "epoch"},
     {"GET", "/api/v1/jobs/{id}/theory", api_theory, ROUTE_SLOW, "points"},
     {"GET", "/api/v1/jobs/{id}/checkpoint", api_checkpoint, ROUTE_SLOW, "epoch"},
     {"GET", "/api/v1/jobs/{id}/checkpoint/config.json", api_checkpoint_config, ROUTE_SLOW, NULL},
