@@ -88,6 +88,16 @@ export const getSeries = (id, to, points, pointers) =>
 export const getTokens = (id) => call("GET", tokensPath(id));
 export const getTokenHistory = (id, token) => call("GET", at(tokensPath(id), { token }));
 
+export const getSpectrum = (id, epoch) => call("GET", at(`/api/v1/jobs/${id}/spectrum`, { epoch }));
+export const getFindings = (id) => call("GET", `/api/v1/jobs/${id}/findings`);
+export const probeJob = (id, question) => call("POST", `/api/v1/jobs/${id}/probe`, { json: question });
+export const compareJobs = (ids, series, points) =>
+  call("GET", at("/api/v1/compare", { jobs: ids.join(","), series, points }));
+
+export const getSweeps = (cursor) => call("GET", at("/api/v1/sweeps", { cursor }));
+export const getSweep = (id, points) => call("GET", at(`/api/v1/sweeps/${id}`, { points }));
+export const cancelSweep = (id) => call("POST", `/api/v1/sweeps/${id}/cancel`);
+
 export const logUrl = (id) => `/api/v1/jobs/${id}/log`;
 export const checkpointUrl = (id, epoch) => at(`/api/v1/jobs/${id}/checkpoint`, { epoch });
 export const checkpointConfigUrl = (id) => `/api/v1/jobs/${id}/checkpoint/config.json`;

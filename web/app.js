@@ -5,16 +5,22 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, setText } from "./dom.js";
+import * as compare from "./compare.js";
 import * as corpora from "./corpora.js";
 import * as devices from "./devices.js";
 import * as form from "./form.js";
 import * as job from "./job.js";
 import * as jobs from "./jobs.js";
 import * as login from "./login.js";
+import * as sweeps from "./sweeps.js";
+import * as sweep from "./sweep.js";
 
 const ROUTES = [
   { path: /^\/jobs$/, nav: "jobs", title: "Jobs", view: jobs },
   { path: /^\/jobs\/(?<id>[\w-]+)$/, nav: "jobs", title: "Job", view: job },
+  { path: /^\/sweeps$/, nav: "sweeps", title: "Sweeps", view: sweeps },
+  { path: /^\/sweeps\/(?<id>[\w-]+)$/, nav: "sweeps", title: "Sweep", view: sweep },
+  { path: /^\/compare$/, nav: "jobs", title: "Compare", view: compare },
   { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
   { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
   { path: /^\/corpora$/, nav: "corpora", title: "Corpora", view: corpora },

@@ -13,7 +13,7 @@ const FONT = "12px system-ui, sans-serif";
 const NARROW = 520; // CSS pixels: below, axes have fewer labels
 
 // The colour behind a CSS variable, resolved for the present theme.
-function color(variable, alpha = 1) {
+export function color(variable, alpha = 1) {
   const probe = h("span", { hidden: true });
   probe.style.color = `var(${variable})`;
   document.body.append(probe);

@@ -29,6 +29,29 @@ const escapeKey = (key) => key.replaceAll("~", "~0").replaceAll("/", "~1");
 // Pointer of a quantity of a group.
 export const groupPointer = (group, quantity) => `/groups/${escapeKey(group)}/${quantity}`;
 
+// Classes of tokens by their count, lowest first: "0", "1", "2–3", ... (docs/SCIENCE.md, section 2).
+export const CLASSES = ["0", "1", "2–3", "4–9", "10–29", "30–99", "100–999", "1000 and more"];
+const classPointers = (array) => CLASSES.map((_, index) => `/${array}/${index}`);
+
+// Quantities of a group that one chart shows one at a time.
+export const DRIVERS = [
+  "grad/softmax",
+  "grad/target",
+  "grad/input",
+  "grad/zloss",
+  "cos_minus_h",
+  "cos_within",
+  "output_norm",
+  "output_shift",
+  "input_norm",
+  "input_shift",
+  "exposure",
+  "target_loss",
+  "advantage",
+  "mean_logit",
+  "mass",
+];
+
 // What the charts draw of one group.
 function drawnPointers(group) {
   const quantities = [
@@ -37,6 +60,7 @@ function drawnPointers(group) {
     ...[0, 1, 3, 4].map((index) => `quantiles/${index}`),
     "ln_mean_p",
     "mean_p",
+    ...DRIVERS,
   ];
   return quantities.map((quantity) => groupPointer(group, quantity));
 }
@@ -118,7 +142,8 @@ export class Epochs {
   // Every request ends at the same epoch: a job that grows meanwhile would give
   // each its own buckets.
   async loadPoints(id, to, groups) {
-    const requests = [["/loss", "/log_z"], ...groups.map(drawnPointers)];
+    const run = ["/loss", "/log_z", "/grad_norm", ...classPointers("logp_by_count"), ...classPointers("logp_by_exposure")];
+    const requests = [run, ...groups.map(drawnPointers)];
     const answers = await Promise.all(requests.map((pointers) => getSeries(id, to, POINTS, pointers)));
     for (const { series } of answers)
       for (const [pointer, buckets] of Object.entries(series)) {

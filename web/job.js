@@ -10,8 +10,12 @@ import { Epochs } from "./epochs.js";
 import { duration, fixed, groupLabel, shortId } from "./format.js";
 import { JobActions } from "./job_actions.js";
 import { JobCharts } from "./job_charts.js";
+import { JobDrivers } from "./job_drivers.js";
+import { JobFindings } from "./job_findings.js";
+import { JobProbe } from "./job_probe.js";
 import { downloads, GroupTable, provenancePanel, specPanel, timesPanel } from "./job_tables.js";
 import { isEnded, progressBar, stateBadge } from "./state.js";
+import { JobSpectrum } from "./job_spectrum.js";
 import { TokenTable } from "./job_tokens.js";
 
 const TABLES_MS = 250; // tables follow live epochs at most this often
@@ -36,8 +40,7 @@ class JobPage {
     this.closed = true;
     for (const end of this.unsubscribe) end();
     clearTimeout(this.tablesTimer);
-    this.charts?.destroy();
-    this.tokens?.destroy();
+    for (const part of [this.charts, this.drivers, this.spectrum, this.tokens]) part?.destroy();
   }
 
   enqueue(step) {
@@ -126,6 +129,10 @@ class JobPage {
       (problem) => this.banner.replaceChildren(problemNotice("Not done", problem)),
     );
     this.charts = new JobCharts(() => this.update());
+    this.drivers = new JobDrivers(this.charts.linked);
+    this.spectrum = new JobSpectrum(this.id);
+    this.findings = new JobFindings(this.id);
+    this.probe = new JobProbe(this.id);
     this.groupTable = new GroupTable();
     this.tokens = new TokenTable(this.id);
     this.facts = h("div.facts");
@@ -141,8 +148,12 @@ class JobPage {
       this.notes,
       this.tiles,
       this.charts.element,
+      this.findings.element,
+      this.drivers.element,
       h("section.panel", null, h("h2", null, "Groups"), this.groupTable.element),
+      this.spectrum.element,
       this.tokens.element,
+      this.probe.element,
       this.facts,
     );
   }
@@ -154,12 +165,16 @@ class JobPage {
     const name = job.name || shortId(job.id);
     document.title = `${name} · tokenfate`;
     setText(this.title, name);
-    setText(this.tags, (job.tags ?? []).join(" · "));
+    const sweep = job.sweep ? [h("a", { href: `#/sweeps/${job.sweep}` }, "of a sweep")] : [];
+    this.tags.replaceChildren((job.tags ?? []).join(" · "), job.tags?.length && job.sweep ? " · " : "", ...sweep);
     setText(this.notes, job.notes ?? "");
     this.notes.hidden = !job.notes;
     this.badge.update(job);
     this.banner.replaceChildren(...banners(job));
     this.actions.update();
+    this.spectrum.update(job);
+    this.findings.update(job);
+    this.probe.update(job);
     this.facts.replaceChildren(timesPanel(job), h("div", null, downloads(job), provenancePanel(job)), specPanel(job));
     this.updateLive();
     this.updateTables();
@@ -170,6 +185,7 @@ class JobPage {
     this.bar.update(job);
     setText(this.speed, speedText(job, epochs.last));
     this.charts.update(job, epochs);
+    this.drivers.update(epochs);
     this.updateTiles();
     this.tablesTimer ??= setTimeout(() => {
       this.tablesTimer = undefined;

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { h, problemNotice, setText } from "./dom.js";
 import { describe, FIELDSETS, valueAt } from "./fields.js";
 import { between, bytes, count, fixed, fullTime, groupLabel, NONE, significant } from "./format.js";
+import { modelEpochs } from "./models.js";
 
 const nats = (value) => fixed(value, 3);
 const MASKS = ["columns", "windows", "positions", "none"];
@@ -21,13 +22,15 @@ const QUANTITIES = [
   { at: ["mean_logit"], label: "Mean logit", format: nats },
   { at: ["target_loss"], label: "Loss where it is the target", format: nats },
   { at: ["exposure"], label: "Exposure: times a target so far", format: significant },
+  { at: ["advantage"], label: "Advantage of standing in the window", format: nats },
   { at: ["output_norm"], label: "Norm of output rows", format: significant },
   { at: ["output_shift"], label: "Shift of output rows", format: significant },
   { at: ["input_norm"], label: "Norm of input rows", format: significant },
   { at: ["input_shift"], label: "Shift of input rows", format: significant },
-  { at: ["grad_softmax"], label: "Gradient, softmax part", format: significant },
-  { at: ["grad_target"], label: "Gradient, target part", format: significant },
-  { at: ["grad_input"], label: "Gradient, input part", format: significant },
+  { at: ["grad", "softmax"], label: "Gradient, softmax part", format: significant },
+  { at: ["grad", "target"], label: "Gradient, target part", format: significant },
+  { at: ["grad", "input"], label: "Gradient, input part", format: significant },
+  { at: ["grad", "zloss"], label: "Gradient, z-loss part", format: significant },
   { at: ["cos_minus_h"], label: "Cosine to −mean h", format: nats },
   { at: ["cos_within"], label: "Cosine within the group", format: nats },
 ];
@@ -131,7 +134,7 @@ export function downloads(job) {
   };
   const link = (href, name, text) => h("li", null, h("a", { href, download: name }, text));
   const ready = (job.epoch ?? -1) >= 0;
-  const models = job.state === "succeeded" ? [...new Set([...(job.spec?.train?.snapshots ?? []), job.epochs])] : [];
+  const models = modelEpochs(job);
   return h(
     "section.panel",
     null,

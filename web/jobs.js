@@ -23,7 +23,16 @@ function headline(job, group) {
 }
 
 class Row {
-  constructor(job) {
+  constructor(job, picks, onpick) {
+    this.pick = h("input", {
+      type: "checkbox",
+      checked: picks.has(job.id),
+      onchange: () => {
+        if (this.pick.checked) picks.add(job.id);
+        else picks.delete(job.id);
+        onpick();
+      },
+    });
     this.name = h("a.name", { href: `#/jobs/${job.id}` });
     this.meta = h("span.meta");
     this.badge = stateBadge();
@@ -38,7 +47,7 @@ class Row {
     this.element = h(
       "tr",
       { role: "row" },
-      h("td.job", { role: "cell" }, this.name, this.meta),
+      h("td.job", { role: "cell" }, this.pick, h("div", null, this.name, this.meta)),
       h("td.state", { role: "cell" }, this.badge.element, this.bar.element),
       this.loss,
       ...this.groups,
@@ -51,6 +60,7 @@ class Row {
   update(job) {
     this.job = job;
     setText(this.name, job.name || shortId(job.id));
+    this.pick.setAttribute("aria-label", `Compare ${job.name || shortId(job.id)}`);
     setText(this.meta, [shortId(job.id), ...(job.tags ?? [])].join(" · "));
     this.badge.update(job);
     this.bar.update(job);
@@ -75,6 +85,7 @@ class JobList {
     this.rows = new Map(); // id -> Row, newest first
     this.next = null;
     this.dirty = new Set();
+    this.picks = new Set(); // ids to compare
     this.unsubscribe = [
       live.subscribe("job", (data) => this.onJob(data)),
       live.subscribe("epoch", (data) => this.onEpochs(data)),
@@ -116,14 +127,21 @@ class JobList {
       this.body,
     );
     this.message = h("div.message");
+    this.compare = h("a.button", { hidden: true }, "Compare jobs");
     this.older = h("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older jobs");
     this.view.replaceChildren(
-      h("div.pagehead", null, h("h1", null, "Jobs"), h("a.button.primary", { href: "#/new" }, "New experiment")),
+      h("div.pagehead", null, h("h1", null, "Jobs"), this.compare, h("a.button.primary", { href: "#/new" }, "New experiment")),
       h("div.filters", null, search, states),
       this.message,
       h("div.panel.tablepanel", null, this.table),
       h("div.more", null, this.older),
     );
+  }
+
+  showCompare() {
+    this.compare.hidden = this.picks.size < 2;
+    setText(this.compare, `Compare ${this.picks.size} jobs`);
+    this.compare.href = `#/compare?jobs=${[...this.picks].join()}`;
   }
 
   // The filter also stands in the address, so that a list can be linked to.
@@ -155,9 +173,13 @@ class JobList {
     }
   }
 
+  newRow(job) {
+    return new Row(job, this.picks, () => this.showCompare());
+  }
+
   rowFor(rows, job) {
     const row = rows.get(job.id);
-    if (!row) return new Row(job);
+    if (!row) return this.newRow(job);
     row.update(job);
     return row;
   }
@@ -166,7 +188,7 @@ class JobList {
     this.older.disabled = true;
     try {
       const page = await api.getJobs({ ...this.filter, limit: PAGE, cursor: this.next });
-      for (const job of page.jobs) if (!this.rows.has(job.id)) this.rows.set(job.id, new Row(job));
+      for (const job of page.jobs) if (!this.rows.has(job.id)) this.rows.set(job.id, this.newRow(job));
       this.next = page.next;
       this.show();
     } catch (problem) {

@@ -48,6 +48,9 @@ async function anyJob() {
   const { jobs } = await (await server.api('/jobs?state=succeeded&limit=1')).json();
   return jobs[0] ?? finished(server, (await submit(server, tiny())).id);
 }
+const post = async (path, body) =>
+  (await server.api(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
+const postSweep = (body) => post('/sweeps', body);
 const job = async (id) => (await server.api(`/jobs/${id}`)).json();
 
 
@@ -372,7 +375,7 @@ test('the page outlives its server: killed, started again, no epoch lost', { ski
       assert.equal(number(await legend(1, 'Loss')).toFixed(3), records[epoch].loss.toFixed(3));
       await page.keyboard.press('ArrowRight');
     }
-    complaints = complaints.filter((text) => !/ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(text));
+    complaints = complaints.filter((text) => !/ERR_(CONNECTION|INCOMPLETE|EMPTY|SOCKET)/.test(text));
   } finally {
     await first.kill();
     await second?.stop();
@@ -419,11 +422,71 @@ test('light and dark: the system’s, or the one chosen, and it stays', { skip }
   assert.ok(await brightness() > 200);
 });
 
+test('what moves the tokens, findings, the whole vocabulary, a question to the model', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'explained', train: { epochs: 40, snapshots: [20] } }));
+  await finished(server, id);
+  const last = (await epochsOf(server, id)).at(-1);
+  await open(`#/jobs/${id}`);
+  const drivers = page.locator('.drivers');
+  const shown = async (label) => number(await drivers.locator('.legend button', { hasText: label }).first().locator('.value').innerText());
+  await drivers.locator('select').selectOption('by_count');
+  assert.equal((await shown('1000 and more')).toFixed(3), last.logp_by_count[7].toFixed(3));
+  await drivers.locator('select').selectOption('cos_within');
+  assert.equal((await shown('Never used')).toFixed(3), last.groups.never_used.cos_within.toFixed(3));
+  const offered = await drivers.locator('option').evaluateAll((options) => options.map(({ value }) => value));
+  assert.ok(offered.includes('softmax') && !offered.includes('input_shift'), 'a tied model has no input rows');
+
+  const { findings } = await (await server.api(`/jobs/${id}/findings`)).json();
+  await page.locator('.finding').first().waitFor();
+  assert.deepEqual(await page.locator('.finding .verdict').allInnerTexts(), findings.map(({ verdict }) => verdict));
+  assert.deepEqual(await page.locator('.finding strong').allInnerTexts(), findings.map(({ claim }) => claim));
+
+  await page.locator('.spectrum summary').click();
+  await page.locator('.spectrum .help', { hasText: 'Mean log p' }).waitFor();
+  const painted = () => page.locator('.spectrum canvas').evaluate((canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter((value, i) => i % 4 === 3 && value > 0).length);
+  assert.ok(await painted() > 5000, 'dots are drawn');
+
+  await page.locator('.prober textarea').fill('the king');
+  await page.locator('.prober input').fill('the');
+  await page.locator('.prober button').click();
+  await page.locator('.probe table').first().waitFor();
+  const answer = await post(`/jobs/${id}/probe`, { text: 'the king', tokens: [' the'] });
+  assert.equal(number(await page.locator('.probe table').nth(1).locator('td').nth(1).innerText()).toFixed(3), answer.tokens[0].logp.toFixed(3));
+  await page.locator('.prober textarea').fill('a '.repeat(80));
+  await page.locator('.prober button').click();
+  await page.locator('.probe .notice.bad', { hasText: 'the model reads 1 to 16' }).waitFor();
+  complaints.length = 0; // the browser notes the refusal
+});
+
+test('a sweep and a comparison: means over seeds, effects, what differs', { skip }, async () => {
+  await open('#/sweeps');
+  const sweep = await postSweep({ name: 'widths', base: tiny({ train: { epochs: 6 } }), vary: { 'model.d_model': [16, 32], 'train.seed': [1, 2] } });
+  await page.goto(`${server.url}/#/sweeps/${sweep.id}`);
+  await page.locator('.meta', { hasText: '4 succeeded' }).waitFor({ timeout: 120_000 }); // live
+  const { settings } = await (await server.api(`/sweeps/${sweep.id}`)).json();
+  const row = page.locator('tbody tr').first();
+  const cell = async (i) => number((await row.locator('td').nth(i).locator('.now').innerText()).split(' ')[0]);
+  for (const i of [0, 1]) assert.equal((await cell(i)).toFixed(3), settings[i].series['/loss'].value.mean.toFixed(3));
+  const effect = (await row.locator('td').nth(1).locator('.start').innerText()).split(' ')[1];
+  assert.equal(number(effect).toFixed(3), settings[1].series['/loss'].effect.mean.toFixed(3));
+  assert.ok((await pixels(page)).drawn > 500);
+  await page.goto(`${server.url}/#/sweeps`);
+  await page.locator('a', { hasText: 'widths' }).waitFor();
+
+  await page.goto(`${server.url}/#/jobs?q=widths`);
+  for (const i of [0, 3]) await page.locator('tbody tr').nth(i).locator('input[type="checkbox"]').check();
+  await page.getByRole('link', { name: 'Compare 2 jobs' }).click();
+  const differing = page.locator('table[aria-label="Settings that differ"]');
+  await differing.waitFor();
+  assert.deepEqual(await differing.locator('tbody th').allInnerTexts(), ['model.d_model', 'train.seed']);
+});
+
 for (const dark of [false, true]) {
   test(`every page is legible and labelled in ${dark ? 'dark' : 'light'}, and fits a narrow screen`, { skip }, async () => {
     const { id } = await anyJob();
+    const sweep = await postSweep({ base: tiny({ train: { epochs: 2 } }), vary: { 'train.seed': [1, 2] } });
     await open('', { dark });
-    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/new', '#/devices', '#/corpora']) {
+    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/devices', '#/corpora']) {
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 900 });
         await page.goto(`${server.url}/${hash}`);

@@ -1,0 +1,52 @@
+// Jobs side by side: what differs in their settings, and one number of each by
+// epoch. The jobs stand in the address.
+
+import * as api from "./api.js";
+import { Chart, Linked } from "./chart.js";
+import { h, problemNotice, uniqueId } from "./dom.js";
+import { fixed, groupLabel, NONE, shortId } from "./format.js";
+
+const POINTS = 400;
+const MAX = 8; // as many as there are colours
+
+const show = (value) => (value === null || value === undefined ? NONE : typeof value === "object" ? JSON.stringify(value) : String(value));
+
+function differences({ jobs, differs }) {
+  if (!differs.length) return h("p", null, "Their settings are the same.");
+  const head = jobs.map(({ id, name }, i) => h("th", { scope: "col" }, h(`span.dot.group-${i}`), h("a", { href: `#/jobs/${id}` }, name || shortId(id))));
+  const rows = differs.map(({ field, values }) => h("tr", null, h("th", { scope: "row" }, field.slice(1).replaceAll("/", ".")), ...values.map((value) => h("td", null, show(value)))));
+  return h("div.scroll", null, h("table.groups", { "aria-label": "Settings that differ" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Setting"), ...head)), h("tbody", null, ...rows)));
+}
+
+export function render(view, { jobs = "" }) {
+  const ids = jobs.split(",").filter(Boolean).slice(0, MAX);
+  const linked = new Linked(() => {});
+  const chart = new Chart({ label: "The chosen number of each job by epoch", height: 380, linked, xLabel: "epoch" });
+  const id = uniqueId("series");
+  const select = h("select", { id });
+  const table = h("div");
+  const body = h("div", { hidden: true }, h("section.panel", null, h("div.panelhead", null, h("h2", null, "By epoch"), h("label", { for: id }, "Number "), select), chart.root), h("section.panel", null, h("h2", null, "Settings that differ"), table));
+  view.replaceChildren(h("h1", null, "Compare"), body);
+
+  const draw = ({ jobs: shown, epochs, series }) => {
+    linked.setFull(0, Math.max(1, epochs.at(-1)));
+    chart.show({
+      x: epochs,
+      y: { label: select.selectedOptions[0].textContent, format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) },
+      series: shown.map(({ id: job, name }, i) => ({ key: job, label: name || shortId(job), color: `--group-${i}`, values: series[select.value][i] })),
+    });
+  };
+  api.compareJobs(ids, undefined, POINTS).then(
+    (answer) => {
+      body.hidden = false;
+      select.replaceChildren(...Object.keys(answer.series).map((pointer) => h("option", { value: pointer }, groupLabel(pointer.slice(1).replace("groups/", "").replaceAll("/", " ").replaceAll("_", " ")))));
+      select.onchange = () => draw(answer);
+      table.replaceChildren(differences(answer));
+      draw(answer);
+    },
+    (problem) => {
+      if (problem.status !== 401) view.replaceChildren(h("h1", null, "Compare"), problemNotice("Cannot compare", problem));
+    },
+  );
+  return () => chart.destroy();
+}

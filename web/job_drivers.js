@@ -1,0 +1,94 @@
+// What moves the tokens: one quantity at a time by epoch, of each group or of
+// classes of the whole vocabulary, above the same epochs as the main charts.
+
+import { Chart } from "./chart.js";
+import { h, setText, uniqueId } from "./dom.js";
+import { CLASSES, groupPointer } from "./epochs.js";
+import { fixed, groupLabel, significant } from "./format.js";
+
+const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 1) };
+const plain = (label) => ({ label, format: significant, axis: (value) => significant(value, 2) });
+const cosine = { label: "cosine", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) };
+
+// One entry of the list: of: pointer below the group, or classes: array of the record.
+const QUANTITIES = [
+  { key: "by_count", label: "Spectrum: log p by count in the text", classes: "logp_by_count", y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they occur in the text." },
+  { key: "by_exposure", label: "Spectrum: log p by exposure", classes: "logp_by_exposure", y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they were a target so far." },
+  { key: "softmax", label: "Gradient, softmax part", of: "grad/softmax", y: plain("mean norm"), help: "What pushes every output row down, whether its token occurs or not: (s/N) Σ p(i) h." },
+  { key: "target", label: "Gradient, target part", of: "grad/target", y: plain("mean norm"), help: "What pulls a row up where its token is the target." },
+  { key: "input", label: "Gradient, input part", of: "grad/input", y: plain("mean norm"), help: "Of a tied model: what comes from the token as input." },
+  { key: "zloss", label: "Gradient, z-loss part", of: "grad/zloss", y: plain("mean norm"), help: "What the z-loss adds." },
+  { key: "cos_minus_h", label: "Cosine of the mean row to −mean h", of: "cos_minus_h", y: cosine, help: "1: the group's mean output row points away from the mean hidden state, the direction that suppresses a token everywhere." },
+  { key: "cos_within", label: "Cosine within the group", of: "cos_within", y: cosine, help: "Mean cosine between output rows of the group: towards 1 its tokens become one direction." },
+  { key: "output_shift", label: "Shift of output rows", of: "output_shift", y: plain("mean norm"), help: "How far output rows are from where they started." },
+  { key: "output_norm", label: "Norm of output rows", of: "output_norm", y: plain("mean norm"), help: "" },
+  { key: "input_shift", label: "Shift of input rows", of: "input_shift", y: plain("mean norm"), help: "Untied models only: a row that is never fed moves by decay alone." },
+  { key: "input_norm", label: "Norm of input rows", of: "input_norm", y: plain("mean norm"), help: "Untied models only." },
+  { key: "exposure", label: "Exposure", of: "exposure", y: plain("times a target"), help: "How often the tokens of the group were the target of an update so far, mean over tokens." },
+  { key: "target_loss", label: "Loss where it is the target", of: "target_loss", y: nats, help: "" },
+  { key: "advantage", label: "Advantage of standing in the window", of: "advantage", y: nats, help: "Mean log p of a token in windows whose input contains it, minus in windows that do not, same epoch." },
+  { key: "mean_logit", label: "Mean logit", of: "mean_logit", y: plain("logit"), help: "log p mixes the logit with log Z; this is the logit." },
+  { key: "mass", label: "Probability mass", of: "mass", y: { ...plain("p"), min: 0 }, help: "Sum of p over the group's tokens, mean over positions." },
+];
+
+export class JobDrivers {
+  constructor(linked) {
+    this.chosen = QUANTITIES[0];
+    this.chart = new Chart({ label: "The chosen quantity by epoch", height: 280, linked, xLabel: "epoch" });
+    const id = uniqueId("quantity");
+    this.select = h("select", { id, onchange: () => this.choose(this.select.value) });
+    this.help = h("p.help");
+    this.element = h(
+      "section.panel.drivers",
+      null,
+      h("div.panelhead", null, h("h2", null, "What moves the tokens"), h("label", { for: id }, "Quantity "), this.select),
+      this.chart.root,
+      this.help,
+    );
+  }
+
+  destroy() {
+    this.chart.destroy();
+  }
+
+  choose(key) {
+    this.chosen = QUANTITIES.find((quantity) => quantity.key === key);
+    this.update(this.epochs);
+  }
+
+  // Only what this job measures is offered: an untied model has no input part.
+  offer(epochs) {
+    const measured = QUANTITIES.filter((quantity) => this.series(quantity, epochs).some(({ values }) => values.some(Number.isFinite)));
+    const keys = measured.map(({ key }) => key).join();
+    if (this.offered === keys) return;
+    this.offered = keys;
+    this.select.replaceChildren(...measured.map(({ key, label }) => h("option", { value: key }, label)));
+    if (!measured.includes(this.chosen) && measured.length) [this.chosen] = measured;
+    this.select.value = this.chosen.key;
+  }
+
+  series(quantity, epochs) {
+    if (quantity.classes)
+      return CLASSES.map((label, index) => ({
+        key: label,
+        label,
+        color: `--group-${index}`,
+        values: epochs.column(`/${quantity.classes}/${index}`),
+      }));
+    return epochs.groups.map((name, index) => ({
+      key: name,
+      label: groupLabel(name),
+      color: `--group-${index}`,
+      values: epochs.column(groupPointer(name, quantity.of)),
+    }));
+  }
+
+  update(epochs) {
+    this.epochs = epochs;
+    this.offer(epochs);
+    this.element.hidden = this.select.options.length === 0;
+    if (this.element.hidden) return;
+    setText(this.help, this.chosen.help);
+    this.chart.show({ x: epochs.x, y: this.chosen.y, series: this.series(this.chosen, epochs) });
+  }
+}

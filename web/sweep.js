@@ -1,0 +1,168 @@
+// One sweep: per setting the mean over seeds with its 95 % interval, the effect
+// against the first setting, and curves with bands. Kept fresh while its jobs run.
+
+import * as api from "./api.js";
+import * as live from "./live.js";
+import { Chart, Linked } from "./chart.js";
+import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
+import { count, fixed, fullTime, groupLabel, NONE } from "./format.js";
+
+const POINTS = 200;
+const BAND_ALPHA = 0.14;
+const REFRESH_MS = 2000; // changes are gathered this long
+const COLOURS = 8;
+
+export const stateList = (states) =>
+  Object.entries(states)
+    .filter(([, n]) => n > 0)
+    .map(([state, n]) => `${count(n)} ${state}`)
+    .join(", ") || "no jobs";
+
+const settingLabel = (setting) =>
+  Object.entries(setting)
+    .map(([field, value]) => `${field.split(".").at(-1)} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .join(", ") || "all seeds";
+
+// "/groups/never_used/mean_logp/none" for people.
+function seriesLabel(pointer) {
+  const parts = pointer.slice(1).split("/").map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  if (parts[0] !== "groups") return groupLabel(parts.join(" "));
+  return `${groupLabel(parts[1])}: ${parts.slice(2).join(" ").replaceAll("_", " ")}`;
+}
+
+const withInterval = (value, digits = 3) => {
+  if (!value || value.mean === null) return NONE;
+  return value.half === null ? fixed(value.mean, digits) : `${fixed(value.mean, digits)} ± ${fixed(value.half, digits)}`;
+};
+
+class SweepPage {
+  constructor(view, id) {
+    this.view = view;
+    this.id = id;
+    this.unsubscribe = [live.subscribe("job", (data) => data.sweep === id && this.later()), live.subscribe("reset", () => this.later())];
+    this.linked = new Linked(() => {});
+    this.load();
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.timer);
+    for (const end of this.unsubscribe) end();
+    this.chart?.destroy();
+  }
+
+  later() {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.load();
+    }, REFRESH_MS);
+  }
+
+  async load() {
+    try {
+      this.sweep = await api.getSweep(this.id, POINTS);
+      if (this.closed) return;
+      if (!this.banner) this.build();
+      this.show();
+    } catch (problem) {
+      if (this.closed || problem.status === 401) return;
+      (this.banner ?? this.view).replaceChildren(problemNotice("Cannot load this sweep", problem));
+    }
+  }
+
+  build() {
+    this.banner = h("div");
+    this.states = h("span.meta");
+    const id = uniqueId("series");
+    this.select = h("select", { id, onchange: () => this.draw() });
+    this.chart = new Chart({ label: "The chosen number by epoch, mean over seeds with its 95 % interval", height: 340, linked: this.linked, xLabel: "epoch" });
+    this.head = h("tr");
+    this.body = h("tbody");
+    this.caption = h("p.help");
+    this.cancel = h("button.danger", { type: "button", onclick: () => this.cancelAll() }, "Cancel all");
+    this.jobs = h("ul.downloads");
+    this.view.replaceChildren(
+      h(
+        "div.pagehead",
+        null,
+        h("div", null, h("p.crumb", null, h("a", { href: "#/sweeps" }, "Sweeps"), " / ", h("code", null, this.id)), h("h1", null, this.sweep.name), this.states),
+        h("div.actions", null, this.cancel),
+      ),
+      this.banner,
+      h("section.panel", null, h("div.panelhead", null, h("h2", null, "By epoch"), h("label", { for: id }, "Number "), this.select), this.chart.root),
+      h("section.panel", null, h("h2", null, "By setting"), this.caption, h("div.scroll", null, h("table.groups", { "aria-label": "Settings" }, h("thead", null, this.head), this.body))),
+      h("section.panel", null, h("h2", null, "Jobs"), this.jobs),
+    );
+  }
+
+  show() {
+    const { sweep } = this;
+    document.title = `${sweep.name} · tokenfate`;
+    setText(this.states, `${stateList(sweep.states)} · submitted ${fullTime(sweep.submitted_at)}`);
+    this.cancel.hidden = sweep.states.queued + sweep.states.held + sweep.states.running === 0;
+    const pointers = Object.keys(sweep.settings[0]?.series ?? {});
+    if (this.pointers !== pointers.join()) {
+      this.pointers = pointers.join();
+      this.select.replaceChildren(...pointers.map((pointer) => h("option", { value: pointer }, seriesLabel(pointer))));
+      this.select.value = pointers.find((pointer) => pointer.includes("never_used/mean_logp")) ?? pointers[0];
+    }
+    this.showTable(pointers);
+    this.showJobs();
+    this.draw();
+  }
+
+  draw() {
+    const { settings, epochs } = this.sweep;
+    const pointer = this.select.value;
+    this.linked.setFull(0, Math.max(1, epochs.at(-1)));
+    const series = settings.slice(0, COLOURS).map(({ setting, curves }, index) => {
+      const { mean, half } = curves[pointer];
+      const edge = (sign) => mean.map((value, i) => (value === null || half[i] === null ? null : value + sign * half[i]));
+      return { key: settingLabel(setting), label: settingLabel(setting), color: `--group-${index}`, values: mean, band: [[edge(-1), edge(1), BAND_ALPHA]] };
+    });
+    const note = settings.length > COLOURS ? [notice("info", "Not all are drawn", `The first ${COLOURS} of ${settings.length} settings are.`)] : [];
+    this.banner.replaceChildren(...note);
+    this.chart.show({ x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) }, series });
+  }
+
+  showTable(pointers) {
+    const { settings, epoch } = this.sweep;
+    setText(this.caption, `At epoch ${count(epoch)}: mean over seeds ± half of the 95 % interval; below, the effect against the first setting, seed by seed.`);
+    this.head.replaceChildren(h("th", { scope: "col" }, "Number"), ...settings.map(({ setting }, i) => h("th.number", { scope: "col" }, h(`span.dot.group-${i % COLOURS}`), settingLabel(setting))));
+    this.body.replaceChildren(
+      ...pointers.map((pointer) =>
+        h(
+          "tr",
+          null,
+          h("th", { scope: "row" }, seriesLabel(pointer)),
+          ...settings.map(({ series }, i) => {
+            const { value, effect } = series[pointer];
+            return h("td.number", null, h("span.now", null, withInterval(value)), h("span.start", null, i === 0 ? `${value.n} seeds` : `effect ${withInterval(effect)}`));
+          }),
+        ),
+      ),
+    );
+  }
+
+  showJobs() {
+    this.jobs.replaceChildren(
+      ...this.sweep.settings.flatMap(({ setting, jobs }) =>
+        jobs.map(({ id, state, seeds }) => h("li", null, h("a", { href: `#/jobs/${id}` }, [settingLabel(setting), ...Object.values(seeds).map((seed) => `seed ${seed}`)].join(", ")), ` ${state}`)),
+      ),
+    );
+  }
+
+  async cancelAll() {
+    try {
+      await api.cancelSweep(this.id);
+      this.load();
+    } catch (problem) {
+      this.banner.replaceChildren(problemNotice("Not cancelled", problem));
+    }
+  }
+}
+
+export function render(view, { id }) {
+  const page = new SweepPage(view, id);
+  return () => page.close();
+}
