@@ -69,7 +69,6 @@ PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(patsubst %,$(BUILD)/share/tokenizers/%.bpe,gpt2 cl100k_base bytes)
 UNIT_TESTS = $(addprefix $(BUILD)/tests/,$(basename $(notdir $(wildcard tests/unit/*.c tests/unit/*.cu))))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
-GPU_TESTS = $(if $(CUDA_LIBRARY),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/gpu/*.c)))
 SAN_BUILD = build-address-undefined
 
 help: ## this list
@@ -89,7 +88,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: programs tests
 programs: $(PROGRAMS) $(SHARE)
-tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS) $(GPU_TESTS)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS)
 
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
 	@node config/demo.mjs start $(BUILD)
@@ -211,14 +210,11 @@ $(BUILD)/libtokenfate-cuda.so: $(CUDA_OBJECTS)
 
 include tests/lib/cuda_host.mk
 include tests/cards/cards.mk
+include tests/gpu/kit.mk
 
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,lab) $(call libraries,lab)
-$(BUILD)/tests/gpu/%: tests/gpu/%.c tests/lib/ops_checks.c tests/lib/ref_backend.c \
-  gpu/backend.c lab/random.c config/err.c
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -ldl -lm
 $(BUILD)/tests/%_bench: tests/bench/%_bench.c $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(LDFLAGS) -o $@ $< $(call archives,gpu) $(call libraries,gpu)

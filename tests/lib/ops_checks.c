@@ -788,11 +788,13 @@ static int is_output(const struct array *a)
     return a->role == OUT || a->role == BOTH;
 }
 
-static void compare_with_ref(const struct rig *rig, const struct operation *op, size_t c,
-                             double allowed)
+/* The largest relative error of an output. */
+static double compare_with_ref(const struct rig *rig, const struct operation *op, size_t c,
+                               double allowed)
 {
     struct backend *ref = open_ref();
     struct rig expected = {.d = rig->d, .seed = rig->seed, .bf16 = rig->bf16};
+    double worst = 0;
     op->declare(&expected);
     rig_run(&expected, op, ref);
     for (int i = 0; i < rig->n; i++) {
@@ -802,9 +804,11 @@ static void compare_with_ref(const struct rig *rig, const struct operation *op, 
         const double error = relative_error(a->value, expected.array[i].value, a->n);
         if (!(error < allowed))
             fail_msg("%s, case %zu, array %d: relative error %g", op->name, c, i, error);
+        worst = error > worst ? error : worst;
     }
     rig_free(&expected);
     ref->close(ref);
+    return worst;
 }
 
 static void compare_bits(const struct rig *a, const struct rig *b, const struct operation *op,
@@ -816,27 +820,62 @@ static void compare_bits(const struct rig *a, const struct rig *b, const struct 
             fail_msg("%s, case %zu, array %d: run %d differs from the first", op->name, c, i, run);
 }
 
+static double check_case(const struct ops_subject *subject, struct backend *backend, size_t c,
+                         int runs, void (*before)(int run))
+{
+    const struct operation *op = equality_cases[c].op;
+    struct rig first, again;
+    double worst = 0;
+    rig_declare(&first, op, equality_cases[c].d, c, backend);
+    rig_declare(&again, op, equality_cases[c].d, c, backend);
+    for (int run = 0; run < runs; run++) {
+        if (before)
+            before(run);
+        rig_run(run ? &again : &first, op, backend);
+        if (run)
+            compare_bits(&first, &again, op, c, run);
+        else
+            worst = compare_with_ref(&first, op, c, subject->allowed);
+    }
+    rig_free(&first);
+    rig_free(&again);
+    return worst;
+}
+
+enum { EQUALITY_CASES = sizeof equality_cases / sizeof *equality_cases };
+
 void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)(int run))
 {
     struct backend *backend = open_subject(subject);
-    for (size_t c = 0; c < sizeof equality_cases / sizeof *equality_cases; c++) {
-        const struct operation *op = equality_cases[c].op;
-        struct rig first, again;
-        rig_declare(&first, op, equality_cases[c].d, c, backend);
-        rig_declare(&again, op, equality_cases[c].d, c, backend);
-        for (int run = 0; run < runs; run++) {
-            if (before)
-                before(run);
-            rig_run(run ? &again : &first, op, backend);
-            if (run)
-                compare_bits(&first, &again, op, c, run);
-            else
-                compare_with_ref(&first, op, c, subject->allowed);
-        }
-        rig_free(&first);
-        rig_free(&again);
+    for (size_t c = 0; c < EQUALITY_CASES; c++)
+        check_case(subject, backend, c, runs, before);
+    backend->close(backend);
+}
+
+/* Cases of one operation stand together. */
+const char *ops_name(int i)
+{
+    for (size_t c = 0; c < EQUALITY_CASES; c++)
+        if ((c == 0 || equality_cases[c].op != equality_cases[c - 1].op) && i-- == 0)
+            return equality_cases[c].op->name;
+    return NULL;
+}
+
+int ops_check_operation(const struct ops_subject *subject, const char *name, int runs,
+                        double *worst)
+{
+    struct backend *backend = open_subject(subject);
+    int n = 0;
+    *worst = 0;
+    for (size_t c = 0; c < EQUALITY_CASES; c++) {
+        if (strcmp(equality_cases[c].op->name, name) != 0)
+            continue;
+        const double error = check_case(subject, backend, c, runs, NULL);
+        *worst = error > *worst ? error : *worst;
+        n++;
     }
     backend->close(backend);
+    return n;
 }
 
 static const struct {

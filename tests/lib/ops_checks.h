@@ -18,6 +18,12 @@ struct ops_subject {
  * with the first, bit by bit. `before` (or NULL) is called before each run. */
 void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)(int run));
 
+/* Names of the operations that have cases, NULL behind the last; and the cases of
+ * one of them by itself, with the largest error: how many there are. */
+const char *ops_name(int i);
+int ops_check_operation(const struct ops_subject *subject, const char *name, int runs,
+                        double *worst);
+
 /* Whether statistics are wanted changes no other output, to the last bit. */
 void ops_check_head_without_statistics(const struct ops_subject *subject);
 

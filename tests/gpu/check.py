@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""check: everything that is to be true of the CUDA backend on a real GPU. Each check
+is a process of its own with a time limit; a failure ends only itself; every result
+is on disk as soon as it is known; a last line counts them. Runs from the folder of
+the kit (`make gpu-kit`), which holds all it needs: a machine with a GPU may be bare.
+
+    usage: check.py [--out DIR] [--only TEXT]... [--jobs N] [--seconds N] [--resume] [--quick]
+
+  --out      folder of check.jsonl (.)
+  --only     the checks whose names contain TEXT
+  --jobs     checks at a time (4)
+  --seconds  start none after that time (540)
+  --resume   leave out what check.jsonl has already
+  --quick    small shapes alone: for the stand-in for a card that the tests have
+
+Without a device it says so, with the reason, and ends with status 0.
+"""
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+import kit
+from kit import Failed, Skipped, now, path
+
+NEAR = 0.02  # nats: how near the golden curve is followed while rounding has not spread
+SANITIZER_FAILED = 87
+
+
+# ---- runs of the trainer ----
+
+def trainer(*arguments):
+    return [path("tokenfate-trainer"), "--device", "cuda:0", "--share", path("share"), "--corpus-path", path("corpora"),
+            *arguments]
+
+
+def parse(out):
+    """Epoch records by number, without what two equal runs may differ in, and the other lines."""
+    records, others = {}, []
+    for line in out.splitlines():
+        record = json.loads(line)
+        if "loss" not in record:
+            others.append(record)
+            continue
+        del record["tokens_per_second"]
+        records[record["epoch"]] = record
+    return records, others
+
+
+def train(spec, seconds, *arguments):
+    records, others = parse(kit.run(trainer(*arguments), seconds, json.dumps(spec)))
+    if sorted(records) != list(range(spec["train"]["epochs"] + 1)):
+        raise Failed(f"records of {len(records)} epochs; {others[-1:]}")
+    return records, others
+
+
+def gulliver(quick, epochs, precision, **changes):
+    small = {"model__d_model": 8, "model__n_layers": 1, "model__n_heads": 1, "model__seq_len": 4, "train__batch_size": 1}
+    if quick:
+        changes = {**changes, **small}
+    return kit.with_text(kit.preset("gulliver", train__epochs=epochs, train__precision=precision, **changes))
+
+
+def digest(file):
+    with open(file, "rb") as data:
+        return hashlib.sha256(data.read()).hexdigest()
+
+
+# ---- the checks ----
+
+def devices(_):
+    lines = [json.loads(line) for line in kit.run(trainer("--devices"), 120).splitlines()]
+    card = next(line for line in lines if line["id"] == "cuda:0")
+    if not card["available"]:
+        raise Failed(card["reason"])
+    unknown = [key for key in ("driver", "temperature", "utilisation") if card[key] in ("", -1)]
+    if unknown:
+        raise Failed(f"not known: {', '.join(unknown)}; {card}")
+    return json.dumps(card)
+
+
+def operation(name, precision):
+    return lambda _: kit.run([path("cuda_ops"), name, precision], 300).strip()
+
+
+def model(what, precision, shape):
+    return lambda _: kit.run([path("cuda_model"), what, precision, shape], 400).strip()
+
+
+def same_bits(precision):
+    def check(quick):
+        spec = gulliver(quick, 5 if quick else 100, precision)
+        (one, _), (two, _) = train(spec, 200), train(spec, 200)
+        for epoch in one:
+            if one[epoch] != two[epoch]:
+                raise Failed(f"epoch {epoch} differs")
+        return f"{len(one)} records twice, final loss {one[max(one)]['loss']:.6f}"
+    return check
+
+
+def resume(precision):
+    """Killed without warning in the middle and continued: no record and no bit differs."""
+    def check(quick):
+        spec, last = gulliver(quick, 12 if quick else 40, precision), 12 if quick else 40
+        with tempfile.TemporaryDirectory() as folder:
+            whole, broken = os.path.join(folder, "whole"), os.path.join(folder, "broken")
+            expected, _ = train(spec, 200, "--dir", whole)
+            process = subprocess.Popen(trainer("--dir", broken, "--checkpoint-seconds", "0"), stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True, env=kit.ENV)
+            watchdog = threading.Timer(200, process.kill)
+            watchdog.start()
+            process.stdin.write(json.dumps(spec))
+            process.stdin.close()
+            before = []
+            for line in process.stdout:
+                before.append(line)
+                message = json.loads(line)
+                if message.get("type") == "checkpointed" and message["epoch"] >= last // 3:
+                    process.send_signal(signal.SIGKILL)
+                    break
+            process.wait()
+            watchdog.cancel()
+            first, _ = parse("".join(before))
+            later, others = parse(kit.run(trainer("--dir", broken, "--resume"), 200, json.dumps(spec)))
+            if not later or min(later) == 0:
+                raise Failed(f"it was not continued: {others}")
+            got = {**first, **later}
+            differs = [epoch for epoch in expected if got.get(epoch) != expected[epoch]]
+            if differs or len(got) != len(expected):
+                raise Failed(f"{len(got)} of {len(expected)} records, the first that differs: {differs[:1]}")
+            name = f"epoch-{last:07d}.safetensors"
+            if digest(os.path.join(whole, "model", name)) != digest(os.path.join(broken, "model", name)):
+                raise Failed("the last model differs")
+            return f"killed at epoch {max(first)}, continued at {min(later)}: same records, same model"
+    return check
+
+
+def golden(_):
+    """float32 follows the cpu's curve: within NEAR, and where runs of the cpu that differ by
+    rounding alone have drifted further apart than that, within twice their distance."""
+    with open(path("gulliver_curve.json")) as file:
+        expected = json.load(file)
+    text = kit.text_path()
+    if not text:
+        raise Skipped("the text is not here")
+    spec = expected["spec"]
+    batch = json.loads(kit.run([path("batch"), path("share"), text], 60, json.dumps(spec)))
+    for key in ("stream_sha256", "tokens", "groups"):
+        if batch[key] != expected[key]:
+            raise Failed(f"{key} is not the golden file's: another text or tokenizer")
+    records, _ = train(spec, 400)
+    widest, near, until = 0, 0, 0
+    for epoch in range(len(expected["loss"])):
+        for name, curve in expected["mean_logp"].items():
+            distance = abs(records[epoch]["groups"][name]["mean_logp"]["none"] - curve[epoch])
+            allowed = max(NEAR, 2 * expected["envelope"][epoch])
+            if not distance <= allowed:
+                raise Failed(f"epoch {epoch}, {name}: {distance:.4f} from the cpu's curve, allowed {allowed:.4f}")
+            widest = max(widest, distance)
+        near = max(near, widest) if epoch <= 100 else near
+        until = epoch if widest <= NEAR else until
+    return f"within {NEAR} up to epoch {until}, {near:.4f} up to 100, {widest:.4f} up to 500"
+
+
+def refusal(_):
+    """A model that cannot fit is refused before it starts, with the numbers."""
+    spec = gulliver(False, 1, "bf16", model__d_model=8192, model__n_layers=128, model__n_heads=64)
+    process = subprocess.run(trainer(), input=json.dumps(spec), capture_output=True, text=True, timeout=200, env=kit.ENV)
+    _, others = parse(process.stdout)
+    if process.returncode == 0 or not others or others[-1].get("code") != "no_memory":
+        raise Failed(f"status {process.returncode}: {kit.tail(process.stdout + process.stderr)}")
+    if sum(word.isdigit() for word in others[-1]["text"].split()) < 2:
+        raise Failed(f"without the numbers: {others[-1]['text']}")
+    return others[-1]["text"]
+
+
+def export(name, **changes):
+    """An exported model, loaded by transformers, says of a batch what the last record says."""
+    def check(quick):
+        if subprocess.run([sys.executable, "-c", "import torch, transformers"], capture_output=True, env=kit.ENV).returncode:
+            raise Skipped("torch and transformers are not here")
+        if not kit.text_path():
+            raise Skipped("the text is not here")
+        spec = gulliver(quick, 3 if quick else 30, "fp32", **changes)
+        last = spec["train"]["epochs"]
+        with tempfile.TemporaryDirectory() as folder:
+            records, _ = train(spec, 200, "--dir", folder)
+            batch = kit.run([path("batch"), path("share"), kit.text_path(), str(last)], 60, json.dumps(spec))
+            shutil.copy(os.path.join(folder, "model", f"epoch-{last:07d}.safetensors"),
+                        os.path.join(folder, "model", "model.safetensors"))
+            said = json.loads(kit.run([sys.executable, path("export_check.py"), os.path.join(folder, "model"),
+                                       str(spec["model"]["seq_len"])], 300, batch))
+        record = records[last]
+        pairs = [("loss", said["loss"], record["loss"]), ("log Z", said["log_z"], record["log_z"])]
+        pairs += [(group, said["groups"][group], record["groups"][group]["mean_logp"]["none"]) for group in said["groups"]]
+        for what, theirs, here in pairs:
+            if not abs(theirs - here) < 1e-4:
+                raise Failed(f"{name}, {what}: transformers {theirs}, here {here}")
+        return f"transformers {said['version']}: " + ", ".join(f"{what} {abs(a - b):.1e} apart" for what, a, b in pairs)
+    return check
+
+
+def sanitizer(tool, *program):
+    def check(_):
+        found = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+        if not found:
+            raise Skipped("compute-sanitizer is not here")
+        out = kit.run([found, "--tool", tool, "--error-exitcode", str(SANITIZER_FAILED), *program], 400)
+        if "0 errors" not in out and "0 hazards" not in out:
+            raise Failed(kit.tail(out))
+        return next(line for line in out.splitlines() if "SUMMARY" in line).strip("= ")
+    return check
+
+
+def all_checks(quick):
+    names = kit.run([path("cuda_ops"), "list"], 60).split()
+    both = ("fp32", "bf16")
+    yield "devices", devices
+    for precision in both:
+        for name in names:
+            yield f"operation {name} {precision}", operation(name, precision)
+    for precision in both:
+        for shape in ("small",) if quick else ("small", "untied", "gulliver"):
+            yield f"gradient {shape} {precision}", model("gradient", precision, shape)
+            yield f"repeat {shape} {precision}", model("repeat", precision, shape)
+    for precision in both:
+        yield f"same bits twice {precision}", same_bits(precision)
+        yield f"resume after a kill {precision}", resume(precision)
+    if not quick:
+        yield "golden curve fp32", golden
+    yield "too large is refused", refusal
+    yield "export tied", export("tied")
+    yield "export untied", export("untied", model__tie="untied_equal", model__logit_scale="inv_sqrt_d")
+    for tool in ("memcheck", "racecheck"):
+        for name in names:
+            yield f"{tool} {name}", sanitizer(tool, path("cuda_ops"), name, "bf16", "1")
+        for precision in both:
+            yield f"{tool} model {precision}", sanitizer(tool, path("cuda_model"), "repeat", precision, "small")
+
+
+# ---- running them ----
+
+class Runner:
+    def __init__(self, options, results, checks):
+        self.options, self.results, self.checks = options, results, checks
+        self.lock, self.start, self.next = threading.Lock(), now(), 0
+
+    def one(self, name, check):
+        begin, result = now(), "passed"
+        try:
+            if begin - self.start > self.options.seconds:
+                raise Skipped(f"not started within {self.options.seconds} s")
+            detail = check(self.options.quick)
+        except Skipped as reason:
+            result, detail = "skipped", str(reason)
+        except (Failed, subprocess.TimeoutExpired, KeyError, ValueError, OSError, StopIteration) as reason:
+            result, detail = "failed", f"{type(reason).__name__}: {reason}" if not isinstance(reason, Failed) else str(reason)
+        return {"name": name, "result": result, "seconds": round(now() - begin, 1), "detail": detail}
+
+    def work(self):
+        while True:
+            with self.lock:
+                if self.next == len(self.checks):
+                    return
+                name, check = self.checks[self.next]
+                self.next += 1
+            line = self.one(name, check)
+            with self.lock:
+                self.results.add(line)
+                print(f"{line['result']:7} {line['seconds']:6.1f} s  {name}: {line['detail']}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--out", default=".")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=540)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    try:
+        device = kit.probe()
+    except Skipped as reason:
+        print(f"no device: {reason}\n0 passed, 0 failed, 0 skipped")
+        return 0
+    print(f"device: {device}", flush=True)
+    results = kit.Results(os.path.join(options.out, "check.jsonl"), "name")
+    done = results.load() if options.resume else results.start() or set()
+    checks = [(name, check) for name, check in all_checks(options.quick)
+              if name not in done and (not options.only or any(word in name for word in options.only))]
+    runner = Runner(options, results, checks)
+    threads = [threading.Thread(target=runner.work) for _ in range(max(1, options.jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = {word: sum(line["result"] == word for line in results.lines) for word in ("passed", "failed", "skipped")}
+    for line in results.lines:
+        if line["result"] == "failed":
+            print(f"FAILED {line['name']}: {line['detail']}")
+    print(", ".join(f"{n} {word}" for word, n in counts.items()))
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

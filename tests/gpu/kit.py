@@ -1,0 +1,140 @@
+"""kit: what check.py and bench.py share: where the programs are, CUDA's libraries
+on a machine where the linker does not know them, processes with a time limit,
+results written line by line, the specs of the runs. Python's standard library only.
+"""
+import ctypes
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BACKEND = os.path.join(HERE, "libtokenfate-cuda.so")
+
+
+def path(*names):
+    return os.path.join(HERE, *names)
+
+
+def library_folders():
+    """Folders with the cuBLASLt that the backend was linked with, unless the linker finds it."""
+    try:
+        with open(BACKEND, "rb") as file:
+            found = re.search(rb"libcublasLt\.so\.\d+", file.read())
+    except OSError:
+        return []
+    if not found:
+        return []
+    name = found.group().decode()
+    try:
+        ctypes.CDLL(name)
+        return []
+    except OSError:
+        pass
+    places = ["/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/*/lib", "/opt/cuda*/lib64"]
+    places += [os.path.join(folder, "nvidia", "*", "lib") for folder in sys.path if folder]
+    files = [file for place in places for file in glob.glob(os.path.join(place, name))]
+    return [os.path.dirname(file) for file in files[:1]]
+
+
+def environment():
+    env = dict(os.environ, TOKENFATE_CUDA="on", PYTHONUNBUFFERED="1")
+    folders = library_folders() + [folder for folder in [env.get("LD_LIBRARY_PATH")] if folder]
+    if folders:
+        env["LD_LIBRARY_PATH"] = ":".join(folders)
+    return env
+
+
+ENV = environment()
+
+
+class Failed(Exception):
+    """A check did not hold."""
+
+
+class Skipped(Exception):
+    """A check cannot be made here."""
+
+
+def run(command, seconds, text=None):
+    """Standard output of a program that ends well within its time; else Failed."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env=ENV, start_new_session=True)
+    try:
+        out, err = process.communicate(text, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        raise Failed(f"not done within {seconds} s: {tail(err or out)}") from None
+    if process.returncode != 0:
+        raise Failed(f"status {process.returncode}: {tail(err or out)}")
+    return out
+
+
+def tail(text, size=600):
+    return text.strip()[-size:]
+
+
+def probe():
+    """The device's name, or Skipped with the reason why there is none."""
+    if not os.path.exists(BACKEND):
+        raise Skipped("this build has no CUDA backend")
+    try:
+        return run([path("cuda_ops"), "probe"], 120).strip()
+    except Failed as reason:
+        raise Skipped(re.sub(r"^status 1: ", "", str(reason))) from None
+
+
+def preset(name, **changes):
+    """A preset with changes, given as model__d_model=64; precision and the rest as stated."""
+    with open(path("presets", name + ".json")) as file:
+        spec = json.load(file)
+    for key, value in changes.items():
+        room, field = key.split("__")
+        spec[room][field] = value
+    return spec
+
+
+def text_path():
+    """The text that travels with the kit; None without it."""
+    here = path("corpora", "pg829.txt")
+    return here if os.path.exists(here) else None
+
+
+def with_text(spec):
+    """The spec on the text, or on the built-in counts where the text is not here."""
+    if not text_path():
+        spec["corpus"]["id"] = "gulliver-synthetic"
+    return spec
+
+
+class Results:
+    """One JSON object a line, on disk as soon as it is known."""
+
+    def __init__(self, file, key):
+        self.path, self.key, self.lines = file, key, []
+
+    def load(self):
+        if os.path.exists(self.path):
+            with open(self.path) as file:
+                self.lines = [json.loads(line) for line in file]
+        return {line[self.key] for line in self.lines}
+
+    def start(self):
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        open(self.path, "w").close()
+
+    def add(self, line):
+        self.lines.append(line)
+        with open(self.path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def now():
+    return time.monotonic()
