@@ -88,7 +88,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: programs tests
 programs: $(PROGRAMS) $(SHARE)
-tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS)
+tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS) $(if $(SAN),,gpu-kit)
 
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
 	@node config/demo.mjs start $(BUILD)
@@ -103,9 +103,13 @@ test: deps-test ## set up, build, run every test (N passed, N failed)
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@tests/run.sh $(BUILD) unit api browser crash san gpu
 
-test-unit test-api test-browser test-crash test-gpu: test-%: deps-test ## one suite of tests: unit, api, browser, crash, gpu
+test-unit test-api test-browser test-crash: test-%: deps-test ## one suite of tests: unit, api, browser, crash
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@tests/run.sh $(BUILD) $*
+
+test-gpu: deps ## the CUDA backend on a real GPU; says "no device" without one
+	@$(MAKE) --no-print-directory -j$(JOBS) programs gpu-kit
+	@tests/run.sh $(BUILD) gpu
 
 test-san: deps-test ## unit and API tests under AddressSanitizer and UBSan
 	@tests/run.sh $(BUILD) san
@@ -118,8 +122,9 @@ bench: deps-test ## speed, each figure beside a named peer in the same run
 	@tests/bench/run.sh $(BUILD)
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
-bench-gpu: all ## speed on the GPU
-	@tests/run.sh $(BUILD) gpu
+bench-gpu: deps ## speed on a GPU beside PyTorch; says "no device" without one
+	@$(MAKE) --no-print-directory -j$(JOBS) programs gpu-kit
+	@python3 $(KIT)/bench.py --out $(BUILD)/gpu-bench
 
 fuzz: deps-test ## libFuzzer on tokenizer, spec and protocol: FUZZ_SECONDS=60 each
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZERS) $(SHARE)

@@ -59,15 +59,10 @@ suite_san() {
     node_tests "$san" tests/api/*.test.mjs
 }
 suite_gpu() {
-    local program=$build/tests/gpu/cuda_device name
-    if [ ! -x "$program" ]; then
-        echo "== gpu: no device (this build has no CUDA backend)"
-    elif name=$(TOKENFATE_BUILD=$build "$program" --probe); then
-        echo "== gpu: $name"
-        cmocka "$program" "$build"
-    else
-        echo "== gpu: no device ($name)"
-    fi
+    echo "== gpu"
+    timeout $limit python3 "$build/gpu-kit/check.py" --out "$build/gpu-check" 2>&1 | tee "$log"
+    local status=${PIPESTATUS[0]}
+    add "$status" "$(count '^([0-9]+) passed')" "$(count ', ([0-9]+) failed')" "$(count ', ([0-9]+) skipped')"
 }
 
 for suite in "$@"; do "suite_$suite"; done

@@ -2,12 +2,13 @@
  * job as a trainer does (gpu/runner.h), statistics and all, and holds it between
  * two orders, so that contenders can take turns on one card.
  *
- *   step_timer SHARE CORPUS DEVICE SPEC_FILE      CORPUS: path of the text
+ *   step_timer SHARE CORPUS DEVICE SPEC_FILE AHEAD      CORPUS: path of the text
  *
  * Prints {"bytes", "precision", "device", "isa"} when it has done its first steps;
  * then each line N of its standard input is answered by {"steps", "seconds"}; it
  * ends at the end of input. Steps are submitted ahead of their results: the first
- * of an order are not timed, so that N are counted while the card never waits. */
+ * AHEAD of an order, more than are ever under way, are not timed, so that N are
+ * counted while the card never waits. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +18,8 @@
 #include "config/hash.h"
 #include "gpu/runner.h"
 
-enum { AHEAD = 24 /* more than are ever under way */ };
-
 struct timer {
+    int64_t ahead;
     int64_t left; /* steps of the order at hand that are still to come */
     int64_t steps;
     double start;
@@ -53,7 +53,7 @@ static int take_order(struct timer *timer)
 {
     char line[64];
     timer->steps = fgets(line, sizeof line, stdin) ? atoll(line) : 0;
-    timer->left = timer->steps + AHEAD;
+    timer->left = timer->steps + timer->ahead;
     return timer->steps > 0;
 }
 
@@ -89,17 +89,18 @@ static char *read_file(const char *path)
 
 int main(int argc, char **argv)
 {
-    struct timer timer = {.left = AHEAD};
+    struct timer timer = {0};
     const struct runner_sink sink = {&timer, send, look};
     struct runner *runner = NULL;
     struct err err;
     err_clear(&err);
-    if (argc != 5) {
-        fputs("usage: step_timer SHARE CORPUS DEVICE SPEC_FILE\n", stderr);
+    if (argc != 6) {
+        fputs("usage: step_timer SHARE CORPUS DEVICE SPEC_FILE AHEAD\n", stderr);
         return 2;
     }
     const struct runner_setup setup = {
         .share = argv[1], .device = argv[3], .build = TOKENFATE_BUILD};
+    timer.left = timer.ahead = atoll(argv[5]);
     char *spec = read_file(argv[4]);
     const struct message run = {
         .type = MESSAGE_RUN, .job = "bench", .spec = spec, .corpus = argv[2], .dir = ""};

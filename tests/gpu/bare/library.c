@@ -10,7 +10,7 @@
 
 const struct cuda_library *bare_library(struct err *err)
 {
-    char path[PATH_MAX] = "";
+    char path[PATH_MAX] = CUDA_LIBRARY;
     const char *named = getenv("TOKENFATE_CUDA_LIBRARY");
     if (named) {
         snprintf(path, sizeof path, "%s", named);

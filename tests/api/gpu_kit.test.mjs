@@ -1,0 +1,70 @@
+// The checks for a real GPU (tests/gpu/check.py) as a program: that they run from the
+// folder they travel in, say why there is no device, go on after a failure, count, and
+// continue where they were. The device is the made-up machine (tests/cards).
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { SANITIZED } from '../lib/experiments.mjs';
+
+const build = path.resolve(process.env.TOKENFATE_BUILD ?? 'build');
+const cards = path.join(build, 'tests', 'cards');
+const skip = SANITIZED && 'the kit is not built with sanitizers';
+let folder, kit;
+before(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-kit-'));
+  kit = path.join(folder, 'kit');
+  if (!skip) fs.cpSync(path.join(build, 'gpu-kit'), kit, { recursive: true });
+});
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+const use = (library) => fs.copyFileSync(library, path.join(kit, 'libtokenfate-cuda.so'));
+const only = (...names) => names.flatMap((name) => ['--only', name]);
+function check(args, env = {}) {
+  const out = path.join(folder, 'out');
+  const { status, stdout, stderr } = spawnSync('python3', [path.join(kit, 'check.py'), '--quick', '--out', out, ...args], {
+    encoding: 'utf8', env: { ...process.env, LD_LIBRARY_PATH: cards, CARDS: '1', ...env }, timeout: 300_000,
+  });
+  const file = path.join(out, 'check.jsonl');
+  const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim().split('\n').filter(Boolean).map((line) => JSON.parse(line)) : [];
+  return { status, stdout, stderr, lines, last: stdout.trim().split('\n').pop() };
+}
+
+test('without a backend: no device, with the reason, and no failure', { skip }, () => {
+  fs.rmSync(path.join(kit, 'libtokenfate-cuda.so'), { force: true });
+  const { status, stdout, stderr } = check([]);
+  assert.equal(status, 0, stderr);
+  assert.equal(stdout, 'no device: this build has no CUDA backend\n0 passed, 0 failed, 0 skipped\n');
+});
+
+test('without a card: the reason of the backend itself', { skip }, () => {
+  use(path.join(cards, 'libtokenfate-cuda.so'));
+  const { status, stdout } = check([], { CARDS: '0' });
+  assert.equal(status, 0);
+  assert.match(stdout, /^no device: cudaGetDeviceCount: .+\n0 passed/);
+});
+
+test('checks run, each with its result on disk; a second call leaves out what is done', { skip }, () => {
+  const names = only('devices', 'operation cast', 'gradient small fp32', 'memcheck cast');
+  const first = check(names, { PATH: '/usr/bin:/bin' });
+  assert.equal(first.status, 0, first.stdout + first.stderr);
+  assert.deepEqual(first.lines.map(({ name, result }) => `${name}: ${result}`).sort(), [
+    'devices: passed', 'gradient small fp32: passed', 'memcheck cast: skipped', 'operation cast bf16: passed', 'operation cast fp32: passed',
+  ]);
+  assert.equal(first.last, '4 passed, 0 failed, 1 skipped');
+  const again = check([...names, ...only('operation gather fp32'), '--resume'], { PATH: '/usr/bin:/bin' });
+  assert.deepEqual(again.lines.map(({ name }) => name), [...first.lines.map(({ name }) => name), 'operation gather fp32']);
+  assert.equal(again.last, '5 passed, 0 failed, 1 skipped');
+});
+
+test('a check that fails ends only itself, and the status tells', { skip }, () => {
+  const driver = path.join(folder, 'driver');
+  fs.mkdirSync(driver);
+  fs.copyFileSync(path.join(cards, 'libcuda.so.1'), path.join(driver, 'libcuda.so.1'));
+  const { status, lines, last, stdout } = check([...only('devices', 'operation gather fp32'), '--jobs', '1'], { LD_LIBRARY_PATH: driver });
+  assert.deepEqual(lines.map(({ result }) => result), ['failed', 'passed'], stdout);
+  assert.match(lines[0].detail, /not known: driver, temperature, utilisation/);
+  assert.deepEqual([status, last], [1, '1 passed, 1 failed, 0 skipped']);
+});
