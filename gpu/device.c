@@ -93,6 +93,13 @@ static int open_cuda(int number, enum spec_precision precision, const char *buil
     return 0;
 }
 
+enum spec_precision device_precision(const char *device, enum spec_precision asked)
+{
+    if (asked != PRECISION_AUTO)
+        return asked;
+    return device_cuda_number(device) >= 0 ? PRECISION_BF16 : PRECISION_FP32;
+}
+
 int device_open(const char *device, int threads, enum spec_precision precision, const char *build,
                 struct backend **out, struct err *err)
 {
@@ -101,7 +108,7 @@ int device_open(const char *device, int threads, enum spec_precision precision, 
     const int number = device_cuda_number(device);
     if (number < 0)
         return err_set(err, ERR_UNAVAILABLE, "device %s: not cpu, cuda or cuda:N", device);
-    if (open_cuda(number, precision, build, out, err) != 0)
+    if (open_cuda(number, device_precision(device, precision), build, out, err) != 0)
         return err_prefix(err, "device %s", device);
     return 0;
 }

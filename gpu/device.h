@@ -21,7 +21,11 @@ int device_cuda_number(const char *device);
  * refused. ERR_UNAVAILABLE with the reason. */
 int device_cuda_probe(int number, const char *build, char *name, int64_t *bytes, struct err *err);
 
-/* The backend of a device. threads: cpu_backend_open's; precision: of a device
+/* The precision that `asked` comes to on a device: `auto` is bfloat16 with float32
+ * masters on a GPU, float32 on the processor. */
+enum spec_precision device_precision(const char *device, enum spec_precision asked);
+
+/* The backend of a device, in device_precision of it. threads: cpu_backend_open's; precision: of a device
  * that has several. ERR_UNAVAILABLE with the reason, or what opening it said. */
 int device_open(const char *device, int threads, enum spec_precision precision, const char *build,
                 struct backend **out, struct err *err);

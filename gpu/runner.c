@@ -408,7 +408,7 @@ static int check_device(const struct runner *runner, const struct spec *spec, st
 static int prepare_device(struct runner *runner, const struct spec *spec, struct err *err)
 {
     const enum spec_precision wanted =
-        spec->train.precision == PRECISION_AUTO ? PRECISION_FP32 : spec->train.precision;
+        device_precision(runner->setup->device, spec->train.precision);
     if (check_device(runner, spec, err) != 0)
         return -1;
     if (device_cuda_number(runner->setup->device) >= 0 && runner->backend->precision != wanted)

@@ -132,9 +132,14 @@ int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int
     struct shapes shapes;
     if (shapes_build(spec, vocab, &shapes, err) != 0)
         return -1;
-    struct memory_plan plan;
-    memory_plan(spec, &shapes, groups->n, groups->n_tokens, 4, precision == PRECISION_BF16 ? 2 : 4,
-                &plan);
+    int64_t bytes = 0;
+    for (int act_bytes = 2; act_bytes <= 4; act_bytes += 2) {
+        struct memory_plan plan;
+        if (precision == (act_bytes == 2 ? PRECISION_FP32 : PRECISION_BF16))
+            continue;
+        memory_plan(spec, &shapes, groups->n, groups->n_tokens, 4, act_bytes, &plan);
+        bytes = plan.total > bytes ? plan.total : bytes;
+    }
     shapes_free(&shapes);
-    return plan.total;
+    return bytes;
 }

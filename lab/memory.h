@@ -86,8 +86,8 @@ struct memory_plan {
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
                  int real_bytes, int act_bytes, struct memory_plan *out);
 
-/* Bytes a job needs on its device in the given precision (auto: fp32), with its
- * groups. -1 with ERR_NO_MEMORY. */
+/* Bytes a job needs on its device in the given precision, with its groups; auto:
+ * in either, the larger, since the device decides it. -1 with ERR_NO_MEMORY. */
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
                      const struct groups *groups, struct err *err);
 

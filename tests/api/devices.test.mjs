@@ -39,7 +39,7 @@ after(async () => {
 
 const on = (device, epochs) => tiny({
   corpus: { id: 'gulliver-synthetic' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
-  train: { epochs, batch_size: 1, precision: 'fp32' }, groups: { size: 2 }, resources: { device },
+  train: { epochs, batch_size: 1 }, groups: { size: 2 }, resources: { device },
 });
 const devices = async (from = server) => (await (await from.api('/devices')).json()).devices;
 const device = async (id, from = server) => (await devices(from)).find((one) => one.id === id);
@@ -80,7 +80,7 @@ test('a device that is not here is refused, the field is named', async () => {
 });
 
 test('two jobs at the same time on two cards, a third waits for the one it names', async () => {
-  const [one, two] = [await submit(server, on('cuda', 150)), await submit(server, on('cuda', 150))];
+  const [one, two] = [await submit(server, on('cuda', 60)), await submit(server, on('cuda', 60))];
   // A cold card is warmed up for a job first; which runs where is settled by its first records.
   for (const { id } of [one, two]) await reached(server, id, 1);
   const both = await until('both run', async () => {
@@ -98,6 +98,7 @@ test('two jobs at the same time on two cards, a third waits for the one it names
   assert.equal(second.state, 'succeeded', JSON.stringify(second.error));
   const done = await finished(server, third.id);
   assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:1'], JSON.stringify(done.error));
+  assert.equal(done.provenance.precision, 'bf16', 'what auto comes to on a GPU');
   assert.ok(Date.parse(done.started_at) >= Date.parse(second.finished_at), `${done.started_at} before ${second.finished_at}`);
 });
 

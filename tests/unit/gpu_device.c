@@ -28,6 +28,15 @@ static void test_numbers(void **state)
         assert_int_equal(device_cuda_number(cases[i].device), cases[i].number);
 }
 
+static void test_precision(void **state)
+{
+    (void)state;
+    assert_int_equal(device_precision("cuda:1", PRECISION_AUTO), PRECISION_BF16);
+    assert_int_equal(device_precision("cuda:1", PRECISION_FP32), PRECISION_FP32);
+    assert_int_equal(device_precision("cpu", PRECISION_AUTO), PRECISION_FP32);
+    assert_int_equal(device_precision("cpu", PRECISION_BF16), PRECISION_BF16);
+}
+
 static void test_cpu_opens(void **state)
 {
     (void)state;
@@ -77,6 +86,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_precision),
         cmocka_unit_test(test_cpu_opens),
         cmocka_unit_test(test_reasons),
     };

@@ -61,6 +61,29 @@ static void largest_job(void **state)
                      plan.total);
 }
 
+/* Which of the two needs more depends on the job: bfloat16 halves activations and
+ * keeps a second copy of the weights. */
+static void auto_is_the_larger(void **state)
+{
+    (void)state;
+    const struct groups groups = {.n = 3, .n_tokens = TRACKED};
+    struct spec spec = largest();
+    struct err err;
+    err_clear(&err);
+    for (int windows = 1; windows <= 64; windows *= 64) {
+        spec.model.d_model = 128;
+        spec.model.n_layers = 2;
+        spec.model.n_heads = 4;
+        spec.model.seq_len = 64;
+        spec.train.batch_size = windows;
+        const int64_t fp32 = memory_bytes(&spec, PRECISION_FP32, GPT2_VOCABULARY, &groups, &err);
+        const int64_t bf16 = memory_bytes(&spec, PRECISION_BF16, GPT2_VOCABULARY, &groups, &err);
+        assert_true(windows == 1 ? bf16 > fp32 : fp32 > bf16);
+        assert_int_equal(memory_bytes(&spec, PRECISION_AUTO, GPT2_VOCABULARY, &groups, &err),
+                         fp32 > bf16 ? fp32 : bf16);
+    }
+}
+
 static void buffers_lie_apart(void **state)
 {
     (void)state;
@@ -110,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_job),
+        cmocka_unit_test(auto_is_the_larger),
         cmocka_unit_test(buffers_lie_apart),
         cmocka_unit_test(moments_of_optimisers),
     };

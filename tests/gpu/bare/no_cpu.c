@@ -3,9 +3,11 @@
  * its place into the trainer of the kit (tests/gpu/kit.mk). */
 #include "gpu/cpu/cpu.h"
 
-int cpu_backend_open(int threads, struct backend **out, struct err *err)
+int cpu_backend_open(int threads, enum spec_precision precision, struct backend **out,
+                     struct err *err)
 {
     (void)threads;
+    (void)precision;
     (void)out;
     return err_set(err, ERR_UNAVAILABLE, "this trainer computes on GPUs only");
 }
