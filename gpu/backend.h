@@ -34,7 +34,7 @@ enum backend_number {
 
 enum {
     BACKEND_DEVICE_MAX = 96,
-    BACKEND_ISA_MAX = 32,
+    BACKEND_ISA_MAX = 64,
     BACKEND_SLOTS_MAX = 8, /* deeper gains nothing: one runs, one waits, one is being read */
     BACKEND_PROGRAMS = 8   /* their numbers are below this */
 };

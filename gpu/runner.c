@@ -23,7 +23,7 @@ enum {
     PACK_BYTES = 1 << 20, /* records wait in a pack of at most this size */
     SEND_MS = 100,        /* shortest time between two `epochs` messages */
     ALIVE_MS = 1000,      /* and between two `alive` */
-    NAME_MAX_BYTES = 160,
+    NAME_MAX_BYTES = 192,
     ID_MAX_BYTES = 16
 };
 

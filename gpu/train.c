@@ -100,10 +100,20 @@ static void copy_word(char to[CHECKPOINT_WORD], const char *word)
     snprintf(to, CHECKPOINT_WORD, "%s", word);
 }
 
+/* The bits of a card depend on which one it is: its library chooses by that. */
+static void name_device(const struct backend *backend, char to[CHECKPOINT_WORD])
+{
+    if (backend->on_host)
+        copy_word(to, backend->name);
+    else
+        snprintf(to, CHECKPOINT_WORD, "%s %.*s", backend->name, CHECKPOINT_WORD - 8,
+                 backend->device);
+}
+
 static int describe(struct run *run, struct err *err)
 {
     struct checkpoint *origin = &run->origin;
-    copy_word(origin->device, run->backend->name);
+    name_device(run->backend, origin->device);
     copy_word(origin->precision, spec_precision_name(run->backend->precision));
     copy_word(origin->isa, run->backend->isa);
     copy_word(origin->build, run->options->build);

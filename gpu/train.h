@@ -33,10 +33,12 @@ struct train_events {
     void (*epoch)(void *self, int64_t epoch, const double *values, int n_values,
                   const float *tokens, int n_tokens);
     /* After every optimiser step, with the epoch it belongs to; also the place
-     * to look for orders. */
+     * to look for orders. Not after those that were under way when a checkpoint
+     * was due. */
     enum train_order (*alive)(void *self, int64_t epoch);
-    /* Within every step, between layers, with the epoch it belongs to: a sign of
-     * life and no more, orders wait for `alive`. */
+    /* Within every step that the host goes through layer by layer, between layers,
+     * with the epoch it belongs to: a sign of life and no more, orders wait for
+     * `alive`. */
     void (*busy)(void *self, int64_t epoch);
     /* Before a checkpoint is written: every record reported so far must leave
      * now, so that no checkpoint on disk is ahead of what was sent. */

@@ -20,7 +20,7 @@ enum {
  * from a trainer's hello, the rest from the first `started` of a device; what is
  * not known yet is empty ("", 0 threads). */
 struct scheduler_facts {
-    char device[128], isa[32], build[128];
+    char device[128], isa[64], build[128];
     int64_t threads;
 };
 

@@ -245,7 +245,7 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
 {
     cudaDeviceProp properties;
     cudaFuncAttributes attributes;
-    char library[BACKEND_ISA_MAX];
+    char library[BACKEND_ISA_MAX / 2];
     if (describe(device, &properties, err) != 0)
         return -1;
     cudaError_t status = cudaSetDevice(device);
@@ -259,8 +259,8 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
     cuda_gemm_library(library, sizeof library);
     snprintf(cuda->table.device, sizeof cuda->table.device, "%.*s", BACKEND_DEVICE_MAX - 1,
              properties.name);
-    snprintf(cuda->table.isa, sizeof cuda->table.isa, "sm_%d%d, %.20s", properties.major,
-             properties.minor, library);
+    snprintf(cuda->table.isa, sizeof cuda->table.isa, "sm_%d%d, %s, rule %d", properties.major,
+             properties.minor, library, CUDA_GEMM_RULE);
     return 0;
 }
 

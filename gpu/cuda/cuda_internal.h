@@ -75,7 +75,10 @@ struct cuda_gemm {
 int cuda_gemm_open(struct cuda *cuda, struct err *err);
 void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* Name and version of the library, "cuBLASLt 13.0.0". */
+/* Name and version of the library, "cuBLASLt 13.0.0". With the card and the number
+ * of the rule that picks among its proposals it decides the algorithms, and so the
+ * bits: all three are stored with a checkpoint. Another rule, another number. */
+enum { CUDA_GEMM_RULE = 1 };
 void cuda_gemm_library(char *text, size_t size);
 
 /* ---- the table, file by file: the entries for A = bf16 or float ---- */

@@ -27,6 +27,7 @@ static const struct {
     {"head_without_statistics", ops_check_head_without_statistics},
     {"parts_add_up", ops_check_parts_add_up},
     {"divergence_shows", ops_check_divergence_shows},
+    {"programs", ops_check_programs},
     {"bits_survive_the_device", ops_check_bits_survive_the_device},
 };
 enum { WHOLE_CHECKS = sizeof whole_checks / sizeof *whole_checks };

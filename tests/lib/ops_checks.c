@@ -1070,3 +1070,94 @@ void ops_check_bits_survive_the_device(const struct ops_subject *subject)
     backend->free(backend, NULL);
     backend->close(backend);
 }
+
+enum { ROUNDS = 9, FED = 1003, ALIGNED = 256 };
+
+/* Where a slot has what: the numbers, the sum of their squares, the numbers again. */
+struct slot_plan {
+    int64_t numbers, squares, copy, bytes;
+};
+
+static double number_of(int round, int i)
+{
+    return (round * 7 + i) % 16;
+}
+
+static void put_numbers(const struct backend *be, char *to, int round)
+{
+    for (int i = 0; i < FED; i++)
+        if (be->real_bytes == sizeof(double))
+            ((double *)(void *)to)[i] = number_of(round, i);
+        else
+            ((float *)(void *)to)[i] = (float)number_of(round, i);
+}
+
+static void check_numbers(const struct backend *be, const char *from, int round, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const double got = be->real_bytes == sizeof(double)
+                               ? ((const double *)(const void *)from)[i]
+                               : (double)((const float *)(const void *)from)[i];
+        if (got != number_of(round, i))
+            fail_msg("round %d: number %d is %g", round, i, got);
+    }
+}
+
+static void run_round(struct backend *be, struct backend_ring *ring, const struct slot_plan *plan,
+                      char *device, int round)
+{
+    const int64_t bytes = FED * (int64_t)be->real_bytes;
+    char *slot = backend_slot(ring, ring->started);
+    memset(slot, 0xff, (size_t)plan->bytes);
+    put_numbers(be, slot, round);
+    if (be->program_begin(be, ring, round % 2)) {
+        be->feed(be, ring, device, plan->numbers, bytes);
+        be->sum_squares(be, device + plan->squares, device, FED);
+        be->publish(be, ring, plan->squares, device + plan->squares, (int64_t)be->real_bytes);
+        if (round % 2)
+            be->publish(be, ring, plan->copy, device, bytes);
+    }
+    be->program_end(be, ring, round % 2);
+}
+
+static void check_round(const struct backend *be, const char *slot, const struct slot_plan *plan,
+                        int round)
+{
+    double squares = 0;
+    for (int i = 0; i < FED; i++)
+        squares += number_of(round, i) * number_of(round, i);
+    const double got = be->real_bytes == sizeof(double)
+                           ? *(const double *)(const void *)(slot + plan->squares)
+                           : (double)*(const float *)(const void *)(slot + plan->squares);
+    if (got != squares)
+        fail_msg("round %d: the sum of squares is %g, not %g", round, got, squares);
+    if (round % 2)
+        check_numbers(be, slot + plan->copy, round, FED);
+}
+
+void ops_check_programs(const struct ops_subject *subject)
+{
+    struct err err;
+    struct backend *be;
+    err_clear(&err);
+    if (subject->open(&be, &err) != 0)
+        fail_msg("%s", err.message);
+    const int64_t numbers = (FED * (int64_t)be->real_bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    const struct slot_plan plan = {0, numbers, numbers + ALIGNED, 2 * numbers + ALIGNED};
+    struct backend_ring *ring = be->ring_open(be, plan.bytes, &err);
+    char *device = be->alloc(be, plan.bytes, &err);
+    if (!ring || !device)
+        fail_msg("%s", err.message);
+    assert_int_equal(ring->slots, be->slots);
+    for (int round = 0, ahead = 0; round < ROUNDS; round++) {
+        for (; ahead < ROUNDS && ahead - round < ring->slots; ahead++)
+            run_round(be, ring, &plan, device, ahead);
+        if (be->ring_wait(be, ring, round, &err) != 0)
+            fail_msg("%s", err.message);
+        check_round(be, backend_slot(ring, round), &plan, round);
+    }
+    assert_int_equal(ring->started, ROUNDS);
+    be->ring_close(be, ring);
+    be->free(be, device);
+    be->close(be);
+}

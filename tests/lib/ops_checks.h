@@ -37,6 +37,10 @@ void ops_check_divergence_shows(const struct ops_subject *subject);
 /* float32 goes to the device and back unchanged; zero is zero. */
 void ops_check_bits_survive_the_device(const struct ops_subject *subject);
 
+/* Two programs in turn, as many under way as the ring has slots: each round gets
+ * its own numbers and gives back what was made of them. */
+void ops_check_programs(const struct ops_subject *subject);
+
 /* Every gradient of the reference against central differences of its own
  * forward operation. */
 void ops_check_gradients_of_ref(void);

@@ -357,6 +357,24 @@ static void test_recorded_steps(void **state)
     check_recorded(PRECISION_BF16, 1);
 }
 
+/* Architecture, library and rule stand in what a checkpoint compares. */
+static void test_what_decides_the_bits(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    cuda_host_machine.major = 8;
+    cuda_host_machine.minor = 6;
+    assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
+    assert_int_equal(strncmp(backend->isa, "sm_86, cuBLASLt ", 16), 0);
+    assert_non_null(strstr(backend->isa, ", rule 1"));
+    assert_string_equal(backend->device, "processor as a GPU");
+    backend->close(backend);
+    cuda_host_machine.major = 9;
+    cuda_host_machine.minor = 0;
+}
+
 /* Waiting or moving numbers inside a program cannot be recorded, and says so. */
 static void test_a_program_does_not_wait(void **state)
 {
@@ -617,6 +635,7 @@ int main(void)
         cmocka_unit_test(test_bf16_agrees_with_the_reference),
         cmocka_unit_test(test_same_bits_in_every_order),
         cmocka_unit_test(test_recorded_steps),
+        cmocka_unit_test(test_what_decides_the_bits),
         cmocka_unit_test(test_a_program_does_not_wait),
         cmocka_unit_test(test_a_fault_ends_the_step),
         cmocka_unit_test(test_a_fault_has_its_kernel),

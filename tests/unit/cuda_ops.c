@@ -66,6 +66,13 @@ static void test_divergence_shows(void **state)
     ops_check_divergence_shows(&bf16);
 }
 
+static void test_programs(void **state)
+{
+    (void)state;
+    ops_check_programs(&fp32);
+    ops_check_programs(&bf16);
+}
+
 static void test_bits_survive_the_device(void **state)
 {
     (void)state;
@@ -264,17 +271,12 @@ static void test_a_fault_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fp32_in_every_order),
-        cmocka_unit_test(test_bf16_in_every_order),
-        cmocka_unit_test(test_head_without_statistics),
-        cmocka_unit_test(test_parts_add_up),
-        cmocka_unit_test(test_divergence_shows),
-        cmocka_unit_test(test_bits_survive_the_device),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_memory_is_counted),
-        cmocka_unit_test(test_heads_too_large),
-        cmocka_unit_test(test_plans_are_kept),
-        cmocka_unit_test(test_products_that_fail),
+        cmocka_unit_test(test_fp32_in_every_order),     cmocka_unit_test(test_bf16_in_every_order),
+        cmocka_unit_test(test_head_without_statistics), cmocka_unit_test(test_parts_add_up),
+        cmocka_unit_test(test_divergence_shows),        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_bits_survive_the_device), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_heads_too_large),
+        cmocka_unit_test(test_plans_are_kept),          cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,12 @@ static void test_divergence_shows(void **state)
     ops_check_divergence_shows(&two_threads);
 }
 
+static void test_programs(void **state)
+{
+    (void)state;
+    ops_check_programs(&one_thread);
+}
+
 static void test_bits_survive_the_device(void **state)
 {
     (void)state;
@@ -216,6 +222,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_parts_add_up),
         cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_same_bits_every_run),
+        cmocka_unit_test(test_programs),
         cmocka_unit_test(test_bits_survive_the_device),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_every_instruction_set),

@@ -444,6 +444,34 @@ static void test_another_build_does_not_resume(void **state)
     free(diary);
 }
 
+/* On a card, which one it is and how its products are chosen decide the bits. */
+static void test_another_card_does_not_resume(void **state)
+{
+    (void)state;
+    const struct backend usual = *backend;
+    struct err err;
+    struct diary *diary = new_diary();
+    backend->on_host = 0;
+    snprintf(backend->device, sizeof backend->device, "card A");
+    diary->order_at = 2;
+    diary->order = TRAIN_STOP;
+    assert_int_equal(run(resumable[0], folder("card"), 0, diary, &err), -1);
+    assert_int_equal(err.code, ERR_CANCELLED);
+    diary->order_at = -1;
+    snprintf(backend->device, sizeof backend->device, "card B");
+    assert_int_equal(run(resumable[0], folder("card"), 3, diary, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "card A"));
+    assert_non_null(strstr(err.message, "card B"));
+    snprintf(backend->device, sizeof backend->device, "card A");
+    snprintf(backend->isa, sizeof backend->isa, "sm_90, cuBLASLt 13.0.0, rule 9");
+    assert_int_equal(run(resumable[0], folder("card"), 3, diary, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "rule 9"));
+    *backend = usual;
+    free(diary);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -477,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_snapshots),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_another_build_does_not_resume),
+        cmocka_unit_test(test_another_card_does_not_resume),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
