@@ -28,6 +28,14 @@ static const char *const record_scalar_table[RECORD_SCALARS] = {
     CLASSES(RECORD_TOKENS_BY_COUNT, "/tokens_by_count"),
     CLASSES(RECORD_LOGP_BY_EXPOSURE, "/logp_by_exposure"),
     CLASSES(RECORD_TOKENS_BY_EXPOSURE, "/tokens_by_exposure"),
+    [RECORD_EVAL_LOSS] = "/eval/loss",
+    [RECORD_EVAL_LOG_Z] = "/eval/log_z",
+    CLASSES(RECORD_EVAL_LOSS_BY_COUNT, "/eval_loss_by_count"),
+    CLASSES(RECORD_EVAL_N_BY_COUNT, "/eval_n_by_count"),
+    [RECORD_HOLDOUT_LOSS] = "/holdout/loss",
+    [RECORD_HOLDOUT_LOG_Z] = "/holdout/log_z",
+    CLASSES(RECORD_HOLDOUT_LOSS_BY_COUNT, "/holdout_loss_by_count"),
+    CLASSES(RECORD_HOLDOUT_N_BY_COUNT, "/holdout_n_by_count"),
 };
 
 static const char *const record_field_table[RECORD_FIELDS] = {
@@ -66,6 +74,11 @@ static const char *const record_field_table[RECORD_FIELDS] = {
     [RECORD_COS_MINUS_H] = "/cos_minus_h",
     [RECORD_COS_WITHIN] = "/cos_within",
     [RECORD_ADVANTAGE] = "/advantage",
+    [RECORD_EVAL_MEAN_LOGP] = "/eval/mean_logp",
+    [RECORD_EVAL_LN_MEAN_P] = "/eval/ln_mean_p",
+    [RECORD_EVAL_MEAN_P] = "/eval/mean_p",
+    [RECORD_EVAL_MEAN_LOGIT] = "/eval/mean_logit",
+    [RECORD_EVAL_TARGET_LOSS] = "/eval/target_loss",
 };
 
 int record_size(int n_groups)

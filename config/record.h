@@ -34,7 +34,17 @@ enum record_scalar {
     RECORD_TOKENS_BY_COUNT = RECORD_LOGP_BY_COUNT + RECORD_CLASSES,    /* tokens in each class */
     RECORD_LOGP_BY_EXPOSURE = RECORD_TOKENS_BY_COUNT + RECORD_CLASSES, /* by targets so far */
     RECORD_TOKENS_BY_EXPOSURE = RECORD_LOGP_BY_EXPOSURE + RECORD_CLASSES,
-    RECORD_SCALARS = RECORD_TOKENS_BY_EXPOSURE + RECORD_CLASSES
+    /* On fixed windows of the training text, NaN in other epochs. */
+    RECORD_EVAL_LOSS = RECORD_TOKENS_BY_EXPOSURE + RECORD_CLASSES,
+    RECORD_EVAL_LOG_Z,
+    RECORD_EVAL_LOSS_BY_COUNT, /* mean loss of the positions whose target is of the class */
+    RECORD_EVAL_N_BY_COUNT = RECORD_EVAL_LOSS_BY_COUNT + RECORD_CLASSES, /* those positions */
+    /* On fixed windows of the held-out text. */
+    RECORD_HOLDOUT_LOSS = RECORD_EVAL_N_BY_COUNT + RECORD_CLASSES,
+    RECORD_HOLDOUT_LOG_Z,
+    RECORD_HOLDOUT_LOSS_BY_COUNT,
+    RECORD_HOLDOUT_N_BY_COUNT = RECORD_HOLDOUT_LOSS_BY_COUNT + RECORD_CLASSES,
+    RECORD_SCALARS = RECORD_HOLDOUT_N_BY_COUNT + RECORD_CLASSES
 };
 
 enum record_field {
@@ -70,11 +80,16 @@ enum record_field {
     RECORD_GRAD_SOFTMAX, /* mean L2 norm of the gradient of their output rows, before */
     RECORD_GRAD_TARGET,  /* clipping, in parts (backend_part), */
     RECORD_GRAD_ZLOSS,
-    RECORD_GRAD_INPUT,  /* and of their input rows; tied: of what those add to the gradient */
-    RECORD_COS_MINUS_H, /* cosine of the group's mean output row to -mean h */
-    RECORD_COS_WITHIN,  /* mean cosine of two of its output rows */
-    RECORD_ADVANTAGE,   /* mean log p in the windows that contain the token minus in the others,
+    RECORD_GRAD_INPUT,     /* and of their input rows; tied: of what those add to the gradient */
+    RECORD_COS_MINUS_H,    /* cosine of the group's mean output row to -mean h */
+    RECORD_COS_WITHIN,     /* mean cosine of two of its output rows */
+    RECORD_ADVANTAGE,      /* mean log p in the windows that contain the token minus in the others,
                            mean over tokens that some windows contain and some do not */
+    RECORD_EVAL_MEAN_LOGP, /* mask none, on the fixed windows of the training text */
+    RECORD_EVAL_LN_MEAN_P,
+    RECORD_EVAL_MEAN_P,
+    RECORD_EVAL_MEAN_LOGIT,
+    RECORD_EVAL_TARGET_LOSS,
     RECORD_FIELDS
 };
 

@@ -8,11 +8,6 @@ static int uses_adaptive_head(const struct spec *spec)
     return spec->model.head == HEAD_ADAPTIVE;
 }
 
-static int uses_evaluation(const struct spec *spec)
-{
-    return spec->eval.windows > 0;
-}
-
 static int uses_init_from(const struct spec *spec)
 {
     return spec->init_from[0] != '\0';
@@ -28,7 +23,6 @@ static const struct {
     int (*uses)(const struct spec *spec);
 } unsupported[] = {
     {"/model/head", uses_adaptive_head},
-    {"/eval/windows", uses_evaluation},
     {"/init_from", uses_init_from},
     {"/corpus/vocabulary", uses_used_vocabulary},
 };

@@ -519,10 +519,11 @@ void measure_record(struct measure *measure, const struct model_observation *obs
         mask_window(measure, seen, w, tally_window(measure, seen, inputs, targets, w));
     tally_advantage(measure);
 
+    for (int i = 0; i < record_size(measure->groups->n); i++)
+        values[i] = NAN;
     values[RECORD_LOSS] = losses / seen->N;
     values[RECORD_LOG_Z] = lse / seen->N;
     values[RECORD_GRAD_NORM] = seen->grad_norm;
-    values[RECORD_TOKENS_PER_SECOND] = NAN;
     values[RECORD_OBJECTIVE] = objective / seen->N;
     values[RECORD_H_NORM] = sqrt(dot(measure->h_mean, measure->h_mean, measure->C));
     values[RECORD_H_L1] = 0;

@@ -32,8 +32,8 @@ void measure_set_start(struct measure *measure, const double *output_rows,
 /* A batch was used for an update: its targets ([B][T]) count as exposures. */
 void measure_count_targets(struct measure *measure, const int32_t *targets);
 
-/* Fill record values ([record_size(G)], all but tokens_per_second, which is set
- * to NaN) and the per-token mean log p, mask none ([M]). inputs and targets are
+/* Fill record values ([record_size(G)], all but tokens_per_second and what
+ * evaluate makes, which are set to NaN) and the per-token mean log p, mask none ([M]). inputs and targets are
  * the batch ([B][T]) that was observed. */
 void measure_record(struct measure *measure, const struct model_observation *observation,
                     const int32_t *inputs, const int32_t *targets, double *values, float *tokens);

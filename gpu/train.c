@@ -21,6 +21,7 @@
 
 #include "config/record.h"
 #include "gpu/checkpoint.h"
+#include "gpu/evaluate.h"
 #include "gpu/measure.h"
 #include "gpu/model.h"
 #include "gpu/safetensors.h"
@@ -38,11 +39,14 @@ struct run {
     struct sampler *sampler;
     struct model *model;
     struct measure *measure;
-    int32_t *inputs, *targets; /* [B][T] */
-    double *values;            /* [record_size(G)] */
-    float *tokens;             /* [M] */
-    float *parameters;         /* [n_parameters] one part of the state at a time */
-    struct checkpoint origin;  /* what this run is; epoch and step are set when written */
+    struct evaluation *evaluation; /* NULL: nothing is evaluated */
+    int64_t evaluated;             /* epoch of `evaluated_values`, -1: none yet */
+    double *evaluated_values;      /* [record_size(G)] NaN but for what was evaluated */
+    int32_t *inputs, *targets;     /* [B][T] */
+    double *values;                /* [record_size(G)] */
+    float *tokens;                 /* [M] */
+    float *parameters;             /* [n_parameters] one part of the state at a time */
+    struct checkpoint origin;      /* what this run is; epoch and step are set when written */
     int64_t steps_per_epoch;
     int64_t step;  /* updates done and collected */
     int64_t ahead; /* first batch that is not submitted; step .. ahead - 1 are under way */
@@ -88,9 +92,11 @@ static int allocate(struct run *run, struct err *err)
     run->inputs = calloc(N, sizeof *run->inputs);
     run->targets = calloc(N, sizeof *run->targets);
     run->values = calloc((size_t)record_size(groups->n), sizeof *run->values);
+    run->evaluated_values = calloc((size_t)record_size(groups->n), sizeof *run->evaluated_values);
     run->tokens = calloc((size_t)groups->n_tokens + 1, sizeof *run->tokens);
     run->parameters = calloc(n_parameters, sizeof *run->parameters);
-    if (!run->inputs || !run->targets || !run->values || !run->tokens || !run->parameters)
+    if (!run->inputs || !run->targets || !run->values || !run->evaluated_values || !run->tokens ||
+        !run->parameters)
         return err_set(err, ERR_NO_MEMORY, "no memory for a copy of %zu parameters", n_parameters);
     return 0;
 }
@@ -140,9 +146,13 @@ static int open_run(struct run *run, struct err *err)
         model_set_frequency(run->model, &dataset->frequency, err) != 0 ||
         measure_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
                      spec->model.seq_len, spec->model.d_model, &run->measure, err) != 0 ||
+        (spec->eval.windows > 0 &&
+         evaluate_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
+                       spec->model.seq_len, spec->model.d_model, &run->evaluation, err) != 0) ||
         allocate(run, err) != 0 || describe(run, err) != 0)
         return -1;
     run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
+    run->evaluated = -1;
     run->last = spec->train.epochs * run->steps_per_epoch;
     model_on_progress(run->model, on_progress, run);
     return model_initialise(run->model, err);
@@ -151,6 +161,8 @@ static int open_run(struct run *run, struct err *err)
 static void close_run(struct run *run)
 {
     sampler_close(run->sampler);
+    evaluate_close(run->evaluation);
+    free(run->evaluated_values);
     model_close(run->model);
     measure_close(run->measure);
     free(run->inputs);
@@ -321,6 +333,10 @@ static int report(struct run *run, const struct model_result *result, struct err
     measure_record(run->measure, result->observation, result->inputs, result->targets, run->values,
                    run->tokens);
     run->values[RECORD_TOKENS_PER_SECOND] = rate(run);
+    if (run->evaluated == run->epoch)
+        for (int i = 0; i < record_size(run->dataset->groups.n); i++)
+            if (!isnan(run->evaluated_values[i]))
+                run->values[i] = run->evaluated_values[i];
     if (wants_snapshot(run, run->epoch) && write_snapshot(run, run->epoch, err) != 0)
         return -1;
     const struct groups *groups = &run->dataset->groups;
@@ -343,17 +359,68 @@ static int stands_alone(const struct run *run, int64_t step)
            (is_due(run, step) && wants_snapshot(run, step / run->steps_per_epoch));
 }
 
+/* The weights before this batch's update are evaluated, so that the updates before
+ * it must be done. */
+static int wants_evaluation(const struct run *run, int64_t step)
+{
+    const int64_t epoch = step / run->steps_per_epoch;
+    return run->evaluation && is_due(run, step) && run->evaluated != epoch &&
+           (epoch % run->spec->eval.every == 0 || step == run->last);
+}
+
 static int may_submit(const struct run *run)
 {
     if (run->ahead == run->step)
         return 1;
+    if (wants_evaluation(run, run->ahead))
+        return 0;
     return run->ahead - run->step < model_depth(run->model) && !stands_alone(run, run->ahead) &&
            !stands_alone(run, run->ahead - 1);
+}
+
+/* Sums over the windows of a part of the text. The gradient that comes with them is
+ * replaced by that of the next batch before anything uses it. A window stands in
+ * for those that the last batch lacks. */
+static int evaluate_part(struct run *run, enum sampler_part part, struct err *err)
+{
+    const int B = run->spec->train.batch_size, T = run->spec->model.seq_len;
+    const int windows = sampler_evaluation_windows(run->sampler, part);
+    evaluate_begin(run->evaluation);
+    for (int first = 0; first < windows; first += B) {
+        const struct model_observation *seen;
+        for (int w = 0; w < B; w++)
+            sampler_evaluation(run->sampler, part, first + w < windows ? first + w : 0,
+                               run->inputs + (ptrdiff_t)w * T, run->targets + (ptrdiff_t)w * T);
+        if (model_gradient(run->model, run->inputs, run->targets, NULL, &seen, err) != 0)
+            return -1;
+        evaluate_add(run->evaluation, seen, run->targets,
+                     windows - first < B ? windows - first : B);
+    }
+    return 0;
+}
+
+static int evaluate(struct run *run, int64_t epoch, struct err *err)
+{
+    for (int i = 0; i < record_size(run->dataset->groups.n); i++)
+        run->evaluated_values[i] = NAN;
+    if (evaluate_part(run, SAMPLER_TEXT, err) != 0)
+        return -1;
+    evaluate_text(run->evaluation, run->evaluated_values);
+    if (run->spec->data.holdout > 0) {
+        if (evaluate_part(run, SAMPLER_HELD_OUT, err) != 0)
+            return -1;
+        evaluate_held_out(run->evaluation, run->evaluated_values);
+    }
+    run->evaluated = epoch;
+    return 0;
 }
 
 static int submit(struct run *run, struct err *err)
 {
     unsigned what = MODEL_GRADIENT;
+    if (wants_evaluation(run, run->ahead) &&
+        evaluate(run, run->ahead / run->steps_per_epoch, err) != 0)
+        return -1;
     if (is_due(run, run->ahead))
         what |= MODEL_OBSERVE;
     if (!stands_alone(run, run->ahead))

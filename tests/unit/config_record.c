@@ -117,12 +117,14 @@ static void test_json_reads_back(void **state)
     for (int i = 0; i < RECORD_SCALARS; i++)
         assert_true(json_number_value(walk(root, record_scalar_pointer((enum record_scalar)i))) ==
                     values[i]);
-    static const char *const arrays[] = {"logp_by_count", "tokens_by_count", "logp_by_exposure",
-                                         "tokens_by_exposure"};
+    static const char *const arrays[] = {
+        "logp_by_count",      "tokens_by_count", "logp_by_exposure",      "tokens_by_exposure",
+        "eval_loss_by_count", "eval_n_by_count", "holdout_loss_by_count", "holdout_n_by_count"};
     enum { ARRAYS = sizeof arrays / sizeof *arrays };
     for (int i = 0; i < ARRAYS; i++)
         assert_int_equal(json_array_size(json_object_get(root, arrays[i])), RECORD_CLASSES);
-    assert_int_equal(json_object_size(root), 3 + RECORD_SCALARS - ARRAYS * (RECORD_CLASSES - 1));
+    assert_int_equal(json_object_size(root),
+                     3 + RECORD_SCALARS - ARRAYS * (RECORD_CLASSES - 1) - 2 /* eval, holdout */);
     for (int group = 0; group < GROUPS; group++) {
         const json_t *object = json_object_get(json_object_get(root, "groups"), names[group]);
         assert_non_null(object);

@@ -382,6 +382,8 @@ static void check_group(const struct trial *trial, int g, int at, const double *
     if (trial->tied)
         want[RECORD_INPUT_NORM] = want[RECORD_INPUT_SHIFT] = NAN;
     want_mechanism(trial, g, at, want);
+    for (int field = RECORD_EVAL_MEAN_LOGP; field < RECORD_FIELDS; field++)
+        want[field] = NAN; /* not from this batch */
     for (int field = RECORD_SD; field < RECORD_FIELDS; field++)
         check(values[record_at(g, (enum record_field)field)], want[field],
               record_field_pointer((enum record_field)field));

@@ -24,7 +24,13 @@
 #include "gpu/train.h"
 #include "lab/random.h"
 
-enum { V = 71, TEXT = 400, EPOCHS_MAX = 24, VALUES_MAX = RECORD_SCALARS + 4 * RECORD_FIELDS };
+enum {
+    V = 71,
+    TEXT = 400,
+    HELD_OUT = 70,
+    EPOCHS_MAX = 24,
+    VALUES_MAX = RECORD_SCALARS + 4 * RECORD_FIELDS
+};
 
 static struct backend *backend;
 static char root[64];
@@ -127,6 +133,13 @@ static void make_dataset(const struct spec *spec, struct dataset *dataset)
         ids[i] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)i,
                                        1 + random_below(4, RANDOM_TOKENS, (uint64_t)i, 50));
     *dataset = (struct dataset){.vocab = V, .ids = ids, .n = TEXT};
+    if (spec->data.holdout > 0) {
+        static int32_t held_out[HELD_OUT];
+        for (int i = 0; i < HELD_OUT; i++)
+            held_out[i] = i; /* tokens from 50 on do not occur in the text */
+        dataset->held_out = held_out;
+        dataset->n_held_out = HELD_OUT;
+    }
     assert_int_equal(frequency_count(ids, TEXT, V, &dataset->frequency, &err), 0);
     if (groups_build(spec, &dataset->frequency, NULL, NULL, &dataset->groups, &err) != 0)
         fail_msg("%s", err.message);
@@ -379,6 +392,50 @@ static void test_nothing_left_to_do(void **state)
     free(diary);
 }
 
+/* Fixed windows are evaluated at every second epoch and the last, with the weights
+ * of the record's epoch; doing so changes no bit of the training. */
+static void test_evaluation(void **state)
+{
+    (void)state;
+    struct err err;
+    struct diary *with = new_diary(), *without = new_diary(), *held = new_diary();
+#define EVALUATED(more)                                                                            \
+    "{" MODEL "}, \"train\": {\"epochs\": 5, \"batch_size\": 2}, " GROUPS more "}"
+    const char *evaluated =
+        EVALUATED(", \"eval\": {\"windows\": 5, \"every\": 2}, "
+                  "\"corpus\": {\"variant\": \"body\"}, \"data\": {\"holdout\": 3}");
+    assert_int_equal(run(evaluated, folder("evaluated"), 0, with, &err), 0);
+    assert_int_equal(run(EVALUATED(""), folder("plain"), 0, without, &err), 0);
+    assert_same_file("evaluated/model/epoch-0000005.safetensors",
+                     "plain/model/epoch-0000005.safetensors");
+    for (int epoch = 0; epoch <= 5; epoch++) {
+        const double *values = with->values[epoch], *plain = without->values[epoch];
+        const int due = epoch % 2 == 0 || epoch == 5;
+        assert_true(values[RECORD_LOSS] == plain[RECORD_LOSS]);
+        assert_int_equal(isfinite(values[RECORD_EVAL_LOSS]), due);
+        assert_int_equal(isfinite(values[RECORD_HOLDOUT_LOSS]), due);
+        assert_int_equal(isfinite(values[record_at(2, RECORD_EVAL_MEAN_LOGP)]), due);
+        assert_true(isnan(plain[RECORD_EVAL_LOSS]) && isnan(plain[RECORD_EVAL_N_BY_COUNT]));
+        double positions = 0;
+        for (int class = 0; due && class < RECORD_CLASSES; class ++)
+            positions += values[RECORD_EVAL_N_BY_COUNT + class];
+        assert_true(positions == (due ? 5 * 6 : 0));
+        assert_true(!due || values[RECORD_HOLDOUT_N_BY_COUNT] > 0);
+    }
+    assert_true(fabs(with->values[0][RECORD_EVAL_LOSS] - log(V)) < 0.1);
+    assert_true(with->values[5][RECORD_EVAL_LOSS] < with->values[0][RECORD_EVAL_LOSS]);
+    assert_true(with->values[5][RECORD_HOLDOUT_LOSS] > with->values[5][RECORD_EVAL_LOSS]);
+
+    /* The same records when it is stopped on the way. */
+    held->order_at = 3;
+    held->order = TRAIN_STOP;
+    assert_int_equal(run(evaluated, folder("halted"), 0, held, &err), -1);
+    held->order_at = -1;
+    assert_int_equal(run(evaluated, folder("halted"), held->next, held, &err), 0);
+    assert_same_diary(with, held);
+    free(with), free(without), free(held);
+}
+
 static void test_snapshots(void **state)
 {
     (void)state;
@@ -502,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_depth_changes_nothing),
         cmocka_unit_test(test_die_and_resume),
         cmocka_unit_test(test_nothing_left_to_do),
+        cmocka_unit_test(test_evaluation),
         cmocka_unit_test(test_snapshots),
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_another_build_does_not_resume),

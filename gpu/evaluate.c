@@ -1,0 +1,167 @@
+/* evaluate: see evaluate.h. Everything that is a mean over positions is a sum over
+ * batches; the logits of a group's tokens follow from the sum of h, as in measure. */
+#include "gpu/evaluate.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/record.h"
+
+struct sums {
+    double loss, lse;
+    int64_t positions;
+    double class_loss[RECORD_CLASSES]; /* by the class of the target's count */
+    int64_t class_positions[RECORD_CLASSES];
+    double target_loss[SPEC_GROUPS_MAX];
+    int64_t target_hits[SPEC_GROUPS_MAX];
+    int full_batches;
+};
+
+struct evaluation {
+    const struct groups *groups;
+    int B, T, C, M;
+    uint8_t *count_class; /* [V] */
+    uint8_t *in_group;    /* [V] bit g: the token is of group g */
+    double *h;            /* [C] sum over the windows of the batch at hand */
+    double *logits;       /* [M] sum over positions */
+    double *p;            /* [M] sum over full batches of the mean over positions */
+    struct sums sums;
+};
+
+int evaluate_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
+                  int C, struct evaluation **out, struct err *err)
+{
+    static_assert(SPEC_GROUPS_MAX <= 8, "in_group holds a bit for each group in a byte");
+    struct evaluation *e = calloc(1, sizeof *e);
+    const size_t V = (size_t)frequency->vocab, M = (size_t)groups->n_tokens + 1;
+    if (e) {
+        *e = (struct evaluation){.groups = groups, .B = B, .T = T, .C = C, .M = groups->n_tokens};
+        e->count_class = calloc(V, 1);
+        e->in_group = calloc(V, 1);
+        e->h = calloc((size_t)C, sizeof *e->h);
+        e->logits = calloc(M, sizeof *e->logits);
+        e->p = calloc(M, sizeof *e->p);
+    }
+    if (!e || !e->count_class || !e->in_group || !e->h || !e->logits || !e->p) {
+        evaluate_close(e);
+        return err_set(err, ERR_NO_MEMORY, "no memory to evaluate %d tokens", groups->n_tokens);
+    }
+    for (int i = 0; i < frequency->vocab; i++)
+        e->count_class[i] = (uint8_t)frequency_class(frequency->counts[i]);
+    for (int g = 0; g < groups->n; g++)
+        for (int i = 0; i < groups->group[g].n; i++)
+            e->in_group[groups->group[g].ids[i]] |= (uint8_t)(1u << g);
+    *out = e;
+    return 0;
+}
+
+void evaluate_close(struct evaluation *e)
+{
+    if (!e)
+        return;
+    free(e->count_class);
+    free(e->in_group);
+    free(e->h);
+    free(e->logits);
+    free(e->p);
+    free(e);
+}
+
+void evaluate_begin(struct evaluation *e)
+{
+    e->sums = (struct sums){0};
+    memset(e->logits, 0, (size_t)e->M * sizeof *e->logits);
+    memset(e->p, 0, (size_t)e->M * sizeof *e->p);
+}
+
+static void add_position(struct evaluation *e, int32_t target, double loss)
+{
+    struct sums *sums = &e->sums;
+    const int class = e->count_class[target];
+    sums->class_loss[class] += loss;
+    sums->class_positions[class]++;
+    for (int g = 0; g < e->groups->n; g++)
+        if (e->in_group[target] >> g & 1) {
+            sums->target_loss[g] += loss;
+            sums->target_hits[g]++;
+        }
+}
+
+static void add_logits(struct evaluation *e, const struct model_observation *seen, int windows)
+{
+    memset(e->h, 0, (size_t)e->C * sizeof *e->h);
+    for (int w = 0; w < windows; w++)
+        for (int c = 0; c < e->C; c++)
+            e->h[c] += seen->h_sums[(size_t)w * (size_t)e->C + (size_t)c];
+    for (int m = 0; m < e->M; m++) {
+        const double *row = seen->output_rows + (size_t)m * (size_t)e->C;
+        double dot = 0;
+        for (int c = 0; c < e->C; c++)
+            dot += e->h[c] * row[c];
+        e->logits[m] += seen->logit_scale * dot + (double)windows * e->T * seen->output_bias[m];
+    }
+}
+
+void evaluate_add(struct evaluation *e, const struct model_observation *seen,
+                  const int32_t *targets, int windows)
+{
+    assert(seen->B == e->B && seen->T == e->T && seen->M == e->M);
+    assert(windows >= 1 && windows <= e->B);
+    for (int p = 0; p < windows * e->T; p++) {
+        e->sums.loss += seen->losses[p];
+        e->sums.lse += seen->lse[p];
+        e->sums.positions++;
+        add_position(e, targets[p], seen->losses[p]);
+    }
+    add_logits(e, seen, windows);
+    if (windows < e->B)
+        return;
+    e->sums.full_batches++;
+    for (int m = 0; m < e->M; m++)
+        e->p[m] += seen->mean_p[m];
+}
+
+static double mean_of(double sum, int64_t n)
+{
+    return n > 0 ? sum / (double)n : NAN;
+}
+
+static void classes(const struct sums *sums, double *loss, double *positions)
+{
+    for (int class = 0; class < RECORD_CLASSES; class ++) {
+        loss[class] = mean_of(sums->class_loss[class], sums->class_positions[class]);
+        positions[class] = (double)sums->class_positions[class];
+    }
+}
+
+void evaluate_text(const struct evaluation *e, double *values)
+{
+    const struct sums *sums = &e->sums;
+    values[RECORD_EVAL_LOSS] = mean_of(sums->loss, sums->positions);
+    values[RECORD_EVAL_LOG_Z] = mean_of(sums->lse, sums->positions);
+    classes(sums, values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
+    for (int g = 0, m = 0; g < e->groups->n; g++) {
+        const int n = e->groups->group[g].n;
+        double *fields = values + record_at(g, 0), logits = 0, p = 0, ln_p = 0;
+        for (const int end = m + n; m < end; m++) {
+            const double mean_p = mean_of(e->p[m], sums->full_batches);
+            logits += mean_of(e->logits[m], sums->positions);
+            p += mean_p;
+            ln_p += log(mean_p);
+        }
+        fields[RECORD_EVAL_MEAN_LOGIT] = mean_of(logits, n);
+        fields[RECORD_EVAL_MEAN_LOGP] = mean_of(logits, n) - values[RECORD_EVAL_LOG_Z];
+        fields[RECORD_EVAL_MEAN_P] = mean_of(p, n);
+        fields[RECORD_EVAL_LN_MEAN_P] = mean_of(ln_p, n);
+        fields[RECORD_EVAL_TARGET_LOSS] = mean_of(sums->target_loss[g], sums->target_hits[g]);
+    }
+}
+
+void evaluate_held_out(const struct evaluation *e, double *values)
+{
+    values[RECORD_HOLDOUT_LOSS] = mean_of(e->sums.loss, e->sums.positions);
+    values[RECORD_HOLDOUT_LOG_Z] = mean_of(e->sums.lse, e->sums.positions);
+    classes(&e->sums, values + RECORD_HOLDOUT_LOSS_BY_COUNT, values + RECORD_HOLDOUT_N_BY_COUNT);
+}

@@ -1,0 +1,37 @@
+/* evaluate: what a model says of windows that are the same in every epoch, of the
+ * training text and of the held-out one (SCIENCE section 2): sums over batches of
+ * what the model shows, and the record's numbers made of them. A batch may hold
+ * fewer windows than it has room for; what stands in the rest is left out, and the
+ * mean probabilities, which a backend sums over the whole batch, come from full
+ * batches alone. Double throughout, fixed order. Called by train, on its thread. */
+#ifndef TOKENFATE_EVALUATE_H
+#define TOKENFATE_EVALUATE_H
+
+#include <stdint.h>
+
+#include "config/err.h"
+#include "gpu/model.h"
+#include "lab/frequency.h"
+#include "lab/groups.h"
+
+struct evaluation;
+
+/* groups is borrowed. Batches of B windows of T tokens. ERR_NO_MEMORY. */
+int evaluate_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
+                  int C, struct evaluation **out, struct err *err);
+void evaluate_close(struct evaluation *evaluation);
+
+/* Forget every batch. */
+void evaluate_begin(struct evaluation *evaluation);
+
+/* The first `windows` windows of a batch that was observed; targets [B][T]. */
+void evaluate_add(struct evaluation *evaluation, const struct model_observation *observation,
+                  const int32_t *targets, int windows);
+
+/* Record numbers of the batches since evaluate_begin: those of the training text
+ * ("/eval", of every group too), and those of the held-out text ("/holdout"). A mean
+ * over nothing is NaN. */
+void evaluate_text(const struct evaluation *evaluation, double *values);
+void evaluate_held_out(const struct evaluation *evaluation, double *values);
+
+#endif

@@ -1,0 +1,228 @@
+/* evaluate: the numbers of fixed windows against their definitions, written here
+ * as loops over every position of every window with all logits at hand: several
+ * batches, the last one not full, overlapping groups, classes without a position. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "config/record.h"
+#include "gpu/evaluate.h"
+#include "lab/random.h"
+
+enum { V = 19, B = 3, T = 4, N = B * T, C = 5, G = 2, BATCHES = 3, M = 7 };
+
+static int32_t tokens[M] = {1, 2, 3, 2, 3, 17, 18};
+static const struct groups groups = {
+    .n = G,
+    .group = {{.n = 3, .ids = tokens}, {.n = 4, .ids = tokens + 3}},
+    .n_tokens = M,
+    .tokens = tokens};
+static int64_t counts[V] = {5000, 120, 40, 11, 9, 8, 3, 2, 2, 1, 1, 1};
+static const struct frequency frequency = {.vocab = V, .counts = counts};
+
+struct batch {
+    double h[N][C], logits[N][V], lse[N], losses[N], h_sums[(B + G) * C], mean_p[M];
+    int32_t targets[N];
+};
+
+static double weight[V][C], bias[V], rows[M * C], row_bias[M];
+static struct batch batches[BATCHES];
+static uint64_t draws;
+
+static double normal(void)
+{
+    return random_normal(3, RANDOM_WEIGHTS, draws++);
+}
+
+static void make_batch(struct batch *batch)
+{
+    *batch = (struct batch){0};
+    for (int p = 0; p < N; p++) {
+        double sum = 0;
+        for (int c = 0; c < C; c++) {
+            batch->h[p][c] = normal();
+            batch->h_sums[p / T * C + c] += batch->h[p][c];
+        }
+        for (int v = 0; v < V; v++) {
+            batch->logits[p][v] = bias[v];
+            for (int c = 0; c < C; c++)
+                batch->logits[p][v] += 0.7 * batch->h[p][c] * weight[v][c];
+            sum += exp(batch->logits[p][v]);
+        }
+        batch->targets[p] = (int32_t)random_below(3, RANDOM_TOKENS, draws++, 12);
+        batch->lse[p] = log(sum);
+        batch->losses[p] = batch->lse[p] - batch->logits[p][batch->targets[p]];
+    }
+    for (int m = 0; m < M; m++)
+        for (int p = 0; p < N; p++)
+            batch->mean_p[m] += exp(batch->logits[p][tokens[m]] - batch->lse[p]) / N;
+}
+
+static void make_all(void)
+{
+    for (int v = 0; v < V; v++) {
+        bias[v] = normal();
+        for (int c = 0; c < C; c++)
+            weight[v][c] = normal();
+    }
+    for (int m = 0; m < M; m++) {
+        row_bias[m] = bias[tokens[m]];
+        for (int c = 0; c < C; c++)
+            rows[m * C + c] = weight[tokens[m]][c];
+    }
+    for (int b = 0; b < BATCHES; b++)
+        make_batch(&batches[b]);
+}
+
+static void check(double got, double want, const char *what)
+{
+    if (isnan(want) ? isnan(got) : fabs(got - want) <= 1e-11 * (1 + fabs(want)))
+        return;
+    fail_msg("%s: %.17g, should be %.17g", what, got, want);
+}
+
+/* Is position p of batch b in the text, when the last batch has one window? */
+static int counts_in(int b, int p)
+{
+    return b < BATCHES - 1 || p < T;
+}
+
+static int class_of(int64_t count)
+{
+    return count == 0     ? 0
+           : count == 1   ? 1
+           : count < 4    ? 2
+           : count < 10   ? 3
+           : count < 30   ? 4
+           : count < 100  ? 5
+           : count < 1000 ? 6
+                          : 7;
+}
+
+static void check_classes(const double *loss_of, const double *n_of)
+{
+    for (int class = 0; class < RECORD_CLASSES; class ++) {
+        double loss = 0, n = 0;
+        for (int b = 0; b < BATCHES; b++)
+            for (int p = 0; p < N; p++)
+                if (counts_in(b, p) && class_of(counts[batches[b].targets[p]]) == class) {
+                    loss += batches[b].losses[p];
+                    n++;
+                }
+        assert_true(n_of[class] == n);
+        check(loss_of[class], n > 0 ? loss / n : NAN, "loss by class");
+    }
+    assert_true(n_of[0] == 0 && n_of[1] > 0);
+}
+
+static void check_group(int g, int at, const double *fields, double lse)
+{
+    const struct group *group = &groups.group[g];
+    double logit = 0, p_sum = 0, ln_p = 0, loss = 0, hits = 0, positions = (BATCHES - 1) * N + T;
+    for (int i = 0; i < group->n; i++) {
+        double p_of = 0;
+        for (int b = 0; b < BATCHES; b++)
+            for (int p = 0; p < N; p++) {
+                if (!counts_in(b, p))
+                    continue;
+                logit += batches[b].logits[p][tokens[at + i]] / positions / group->n;
+                if (batches[b].targets[p] == tokens[at + i]) {
+                    loss += batches[b].losses[p];
+                    hits++;
+                }
+                if (b < BATCHES - 1) /* full ones */
+                    p_of += exp(batches[b].logits[p][tokens[at + i]] - batches[b].lse[p]) /
+                            ((BATCHES - 1) * N);
+            }
+        p_sum += p_of / group->n;
+        ln_p += log(p_of) / group->n;
+    }
+    check(fields[RECORD_EVAL_MEAN_LOGIT], logit, "mean logit");
+    check(fields[RECORD_EVAL_MEAN_LOGP], logit - lse, "mean log p");
+    check(fields[RECORD_EVAL_MEAN_P], p_sum, "mean p");
+    check(fields[RECORD_EVAL_LN_MEAN_P], ln_p, "ln mean p");
+    check(fields[RECORD_EVAL_TARGET_LOSS], hits > 0 ? loss / hits : NAN, "target loss");
+}
+
+static void add_all(struct evaluation *evaluation)
+{
+    evaluate_begin(evaluation);
+    for (int b = 0; b < BATCHES; b++) {
+        const struct model_observation seen = {.B = B,
+                                               .T = T,
+                                               .N = N,
+                                               .C = C,
+                                               .M = M,
+                                               .G = G,
+                                               .V = V,
+                                               .losses = batches[b].losses,
+                                               .lse = batches[b].lse,
+                                               .h_sums = batches[b].h_sums,
+                                               .mean_p = batches[b].mean_p,
+                                               .output_rows = rows,
+                                               .output_bias = row_bias,
+                                               .logit_scale = 0.7};
+        evaluate_add(evaluation, &seen, batches[b].targets, b < BATCHES - 1 ? B : 1);
+    }
+}
+
+static void test_definitions(void **state)
+{
+    (void)state;
+    struct evaluation *evaluation = NULL;
+    struct err err;
+    double values[RECORD_SCALARS + G * RECORD_FIELDS], loss = 0, lse = 0;
+    const double positions = (BATCHES - 1) * N + T;
+    err_clear(&err);
+    make_all();
+    assert_int_equal(evaluate_open(&groups, &frequency, B, T, C, &evaluation, &err), 0);
+    for (int b = 0; b < BATCHES; b++)
+        for (int p = 0; p < N; p++)
+            if (counts_in(b, p)) {
+                loss += batches[b].losses[p] / positions;
+                lse += batches[b].lse[p] / positions;
+            }
+    for (int twice = 0; twice < 2; twice++) {
+        add_all(evaluation);
+        evaluate_text(evaluation, values);
+        check(values[RECORD_EVAL_LOSS], loss, "loss");
+        check(values[RECORD_EVAL_LOG_Z], lse, "log z");
+        check_classes(values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
+        for (int g = 0, at = 0; g < G; at += groups.group[g++].n)
+            check_group(g, at, values + record_at(g, 0), lse);
+        evaluate_held_out(evaluation, values);
+        check(values[RECORD_HOLDOUT_LOSS], loss, "held-out loss");
+        check(values[RECORD_HOLDOUT_LOG_Z], lse, "held-out log z");
+        check_classes(values + RECORD_HOLDOUT_LOSS_BY_COUNT, values + RECORD_HOLDOUT_N_BY_COUNT);
+    }
+    evaluate_close(evaluation);
+}
+
+static void test_nothing_has_no_value(void **state)
+{
+    (void)state;
+    struct evaluation *evaluation = NULL;
+    struct err err;
+    double values[RECORD_SCALARS + G * RECORD_FIELDS];
+    err_clear(&err);
+    assert_int_equal(evaluate_open(&groups, &frequency, B, T, C, &evaluation, &err), 0);
+    evaluate_begin(evaluation);
+    evaluate_text(evaluation, values);
+    assert_true(isnan(values[RECORD_EVAL_LOSS]));
+    assert_true(isnan(values[record_at(1, RECORD_EVAL_MEAN_LOGP)]));
+    assert_true(isnan(values[record_at(1, RECORD_EVAL_LN_MEAN_P)]));
+    assert_true(values[RECORD_EVAL_N_BY_COUNT] == 0);
+    evaluate_close(evaluation);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_definitions),
+        cmocka_unit_test(test_nothing_has_no_value),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
