@@ -27,37 +27,52 @@ static const float *objective_lse(const struct backend_tracked *t)
     return t->objective_lse ? t->objective_lse : t->lse;
 }
 
-static double weight_of(const struct backend_tracked *t, int n)
+static float weight_of(const struct backend_tracked *t, int n)
 {
-    return t->weights ? (double)((const float *)t->weights)[n] : 1;
+    return t->weights ? ((const float *)t->weights)[n] : 1;
 }
 
-static void mean_probability(const struct backend_tracked *t, int m, float *p)
+/* out [N] = factor times the position's weight, or its logsumexp (weights NULL: 1). */
+static void scale_row(float *out, const float *weights, float factor, int N)
+{
+    if (weights) {
+#pragma omp simd
+        for (int n = 0; n < N; n++)
+            out[n] *= factor * weights[n];
+    } else {
+#pragma omp simd
+        for (int n = 0; n < N; n++)
+            out[n] *= factor;
+    }
+}
+
+static void mean_probability(const struct backend_tracked *t, int m, const float *p)
 {
     double sum = 0;
-    probabilities(p, (const float *)t->logits + (int64_t)m * t->N, 0, t->lse, t->N);
     for (int n = 0; n < t->N; n++)
         sum += (double)p[n];
     ((float *)t->mean_p)[m] = (float)(sum / t->N);
 }
 
 /* The workspace [M, N] becomes what each position's h is multiplied by in a part
- * that takes something from every position. */
+ * that takes something from every position; mean p falls out on the way. */
 static void fill_factors(struct cpu *cpu, const struct backend_tracked *t, enum backend_part part)
 {
-    const int team = cpu_team(cpu, 16 * (int64_t)t->M * t->N);
-    const float *lse = objective_lse(t);
+    const int team = cpu_team(cpu, 16 * (int64_t)t->M * t->N), softmax = part == PART_SOFTMAX;
+    const float *lse = objective_lse(t), *weights = softmax ? t->weights : lse;
+    const float factor = (float)(t->scale / t->N * (softmax ? 1 : 2 * t->z_loss));
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int m = 0; m < t->M; m++) {
-        float *factor = (float *)t->workspace + (int64_t)m * t->N;
+        float *row = (float *)t->workspace + (int64_t)m * t->N;
+        const float *logits = (const float *)t->logits + (int64_t)m * t->N;
         const float shift = t->adjust ? ((const float *)t->adjust)[t->tracked[m]] : 0;
-        if (part == PART_SOFTMAX)
-            mean_probability(t, m, factor);
-        probabilities(factor, (const float *)t->logits + (int64_t)m * t->N, shift, lse, t->N);
-        for (int n = 0; n < t->N; n++)
-            factor[n] *=
-                (float)(t->scale / t->N *
-                        (part == PART_SOFTMAX ? weight_of(t, n) : 2 * t->z_loss * (double)lse[n]));
+        probabilities(row, logits, softmax ? 0 : shift, softmax ? t->lse : lse, t->N);
+        if (softmax) {
+            mean_probability(t, m, row);
+            if (lse != t->lse || shift != 0)
+                probabilities(row, logits, shift, lse, t->N);
+        }
+        scale_row(row, weights, factor, t->N);
     }
 }
 
@@ -120,7 +135,7 @@ static void sparse_parts(const struct cpu *cpu, const struct backend_tracked *t,
     memset(input, 0, (size_t)t->C * sizeof *input);
     for (int n = 0; n < t->N; n++) {
         if (t->targets[n] == id)
-            add_row(cpu, target, t->h, n, (float)(factor * weight_of(t, n)), t->C);
+            add_row(cpu, target, t->h, n, (float)factor * weight_of(t, n), t->C);
         if (t->inputs[n] == id)
             add_row(cpu, input, t->dx, n, 1, t->C);
     }

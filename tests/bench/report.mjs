@@ -46,7 +46,7 @@ function shares(rows, best) {
 
 function statistics(rows, best) {
   const shown = rows.filter((row) => row.statistics !== null && row.statistics !== undefined && row.isa === best);
-  const direct = ['tracked', 'window_sums', 'weighted_sums', 'gather_rows', 'sum_squares', 'download', 'measure'];
+  const direct = ['tracked', 'window_sums', 'weighted_sums', 'gather_rows', 'scores', 'sum_squares', 'download', 'measure'];
   return table(
     ['statistics', 'step with over step without', 'their own operations'],
     shown.map((row) => [`${row.shape} ${row.precision}`, percent(row.statistics), percent(direct.reduce((sum, op) => sum + row.operations[op], 0) / row.ms)]),

@@ -149,10 +149,8 @@ static int engine_open(struct engine *e, const struct spec *spec, int threads,
     e->values = malloc((size_t)record_size(e->groups.n) * sizeof *e->values);
     if (!e->ids || !e->values)
         return err_set(err, ERR_NO_MEMORY, "no memory for a batch");
-    if (cpu_backend_open(threads, PRECISION_FP32, &e->backend, err) != 0)
+    if (cpu_backend_open(threads, precision, &e->backend, err) != 0)
         return -1;
-    if (e->backend->precision != precision)
-        return err_set(err, ERR_UNAVAILABLE, "the cpu backend does not compute in bf16");
     time_operations(e->backend);
     if (model_open(spec, VOCABULARY, &e->groups, e->backend, &e->model, err) != 0 ||
         model_initialise(e->model, err) != 0)
