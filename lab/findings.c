@@ -660,16 +660,27 @@ static void say_untrained(struct words *words, const struct finding *finding,
 static void say_batch(struct words *words, const struct finding *finding,
                       const struct findings_run *run)
 {
+    const int mask = headline(run);
     if (failed(finding, "advantage"))
-        say(words, "A token is predicted no better for standing in the window: the model has not "
-                   "learnt to repeat what it has read. ");
-    if (failed(finding, "stability"))
         say(words,
-            "Mask %s keeps %.0f of %d common tokens, others in every batch: their mean moves with "
-            "the choice. With mask windows, which keeps %.0f, ln of the ratio is %.2f.",
-            spec_mask_name((enum spec_mask)headline(run)), value_of(finding, "kept"),
-            run->groups->group[MOST].n, value_of(finding, "kept_windows"),
-            value_of(finding, "stability_windows"));
+            "Standing in the window is worth %.3f nats to a common token, mean over all epochs: "
+            "the model has hardly learnt to repeat what it has read. ",
+            value_of(finding, "advantage"));
+    if (!failed(finding, "stability"))
+        return;
+    if (mask == MASK_COLUMNS)
+        say(words,
+            "Mask columns keeps %.0f of %d common tokens, others in every batch: their mean moves "
+            "with the choice. ",
+            value_of(finding, "kept"), run->groups->group[MOST].n);
+    else
+        say(words,
+            "What mask %s leaves out differs from batch to batch, and with it the mean of the "
+            "rest. ",
+            spec_mask_name((enum spec_mask)mask));
+    if (mask != MASK_WINDOWS)
+        say(words, "With mask windows, which keeps %.0f tokens, ln of the ratio is %.2f.",
+            value_of(finding, "kept_windows"), value_of(finding, "stability_windows"));
 }
 
 static void say_common(struct words *words, const struct finding *finding,

@@ -21,6 +21,7 @@ struct shape {
     double common, rare, never; /* mean log p at the end */
     double advantage, seed;     /* seed moves every level a little */
     double columns_noise;       /* amplitude of the masked mean's alternation */
+    double other_noise;         /* added for the masks windows and positions */
     double mass, shift, input_shift;
     int64_t last;
 };
@@ -108,8 +109,8 @@ static void make_record(const struct shape *shape, int64_t epoch, double *values
         fields[RECORD_MEAN_LOGP_NONE] = logp + 0.02 * noise;
         fields[RECORD_MEAN_LOGP_COLUMNS] =
             epoch % 10 == 4 && g == MOST ? NAN : logp + shape->columns_noise * noise;
-        fields[RECORD_MEAN_LOGP_WINDOWS] = logp + 0.015 * noise;
-        fields[RECORD_MEAN_LOGP_POSITIONS] = logp;
+        fields[RECORD_MEAN_LOGP_WINDOWS] = logp + (0.015 + shape->other_noise) * noise;
+        fields[RECORD_MEAN_LOGP_POSITIONS] = logp + shape->other_noise * noise;
         fields[RECORD_KEPT_COLUMNS] = 1 + (double)(epoch % 2);
         fields[RECORD_KEPT_WINDOWS] = 2;
         fields[RECORD_SD] = epoch ? 0.5 : 0.1 + 0.05 * g;
@@ -271,7 +272,7 @@ static void each_claim_can_fail(void **state)
         enum findings_claim claim;
         const char *id, *cause;
     } expected[] = {
-        {FINDINGS_BATCH, "advantage", "no better"},
+        {FINDINGS_BATCH, "advantage", "worth 0.050 nats"},
         {FINDINGS_BATCH, "stability", "Mask columns keeps"},
         {FINDINGS_COMMON, "distance", "Jensen gap"},
         {FINDINGS_RARE, "never_below_rare", "targets 2.90 times"},
@@ -300,6 +301,31 @@ static void each_claim_can_fail(void **state)
                          FINDINGS_NOT_SUPPORTED);
         if (!strstr(findings[expected[i].claim].cause, expected[i].cause))
             fail_msg("\"%s\" lacks \"%s\"", findings[expected[i].claim].cause, expected[i].cause);
+        fixture_close(&f);
+    }
+}
+
+/* The words are about the mask that the job names. */
+static void words_of_each_mask(void **state)
+{
+    (void)state;
+    static const char *const expected[MASKS] = {"Mask columns keeps 2 of 2",
+                                                "Mask columns keeps 2 of 2",
+                                                "What mask windows leaves", "What mask positions"};
+    struct shape shape = ordinary();
+    shape.columns_noise = 0.04;
+    for (int mask = 0; mask < MASKS; mask++) {
+        struct fixture f;
+        struct finding findings[FINDINGS_CLAIMS];
+        fixture_open(&f);
+        f.spec.groups.mask = (enum spec_mask)mask;
+        shape.other_noise = mask >= MASK_WINDOWS ? 0.05 : 0;
+        judge(&f, &shape, 1, findings);
+        expect_verdict(findings, FINDINGS_BATCH, FINDINGS_NOT_SUPPORTED);
+        if (!strstr(findings[FINDINGS_BATCH].cause, expected[mask]))
+            fail_msg("mask %d: \"%s\"", mask, findings[FINDINGS_BATCH].cause);
+        assert_int_equal(strstr(findings[FINDINGS_BATCH].cause, "With mask windows") != NULL,
+                         mask != MASK_WINDOWS);
         fixture_close(&f);
     }
 }
@@ -422,9 +448,13 @@ static void what_cannot_be_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_number),        cmocka_unit_test(stability_of_the_comparison),
-        cmocka_unit_test(each_claim_can_fail), cmocka_unit_test(input_rows),
-        cmocka_unit_test(over_seeds),          cmocka_unit_test(groups_with_the_wrong_tokens),
+        cmocka_unit_test(every_number),
+        cmocka_unit_test(stability_of_the_comparison),
+        cmocka_unit_test(each_claim_can_fail),
+        cmocka_unit_test(words_of_each_mask),
+        cmocka_unit_test(input_rows),
+        cmocka_unit_test(over_seeds),
+        cmocka_unit_test(groups_with_the_wrong_tokens),
         cmocka_unit_test(what_cannot_be_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
