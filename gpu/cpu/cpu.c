@@ -223,9 +223,9 @@ static const struct backend cpu_table = {
 #define FILES(isa)                                                                                 \
     {                                                                                              \
         cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_head_##isa,                \
-            cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa                               \
+            cpu_fused_##isa, cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa              \
     }
-enum { FILES_OF_LOOPS = 7 };
+enum { FILES_OF_LOOPS = 8 };
 
 static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
     [CPU_ISA_PLAIN] = FILES(plain),

@@ -244,5 +244,5 @@ static void output_layer(struct backend *self, const struct backend_head *head)
 
 void CPU_NAME(cpu_head)(struct cpu *cpu)
 {
-    cpu->table.head = output_layer;
+    cpu->table.head = cpu->stable_head = output_layer;
 }

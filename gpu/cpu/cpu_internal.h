@@ -2,7 +2,7 @@
  * is cut into slices for threads, and the operations each file brings. Work is
  * always cut by position, never handed out on demand, so that every sum is made
  * in the same order on every run. The files of loops (attention, elementwise,
- * gemm, head, layernorm, tracked, update) are compiled once for each instruction set, with
+ * fused, gemm, head, layernorm, tracked, update) are compiled once for each instruction set, with
  * CPU_ISA naming it: everything in them is static but CPU_NAME(cpu_FILE), which
  * puts their operations into the table. */
 #ifndef TOKENFATE_CPU_INTERNAL_H
@@ -34,6 +34,8 @@ struct cpu {
 
     /* out [n] = column sums of in ACT [rows, n]. */
     void (*column_sums)(struct cpu *cpu, float *out, const void *in, int rows, int n, int stride);
+    /* The head for logits of any size, chunk by chunk, which `head` falls back on. */
+    void (*stable_head)(struct backend *self, const struct backend_head *head);
     /* cpu_gemm in plain C. */
     void (*gemm)(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
                  const float *bias, void *c);
@@ -100,6 +102,7 @@ void cpu_matmul_backward_weight(struct backend *self, void *dweight, void *dbias
 #define CPU_FILES(isa)                                                                             \
     void cpu_attention_##isa(struct cpu *cpu);                                                     \
     void cpu_elementwise_##isa(struct cpu *cpu);                                                   \
+    void cpu_fused_##isa(struct cpu *cpu);                                                         \
     void cpu_gemm_##isa(struct cpu *cpu);                                                          \
     void cpu_head_##isa(struct cpu *cpu);                                                          \
     void cpu_layernorm_##isa(struct cpu *cpu);                                                     \

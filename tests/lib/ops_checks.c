@@ -275,8 +275,9 @@ static void activation_run(struct rig *r)
                                     r->d[0], kind);
 }
 
-/* What an objective is made of besides the loss; a case has any of them. */
-enum { WEIGHTS = 1, SMOOTHING = 2, Z_LOSS = 4, ADJUST = 8, EVERYTHING = 15 };
+/* What an objective is made of besides the loss; a case has any of them. LARGE:
+ * logits so far apart that the exponential of their difference is no float. */
+enum { WEIGHTS = 1, SMOOTHING = 2, Z_LOSS = 4, ADJUST = 8, EVERYTHING = 15, LARGE = 16 };
 
 static const double smoothing_tried = 0.3, z_loss_tried = 0.05;
 
@@ -317,7 +318,7 @@ static int padded(int V)
 static void head_declare(struct rig *r)
 {
     const int64_t N = r->d[0], C = r->d[1], V = r->d[2], Vp = padded(r->d[2]);
-    input(r, HEAD_H, NUMBER_ACT, N * C, 1);
+    input(r, HEAD_H, NUMBER_ACT, N * C, r->d[6] & LARGE ? 12 : 1);
     struct array *U = input(r, HEAD_U, NUMBER_ACT, Vp * C, 0.3);
     struct array *bias = input(r, HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
     struct array *adjust = input(r, HEAD_ADJUST, NUMBER_REAL, Vp, 2);
@@ -663,6 +664,12 @@ static const struct {
     {&head_op, {65, 33, 257, 40, 64, 0, ADJUST}},
     {&head_op, {70, 96, 1111, 40, 32, 1, EVERYTHING}},
     {&head_op, {9, 16, 50257, 5, 4, 0, EVERYTHING}},
+    {&head_op, {17, 96, 50257, 300, 17, 1, 0}},
+    {&head_op, {63, 16, 9999, 5, 48, 1, EVERYTHING}},
+    {&head_op, {129, 130, 1003, 40, 128, 0, 0}},
+    {&head_op, {300, 8, 257, 5, 128, 1, EVERYTHING}},
+    {&head_op, {70, 96, 257, 40, 64, 1, LARGE}},
+    {&head_op, {70, 96, 257, 40, 64, 1, LARGE | EVERYTHING}},
     {&tracked_op, {1, 1, 3, 1, 0}},
     {&tracked_op, {65, 96, 257, 40, 0}},
     {&tracked_op, {512, 128, 50257, 300, 0}},
@@ -1032,7 +1039,7 @@ void ops_check_parts_add_up(const struct ops_subject *subject)
 
 void ops_check_divergence_shows(const struct ops_subject *subject)
 {
-    static const int d[DIMS_MAX] = {5, 8, 70, 3, 4, 0};
+    static const int d[DIMS_MAX] = {21, 8, 70, 3, 21, 0};
     static const double bad[] = {NAN, INFINITY, -INFINITY};
     struct backend *backend = open_subject(subject);
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {

@@ -1,0 +1,629 @@
+/* cpu_fused: the head for AVX-512, in float and (where the processor multiplies
+ * it) bfloat16. Positions go through in chunks of R, the vocabulary in tiles of
+ * TILE rows; each thread owns a fixed range of tiles.
+ *
+ * First pass over the tiles: logits of a tile, transposed (positions are lanes, so
+ * sums over the vocabulary are lane by lane), turned at once into
+ * e = exp(logit - logit of the position's target), whose sum is 1 / p(target):
+ * the loss is its logarithm. e goes to the workspace, its product with the weights
+ * into this thread's share of dh. Second pass, when the sums are known: dweight
+ * gets e times h / sum. So logits exist for one tile alone, nothing is computed
+ * twice, and e is multiplied as it was made. The reference is safe unless a loss
+ * exceeds LOSS_MAX: then e could overflow, and the head starts over with the
+ * stable, slower form (cpu_head.c). What the target and label smoothing take from
+ * the gradient is added in float afterwards: bfloat16 would round 1 - p.
+ *
+ * All sums have a fixed order for a number of threads. The layouts in words are
+ * explained in cpu_tiles.h. */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "gpu/cpu/cpu.h"
+#include "gpu/cpu/cpu_bf16.h"
+#include "gpu/cpu/cpu_internal.h"
+
+#if defined(__AVX512F__)
+
+#include "gpu/cpu/cpu_tiles.h"
+
+enum { TILE = 96, PANEL = TILE_PANEL, R_MAX = 128, LANES = TILE_LANES };
+
+#define LOG2E 1.44269504f
+#define LOSS_MAX 57.0 /* e^57 times the largest vocabulary is a float; e^88 is not */
+
+/* What a chunk's work needs, beside the tensors; words unless said otherwise. */
+struct chunk {
+    const struct backend_head *head;
+    int bf16;
+    int first, rows; /* positions */
+    int R;           /* rows padded to LANES */
+    int panels;      /* of positions */
+    int CW;          /* words of a row of h or of the weights */
+    int RW;          /* words of a row of e: a token's R positions */
+    int threads;
+    uint32_t *h_words;  /* [CW, R] h, positions are lanes */
+    uint32_t *h_scaled; /* [RW, CP + LANES] h * factor by pairs of positions; then factor */
+    float *plain_logit; /* [R] of the target */
+    float *logit;       /* [R] the same, adjusted */
+    float *factor;      /* [R] what e is multiplied by in the gradient of the logits */
+    float *smooth;      /* [C] */
+    float *part[CPU_THREADS_MAX];       /* [panels, C, PANEL] sums of e w */
+    double *sums[CPU_THREADS_MAX];      /* [2, R] sums of e; of the unadjusted */
+    float *logits[CPU_THREADS_MAX];     /* [TILE, PANEL] */
+    uint32_t *e_words[CPU_THREADS_MAX]; /* [panels, TILE words, PANEL] */
+    uint32_t *columns[CPU_THREADS_MAX]; /* [CP, TILE words] the tile of weights, transposed */
+};
+
+static int words(const struct chunk *k, int n)
+{
+    return k->bf16 ? (n + 1) / 2 : n;
+}
+
+static int round_up(int n, int unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* ---- exponentials of a tile ---- */
+
+struct exponents {
+    float scale;
+    const float *bias, *adjust;        /* of the tile's first token; NULL: 0 */
+    __m512 reference, plain_reference; /* of 16 positions, times log2 e */
+    __m512 sum, plain_sum;
+};
+
+/* 16 positions' logits of token v -> e. */
+CPU_INLINE __m512 exponentials(struct exponents *x, const float *products, int v)
+{
+    const __m512 product = _mm512_loadu_ps(products);
+    const float bias = x->bias ? x->bias[v] * LOG2E : 0;
+    const __m512 scale = _mm512_set1_ps(x->scale * LOG2E);
+    const float shift = bias + (x->adjust ? x->adjust[v] * LOG2E : 0);
+    const __m512 e = tile_exp2(
+        _mm512_fmadd_ps(product, scale, _mm512_sub_ps(_mm512_set1_ps(shift), x->reference)));
+    x->sum = _mm512_add_ps(x->sum, e);
+    if (x->adjust)
+        x->plain_sum = _mm512_add_ps(
+            x->plain_sum,
+            tile_exp2(_mm512_fmadd_ps(product, scale,
+                                      _mm512_sub_ps(_mm512_set1_ps(bias), x->plain_reference))));
+    return e;
+}
+
+/* Tokens v and v + 1 (if `both`; else its e counts as 0) of 16 positions: one
+ * row of e_words, and 16 numbers of each token's row of e. */
+CPU_INLINE void pair_to_bf16(struct exponents *x, const float *products, int v, int both,
+                             uint32_t *e_words, uint16_t *low_row, uint16_t *high_row)
+{
+#ifdef __AVX512BF16__
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512 low = exponentials(x, products, v);
+    const __m512 high = both ? exponentials(x, products + PANEL, v + 1) : _mm512_setzero_ps();
+    const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    _mm512_storeu_si512(e_words, _mm512_permutexvar_epi16(order, rounded));
+    _mm256_storeu_si256((__m256i *)(void *)low_row, _mm512_castsi512_si256(rounded));
+    if (both)
+        _mm256_storeu_si256((__m256i *)(void *)high_row, _mm512_extracti64x4_epi64(rounded, 1));
+#else
+    (void)x, (void)products, (void)v, (void)both, (void)e_words, (void)low_row, (void)high_row;
+#endif
+}
+
+/* Columns first .. first + 15 of a block of logits whose first position is j. */
+CPU_INLINE void exponentials_of_lanes(int bf16, const struct chunk *k, int t, struct exponents *x,
+                                      int tokens, int j, int lane, uint32_t *e)
+{
+    const float *products = k->logits[t] + lane;
+    uint32_t *panel = k->e_words[t] + (int64_t)j * words(k, TILE) + lane;
+    const int at = j + lane;
+    for (int v = 0; v < tokens; v += 1 + bf16, products += PANEL * (1 + bf16)) {
+        uint32_t *word = panel + (v >> bf16) * PANEL;
+        if (bf16) {
+            uint16_t *row = (uint16_t *)(e + (int64_t)v * k->RW) + at;
+            pair_to_bf16(x, products, v, v + 1 < tokens, word, row, row + 2 * (int64_t)k->RW);
+        } else {
+            const __m512 value = exponentials(x, products, v);
+            _mm512_storeu_ps((float *)word, value);
+            _mm512_storeu_ps((float *)(e + (int64_t)v * k->RW) + at, value);
+        }
+    }
+}
+
+static void add_to_sums(double *sums, __m512 sum)
+{
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sum));
+    const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sum, 1));
+    _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_loadu_pd(sums), low));
+    _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8), high));
+}
+
+/* ---- the first pass ---- */
+
+static const uint32_t *weight_words(const struct chunk *k, int64_t v)
+{
+    return (const uint32_t *)k->head->weight + v * k->CW;
+}
+
+static uint32_t *e_of(const struct chunk *k, int64_t v)
+{
+    return (uint32_t *)k->head->workspace + v * k->RW;
+}
+
+/* Logits of the tile's tokens for PANEL positions from j on -> e. */
+CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens, int j)
+{
+    const struct backend_head *head = k->head;
+    const int n = k->R - j < PANEL ? k->R - j : PANEL;
+    const struct tile_product product = {
+        .M = tokens, .N = n, .K = k->CW, .a_row = k->CW, .c_row = PANEL, .stream = 1};
+    tile_product(bf16, &product, weight_words(k, v), k->h_words + (int64_t)j * k->CW, k->logits[t]);
+    for (int lane = 0; lane < n; lane += LANES) {
+        const __m512 log2e = _mm512_set1_ps(LOG2E);
+        struct exponents x = {
+            .scale = (float)head->scale,
+            .bias = head->bias ? (const float *)head->bias + v : NULL,
+            .adjust = head->adjust ? (const float *)head->adjust + v : NULL,
+            .reference = _mm512_mul_ps(_mm512_loadu_ps(k->logit + j + lane), log2e),
+            .plain_reference = _mm512_mul_ps(_mm512_loadu_ps(k->plain_logit + j + lane), log2e),
+            .sum = _mm512_setzero_ps(),
+            .plain_sum = _mm512_setzero_ps(),
+        };
+        exponentials_of_lanes(bf16, k, t, &x, tokens, j, lane, e_of(k, v));
+        add_to_sums(k->sums[t] + j + lane, x.sum);
+        if (head->adjust)
+            add_to_sums(k->sums[t] + k->R + j + lane, x.plain_sum);
+    }
+}
+
+/* columns [C, words of the tile] = the tile's weights, transposed: words hold
+ * tokens side by side. */
+CPU_INLINE void transpose_weights(int bf16, struct chunk *k, int t, int v, int tokens)
+{
+    const int C = k->head->C, W = words(k, TILE);
+    uint32_t pairs[LANES][LANES];
+    for (int w = 0; w < words(k, tokens); w += LANES)
+        for (int c = 0; c < C; c += LANES) {
+            const int columns = C - c < LANES ? C - c : LANES;
+            uint32_t *out = k->columns[t] + (int64_t)c * W + w;
+            if (!bf16) {
+                const int rows = tokens - w < LANES ? tokens - w : LANES;
+                tile_transpose(out, W, weight_words(k, v + w) + c, k->CW, rows, columns);
+                continue;
+            }
+            const int rows = words(k, tokens) - w < LANES ? words(k, tokens) - w : LANES;
+            for (int i = 0; i < rows; i++) {
+                const int token = 2 * (w + i);
+                const uint16_t *low = (const uint16_t *)weight_words(k, v + token) + c;
+                tile_interleave(pairs[i], low, token + 1 < tokens ? low + C : NULL, columns);
+            }
+            tile_transpose(out, W, pairs[0], LANES, rows, columns);
+        }
+}
+
+CPU_INLINE void first_pass(int bf16, struct chunk *k, int t, struct cpu_slice range)
+{
+    const int C = k->head->C, W = words(k, TILE);
+    memset(k->sums[t], 0, 2 * (size_t)k->R * sizeof(double));
+    memset(k->part[t], 0, (size_t)C * (size_t)k->panels * PANEL * sizeof(float));
+    for (int64_t v = range.begin; v < range.end; v += TILE) {
+        const int tokens = range.end - v < TILE ? (int)(range.end - v) : TILE;
+        for (int j = 0; j < k->R; j += PANEL)
+            tile_logits(bf16, k, t, (int)v, tokens, j);
+        transpose_weights(bf16, k, t, (int)v, tokens);
+        for (int j = 0; j < k->R; j += PANEL) {
+            const struct tile_product product = {.M = C,
+                                                 .N = k->R - j < PANEL ? k->R - j : PANEL,
+                                                 .K = words(k, tokens),
+                                                 .a_row = W,
+                                                 .c_row = PANEL,
+                                                 .add = 1};
+            tile_product(bf16, &product, k->columns[t], k->e_words[t] + (int64_t)j * W,
+                         k->part[t] + (int64_t)j * C);
+        }
+    }
+}
+
+/* ---- the second pass ---- */
+
+/* dbias of the tile: e times the factors, a panel of one column. */
+CPU_INLINE void bias_gradient(int bf16, struct chunk *k, int t, int v, int tokens)
+{
+    const int64_t factors = round_up(k->head->C, PANEL);
+    const struct tile_product product = {
+        .M = tokens, .N = 1, .K = k->RW, .a_row = k->RW, .c_row = 1};
+    float *sums = k->logits[t], *dbias = (float *)k->head->dbias + v;
+    tile_product(bf16, &product, e_of(k, v), k->h_scaled + factors * k->RW, sums);
+    for (int i = 0; i < tokens; i++)
+        dbias[i] = (k->first > 0 ? dbias[i] : 0) + sums[i];
+}
+
+CPU_INLINE void second_pass(int bf16, struct chunk *k, int t, struct cpu_slice range)
+{
+    const struct backend_head *head = k->head;
+    const int C = head->C;
+    struct tile_product product = {.K = k->RW, .a_row = k->RW, .c_row = C, .stream = 1};
+    for (int64_t v = range.begin; v < range.end; v += TILE) {
+        product.M = range.end - v < TILE ? (int)(range.end - v) : TILE;
+        product.add = k->first > 0;
+        for (int c = 0; c < C; c += PANEL) {
+            product.N = C - c < PANEL ? C - c : PANEL;
+            tile_product(bf16, &product, e_of(k, v), k->h_scaled + (int64_t)c * k->RW,
+                         (float *)head->dweight + v * C + c);
+        }
+        if (head->dbias)
+            bias_gradient(bf16, k, t, (int)v, product.M);
+    }
+}
+
+/* ---- between the passes, by position ---- */
+
+static float number(const struct chunk *k, const void *from, int64_t i)
+{
+    return k->bf16 ? cpu_from_bf16(((const uint16_t *)from)[i]) : ((const float *)from)[i];
+}
+
+static double weight_of(const struct backend_head *head, int n)
+{
+    return head->weights ? (double)((const float *)head->weights)[n] : 1;
+}
+
+/* h with positions as lanes, and the logits of the targets, for LANES positions. */
+static void prepare(struct chunk *k, int j)
+{
+    const struct backend_head *head = k->head;
+    const int rows = k->rows - j < LANES ? k->rows - j : LANES;
+    const uint32_t *h = (const uint32_t *)head->h + (int64_t)(k->first + j) * k->CW;
+    uint32_t *panel = k->h_words + (int64_t)(j / PANEL) * PANEL * k->CW + j % PANEL;
+    for (int c = 0; c < k->CW; c += LANES)
+        tile_transpose(panel + (int64_t)c * PANEL, PANEL, h + c, k->CW, rows > 0 ? rows : 0,
+                       k->CW - c < LANES ? k->CW - c : LANES);
+    for (int r = j; r < j + LANES; r++) {
+        k->plain_logit[r] = k->logit[r] = 0;
+        if (r >= k->rows)
+            continue;
+        const int64_t target = head->targets[k->first + r];
+        float dot = 0;
+        for (int c = 0; c < head->C; c++)
+            dot += number(k, head->h, (int64_t)(k->first + r) * head->C + c) *
+                   number(k, head->weight, target * head->C + c);
+        k->plain_logit[r] = (float)head->scale * dot;
+        if (head->bias)
+            k->plain_logit[r] += ((const float *)head->bias)[target];
+        k->logit[r] = k->plain_logit[r];
+        if (head->adjust)
+            k->logit[r] += ((const float *)head->adjust)[target];
+    }
+}
+
+/* What all positions and tokens share when labels are smoothed. */
+struct smooth {
+    double logits;        /* sum over the vocabulary of bias + adjust */
+    const float *weights; /* [C] sum over the vocabulary of the weights */
+};
+
+static double mean_logit(const struct chunk *k, const struct smooth *smooth, int n)
+{
+    const struct backend_head *head = k->head;
+    double dot = 0;
+    for (int c = 0; c < head->C; c++)
+        dot += (double)number(k, head->h, (int64_t)n * head->C + c) * (double)smooth->weights[c];
+    return (head->scale * dot + smooth->logits) / head->V;
+}
+
+/* Losses and factor of position r of the chunk. 0 if its sum is out of range. */
+static int settle(struct chunk *k, const struct smooth *smooth, int r)
+{
+    const struct backend_head *head = k->head;
+    const int n = k->first + r;
+    double sum = 0, plain_sum = 0;
+    for (int t = 0; t < k->threads; t++) {
+        sum += k->sums[t][r];
+        plain_sum += k->sums[t][k->R + r];
+    }
+    if (!head->adjust)
+        plain_sum = sum;
+    const double loss = log(plain_sum), adjusted = log(sum);
+    if (!(loss < LOSS_MAX && loss > -LOSS_MAX && adjusted < LOSS_MAX && adjusted > -LOSS_MAX))
+        return 0;
+    const double lse = (double)k->logit[r] + adjusted, omega = weight_of(head, n);
+    ((float *)head->losses)[n] = (float)loss;
+    ((float *)head->lse)[n] = (float)((double)k->plain_logit[r] + loss);
+    if (head->objective_lse)
+        ((float *)head->objective_lse)[n] = (float)lse;
+    if (head->objective) {
+        double cross = adjusted;
+        if (head->smoothing > 0)
+            cross = lse - (1 - head->smoothing) * (double)k->logit[r] -
+                    head->smoothing * mean_logit(k, smooth, n);
+        ((float *)head->objective)[n] = (float)(omega * cross + head->z_loss * lse * lse);
+    }
+    k->factor[r] = (float)((omega + 2 * head->z_loss * lse) / (sum * head->N));
+    return 1;
+}
+
+/* dh of position r: the sum over the vocabulary, less target and smoothing. */
+static void input_gradient(struct chunk *k, const struct smooth *smooth, int r)
+{
+    const struct backend_head *head = k->head;
+    const int C = head->C, n = k->first + r;
+    const int64_t target = head->targets[n];
+    const double omega = weight_of(head, n) / head->N;
+    const float scale = (float)head->scale, hit = (float)(omega * (1 - head->smoothing));
+    const float spread = (float)(omega * head->smoothing / head->V);
+    for (int c = 0; c < C; c++) {
+        float sum = 0;
+        for (int t = 0; t < k->threads; t++)
+            sum += k->part[t][((int64_t)(r / PANEL) * C + c) * PANEL + r % PANEL];
+        float value = k->factor[r] * sum - hit * number(k, head->weight, target * C + c);
+        if (spread > 0)
+            value -= spread * smooth->weights[c];
+        const int64_t at = (int64_t)n * C + c;
+        if (k->bf16)
+            ((uint16_t *)head->dh)[at] = cpu_to_bf16(scale * value);
+        else
+            ((float *)head->dh)[at] = scale * value;
+    }
+}
+
+/* Column c of row w of h_scaled. */
+static uint32_t *scaled_word(const struct chunk *k, int w, int c)
+{
+    return k->h_scaled + ((int64_t)(c / PANEL) * k->RW + w) * PANEL + c % PANEL;
+}
+
+/* Row w of h_scaled: positions w, or 2w and 2w + 1. Behind the last one, zeros. */
+static void scale_h(struct chunk *k, int w)
+{
+    const struct backend_head *head = k->head;
+    const int C = head->C, factors = round_up(C, PANEL);
+    for (int c = 0; c < factors + PANEL; c += PANEL)
+        memset(scaled_word(k, w, c), 0, PANEL * sizeof(uint32_t));
+    for (int half = 0; half < 1 + k->bf16; half++) {
+        const int r = w * (1 + k->bf16) + half;
+        if (r >= k->rows)
+            break;
+        const float factor = k->factor[r], scaled = factor * (float)head->scale;
+        for (int c = 0; c <= C; c++) {
+            const float value =
+                c < C ? scaled * number(k, head->h, (int64_t)(k->first + r) * C + c) : factor;
+            uint32_t *word = scaled_word(k, w, c < C ? c : factors);
+            if (k->bf16)
+                ((uint16_t *)word)[half] = cpu_to_bf16(value);
+            else
+                *(float *)word = value;
+        }
+    }
+}
+
+/* What the targets take from their rows of the gradient, and what bfloat16 lost of
+ * the term that they nearly cancel. */
+static void target_rows(const struct chunk *k, struct cpu_slice range)
+{
+    const struct backend_head *head = k->head;
+    const int C = head->C;
+    for (int r = 0; r < k->rows; r++) {
+        const int64_t target = head->targets[k->first + r];
+        if (target < range.begin || target >= range.end)
+            continue;
+        const float hit = (float)(weight_of(head, k->first + r) / head->N * (1 - head->smoothing));
+        const float factor = k->factor[r], scaled = factor * (float)head->scale;
+        float *row = (float *)head->dweight + target * C;
+        for (int c = 0; c < C; c++) {
+            const float h = number(k, head->h, (int64_t)(k->first + r) * C + c);
+            row[c] -= hit * (float)head->scale * h;
+            if (k->bf16)
+                row[c] += scaled * h - cpu_from_bf16(cpu_to_bf16(scaled * h));
+        }
+        if (!head->dbias)
+            continue;
+        float *dbias = (float *)head->dbias + target;
+        *dbias -= hit;
+        if (k->bf16)
+            *dbias += factor - cpu_from_bf16(cpu_to_bf16(factor));
+    }
+}
+
+/* Logits of tracked token m. */
+CPU_INLINE void tracked_logits(int bf16, const struct chunk *k, int t, int m)
+{
+    const struct backend_head *head = k->head;
+    const int64_t v = head->tracked[m];
+    const float bias = head->bias ? ((const float *)head->bias)[v] : 0;
+    float *out = (float *)head->tracked_logits + (int64_t)m * head->N + k->first;
+    for (int j = 0; j < k->rows; j += PANEL) {
+        const int n = k->rows - j < PANEL ? k->rows - j : PANEL;
+        const struct tile_product product = {
+            .M = 1, .N = n, .K = k->CW, .a_row = k->CW, .c_row = PANEL};
+        tile_product(bf16, &product, weight_words(k, v), k->h_words + (int64_t)j * k->CW,
+                     k->logits[t]);
+        for (int r = 0; r < n; r++)
+            out[j + r] = (float)head->scale * k->logits[t][r] + bias;
+    }
+}
+
+/* ---- the whole ---- */
+
+/* One thread's part of a chunk. *good: becomes 0 when a position is out of range. */
+CPU_INLINE void work(int bf16, struct chunk *k, const struct smooth *smooth, int t, int *good)
+{
+    const struct backend_head *head = k->head;
+    const struct cpu_slice tokens = cpu_slice(head->V, TILE, t, k->threads);
+    const struct cpu_slice lanes = cpu_slice(k->R, LANES, t, k->threads);
+    const struct cpu_slice marks = cpu_slice(head->tracked_logits ? head->M : 0, 1, t, k->threads);
+    for (int64_t j = lanes.begin; j < lanes.end; j += LANES)
+        prepare(k, (int)j);
+#pragma omp barrier
+    first_pass(bf16, k, t, tokens);
+    for (int64_t m = marks.begin; m < marks.end; m++)
+        tracked_logits(bf16, k, t, (int)m);
+#pragma omp barrier
+    const int64_t end = lanes.end < k->rows ? lanes.end : k->rows;
+    for (int64_t r = lanes.begin; r < end; r++)
+        if (!settle(k, smooth, (int)r)) {
+#pragma omp atomic write
+            *good = 0;
+        }
+    for (int64_t r = lanes.begin; r < end; r++)
+        input_gradient(k, smooth, (int)r);
+    for (int64_t w = lanes.begin / (1 + bf16); w < lanes.end / (1 + bf16); w++)
+        scale_h(k, (int)w);
+#pragma omp barrier
+    second_pass(bf16, k, t, tokens);
+    target_rows(k, tokens);
+}
+
+static void work_fp32(struct chunk *k, const struct smooth *smooth, int t, int *good)
+{
+    work(0, k, smooth, t, good);
+}
+
+#ifdef __AVX512BF16__
+static void work_bf16(struct chunk *k, const struct smooth *smooth, int t, int *good)
+{
+    work(1, k, smooth, t, good);
+}
+#endif
+
+enum { SHARED = 6, OWN = 5 };
+
+/* Addresses in the scratch memory; returns the floats that a thread's part has. */
+static int64_t lay_out(struct chunk *k, float *scratch, int64_t stride)
+{
+    const int64_t C = round_up(k->head->C, PANEL), R = (int64_t)k->panels * PANEL;
+    const int64_t W = words(k, TILE);
+    const int64_t shared[SHARED] = {round_up(k->CW, LANES) * R, k->RW * (C + PANEL), R, R, R, C};
+    const int64_t own[OWN] = {C * R, 4 * R, TILE * PANEL, W * R, C * W};
+    float *at[SHARED], *next = scratch;
+    int64_t floats = 0;
+    for (int i = 0; i < SHARED; i++) {
+        at[i] = next;
+        next += shared[i];
+        floats += shared[i];
+    }
+    k->h_words = (uint32_t *)at[0];
+    k->h_scaled = (uint32_t *)at[1];
+    k->plain_logit = at[2];
+    k->logit = at[3];
+    k->factor = at[4];
+    k->smooth = at[5];
+    for (int t = 0; scratch && t < k->threads; t++) {
+        next = scratch + t * stride + floats;
+        k->part[t] = next;
+        k->sums[t] = (double *)(next + own[0]);
+        k->logits[t] = next + own[0] + own[1];
+        k->e_words[t] = (uint32_t *)(k->logits[t] + own[2]);
+        k->columns[t] = k->e_words[t] + own[3];
+    }
+    for (int i = 0; i < OWN; i++)
+        floats += own[i];
+    return round_up((int)floats, 1024);
+}
+
+/* Label smoothing takes the same from every row of the gradient. */
+static void spread_gradient(struct cpu *cpu, struct chunk *k)
+{
+    const struct backend_head *head = k->head;
+    const int C = head->C, team = k->threads;
+    const float share = (float)(head->smoothing / head->V / head->N);
+    double omega = 0;
+    for (int n = 0; n < head->N; n++)
+        omega += weight_of(head, n);
+    if (head->weights)
+        cpu->table.weighted_sums(&cpu->table, k->smooth, head->weights, head->h, 1, head->N, C);
+    else
+        cpu->column_sums(cpu, k->smooth, head->h, head->N, C, C);
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (int64_t v = 0; v < head->V; v++) {
+        for (int c = 0; c < C; c++)
+            ((float *)head->dweight)[v * C + c] -= share * (float)head->scale * k->smooth[c];
+        if (head->dbias)
+            ((float *)head->dbias)[v] -= share * (float)omega;
+    }
+}
+
+static double sum_of(const float *numbers, int n)
+{
+    double sum = 0;
+    for (int i = 0; numbers && i < n; i++)
+        sum += (double)numbers[i];
+    return sum;
+}
+
+/* All chunks; 0 if a position's sum was out of range. */
+static int run(struct cpu *cpu, struct chunk *k)
+{
+    const struct backend_head *head = k->head;
+    struct smooth smooth = {.weights = k->smooth};
+    int good = 1;
+    void (*part)(struct chunk *, const struct smooth *, int, int *) = work_fp32;
+#ifdef __AVX512BF16__
+    if (k->bf16)
+        part = work_bf16;
+#endif
+    if (head->smoothing > 0) {
+        smooth.logits = sum_of(head->bias, head->V) + sum_of(head->adjust, head->V);
+        cpu->column_sums(cpu, k->smooth, head->weight, head->V, head->C, head->C);
+    }
+    for (k->first = 0; good && k->first < head->N; k->first += k->R) {
+        k->rows = head->N - k->first < k->R ? head->N - k->first : k->R;
+#pragma omp parallel num_threads(k->threads)
+        part(k, &smooth, omp_get_thread_num(), &good);
+    }
+    if (good && head->smoothing > 0)
+        spread_gradient(cpu, k);
+    return good;
+}
+
+/* Positions of a chunk: what the workspace holds a row of e for, in lanes. */
+static int positions(const struct cpu *cpu, const struct backend_head *head)
+{
+    const int held = head->chunk * (1 + cpu->bf16) / LANES * LANES;
+    const int wanted = round_up(head->N, LANES) < R_MAX ? round_up(head->N, LANES) : R_MAX;
+    return held < wanted ? held : wanted;
+}
+
+static void fused_head(struct backend *self, const struct backend_head *head)
+{
+    struct cpu *cpu = cpu_of(self);
+    struct chunk k = {.head = head, .bf16 = cpu->bf16, .R = positions(cpu, head)};
+    k.CW = words(&k, head->C);
+    k.RW = words(&k, k.R);
+    k.panels = (k.R + PANEL - 1) / PANEL;
+    k.threads = cpu_team(cpu, (int64_t)head->N * head->V * head->C / LANES);
+    /* Rows of an odd number of bfloat16 are not words. */
+    if (k.R == 0 || (k.bf16 && head->C % 2)) {
+        cpu->stable_head(self, head);
+        return;
+    }
+    const int64_t floats = lay_out(&k, NULL, 0);
+    float *scratch = cpu_scratch(cpu, floats);
+    if (!scratch)
+        return;
+    lay_out(&k, scratch, floats);
+    if (!run(cpu, &k)) {
+        cpu->stable_head(self, head);
+        return;
+    }
+    const int64_t padding = head->Vp - head->V;
+    memset((float *)head->dweight + (int64_t)head->V * head->C, 0,
+           (size_t)(padding * head->C) * sizeof(float));
+    if (head->dbias)
+        memset((float *)head->dbias + head->V, 0, (size_t)padding * sizeof(float));
+}
+#endif
+
+void CPU_NAME(cpu_fused)(struct cpu *cpu)
+{
+#if defined(__AVX512BF16__)
+    cpu->table.head = fused_head;
+#elif defined(__AVX512F__)
+    if (!cpu->bf16)
+        cpu->table.head = fused_head;
+#else
+    (void)cpu;
+#endif
+}
