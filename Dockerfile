@@ -6,7 +6,7 @@
 # is on: the first start prints the admin's token once (docker logs).
 # The bases are arguments so that a site can name its own mirror of them.
 ARG CPU_BASE=docker.io/library/debian:12
-ARG GPU_BASE=docker.io/nvidia/cuda:12.6.3-runtime-ubuntu22.04
+ARG CUDA_BASE=docker.io/nvidia/cuda:13.0.1-devel-ubuntu22.04
 
 FROM ${CPU_BASE} AS build
 WORKDIR /src
@@ -28,13 +28,24 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD curl -fsS http://
 ENTRYPOINT ["tokenfate"]
 CMD ["serve"]
 
-# The GPU image is the CPU image with the CUDA run-time libraries of a base image that
-# carries cudart and cuBLASLt: one userland, tested once. The driver comes from the
-# host (--gpus all). The build stage has no nvcc, so the CUDA backend itself is not in it.
-FROM ${GPU_BASE} AS cuda
+# The GPU image is the CPU image, one userland tested once, with the CUDA backend and
+# the library that it was linked with. Both come from one base, an image with nvcc
+# (gcc and make beside it) whose glibc is not newer than the CPU image's: the two
+# cannot be of different versions. The driver comes from the host (--gpus all). The
+# backend must be of the trainer's build, and nothing that it loads may be missing.
+FROM ${CUDA_BASE} AS cuda
+ARG CUDA_ARCHS
+WORKDIR /src
+COPY . .
+RUN make -j"$(nproc)" ${CUDA_ARCHS:+CUDA_ARCHS="$(echo $CUDA_ARCHS | tr , ' ')"} build/libtokenfate-cuda.so
+RUN mkdir -p /out/usr/bin /out/usr/local/cuda/lib64 && cp build/libtokenfate-cuda.so /out/usr/bin \
+ && cp -L "$(LD_LIBRARY_PATH=/usr/local/cuda/lib64 ldd build/libtokenfate-cuda.so | awk '/libcublasLt/ {print $3}')" /out/usr/local/cuda/lib64
+
 FROM cpu AS gpu
 USER root
-COPY --from=cuda /usr/local/cuda/lib64/libcudart.so.* /usr/local/cuda/lib64/libcublasLt.so.* /usr/local/cuda/lib64/
-RUN echo /usr/local/cuda/lib64 > /etc/ld.so.conf.d/cuda.conf && ldconfig
+COPY --from=cuda /out/ /
+RUN echo /usr/local/cuda/lib64 > /etc/ld.so.conf.d/cuda.conf && ldconfig \
+ && ! ldd /usr/bin/libtokenfate-cuda.so | grep 'not found' \
+ && grep -qaF "$(tokenfate-trainer --version)" /usr/bin/libtokenfate-cuda.so
 USER tokenfate
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -1,13 +1,14 @@
 #!/bin/sh
 # docker: build the container images `cpu` and, with IMAGES="cpu gpu", `gpu`, with
-# Docker where an engine runs, else with buildah, which needs none. CPU_BASE names
-# another base image (a mirror, or one imported from a debootstrap root).
+# Docker where an engine runs, else with buildah, which needs none. CPU_BASE and
+# CUDA_BASE name other base images (a mirror, or one imported from a debootstrap
+# root); CUDA_ARCHS, if set, the architectures that the backend is built for.
 set -eu
 cd "$(dirname "$0")/.."
 arguments=
-for base in CPU_BASE GPU_BASE; do
+for base in CPU_BASE CUDA_BASE CUDA_ARCHS; do
     eval "value=\${$base:-}"
-    [ -z "$value" ] || arguments="$arguments --build-arg $base=$value"
+    [ -z "$value" ] || arguments="$arguments --build-arg $base=$(echo "$value" | tr ' ' ,)"
 done
 for target in ${IMAGES:-cpu}; do
     # shellcheck disable=SC2086

@@ -50,6 +50,7 @@ def environment():
 
 
 ENV = environment()
+DEADLINE = float("inf")  # by now(); what a script was given in all
 
 
 class Failed(Exception):
@@ -61,14 +62,18 @@ class Skipped(Exception):
 
 
 def run(command, seconds, text=None):
-    """Standard output of a program that ends well within its time; else Failed."""
+    """Standard output of a program that ends well within its time; else Failed. Skipped when
+    the script's own time is over before."""
+    left = DEADLINE - now()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env=ENV, start_new_session=True)
     try:
-        out, err = process.communicate(text, timeout=seconds)
+        out, err = process.communicate(text, timeout=max(0, min(seconds, left)))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
+        if left < seconds:
+            raise Skipped(f"the time was over after {left:.0f} s of it") from None
         raise Failed(f"not done within {seconds} s: {tail(err or out)}") from None
     if process.returncode != 0:
         raise Failed(f"status {process.returncode}: {tail(err or out)}")
