@@ -159,8 +159,10 @@ static void name_job(json_t *spec, const struct vary *vary, int job, const char 
     for (int f = 0; f < vary->n && used < SPEC_NAME_MAX; f++) {
         const char *dot = strrchr(vary->field[f], '.');
         const json_t *value = value_of(vary, job, f);
-        char *word = json_is_string(value) ? strdup(json_string_value(value))
-                                           : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        char *word =
+            json_is_string(value)
+                ? strdup(json_string_value(value))
+                : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
         const char *field = dot ? dot + 1 : vary->field[f], *shown = word ? word : "";
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%.*s=%.*s", used ? " " : "",
                                  (int)whole_characters(field, NAME_FIELD_MAX), field,

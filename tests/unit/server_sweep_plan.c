@@ -38,6 +38,16 @@ static void every_combination_in_order(void **state)
     sweep_plan_free(plan);
 }
 
+/* The shortest digits in a name, the very number in the spec. */
+static void numbers_in_names(void **state)
+{
+    (void)state;
+    struct sweep_plan *plan = plan_of("{\"name\":\"b\",\"vary\":{\"train.beta2\":[0.9,0.999]}}");
+    assert_string_equal(plan->spec[0]->name, "b beta2=0.9");
+    assert_true(plan->spec[0]->train.beta2 == 0.9);
+    sweep_plan_free(plan);
+}
+
 static void names_are_cut_between_characters(void **state)
 {
     (void)state;
@@ -135,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_in_order),
+        cmocka_unit_test(numbers_in_names),
         cmocka_unit_test(names_are_cut_between_characters),
         cmocka_unit_test(seeds_are_seeds),
         cmocka_unit_test(bad_fields_are_named),
