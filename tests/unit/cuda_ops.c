@@ -2,6 +2,7 @@
  * float32 and in bfloat16, agrees with the reference and gives the same bits in
  * four orders of threads and blocks; what opening refuses and why; a fault of the
  * device stays and is told with the name of what was queued last. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -164,6 +165,69 @@ static void test_heads_too_large(void **state)
     backend->close(backend);
 }
 
+/* ---- arrays that do not start at multiples of 16 bytes ---- */
+
+enum { SHIFTED = 1027, SHIFT_ARRAYS = 5 };
+
+/* The elementwise operations on arrays that start `shift` numbers into their memory. */
+static void run_shifted(const struct ops_subject *subject, int shift,
+                        double out[SHIFT_ARRAYS][SHIFTED])
+{
+    struct backend *be;
+    struct err err;
+    static double numbers[SHIFT_ARRAYS][SHIFTED];
+    static const enum backend_number kinds[SHIFT_ARRAYS] = {NUMBER_REAL, NUMBER_ACT, NUMBER_ACT,
+                                                            NUMBER_REAL, NUMBER_REAL};
+    static const double scalars[3] = {0.125, 0.5, 0.25};
+    void *memory[SHIFT_ARRAYS], *at[SHIFT_ARRAYS];
+    err_clear(&err);
+    assert_int_equal(subject->open(&be, &err), 0);
+    void *lr = be->alloc(be, 64, &err);
+    be->upload(be, lr, NUMBER_REAL, scalars, NUMBER_DOUBLE, 3);
+    for (int a = 0; a < SHIFT_ARRAYS; a++) {
+        for (int i = 0; i < SHIFTED; i++)
+            numbers[a][i] = sin(i + 100 * a) + (a == 4);
+        memory[a] = be->alloc(be, (SHIFTED + shift) * 4, &err);
+        assert_non_null(memory[a]);
+        at[a] = backend_at(be, memory[a], kinds[a], shift);
+        be->upload(be, at[a], kinds[a], numbers[a], NUMBER_DOUBLE, SHIFTED);
+    }
+    const struct backend_update update = {
+        .kind = OPTIMIZER_ADAMW, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .scalars = lr};
+    be->add(be, at[2], at[1], at[2], SHIFTED);
+    be->activation_forward(be, at[1], at[2], SHIFTED, ACTIVATION_GELU);
+    be->activation_backward(be, at[2], at[1], at[2], SHIFTED, ACTIVATION_GELU_NEW);
+    be->update(be, &update, at[0], at[1], at[4], at[3], at[4], SHIFTED);
+    be->cast(be, at[1], at[3], SHIFTED);
+    be->sum_squares(be, at[3], at[0], SHIFTED);
+    for (int a = 0; a < SHIFT_ARRAYS; a++) {
+        assert_int_equal(be->download(be, out[a], NUMBER_DOUBLE, at[a], kinds[a], SHIFTED, &err),
+                         0);
+        be->free(be, memory[a]);
+    }
+    be->free(be, lr);
+    be->close(be);
+}
+
+/* Where an array starts changes no bit; a sum over all of it may be made in
+ * another order. */
+static void check_shifted(const struct ops_subject *subject)
+{
+    static double straight[SHIFT_ARRAYS][SHIFTED], shifted[SHIFT_ARRAYS][SHIFTED];
+    run_shifted(subject, 0, straight);
+    run_shifted(subject, 1, shifted);
+    assert_true(fabs(straight[3][0] - shifted[3][0]) < 1e-5 * straight[3][0]);
+    shifted[3][0] = straight[3][0];
+    assert_memory_equal(straight, shifted, sizeof straight);
+}
+
+static void test_arrays_anywhere(void **state)
+{
+    (void)state;
+    check_shifted(&fp32);
+    check_shifted(&bf16);
+}
+
 /* x [N, I] weight [I, O], each of its own size; bias and numbers do not matter. */
 static void multiply(struct backend *backend, void *memory, int N, int I, int O)
 {
@@ -271,12 +335,19 @@ static void test_a_fault_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fp32_in_every_order),     cmocka_unit_test(test_bf16_in_every_order),
-        cmocka_unit_test(test_head_without_statistics), cmocka_unit_test(test_parts_add_up),
-        cmocka_unit_test(test_divergence_shows),        cmocka_unit_test(test_programs),
-        cmocka_unit_test(test_bits_survive_the_device), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_memory_is_counted),       cmocka_unit_test(test_heads_too_large),
-        cmocka_unit_test(test_plans_are_kept),          cmocka_unit_test(test_products_that_fail),
+        cmocka_unit_test(test_fp32_in_every_order),
+        cmocka_unit_test(test_bf16_in_every_order),
+        cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_parts_add_up),
+        cmocka_unit_test(test_divergence_shows),
+        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_bits_survive_the_device),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_is_counted),
+        cmocka_unit_test(test_heads_too_large),
+        cmocka_unit_test(test_arrays_anywhere),
+        cmocka_unit_test(test_plans_are_kept),
+        cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
