@@ -1,5 +1,6 @@
 /* backend: see backend.h. What backends share: the check that a table has no gap,
- * the arithmetic on addresses, and the ring of those that compute at once. */
+ * entries made of other entries, the arithmetic on addresses, and the ring of those
+ * that compute at once. */
 #include "gpu/backend.h"
 
 #include <assert.h>
@@ -30,10 +31,13 @@ static const struct {
     {"embedding_forward", offsetof(struct backend, embedding_forward)},
     {"embedding_backward", offsetof(struct backend, embedding_backward)},
     {"layernorm_forward", offsetof(struct backend, layernorm_forward)},
+    {"add_layernorm_forward", offsetof(struct backend, add_layernorm_forward)},
     {"layernorm_backward", offsetof(struct backend, layernorm_backward)},
     {"matmul_forward", offsetof(struct backend, matmul_forward)},
     {"matmul_backward_input", offsetof(struct backend, matmul_backward_input)},
     {"matmul_backward_weight", offsetof(struct backend, matmul_backward_weight)},
+    {"matmul_activation_forward", offsetof(struct backend, matmul_activation_forward)},
+    {"matmul_activation_backward", offsetof(struct backend, matmul_activation_backward)},
     {"attention_forward", offsetof(struct backend, attention_forward)},
     {"attention_backward", offsetof(struct backend, attention_backward)},
     {"activation_forward", offsetof(struct backend, activation_forward)},
@@ -58,6 +62,30 @@ int backend_check(const struct backend *backend, struct err *err)
                            operation_table[i].name);
     }
     return 0;
+}
+
+void backend_add_layernorm_forward(struct backend *self, void *sum, void *out, void *mean,
+                                   void *rstd, const void *a, const void *b, const void *gain,
+                                   const void *bias, int N, int C)
+{
+    self->add(self, sum, a, b, (int64_t)N * C);
+    self->layernorm_forward(self, out, mean, rstd, sum, gain, bias, N, C);
+}
+
+void backend_matmul_activation_forward(struct backend *self, void *active, void *hidden,
+                                       const void *x, const void *weight, const void *bias, int N,
+                                       int I, int O, enum spec_activation kind)
+{
+    self->matmul_forward(self, hidden, x, weight, bias, N, I, O);
+    self->activation_forward(self, active, hidden, (int64_t)N * O, kind);
+}
+
+void backend_matmul_activation_backward(struct backend *self, void *dhidden, const void *dout,
+                                        const void *weight, const void *hidden, int N, int I, int O,
+                                        enum spec_activation kind)
+{
+    self->matmul_backward_input(self, dhidden, dout, weight, N, I, O);
+    self->activation_backward(self, dhidden, dhidden, hidden, (int64_t)N * I, kind);
 }
 
 void *backend_at(const struct backend *backend, const void *base, enum backend_number number,

@@ -216,18 +216,32 @@ struct backend {
      * rstd = 1 / sqrt(variance + 1e-5); gain, bias REAL [C]. */
     void (*layernorm_forward)(struct backend *self, void *out, void *mean, void *rstd,
                               const void *x, const void *gain, const void *bias, int N, int C);
+    /* sum ACT [N, C] = a ACT [N, C] + b ACT [N, C], then layernorm_forward of the sum. */
+    void (*add_layernorm_forward)(struct backend *self, void *sum, void *out, void *mean,
+                                  void *rstd, const void *a, const void *b, const void *gain,
+                                  const void *bias, int N, int C);
     /* dx ACT [N, C] = residual ACT [N, C] (NULL: 0; may be dx) + gradient through
      * the layernorm; dgain, dbias REAL [C]. */
     void (*layernorm_backward)(struct backend *self, void *dx, void *dgain, void *dbias,
                                const void *dout, const void *residual, const void *x,
                                const void *mean, const void *rstd, const void *gain, int N, int C);
 
-    /* out ACT [N, O] = x ACT [N, I] weight ACT [I, O] + bias REAL [O]. */
+    /* out ACT [N, O] = x ACT [N, I] weight ACT [I, O] + bias ACT [O]. */
     void (*matmul_forward)(struct backend *self, void *out, const void *x, const void *weight,
                            const void *bias, int N, int I, int O);
     /* dx ACT [N, I] = dout ACT [N, O] weight^T. */
     void (*matmul_backward_input)(struct backend *self, void *dx, const void *dout,
                                   const void *weight, int N, int I, int O);
+    /* matmul_forward into hidden ACT [N, O], and active ACT [N, O] = f(hidden), of the
+     * sum before or after it is rounded to ACT. */
+    void (*matmul_activation_forward)(struct backend *self, void *active, void *hidden,
+                                      const void *x, const void *weight, const void *bias, int N,
+                                      int I, int O, enum spec_activation kind);
+    /* dhidden ACT [N, I] = (dout ACT [N, O] weight^T) * f'(hidden ACT [N, I]), of the
+     * product before or after it is rounded to ACT. */
+    void (*matmul_activation_backward)(struct backend *self, void *dhidden, const void *dout,
+                                       const void *weight, const void *hidden, int N, int I, int O,
+                                       enum spec_activation kind);
     /* dweight REAL [I, O] = x^T dout; dbias REAL [O] = column sums of dout. */
     void (*matmul_backward_weight)(struct backend *self, void *dweight, void *dbias, const void *x,
                                    const void *dout, int N, int I, int O);
@@ -278,6 +292,17 @@ struct backend {
     void (*update)(struct backend *self, const struct backend_update *update, void *parameters,
                    void *copy, const void *gradients, void *moment1, void *moment2, int64_t n);
 };
+
+/* Entries made of others, for a backend that does not fuse them. */
+void backend_add_layernorm_forward(struct backend *self, void *sum, void *out, void *mean,
+                                   void *rstd, const void *a, const void *b, const void *gain,
+                                   const void *bias, int N, int C);
+void backend_matmul_activation_forward(struct backend *self, void *active, void *hidden,
+                                       const void *x, const void *weight, const void *bias, int N,
+                                       int I, int O, enum spec_activation kind);
+void backend_matmul_activation_backward(struct backend *self, void *dhidden, const void *dout,
+                                        const void *weight, const void *hidden, int N, int I, int O,
+                                        enum spec_activation kind);
 
 /* ERR_INTERNAL naming the first operation that the table lacks. */
 int backend_check(const struct backend *backend, struct err *err);

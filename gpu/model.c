@@ -99,7 +99,7 @@ static void *gradient(const struct model *m, int tensor)
     return backend_at(m->backend, m->gradients, NUMBER_REAL, m->shapes.tensor[tensor].offset);
 }
 
-/* A weight matrix as matrix products read it. */
+/* A weight matrix or a bias as matrix products read it. */
 static void *weight(const struct model *m, int tensor)
 {
     if (!m->copy)
@@ -439,6 +439,14 @@ static void *normed(const struct model *m, int norm)
     return act_buffer(m, MEMORY_NORMED, (int64_t)norm * m->N * m->C);
 }
 
+/* Its tensor of gains; the biases are the next one. */
+static int norm_gain(const struct model *m, int norm)
+{
+    if (norm == 2 * m->L)
+        return m->lnf_gain;
+    return layer_tensor(norm / 2, norm % 2 ? LN2_GAIN : LN1_GAIN);
+}
+
 static void norm_forward(struct model *m, int norm, int gain)
 {
     m->backend->layernorm_forward(
@@ -447,12 +455,24 @@ static void norm_forward(struct model *m, int norm, int gain)
         parameter(m, gain + 1), m->N, m->C);
 }
 
-static void linear_forward(struct model *m, void *out, const void *x, int tensor, int I, int O)
+/* The same of the sum of the stream before it and a branch, which becomes the
+ * stream before `norm`. */
+static void add_norm_forward(struct model *m, int norm, int gain, const void *branch)
 {
-    m->backend->matmul_forward(m->backend, out, x, weight(m, tensor), parameter(m, tensor + 1),
-                               m->N, I, O);
+    m->backend->add_layernorm_forward(m->backend, residual(m, norm), normed(m, norm),
+                                      real_buffer(m, MEMORY_MEANS, (int64_t)norm * m->N),
+                                      real_buffer(m, MEMORY_RSTDS, (int64_t)norm * m->N),
+                                      residual(m, norm - 1), branch, parameter(m, gain),
+                                      parameter(m, gain + 1), m->N, m->C);
 }
 
+static void linear_forward(struct model *m, void *out, const void *x, int tensor, int I, int O)
+{
+    m->backend->matmul_forward(m->backend, out, x, weight(m, tensor), weight(m, tensor + 1), m->N,
+                               I, O);
+}
+
+/* One layer; its first norm has been computed, and it computes that of the next. */
 static void layer_forward(struct model *m, int layer)
 {
     struct backend *be = m->backend;
@@ -465,28 +485,27 @@ static void layer_forward(struct model *m, int layer)
     void *lse = real_buffer(m, MEMORY_ATTENTION_LSE, (int64_t)layer * m->N * m->NH);
     void *branch = buffer(m, MEMORY_BRANCH);
 
-    norm_forward(m, norm1, layer_tensor(layer, LN1_GAIN));
     linear_forward(m, qkv, normed(m, norm1), layer_tensor(layer, QKV_WEIGHT), C, 3 * C);
     be->attention_forward(be, attended, lse, qkv, m->B, m->T, C, m->NH);
     linear_forward(m, branch, attended, layer_tensor(layer, OUT_WEIGHT), C, C);
-    be->add(be, residual(m, norm2), residual(m, norm1), branch, NC);
+    add_norm_forward(m, norm2, layer_tensor(layer, LN2_GAIN), branch);
 
-    norm_forward(m, norm2, layer_tensor(layer, LN2_GAIN));
-    linear_forward(m, hidden, normed(m, norm2), layer_tensor(layer, FC_WEIGHT), C, 4 * C);
-    be->activation_forward(be, active, hidden, 4 * NC, m->activation);
+    const int fc = layer_tensor(layer, FC_WEIGHT);
+    be->matmul_activation_forward(be, active, hidden, normed(m, norm2), weight(m, fc),
+                                  weight(m, fc + 1), m->N, C, 4 * C, m->activation);
     linear_forward(m, branch, active, layer_tensor(layer, PROJ_WEIGHT), 4 * C, C);
-    be->add(be, residual(m, norm2 + 1), residual(m, norm2), branch, NC);
+    add_norm_forward(m, norm2 + 1, norm_gain(m, norm2 + 1), branch);
 }
 
 static void forward(struct model *m)
 {
     m->backend->embedding_forward(m->backend, residual(m, 0), parameter(m, WTE), parameter(m, WPE),
                                   buffer(m, MEMORY_INPUTS), m->B, m->T, m->C);
+    norm_forward(m, 0, norm_gain(m, 0));
     for (int layer = 0; layer < m->L; layer++) {
         show_progress(m);
         layer_forward(m, layer);
     }
-    norm_forward(m, 2 * m->L, m->lnf_gain);
 }
 
 /* ---- backward ---- */
@@ -524,8 +543,11 @@ static void layer_backward(struct model *m, int layer)
     void *stream = buffer(m, MEMORY_GRADIENT);
     void *branch = buffer(m, MEMORY_BRANCH), *wide = buffer(m, MEMORY_WIDE);
 
-    linear_backward(m, wide, stream, active, layer_tensor(layer, PROJ_WEIGHT), 4 * C, C);
-    be->activation_backward(be, wide, wide, hidden, 4 * NC, m->activation);
+    const int proj = layer_tensor(layer, PROJ_WEIGHT);
+    be->matmul_backward_weight(be, gradient(m, proj), gradient(m, proj + 1), active, stream, m->N,
+                               4 * C, C);
+    be->matmul_activation_backward(be, wide, stream, weight(m, proj), hidden, m->N, 4 * C, C,
+                                   m->activation);
     linear_backward(m, branch, wide, normed(m, norm2), layer_tensor(layer, FC_WEIGHT), C, 4 * C);
     norm_backward(m, norm2, layer_tensor(layer, LN2_GAIN), branch);
 

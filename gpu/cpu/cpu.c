@@ -215,9 +215,12 @@ static const struct backend cpu_table = {
     .feed = backend_feed,
     .publish = backend_publish,
     .ring_wait = backend_ring_wait,
+    .add_layernorm_forward = backend_add_layernorm_forward,
     .matmul_forward = cpu_matmul_forward,
     .matmul_backward_input = cpu_matmul_backward_input,
     .matmul_backward_weight = cpu_matmul_backward_weight,
+    .matmul_activation_forward = backend_matmul_activation_forward,
+    .matmul_activation_backward = backend_matmul_activation_backward,
 };
 
 #define FILES(isa)                                                                                 \

@@ -49,14 +49,14 @@ static void tile(lanes *sum, const float *a, const float *b, int K)
         sum[r] += part[r];
 }
 
-static void store(const struct cpu_gemm *g, const float *bias, void *c, int64_t row, int64_t first,
+static void store(const struct cpu_gemm *g, const void *bias, void *c, int64_t row, int64_t first,
                   int n, const float *sum)
 {
     for (int j = 0; j < n; j++) {
         const int64_t at = row * g->c_stride + first + j;
         float value = g->alpha * sum[j];
         value += g->accumulate ? number(c, at, g->c_bf16) : 0;
-        value += bias ? bias[first + j] : 0;
+        value += bias ? number(bias, first + j, g->c_bf16) : 0;
         if (g->c_bf16)
             ((uint16_t *)c)[at] = cpu_to_bf16(value);
         else
@@ -64,8 +64,8 @@ static void store(const struct cpu_gemm *g, const float *bias, void *c, int64_t 
     }
 }
 
-static void panel(const struct cpu_gemm *g, const void *a, const void *b, const float *bias,
-                  void *c, int first, float *scratch)
+static void panel(const struct cpu_gemm *g, const void *a, const void *b, const void *bias, void *c,
+                  int first, float *scratch)
 {
     const int n = g->N - first < WIDTH ? g->N - first : WIDTH;
     float *columns = scratch, *rows = scratch + (int64_t)g->K * WIDTH;
@@ -84,7 +84,7 @@ static void panel(const struct cpu_gemm *g, const void *a, const void *b, const 
 }
 
 static void gemm(struct cpu *cpu, const struct cpu_gemm *g, const void *a, const void *b,
-                 const float *bias, void *c)
+                 const void *bias, void *c)
 {
     const int team = cpu_team(cpu, (int64_t)g->M * g->N * g->K / WIDTH);
     const int64_t floats = (int64_t)g->K * (WIDTH + ROWS);

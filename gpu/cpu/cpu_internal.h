@@ -38,7 +38,7 @@ struct cpu {
     void (*stable_head)(struct backend *self, const struct backend_head *head);
     /* cpu_gemm in plain C. */
     void (*gemm)(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
-                 const float *bias, void *c);
+                 const void *bias, void *c);
 };
 
 static inline struct cpu *cpu_of(struct backend *self)
@@ -68,7 +68,7 @@ static inline struct cpu_slice cpu_slice(int64_t n, int64_t unit, int i, int par
     return (struct cpu_slice){begin < n ? begin : n, end < n ? end : n};
 }
 
-/* C [M, N] = alpha A B (+ C if accumulate) (+ bias [N]); A is [M, K], or stored
+/* C [M, N] = alpha A B (+ C if accumulate) (+ bias [N] of C's type); A is [M, K], or stored
  * as [K, M] if a_transposed; likewise B [K, N]. Strides of stored rows. */
 struct cpu_gemm {
     int M, N, K;
@@ -84,7 +84,7 @@ void cpu_matmul_close(struct cpu_matmul *matmul);
 /* "oneDNN 2.6.3", of the library that is loaded: it may change under a build. */
 void cpu_matmul_library(char *out, size_t n);
 void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
-              const float *bias, void *c);
+              const void *bias, void *c);
 
 /* Scratch of at least `floats` for each thread, thread i's at + i * floats; it
  * grows when a larger model comes, in its first step. NULL without memory: the

@@ -195,7 +195,8 @@ static dnnl_status_t product_create(struct cpu_matmul *m, struct product *p)
     if (status == dnnl_success)
         status = matrix(&c, g->M, g->N, g->c_stride, 0, g->c_bf16);
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_strides(&bias, 2, bias_dims, dnnl_f32, bias_strides);
+        status = dnnl_memory_desc_init_by_strides(&bias, 2, bias_dims,
+                                                  g->c_bf16 ? dnnl_bf16 : dnnl_f32, bias_strides);
     if (status == dnnl_success)
         status = dnnl_matmul_desc_init(&desc, &a, &b, g->has_bias ? &bias : NULL, &c);
     if (status == dnnl_success)
@@ -237,7 +238,7 @@ static dnnl_status_t product_of(struct cpu_matmul *m, const struct cpu_gemm *gem
 }
 
 static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const void *a,
-                                 const void *b, const float *bias, void *c)
+                                 const void *b, const void *bias, void *c)
 {
     const struct {
         int name;
@@ -271,7 +272,7 @@ static int served(const struct cpu *cpu, const struct cpu_gemm *gemm)
 }
 
 void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
-              const float *bias, void *c)
+              const void *bias, void *c)
 {
     if (!served(cpu, gemm)) {
         cpu->gemm(cpu, gemm, a, b, bias, c);

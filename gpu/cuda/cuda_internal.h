@@ -31,6 +31,7 @@ struct cuda {
     struct backend table; /* first: the backend's address is this struct's */
     cudaStream_t stream;
     struct cuda_plans *plans;
+    int architecture;         /* compute capability, 90 for 9.0 */
     void *scratch;            /* device, CUDA_SCRATCH bytes */
     void *staging;            /* host, CUDA_STAGING float32 */
     char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */
@@ -58,6 +59,15 @@ void cuda_fail(struct cuda *cuda, const char *message);
 
 /* ---- matrix products (gemm.cu) ---- */
 
+/* What is done to a product on its way to memory, by the same kernel. */
+enum cuda_epilogue {
+    CUDA_PRODUCT,        /* nothing */
+    CUDA_BIAS,           /* out += bias [n] of out's type */
+    CUDA_BIAS_GELU_NEW,  /* aux [m, n] of out's type = that, out = gelu_new of it */
+    CUDA_GELU_NEW_SLOPE, /* out *= slope of gelu_new at aux [m, n] of out's type */
+    CUDA_SUM_B           /* beside it: bias [n] of out's type = column sums of op(b) */
+};
+
 /* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], all row-major, a and b ACT,
  * float32 sums. lda, ldb, ldout: numbers between two rows as they are stored.
  * Only m x n numbers of out are written. */
@@ -70,11 +80,17 @@ struct cuda_gemm {
     int out_real;
     float alpha;
     int accumulate; /* out += ..., only with out_real */
+    enum cuda_epilogue epilogue = CUDA_PRODUCT;
+    void *bias = NULL, *aux = NULL;
+    int64_t ldaux = 0;
 };
 
 int cuda_gemm_open(struct cuda *cuda, struct err *err);
 void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
+/* The same, but an epilogue that the library has no algorithm for at this shape is no
+ * fault: 0 is returned and nothing queued; 1 if it was (or if there is a fault). */
+int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
 /* Name and version of the library, "cuBLASLt 13.0.0". With the card and the number
  * of the rule that picks among its proposals it decides the algorithms, and so the
  * bits: all three are stored with a checkpoint. Another rule, another number. */

@@ -1,10 +1,9 @@
 /* gemm: matrix products of the cuda backend through cuBLASLt. Its matrices are
  * column-major, ours row-major: it is asked for the transposed product, b first.
  * Descriptors and algorithm of a shape are chosen when the shape is first seen,
- * by a rule that measures nothing (cuBLASLt's first proposal that needs no
- * more than our workspace and adds partial sums in float32, in a step of their own),
- * and kept. float32 is never
- * rounded to TF32. */
+ * by a rule that measures nothing (cuBLASLt's first proposal that needs no more
+ * than our workspace and adds partial sums in float32, in a step of their own), and
+ * kept. float32 is never rounded to TF32. */
 #include <cublasLt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +13,12 @@
 
 enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
 
-/* What an algorithm depends on. Compared byte by byte: no gaps, no pointers. */
+/* What an algorithm depends on. Compared byte by byte: no pointers, and the key is zeroed
+ * before it is filled. */
 struct plan_key {
-    int64_t lda, ldb, ldout;
-    int32_t m, n, k, transpose_a, transpose_b, out_real, accumulate;
-    uint32_t align_a, align_b, align_out;
+    int64_t lda, ldb, ldout, ldaux;
+    int32_t m, n, k, transpose_a, transpose_b, out_real, accumulate, epilogue;
+    uint32_t align_a, align_b, align_out, align_bias, align_aux;
 };
 
 struct plan {
@@ -26,6 +26,7 @@ struct plan {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, out;
     cublasLtMatmulAlgo_t algorithm;
+    cublasStatus_t status; /* what looking for the algorithm ended with */
 };
 
 struct cuda_plans {
@@ -112,6 +113,10 @@ static struct plan_key key_of(const struct cuda_gemm *g)
     key.align_a = alignment(g->a);
     key.align_b = alignment(g->b);
     key.align_out = alignment(g->out);
+    key.epilogue = g->epilogue;
+    key.ldaux = g->ldaux;
+    key.align_bias = alignment(g->bias);
+    key.align_aux = alignment(g->aux);
     return key;
 }
 
@@ -121,6 +126,38 @@ static struct plan_key key_of(const struct cuda_gemm *g)
         if ((status) == CUBLAS_STATUS_SUCCESS)                                                     \
             (status) = (call);                                                                     \
     } while (0)
+
+/* The library looks at the addresses' alignment when it chooses an algorithm. Our
+ * columns are its rows: its bias runs along our rows, its first matrix is our b. */
+static cublasStatus_t point(struct plan *plan, const struct cuda_gemm *g)
+{
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (g->bias)
+        TRY(status, cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                   &g->bias, sizeof g->bias));
+    if (g->aux)
+        TRY(status,
+            cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                                           &g->aux, sizeof g->aux));
+    return status;
+}
+
+static cublasStatus_t add_epilogue(struct plan *plan, const struct cuda_gemm *g)
+{
+    static const cublasLtEpilogue_t names[] = {CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS,
+                                               CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+                                               CUBLASLT_EPILOGUE_DGELU, CUBLASLT_EPILOGUE_BGRADA};
+    const uint32_t epilogue = names[g->epilogue];
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    TRY(status, cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE,
+                                               &epilogue, sizeof epilogue));
+    if (g->aux)
+        TRY(status,
+            cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                                           &g->ldaux, sizeof g->ldaux));
+    TRY(status, point(plan, g));
+    return status;
+}
 
 static cublasStatus_t describe(const struct cuda *cuda, struct plan *plan)
 {
@@ -180,9 +217,10 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
     return status;
 }
 
-/* The kept plan of a shape, or a new one; NULL with a kept fault. When there is
- * no room for another shape, all are forgotten: the rule finds the same again. */
-static struct plan *plan_of(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
+/* The kept plan of a shape, or a new one; it may say that there is no algorithm.
+ * When there is no room for another shape, all are forgotten: the rule finds the
+ * same again. */
+static struct plan *plan_of(struct cuda *cuda, const struct cuda_gemm *g)
 {
     struct cuda_plans *plans = cuda->plans;
     const struct plan_key key = key_of(g);
@@ -191,38 +229,52 @@ static struct plan *plan_of(struct cuda *cuda, const char *operation, const stru
             return &plans->plan[i];
     if (plans->n == PLANS_MAX)
         forget_plans(plans);
-    struct plan *plan = &plans->plan[plans->n];
-    plan->key = key;
-    cublasStatus_t status = describe(cuda, plan);
-    TRY(status, choose(plans, plan));
-    if (status == CUBLAS_STATUS_SUCCESS) {
-        plans->n++;
-        return plan;
-    }
+    struct plan *plan = &plans->plan[plans->n++];
+    memcpy(&plan->key, &key, sizeof key);
+    plan->status = describe(cuda, plan);
+    TRY(plan->status, add_epilogue(plan, g));
+    TRY(plan->status, choose(plans, plan));
+    return plan;
+}
+
+static void fail(struct cuda *cuda, const char *operation, const char *what,
+                 const struct cuda_gemm *g, cublasStatus_t status)
+{
     char message[ERR_MESSAGE_MAX];
-    snprintf(message, sizeof message, "%s: no algorithm for a product of %d x %d x %d: %s",
-             operation, g->m, g->n, g->k, cublasLtGetStatusName(status));
+    snprintf(message, sizeof message, "%s: %s of %d x %d x %d: %s", operation, what, g->m, g->n,
+             g->k, cublasLtGetStatusName(status));
     cuda_fail(cuda, message);
-    free_plan(plan);
-    return NULL;
+}
+
+static void multiply(struct cuda *cuda, const char *operation, struct plan *plan,
+                     const struct cuda_gemm *g)
+{
+    const float beta = g->accumulate ? 1 : 0;
+    cublasStatus_t status = point(plan, g);
+    TRY(status,
+        cublasLtMatmul(cuda->plans->handle, plan->product, &g->alpha, g->b, plan->b, g->a, plan->a,
+                       &beta, g->out, plan->out, g->out, plan->out, &plan->algorithm,
+                       cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream));
+    if (status == CUBLAS_STATUS_SUCCESS)
+        cuda_launched(cuda, operation);
+    else
+        fail(cuda, operation, "cublasLtMatmul", g, status);
 }
 
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
-    const float beta = g->accumulate ? 1 : 0;
-    struct plan *plan = plan_of(cuda, operation, g);
-    if (!plan)
-        return;
-    const cublasStatus_t status =
-        cublasLtMatmul(cuda->plans->handle, plan->product, &g->alpha, g->b, plan->b, g->a, plan->a,
-                       &beta, g->out, plan->out, g->out, plan->out, &plan->algorithm,
-                       cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream);
-    if (status == CUBLAS_STATUS_SUCCESS) {
-        cuda_launched(cuda, operation);
-        return;
-    }
-    char message[ERR_MESSAGE_MAX];
-    snprintf(message, sizeof message, "%s: cublasLtMatmul of %d x %d x %d: %s", operation, g->m,
-             g->n, g->k, cublasLtGetStatusName(status));
-    cuda_fail(cuda, message);
+    struct plan *plan = plan_of(cuda, g);
+    if (plan->status == CUBLAS_STATUS_SUCCESS)
+        multiply(cuda, operation, plan, g);
+    else
+        fail(cuda, operation, "no algorithm for a product", g, plan->status);
+}
+
+int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
+{
+    struct plan *plan = plan_of(cuda, g);
+    if (plan->status != CUBLAS_STATUS_SUCCESS)
+        return 0;
+    multiply(cuda, operation, plan, g);
+    return 1;
 }

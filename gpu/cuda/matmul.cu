@@ -1,12 +1,69 @@
-/* matmul: the three products of a linear layer on the cuda backend, with bias and
- * bias gradient. The products themselves are cuda_gemm's. */
+/* matmul: the products of a linear layer on the cuda backend, with bias, activation
+ * and bias gradient. The products themselves are cuda_gemm's; what comes after them
+ * is an epilogue of the product where the rule of that epilogue says so and the
+ * library has an algorithm for it, else a kernel of its own. */
 #include "gpu/cuda/cuda_internal.h"
 
-template <class A> __global__ void bias_kernel(A *out, const float *bias, int64_t n, int O)
+/* Where an epilogue is asked for: from this compute capability on, in these
+ * precisions, for products of at most so many numbers. Not measured; reasons beside. */
+struct fusion {
+    int architecture, in_fp32;
+    int64_t most;
+};
+
+static const struct fusion fusions[] = {
+    {0, 1, INT64_MAX},  /* CUDA_PRODUCT */
+    {80, 1, INT64_MAX}, /* CUDA_BIAS: a vector read beside the product saves a pass over it */
+    /* The library's GELU in bf16 is a slow pass of its own before Hopper, and in
+     * float32 an approximation. */
+    {90, 0, INT64_MAX}, /* CUDA_BIAS_GELU_NEW */
+    {90, 0, INT64_MAX}, /* CUDA_GELU_NEW_SLOPE */
+    /* Saves launches where these are the time; our own sums read faster where they are not. */
+    {80, 1, 1 << 20}, /* CUDA_SUM_B */
+};
+
+/* Queue the product with its epilogue; 0: not to be done, nothing is queued. */
+static int fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm)
 {
-    const int64_t i = grid_index();
-    if (i < n)
-        store(out + i, load(out + i) + bias[i % O]);
+    const struct fusion *rule = &fusions[gemm->epilogue];
+    const int64_t size = (int64_t)(gemm->epilogue == CUDA_SUM_B ? gemm->k : gemm->m) * gemm->n;
+    if (cuda->architecture < rule->architecture || size > rule->most ||
+        (cuda->table.precision == PRECISION_FP32 && !rule->in_fp32))
+        return 0;
+    return cuda_gemm_fused(cuda, operation, gemm);
+}
+
+/* Thread i: W numbers of out, from number i * W on. */
+template <class A, int W> __global__ void bias_kernel(A *out, const A *bias, int64_t n, int O)
+{
+    const int64_t i = grid_index() * W;
+    float value[W], more[W];
+    if (i >= n)
+        return;
+    load_wide<W>(value, out + i);
+    load_wide<W>(more, bias + i % O);
+#pragma unroll
+    for (int j = 0; j < W; j++)
+        value[j] += more[j];
+    store_wide<W>(out + i, value);
+}
+
+template <class A> static void add_bias(struct cuda *cuda, A *out, const A *bias, int N, int O)
+{
+    constexpr int W = cuda_width<A>;
+    const int64_t n = (int64_t)N * O;
+    if (cuda_is_wide<A>(O, out, bias))
+        LAUNCH(cuda, (bias_kernel<A, W>), cuda_blocks(n / W, CUDA_THREADS), CUDA_THREADS, 0, out,
+               bias, n, O);
+    else
+        LAUNCH(cuda, (bias_kernel<A, 1>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, out, bias,
+               n, O);
+}
+
+/* The library reads a bias through a pointer that is not const. */
+static void *unlocked(const void *memory)
+{
+    return const_cast<void *>(memory);
 }
 
 template <class A>
@@ -14,11 +71,30 @@ static void matmul_forward(struct backend *self, void *out, const void *x, const
                            const void *bias, int N, int I, int O)
 {
     struct cuda *cuda = cuda_of(self);
-    const int64_t n = (int64_t)N * O;
-    const struct cuda_gemm gemm = {N, O, I, 0, 0, x, weight, out, I, O, O, 0, 1, 0};
+    struct cuda_gemm gemm = {N, O, I, 0, 0, x, weight, out, I, O, O, 0, 1, 0};
+    gemm.epilogue = CUDA_BIAS;
+    gemm.bias = unlocked(bias);
+    if (fused(cuda, "matmul_forward with bias", &gemm))
+        return;
+    gemm.epilogue = CUDA_PRODUCT;
+    gemm.bias = NULL;
     cuda_gemm(cuda, "matmul_forward", &gemm);
-    LAUNCH(cuda, (bias_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0,
-           static_cast<A *>(out), static_cast<const float *>(bias), n, O);
+    add_bias(cuda, static_cast<A *>(out), static_cast<const A *>(bias), N, O);
+}
+
+static void matmul_activation_forward(struct backend *self, void *active, void *hidden,
+                                      const void *x, const void *weight, const void *bias, int N,
+                                      int I, int O, enum spec_activation kind)
+{
+    struct cuda_gemm gemm = {N, O, I, 0, 0, x, weight, active, I, O, O, 0, 1, 0};
+    gemm.epilogue = CUDA_BIAS_GELU_NEW;
+    gemm.bias = unlocked(bias);
+    gemm.aux = hidden;
+    gemm.ldaux = O;
+    if (kind == ACTIVATION_GELU_NEW &&
+        fused(cuda_of(self), "matmul_forward with bias and gelu_new", &gemm))
+        return;
+    backend_matmul_activation_forward(self, active, hidden, x, weight, bias, N, I, O, kind);
 }
 
 static void matmul_backward_input(struct backend *self, void *dx, const void *dout,
@@ -28,12 +104,32 @@ static void matmul_backward_input(struct backend *self, void *dx, const void *do
     cuda_gemm(cuda_of(self), "matmul_backward_input", &gemm);
 }
 
+static void matmul_activation_backward(struct backend *self, void *dhidden, const void *dout,
+                                       const void *weight, const void *hidden, int N, int I, int O,
+                                       enum spec_activation kind)
+{
+    struct cuda_gemm gemm = {N, I, O, 0, 1, dout, weight, dhidden, O, O, I, 0, 1, 0};
+    gemm.epilogue = CUDA_GELU_NEW_SLOPE;
+    gemm.aux = unlocked(hidden);
+    gemm.ldaux = I;
+    if (kind == ACTIVATION_GELU_NEW &&
+        fused(cuda_of(self), "matmul_backward_input with gelu_new", &gemm))
+        return;
+    backend_matmul_activation_backward(self, dhidden, dout, weight, hidden, N, I, O, kind);
+}
+
 template <class A>
 static void matmul_backward_weight(struct backend *self, void *dweight, void *dbias, const void *x,
                                    const void *dout, int N, int I, int O)
 {
     struct cuda *cuda = cuda_of(self);
-    const struct cuda_gemm gemm = {I, O, N, 1, 0, x, dout, dweight, I, O, O, 1, 1, 0};
+    struct cuda_gemm gemm = {I, O, N, 1, 0, x, dout, dweight, I, O, O, 1, 1, 0};
+    gemm.epilogue = CUDA_SUM_B;
+    gemm.bias = dbias;
+    if (fused(cuda, "matmul_backward_weight with bias", &gemm))
+        return;
+    gemm.epilogue = CUDA_PRODUCT;
+    gemm.bias = NULL;
     const struct cuda_row_sums sums = {static_cast<float *>(dbias), dout, NULL, 1, N, O, O, 0, 0};
     cuda_gemm(cuda, "matmul_backward_weight", &gemm);
     cuda_sum_rows<A>(cuda, &sums);
@@ -44,6 +140,8 @@ template <class A> static void fill(struct backend *table)
     table->matmul_forward = matmul_forward<A>;
     table->matmul_backward_input = matmul_backward_input;
     table->matmul_backward_weight = matmul_backward_weight<A>;
+    table->matmul_activation_forward = matmul_activation_forward;
+    table->matmul_activation_backward = matmul_activation_backward;
 }
 
 void cuda_fill_matmul(struct backend *table, int is_bf16)

@@ -360,67 +360,142 @@ static void embedding_backward(struct backend *self, void *dwte, void *dwpe, con
 
 #define LAYERNORM_EPS 1e-5f
 
-template <class A>
-__global__ void layernorm_kernel(A *out, float *mean, float *rstd, const A *x, const float *gain,
-                                 const float *bias, int N, int C)
+/* Where the arrays of a forward pass are. With b, x is a + b, and written. */
+template <class A> struct layernorm_arrays {
+    A *out, *x;
+    const A *a, *b;
+    float *mean, *rstd;
+    const float *gain, *bias;
+};
+
+/* Sum over the row of x; x = a + b on the way, if there is a b. A lane reads later
+ * what it wrote itself. */
+template <class A, int W>
+__device__ __forceinline__ float row_sum(const struct layernorm_arrays<A> *s, int64_t row, int C)
 {
-    const int64_t n = grid_index() / CUDA_WARP;
+    float sum = 0, value[W], more[W];
+    for (int c = (int)threadIdx.x % CUDA_WARP * W; c < C; c += CUDA_WARP * W) {
+        load_wide<W>(value, (s->b ? s->a : s->x) + row + c);
+        if (s->b) {
+            load_wide<W>(more, s->b + row + c);
+#pragma unroll
+            for (int j = 0; j < W; j++)
+                value[j] += more[j];
+            store_wide<W>(s->x + row + c, value);
+            load_wide<W>(value, s->x + row + c);
+        }
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            sum += value[j];
+    }
+    return warp_sum(sum);
+}
+
+template <class A, int W>
+__global__ void layernorm_kernel(const struct layernorm_arrays<A> s, int N, int C)
+{
+    const int64_t n = grid_index() / CUDA_WARP, row = n * C;
     const int lane = (int)threadIdx.x % CUDA_WARP;
     if (n >= N)
         return;
-    const A *row = x + n * C;
-    float sum = 0, squares = 0;
-    for (int c = lane; c < C; c += CUDA_WARP)
-        sum += load(row + c);
-    const float m = warp_sum(sum) / (float)C;
-    for (int c = lane; c < C; c += CUDA_WARP) {
-        const float d = load(row + c) - m;
-        squares += d * d;
+    float squares = 0, value[W], gain[W], bias[W];
+    const float m = row_sum<A, W>(&s, row, C) / (float)C;
+    for (int c = lane * W; c < C; c += CUDA_WARP * W) {
+        load_wide<W>(value, s.x + row + c);
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            squares += (value[j] - m) * (value[j] - m);
     }
     const float r = 1 / sqrtf(warp_sum(squares) / (float)C + LAYERNORM_EPS);
-    for (int c = lane; c < C; c += CUDA_WARP)
-        store(out + n * C + c, (load(row + c) - m) * r * gain[c] + bias[c]);
+    for (int c = lane * W; c < C; c += CUDA_WARP * W) {
+        load_wide<W>(value, s.x + row + c);
+        load_wide<W>(gain, s.gain + c);
+        load_wide<W>(bias, s.bias + c);
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            value[j] = (value[j] - m) * r * gain[j] + bias[j];
+        store_wide<W>(s.out + row + c, value);
+    }
     if (lane == 0) {
-        mean[n] = m;
-        rstd[n] = r;
+        s.mean[n] = m;
+        s.rstd[n] = r;
     }
 }
 
+template <class A>
+static void launch_layernorm(struct cuda *cuda, const struct layernorm_arrays<A> *s, int N, int C)
+{
+    constexpr int W = cuda_width<A>;
+    const unsigned blocks = cuda_blocks(N, CUDA_THREADS / CUDA_WARP);
+    if (cuda_is_wide<A>(C, s->out, s->x, s->a, s->b, s->gain, s->bias))
+        LAUNCH(cuda, (layernorm_kernel<A, W>), blocks, CUDA_THREADS, 0, *s, N, C);
+    else
+        LAUNCH(cuda, (layernorm_kernel<A, 1>), blocks, CUDA_THREADS, 0, *s, N, C);
+}
+
+template <class A>
+static void add_layernorm_forward(struct backend *self, void *sum, void *out, void *mean,
+                                  void *rstd, const void *a, const void *b, const void *gain,
+                                  const void *bias, int N, int C)
+{
+    const struct layernorm_arrays<A> s = {
+        static_cast<A *>(out), static_cast<A *>(sum), static_cast<const A *>(a),
+            static_cast<const A *>(b), static_cast<float *>(mean), static_cast<float *>(rstd),
+            static_cast<const float *>(gain), static_cast<const float *>(bias)
+    };
+    launch_layernorm(cuda_of(self), &s, N, C);
+}
+
+/* Without a second term x is only read. */
 template <class A>
 static void layernorm_forward(struct backend *self, void *out, void *mean, void *rstd,
                               const void *x, const void *gain, const void *bias, int N, int C)
 {
-    LAUNCH(cuda_of(self), (layernorm_kernel<A>), cuda_blocks(N, CUDA_THREADS / CUDA_WARP),
-           CUDA_THREADS, 0, static_cast<A *>(out), static_cast<float *>(mean),
-           static_cast<float *>(rstd), static_cast<const A *>(x), static_cast<const float *>(gain),
-           static_cast<const float *>(bias), N, C);
+    add_layernorm_forward<A>(self, const_cast<void *>(x), out, mean, rstd, NULL, NULL, gain, bias,
+                             N, C);
 }
+
+/* Where the arrays of a backward pass are; residual may be NULL, or dx. */
+template <class A> struct layernorm_gradients {
+    A *dx;
+    const A *dout, *residual, *x;
+    const float *mean, *rstd, *gain;
+};
 
 /* With y = (x - mean) rstd and g = dout * gain:
  * dx = residual + rstd (g - mean(g) - y mean(g y)). */
-template <class A>
-__global__ void layernorm_dx_kernel(A *dx, const A *dout, const A *residual, const A *x,
-                                    const float *mean, const float *rstd, const float *gain, int N,
-                                    int C)
+template <class A, int W>
+__global__ void layernorm_dx_kernel(const struct layernorm_gradients<A> s, int N, int C)
 {
-    const int64_t n = grid_index() / CUDA_WARP;
+    const int64_t n = grid_index() / CUDA_WARP, row = n * C;
     const int lane = (int)threadIdx.x % CUDA_WARP;
     if (n >= N)
         return;
-    const int64_t row = n * C;
-    const float m = mean[n], r = rstd[n];
-    float g_sum = 0, gy_sum = 0;
-    for (int c = lane; c < C; c += CUDA_WARP) {
-        const float g = load(dout + row + c) * gain[c];
-        g_sum += g;
-        gy_sum += g * (load(x + row + c) - m) * r;
+    const float m = s.mean[n], r = s.rstd[n];
+    float g_sum = 0, gy_sum = 0, g[W], y[W], gain[W], base[W];
+    for (int c = lane * W; c < C; c += CUDA_WARP * W) {
+        load_wide<W>(g, s.dout + row + c);
+        load_wide<W>(gain, s.gain + c);
+        load_wide<W>(y, s.x + row + c);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            g_sum += g[j] * gain[j];
+            gy_sum += g[j] * gain[j] * (y[j] - m) * r;
+        }
     }
     const float g_mean = warp_sum(g_sum) / (float)C, gy_mean = warp_sum(gy_sum) / (float)C;
-    for (int c = lane; c < C; c += CUDA_WARP) {
-        const float y = (load(x + row + c) - m) * r;
-        const float g = load(dout + row + c) * gain[c];
-        const float base = residual ? load(residual + row + c) : 0;
-        store(dx + row + c, base + r * (g - g_mean - y * gy_mean));
+    for (int c = lane * W; c < C; c += CUDA_WARP * W) {
+        load_wide<W>(g, s.dout + row + c);
+        load_wide<W>(gain, s.gain + c);
+        load_wide<W>(y, s.x + row + c);
+        if (s.residual)
+            load_wide<W>(base, s.residual + row + c);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            const float change = r * (g[j] * gain[j] - g_mean - (y[j] - m) * r * gy_mean);
+            g[j] = s.residual ? base[j] + change : change;
+        }
+        store_wide<W>(s.dx + row + c, g);
     }
 }
 
@@ -450,28 +525,49 @@ __global__ void layernorm_parameters_kernel(float *partial, const A *dout, const
     }
 }
 
+/* dgain and dbias from their slices, in order. */
+__global__ void layernorm_fold_kernel(float *dgain, float *dbias, const float *partial, int slices,
+                                      int C)
+{
+    const int64_t i = grid_index();
+    if (i >= 2 * C)
+        return;
+    float sum = 0;
+    for (int slice = 0; slice < slices; slice++)
+        sum += partial[(int64_t)slice * 2 * C + i];
+    if (i < C)
+        dgain[i] = sum;
+    else
+        dbias[i - C] = sum;
+}
+
 template <class A>
 static void layernorm_backward(struct backend *self, void *dx, void *dgain, void *dbias,
                                const void *dout, const void *residual, const void *x,
                                const void *mean, const void *rstd, const void *gain, int N, int C)
 {
-    struct cuda *cuda = cuda_of(self);
     static_assert((size_t)SLICES_MAX * 2 * SPEC_D_MODEL_MAX * sizeof(float) <= CUDA_SCRATCH,
                   "the slices of every layernorm fit the scratch memory");
+    struct cuda *cuda = cuda_of(self);
+    const struct layernorm_gradients<A> s = {
+        static_cast<A *>(dx), static_cast<const A *>(dout), static_cast<const A *>(residual),
+            static_cast<const A *>(x), static_cast<const float *>(mean),
+            static_cast<const float *>(rstd), static_cast<const float *>(gain)
+    };
+    constexpr int W = cuda_width<A>;
     int slice;
     const int slices = slices_of(N, &slice);
     float *partial = static_cast<float *>(cuda->scratch);
     const dim3 grid(cuda_blocks(C, CUDA_WARP), (unsigned)slices);
+    const unsigned blocks = cuda_blocks(N, CUDA_THREADS / CUDA_WARP);
     LAUNCH(cuda, (layernorm_parameters_kernel<A>), grid, CUDA_WARP * LANES,
-           CUDA_WARP * LANES * sizeof(float), partial, static_cast<const A *>(dout),
-           static_cast<const A *>(x), static_cast<const float *>(mean),
-           static_cast<const float *>(rstd), N, slice, C);
-    LAUNCH(cuda, (layernorm_dx_kernel<A>), cuda_blocks(N, CUDA_THREADS / CUDA_WARP), CUDA_THREADS,
-           0, static_cast<A *>(dx), static_cast<const A *>(dout), static_cast<const A *>(residual),
-           static_cast<const A *>(x), static_cast<const float *>(mean),
-           static_cast<const float *>(rstd), static_cast<const float *>(gain), N, C);
-    fold(cuda, static_cast<float *>(dgain), partial, slices, 2 * (int64_t)C, C, 0);
-    fold(cuda, static_cast<float *>(dbias), partial + C, slices, 2 * (int64_t)C, C, 0);
+           CUDA_WARP * LANES * sizeof(float), partial, s.dout, s.x, s.mean, s.rstd, N, slice, C);
+    if (cuda_is_wide<A>(C, s.dx, s.dout, s.residual, s.x, s.gain))
+        LAUNCH(cuda, (layernorm_dx_kernel<A, W>), blocks, CUDA_THREADS, 0, s, N, C);
+    else
+        LAUNCH(cuda, (layernorm_dx_kernel<A, 1>), blocks, CUDA_THREADS, 0, s, N, C);
+    LAUNCH(cuda, layernorm_fold_kernel, cuda_blocks(2 * C, CUDA_THREADS), CUDA_THREADS, 0,
+           static_cast<float *>(dgain), static_cast<float *>(dbias), partial, slices, C);
 }
 
 /* ---- table ---- */
@@ -481,6 +577,7 @@ template <class A> static void fill(struct backend *table)
     table->embedding_forward = embedding_forward<A>;
     table->embedding_backward = embedding_backward<A>;
     table->layernorm_forward = layernorm_forward<A>;
+    table->add_layernorm_forward = add_layernorm_forward<A>;
     table->layernorm_backward = layernorm_backward<A>;
     table->window_sums = window_sums<A>;
     table->weighted_sums = weighted_sums<A>;

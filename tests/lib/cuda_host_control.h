@@ -36,7 +36,11 @@ extern struct cuda_host_counts cuda_host_counts;
 
 /* The library of matrix products (tests/lib/cublasLt.h). Epilogues that share a bit
  * with `refused` find no algorithm; all do with CUDA_HOST_ANY_PRODUCT. */
-enum { CUDA_HOST_ANY_PRODUCT = 0x7fffffff };
+enum cuda_host_product_bits {
+    CUDA_HOST_NO_PRODUCT = 0,
+    CUDA_HOST_EPILOGUES = 0x7ffffffe,
+    CUDA_HOST_ANY_PRODUCT = 0x7fffffff
+};
 struct cuda_host_products {
     uint64_t queries, products, fused; /* algorithms asked for; products queued, with epilogue */
     int64_t alive;                     /* handles and descriptors */

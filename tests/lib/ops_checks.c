@@ -216,7 +216,7 @@ static void matmul_declare(struct rig *r)
     const int64_t N = r->d[0], I = r->d[1], O = r->d[2];
     input(r, MM_X, NUMBER_ACT, N * I, 1);
     input(r, MM_W, NUMBER_ACT, I * O, 1);
-    input(r, MM_BIAS, NUMBER_REAL, O, 1);
+    input(r, MM_BIAS, NUMBER_ACT, O, 1);
     output(r, MM_OUT, NUMBER_ACT, N * O);
     input(r, MM_DOUT, NUMBER_ACT, N * O, 1);
     output(r, MM_DX, NUMBER_ACT, N * I);
@@ -232,6 +232,57 @@ static void matmul_run(struct rig *r)
     be->matmul_backward_input(be, at(r, MM_DX), at(r, MM_DOUT), at(r, MM_W), N, I, O);
     be->matmul_backward_weight(be, at(r, MM_DW), at(r, MM_DBIAS), at(r, MM_X), at(r, MM_DOUT), N, I,
                                O);
+}
+
+/* d: N, C */
+enum { AL_A, AL_B, AL_GAIN, AL_BIAS, AL_SUM, AL_OUT, AL_MEAN, AL_RSTD };
+
+static void add_layernorm_declare(struct rig *r)
+{
+    const int64_t N = r->d[0], C = r->d[1];
+    input(r, AL_A, NUMBER_ACT, N * C, 2);
+    input(r, AL_B, NUMBER_ACT, N * C, 1);
+    input(r, AL_GAIN, NUMBER_REAL, C, 1);
+    input(r, AL_BIAS, NUMBER_REAL, C, 1);
+    output(r, AL_SUM, NUMBER_ACT, N * C);
+    output(r, AL_OUT, NUMBER_ACT, N * C);
+    output(r, AL_MEAN, NUMBER_REAL, N);
+    output(r, AL_RSTD, NUMBER_REAL, N);
+}
+
+static void add_layernorm_run(struct rig *r)
+{
+    r->backend->add_layernorm_forward(r->backend, at(r, AL_SUM), at(r, AL_OUT), at(r, AL_MEAN),
+                                      at(r, AL_RSTD), at(r, AL_A), at(r, AL_B), at(r, AL_GAIN),
+                                      at(r, AL_BIAS), r->d[0], r->d[1]);
+}
+
+/* d: N, I, O, kind: hidden [N, I] -> active, and back through a product with [I, O] */
+enum { MA_X, MA_FC, MA_BIAS, MA_HIDDEN, MA_ACTIVE, MA_PROJ, MA_DOUT, MA_BEFORE, MA_DHIDDEN };
+
+static void matmul_activation_declare(struct rig *r)
+{
+    const int64_t N = r->d[0], I = r->d[1], O = r->d[2];
+    input(r, MA_X, NUMBER_ACT, N * O, 1);
+    input(r, MA_FC, NUMBER_ACT, O * I, 0.3);
+    input(r, MA_BIAS, NUMBER_ACT, I, 1);
+    output(r, MA_HIDDEN, NUMBER_ACT, N * I);
+    output(r, MA_ACTIVE, NUMBER_ACT, N * I);
+    input(r, MA_PROJ, NUMBER_ACT, I * O, 1);
+    input(r, MA_DOUT, NUMBER_ACT, N * O, 1);
+    input(r, MA_BEFORE, NUMBER_ACT, N * I, 3);
+    output(r, MA_DHIDDEN, NUMBER_ACT, N * I);
+}
+
+static void matmul_activation_run(struct rig *r)
+{
+    struct backend *be = r->backend;
+    const int N = r->d[0], I = r->d[1], O = r->d[2];
+    const enum spec_activation kind = (enum spec_activation)r->d[3];
+    be->matmul_activation_forward(be, at(r, MA_ACTIVE), at(r, MA_HIDDEN), at(r, MA_X), at(r, MA_FC),
+                                  at(r, MA_BIAS), N, O, I, kind);
+    be->matmul_activation_backward(be, at(r, MA_DHIDDEN), at(r, MA_DOUT), at(r, MA_PROJ),
+                                   at(r, MA_BEFORE), N, I, O, kind);
 }
 
 /* d: B, T, C, NH */
@@ -579,6 +630,10 @@ static const struct operation gather_op = {"gather", gather_declare, gather_run,
 static const struct operation scores_op = {"scores", scores_declare, scores_run, {{0}}, {{0}}};
 static const struct operation squares_op = {"squares", squares_declare, squares_run, {{0}}, {{0}}};
 static const struct operation update_op = {"update", update_declare, update_run, {{0}}, {{0}}};
+static const struct operation add_layernorm_op = {
+    "add_layernorm", add_layernorm_declare, add_layernorm_run, {{0}}, {{0}}};
+static const struct operation matmul_activation_op = {
+    "matmul_activation", matmul_activation_declare, matmul_activation_run, {{0}}, {{0}}};
 static const struct operation embedding_op = {"embedding",
                                               embedding_declare,
                                               embedding_run,
@@ -631,6 +686,15 @@ static const struct {
     {&layernorm_op, {1400, 96, 1}},
     {&layernorm_op, {65, 128, 0}},
     {&layernorm_op, {67, 257, 1}},
+    {&add_layernorm_op, {1, 1}},
+    {&add_layernorm_op, {67, 257}},
+    {&add_layernorm_op, {130, 96}},
+    {&add_layernorm_op, {35, 1000}},
+    {&matmul_activation_op, {1, 1, 1, ACTIVATION_GELU_NEW}},
+    {&matmul_activation_op, {65, 96, 24, ACTIVATION_GELU_NEW}},
+    {&matmul_activation_op, {65, 96, 24, ACTIVATION_GELU}},
+    {&matmul_activation_op, {33, 100, 25, ACTIVATION_GELU_NEW}},
+    {&matmul_activation_op, {33, 100, 25, ACTIVATION_RELU}},
     {&matmul_op, {1, 1, 1}},
     {&matmul_op, {1, 96, 288}},
     {&matmul_op, {65, 96, 384}},

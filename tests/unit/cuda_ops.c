@@ -275,7 +275,7 @@ static void test_products_that_fail(void **state)
         {{.refused = CUDA_HOST_ANY_PRODUCT},
          "matmul_forward: no algorithm for a product of 2 x 4 x 3: CUBLAS_STATUS_NOT_SUPPORTED"},
         {{.fail_next = 1},
-         "matmul_forward: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
+         "matmul_forward with bias: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
     };
     struct backend *backend;
     struct err err;
@@ -299,6 +299,40 @@ static void test_products_that_fail(void **state)
     assert_non_null(strstr(err.message, "cublasLtCreate: CUBLAS_STATUS_NOT_INITIALIZED"));
     assert_int_equal(cuda_host_allocated(), 0);
     cuda_host_products = (struct cuda_host_products){0};
+}
+
+static void check_operation(const struct ops_subject *subject, const char *name)
+{
+    double worst;
+    assert_true(ops_check_operation(subject, name, 1, &worst) > 0);
+}
+
+/* Products queued, and of them with an epilogue, by the cases of two operations. */
+static struct cuda_host_products products_of(enum cuda_host_product_bits refused, int major)
+{
+    const struct cuda_host_machine usual = cuda_host_machine;
+    cuda_host_machine.major = major;
+    cuda_host_products = (struct cuda_host_products){.refused = refused};
+    check_operation(&fp32, "matmul");
+    check_operation(&bf16, "matmul");
+    check_operation(&bf16, "matmul_activation");
+    const struct cuda_host_products counted = cuda_host_products;
+    cuda_host_products = (struct cuda_host_products){0};
+    cuda_host_machine = usual;
+    return counted;
+}
+
+/* The same numbers, near enough, whether the library fuses what comes after a
+ * product or not; a card before Hopper fuses less. */
+static void test_products_without_epilogues(void **state)
+{
+    (void)state;
+    const struct cuda_host_products hopper = products_of(CUDA_HOST_NO_PRODUCT, 9);
+    const struct cuda_host_products ampere = products_of(CUDA_HOST_NO_PRODUCT, 8);
+    const struct cuda_host_products plain = products_of(CUDA_HOST_EPILOGUES, 9);
+    assert_true(hopper.fused > ampere.fused && ampere.fused > 0);
+    assert_int_equal(plain.fused, 0);
+    assert_int_equal(plain.products, hopper.products);
 }
 
 /* Told at the next wait and at every later one; nothing queued behind it runs. */
@@ -348,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_arrays_anywhere),
         cmocka_unit_test(test_plans_are_kept),
         cmocka_unit_test(test_products_that_fail),
+        cmocka_unit_test(test_products_without_epilogues),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
