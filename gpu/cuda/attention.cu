@@ -1,4 +1,6 @@
-/* attention: causal self-attention of the cuda backend, in tiles of 32 queries by
+/* attention: causal self-attention of the cuda backend in float32 sums and products,
+ * for float32 and for heads that tensor cores do not take (those they do go to
+ * attention_tensor.cu), in tiles of 32 queries by
  * 32 keys of one head, after Dao et al. 2022: no row of scores ever leaves shared
  * memory. Forward keeps a running maximum and sum of each row; backward computes
  * the weights again from the row's logsumexp, once for the queries (dq) and once
@@ -7,31 +9,13 @@
  * A block has 256 threads: 8 neighbours of a warp share one row of a tile ("the
  * row's lanes"), each has every eighth number of it. Rows of tiles are one float
  * wider than a head, so that the eight lanes meet eight banks. */
-#include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/attention.h"
 
 enum {
     TILE = 32, /* queries, keys */
     LANES = CUDA_THREADS / TILE,
     PER_LANE = TILE / LANES /* scores of a lane's row in a tile */
 };
-
-/* Where things are: of one batch row and head, in qkv [B*T, 3C], or in
- * out, dout [B*T, C]. */
-struct attention_shape {
-    int T, C, NH, D;
-    float scale;
-};
-
-__device__ __forceinline__ int64_t qkv_at(const struct attention_shape *s, int b, int head, int t,
-                                          int part)
-{
-    return ((int64_t)(b * s->T + t) * 3 + part) * s->C + (int64_t)head * s->D;
-}
-
-__device__ __forceinline__ int64_t out_at(const struct attention_shape *s, int b, int head, int t)
-{
-    return (int64_t)(b * s->T + t) * s->C + (int64_t)head * s->D;
-}
 
 /* tile [TILE][D + 1] = rows first.. of an array; 0 behind the last position. */
 template <class A>
@@ -159,7 +143,7 @@ __global__ void attention_kernel(A *out, float *lse, const A *qkv, struct attent
     if (query < s.T) {
         store_row<A, COLUMNS>(out + out_at(&s, b, head, query), sums, 1 / sum, s.D);
         if (threadIdx.x % LANES == 0)
-            lse[((int64_t)b * s.NH + head) * s.T + query] = largest + logf(sum);
+            lse[lse_at(&s, b, head, query)] = largest + logf(sum);
     }
 }
 
@@ -195,7 +179,7 @@ __global__ void attention_dq_kernel(A *dqkv, const A *dout, const A *qkv, const 
     load_tile(grad, dout + out_at(&s, b, head, first), s.C, first, &s);
     const float delta =
         row_delta(out + out_at(&s, b, head, query), grad + row * (s.D + 1), there, s.D);
-    const float logsumexp = there ? lse[((int64_t)b * s.NH + head) * s.T + query] : 0;
+    const float logsumexp = there ? lse[lse_at(&s, b, head, query)] : 0;
     for (int key = 0; key <= first; key += TILE) {
         __syncthreads();
         load_tile(k, qkv + qkv_at(&s, b, head, key, 1), 3 * s.C, key, &s);
@@ -244,7 +228,7 @@ __global__ void attention_dkv_kernel(A *dqkv, const A *dout, const A *qkv, const
             row_delta(out + out_at(&s, b, head, from + row), grad + row * (s.D + 1), there, s.D);
         if (lane == 0) {
             deltas[row] = delta;
-            lses[row] = there ? lse[((int64_t)b * s.NH + head) * s.T + from + row] : 0;
+            lses[row] = there ? lse[lse_at(&s, b, head, from + row)] : 0;
         }
         __syncthreads();
         dot_rows(scores, k + row * (s.D + 1), q, s.D);
@@ -329,6 +313,10 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);
+    if (sizeof(A) < sizeof(float) && cuda_attention_fits_tensor(&s, qkv, out, NULL, NULL)) {
+        cuda_attention_tensor_forward(cuda, &s, B, out, lse, qkv);
+        return;
+    }
     const int width = width_of(cuda, &s);
     if (width >= 0)
         launch[width](cuda, grid, &s, out, lse, qkv);
@@ -345,6 +333,10 @@ static void attention_backward(struct backend *self, void *dqkv, const void *dou
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);
+    if (sizeof(A) < sizeof(float) && cuda_attention_fits_tensor(&s, qkv, out, dout, dqkv)) {
+        cuda_attention_tensor_backward(cuda, &s, B, dqkv, dout, qkv, out, lse);
+        return;
+    }
     const int width = width_of(cuda, &s);
     if (width >= 0)
         launch[width](cuda, grid, &s, dqkv, dout, qkv, out, lse);

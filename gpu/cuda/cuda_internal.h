@@ -236,6 +236,12 @@ __device__ __forceinline__ struct words pack(const float value[8], const struct 
     return words;
 }
 
+/* Two neighbours at once, at an address that is a multiple of 4. */
+__device__ __forceinline__ void store_pair(struct bf16 *to, uint32_t pair)
+{
+    store_word(to, pair);
+}
+
 /* W neighbours at once: W is 1, or a multiple of 16 bytes at an address that is one. */
 template <int W, class T> __device__ __forceinline__ void load_wide(float value[W], const T *from)
 {

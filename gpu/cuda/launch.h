@@ -41,6 +41,12 @@ __device__ __forceinline__ void store_words(void *to, struct words words)
     *static_cast<struct words *>(to) = words;
 }
 
+/* 4 bytes at a multiple of 4. */
+__device__ __forceinline__ void store_word(void *to, uint32_t word)
+{
+    *static_cast<uint32_t *>(to) = word;
+}
+
 /* The block's dynamic shared memory as an array; the launch says how many bytes. */
 #define DYNAMIC_SHARED(type, name)                                                                 \
     extern __shared__ __align__(16) unsigned char cuda_dynamic_shared[];                           \

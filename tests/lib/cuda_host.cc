@@ -158,6 +158,16 @@ struct warp {
     alignas(16) unsigned char values[2][warpSize][LANE_BYTES];
 };
 
+/* Copies of a thread that are on their way; `groups` holds where each group ends. */
+struct copies {
+    struct copy {
+        void *to;
+        const void *from; /* NULL: zeros */
+    };
+    std::vector<copy> left;
+    std::vector<size_t> groups;
+};
+
 struct {
     const struct cuda_host_launch *launch;
     const std::function<void()> *body;
@@ -167,6 +177,7 @@ struct {
     uint64_t ready[WORDS]; /* by position in the order */
     unsigned thread_of[THREADS_MAX], position_of[THREADS_MAX];
     struct thread threads[THREADS_MAX];
+    struct copies copies[THREADS_MAX];
     struct warp warps[WARPS_MAX];
     void *shared;
     uint64_t random;
@@ -307,6 +318,9 @@ void fiber_main(void)
     fiber_arrived();
     for (;;) {
         (*block.body)();
+        if (!block.copies[block.current].left.empty())
+            die("thread %u has returned before its copies arrived", block.current);
+        block.copies[block.current].groups.clear();
         block.threads[block.current].state = ENDED;
         block.ended++;
         const int next = take_next();
@@ -387,6 +401,102 @@ const void *cuda_host_meet(unsigned mask, const void *value, size_t size, unsign
         memcpy(values[thread - first], value, size);
     go_on_or_wait(file, line);
     return values[source];
+}
+
+/* ---- tensor cores ---- */
+
+namespace
+{
+
+/* Half of a word, a bfloat16, as a number: the first is the lower one. */
+float half_of(uint32_t word, int which)
+{
+    const uint32_t bits = which ? word & 0xffff0000u : word << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* What every lane brought to a meeting, `words` words each. */
+void gather(uint32_t out[warpSize][4], const uint32_t *own, int words, const char *file, int line)
+{
+    const char *all = static_cast<const char *>(
+        cuda_host_meet(0xffffffffu, own, (size_t)words * sizeof *own, 0, file, line));
+    for (int lane = 0; lane < warpSize; lane++)
+        memcpy(out[lane], all + lane * LANE_BYTES, (size_t)words * sizeof *own);
+}
+
+} // namespace
+
+void cuda_host_multiply(float c[4], const uint32_t a[4], const uint32_t b[2], const char *file,
+                        int line)
+{
+    const int g = (int)cuda_host_lane() / 4, t = (int)cuda_host_lane() % 4;
+    uint32_t left[warpSize][4], right[warpSize][4];
+    gather(left, a, 4, file, line);
+    gather(right, b, 2, file, line);
+    for (int e = 0; e < 4; e++) {
+        const int row = g, below = e / 2, column = 2 * t + e % 2;
+        float sum = 0;
+        for (int k = 0; k < 16; k++) {
+            const int lane = k % 8 / 2, word = k / 8;
+            sum += half_of(left[row * 4 + lane][2 * word + below], k % 2) *
+                   half_of(right[column * 4 + lane][word], k % 2);
+        }
+        c[e] += sum;
+    }
+}
+
+/* A second meeting keeps everybody from writing what another lane has yet to read. */
+void cuda_host_load_matrices(uint32_t out[4], const void *row, bool transposed, const char *file,
+                             int line)
+{
+    const int g = (int)cuda_host_lane() / 4, t = (int)cuda_host_lane() % 4;
+    cuda_host_aligned(row, 16, file, line);
+    const char *rows =
+        static_cast<const char *>(cuda_host_meet(0xffffffffu, &row, sizeof row, 0, file, line));
+    for (int matrix = 0; matrix < 4; matrix++) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; i++) {
+            const int from = transposed ? 2 * t + i : g, column = transposed ? g : 2 * t + i;
+            const uint16_t *numbers;
+            memcpy(&numbers, rows + (matrix * 8 + from) * LANE_BYTES, sizeof numbers);
+            memcpy(&pair[i], numbers + column, sizeof pair[i]);
+        }
+        out[matrix] = pair[0] | (uint32_t)pair[1] << 16;
+    }
+    cuda_host_meet(0xffffffffu, NULL, 0, 0, file, line);
+}
+
+void copy_later(void *shared, const void *from, int there)
+{
+    struct copies *copies = &block.copies[block.current];
+    cuda_host_aligned(shared, 16, __FILE__, __LINE__);
+    cuda_host_aligned(from, 16, __FILE__, __LINE__);
+    copies->left.push_back({shared, there ? from : NULL});
+}
+
+void copies_close_group(void)
+{
+    struct copies *copies = &block.copies[block.current];
+    copies->groups.push_back(copies->left.size());
+}
+
+void cuda_host_copies_wait(size_t but)
+{
+    struct copies *copies = &block.copies[block.current];
+    if (copies->groups.size() <= but)
+        return;
+    const size_t done = copies->groups.size() - but, n = copies->groups[done - 1];
+    for (size_t i = 0; i < n; i++)
+        if (copies->left[i].from)
+            memcpy(copies->left[i].to, copies->left[i].from, 16);
+        else
+            memset(copies->left[i].to, 0, 16);
+    copies->left.erase(copies->left.begin(), copies->left.begin() + (ptrdiff_t)n);
+    copies->groups.erase(copies->groups.begin(), copies->groups.begin() + (ptrdiff_t)done);
+    for (size_t &end : copies->groups)
+        end -= n;
 }
 
 void cuda_host_aligned(const void *address, size_t to, const char *file, int line)

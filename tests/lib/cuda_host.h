@@ -128,6 +128,49 @@ static inline void store_words(void *to, struct words words, const char *file = 
     memcpy(to, &words, sizeof words);
 }
 
+static inline void store_word(void *to, uint32_t word, const char *file = __builtin_FILE(),
+                              int line = __builtin_LINE())
+{
+    cuda_host_aligned(to, sizeof word, file, line);
+    memcpy(to, &word, sizeof word);
+}
+
+/* ---- tensor cores: twins of gpu/cuda/tensor.h, which says what they do ---- */
+
+void cuda_host_multiply(float c[4], const uint32_t a[4], const uint32_t b[2], const char *file,
+                        int line);
+void cuda_host_load_matrices(uint32_t out[4], const void *row, bool transposed, const char *file,
+                             int line);
+
+static inline void tensor_multiply(float c[4], const uint32_t a[4], const uint32_t b[2],
+                                   const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    cuda_host_multiply(c, a, b, file, line);
+}
+
+static inline void tensor_load(uint32_t out[4], const void *row,
+                               const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    cuda_host_load_matrices(out, row, false, file, line);
+}
+
+static inline void tensor_load_transposed(uint32_t out[4], const void *row,
+                                          const char *file = __builtin_FILE(),
+                                          int line = __builtin_LINE())
+{
+    cuda_host_load_matrices(out, row, true, file, line);
+}
+
+/* Copies that are on their way arrive when their thread waits, not before; one that
+ * nobody has waited for when its thread ends, ends the program. */
+void copy_later(void *shared, const void *from, int there);
+void copies_close_group(void);
+void cuda_host_copies_wait(size_t but);
+template <int but> static inline void copies_wait(void)
+{
+    cuda_host_copies_wait(but);
+}
+
 /* Start of the block's dynamic shared memory. */
 void *cuda_host_shared(void);
 #define DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(cuda_host_shared())

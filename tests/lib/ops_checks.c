@@ -709,6 +709,13 @@ static const struct {
     {&attention_op, {1, 17, 15, 5}},
     {&attention_op, {1, 40, 128, 2}}, /* heads of 64 */
     {&attention_op, {2, 33, 128, 1}}, /* and 128 */
+    {&attention_op, {2, 1, 64, 1}},   /* of 64 and 128, around the tiles of tensor cores */
+    {&attention_op, {1, 63, 128, 1}},
+    {&attention_op, {1, 64, 128, 1}},
+    {&attention_op, {2, 65, 128, 2}},
+    {&attention_op, {1, 200, 64, 1}},
+    {&attention_op, {1, 200, 128, 1}},
+    {&attention_op, {1, 1024, 64, 1}},
     {&attention_op, {1, 1024, 16, 2}},
     {&activation_op, {4099, ACTIVATION_GELU}},
     {&activation_op, {4099, ACTIVATION_GELU_NEW}},
