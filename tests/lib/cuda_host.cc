@@ -417,31 +417,26 @@ float half_of(uint32_t word, int which)
     return value;
 }
 
-/* What every lane brought to a meeting, `words` words each. */
-void gather(uint32_t out[warpSize][4], const uint32_t *own, int words, const char *file, int line)
-{
-    const char *all = static_cast<const char *>(
-        cuda_host_meet(0xffffffffu, own, (size_t)words * sizeof *own, 0, file, line));
-    for (int lane = 0; lane < warpSize; lane++)
-        memcpy(out[lane], all + lane * LANE_BYTES, (size_t)words * sizeof *own);
-}
-
 } // namespace
 
 void cuda_host_multiply(float c[4], const uint32_t a[4], const uint32_t b[2], const char *file,
                         int line)
 {
     const int g = (int)cuda_host_lane() / 4, t = (int)cuda_host_lane() % 4;
-    uint32_t left[warpSize][4], right[warpSize][4];
-    gather(left, a, 4, file, line);
-    gather(right, b, 2, file, line);
+    uint32_t left[4][4], right[2][4][2]; /* by lanes of the row; of the two columns */
+    const char *all =
+        static_cast<const char *>(cuda_host_meet(0xffffffffu, a, 4 * sizeof *a, 0, file, line));
+    for (int lane = 0; lane < 4; lane++)
+        memcpy(left[lane], all + (g * 4 + lane) * LANE_BYTES, sizeof left[lane]);
+    all = static_cast<const char *>(cuda_host_meet(0xffffffffu, b, 2 * sizeof *b, 0, file, line));
+    for (int lane = 0; lane < 8; lane++)
+        memcpy(right[lane / 4][lane % 4], all + (t * 8 + lane) * LANE_BYTES, sizeof right[0][0]);
     for (int e = 0; e < 4; e++) {
-        const int row = g, below = e / 2, column = 2 * t + e % 2;
         float sum = 0;
         for (int k = 0; k < 16; k++) {
             const int lane = k % 8 / 2, word = k / 8;
-            sum += half_of(left[row * 4 + lane][2 * word + below], k % 2) *
-                   half_of(right[column * 4 + lane][word], k % 2);
+            sum += half_of(left[lane][2 * word + e / 2], k % 2) *
+                   half_of(right[e % 2][lane][word], k % 2);
         }
         c[e] += sum;
     }
@@ -468,12 +463,29 @@ void cuda_host_load_matrices(uint32_t out[4], const void *row, bool transposed, 
     cuda_host_meet(0xffffffffu, NULL, 0, 0, file, line);
 }
 
+namespace
+{
+
+void arrive(const struct copies::copy &copy)
+{
+    if (copy.from)
+        memcpy(copy.to, copy.from, 16);
+    else
+        memset(copy.to, 0, 16);
+}
+
+} // namespace
+
+/* In half of the orders a copy arrives at once, too, so that what it overwrites too
+ * early shows as well as what is read too early. */
 void copy_later(void *shared, const void *from, int there)
 {
     struct copies *copies = &block.copies[block.current];
     cuda_host_aligned(shared, 16, __FILE__, __LINE__);
     cuda_host_aligned(from, 16, __FILE__, __LINE__);
     copies->left.push_back({shared, there ? from : NULL});
+    if (cuda_host_order == CUDA_HOST_FORWARD || cuda_host_order == CUDA_HOST_SHUFFLE_1)
+        arrive(copies->left.back());
 }
 
 void copies_close_group(void)
@@ -489,10 +501,7 @@ void cuda_host_copies_wait(size_t but)
         return;
     const size_t done = copies->groups.size() - but, n = copies->groups[done - 1];
     for (size_t i = 0; i < n; i++)
-        if (copies->left[i].from)
-            memcpy(copies->left[i].to, copies->left[i].from, 16);
-        else
-            memset(copies->left[i].to, 0, 16);
+        arrive(copies->left[i]);
     copies->left.erase(copies->left.begin(), copies->left.begin() + (ptrdiff_t)n);
     copies->groups.erase(copies->groups.begin(), copies->groups.begin() + (ptrdiff_t)done);
     for (size_t &end : copies->groups)

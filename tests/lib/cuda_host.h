@@ -161,8 +161,8 @@ static inline void tensor_load_transposed(uint32_t out[4], const void *row,
     cuda_host_load_matrices(out, row, true, file, line);
 }
 
-/* Copies that are on their way arrive when their thread waits, not before; one that
- * nobody has waited for when its thread ends, ends the program. */
+/* Copies that are on their way arrive when their thread waits, in some orders (two of
+ * four) at once as well; one that nobody has waited for when its thread ends, ends the program. */
 void copy_later(void *shared, const void *from, int there);
 void copies_close_group(void);
 void cuda_host_copies_wait(size_t but);
