@@ -256,6 +256,7 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "%s has architecture %d.%d, no code for it: %s",
                        properties.name, properties.major, properties.minor,
                        cudaGetErrorName(status));
+    cuda->shared_max = properties.sharedMemPerBlockOptin;
     cuda->architecture = properties.major * 10 + properties.minor;
     cuda_gemm_library(library, sizeof library);
     snprintf(cuda->table.device, sizeof cuda->table.device, "%.*s", BACKEND_DEVICE_MAX - 1,

@@ -32,6 +32,7 @@ struct cuda {
     cudaStream_t stream;
     struct cuda_plans *plans;
     int architecture;         /* compute capability, 90 for 9.0 */
+    size_t shared_max;        /* bytes of shared memory that a block can have */
     void *scratch;            /* device, CUDA_SCRATCH bytes */
     void *staging;            /* host, CUDA_STAGING float32 */
     char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */

@@ -1,11 +1,13 @@
 /* head: output layer, softmax, loss, objective and their gradient on the cuda
  * backend. The batch goes through in chunks of rows: logits of a chunk (float32),
- * logsumexp and loss of each row, logits of the tracked tokens, the objective
- * where it is more than the loss, then its gradient in place of the logits, from
- * which dh and dweight follow. In bf16 the
- * gradient takes the first half of its row's bytes. A chunk is small enough for
- * the second-level cache of a data-centre GPU, so that the gradient's read of the
- * logits need not go to memory. Columns V..Vp are never read. */
+ * logsumexp and loss of each row, logits of the tracked tokens, the objective, then
+ * its gradient in place of the logits, from which dh and dweight follow. In bf16 the
+ * gradient takes the first half of its row's bytes. Columns V..Vp decide nothing.
+ *
+ * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on
+ * Hopper) one kernel does all of that with one read and one write of each logit. Elsewhere
+ * a kernel for each reads them again: a chunk is small enough for the second-level
+ * cache of a data-centre GPU, so that this need not go to memory. */
 #include "gpu/cuda/cuda_internal.h"
 
 #include <float.h>
@@ -81,7 +83,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 struct objective {
     const float *bias, *adjust, *weights;
     const int32_t *targets;
-    float *lse; /* of the adjusted logits */
+    float *lse; /* of the adjusted logits, for kernels that find it there */
     float smoothing, z_loss, inv_n;
 };
 
@@ -162,6 +164,202 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
+/* ---- a row in shared memory ---- */
+
+/* Where the results of a chunk go; NULL: not wanted. tracked_logits [M][N]. */
+struct row_results {
+    float *losses, *lse, *objective, *objective_lse, *tracked_logits;
+    const int32_t *tracked;
+    int M, N;
+};
+
+/* Over all threads of the block, in all of them; scratch: a number a warp, free
+ * again on return. */
+__device__ static float block_sum(float value, float *scratch)
+{
+    value = warp_sum(value);
+    if (threadIdx.x % CUDA_WARP == 0)
+        scratch[threadIdx.x / CUDA_WARP] = value;
+    __syncthreads();
+    value = warp_sum(scratch[threadIdx.x % CUDA_WARP]);
+    __syncthreads();
+    return value;
+}
+
+__device__ __forceinline__ float warp_max(float value)
+{
+    for (int distance = CUDA_WARP / 2; distance > 0; distance /= 2)
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
+    return value;
+}
+
+__device__ static float block_max(float value, float *scratch)
+{
+    value = warp_max(value);
+    if (threadIdx.x % CUDA_WARP == 0)
+        scratch[threadIdx.x / CUDA_WARP] = value;
+    __syncthreads();
+    value = warp_max(scratch[threadIdx.x % CUDA_WARP]);
+    __syncthreads();
+    return value;
+}
+
+/* W numbers of a vector that need not be there. */
+template <int W>
+__device__ __forceinline__ void load_if_any(float value[W], const float *vector, int v)
+{
+#pragma unroll
+    for (int j = 0; j < W; j++)
+        value[j] = 0;
+    if (vector)
+        load_wide<W>(value, vector + v);
+}
+
+/* Largest logit, largest adjusted one, sum of the adjusted ones. */
+struct row_extremes {
+    float plain, adjusted, total;
+};
+
+/* The row, with its bias, into shared memory. */
+template <int W, int general>
+__device__ __forceinline__ struct row_extremes keep_row(float *kept, const float *row,
+                                                        const struct objective *o, int V, int Vp)
+{
+    struct row_extremes extremes = {-FLT_MAX, -FLT_MAX, 0};
+    float x[W], more[W];
+    for (int v = (int)threadIdx.x * W; v < Vp; v += ROW_THREADS * W) {
+        load_wide<W>(x, row + v);
+        load_if_any<W>(more, o->bias, v);
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            x[j] += more[j];
+        store_wide<W>(kept + v, x);
+        load_if_any<W>(more, general ? o->adjust : NULL, v);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            if (v + j >= V)
+                continue;
+            extremes.plain = fmaxf(extremes.plain, x[j]);
+            if (general) {
+                extremes.adjusted = fmaxf(extremes.adjusted, x[j] + more[j]);
+                extremes.total += x[j] + more[j];
+            }
+        }
+    }
+    return extremes;
+}
+
+/* exp(logit - largest) summed, plain and adjusted. */
+struct row_sums {
+    float plain, adjusted;
+};
+
+/* Logits become exp(adjusted logit - the largest): a thread reads what it kept. */
+template <int W, int general>
+__device__ __forceinline__ struct row_sums soften_row(float *kept, const struct objective *o,
+                                                      struct row_extremes most, int V, int Vp)
+{
+    struct row_sums sums = {0, 0};
+    float x[W], more[W];
+    for (int v = (int)threadIdx.x * W; v < Vp; v += ROW_THREADS * W) {
+        load_wide<W>(x, kept + v);
+        load_if_any<W>(more, general ? o->adjust : NULL, v);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            const float weight = v + j < V ? expf(x[j] - most.plain) : 0;
+            sums.plain += weight;
+            if (general && o->adjust) {
+                x[j] = v + j < V ? expf(x[j] + more[j] - most.adjusted) : 0;
+                sums.adjusted += x[j];
+            } else {
+                x[j] = weight;
+            }
+        }
+        store_wide<W>(kept + v, x);
+    }
+    return sums;
+}
+
+/* Weights become the gradient, in the row's place in memory. */
+template <class A, int W, int general>
+__device__ __forceinline__ void store_gradient(A *out, const float *kept, const struct objective *o,
+                                               float sum, float lse, int V, int Vp)
+{
+    const int32_t target = o->targets[blockIdx.x];
+    const float omega = general && o->weights ? o->weights[blockIdx.x] : 1;
+    const float factor = (general ? omega + 2 * o->z_loss * lse : 1) / sum;
+    const float everywhere = general ? omega * o->smoothing / (float)V : 0;
+    const float on_target = general ? omega * (1 - o->smoothing) : 1;
+    float x[W];
+    for (int v = (int)threadIdx.x * W; v < Vp; v += ROW_THREADS * W) {
+        load_wide<W>(x, kept + v);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            const float value = x[j] * factor - everywhere - (v + j == target ? on_target : 0);
+            x[j] = v + j < V ? value * o->inv_n : 0;
+        }
+        store_wide<W>(out + v, x);
+    }
+}
+
+/* Block r: everything of row r. Scratch: the row and a number a warp. */
+template <class A, int W, int general>
+__global__ void __launch_bounds__(ROW_THREADS, 1)
+    row_kernel(float *logits, struct objective o, struct row_results to, int V, int Vp)
+{
+    DYNAMIC_SHARED(float, kept);
+    float *scratch = kept + Vp, *row = logits + (int64_t)blockIdx.x * Vp;
+    const int32_t target = o.targets[blockIdx.x];
+    struct row_extremes most = keep_row<W, general>(kept, row, &o, V, Vp);
+    most.plain = block_max(most.plain, scratch);
+    if (general) {
+        most.adjusted = block_max(most.adjusted, scratch);
+        most.total = block_sum(most.total, scratch);
+    }
+    const float logit = kept[target];
+    if (to.tracked_logits)
+        for (int m = (int)threadIdx.x; m < to.M; m += ROW_THREADS)
+            to.tracked_logits[(int64_t)m * to.N + blockIdx.x] = kept[to.tracked[m]];
+    __syncthreads(); /* all have read logits of others */
+    struct row_sums sums = soften_row<W, general>(kept, &o, most, V, Vp);
+    sums.plain = block_sum(sums.plain, scratch);
+    const float plain_lse = most.plain + logf(sums.plain);
+    float sum = sums.plain, lse = plain_lse, expected = logit;
+    if (general && o.adjust) {
+        sum = block_sum(sums.adjusted, scratch);
+        lse = most.adjusted + logf(sum);
+        expected += o.adjust[target];
+    }
+    if (threadIdx.x == 0) {
+        const float omega = general && o.weights ? o.weights[blockIdx.x] : 1;
+        if (general)
+            expected = (1 - o.smoothing) * expected + o.smoothing * most.total / (float)V;
+        to.lse[blockIdx.x] = plain_lse;
+        to.losses[blockIdx.x] = plain_lse - logit;
+        if (to.objective_lse)
+            to.objective_lse[blockIdx.x] = lse;
+        if (to.objective)
+            to.objective[blockIdx.x] = omega * (lse - expected) + o.z_loss * lse * lse;
+    }
+    store_gradient<A, W, general>(reinterpret_cast<A *>(row), kept, &o, sum, lse, V, Vp);
+}
+
+template <class A, int W>
+static void launch_row(struct cuda *cuda, int general, int rows, size_t shared, float *logits,
+                       const struct objective *o, const struct row_results *to, int V, int Vp)
+{
+    cuda_allow_shared(cuda, row_kernel<A, W, 0>, shared);
+    cuda_allow_shared(cuda, row_kernel<A, W, 1>, shared);
+    if (general)
+        LAUNCH(cuda, (row_kernel<A, W, 1>), (unsigned)rows, ROW_THREADS, shared, logits, *o, *to, V,
+               Vp);
+    else
+        LAUNCH(cuda, (row_kernel<A, W, 0>), (unsigned)rows, ROW_THREADS, shared, logits, *o, *to, V,
+               Vp);
+}
+
+/* ---- the operation ---- */
+
 /* dh of the chunk, and dweight and dbias, += after the first chunk. */
 template <class A>
 static void head_backward(struct cuda *cuda, const struct backend_head *head, int first, int rows)
@@ -184,29 +382,27 @@ static void head_backward(struct cuda *cuda, const struct backend_head *head, in
     }
 }
 
-/* The logits of the chunk -> the gradient of the objective. */
-template <class A>
-static void head_gradient(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+template <class T> static T *moved(void *array, int first)
 {
-    float *logits = static_cast<float *>(head->workspace);
-    float *objective = static_cast<float *>(head->objective);
-    float *objective_lse = static_cast<float *>(head->objective_lse);
-    float *lse = static_cast<float *>(head->lse) + first;
-    const int V = head->V, Vp = head->Vp;
-    const int general = head->weights || head->adjust || head->smoothing > 0 || head->z_loss > 0;
-    struct objective o = {static_cast<const float *>(head->bias),
-                          static_cast<const float *>(head->adjust),
-                          static_cast<const float *>(head->weights),
-                          head->targets + first,
-                          objective_lse ? objective_lse + first : lse,
-                          (float)head->smoothing,
-                          (float)head->z_loss,
-                          1 / (float)head->N};
-    if (o.weights)
-        o.weights += first;
-    if (general || objective || objective_lse)
-        LAUNCH(cuda, objective_kernel, (unsigned)rows, ROW_THREADS,
-               ROW_WARPS * sizeof(struct softmax_sum), objective ? objective + first : NULL, o,
+    return array ? static_cast<T *>(array) + first : NULL;
+}
+
+/* The logits of a chunk -> its results and the gradient of the objective, by a
+ * kernel for each. */
+template <class A>
+static void finish_in_parts(struct cuda *cuda, int general, int rows, float *logits,
+                            struct objective o, const struct row_results *to, int V, int Vp)
+{
+    const size_t shared = ROW_WARPS * sizeof(struct softmax_sum);
+    const int64_t tracked = (int64_t)to->M * rows;
+    LAUNCH(cuda, loss_kernel, (unsigned)rows, ROW_THREADS, shared, to->losses, to->lse, logits,
+           o.bias, o.targets, V, Vp);
+    if (to->tracked_logits && tracked > 0)
+        LAUNCH(cuda, tracked_logits_kernel, cuda_blocks(tracked, CUDA_THREADS), CUDA_THREADS, 0,
+               to->tracked_logits, logits, o.bias, to->tracked, tracked, rows, to->N, Vp);
+    o.lse = to->objective_lse ? to->objective_lse : to->lse;
+    if (general || to->objective || to->objective_lse)
+        LAUNCH(cuda, objective_kernel, (unsigned)rows, ROW_THREADS, shared, to->objective, o,
                logits, V, Vp);
     if (general)
         LAUNCH(cuda, (gradient_kernel<A, 1>), (unsigned)rows, ROW_THREADS, 0, logits, o, V, Vp);
@@ -215,35 +411,49 @@ static void head_gradient(struct cuda *cuda, const struct backend_head *head, in
 }
 
 template <class A>
+static void finish(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+{
+    constexpr int W = cuda_width<A>;
+    const int V = head->V, Vp = head->Vp;
+    const int general = head->weights || head->adjust || head->smoothing > 0 || head->z_loss > 0;
+    const size_t shared = ((size_t)Vp + ROW_WARPS) * sizeof(float);
+    float *logits = static_cast<float *>(head->workspace);
+    struct objective o = {static_cast<const float *>(head->bias),
+                          static_cast<const float *>(head->adjust),
+                          static_cast<const float *>(head->weights),
+                          head->targets + first,
+                          NULL,
+                          (float)head->smoothing,
+                          (float)head->z_loss,
+                          1 / (float)head->N};
+    if (o.weights)
+        o.weights += first;
+    const struct row_results to = {moved<float>(head->losses, first),
+                                   moved<float>(head->lse, first),
+                                   moved<float>(head->objective, first),
+                                   moved<float>(head->objective_lse, first),
+                                   moved<float>(head->tracked_logits, first),
+                                   head->tracked,
+                                   head->M,
+                                   head->N};
+    if (shared > cuda->shared_max)
+        finish_in_parts<A>(cuda, general, rows, logits, o, &to, V, Vp);
+    else if (cuda_is_wide<A>(Vp, logits, o.bias, o.adjust))
+        launch_row<A, W>(cuda, general, rows, shared, logits, &o, &to, V, Vp);
+    else
+        launch_row<A, 1>(cuda, general, rows, shared, logits, &o, &to, V, Vp);
+}
+
+template <class A>
 static void head_chunk(struct cuda *cuda, const struct backend_head *head, int first, int rows)
 {
-    const float *bias = static_cast<const float *>(head->bias);
-    float *logits = static_cast<float *>(head->workspace);
-    const int C = head->C, V = head->V, Vp = head->Vp;
-    const struct cuda_gemm forward = {rows,
-                                      V,
-                                      C,
-                                      0,
-                                      1,
-                                      static_cast<const A *>(head->h) + (int64_t)first * C,
-                                      head->weight,
-                                      logits,
-                                      C,
-                                      C,
-                                      Vp,
-                                      1,
-                                      (float)head->scale,
-                                      0};
+    const A *h = static_cast<const A *>(head->h) + (int64_t)first * head->C;
+    const int C = head->C, V = head->V;
+    const struct cuda_gemm forward = {
+        rows, V, C, 0, 1, h, head->weight, head->workspace, C, C, head->Vp, 1, (float)head->scale,
+        0};
     cuda_gemm(cuda, "head: logits", &forward);
-    LAUNCH(cuda, loss_kernel, (unsigned)rows, ROW_THREADS, ROW_WARPS * sizeof(struct softmax_sum),
-           static_cast<float *>(head->losses) + first, static_cast<float *>(head->lse) + first,
-           logits, bias, head->targets + first, V, Vp);
-    const int64_t tracked = (int64_t)head->M * rows;
-    if (head->tracked_logits && tracked > 0)
-        LAUNCH(cuda, tracked_logits_kernel, cuda_blocks(tracked, CUDA_THREADS), CUDA_THREADS, 0,
-               static_cast<float *>(head->tracked_logits) + first, logits, bias, head->tracked,
-               tracked, rows, head->N, Vp);
-    head_gradient<A>(cuda, head, first, rows);
+    finish<A>(cuda, head, first, rows);
     head_backward<A>(cuda, head, first, rows);
 }
 

@@ -41,7 +41,8 @@ enum {
     WORDS = THREADS_MAX / 64,
     LANE_BYTES = 16,
     SHARED_DEFAULT = 48 << 10, /* bytes a block may have without asking */
-    SHARED_LIMIT = 227 << 10,  /* after asking: compute capability 9.0 */
+    SHARED_HOPPER = 227 << 10, /* after asking: compute capability 9.0 */
+    SHARED_BEFORE = 99 << 10,  /* 8.6 and 8.9 */
     NOWHERE = -1,
 #ifdef __SANITIZE_ADDRESS__
     STACK_BYTES = 256 << 10
@@ -642,6 +643,11 @@ bool is_capturing(const cuda_host_graph *graph)
     return false;
 }
 
+size_t shared_limit(void)
+{
+    return cuda_host_machine.major >= 9 ? SHARED_HOPPER : SHARED_BEFORE;
+}
+
 cudaError_t present(void)
 {
     if (cuda_host_machine.driver < cuda_host_machine.runtime)
@@ -751,7 +757,7 @@ void cuda_host_queue_kernel(cudaStream_t stream, const struct cuda_host_launch &
 
 cudaError_t cuda_host_allow_shared(const void *kernel, size_t bytes)
 {
-    if (bytes > SHARED_LIMIT)
+    if (bytes > shared_limit())
         return result(cudaErrorInvalidValue);
     allowed_shared[kernel] = bytes;
     return result();
@@ -959,6 +965,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
     *out = {};
     snprintf(out->name, sizeof out->name, "processor as a GPU");
     out->totalGlobalMem = cuda_host_machine.memory;
+    out->sharedMemPerBlockOptin = shared_limit();
     out->major = cuda_host_machine.major;
     out->minor = cuda_host_machine.minor;
     out->multiProcessorCount = 4;

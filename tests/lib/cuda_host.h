@@ -212,7 +212,7 @@ enum { cudaEventDefault, cudaEventBlockingSync, cudaEventDisableTiming };
 
 struct cudaDeviceProp {
     char name[256];
-    size_t totalGlobalMem;
+    size_t totalGlobalMem, sharedMemPerBlockOptin;
     int major, minor, multiProcessorCount;
 };
 
