@@ -94,7 +94,8 @@ static void matmul_activation_forward(struct backend *self, void *active, void *
     if (kind == ACTIVATION_GELU_NEW &&
         fused(cuda_of(self), "matmul_forward with bias and gelu_new", &gemm))
         return;
-    backend_matmul_activation_forward(self, active, hidden, x, weight, bias, N, I, O, kind);
+    self->matmul_forward(self, hidden, x, weight, bias, N, I, O);
+    self->activation_forward(self, active, hidden, (int64_t)N * O, kind);
 }
 
 static void matmul_backward_input(struct backend *self, void *dx, const void *dout,
@@ -115,7 +116,8 @@ static void matmul_activation_backward(struct backend *self, void *dhidden, cons
     if (kind == ACTIVATION_GELU_NEW &&
         fused(cuda_of(self), "matmul_backward_input with gelu_new", &gemm))
         return;
-    backend_matmul_activation_backward(self, dhidden, dout, weight, hidden, N, I, O, kind);
+    self->matmul_backward_input(self, dhidden, dout, weight, N, I, O);
+    self->activation_backward(self, dhidden, dhidden, hidden, (int64_t)N * I, kind);
 }
 
 template <class A>

@@ -335,6 +335,22 @@ static void test_products_without_epilogues(void **state)
     assert_int_equal(plain.products, hopper.products);
 }
 
+/* A card whose blocks have less shared memory than a row of GPT-2's logits takes. */
+static void test_head_without_room(void **state)
+{
+    (void)state;
+    const struct cuda_host_machine usual = cuda_host_machine;
+    cuda_host_machine.major = 8;
+    const uint64_t before = cuda_host_counts.kernels;
+    ops_check_cases_of(&fp32, "head");
+    ops_check_cases_of(&bf16, "head");
+    const uint64_t in_parts = cuda_host_counts.kernels - before;
+    cuda_host_machine = usual;
+    ops_check_cases_of(&fp32, "head");
+    ops_check_cases_of(&bf16, "head");
+    assert_true(cuda_host_counts.kernels - before - in_parts < in_parts);
+}
+
 /* Told at the next wait and at every later one; nothing queued behind it runs. */
 static void test_a_fault_stays(void **state)
 {
@@ -383,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_plans_are_kept),
         cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_products_without_epilogues),
+        cmocka_unit_test(test_head_without_room),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
