@@ -342,12 +342,12 @@ static void test_head_without_room(void **state)
     const struct cuda_host_machine usual = cuda_host_machine;
     cuda_host_machine.major = 8;
     const uint64_t before = cuda_host_counts.kernels;
-    ops_check_cases_of(&fp32, "head");
-    ops_check_cases_of(&bf16, "head");
+    check_operation(&fp32, "head");
+    check_operation(&bf16, "head");
     const uint64_t in_parts = cuda_host_counts.kernels - before;
     cuda_host_machine = usual;
-    ops_check_cases_of(&fp32, "head");
-    ops_check_cases_of(&bf16, "head");
+    check_operation(&fp32, "head");
+    check_operation(&bf16, "head");
     assert_true(cuda_host_counts.kernels - before - in_parts < in_parts);
 }
 
