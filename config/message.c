@@ -21,6 +21,7 @@ enum message_field {
     FIELD_JOB,
     FIELD_SPEC,
     FIELD_CORPUS,
+    FIELD_MODEL,
     FIELD_DIR,
     FIELD_CODE,
     FIELD_TEXT,
@@ -59,6 +60,7 @@ static const struct {
     [FIELD_JOB] = {"job", FORM_JOB, AT(job)},
     [FIELD_SPEC] = {"spec", FORM_TEXT, AT(spec)},
     [FIELD_CORPUS] = {"corpus", FORM_TEXT, AT(corpus)},
+    [FIELD_MODEL] = {"model", FORM_TEXT, AT(model)},
     [FIELD_DIR] = {"dir", FORM_TEXT, AT(dir)},
     [FIELD_CODE] = {"code", FORM_TEXT, AT(code)},
     [FIELD_TEXT] = {"text", FORM_TEXT, AT(text)},
@@ -90,8 +92,8 @@ static const struct {
     const char *word;
     unsigned fields;
 } message_types[MESSAGE_TYPES] = {
-    [MESSAGE_RUN] = {"run",
-                     F(JOB) | F(SPEC) | F(CORPUS) | F(DIR) | F(RESUME) | F(CHECKPOINT_SECONDS)},
+    [MESSAGE_RUN] = {"run", F(JOB) | F(SPEC) | F(CORPUS) | F(MODEL) | F(DIR) | F(RESUME) |
+                                F(CHECKPOINT_SECONDS)},
     [MESSAGE_CANCEL] = {"cancel", F(JOB)},
     [MESSAGE_STOP] = {"stop", F(JOB)},
     [MESSAGE_EXIT] = {"exit", 0},

@@ -5,7 +5,8 @@
  * or surplus field, a frame above the limits is ERR_PROTOCOL. The version travels in
  * `hello`; both sides are installed together, so versions must be equal.
  *
- *   server -> trainer  run      job spec corpus dir resume checkpoint_seconds
+ *   server -> trainer  run      job spec corpus model dir resume checkpoint_seconds
+ *                               ("model": file that it starts from, "": none)
  *                               ("resume": epochs the server has stored; the
  *                               trainer continues from the newest checkpoint in
  *                               dir whose first epoch to come is not above it;
@@ -80,7 +81,7 @@ enum message_type {
 struct message {
     enum message_type type;
     char job[MESSAGE_ID_MAX];
-    char *spec, *corpus, *dir;            /* run, probe */
+    char *spec, *corpus, *model, *dir;    /* run, probe */
     char *code, *text, *kind, *id, *name; /* failed, log, device, started */
     char *precision, *isa, *build;        /* started */
     char *driver;                         /* device */

@@ -8,23 +8,12 @@ static int uses_adaptive_head(const struct spec *spec)
     return spec->model.head == HEAD_ADAPTIVE;
 }
 
-static int uses_init_from(const struct spec *spec)
-{
-    return spec->init_from[0] != '\0';
-}
-
-static int uses_used_vocabulary(const struct spec *spec)
-{
-    return spec->corpus.vocabulary == VOCABULARY_USED;
-}
-
 static const struct {
     const char *pointer;
     int (*uses)(const struct spec *spec);
+    const char *message;
 } unsupported[] = {
-    {"/model/head", uses_adaptive_head},
-    {"/init_from", uses_init_from},
-    {"/corpus/vocabulary", uses_used_vocabulary},
+    {"/model/head", uses_adaptive_head, "\"adaptive\" is not available in this build"},
 };
 
 int spec_supported(const struct spec *spec, struct err *err)
@@ -32,6 +21,6 @@ int spec_supported(const struct spec *spec, struct err *err)
     int bad = 0;
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
         if (unsupported[i].uses(spec))
-            bad = err_field(err, unsupported[i].pointer, "not available in this build");
+            bad = err_field(err, unsupported[i].pointer, "%s", unsupported[i].message);
     return bad;
 }

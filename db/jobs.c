@@ -147,6 +147,14 @@ static const char sql_patch_texts[] =
     "UPDATE job_texts SET notes = coalesce(?2, notes), spec = json_set(spec, '$.name', j.name,"
     " '$.notes', coalesce(?2, notes), '$.tags', json(j.tags), '$.resources.priority', j.priority)"
     " FROM jobs j WHERE j.id = ?1 AND job_texts.job = j.seq";
+/* The job ?1 is one that a job not yet finished starts from: that one's id. */
+static const char sql_needed_by[] =
+    "SELECT id FROM jobs JOIN job_texts ON job = seq WHERE state IN ('queued', 'held', 'running')"
+    " AND json_extract(spec, '$.init_from') = ?1 LIMIT 1";
+/* 1: the spec ?1 starts from a job that has no model any more. */
+static const char sql_source_gone[] =
+    "SELECT json_extract(?1, '$.init_from') IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs"
+    " WHERE id = json_extract(?1, '$.init_from') AND state = 'succeeded')";
 static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
 static const char sql_delete_sweeps[] =
     "DELETE FROM sweeps WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = sweeps.seq)";
@@ -316,6 +324,12 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
     if (unfinished >= max_queue)
         return err_set(err, ERR_TOO_MANY, "%lld jobs are not finished, the limit is %lld",
                        (long long)unfinished, (long long)max_queue);
+    int64_t is_gone;
+    if (connection_integer(connection, sql_source_gone, VALUES(value_text(job->spec)), 0, &is_gone,
+                           err) < 0)
+        return -1;
+    if (is_gone)
+        return err_field(err, "/init_from", "the job that this one starts from was just deleted");
     if (job_insert_rows(writer, job, now, &seq, err) < 0)
         return -1;
     if (idempotency_key && connection_run(connection, sql_key_insert,
@@ -368,6 +382,23 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     return job_change(writer, id, &standing, actions[request], NULL, state, err);
 }
 
+/* Refuse to delete what another job still needs. */
+static int job_check_unneeded(struct connection *connection, const char *id, struct err *err)
+{
+    sqlite3_stmt *statement;
+    char needed_by[DB_ID_MAX] = "";
+    if (connection_start(connection, sql_needed_by, VALUES(value_text(id)), &statement, err) < 0)
+        return -1;
+    int found = statement_step(statement, err);
+    if (found > 0)
+        column_copy(statement, 0, needed_by, sizeof needed_by);
+    statement_close(statement);
+    if (found > 0)
+        return err_set(err, ERR_CONFLICT, "job %s cannot be deleted: job %s starts from its model",
+                       id, needed_by);
+    return found;
+}
+
 int job_delete(struct db_writer *writer, const char *id, struct err *err)
 {
     struct connection *connection = &writer->connection;
@@ -377,7 +408,8 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
     if (standing.state < JOB_SUCCEEDED)
         return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
                        job_state_names[standing.state]);
-    if (connection_run(connection, sql_delete_events, VALUES(value_text(id)), err) < 0 ||
+    if (job_check_unneeded(connection, id, err) < 0 ||
+        connection_run(connection, sql_delete_events, VALUES(value_text(id)), err) < 0 ||
         connection_run(connection, sql_delete,
                        VALUES(value_text(id), value_text(job_state_names[standing.state])),
                        err) < 0 ||

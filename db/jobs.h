@@ -78,7 +78,7 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
                 enum job_state *state, struct err *err);
 
 /* A finished job, its epochs and events, and its sweep if it was the last of it; one last `job` event says state
- * "deleted". ERR_CONFLICT if not finished. */
+ * "deleted". ERR_CONFLICT if not finished, or if an unfinished job starts from it. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
 /* queued -> running, only if still queued. */

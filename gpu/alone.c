@@ -183,6 +183,7 @@ int alone(const struct runner_setup *setup, const struct alone_options *options,
                                 .job = JOB,
                                 .spec = json,
                                 .corpus = corpus,
+                                .model = "",
                                 .dir = (char *)options->dir,
                                 .resume = options->resume ? INT64_MAX : 0,
                                 .checkpoint_seconds = options->checkpoint_seconds};

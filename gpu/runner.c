@@ -418,6 +418,16 @@ static int prepare_device(struct runner *runner, const struct spec *spec, struct
     return 0;
 }
 
+/* Which file a job's model is in is known to the server that has the job. */
+static int check_spec(const struct spec *spec, const struct train_options *options, struct err *err)
+{
+    int bad = spec_supported(spec, err);
+    if (spec->init_from[0] && !options->model)
+        bad = err_field(err, "/init_from", "job %s is known to a server, not to a trainer alone",
+                        spec->init_from);
+    return bad;
+}
+
 static int train(struct runner *runner, const struct message *run, int64_t *epoch, struct err *err)
 {
     const struct train_events events = {.self = runner,
@@ -429,6 +439,7 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
                                         .checkpointed = on_checkpointed,
                                         .log = on_log};
     const struct train_options options = {.dir = run->dir && run->dir[0] ? run->dir : NULL,
+                                          .model = run->model && run->model[0] ? run->model : NULL,
                                           .build = runner->setup->build,
                                           .resume = run->resume,
                                           .checkpoint_seconds = run->checkpoint_seconds};
@@ -437,7 +448,7 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
         return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
     if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0)
         return -1;
-    if (spec_supported(spec, err) != 0) {
+    if (check_spec(spec, &options, err) != 0) {
         spec_free(spec);
         return -1;
     }

@@ -164,8 +164,16 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
     return fresh_close(&file, err);
 }
 
+static void print_vocabulary(FILE *out, const int32_t *original, int vocab)
+{
+    fputs("  \"tokenfate_vocabulary\": [", out);
+    for (int id = 0; id < vocab; id++)
+        fprintf(out, "%s%d", id ? "," : "", original[id]);
+    fputs("],\n", out);
+}
+
 int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,
-                             struct err *err)
+                             const int32_t *original, struct err *err)
 {
     static const char *const activation[] = {
         [ACTIVATION_GELU] = "gelu", [ACTIVATION_GELU_NEW] = "gelu_new", [ACTIVATION_RELU] = "relu"};
@@ -178,6 +186,8 @@ int safetensors_write_config(const char *dir, const struct spec *spec, const str
             "  \"n_embd\": %d,\n  \"n_layer\": %d,\n  \"n_head\": %d,\n  \"n_inner\": null,\n",
             shapes->vocab, spec->model.seq_len, spec->model.seq_len, spec->model.d_model,
             spec->model.n_layers, spec->model.n_heads);
+    if (original)
+        print_vocabulary(file.out, original, shapes->vocab);
     fprintf(file.out,
             "  \"activation_function\": \"%s\",\n  \"layer_norm_epsilon\": 1e-05,\n"
             "  \"scale_attn_weights\": true,\n  \"tie_word_embeddings\": %s,\n"

@@ -136,6 +136,15 @@ static void on_progress(void *self)
     run->events->busy(run->events->self, run->ahead / run->steps_per_epoch);
 }
 
+/* The weights of an earlier job, without the moments that its optimiser had. */
+static int start_from(struct run *run, const char *path, struct err *err)
+{
+    if (model_initialise(run->model, err) != 0 ||
+        safetensors_read(path, run->spec, model_shapes(run->model), run->parameters, err) != 0)
+        return -1;
+    return model_upload(run->model, MODEL_PARAMETERS, run->parameters, err);
+}
+
 static int open_run(struct run *run, struct err *err)
 {
     const struct spec *spec = run->spec;
@@ -155,7 +164,8 @@ static int open_run(struct run *run, struct err *err)
     run->evaluated = -1;
     run->last = spec->train.epochs * run->steps_per_epoch;
     model_on_progress(run->model, on_progress, run);
-    return model_initialise(run->model, err);
+    return run->options->model ? start_from(run, run->options->model, err)
+                               : model_initialise(run->model, err);
 }
 
 static void close_run(struct run *run)
@@ -188,7 +198,7 @@ static double *tracked_rows(const struct run *run, const char *tensor)
     return rows;
 }
 
-/* Shifts are measured from the untrained model, also after a resume: so this
+/* Shifts are measured from the model it started with, also after a resume: so this
  * comes before the checkpoint is loaded. */
 static int set_start(struct run *run, struct err *err)
 {
@@ -306,7 +316,7 @@ static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
         return err_set(err, ERR_IO, "the path %.80s... is too long", run->options->dir);
     if (!run->config_written) {
         if (make_dir(dir, err) != 0 || checkpoint_sync_dir(run->options->dir, err) != 0 ||
-            safetensors_write_config(dir, run->spec, shapes, err) != 0)
+            safetensors_write_config(dir, run->spec, shapes, run->dataset->original, err) != 0)
             return -1;
         run->config_written = 1;
     }

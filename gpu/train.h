@@ -50,6 +50,7 @@ struct train_events {
 
 struct train_options {
     const char *dir;   /* NULL: write nothing */
+    const char *model; /* file whose weights it starts from; NULL: drawn ones */
     const char *build; /* of this program: a checkpoint continues only on the same one */
     /* 0: start anew. n > 0: records 0 .. n - 1 are already safe; continue from
      * the newest checkpoint of dir that wants no record beyond n, or start anew
@@ -65,7 +66,7 @@ struct train_options {
  * after TRAIN_STOP (a checkpoint of the present step was written then, if there
  * is a dir); ERR_DIVERGED with the epoch, ERR_IO, ERR_NO_MEMORY, ERR_CORRUPT
  * (no intact checkpoint), ERR_CONFLICT and ERR_UNAVAILABLE (checkpoint of another
- * experiment or environment), ERR_DEVICE. *epoch: where it ended: of the last
+ * experiment or environment), what safetensors_read says of `model`, ERR_DEVICE. *epoch: where it ended: of the last
  * record, or of the step that failed. */
 int train_run(const struct spec *spec, const struct dataset *dataset, struct backend *backend,
               const struct train_options *options, const struct train_events *events,

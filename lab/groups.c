@@ -180,8 +180,7 @@ static int is_fatal(const struct err *err)
     return err && err->code != ERR_NONE && err->code != ERR_INVALID;
 }
 
-/* The id that the counts know a tokenizer's id by, -1: it is not in the vocabulary. */
-static int32_t counted_id(int32_t id, const int32_t *original, int vocab)
+int32_t groups_counted_id(int32_t id, const int32_t *original, int vocab)
 {
     int low = 0, high = vocab;
     if (!original)
@@ -211,7 +210,7 @@ static int select_custom(const struct spec_custom *custom, int index, int vocab,
             continue;
         }
         const int32_t wanted = *id;
-        *id = counted_id(wanted, original, vocab);
+        *id = groups_counted_id(wanted, original, vocab);
         if (*id < 0)
             bad = original ? err_field(err, pointer, "the text never uses token %d", wanted)
                            : err_field(err, pointer, "%d is not below the vocabulary's %d", wanted,

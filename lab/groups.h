@@ -53,6 +53,9 @@ int groups_build(const struct spec *spec, const struct frequency *frequency,
                  struct err *err);
 void groups_free(struct groups *groups);
 
+/* The id that counts have for a tokenizer's id, -1: it is not in their vocabulary. */
+int32_t groups_counted_id(int32_t id, const int32_t *original, int vocab);
+
 /* How often the spec inserts each token of group g; -1: it is not a dose's group.
  * Groups of doses are the last ones, in the order of the spec. */
 int groups_dose(const struct spec *spec, const struct groups *groups, int g);

@@ -47,7 +47,9 @@ char *job_facts_print(const struct spec *spec, const char *corpus_name,
         fprintf(out, ",\"mask\":\"%s\"", spec_mask_name(spec->groups.mask));
         fprintf(out, ",\"tokens_per_epoch\":%lld,\"untrained\":",
                 (long long)(text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len));
-        record_print_number(out, theory_untrained(spec, frequency->vocab));
+        /* A model that starts from another one is not untrained. */
+        record_print_number(out,
+                            spec->init_from[0] ? NAN : theory_untrained(spec, frequency->vocab));
         fputs(",\"groups\":[", out);
         for (int g = 0; g < text->groups.n; g++) {
             fputs(g ? "," : "", out);
@@ -147,7 +149,8 @@ static void job_write_theory(FILE *out, const json_t *facts)
         fprintf(out, ",\"size\":%zu}", json_array_size(json_object_get(group, "ids")));
     }
     fputs("],\"theory\":{\"untrained\":", out);
-    record_print_number(out, json_number_value(json_object_get(facts, "untrained")));
+    json_t *untrained = json_object_get(facts, "untrained");
+    record_print_number(out, json_is_number(untrained) ? json_number_value(untrained) : NAN);
     fputs(",\"groups\":{", out);
     json_array_foreach(json_object_get(facts, "groups"), i, group)
     {

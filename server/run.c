@@ -245,6 +245,7 @@ static int run_send_job(struct run *run, struct err *err)
                               .job = RUN_JOB,
                               .spec = json,
                               .corpus = run->corpus,
+                              .model = "",
                               .dir = run->dir,
                               .checkpoint_seconds = run->is_temporary
                                                         ? RUN_CHECKPOINT_SECONDS

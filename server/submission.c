@@ -9,6 +9,7 @@
 #include "lab/memory.h"
 #include "lab/text.h"
 #include "server/datasets.h"
+#include "server/init_from.h"
 #include "server/job_changes.h"
 #include "server/job_json.h"
 #include "server/worker.h"
@@ -89,6 +90,7 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err);
     if (spec_supported(spec, err) || resolve(request, spec, name, sizeof name, err) ||
+        init_from_check(request->reader, spec, err) ||
         datasets_get(request->server->datasets, spec, &text, err))
         return -1;
     const int failed = elsewhere || fill(job, request, spec, &text, name, err) ? -1 : 0;

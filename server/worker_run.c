@@ -49,7 +49,8 @@ struct run {
     int64_t max_seconds;
     FILE *log;
     char folder[RUN_PATH_MAX], corpus[RUN_PATH_MAX];
-    int look; /* a cancel may have been asked for */
+    char model[RUN_PATH_MAX + 512]; /* that it starts from, or "" */
+    int look;                       /* a cancel may have been asked for */
     enum order order;
     int64_t order_deadline; /* ms; kill the trainer then */
     int64_t limit;          /* ms; max_seconds are over then, 0 = never */
@@ -140,6 +141,26 @@ static void run_log(struct run *run, const char *format, ...)
     va_end(args);
     putc('\n', run->log);
     clearerr(run->log);
+}
+
+/* The last model of the job that this one starts from: the highest epoch there is. */
+static int run_find_model(struct run *run, const char *id, struct err *err)
+{
+    char path[RUN_PATH_MAX], last[256] = "";
+    snprintf(path, sizeof path, "%s/jobs/%s/model", run->setup->settings->data, id);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        const char *suffix = strrchr(entry->d_name, '.');
+        if (suffix && strcmp(suffix, ".safetensors") == 0 && strcmp(entry->d_name, last) > 0)
+            snprintf(last, sizeof last, "%s", entry->d_name);
+    }
+    if (folder)
+        closedir(folder);
+    if (!last[0])
+        return err_set(err, ERR_NOT_FOUND,
+                       "the model of job %s, from which this one starts, is gone", id);
+    snprintf(run->model, sizeof run->model, "%s/%s", path, last);
+    return 0;
 }
 
 /* ---- storing ---- */
@@ -545,12 +566,16 @@ static int run_begin(struct run *run, struct err *err)
         spec_parse(run->job->spec, strlen(run->job->spec), &spec, err) < 0)
         return -1;
     run->max_seconds = spec->resources.max_seconds;
+    const int lost_model = spec->init_from[0] && run_find_model(run, spec->init_from, err);
     spec_free(spec);
+    if (lost_model)
+        return -1;
     run_log(run, "attempt %d on %s, trainer %d", run->job->attempt, run->setup->device,
             trainer_process_pid(run->setup->process));
     struct message message = {.type = MESSAGE_RUN,
                               .spec = run->job->spec,
                               .corpus = run->corpus,
+                              .model = run->model,
                               .dir = run->folder,
                               .resume = run->stored + 1,
                               .checkpoint_seconds = run->setup->settings->checkpoint_seconds};

@@ -33,7 +33,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         "valuetokevaluetoke......{\"type\":\"ready\"}\n";
     static const char *const seeds[] = {
         "{\"type\":\"exit\"}\n{\"type\":\"ready\"}\n",
-        "{\"type\":\"run\",\"job\":\"j\",\"spec\":\"{}\",\"corpus\":\"/c\",\"dir\":\"/d\","
+        "{\"type\":\"run\",\"job\":\"j\",\"spec\":\"{}\",\"corpus\":\"/"
+        "c\",\"model\":\"\",\"dir\":\"/d\","
         "\"resume\":0,\"checkpoint_seconds\":30}\n",
         "{\"type\":\"hello\",\"version\":1,\"text\":\"0.1\"}\n",
         "{\"type\":\"device\",\"name\":\"CPU\",\"kind\":\"cpu\",\"id\":\"cpu\",\"bytes\":1,"
@@ -64,13 +65,13 @@ static int same_text(const char *a, const char *b)
 static int same(const struct message *a, const struct message *b)
 {
     return a->type == b->type && strcmp(a->job, b->job) == 0 && same_text(a->spec, b->spec) &&
-           same_text(a->corpus, b->corpus) && same_text(a->dir, b->dir) &&
-           same_text(a->code, b->code) && same_text(a->text, b->text) &&
-           same_text(a->kind, b->kind) && same_text(a->id, b->id) && same_text(a->name, b->name) &&
-           same_text(a->precision, b->precision) && same_text(a->isa, b->isa) &&
-           same_text(a->build, b->build) && a->version == b->version && a->resume == b->resume &&
-           a->checkpoint_seconds == b->checkpoint_seconds && a->epoch == b->epoch &&
-           a->from == b->from && a->to == b->to && a->bytes == b->bytes &&
+           same_text(a->corpus, b->corpus) && same_text(a->model, b->model) &&
+           same_text(a->dir, b->dir) && same_text(a->code, b->code) &&
+           same_text(a->text, b->text) && same_text(a->kind, b->kind) && same_text(a->id, b->id) &&
+           same_text(a->name, b->name) && same_text(a->precision, b->precision) &&
+           same_text(a->isa, b->isa) && same_text(a->build, b->build) && a->version == b->version &&
+           a->resume == b->resume && a->checkpoint_seconds == b->checkpoint_seconds &&
+           a->epoch == b->epoch && a->from == b->from && a->to == b->to && a->bytes == b->bytes &&
            a->free_bytes == b->free_bytes && a->threads == b->threads &&
            a->n_values == b->n_values && a->n_tokens == b->n_tokens &&
            a->payload_bytes == b->payload_bytes &&

@@ -41,6 +41,7 @@ static struct message sample(enum message_type type)
     struct message message = {.type = type,
                               .spec = "{\"name\":\"a \\\"b\\\"\"}",
                               .corpus = "/data/corpora/x",
+                              .model = "/data/jobs/z/model/epoch-0000500.safetensors",
                               .dir = "/data/jobs/y\n",
                               .code = "diverged",
                               .text = "loss is not finite \xe2\x82\xac",
@@ -97,6 +98,7 @@ static int check_message(const struct message *got, const struct message *sent)
         check_text(got->job, sent->job, &carried);
     check_text(got->spec, sent->spec, &carried);
     check_text(got->corpus, sent->corpus, &carried);
+    check_text(got->model, sent->model, &carried);
     check_text(got->dir, sent->dir, &carried);
     check_text(got->code, sent->code, &carried);
     check_text(got->text, sent->text, &carried);
@@ -127,7 +129,7 @@ static int check_message(const struct message *got, const struct message *sent)
 }
 
 static const int fields_of[MESSAGE_TYPES] = {
-    [MESSAGE_RUN] = 6,     [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
+    [MESSAGE_RUN] = 7,     [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
     [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 10,
     [MESSAGE_READY] = 0,   [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
     [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,

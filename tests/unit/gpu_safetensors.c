@@ -219,8 +219,12 @@ static void test_config(void **state)
                  "{\"model\": {" SMALL ", \"activation\": \"%s\", \"tie\": \"%s\"}}",
                  cases[i].activation, cases[i].tie);
         struct spec *spec = parse(json);
+        int32_t original[V];
+        for (int id = 0; id < V; id++)
+            original[id] = 2 * id + 1;
         assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
-        assert_int_equal(safetensors_write_config(dir, spec, &shapes, &err), 0);
+        assert_int_equal(
+            safetensors_write_config(dir, spec, &shapes, i == 1 ? original : NULL, &err), 0);
         read_file("config.json", &file);
         file.header = json_loadb((const char *)file.bytes, file.n, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(file.header);
@@ -235,6 +239,10 @@ static void test_config(void **state)
         assert_string_equal(json_string_value(json_object_get(file.header, "activation_function")),
                             cases[i].activation);
         assert_int_equal(json_is_true(json_object_get(file.header, "tie_word_embeddings")), i == 0);
+        const json_t *ids = json_object_get(file.header, "tokenfate_vocabulary");
+        assert_int_equal(json_array_size(ids), i == 1 ? V : 0);
+        for (int id = 0; id < V && i == 1; id++)
+            assert_int_equal(json_integer_value(json_array_get(ids, (size_t)id)), 2 * id + 1);
         close_file(&file);
         shapes_free(&shapes);
         spec_free(spec);

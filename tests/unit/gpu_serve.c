@@ -108,6 +108,7 @@ static void run_job(struct trainer *trainer, const char *spec, const char *dir, 
     say(trainer, (struct message){.type = MESSAGE_RUN,
                                   .spec = (char *)spec,
                                   .corpus = "",
+                                  .model = "",
                                   .dir = path,
                                   .resume = resume,
                                   .checkpoint_seconds = checkpoint_seconds});

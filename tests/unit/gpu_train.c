@@ -150,7 +150,7 @@ static int run_build(const char *json, const char *dir, int64_t resume, const ch
 {
     const struct train_events events = {diary,   on_started, on_epoch,        on_alive,
                                         on_busy, on_flush,   on_checkpointed, on_log};
-    const struct train_options options = {dir, build, resume, 0};
+    const struct train_options options = {.dir = dir, .build = build, .resume = resume};
     struct dataset dataset;
     struct spec *spec = parse(json);
     make_dataset(spec, &dataset);

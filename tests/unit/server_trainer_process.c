@@ -50,6 +50,7 @@ static struct message run_message(int64_t resume)
     struct message run = {.type = MESSAGE_RUN,
                           .spec = "{\"train\":{\"epochs\":5},\"groups\":{\"size\":2}}",
                           .corpus = "",
+                          .model = "",
                           .dir = "/tmp",
                           .resume = resume};
     strcpy(run.job, "local");
