@@ -85,18 +85,9 @@ static void check_fields(json_t *body, struct err *err)
 /* The model's number of a tokenizer's id; -1: it has none. */
 static int32_t number_of(const struct probing *probing, int64_t id)
 {
-    const int32_t *original = probing->text.text->original;
-    int low = 0, high = probing->vocab;
-    if (!original)
-        return id >= 0 && id < probing->vocab ? (int32_t)id : -1;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (original[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < probing->vocab && original[low] == id ? low : -1;
+    return id < 0 || id > INT32_MAX
+               ? -1
+               : groups_counted_id((int32_t)id, probing->text.text->original, probing->vocab);
 }
 
 /* One entry of "tokens": an id, or a text that is one token. */

@@ -11,7 +11,7 @@ after(async () => { await server.stop(); });
 
 const get = async (path) => (await server.api(path)).json();
 
-for (const vocabulary of ['all']) {
+for (const vocabulary of ['all', 'used']) {
   test(`classes and snapshot agree with the records (vocabulary ${vocabulary})`, async () => {
     const job = await submit(server, tiny({ corpus: { vocabulary }, train: { epochs: 6, snapshots: [3] } }));
     assert.equal((await finished(server, job.id)).state, 'succeeded');

@@ -9,10 +9,9 @@ static const char *const ways[JOB_STATES] = {
     [JOB_SUCCEEDED] = "rs", [JOB_FAILED] = "rf", [JOB_CANCELLED] = "c",
 };
 
-/* Brings a fresh job into a state by the letters of its way. */
-static void bring(struct fixture *f, const char *id, enum job_state state)
+/* Brings a queued job into a state by the letters of its way. */
+static void walk(struct fixture *f, const char *id, enum job_state state)
 {
-    insert_example(f, id);
     for (const char *step = ways[state]; *step; step++) {
         int result = *step == 'h'   ? request(f, id, JOB_HOLD)
                      : *step == 'c' ? request(f, id, JOB_CANCEL)
@@ -22,6 +21,12 @@ static void bring(struct fixture *f, const char *id, enum job_state state)
         assert_int_equal(result, 0);
     }
     assert_int_equal(state_of(f, id), state);
+}
+
+static void bring(struct fixture *f, const char *id, enum job_state state)
+{
+    insert_example(f, id);
+    walk(f, id, state);
 }
 
 /* What DESIGN's section on job states allows, written down independently: one
@@ -408,6 +413,32 @@ static int count_event(void *self, const struct event *event)
     return 0;
 }
 
+/* A job that an unfinished one starts from stays; one that is gone, or has no
+ * last model yet, cannot be started from. */
+static void test_source_of_another(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < JOB_STATES; i++) {
+        char source[DB_ID_MAX], user[DB_ID_MAX], spec[80];
+        snprintf(source, sizeof source, "source-%d", i);
+        snprintf(user, sizeof user, "user-%d", i);
+        snprintf(spec, sizeof spec, "{\"init_from\":\"%s\"}", source);
+        struct job job = job_example(user);
+        job.spec = spec;
+        assert_int_equal(insert(f, &job), -1); /* it is not there */
+        assert_string_equal(f->err.fields[0].pointer, "/init_from");
+        insert_example(f, source);
+        assert_int_equal(insert(f, &job), -1); /* it is not finished */
+        assert_int_equal(claim(f, source), 0);
+        assert_int_equal(finish(f, source, JOB_END_SUCCEEDED), 0);
+        assert_int_equal(insert(f, &job), 0);
+        walk(f, user, (enum job_state)i);
+        struct call call = {.body = body_delete, .id = source};
+        assert_int_equal(call_run(f, &call), i >= JOB_SUCCEEDED ? 0 : -1);
+        assert_int_equal(strstr(f->err.message, user) != NULL, i < JOB_SUCCEEDED);
+    }
+}
+
 static void test_delete(void **state)
 {
     struct fixture *f = *state;
@@ -470,6 +501,7 @@ int main(void)
         test(test_list),
         test(test_waits),
         test(test_delete),
+        test(test_source_of_another),
         test(test_event_of_a_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
