@@ -564,7 +564,7 @@ static int run(int plain, struct report *report, int64_t *epoch, struct err *err
     static int32_t ids[TEXT];
     const struct train_events events = {report,  on_started, on_epoch,        on_alive,
                                         on_busy, on_flush,   on_checkpointed, on_log};
-    const struct train_options options = {NULL, "build", 0, 0};
+    const struct train_options options = {.build = "build"};
     struct spec *spec = NULL;
     struct backend *backend;
     memset(report, 0, sizeof *report);
