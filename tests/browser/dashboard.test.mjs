@@ -66,7 +66,7 @@ test('an experiment from the form runs live to its end', { skip }, async () => {
   await page.getByLabel('Start from preset').selectOption('gulliver');
   const values = {
     '/name': 'from the form', '/tags': 'browser, live', '/corpus/id': CORPUS, '/model/d_model': '32', '/model/n_layers': '1',
-    '/model/n_heads': '2', '/model/seq_len': '16', '/train/epochs': '400', '/train/batch_size': '2', '/groups/size': '50',
+    '/model/n_heads': '2', '/model/seq_len': '16', '/train/epochs': '2000', '/train/batch_size': '2', '/groups/size': '50',
   };
   for (const [pointer, value] of Object.entries(values)) await field(pointer).fill(value);
   await page.getByRole('button', { name: 'Submit experiment' }).click();
@@ -78,9 +78,12 @@ test('an experiment from the form runs live to its end', { skip }, async () => {
   const early = await pixels(page);
   const epoch = number(await page.locator('.runline .progress span').innerText().then((text) => text.split('/')[0]));
   assert.ok(early.drawn > 1000, `${early.drawn} pixels drawn`);
-  await page.waitForFunction((least) => document.querySelector('.runline progress').value > least, epoch);
+  await page.waitForFunction((least) => {
+    const { value, max } = document.querySelector('.runline progress');
+    return value > least || value === max;
+  }, epoch);
   await badge('succeeded');
-  await page.waitForFunction(() => document.querySelector('.legend .at').textContent === 'epoch 400');
+  await page.waitForFunction(() => document.querySelector('.legend .at').textContent === 'epoch 2,000');
   assert.notEqual((await pixels(page)).hash, early.hash, 'the chart did not move');
 
   const last = (await epochsOf(server, id)).at(-1);
