@@ -17,7 +17,8 @@ $(BUILD)/tests/cards/libtokenfate-cuda.so: tests/cards/backend.c tests/cards/car
 $(BUILD)/tests/cards/tokenfate-trainer: $(BUILD)/tokenfate-trainer
 	@mkdir -p $(@D)
 	ln -f $< $@
-# dlopen finds the libraries where the program that calls it looks for its own.
+# dlopen finds the libraries where the program looks for its own: by RPATH, which unlike
+# RUNPATH also counts when a sanitizer calls dlopen for it.
 $(BUILD)/tests/gpu_nvml: tests/unit/gpu_nvml.c $(call archives,gpu) | $(CARDS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/cards' -o $@ $< $(call archives,gpu) $(call libraries,gpu) -lcmocka
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/cards' -o $@ $< $(call archives,gpu) $(call libraries,gpu) -lcmocka
