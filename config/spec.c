@@ -263,6 +263,52 @@ static int spec_malformed(const json_error_t *error, struct err *err)
                    text);
 }
 
+/* The text with every bare NaN and Infinity outside of strings in quotes (malloc),
+ * as other languages print such numbers; NULL if there is none, or no memory. */
+static char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
+{
+    static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
+    char *text = malloc(2 * n + 1), *to = text;
+    int in_string = 0, found = 0;
+    for (size_t at = 0; text && at < n; at++) {
+        size_t length = 0;
+        for (int i = 0; i < 3 && !in_string && !length; i++)
+            if (strlen(words[i]) <= n - at && memcmp(json + at, words[i], strlen(words[i])) == 0)
+                length = strlen(words[i]);
+        if (length) {
+            to += sprintf(to, "\"%.*s\"", (int)length, json + at);
+            at += length - 1;
+            found = 1;
+            continue;
+        }
+        if (json[at] == '"')
+            in_string = !in_string;
+        *to++ = json[at];
+        if (in_string && json[at] == '\\' && at + 1 < n)
+            *to++ = json[++at];
+    }
+    *n_quoted = text ? (size_t)(to - text) : 0;
+    if (found)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* JSON has no NaN: a text is malformed by it. But who wrote one into a field is
+ * told which: 1 if *err names it. */
+static int spec_names_number(const char *json, size_t n, struct err *err)
+{
+    size_t n_quoted = 0;
+    char *quoted = spec_quote_numbers(json, n, &n_quoted);
+    json_t *root = quoted ? json_loadb(quoted, n_quoted, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    struct spec *spec = json_is_object(root) ? calloc(1, sizeof *spec) : NULL;
+    int is_named = spec && spec_read(root, spec, err) != 0;
+    spec_free(spec);
+    json_decref(root);
+    free(quoted);
+    return is_named;
+}
+
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err)
 {
     json_error_t error;
@@ -273,7 +319,7 @@ int spec_parse(const char *json, size_t n, struct spec **out, struct err *err)
                        SPEC_BYTES_MAX);
     json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!root)
-        return spec_malformed(&error, err);
+        return spec_names_number(json, n, err) ? -1 : spec_malformed(&error, err);
     int result = -1;
     struct spec *spec = calloc(1, sizeof *spec);
     if (!json_is_object(root))

@@ -148,8 +148,8 @@ struct spec {
 };
 
 /* Parse and validate n bytes of JSON. On success *out is a complete spec that
- * the caller frees. ERR_MALFORMED (not JSON, duplicate key, not an object,
- * NaN or other non-JSON numbers) or ERR_INVALID with every bad field (unknown
+ * the caller frees. ERR_MALFORMED (not JSON, duplicate key, not an object;
+ * a NaN or Infinity that is a field's value is that field's error instead) or ERR_INVALID with every bad field (unknown
  * field, wrong type, out of range, contradictions between fields). */
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err);
 

@@ -176,4 +176,8 @@ test('a setting that cannot be is refused by the name of its field', { skip }, a
     assert.equal(status, 422, JSON.stringify(change));
     assert.deepEqual(body.errors.map((error) => error.pointer), [pointer], JSON.stringify(body));
   }
+  // As Python prints it, which is no JSON.
+  const answer = await server.api('/jobs', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"loss": {"class_weight": NaN}}' });
+  assert.equal(answer.status, 422);
+  assert.equal((await answer.json()).errors[0].pointer, '/loss/class_weight');
 });

@@ -628,8 +628,11 @@ static void test_malformed(void **state)
         "{\"name\":\"a\",\"name\":\"b\"}",
         "{\"train\":{\"lr\":1,\"lr\":1}}",
         "{\"groups\":{\"custom\":[{\"name\":\"a\",\"name\":\"b\",\"tokens\":[1]}]}}",
-        "{\"train\":{\"lr\":NaN}}",
-        "{\"train\":{\"lr\":Infinity}}",
+        "NaN",
+        "[NaN]",
+        "{\"name\":NaN}",
+        "{\"train\":{\"lr\":NaN}",
+        "{\"train\":{\"lr\":NaNs}}",
         "{\"train\":{\"lr\":1e999}}",
         "{\"train\":{\"seed\":99999999999999999999}}",
         "{\"name\":\"\xff\"}",
@@ -651,6 +654,31 @@ static void test_malformed(void **state)
             fail_msg("%s: %s %s", cases[i], err_name(err.code), err.message);
         for (const char *c = err.message; *c; c++)
             assert_in_range((unsigned char)*c, 0x20, 0x7e);
+    }
+}
+
+/* Numbers that JSON does not have are the fault of their field. */
+static void test_not_a_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *pointer, *detail;
+    } cases[] = {
+        {"{\"loss\":{\"class_weight\":NaN}}", "/loss/class_weight", "\"NaN\" is not a number"},
+        {"{\"train\":{\"lr\":-Infinity}}", "/train/lr", "\"-Infinity\" is not a number"},
+        {"{\"name\":\"NaN \\\"NaN\\\\\",\"train\":{\"lr\": Infinity }}", "/train/lr",
+         "\"Infinity\""},
+        {"{\"train\":{\"seed_data\":NaN}}", "/train/seed_data", "\"NaN\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct spec *spec;
+        struct err err;
+        assert_int_equal(parse(cases[i].json, &spec, &err), -1);
+        assert_null(spec);
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_int_equal(err.n_fields, 1);
+        assert_string_equal(err.fields[0].pointer, cases[i].pointer);
+        assert_non_null(strstr(err.fields[0].detail, cases[i].detail));
     }
 }
 
@@ -830,6 +858,7 @@ int main(void)
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_many_errors_are_counted),
         cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_not_a_number),
         cmocka_unit_test(test_size_and_depth),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_long_keys),
