@@ -95,16 +95,16 @@ static int open_cuda(int number, enum spec_precision precision, const char *buil
 
 enum spec_precision device_precision(const char *device, enum spec_precision asked)
 {
-    if (asked != PRECISION_AUTO)
-        return asked;
-    return device_cuda_number(device) >= 0 ? PRECISION_BF16 : PRECISION_FP32;
+    if (device_cuda_number(device) < 0)
+        return cpu_precision(asked);
+    return asked == PRECISION_AUTO ? PRECISION_BF16 : asked;
 }
 
 int device_open(const char *device, int threads, enum spec_precision precision, const char *build,
                 struct backend **out, struct err *err)
 {
     if (strcmp(device, "cpu") == 0)
-        return cpu_backend_open(threads, PRECISION_FP32, out, err);
+        return cpu_backend_open(threads, precision, out, err);
     const int number = device_cuda_number(device);
     if (number < 0)
         return err_set(err, ERR_UNAVAILABLE, "device %s: not cpu, cuda or cuda:N", device);

@@ -22,11 +22,12 @@ int device_cuda_number(const char *device);
 int device_cuda_probe(int number, const char *build, char *name, int64_t *bytes, struct err *err);
 
 /* The precision that `asked` comes to on a device: `auto` is bfloat16 with float32
- * masters on a GPU, float32 on the processor. */
+ * masters on a GPU, and on a processor that multiplies bfloat16 (cpu_precision);
+ * float32 on others. */
 enum spec_precision device_precision(const char *device, enum spec_precision asked);
 
-/* The backend of a device, in device_precision of it. threads: cpu_backend_open's; precision: of a device
- * that has several. ERR_UNAVAILABLE with the reason, or what opening it said. */
+/* The backend of a device, in device_precision of it. threads: cpu_backend_open's.
+ * ERR_UNAVAILABLE with the reason, or what opening it said. */
 int device_open(const char *device, int threads, enum spec_precision precision, const char *build,
                 struct backend **out, struct err *err);
 

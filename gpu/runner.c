@@ -397,21 +397,17 @@ static int check_device(const struct runner *runner, const struct spec *spec, st
 {
     const char *wanted = spec->resources.device, *here = runner->setup->device;
     if (strcmp(wanted, "auto") == 0 || strcmp(wanted, here) == 0 ||
-        strcmp(wanted, runner->backend->name) == 0)
+        (strcmp(wanted, "cuda") == 0 && device_cuda_number(here) >= 0))
         return 0;
     return err_set(err, ERR_UNAVAILABLE, "the job wants device %s, this trainer has %s", wanted,
                    here);
 }
 
-/* The device, in the job's precision: one that has several is opened anew for
- * another. The cpu backend has one; the model refuses what it cannot do. */
-static int prepare_device(struct runner *runner, const struct spec *spec, struct err *err)
+/* The device in a precision, opened anew if it computes in another one. */
+static int prepare_precision(struct runner *runner, enum spec_precision asked, struct err *err)
 {
-    const enum spec_precision wanted =
-        device_precision(runner->setup->device, spec->train.precision);
-    if (check_device(runner, spec, err) != 0)
-        return -1;
-    if (device_cuda_number(runner->setup->device) >= 0 && runner->backend->precision != wanted)
+    const enum spec_precision wanted = device_precision(runner->setup->device, asked);
+    if (!runner->backend || runner->backend->precision != wanted)
         open_backend(runner, wanted);
     if (!runner->backend)
         return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
@@ -444,16 +440,15 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
                                           .resume = run->resume,
                                           .checkpoint_seconds = run->checkpoint_seconds};
     struct spec *spec = NULL;
-    if (!runner->backend)
-        return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
     if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0)
         return -1;
-    if (check_spec(spec, &options, err) != 0) {
+    if (check_spec(spec, &options, err) != 0 || check_device(runner, spec, err) != 0 ||
+        prepare_precision(runner, spec->train.precision, err) != 0) {
         spec_free(spec);
         return -1;
     }
     if (open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
-        prepare_device(runner, runner->dataset_spec, err) != 0 || prepare_pack(runner, err) != 0)
+        prepare_pack(runner, err) != 0)
         return -1;
     return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
                      epoch, err);
@@ -496,11 +491,8 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
 static int probe(struct runner *runner, const struct message *message, float *logp, struct err *err)
 {
     struct spec *spec = NULL;
-    if (runner->backend && runner->backend->precision != PRECISION_FP32)
-        open_backend(runner, PRECISION_FP32);
-    if (!runner->backend)
-        return err_set(err, runner->device_err.code, "%s", runner->device_err.message);
-    if (spec_parse(message->spec, strlen(message->spec), &spec, err) != 0)
+    if (prepare_precision(runner, PRECISION_FP32, err) != 0 ||
+        spec_parse(message->spec, strlen(message->spec), &spec, err) != 0)
         return -1;
     const int failed = probe_logp(runner->backend, spec, (int)message->n_values, message->dir,
                                   message->payload, (int)message->n_tokens, logp, err);

@@ -9,18 +9,12 @@
 enum obstacle {
     OBSTACLE_NONE,
     OBSTACLE_UNAVAILABLE,
-    OBSTACLE_PRECISION,
     OBSTACLE_SIZE,
     OBSTACLE_PROVENANCE,
     OBSTACLE_REFUSED,
     OBSTACLE_BUSY,
     OBSTACLE_FREE
 };
-
-/* Precisions that a kind of device computes in; "auto" is always one of them. */
-static const struct {
-    const char *kind, *precision;
-} scheduler_offers[] = {{"cpu", "fp32"}, {"cuda", "fp32"}, {"cuda", "bf16"}};
 
 char *scheduler_provenance(const struct scheduler_facts *facts, const char *precision,
                            const char *corpus_sha256)
@@ -47,16 +41,30 @@ static int scheduler_same_text(json_t *root, const char *key, const char *here, 
     return 0;
 }
 
-int scheduler_continues(const char *provenance, const struct scheduler_facts *facts, char *why,
-                        size_t size)
+/* `auto` may come to anything at the first start, and to nothing else later. */
+static int scheduler_as_asked(const char *asked, const char *precision, char *why, size_t size)
 {
-    json_t *root = provenance ? json_loads(provenance, 0, NULL) : NULL;
+    if (!precision[0] || strcmp(asked, "auto") == 0 || strcmp(asked, precision) == 0)
+        return 1;
+    snprintf(why, size, "it asks for precision %s, here it would be %s", asked, precision);
+    return 0;
+}
+
+int scheduler_continues(const struct job *job, const struct scheduler_facts *facts,
+                        const char *precision, char *why, size_t size)
+{
+    json_t *root = job->provenance ? json_loads(job->provenance, 0, NULL) : NULL;
+    if (!scheduler_as_asked(job->precision, precision, why, size)) {
+        json_decref(root);
+        return 0;
+    }
     if (!root)
         return 1;
     json_int_t threads = json_integer_value(json_object_get(root, "threads"));
     int same = scheduler_same_text(root, "build", facts->build, why, size) &&
                scheduler_same_text(root, "device", facts->device, why, size) &&
-               scheduler_same_text(root, "isa", facts->isa, why, size);
+               scheduler_same_text(root, "isa", facts->isa, why, size) &&
+               scheduler_same_text(root, "precision", precision, why, size);
     if (same && facts->threads && threads != facts->threads) {
         same = 0;
         snprintf(why, size,
@@ -66,17 +74,6 @@ int scheduler_continues(const char *provenance, const struct scheduler_facts *fa
     }
     json_decref(root);
     return same;
-}
-
-static int scheduler_offered(const char *kind, const char *precision)
-{
-    if (strcmp(precision, "auto") == 0)
-        return 1;
-    for (size_t i = 0; i < sizeof scheduler_offers / sizeof *scheduler_offers; i++)
-        if (strcmp(scheduler_offers[i].kind, kind) == 0 &&
-            strcmp(scheduler_offers[i].precision, precision) == 0)
-            return 1;
-    return 0;
 }
 
 static const struct scheduler_refusal *scheduler_refused(const struct job *job,
@@ -99,16 +96,12 @@ static enum obstacle scheduler_obstacle(const struct job *job, const struct sche
         snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
         return OBSTACLE_UNAVAILABLE;
     }
-    if (!scheduler_offered(device->kind, job->precision)) {
-        snprintf(waits, size, "%s does not compute in %s", device->id, job->precision);
-        return OBSTACLE_PRECISION;
-    }
     if (device->memory_bytes > 0 && job->memory_bytes > device->memory_bytes) {
         snprintf(waits, size, "it needs %.2f GB, %s has %.2f GB in all",
                  (double)job->memory_bytes / 1e9, device->id, (double)device->memory_bytes / 1e9);
         return OBSTACLE_SIZE;
     }
-    if (!scheduler_continues(job->provenance, &slot->facts, why, sizeof why)) {
+    if (!scheduler_continues(job, &slot->facts, "", why, sizeof why)) {
         snprintf(waits, size, "%s: %s", device->id, why);
         return OBSTACLE_PROVENANCE;
     }

@@ -43,10 +43,11 @@ struct scheduler_slot {
 char *scheduler_provenance(const struct scheduler_facts *facts, const char *precision,
                            const char *corpus_sha256);
 
-/* 1 if a job with this provenance (NULL: any) can go on with the same bits where
- * these facts hold, as far as they are known; else 0 and *why says what differs. */
-int scheduler_continues(const char *provenance, const struct scheduler_facts *facts, char *why,
-                        size_t size);
+/* 1 if a job, with its provenance if it was started before, can go on with the same
+ * bits where these facts hold and `precision` ("": not known before it starts) is
+ * what it is computed in, as far as they are known; else 0 and *why says what differs. */
+int scheduler_continues(const struct job *job, const struct scheduler_facts *facts,
+                        const char *precision, char *why, size_t size);
 
 /* Index of the idle slot that a queued job can start on now, or -1: *waits then
  * says why it cannot, and *stale is the slot whose free memory stands in its

@@ -340,7 +340,7 @@ static void take_started(struct run *run, const struct message *message)
     snprintf(facts->isa, sizeof facts->isa, "%s", message->isa);
     snprintf(facts->build, sizeof facts->build, "%s", message->build);
     facts->threads = message->threads;
-    if (!scheduler_continues(run->job->provenance, facts, why, sizeof why)) {
+    if (!scheduler_continues(run->job, facts, message->precision, why, sizeof why)) {
         run_refuse(run, why);
         return;
     }

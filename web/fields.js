@@ -162,6 +162,7 @@ export const FIELDSETS = [
           ["fp32", "fp32"],
           ["bf16", "bf16"],
         ],
+        help: "auto: bf16 where the device multiplies it.",
       },
       { at: "/train/seed", label: "Seed", kind: "integer", help: "0 to 2⁵³ − 1." },
       { at: "/train/seed_weights", label: "Seed of weights", kind: "seed", help: "Empty: the seed." },

@@ -243,18 +243,22 @@ static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
 };
 
 /* bf16 pays where its products are in silicon. */
-static enum spec_precision resolve(enum spec_precision precision, enum cpu_isa isa)
+enum spec_precision cpu_precision(enum spec_precision asked)
 {
-    if (precision != PRECISION_AUTO)
-        return precision;
-    return isa >= CPU_ISA_AVX512_BF16 ? PRECISION_BF16 : PRECISION_FP32;
+    enum cpu_isa isa;
+    struct err why;
+    err_clear(&why);
+    if (asked != PRECISION_AUTO)
+        return asked;
+    return cpu_isa_choose(&isa, &why) == 0 && isa >= CPU_ISA_AVX512_BF16 ? PRECISION_BF16
+                                                                         : PRECISION_FP32;
 }
 
 static void describe(struct cpu *cpu, enum spec_precision precision)
 {
     struct backend *table = &cpu->table;
     char library[BACKEND_ISA_MAX / 2];
-    table->precision = resolve(precision, cpu->isa);
+    table->precision = cpu_precision(precision);
     cpu->bf16 = table->precision == PRECISION_BF16;
     table->act_bytes = cpu->bf16 ? sizeof(uint16_t) : sizeof(float);
     cpu_matmul_library(library, sizeof library);

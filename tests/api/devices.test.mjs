@@ -39,7 +39,7 @@ after(async () => {
 
 const on = (device, epochs) => tiny({
   corpus: { id: 'gulliver-synthetic' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
-  train: { epochs, batch_size: 1 }, groups: { size: 2 }, resources: { device },
+  train: { epochs, batch_size: 1, precision: 'auto' }, groups: { size: 2 }, resources: { device },
 });
 const devices = async (from = server) => (await (await from.api('/devices')).json()).devices;
 const device = async (id, from = server) => (await devices(from)).find((one) => one.id === id);

@@ -43,7 +43,7 @@ for (const preset of ['gulliver', 'synthetic-control', 'shuffled-control']) {
   test(`${preset}, ${EPOCHS} epochs`, { timeout: 900_000 }, async () => {
     const spec = JSON.parse(fs.readFileSync(`config/presets/${preset}.json`, 'utf8'));
     if (spec.corpus.id === 'gulliver') spec.corpus.id = CORPUS;
-    spec.train.epochs = EPOCHS;
+    Object.assign(spec.train, { epochs: EPOCHS, precision: 'fp32' });
     const answer = await compare([(await run(spec)).id]);
     const found = verdicts(answer);
     assert.equal(found.vocabulary, 'supported');

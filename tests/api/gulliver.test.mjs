@@ -8,7 +8,10 @@ import { startServer } from '../lib/server.mjs';
 import { CORPUS, SANITIZED, bits, epochsOf, finished, submit } from '../lib/experiments.mjs';
 
 const skip = CORPUS !== 'gulliver' ? 'the text is not here' : SANITIZED ? 'too slow under a sanitizer' : false;
-const preset = () => JSON.parse(fs.readFileSync('config/presets/gulliver.json', 'utf8'));
+const preset = () => {
+  const spec = JSON.parse(fs.readFileSync('config/presets/gulliver.json', 'utf8'));
+  return { ...spec, train: { ...spec.train, precision: 'fp32' } };
+};
 let server;
 before(async () => { if (!skip) server = await startServer(); });
 after(async () => { await server?.stop(); });

@@ -4,7 +4,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { startServer } from '../lib/server.mjs';
-import { tiny, finished, submit, epochsOf } from '../lib/experiments.mjs';
+import { tiny, bits, finished, submit, epochsOf } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -41,6 +41,30 @@ test('the resolved spec of a job can be posted again unchanged and gives the sam
   assert.deepEqual(second.spec, first.spec);
   const strip = (records) => records.map(({ job, tokens_per_second, ...rest }) => rest);
   assert.deepEqual(strip(await epochsOf(server, second.id)), strip(await epochsOf(server, first.id)));
+});
+
+// On a processor without the instructions bf16 is computed in float and rounded.
+test('precision: what is asked for is what it is computed in, and auto says what it came to', async () => {
+  const run = async (precision) => finished(server, (await submit(server, tiny({ name: precision, train: { precision } }))).id);
+  const same = (a, b) => assert.deepEqual(bits(a), bits(b));
+  const jobs = [];
+  for (const precision of ['fp32', 'bf16', 'fp32', 'auto', 'bf16']) jobs.push(await run(precision));
+  for (const job of jobs) assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  const came = jobs.map(({ provenance }) => provenance.precision);
+  const cpus = /^(avx512_bf16|amx),/.test(jobs[0].provenance.isa) ? 'bf16' : 'fp32';
+  assert.deepEqual(came, ['fp32', 'bf16', 'fp32', cpus, 'bf16']);
+  const records = await Promise.all(jobs.map(({ id }) => epochsOf(server, id)));
+  same(records[0], records[2]);
+  same(records[1], records[4]);
+  same(records[3], records[cpus === 'bf16' ? 1 : 0]);
+  const [fp32, bf16] = [records[0].at(-1), records[1].at(-1)];
+  assert.notEqual(fp32.loss, bf16.loss);
+  assert.ok(Math.abs(fp32.loss - bf16.loss) < 0.02, `${fp32.loss} and ${bf16.loss}`);
+  assert.notEqual(jobs[0].memory_bytes, jobs[1].memory_bytes);
+  const auto = await submit(server, tiny({ name: 'what it may need', train: { precision: 'auto' } }));
+  assert.equal(auto.memory_bytes, Math.max(jobs[0].memory_bytes, jobs[1].memory_bytes), 'before it is known');
+  const settled = await finished(server, auto.id);
+  assert.equal(settled.memory_bytes, jobs[cpus === 'bf16' ? 1 : 0].memory_bytes, 'afterwards');
 });
 
 test('another seed gives other numbers', async () => {

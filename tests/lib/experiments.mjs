@@ -11,12 +11,12 @@ const merge = (base, change) => Object.fromEntries([...new Set([...Object.keys(b
   key, typeof base[key] === 'object' && base[key] && !Array.isArray(base[key]) ? merge(base[key], change[key] ?? {}) : change[key] ?? base[key],
 ]));
 
-// A job of a second or two.
+// A job of a second or two. In fp32, which every processor computes in: `auto` depends on it.
 export const tiny = (change = {}) => merge({
   name: 'tiny',
   corpus: { id: CORPUS },
   model: { d_model: 16, n_layers: 1, n_heads: 2, seq_len: 8 },
-  train: { epochs: 8, batch_size: 2, snapshots: [] },
+  train: { epochs: 8, batch_size: 2, precision: 'fp32', snapshots: [] },
   groups: { size: 20 },
   resources: {},
 }, change);

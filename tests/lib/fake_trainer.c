@@ -170,6 +170,13 @@ static int fake_orders(struct fake *fake)
     return type == MESSAGE_CANCEL ? MESSAGE_CANCELLED : MESSAGE_STOPPED;
 }
 
+static const char *fake_precision(const struct spec *spec)
+{
+    const enum spec_precision asked = spec->train.precision;
+    return fake_environment("FAKE_TRAINER_PRECISION",
+                            asked == PRECISION_AUTO ? "fp32" : spec_precision_name(asked));
+}
+
 static void fake_run(struct fake *fake, const struct message *run)
 {
     struct spec *spec = NULL;
@@ -181,7 +188,7 @@ static void fake_run(struct fake *fake, const struct message *run)
     struct message started = {.type = MESSAGE_STARTED,
                               .epoch = epoch,
                               .bytes = 1000000,
-                              .precision = "fp32",
+                              .precision = (char *)fake_precision(spec),
                               .isa = "made-up",
                               .threads = 1,
                               .name = "made-up processor",

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "gpu/cpu/cpu.h"
+#include "gpu/cpu/cpu_isa.h"
 #include "gpu/cuda/cuda.h"
 #include "gpu/device.h"
 
@@ -33,8 +34,50 @@ static void test_precision(void **state)
     (void)state;
     assert_int_equal(device_precision("cuda:1", PRECISION_AUTO), PRECISION_BF16);
     assert_int_equal(device_precision("cuda:1", PRECISION_FP32), PRECISION_FP32);
-    assert_int_equal(device_precision("cpu", PRECISION_AUTO), PRECISION_FP32);
+    assert_int_equal(device_precision("cpu", PRECISION_FP32), PRECISION_FP32);
     assert_int_equal(device_precision("cpu", PRECISION_BF16), PRECISION_BF16);
+}
+
+static void check_opens_in(enum spec_precision asked, enum spec_precision expected)
+{
+    struct backend *backend = NULL;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(device_precision("cpu", asked), expected);
+    assert_int_equal(device_open("cpu", 1, asked, "test", &backend, &err), 0);
+    assert_int_equal(backend->precision, expected);
+    assert_int_equal(backend->act_bytes, expected == PRECISION_BF16 ? 2 : 4);
+    backend->close(backend);
+}
+
+/* On a processor auto is bf16 only with instructions for it, or as if without
+ * them where TOKENFATE_ISA says so; what is asked for by name is always had. */
+static void test_precision_of_the_processor(void **state)
+{
+    (void)state;
+    enum cpu_isa best;
+    struct err err;
+    err_clear(&err);
+    const char *set = getenv("TOKENFATE_ISA");
+    char *before = set ? strdup(set) : NULL;
+    assert_int_equal(unsetenv("TOKENFATE_ISA"), 0);
+    assert_int_equal(cpu_isa_choose(&best, &err), 0);
+    for (int isa = 0; isa <= (int)best; isa++) {
+        assert_int_equal(setenv("TOKENFATE_ISA", cpu_isa_name((enum cpu_isa)isa), 1), 0);
+        const enum spec_precision expected =
+            isa >= CPU_ISA_AVX512_BF16 ? PRECISION_BF16 : PRECISION_FP32;
+        assert_int_equal(device_precision("cpu", PRECISION_AUTO), expected);
+        /* One process runs oneDNN for one instruction set; plain does without it. */
+        if (isa != CPU_ISA_PLAIN && isa != (int)best)
+            continue;
+        check_opens_in(PRECISION_AUTO, expected);
+        check_opens_in(PRECISION_BF16, PRECISION_BF16);
+        check_opens_in(PRECISION_FP32, PRECISION_FP32);
+    }
+    assert_int_equal(setenv("TOKENFATE_ISA", "no such", 1), 0);
+    assert_int_equal(device_precision("cpu", PRECISION_AUTO), PRECISION_FP32);
+    assert_int_equal(before ? setenv("TOKENFATE_ISA", before, 1) : unsetenv("TOKENFATE_ISA"), 0);
+    free(before);
 }
 
 static void test_cpu_opens(void **state)
@@ -87,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_precision),
+        cmocka_unit_test(test_precision_of_the_processor),
         cmocka_unit_test(test_cpu_opens),
         cmocka_unit_test(test_reasons),
     };

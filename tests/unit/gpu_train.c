@@ -529,6 +529,33 @@ static void test_another_card_does_not_resume(void **state)
     free(diary);
 }
 
+/* What `auto` came to is kept: where it would come to something else, nothing goes on. */
+static void test_another_precision_does_not_resume(void **state)
+{
+    (void)state;
+    struct backend *const usual = backend;
+    struct err err;
+    struct diary *diary = new_diary(), *refused = new_diary();
+    err_clear(&err);
+    assert_int_equal(cpu_backend_open(1, PRECISION_BF16, &backend, &err), 0);
+    diary->order_at = 2;
+    diary->order = TRAIN_STOP;
+    assert_int_equal(run(resumable[0], folder("precision"), 0, diary, &err), -1);
+    assert_int_equal(err.code, ERR_CANCELLED);
+    diary->order_at = -1;
+    struct backend *const bf16 = backend;
+    backend = usual;
+    assert_int_equal(run(resumable[0], folder("precision"), 3, refused, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "with precision bf16; this trainer has fp32"));
+    backend = bf16;
+    assert_int_equal(run(resumable[0], folder("precision"), 3, diary, &err), 0);
+    backend->close(backend);
+    backend = usual;
+    free(diary);
+    free(refused);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -564,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_divergence),
         cmocka_unit_test(test_another_build_does_not_resume),
         cmocka_unit_test(test_another_card_does_not_resume),
+        cmocka_unit_test(test_another_precision_does_not_resume),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -47,6 +47,7 @@ static int room_open(void **state)
              dirname(self));
     snprintf(room->settings.data, sizeof room->settings.data, "%s", room->f->folder);
     behave("good", "3", "1");
+    unsetenv("FAKE_TRAINER_PRECISION");
     log_set_level(LOG_ERROR + 1);
     *state = room;
     return 0;
@@ -444,11 +445,7 @@ static void test_waits(void **state)
     wait_for_waits(room, "cuda", "cuda:0 is not available: there is no GPU here");
     submit(room, example("cuda7", "cuda:7"));
     wait_for_waits(room, "cuda7", "there is no device cuda:7 here");
-    struct job job = example("bf16", "cpu");
-    job.spec = "{\"train\":{\"epochs\":30,\"precision\":\"bf16\"},\"groups\":{\"size\":1}}";
-    submit(room, job);
-    wait_for_waits(room, "bf16", "cpu does not compute in bf16");
-    job = example("large", "cpu");
+    struct job job = example("large", "cpu");
     job.memory_bytes = INT64_C(9) << 30;
     submit(room, job);
     wait_for_waits(room, "large", "it needs 9.66 GB, cpu has 8.59 GB in all");
@@ -458,6 +455,34 @@ static void test_waits(void **state)
     struct job *behind = get(room->f, "behind");
     assert_null(behind->waits);
     job_free(behind);
+}
+
+#define IN_PRECISION(precision)                                                                    \
+    "{\"train\":{\"epochs\":30,\"precision\":\"" precision "\"},\"groups\":{\"size\":1}}"
+
+/* A job in bf16 runs on the processor, and says so; none goes on in another precision
+ * than it was asked for, or started in. */
+static void test_precision(void **state)
+{
+    struct room *room = *state;
+    behave("good", "3", "10");
+    start(room);
+    struct job in_bf16 = example("bf16", "cpu");
+    in_bf16.spec = IN_PRECISION("bf16");
+    submit(room, in_bf16);
+    struct job *job = wait_for(room, "bf16", JOB_SUCCEEDED, LAST_EPOCH);
+    assert_non_null(strstr(job->provenance, "\"precision\":\"bf16\""));
+    job_free(job);
+    submit(room, example("one", "auto"));
+    wait_only(room, "one", JOB_RUNNING, 5);
+    stop(room);
+    setenv("FAKE_TRAINER_PRECISION", "bf16", 1);
+    start(room);
+    wait_for_waits(room, "one", "cpu: it started with precision fp32, here it is bf16; a retry");
+    struct job in_fp32 = example("fp32", "cpu");
+    in_fp32.spec = IN_PRECISION("fp32");
+    submit(room, in_fp32);
+    wait_for_waits(room, "fp32", "cpu: it asks for precision fp32, here it would be bf16");
 }
 
 static void test_other_provenance_waits(void **state)
@@ -656,7 +681,6 @@ static void test_match(void **state)
     job.device = "cuda:1";
     assert_int_equal(MATCH(), -1);
     job.device = "cuda";
-    job.precision = "bf16";
     assert_int_equal(MATCH(), 1);
     slots[1].device.free_bytes = 999999999;
     assert_int_equal(MATCH(), -1);
@@ -700,6 +724,7 @@ int main(void)
         room_test(test_stop_that_is_ignored),
         room_test(test_out_of_time),
         room_test(test_waits),
+        room_test(test_precision),
         room_test(test_other_provenance_waits),
         room_test(test_put_off),
         room_test(test_other_build_waits),

@@ -3,6 +3,11 @@
  * its place into the trainer of the kit (tests/gpu/kit.mk). */
 #include "gpu/cpu/cpu.h"
 
+enum spec_precision cpu_precision(enum spec_precision asked)
+{
+    return asked == PRECISION_AUTO ? PRECISION_FP32 : asked;
+}
+
 int cpu_backend_open(int threads, enum spec_precision precision, struct backend **out,
                      struct err *err)
 {
