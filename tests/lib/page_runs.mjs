@@ -1,0 +1,90 @@
+// page_runs: queues the runs behind docs/exposure.md, docs/remedies.md and
+// docs/study.md on a running service, and lists them.
+//   node tests/lib/page_runs.mjs URL rates|remedies|insertions|study [SEED...]
+//   node tests/lib/page_runs.mjs URL list
+// One sweep per setting, over the seeds (default 1 2 3). Every job carries the tags
+// `page:NAME` and `setting:SETTING`, by which the page scripts find it. Jobs of an
+// earlier seed get a higher priority, so that a queue stopped halfway has complete
+// seeds. Several services may share the work: the page scripts take several URLs.
+import { pathToFileURL } from 'node:url';
+
+const PRECISION = 'fp32';
+const HELD_OUT = { data: { holdout: 10 }, corpus: { variant: 'body' }, eval: { windows: 224, every: 250 } };
+const RATES = [0.1, 0.2, 0.25, 0.35, 0.5, 0.7, 1, 2, 4, 8, 16];
+const RATE_EPOCHS = 150;
+const TOP_PRIORITY = 100;
+
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+const merge = (base, change) => Object.entries(change).reduce(
+  (all, [key, value]) => ({ ...all, [key]: isObject(value) && isObject(all[key]) ? merge(all[key], value) : value }), base);
+
+/** Settings of a page: [{setting, preset, change}], the baseline first. */
+export const PAGES = {
+  rates: RATES.map((lr) => ({ setting: `lr-${lr}`, preset: 'gulliver-sgd', change: { train: { lr, epochs: RATE_EPOCHS } } })),
+  remedies: ['holdout', 'label-smoothing', 'z-loss', 'logit-adjustment', 'class-weight', 'oversample', 'used', 'untied', 'adaptive', 'sgd']
+    .map((remedy) => ({ setting: remedy === 'holdout' ? 'baseline' : remedy, preset: `gulliver-${remedy}`, change: HELD_OUT })),
+  insertions: [
+    { setting: 'adamw', preset: 'gulliver-inject', change: {} },
+    { setting: 'beta2-0.9', preset: 'gulliver-inject', change: { train: { beta2: 0.9 } } },
+    { setting: 'beta1-0', preset: 'gulliver-inject', change: { train: { beta1: 0 } } },
+    { setting: 'beta1-0-beta2-0.9', preset: 'gulliver-inject', change: { train: { beta1: 0, beta2: 0.9 } } },
+    { setting: 'sgd', preset: 'gulliver-sgd', change: {}, injected: true },
+  ],
+  study: ['gulliver', 'synthetic-control', 'shuffled-control'].map((preset) => ({ setting: preset, preset, change: {} })),
+};
+
+export async function call(url, route, method = 'GET', body = undefined) {
+  const answer = await fetch(`${url}/api/v1${route}`, { method, headers: body && { 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${method} ${url}/api/v1${route}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+/** All jobs of a page on these services: [{url, setting, seed, job}]. */
+export async function jobsOf(urls, page) {
+  const found = [];
+  for (const url of urls) {
+    for (let cursor = ''; cursor !== null;) {
+      const { jobs, next } = await call(url, `/jobs?tag=page:${page}&limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      for (const { id } of jobs) {
+        const job = await call(url, `/jobs/${id}`);
+        const setting = job.tags.find((tag) => tag.startsWith('setting:')).slice('setting:'.length);
+        found.push({ url, setting, seed: job.spec.train.seed, job });
+      }
+      cursor = next;
+    }
+  }
+  return found;
+}
+
+async function queue(url, page, seeds, only) {
+  for (const { setting, preset, change, injected } of PAGES[page]) {
+    if (only && !only.includes(setting)) continue;
+    let base = merge(await call(url, `/presets/${preset}`), change);
+    if (injected) base = merge(base, { data: { inject: (await call(url, '/presets/gulliver-inject')).data.inject } });
+    base = merge(base, { train: { precision: PRECISION }, tags: [...base.tags, `page:${page}`, `setting:${setting}`] });
+    const sweep = await call(url, '/sweeps', 'POST', { base, vary: { 'train.seed': seeds } });
+    const { jobs } = await call(url, `/jobs?sweep=${sweep.id}&limit=100`);
+    for (const { id } of jobs) {
+      const { spec } = await call(url, `/jobs/${id}`);
+      await call(url, `/jobs/${id}`, 'PATCH', { priority: TOP_PRIORITY - spec.train.seed });
+    }
+    console.log(`${setting}: sweep ${sweep.id}, ${jobs.length} jobs`);
+  }
+}
+
+async function list(url) {
+  for (const page of Object.keys(PAGES)) {
+    for (const { setting, seed, job } of (await jobsOf([url], page)).reverse()) {
+      console.log([page, setting, seed, job.id, job.state, `${job.epoch}/${job.epochs}`, job.summary?.loss ?? ''].join(' '));
+    }
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const [url, page, ...rest] = process.argv.slice(2);
+  const seeds = rest.filter((word) => /^\d+$/.test(word)).map(Number);
+  const only = rest.filter((word) => !/^\d+$/.test(word));
+  if (page === 'list') await list(url);
+  else if (PAGES[page]) await queue(url, page, seeds.length ? seeds : [1, 2, 3], only.length ? only : null);
+  else throw new Error(`"${page}" is not one of list, ${Object.keys(PAGES).join(', ')}`);
+}
