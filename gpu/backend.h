@@ -146,9 +146,11 @@ struct backend {
     int threads;                     /* host threads it computes with */
     enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;
-    int head_max; /* numbers of the largest head that attention takes; 0: any */
-    int on_host;  /* its memory is the program's own: what the program needs counts too */
-    int slots;    /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
+    int head_max;    /* numbers of the largest head that attention takes; 0: any */
+    int on_host;     /* its memory is the program's own: what the program needs counts too */
+    int head_chunk;  /* rows of logits that exist at once (lab/memory.h) */
+    int64_t reserve; /* bytes that its libraries may still take while a job runs */
+    int slots;       /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
 
     void (*close)(struct backend *self);
 

@@ -178,18 +178,22 @@ static int check_tensors(const struct model *m, struct err *err)
 
 /* The whole is asked for before its parts: memory that nobody has written to yet
  * counts as free, so each part alone may fit where all of them do not. The host
- * needs the ring, and, to save the state, one part of it at a time. */
+ * needs the ring, and, to save the state, one part of it at a time; a card's
+ * libraries take more while the first steps run. */
 static int check_room(const struct model *m, struct err *err)
 {
     const int64_t there = m->backend->available(m->backend);
     const int64_t part = m->shapes.n_parameters * (int64_t)sizeof(float);
-    const int64_t beside = m->backend->on_host ? part + m->backend->slots * m->plan.slot : 0;
+    const int64_t of_host = m->backend->on_host ? part + m->backend->slots * m->plan.slot : 0;
+    const int64_t beside = of_host + m->backend->reserve;
     if (m->plan.total + beside <= there)
         return 0;
     return err_set(err, ERR_NO_MEMORY,
-                   "the job needs %lld bytes on %s and %lld for its batches and to save its "
-                   "state, %lld are there",
-                   (long long)m->plan.total, m->backend->name, (long long)beside, (long long)there);
+                   "the job needs %lld bytes on %s and %lld beside them %s, %lld are there",
+                   (long long)m->plan.total, m->backend->name, (long long)beside,
+                   m->backend->on_host ? "for its batches and to save its state"
+                                       : "for the recorded programs of a step",
+                   (long long)there);
 }
 
 static int allocate_device(struct model *m, struct err *err)
@@ -295,7 +299,7 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
     }
     read_spec(m, spec, vocab);
     memory_plan(spec, &m->shapes, m->G, m->M, (int)backend->real_bytes, (int)backend->act_bytes,
-                &m->plan);
+                backend->head_chunk, &m->plan);
     if (check_tensors(m, err) != 0 || check_room(m, err) != 0 || allocate_device(m, err) != 0 ||
         allocate_host(m, err) != 0) {
         model_close(m);

@@ -119,7 +119,7 @@ int model_upload(struct model *model, enum model_part part, const float *host, s
 const struct shapes *model_shapes(const struct model *model);
 
 /* Bytes allocated on the backend: equals memory_bytes (lab/memory.h) of the same
- * spec, vocabulary and groups. */
+ * vocabulary, groups and spec, where that names this device and precision. */
 int64_t model_bytes(const struct model *model);
 
 #endif

@@ -2,6 +2,8 @@
  * written down once in buffer_table. */
 #include "lab/memory.h"
 
+#include <string.h>
+
 enum number { INT32, REAL, ACT, NUMBERS };
 
 /* Factors a size is made of. */
@@ -79,10 +81,10 @@ static const int moments_of[] = {
 };
 
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
-                 int real_bytes, int act_bytes, struct memory_plan *out)
+                 int real_bytes, int act_bytes, int head_chunk, struct memory_plan *out)
 {
     const int64_t positions = (int64_t)spec->train.batch_size * spec->model.seq_len;
-    const int chunk = positions < MEMORY_HEAD_CHUNK ? (int)positions : MEMORY_HEAD_CHUNK;
+    const int chunk = positions < head_chunk ? (int)positions : head_chunk;
     const int64_t size[DIMENSIONS] = {
         [ONE] = 1,
         [POSITIONS] = positions,
@@ -129,6 +131,9 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
                      const struct groups *groups, struct err *err)
 {
+    /* Of two devices the card has the larger chunk. */
+    const int chunk =
+        strcmp(spec->resources.device, "cpu") == 0 ? MEMORY_HEAD_CHUNK_CPU : MEMORY_HEAD_CHUNK_CUDA;
     struct shapes shapes;
     if (shapes_build(spec, vocab, &shapes, err) != 0)
         return -1;
@@ -137,9 +142,17 @@ int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int
         struct memory_plan plan;
         if (precision == (act_bytes == 2 ? PRECISION_FP32 : PRECISION_BF16))
             continue;
-        memory_plan(spec, &shapes, groups->n, groups->n_tokens, 4, act_bytes, &plan);
+        memory_plan(spec, &shapes, groups->n, groups->n_tokens, 4, act_bytes, chunk, &plan);
         bytes = plan.total > bytes ? plan.total : bytes;
     }
     shapes_free(&shapes);
     return bytes;
+}
+
+int64_t memory_beside(const char *kind, int is_open)
+{
+    const int64_t opening = (int64_t)MEMORY_CUDA_CONTEXT + MEMORY_CUDA_BACKEND;
+    if (strcmp(kind, "cuda") != 0)
+        return 0;
+    return MEMORY_CUDA_PROGRAMS + (is_open ? 0 : opening);
 }

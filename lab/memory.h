@@ -17,9 +17,27 @@
 enum {
     MEMORY_ALIGNMENT = 256,
     /* Rows of logits that exist at once: the output layer works through a batch
-     * in chunks of this many positions (26 MB of float32 with 50304 columns). */
-    MEMORY_HEAD_CHUNK = 128,
+     * in chunks of this many positions. On the CPU 26 MB of float32 with 50304
+     * columns, which stay near the cores. On a card 412 MB: each chunk reads and
+     * writes the whole gradient of the unembedding, which costs more than the
+     * product that makes it where a chunk has fewer than about 700 rows
+     * (2 C V operations a row at 790e12 a second, 8 C V bytes at 4.3e12). */
+    MEMORY_HEAD_CHUNK_CPU = 128,
+    MEMORY_HEAD_CHUNK_CUDA = 2048,
     MEMORY_PARTS_OF_GRADIENT = 4 /* the engine's BACKEND_PARTS */
+};
+
+/* What a card has to hold beside a job. The first is exact, the engine allocates it
+ * (partial sums, workspace of the products); the other two are the driver's, which
+ * says neither how much it will take: allowances on the generous side. */
+enum {
+    MEMORY_CUDA_BACKEND = 64 << 20,
+    /* Context with the kernels' code and cuBLASLt, once a process opens the card. */
+    MEMORY_CUDA_CONTEXT = 704 << 20,
+    /* While the first steps run: code that is loaded with the first launch of each
+     * kernel, the recorded programs, and what the driver adds to each of the job's
+     * allocations (they are given in pieces of 2 MB). */
+    MEMORY_CUDA_PROGRAMS = 256 << 20
 };
 
 /* Buffers of a step; "per layer" ones hold all layers, layer 0 first. The ones
@@ -66,7 +84,7 @@ enum memory_buffer {
     MEMORY_GRADIENT,         /* ACT [N, C] of the residual stream */
     MEMORY_BRANCH,           /* ACT [N, C] of a branch; in forward, a branch's output */
     MEMORY_WIDE,             /* ACT [N, 4C] of qkv and of the hidden layer */
-    MEMORY_LOGITS,           /* REAL [MEMORY_HEAD_CHUNK or N, Vp] */
+    MEMORY_LOGITS,           /* REAL [rows of a chunk, or N if that is less, Vp] */
     MEMORY_BUFFERS
 };
 
@@ -82,13 +100,20 @@ struct memory_plan {
 };
 
 /* Sizes for n_groups groups and n_tracked tokens, with real_bytes and act_bytes
- * a number; `copy` is the ACT copy of the parameters, 0 if the sizes are equal. */
+ * a number and head_chunk rows of logits; `copy` is the ACT copy of the parameters,
+ * 0 if the sizes are equal. */
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
-                 int real_bytes, int act_bytes, struct memory_plan *out);
+                 int real_bytes, int act_bytes, int head_chunk, struct memory_plan *out);
 
-/* Bytes a job needs on its device in the given precision, with its groups; auto:
- * in either, the larger, since the device decides it. -1 with ERR_NO_MEMORY. */
+/* Bytes a job needs on the device it asks for in the given precision, with its
+ * groups; auto (device, precision): the most that any of them comes to. -1 with
+ * ERR_NO_MEMORY. */
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
                      const struct groups *groups, struct err *err);
+
+/* Bytes that a device of this kind ("cpu", "cuda") has to have beside a job's:
+ * is_open: a process of ours has it open, so that only what comes with a job is
+ * still to be taken. */
+int64_t memory_beside(const char *kind, int is_open);
 
 #endif

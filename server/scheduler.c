@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lab/memory.h"
+
+enum { SCHEDULER_NEEDS_MAX = 96 }; /* bytes of what a job needs, with its zero */
+
 enum obstacle {
     OBSTACLE_NONE,
     OBSTACLE_UNAVAILABLE,
@@ -86,19 +90,33 @@ static const struct scheduler_refusal *scheduler_refused(const struct job *job,
     return NULL;
 }
 
+static void scheduler_needs(const struct job *job, const char *kind, int64_t beside,
+                            char needs[SCHEDULER_NEEDS_MAX])
+{
+    const double bytes = (double)job->memory_bytes;
+    if (beside > 0)
+        snprintf(needs, SCHEDULER_NEEDS_MAX, "it needs %.2f GB and %s %.2f GB beside it",
+                 bytes / 1e9, kind, (double)beside / 1e9);
+    else
+        snprintf(needs, SCHEDULER_NEEDS_MAX, "it needs %.2f GB", bytes / 1e9);
+}
+
 /* The first thing in the way, lasting ones before passing ones. */
 static enum obstacle scheduler_obstacle(const struct job *job, const struct scheduler_slot *slot,
                                         char *waits, size_t size)
 {
     const struct trainer_device *device = &slot->device;
-    char why[SCHEDULER_WHY_MAX];
+    const int64_t at_first = memory_beside(device->kind, 0);
+    const int64_t beside = memory_beside(device->kind, slot->is_open);
+    char why[SCHEDULER_WHY_MAX], needs[SCHEDULER_NEEDS_MAX];
     if (!device->available) {
         snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
         return OBSTACLE_UNAVAILABLE;
     }
-    if (device->memory_bytes > 0 && job->memory_bytes > device->memory_bytes) {
-        snprintf(waits, size, "it needs %.2f GB, %s has %.2f GB in all",
-                 (double)job->memory_bytes / 1e9, device->id, (double)device->memory_bytes / 1e9);
+    if (device->memory_bytes > 0 && job->memory_bytes + at_first > device->memory_bytes) {
+        scheduler_needs(job, device->kind, at_first, needs);
+        snprintf(waits, size, "%s, %s has %.2f GB in all", needs, device->id,
+                 (double)device->memory_bytes / 1e9);
         return OBSTACLE_SIZE;
     }
     if (!scheduler_continues(job, &slot->facts, "", why, sizeof why)) {
@@ -114,9 +132,10 @@ static enum obstacle scheduler_obstacle(const struct job *job, const struct sche
         snprintf(waits, size, "%s is busy", device->id);
         return OBSTACLE_BUSY;
     }
-    if (device->memory_bytes > 0 && job->memory_bytes > device->free_bytes) {
-        snprintf(waits, size, "it needs %.2f GB, %s has %.2f GB free",
-                 (double)job->memory_bytes / 1e9, device->id, (double)device->free_bytes / 1e9);
+    if (device->memory_bytes > 0 && job->memory_bytes + beside > device->free_bytes) {
+        scheduler_needs(job, device->kind, beside, needs);
+        snprintf(waits, size, "%s, %s has %.2f GB free", needs, device->id,
+                 (double)device->free_bytes / 1e9);
         return OBSTACLE_FREE;
     }
     return OBSTACLE_NONE;

@@ -35,6 +35,7 @@ struct scheduler_slot {
     struct trainer_device device;
     struct scheduler_facts facts;
     char job[DB_ID_MAX]; /* runs on it, or is about to; "" = idle */
+    int is_open;         /* a trainer of ours holds it, and told of its free memory */
     struct scheduler_refusal refusals[SCHEDULER_REFUSALS];
 };
 

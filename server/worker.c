@@ -358,6 +358,7 @@ static int scheduler_snapshot(struct workers *workers, struct scheduler_slot *sl
     for (int i = 0; i < workers->n; i++) {
         slot_forget(&workers->slots[i]);
         slots[i] = workers->slots[i].shown;
+        slots[i].is_open = workers->slots[i].pid != 0;
     }
     pthread_mutex_unlock(&workers->mutex);
     return workers->n;

@@ -11,6 +11,7 @@
 
 #include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
+#include "lab/memory.h"
 
 enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
 
@@ -201,6 +202,7 @@ static const struct backend cpu_table = {
     .name = "cpu",
     .real_bytes = sizeof(float),
     .on_host = 1,
+    .head_chunk = MEMORY_HEAD_CHUNK_CPU,
     .slots = 1,
     .close = cpu_close,
     .available = cpu_available,

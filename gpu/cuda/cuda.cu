@@ -283,6 +283,8 @@ static void fill_table(struct backend *table, int is_bf16)
     table->name = "cuda";
     table->threads = 1;
     table->head_max = CUDA_HEAD_MAX;
+    table->head_chunk = MEMORY_HEAD_CHUNK_CUDA;
+    table->reserve = MEMORY_CUDA_PROGRAMS;
     table->precision = is_bf16 ? PRECISION_BF16 : PRECISION_FP32;
     table->real_bytes = sizeof(float);
     table->act_bytes = is_bf16 ? sizeof(struct bf16) : sizeof(float);

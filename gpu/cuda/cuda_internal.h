@@ -11,6 +11,7 @@
 extern "C" {
 #include "config/err.h"
 #include "gpu/backend.h"
+#include "lab/memory.h"
 }
 #include "gpu/cuda/launch.h"
 
@@ -24,6 +25,9 @@ enum {
     CUDA_HEAD_MAX = 128, /* numbers of the largest attention head */
     CUDA_SLOTS = 3       /* of a ring: one step runs, one waits behind it, one is read */
 };
+
+static_assert(CUDA_SCRATCH + CUDA_WORKSPACE == MEMORY_CUDA_BACKEND,
+              "what opening takes is what jobs are admitted by");
 
 struct cuda_plans; /* descriptors and algorithms of the products seen so far */
 

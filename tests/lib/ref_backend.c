@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lab/memory.h"
+
 static void ref_close(struct backend *self)
 {
     free(self);
@@ -576,6 +578,7 @@ static const struct backend ref_table = {
     .real_bytes = sizeof(double),
     .act_bytes = sizeof(double),
     .slots = 1,
+    .head_chunk = MEMORY_HEAD_CHUNK_CPU,
     .close = ref_close,
     .available = ref_available,
     .alloc = ref_alloc,

@@ -18,6 +18,7 @@
 #include "gpu/cuda/cuda.h"
 #include "gpu/model.h"
 #include "gpu/train.h"
+#include "lab/memory.h"
 #include "lab/random.h"
 #include "tests/lib/cuda_host_control.h"
 #include "tests/lib/ref_backend.h"
@@ -507,6 +508,44 @@ static void test_a_fault_belongs_to_its_step(void **state)
     spec_free(spec);
 }
 
+/* ---- memory ---- */
+
+/* What opening takes, and what a job takes while it runs, is what jobs are admitted
+ * by; where one byte of it is not there, the job is refused with the numbers. */
+static void test_memory_is_known_before(void **state)
+{
+    (void)state;
+    const size_t usual = cuda_host_machine.memory;
+    struct spec *spec = small(0);
+    struct bench b;
+    struct model *model = NULL;
+    char text[160];
+    double losses[STEPS];
+    bench_open(&b, spec, PRECISION_BF16);
+    const int64_t job = model_bytes(b.model);
+    train(&b, 1, losses);
+    const size_t running = cuda_host_allocated();
+    model_close(b.model);
+    assert_int_equal(cuda_host_allocated(), MEMORY_CUDA_BACKEND);
+    assert_true(running >= (size_t)job + MEMORY_CUDA_BACKEND);
+    assert_true(running <= (size_t)job + MEMORY_CUDA_BACKEND + MEMORY_CUDA_PROGRAMS);
+    const int64_t wanted = job + MEMORY_CUDA_BACKEND + memory_beside("cuda", 1);
+    cuda_host_machine.memory = (size_t)wanted - 1;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &model, &b.err), -1);
+    assert_int_equal(b.err.code, ERR_NO_MEMORY);
+    snprintf(text, sizeof text, "needs %lld bytes on cuda and %lld beside them for the recorded",
+             (long long)job, (long long)MEMORY_CUDA_PROGRAMS);
+    assert_non_null(strstr(b.err.message, text));
+    snprintf(text, sizeof text, "%lld are there", (long long)(wanted - 1 - MEMORY_CUDA_BACKEND));
+    assert_non_null(strstr(b.err.message, text));
+    err_clear(&b.err);
+    cuda_host_machine.memory++;
+    assert_int_equal(model_open(spec, V, &groups, b.backend, &b.model, &b.err), 0);
+    cuda_host_machine.memory = usual;
+    bench_close(&b);
+    spec_free(spec);
+}
+
 /* ---- a whole run ---- */
 
 enum { EPOCHS = 3, PER_EPOCH = 2, TEXT = 600 };
@@ -640,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_a_fault_ends_the_step),
         cmocka_unit_test(test_a_fault_has_its_kernel),
         cmocka_unit_test(test_a_fault_belongs_to_its_step),
+        cmocka_unit_test(test_memory_is_known_before),
         cmocka_unit_test(test_a_whole_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

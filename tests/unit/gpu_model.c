@@ -862,7 +862,7 @@ static void test_refused_as_a_whole(void **state)
     bench_open(&b, spec, 0);
     b.backend->available = limited_room;
     struct memory_plan plan;
-    memory_plan(spec, b.shapes, groups.n, groups.n_tokens, 4, 4, &plan);
+    memory_plan(spec, b.shapes, groups.n, groups.n_tokens, 4, 4, MEMORY_HEAD_CHUNK_CPU, &plan);
     b.backend->slots = 2;
     room = model_bytes(b.model) + b.shapes->n_parameters * (int64_t)sizeof(float) + 2 * plan.slot;
     struct model *model = NULL;

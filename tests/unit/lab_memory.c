@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "lab/memory.h"
@@ -18,7 +19,8 @@ enum {
 
 static struct spec largest(void)
 {
-    return (struct spec){.model = {.d_model = SPEC_D_MODEL_MAX,
+    return (struct spec){.resources = {.device = "auto"},
+                         .model = {.d_model = SPEC_D_MODEL_MAX,
                                    .n_layers = SPEC_LAYERS_MAX,
                                    .n_heads = SPEC_HEADS_MAX,
                                    .seq_len = SPEC_SEQ_LEN_MAX,
@@ -34,7 +36,8 @@ static void plan_of(const struct spec *spec, int real_bytes, int act_bytes,
     struct err err;
     err_clear(&err);
     assert_int_equal(shapes_build(spec, GPT2_VOCABULARY, &shapes, &err), 0);
-    memory_plan(spec, &shapes, SPEC_GROUPS_MAX, TRACKED, real_bytes, act_bytes, plan);
+    memory_plan(spec, &shapes, SPEC_GROUPS_MAX, TRACKED, real_bytes, act_bytes,
+                MEMORY_HEAD_CHUNK_CUDA, plan);
     shapes_free(&shapes);
 }
 
@@ -54,7 +57,7 @@ static void largest_job(void **state)
     assert_int_equal(plan.bytes[MEMORY_HIDDEN], 4 * L * N * 4 * C);
     assert_int_equal(plan.bytes[MEMORY_RESIDUAL], 4 * (2 * L + 1) * N * C);
     assert_int_equal(plan.bytes[MEMORY_ATTENTION_LSE], 4 * L * N * SPEC_HEADS_MAX);
-    assert_int_equal(plan.bytes[MEMORY_LOGITS], 4 * (int64_t)MEMORY_HEAD_CHUNK * PADDED);
+    assert_int_equal(plan.bytes[MEMORY_LOGITS], 4 * (int64_t)MEMORY_HEAD_CHUNK_CUDA * PADDED);
     assert_true(plan.total > INT64_C(1) << 45);
     const struct groups groups = {.n = SPEC_GROUPS_MAX, .n_tokens = TRACKED};
     assert_int_equal(memory_bytes(&spec, PRECISION_FP32, GPT2_VOCABULARY, &groups, &err),
@@ -82,6 +85,41 @@ static void auto_is_the_larger(void **state)
         assert_int_equal(memory_bytes(&spec, PRECISION_AUTO, GPT2_VOCABULARY, &groups, &err),
                          fp32 > bf16 ? fp32 : bf16);
     }
+}
+
+/* Where the device is known, its own chunk of logits counts; else the larger one. */
+static void device_decides_the_chunk(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *device;
+        int chunk;
+    } cases[] = {{"cpu", MEMORY_HEAD_CHUNK_CPU},
+                 {"cuda", MEMORY_HEAD_CHUNK_CUDA},
+                 {"cuda:1", MEMORY_HEAD_CHUNK_CUDA},
+                 {"auto", MEMORY_HEAD_CHUNK_CUDA}};
+    const struct groups groups = {.n = SPEC_GROUPS_MAX, .n_tokens = TRACKED};
+    struct spec spec = largest();
+    struct memory_plan plan;
+    struct err err;
+    err_clear(&err);
+    plan_of(&spec, 4, 2, &plan);
+    const int64_t without = plan.total - plan.bytes[MEMORY_LOGITS];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(spec.resources.device, sizeof spec.resources.device, "%s", cases[i].device);
+        assert_int_equal(memory_bytes(&spec, PRECISION_BF16, GPT2_VOCABULARY, &groups, &err),
+                         without + 4 * (int64_t)cases[i].chunk * PADDED);
+    }
+}
+
+/* A card needs more than its job: less of it once a process has it open. */
+static void beside_a_job(void **state)
+{
+    (void)state;
+    assert_int_equal(memory_beside("cpu", 0), 0);
+    assert_int_equal(memory_beside("cuda", 1), MEMORY_CUDA_PROGRAMS);
+    assert_int_equal(memory_beside("cuda", 0),
+                     MEMORY_CUDA_PROGRAMS + MEMORY_CUDA_CONTEXT + MEMORY_CUDA_BACKEND);
 }
 
 static void buffers_lie_apart(void **state)
@@ -134,6 +172,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_job),
         cmocka_unit_test(auto_is_the_larger),
+        cmocka_unit_test(device_decides_the_chunk),
+        cmocka_unit_test(beside_a_job),
         cmocka_unit_test(buffers_lie_apart),
         cmocka_unit_test(moments_of_optimisers),
     };

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "config/log.h"
+#include "lab/memory.h"
 #include "server/scheduler.h"
 #include "server/worker.h"
 
@@ -682,15 +683,25 @@ static void test_match(void **state)
     assert_int_equal(MATCH(), -1);
     job.device = "cuda";
     assert_int_equal(MATCH(), 1);
-    slots[1].device.free_bytes = 999999999;
+    /* What CUDA takes beside a job counts; less of it where a trainer has the card open. */
+    const int64_t at_first = memory_beside("cuda", 0), open = memory_beside("cuda", 1);
+    slots[1].device.free_bytes = 999999999 + at_first;
     assert_int_equal(MATCH(), -1);
     assert_int_equal(stale, 1);
-    assert_string_equal(waits, "it needs 1.00 GB, cuda:0 has 1.00 GB free");
-    slots[1].device.free_bytes = 1000000000;
+    assert_string_equal(waits,
+                        "it needs 1.00 GB and cuda 1.07 GB beside it, cuda:0 has 2.07 GB free");
+    slots[1].device.free_bytes++;
     assert_int_equal(MATCH(), 1);
-    job.memory_bytes = 8000000001;
+    slots[1].is_open = 1;
+    slots[1].device.free_bytes = 999999999 + open;
+    assert_int_equal(MATCH(), -1);
+    slots[1].device.free_bytes++;
+    assert_int_equal(MATCH(), 1);
+    job.memory_bytes = 8000000001 - at_first;
     assert_int_equal(MATCH(), -1);
     assert_int_equal(stale, -1);
+    assert_string_equal(waits,
+                        "it needs 6.93 GB and cuda 1.07 GB beside it, cuda:0 has 8.00 GB in all");
     job.memory_bytes = 1;
 
     struct scheduler_facts facts = {"a card", "sm_90", "v1", 4}, other = facts;
