@@ -112,7 +112,7 @@ test('what other programs use of a card counts, and no longer when they end', as
       const job = await (await full.api(`/jobs/${id}`)).json();
       return job.waits && job;
     });
-    assert.match(waiting.waits, /^it needs .* GB, cuda:0 has 0\.00 GB free$/);
+    assert.match(waiting.waits, /^it needs .* GB and cuda 1\.07 GB beside it, cuda:0 has 0\.00 GB free$/);
     set('100 0 40', '100 0 40');
     const job = await finished(full, id);
     assert.equal(job.state, 'succeeded', JSON.stringify(job.error));

@@ -4,10 +4,14 @@
  *       losses, statistics and every tensor's gradient of one batch against the
  *       reference in double; prints the largest relative error
  *   cuda_model repeat fp32|bf16 small|untied|gulliver
- *       eight steps of training twice, measured or not: the same bits */
+ *       eight steps of training twice, measured or not: the same bits
+ *   cuda_model memory fp32|bf16 small|untied|gulliver
+ *       what the driver takes for an opened card and beside a training job, against
+ *       what jobs are admitted by (lab/memory.h); to be run alone on the card */
 #include <math.h>
 
 #include "gpu/model.h"
+#include "lab/memory.h"
 #include "lab/random.h"
 #include "tests/gpu/bare/cmocka.h"
 #include "tests/gpu/bare/library.h"
@@ -211,26 +215,61 @@ static void check_repeat(const struct cuda_library *library, enum spec_precision
     spec_free(spec);
 }
 
+/* ---- memory ---- */
+
+static void check_memory(const struct cuda_library *library, enum spec_precision precision,
+                         const struct shape *shape)
+{
+    struct spec *spec = spec_of(shape);
+    struct rig rig;
+    char name[BACKEND_DEVICE_MAX];
+    int64_t whole;
+    double losses[STEPS];
+    err_clear(&rig.err);
+    check(&rig, library->probe(0, name, &whole, &rig.err));
+    rig_open(&rig, shape, spec, library, precision);
+    train(&rig, 1, losses);
+    train(&rig, 0, losses);
+    const int64_t running = whole - rig.backend->available(rig.backend);
+    const int64_t job = model_bytes(rig.model);
+    model_close(rig.model);
+    const int64_t opened = whole - rig.backend->available(rig.backend);
+    const int64_t beside = memory_beside("cuda", 0);
+    if (running - job > beside)
+        fail_msg("%lld bytes beside a job of %lld, %lld allowed; %lld after it",
+                 (long long)(running - job), (long long)job, (long long)beside, (long long)opened);
+    printf("%lld bytes beside a job of %lld, %lld allowed; %lld after it\n",
+           (long long)(running - job), (long long)job, (long long)beside, (long long)opened);
+    rig.backend->close(rig.backend);
+    spec_free(spec);
+}
+
+static const struct {
+    const char *name;
+    void (*check)(const struct cuda_library *library, enum spec_precision precision,
+                  const struct shape *shape);
+} commands[] = {{"gradient", check_gradient}, {"repeat", check_repeat}, {"memory", check_memory}};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
 int main(int argc, char **argv)
 {
     const struct shape *shape = NULL;
+    size_t command = 0;
     struct err err;
     err_clear(&err);
     for (size_t i = 0; argc == 4 && i < sizeof shapes / sizeof *shapes; i++)
         if (strcmp(argv[3], shapes[i].name) == 0)
             shape = &shapes[i];
     const enum spec_precision precision = argc == 4 ? bare_precision(argv[2]) : PRECISION_AUTO;
-    if (!shape || precision == PRECISION_AUTO ||
-        (strcmp(argv[1], "gradient") != 0 && strcmp(argv[1], "repeat") != 0)) {
-        fputs("usage: cuda_model gradient|repeat fp32|bf16 small|untied|gulliver\n", stderr);
+    while (shape && command < COMMANDS && strcmp(argv[1], commands[command].name) != 0)
+        command++;
+    if (!shape || precision == PRECISION_AUTO || command == COMMANDS) {
+        fputs("usage: cuda_model gradient|repeat|memory fp32|bf16 small|untied|gulliver\n", stderr);
         return 2;
     }
     const struct cuda_library *library = bare_library(&err);
     if (!library)
         fail_msg("%s", err.message);
-    if (strcmp(argv[1], "gradient") == 0)
-        check_gradient(library, precision, shape);
-    else
-        check_repeat(library, precision, shape);
+    commands[command].check(library, precision, shape);
     return EXIT_SUCCESS;
 }
