@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -172,6 +173,63 @@ static void test_every_type(void **state)
     send_and_check_all(&ends);
 }
 
+/* Bytes of a frame, as written. */
+static size_t frame_of(const struct message *message, char *bytes, size_t room)
+{
+    struct ends ends;
+    struct err err;
+    open_socket(&ends);
+    assert_int_equal(message_write(ends.writer, message, &err), 0);
+    ssize_t n = recv(ends.reader, bytes, room, MSG_DONTWAIT);
+    assert_true(n > 0);
+    close(ends.writer);
+    close(ends.reader);
+    return (size_t)n;
+}
+
+/* What the messages of this version carry. Another set of fields needs another
+ * number: without it two builds would take each other for the same. */
+static void test_version_stands_for_the_fields(void **state)
+{
+    (void)state;
+    static const char fields[] =
+        "run job spec corpus model dir resume checkpoint_seconds\n"
+        "cancel job\n"
+        "stop job\n"
+        "exit\n"
+        "probe job spec dir n_values n_tokens payload\n"
+        "hello text version\n"
+        "device code text kind id name driver bytes free utilisation temperature\n"
+        "ready\n"
+        "started job name precision isa build epoch bytes threads\n"
+        "alive job epoch\n"
+        "epochs job from to n_values n_tokens payload\n"
+        "checkpointed job epoch\n"
+        "done job epoch\n"
+        "stopped job epoch\n"
+        "cancelled job epoch\n"
+        "failed job code text epoch\n"
+        "log job text\n"
+        "probed job n_values payload\n";
+    char bytes[4096], got[sizeof fields + 1024] = "";
+    for (int type = 0; type < MESSAGE_TYPES; type++) {
+        const struct message message = sample((enum message_type)type);
+        const size_t n = frame_of(&message, bytes, sizeof bytes);
+        json_t *root = json_loadb(bytes, n, JSON_DISABLE_EOF_CHECK, NULL), *value;
+        const char *key;
+        assert_non_null(root);
+        json_object_foreach(root, key, value)
+        {
+            strcat(got, strcmp(key, "type") ? " " : "");
+            strcat(got, strcmp(key, "type") ? key : json_string_value(value));
+        }
+        strcat(got, "\n");
+        json_decref(root);
+    }
+    assert_string_equal(got, fields);
+    assert_int_equal(MESSAGE_VERSION, 3);
+}
+
 static void test_file(void **state)
 {
     (void)state;
@@ -189,20 +247,6 @@ static void test_file(void **state)
     message_clear(&got);
     message_reader_free(reader);
     close(fd);
-}
-
-/* Bytes of a frame, as written. */
-static size_t frame_of(const struct message *message, char *bytes, size_t room)
-{
-    struct ends ends;
-    struct err err;
-    open_socket(&ends);
-    assert_int_equal(message_write(ends.writer, message, &err), 0);
-    ssize_t n = recv(ends.reader, bytes, room, MSG_DONTWAIT);
-    assert_true(n > 0);
-    close(ends.writer);
-    close(ends.reader);
-    return (size_t)n;
 }
 
 static void test_byte_by_byte(void **state)
@@ -533,13 +577,21 @@ static void test_peer_that_does_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_type),     cmocka_unit_test(test_file),
-        cmocka_unit_test(test_byte_by_byte),   cmocka_unit_test(test_end_inside_a_frame),
-        cmocka_unit_test(test_timeout),        cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_bad_epochs),     cmocka_unit_test(test_endless_header),
-        cmocka_unit_test(test_garbage),        cmocka_unit_test(test_large_payload),
-        cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_text_that_is_not_utf8),
-        cmocka_unit_test(test_peer_is_gone),   cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_every_type),
+        cmocka_unit_test(test_version_stands_for_the_fields),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_byte_by_byte),
+        cmocka_unit_test(test_end_inside_a_frame),
+        cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_bad_epochs),
+        cmocka_unit_test(test_endless_header),
+        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_large_payload),
+        cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_text_that_is_not_utf8),
+        cmocka_unit_test(test_peer_is_gone),
+        cmocka_unit_test(test_peer_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

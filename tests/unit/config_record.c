@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/spec.h"
+
 enum { GROUPS = 3, SIZE = RECORD_SCALARS + GROUPS * RECORD_FIELDS };
 
 static const char *const names[GROUPS] = {"most_common", "a/b~c", "say \"hi\", x"};
@@ -256,6 +258,18 @@ static void test_expand(void **state)
         }
 }
 
+/* What the longest job leaves in the database is what its limit says (config/spec.h). */
+static void test_size_of_the_longest_job(void **state)
+{
+    (void)state;
+    struct spec *spec = spec_default();
+    assert_non_null(spec);
+    const int64_t record = (int64_t)record_size(GROUPS) * (int64_t)sizeof(double);
+    const int64_t tokens = (int64_t)GROUPS * spec->groups.size * (int64_t)sizeof(float);
+    assert_in_range(SPEC_EPOCHS_MAX * (record + tokens), INT64_C(2750000000), INT64_C(2850000000));
+    spec_free(spec);
+}
+
 static void test_same(void **state)
 {
     (void)state;
@@ -289,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_size_of_the_longest_job),
         cmocka_unit_test(test_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
