@@ -53,8 +53,9 @@ enum {
  * All off (NULL, 0, 0, NULL): objective = loss, and nothing is computed for it. A
  * position of weight 0 takes no part but in the z-loss; its loss is reported.
  *
- * Rows and columns V..Vp of the padding may hold anything (NaN included): no
- * result depends on them, and their gradient is 0. */
+ * Entries V..Vp of the padding may hold anything (of bias and adjust: NaN too; of
+ * weight: any finite number, as its gradient of 0 leaves it): no result depends on
+ * them, and their gradient is 0. */
 struct backend_head {
     int N, C, V, Vp;
     double scale;

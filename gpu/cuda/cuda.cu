@@ -146,8 +146,14 @@ static int copy(struct cuda *cuda, void *to, const void *from, size_t bytes, cud
                       "cudaMemcpyAsync");
 }
 
-/* The host's memory is pageable, and so is the staging: the call returns when
- * the driver has taken its copy, and both may be written again. */
+/* Both the host's memory and the staging may be written again on return. The driver
+ * usually has its own copy of pageable memory by then, but does not promise it. */
+static void copy_in(struct cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    if (copy(cuda, to, from, bytes, cudaMemcpyHostToDevice) == 0)
+        cuda_check(cuda, cudaStreamSynchronize(cuda->stream), "cudaMemcpyAsync");
+}
+
 static void cuda_upload(struct backend *self, void *device, enum backend_number to,
                         const void *host, enum backend_number from, int64_t n)
 {
@@ -155,15 +161,15 @@ static void cuda_upload(struct backend *self, void *device, enum backend_number 
     const enum form there = form_of(cuda, to), here = form_of(cuda, from);
     if (there == here) {
         if (n > 0)
-            copy(cuda, device, host, (size_t)n * form_bytes[here], cudaMemcpyHostToDevice);
+            copy_in(cuda, device, host, (size_t)n * form_bytes[here]);
         return;
     }
     for (int64_t i = 0; i < n; i += CUDA_STAGING) {
         const int64_t part = piece(n - i);
         const char *source = static_cast<const char *>(host) + (size_t)i * form_bytes[here];
         convert(cuda->staging, there, source, here, part);
-        copy(cuda, static_cast<char *>(device) + (size_t)i * form_bytes[there], cuda->staging,
-             (size_t)part * form_bytes[there], cudaMemcpyHostToDevice);
+        copy_in(cuda, static_cast<char *>(device) + (size_t)i * form_bytes[there], cuda->staging,
+                (size_t)part * form_bytes[there]);
     }
 }
 
@@ -191,8 +197,11 @@ static int cuda_download(struct backend *self, void *host, enum backend_number t
 
 /* ---- opening ---- */
 
+/* The runtime keeps the status for whoever asks next, which would be the first
+ * launch after another try that succeeds. */
 static int unavailable(struct err *err, cudaError_t status, const char *call)
 {
+    (void)cudaGetLastError();
     return err_set(err, ERR_UNAVAILABLE, "%s: %s (%s)", call, cudaGetErrorName(status),
                    cudaGetErrorString(status));
 }
@@ -212,6 +221,8 @@ static int find_devices(int *devices, struct err *err)
     if (driver == 0)
         return err_set(err, ERR_UNAVAILABLE, "no NVIDIA driver is installed");
     status = cudaGetDeviceCount(devices);
+    if (status != cudaSuccess)
+        (void)cudaGetLastError(); /* see unavailable */
     if (status == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
         return err_set(err, ERR_UNAVAILABLE,
                        "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
@@ -252,10 +263,12 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
     if (status != cudaSuccess)
         return unavailable(err, status, "cudaSetDevice");
     status = cudaFuncGetAttributes(&attributes, probe_kernel);
-    if (status != cudaSuccess)
+    if (status != cudaSuccess) {
+        unavailable(err, status, "cudaFuncGetAttributes");
         return err_set(err, ERR_UNAVAILABLE, "%s has architecture %d.%d, no code for it: %s",
                        properties.name, properties.major, properties.minor,
                        cudaGetErrorName(status));
+    }
     cuda->shared_max = properties.sharedMemPerBlockOptin;
     cuda->architecture = properties.major * 10 + properties.minor;
     cuda_gemm_library(library, sizeof library);

@@ -2,7 +2,9 @@
  * backend. The batch goes through in chunks of rows: logits of a chunk (float32),
  * logsumexp and loss of each row, logits of the tracked tokens, the objective, then
  * its gradient in place of the logits, from which dh and dweight follow. In bf16 the
- * gradient takes the first half of its row's bytes. Columns V..Vp decide nothing.
+ * gradient takes the first half of its row's bytes. Columns V..Vp decide nothing;
+ * products run over them all the same, because their kernels for sizes that are no
+ * multiple of 16 bytes are slower: the logits' are never read, the gradient's are 0.
  *
  * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on
  * Hopper) one kernel does all of that with one read and one write of each logit. Elsewhere
@@ -368,11 +370,11 @@ static void head_backward(struct cuda *cuda, const struct backend_head *head, in
     A *dh = static_cast<A *>(head->dh) + (int64_t)first * head->C;
     const int64_t ld = (int64_t)head->Vp * (int64_t)(sizeof(float) / sizeof(A));
     const float scale = (float)head->scale;
-    const int C = head->C, V = head->V, more = first > 0;
-    const struct cuda_gemm input = {rows, C,  V, 0, 0, head->workspace, head->weight,
-                                    dh,   ld, C, C, 0, scale,           0};
-    const struct cuda_gemm weight = {V, C, rows, 1,     0,   head->workspace, h, head->dweight, ld,
-                                     C, C, 1,    scale, more};
+    const int C = head->C, V = head->V, Vp = head->Vp, more = first > 0;
+    const struct cuda_gemm input = {rows, C,  Vp, 0, 0, head->workspace, head->weight,
+                                    dh,   ld, C,  C, 0, scale,           0};
+    const struct cuda_gemm weight = {Vp, C, rows, 1,     0,   head->workspace, h, head->dweight, ld,
+                                     C,  C, 1,    scale, more};
     cuda_gemm(cuda, "head: gradient of h", &input);
     cuda_gemm(cuda, "head: gradient of the weight", &weight);
     if (head->dbias) {
@@ -448,10 +450,9 @@ template <class A>
 static void head_chunk(struct cuda *cuda, const struct backend_head *head, int first, int rows)
 {
     const A *h = static_cast<const A *>(head->h) + (int64_t)first * head->C;
-    const int C = head->C, V = head->V;
+    const int C = head->C, Vp = head->Vp;
     const struct cuda_gemm forward = {
-        rows, V, C, 0, 1, h, head->weight, head->workspace, C, C, head->Vp, 1, (float)head->scale,
-        0};
+        rows, Vp, C, 0, 1, h, head->weight, head->workspace, C, C, Vp, 1, (float)head->scale, 0};
     cuda_gemm(cuda, "head: logits", &forward);
     finish<A>(cuda, head, first, rows);
     head_backward<A>(cuda, head, first, rows);

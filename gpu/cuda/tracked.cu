@@ -1,8 +1,9 @@
 /* tracked: statistics of tokens on the cuda backend: what a step did to the
  * tracked ones, mean p and the parts of the gradient of their rows, and what one
- * vector scores with every token. Each part is a sum over positions of h
- * (or of the gradient of the embedding's output) times a factor; a kernel writes
- * the factors of a part, cuda_sum_rows makes the sums in its fixed order. */
+ * vector scores with every token. Each part is a sum over positions of h (or of
+ * the gradient of the embedding's output) times a factor: a kernel writes the
+ * factors of a part as ACT, like the gradient of the logits that training itself
+ * uses, and a matrix product makes the sums: one read of h for all tokens. */
 #include "gpu/cuda/cuda_internal.h"
 
 /* Of a backend_tracked, what factors are made of. */
@@ -28,11 +29,12 @@ __device__ static float factor_of(const struct factors &f, enum backend_part par
     return f.scale * pi * (part == PART_SOFTMAX ? omega : 2 * f.z_loss * f.objective_lse[n]);
 }
 
-__global__ void factors_kernel(float *out, struct factors f, enum backend_part part, int64_t n)
+template <class A>
+__global__ void factors_kernel(A *out, struct factors f, enum backend_part part, int64_t n)
 {
     const int64_t i = grid_index();
     if (i < n)
-        out[i] = factor_of(f, part, i / f.N, (int)(i % f.N));
+        store(out + i, factor_of(f, part, i / f.N, (int)(i % f.N)));
 }
 
 /* A warp a token: mean over positions of p. */
@@ -63,30 +65,19 @@ __global__ void norms_kernel(float *norms, const float *rows, int64_t n, int C)
         norms[row] = sqrtf(sum);
 }
 
-enum { SUMS_MAX = 32768 }; /* tokens that one launch of cuda_sum_rows takes */
-
 template <class A>
 static void run_part(struct cuda *cuda, const struct backend_tracked *t, const struct factors *f,
                      enum backend_part part)
 {
     const int64_t n = (int64_t)t->M * t->N;
     float *rows = static_cast<float *>(t->parts) + (int64_t)part * t->M * t->C;
-    float *factors = static_cast<float *>(t->workspace);
-    LAUNCH(cuda, factors_kernel, cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, factors, *f, part,
-           n);
-    for (int m = 0; m < t->M; m += SUMS_MAX) {
-        const int count = t->M - m < SUMS_MAX ? t->M - m : (int)SUMS_MAX;
-        const struct cuda_row_sums sums = {rows + (int64_t)m * t->C,
-                                           part == PART_INPUT ? t->dx : t->h,
-                                           factors + (int64_t)m * t->N,
-                                           count,
-                                           t->N,
-                                           t->C,
-                                           t->C,
-                                           0,
-                                           0};
-        cuda_sum_rows<A>(cuda, &sums);
-    }
+    A *factors = static_cast<A *>(t->workspace);
+    const void *summed = part == PART_INPUT ? t->dx : t->h;
+    const struct cuda_gemm gemm = {t->M, t->C, t->N, 0,    0, factors, summed,
+                                   rows, t->N, t->C, t->C, 1, 1,       0};
+    LAUNCH(cuda, (factors_kernel<A>), cuda_blocks(n, CUDA_THREADS), CUDA_THREADS, 0, factors, *f,
+           part, n);
+    cuda_gemm(cuda, "tracked: part of a gradient", &gemm);
 }
 
 template <class A> static void tracked(struct backend *self, const struct backend_tracked *t)

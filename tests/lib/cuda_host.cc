@@ -1033,17 +1033,18 @@ cudaError_t cudaFreeHost(void *memory)
     return give_memory(&pinned_memory, memory);
 }
 
-/* A source in pageable memory may change after the call, a pinned one not before
- * the copy has run; so a capture cannot hold a copy from pageable memory. */
+/* A pinned source may not change before the copy has run. Of a pageable one the
+ * driver usually takes its copy at once, which is not promised: here it does so in
+ * half of the orders. A capture cannot hold a copy from pageable memory. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    const bool staged_copy = kind == cudaMemcpyHostToDevice && !is_pinned(from);
-    if (staged_copy && stream->capture) {
+    const bool pageable = kind == cudaMemcpyHostToDevice && !is_pinned(from);
+    if (pageable && stream->capture) {
         stream->capture->spoilt = true;
         return result(cudaErrorStreamCaptureUnsupported);
     }
-    if (staged_copy) {
+    if (pageable && cuda_host_order % 2 == 0) {
         const char *source = static_cast<const char *>(from);
         cuda_host_enqueue(stream, [to, staged = std::vector<char>(source, source + bytes)] {
             memcpy(to, staged.data(), staged.size());

@@ -374,7 +374,7 @@ static void head_declare(struct rig *r)
     struct array *bias = input(r, HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
     struct array *adjust = input(r, HEAD_ADJUST, NUMBER_REAL, Vp, 2);
     for (int64_t i = V * C; i < Vp * C; i++)
-        U->value[i] = NAN;
+        U->value[i] = i % 2 ? 3e4 : -7e3;
     for (int64_t i = V; i < Vp; i++)
         adjust->value[i] = bias->value[i] = NAN;
     ids(r, HEAD_TARGETS, N, r->d[2]);

@@ -81,6 +81,22 @@ static void test_bits_survive_the_device(void **state)
     ops_check_bits_survive_the_device(&bf16);
 }
 
+/* After a refusal another try may succeed, and meets no fault of the one before. */
+static void check_usable(void)
+{
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *memory = backend->alloc(backend, 64 * sizeof(float), &err);
+    assert_non_null(memory);
+    backend->add(backend, memory, memory, memory, 64);
+    if (backend->sync(backend, &err) != 0)
+        fail_msg("%s", err.message);
+    backend->free(backend, memory);
+    backend->close(backend);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -113,9 +129,9 @@ static void test_refusals(void **state)
             fail_msg("\"%s\" is not in: %s", cases[c].reason, err.message);
         assert_null(backend);
         assert_int_equal(cuda_host_allocated(), 0);
-        cuda_host_recover();
+        cuda_host_machine = usual;
+        check_usable();
     }
-    cuda_host_machine = usual;
 }
 
 static void test_memory_is_counted(void **state)
@@ -137,6 +153,35 @@ static void test_memory_is_counted(void **state)
     backend->free(backend, memory);
     backend->close(backend);
     assert_int_equal(cuda_host_allocated(), 0);
+}
+
+/* An array may be written again as soon as upload returns, in any precision. */
+static void test_uploads_are_done(void **state)
+{
+    (void)state;
+    enum { NUMBERS = 64 };
+    static const enum backend_number kinds[] = {NUMBER_REAL, NUMBER_ACT};
+    struct backend *backend;
+    struct err err;
+    float numbers[NUMBERS], back[NUMBERS];
+    err_clear(&err);
+    cuda_host_order = CUDA_HOST_BACKWARD;
+    assert_int_equal(cuda_backend_open(0, PRECISION_BF16, &backend, &err), 0);
+    void *memory = backend->alloc(backend, sizeof numbers, &err);
+    assert_non_null(memory);
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
+        for (int i = 0; i < NUMBERS; i++)
+            numbers[i] = (float)i;
+        backend->upload(backend, memory, kinds[kind], numbers, NUMBER_FLOAT, NUMBERS);
+        memset(numbers, 0, sizeof numbers);
+        assert_int_equal(
+            backend->download(backend, back, NUMBER_FLOAT, memory, kinds[kind], NUMBERS, &err), 0);
+        for (int i = 0; i < NUMBERS; i++)
+            assert_true(back[i] == (float)i);
+    }
+    backend->free(backend, memory);
+    backend->close(backend);
+    cuda_host_order = CUDA_HOST_FORWARD;
 }
 
 /* What the kernels cannot do is a fault too, told at the next wait. */
@@ -400,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_products_without_epilogues),
         cmocka_unit_test(test_head_without_room),
+        cmocka_unit_test(test_uploads_are_done),
         cmocka_unit_test(test_a_fault_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
