@@ -20,11 +20,12 @@ export function summary(values) {
 }
 
 const signed = (x, digits) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(digits)}`;
+/** The same as text; of a single run the value alone. */
 export function cell(values, { digits = 2, sign = false } = {}) {
   const { mean: middle, half } = summary(values) ?? {};
   if (!known(middle)) return '–';
   const text = sign ? signed(middle, digits) : signed(middle, digits).replace('+', '');
-  return half === null ? `${text} (one run)` : `${text} ± ${half.toFixed(digits)}`;
+  return half === null ? text : `${text} ± ${half.toFixed(digits)}`;
 }
 
 export const row = (cells) => `| ${cells.join(' | ')} |`;
@@ -66,7 +67,7 @@ const WIDTH = 430, HEIGHT = 300, LEFT = 52, RIGHT = 12, TOP = 28, BOTTOM = 40, L
 const escape = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 
 function niceTicks(low, high) {
-  const rough = (high - low) / 5;
+  const rough = (high - low) / 7;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
   const ticks = [];

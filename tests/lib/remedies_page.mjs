@@ -39,7 +39,7 @@ console.log(await provenance(runs));
 console.log(settings.map((setting) => `${setting}: seeds ${of(setting).map(({ seed }) => seed).join(', ')}`).join('\n'), '\n');
 for (const [name, columns] of Object.entries(TABLES)) {
   console.log(table([name, ...columns.map(([label]) => label)], settings.map((setting) => [
-    setting, ...columns.map(([, value]) => (setting === 'baseline' ? cell(own(setting, value)) : cell(effect(setting, value), { sign: true }))),
+    `${setting} (${of(setting).length})`, ...columns.map(([, value]) => (setting === 'baseline' ? cell(own(setting, value)) : cell(effect(setting, value), { sign: true }))),
   ])), '\n');
 }
 console.log(table(['number of', ...COUNT_CLASSES], [
