@@ -5,8 +5,7 @@
  * A parsed spec is complete (every default filled in) and can be printed and
  * parsed again to the same value. What needs the text (does the corpus exist,
  * is a group larger than half of the used types, is a custom token one token)
- * is checked by lab/dataset, with pointers into this same JSON; what an engine
- * must be able to do, by spec_supported.
+ * is checked by lab/dataset, with pointers into this same JSON.
  * Owns its strings and lists; pure functions, any thread. */
 #ifndef TOKENFATE_SPEC_H
 #define TOKENFATE_SPEC_H
@@ -152,10 +151,6 @@ struct spec {
  * a NaN or Infinity that is a field's value is that field's error instead) or ERR_INVALID with every bad field (unknown
  * field, wrong type, out of range, contradictions between fields). */
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err);
-
-/* What this build's engines cannot do yet: ERR_INVALID with every field that asks
- * for it. Every way into the trainer asks this before a job is stored or run. */
-int spec_supported(const struct spec *spec, struct err *err);
 
 /* Epochs of the insertions, from <= e < to, null resolved. */
 void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to);

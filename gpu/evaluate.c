@@ -10,7 +10,7 @@
 #include "config/record.h"
 
 struct sums {
-    double loss, lse;
+    double loss, lse[CLUSTERS_MAX]; /* of each cluster of the output layer */
     int64_t positions;
     double class_loss[RECORD_CLASSES]; /* by the class of the target's count */
     int64_t class_positions[RECORD_CLASSES];
@@ -23,6 +23,7 @@ struct evaluation {
     const struct groups *groups;
     int B, T, C, M;
     uint8_t *count_class; /* [V] */
+    uint8_t *cluster_of;  /* [M] as the model showed it last */
     uint8_t *in_group;    /* [V] bit g: the token is of group g */
     double *h;            /* [C] sum over the windows of the batch at hand */
     double *logits;       /* [M] sum over positions */
@@ -40,11 +41,12 @@ int evaluate_open(const struct groups *groups, const struct frequency *frequency
         *e = (struct evaluation){.groups = groups, .B = B, .T = T, .C = C, .M = groups->n_tokens};
         e->count_class = calloc(V, 1);
         e->in_group = calloc(V, 1);
+        e->cluster_of = calloc(M, 1);
         e->h = calloc((size_t)C, sizeof *e->h);
         e->logits = calloc(M, sizeof *e->logits);
         e->p = calloc(M, sizeof *e->p);
     }
-    if (!e || !e->count_class || !e->in_group || !e->h || !e->logits || !e->p) {
+    if (!e || !e->count_class || !e->in_group || !e->cluster_of || !e->h || !e->logits || !e->p) {
         evaluate_close(e);
         return err_set(err, ERR_NO_MEMORY, "no memory to evaluate %d tokens", groups->n_tokens);
     }
@@ -63,6 +65,7 @@ void evaluate_close(struct evaluation *e)
         return;
     free(e->count_class);
     free(e->in_group);
+    free(e->cluster_of);
     free(e->h);
     free(e->logits);
     free(e->p);
@@ -111,11 +114,14 @@ void evaluate_add(struct evaluation *e, const struct model_observation *seen,
     assert(windows >= 1 && windows <= e->B);
     for (int p = 0; p < windows * e->T; p++) {
         e->sums.loss += seen->losses[p];
-        e->sums.lse += seen->lse[p];
+        for (int k = 0; k < seen->K; k++)
+            e->sums.lse[k] += seen->lse[(size_t)k * (size_t)seen->N + (size_t)p];
         e->sums.positions++;
         add_position(e, targets[p], seen->losses[p]);
     }
     add_logits(e, seen, windows);
+    for (int m = 0; m < e->M; m++)
+        e->cluster_of[m] = seen->cluster_of[e->groups->tokens[m]];
     if (windows < e->B)
         return;
     e->sums.full_batches++;
@@ -140,19 +146,20 @@ void evaluate_text(const struct evaluation *e, double *values)
 {
     const struct sums *sums = &e->sums;
     values[RECORD_EVAL_LOSS] = mean_of(sums->loss, sums->positions);
-    values[RECORD_EVAL_LOG_Z] = mean_of(sums->lse, sums->positions);
+    values[RECORD_EVAL_LOG_Z] = mean_of(sums->lse[0], sums->positions);
     classes(sums, values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
     for (int g = 0, m = 0; g < e->groups->n; g++) {
         const int n = e->groups->group[g].n;
-        double *fields = values + record_at(g, 0), logits = 0, p = 0, ln_p = 0;
+        double *fields = values + record_at(g, 0), logits = 0, log_z = 0, p = 0, ln_p = 0;
         for (const int end = m + n; m < end; m++) {
             const double mean_p = mean_of(e->p[m], sums->full_batches);
             logits += mean_of(e->logits[m], sums->positions);
+            log_z += mean_of(sums->lse[e->cluster_of[m]], sums->positions);
             p += mean_p;
             ln_p += log(mean_p);
         }
         fields[RECORD_EVAL_MEAN_LOGIT] = mean_of(logits, n);
-        fields[RECORD_EVAL_MEAN_LOGP] = mean_of(logits, n) - values[RECORD_EVAL_LOG_Z];
+        fields[RECORD_EVAL_MEAN_LOGP] = mean_of(logits - log_z, n);
         fields[RECORD_EVAL_MEAN_P] = mean_of(p, n);
         fields[RECORD_EVAL_LN_MEAN_P] = mean_of(ln_p, n);
         fields[RECORD_EVAL_TARGET_LOSS] = mean_of(sums->target_loss[g], sums->target_hits[g]);
@@ -162,6 +169,6 @@ void evaluate_text(const struct evaluation *e, double *values)
 void evaluate_held_out(const struct evaluation *e, double *values)
 {
     values[RECORD_HOLDOUT_LOSS] = mean_of(e->sums.loss, e->sums.positions);
-    values[RECORD_HOLDOUT_LOG_Z] = mean_of(e->sums.lse, e->sums.positions);
+    values[RECORD_HOLDOUT_LOG_Z] = mean_of(e->sums.lse[0], e->sums.positions);
     classes(&e->sums, values + RECORD_HOLDOUT_LOSS_BY_COUNT, values + RECORD_HOLDOUT_N_BY_COUNT);
 }

@@ -20,9 +20,10 @@
 struct tally {
     double windows_logp; /* sum of log p over the pairs that mask `windows` keeps */
     int64_t windows_pairs;
-    int64_t positions_in;    /* positions whose input token is of the group */
-    double positions_in_lse; /* their logsumexp, summed */
-    int64_t target_hits;     /* positions whose target is of the group */
+    int64_t positions_in;                  /* positions whose input token is of the group */
+    double positions_in_lse[CLUSTERS_MAX]; /* their logsumexp, summed, of each cluster */
+    int64_t tokens[CLUSTERS_MAX];          /* of the group, in each cluster */
+    int64_t target_hits;                   /* positions whose target is of the group */
     double target_loss;
     double bias_sum;  /* sum of the group's output biases */
     double advantage; /* sum over the tokens that only some windows contain */
@@ -67,6 +68,21 @@ static double distance(const double *a, const double *b, int n)
     for (int i = 0; i < n; i++)
         sum += (a[i] - b[i]) * (a[i] - b[i]);
     return sqrt(sum);
+}
+
+static int cluster_of(const struct measure *measure, const struct model_observation *seen, int m)
+{
+    return seen->cluster_of[measure->groups->tokens[m]];
+}
+
+/* Sum of a cluster's logsumexp over positions [first, end). */
+static double sum_lse(const struct model_observation *seen, int cluster, int first, int end)
+{
+    const double *lse = seen->lse + (size_t)cluster * (size_t)seen->N;
+    double sum = 0;
+    for (int p = first; p < end; p++)
+        sum += lse[p];
+    return sum;
 }
 
 /* sum / n, and no value for nothing. */
@@ -212,17 +228,19 @@ static void sum_h_and_rows(struct measure *measure, const struct model_observati
         for (int c = 0; c < C; c++)
             sum[c] += row[c];
         measure->tally[g].bias_sum += seen->output_bias[m];
+        measure->tally[g].tokens[cluster_of(measure, seen, m)]++;
     }
 }
 
+/* log_z: of each cluster. */
 static void measure_tokens(struct measure *measure, const struct model_observation *seen,
-                           double log_z, float *tokens)
+                           const double *log_z, float *tokens)
 {
     for (int m = 0; m < measure->M; m++) {
         const double *row = seen->output_rows + (size_t)m * (size_t)measure->C;
         measure->token_logit[m] =
             seen->logit_scale * dot(measure->h_mean, row, measure->C) + seen->output_bias[m];
-        measure->token_logp[m] = measure->token_logit[m] - log_z;
+        measure->token_logp[m] = measure->token_logit[m] - log_z[cluster_of(measure, seen, m)];
         tokens[m] = (float)measure->token_logp[m];
     }
 }
@@ -237,7 +255,8 @@ static int tally_window(struct measure *measure, const struct model_observation 
         for (int m = measure->first[inputs[p]]; m >= 0; m = measure->next[m]) {
             struct tally *tally = &measure->tally[measure->group_of[m]];
             tally->positions_in++;
-            tally->positions_in_lse += seen->lse[p];
+            for (int k = 0; k < seen->K; k++)
+                tally->positions_in_lse[k] += seen->lse[(size_t)k * (size_t)seen->N + (size_t)p];
             if (measure->last_window[m] != window) {
                 measure->last_window[m] = window;
                 measure->windows_in[m]++;
@@ -260,15 +279,17 @@ static void mask_window(struct measure *measure, const struct model_observation 
 {
     int C = measure->C, T = measure->T;
     const double *h = seen->h_sums + (size_t)window * (size_t)C;
-    double lse = 0;
-    for (int p = window * T; p < (window + 1) * T; p++)
-        lse += seen->lse[p];
+    double lse[CLUSTERS_MAX];
+    for (int k = 0; k < seen->K; k++)
+        lse[k] = sum_lse(seen, k, window * T, (window + 1) * T);
     for (int g = 0; g < measure->groups->n; g++) {
         struct tally *tally = &measure->tally[g];
         int n = measure->groups->group[g].n;
         tally->windows_logp +=
             seen->logit_scale * dot(h, measure->row_sums + (size_t)g * (size_t)C, C) +
-            T * tally->bias_sum - n * lse;
+            T * tally->bias_sum;
+        for (int k = 0; k < seen->K; k++)
+            tally->windows_logp -= (double)tally->tokens[k] * lse[k];
         tally->windows_pairs += (int64_t)n * T;
     }
     for (int i = 0; i < n_present; i++) {
@@ -276,7 +297,7 @@ static void mask_window(struct measure *measure, const struct model_observation 
         struct tally *tally = &measure->tally[measure->group_of[m]];
         const double logp =
             seen->logit_scale * dot(h, seen->output_rows + (size_t)m * (size_t)C, C) +
-            T * seen->output_bias[m] - lse;
+            T * seen->output_bias[m] - lse[cluster_of(measure, seen, m)];
         measure->in_windows[m] += logp;
         tally->windows_logp -= logp;
         tally->windows_pairs -= T;
@@ -342,7 +363,7 @@ static void record_spread(struct measure *measure, int start, int n, double mean
 
 /* The four masked means of group g, whose slots are [start, start + n). */
 static void record_masks(const struct measure *measure, const struct model_observation *seen, int g,
-                         int start, int n, double lse_sum, double *fields)
+                         int start, int n, const double *lse_sum, double *fields)
 {
     const struct tally *tally = &measure->tally[g];
     int64_t N = seen->N, outside = N - tally->positions_in;
@@ -362,8 +383,10 @@ static void record_masks(const struct measure *measure, const struct model_obser
 
     const double *h = seen->h_sums + (size_t)(measure->B + g) * (size_t)measure->C;
     const double *rows = measure->row_sums + (size_t)g * (size_t)measure->C;
-    double positions = seen->logit_scale * dot(h, rows, measure->C) +
-                       (double)outside * tally->bias_sum - n * (lse_sum - tally->positions_in_lse);
+    double positions =
+        seen->logit_scale * dot(h, rows, measure->C) + (double)outside * tally->bias_sum;
+    for (int k = 0; k < seen->K; k++)
+        positions -= (double)tally->tokens[k] * (lse_sum[k] - tally->positions_in_lse[k]);
     fields[RECORD_MEAN_LOGP_POSITIONS] = mean_of(positions, outside * n);
 
     fields[RECORD_N_NONE] = (double)(n * N);
@@ -478,14 +501,14 @@ static void record_classes(const struct spectrum_sums *sums, double *logp, doubl
 
 /* The whole vocabulary's mean log p, and its means by count and by exposure. */
 static void record_spectrum(struct measure *measure, const struct model_observation *seen,
-                            double log_z, double *values)
+                            const double *log_z, double *values)
 {
     static_assert(RECORD_CLASSES == (int)FREQUENCY_CLASSES, "a number for each class");
     struct spectrum_sums count = {0}, exposure = {0};
     for (int i = 0; i < measure->vocab; i++) {
         const int lane = i % SPECTRUM_LANES;
         const int exposed = measure->exposures[i] ? frequency_class(measure->exposures[i]) : 0;
-        const double logp = (double)seen->scores[i] - log_z;
+        const double logp = (double)seen->scores[i] - log_z[seen->cluster_of[i]];
         measure->spectrum[i] = (float)logp;
         count.logp[lane][measure->count_class[i]] += logp;
         count.tokens[lane][measure->count_class[i]]++;
@@ -501,12 +524,15 @@ void measure_record(struct measure *measure, const struct model_observation *obs
 {
     const struct model_observation *seen = observation;
     assert(seen->B == measure->B && seen->T == measure->T && seen->M == measure->M &&
-           seen->V == measure->vocab);
-    double losses = 0, lse = 0, objective = 0;
+           seen->V == measure->vocab && seen->K <= CLUSTERS_MAX);
+    double losses = 0, objective = 0, lse[CLUSTERS_MAX], log_z[CLUSTERS_MAX];
+    for (int k = 0; k < seen->K; k++) {
+        lse[k] = sum_lse(seen, k, 0, seen->N);
+        log_z[k] = lse[k] / seen->N;
+    }
     for (int p = 0; p < seen->N; p++) {
         losses += seen->losses[p];
         objective += seen->objective ? seen->objective[p] : seen->losses[p];
-        lse += seen->lse[p];
     }
     for (int m = 0; m < measure->M; m++) {
         measure->last_window[m] = -1;
@@ -514,7 +540,7 @@ void measure_record(struct measure *measure, const struct model_observation *obs
         measure->in_windows[m] = 0;
     }
     sum_h_and_rows(measure, seen);
-    measure_tokens(measure, seen, lse / seen->N, tokens);
+    measure_tokens(measure, seen, log_z, tokens);
     for (int w = 0; w < measure->B; w++)
         mask_window(measure, seen, w, tally_window(measure, seen, inputs, targets, w));
     tally_advantage(measure);
@@ -522,14 +548,14 @@ void measure_record(struct measure *measure, const struct model_observation *obs
     for (int i = 0; i < record_size(measure->groups->n); i++)
         values[i] = NAN;
     values[RECORD_LOSS] = losses / seen->N;
-    values[RECORD_LOG_Z] = lse / seen->N;
+    values[RECORD_LOG_Z] = log_z[0];
     values[RECORD_GRAD_NORM] = seen->grad_norm;
     values[RECORD_OBJECTIVE] = objective / seen->N;
     values[RECORD_H_NORM] = sqrt(dot(measure->h_mean, measure->h_mean, measure->C));
     values[RECORD_H_L1] = 0;
     for (int c = 0; c < measure->C; c++)
         values[RECORD_H_L1] += fabs(measure->h_mean[c]);
-    record_spectrum(measure, seen, lse / seen->N, values);
+    record_spectrum(measure, seen, log_z, values);
     for (int g = 0, start = 0; g < measure->groups->n; start += measure->groups->group[g++].n) {
         int n = measure->groups->group[g].n;
         double *fields = values + record_at(g, 0);

@@ -2,7 +2,8 @@
  * (config/record.h) and the tracked tokens' mean log p. All masked means come
  * from sums of h and of logsumexp, without a logit (DESIGN section 4):
  *   mean over positions P, tokens G of log p
- *     = mean_P(h) . mean_G(w) * scale + mean_G(b) - mean_P(lse).
+ *     = mean_P(h) . mean_G(w) * scale + mean_G(b) - mean_P(lse),
+ * with an adaptive head of each cluster's part of G.
  * Holds the initial rows of the tracked tokens and counts exposures. Double
  * throughout, fixed order, nothing allocated after measure_open. One thread. */
 #ifndef TOKENFATE_MEASURE_H

@@ -5,7 +5,7 @@
  * its slot of the backend's ring, a copy of the first of lab/memory's buffers, at
  * the same offsets. Parameters are found by their position in lab/shapes' table,
  * buffers by lab/memory's. One thread. */
-#include "gpu/model.h"
+#include "gpu/model_internal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "lab/random.h"
-#include "lab/remedies.h"
 
 /* A layer's tensors, in the order of lab/shapes. */
 enum layer_tensor {
@@ -37,76 +36,6 @@ enum { WTE = 0, WPE = 1, FIRST_LAYER = 2 };
 
 enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights go to the device in pieces of 4 MB */
 
-struct model {
-    struct backend *backend;
-    struct shapes shapes;
-    struct memory_plan plan;
-    const struct groups *groups;
-
-    int B, T, N, C, L, NH, M, G, V, Vp;
-    double logit_scale, init_std, position_std;
-    double class_weight, logit_adjustment, label_smoothing, z_loss;
-    int has_objective; /* what is minimised is not the plain loss */
-    enum spec_tie tie;
-    enum spec_activation activation;
-    int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
-
-    enum spec_optimizer optimizer;
-    double lr, beta1, beta2, eps, momentum, weight_decay, grad_clip;
-    int decay_embeddings;
-    uint64_t seed;
-
-    void *parameters, *copy, *gradients, *moments, *activations;
-
-    struct backend_ring *ring;
-    int64_t collected;                /* steps; those up to ring->started are under way */
-    unsigned what[BACKEND_SLOTS_MAX]; /* of the step in each slot */
-
-    struct model_observation observation;
-    double *host;            /* one block that all of the observation's arrays point into */
-    double *host_losses;     /* [N] */
-    float *host_scores;      /* [V] */
-    unsigned char *in_group; /* [V] bit g: the token is of group g */
-
-    void (*progress)(void *self); /* NULL: nobody wants to know */
-    void *progress_self;
-};
-
-/* ---- addresses ---- */
-
-static void *buffer(const struct model *m, enum memory_buffer which)
-{
-    return (char *)m->activations + m->plan.offset[which];
-}
-
-static void *real_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
-{
-    return backend_at(m->backend, buffer(m, which), NUMBER_REAL, offset);
-}
-
-static void *act_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
-{
-    return backend_at(m->backend, buffer(m, which), NUMBER_ACT, offset);
-}
-
-static void *parameter(const struct model *m, int tensor)
-{
-    return backend_at(m->backend, m->parameters, NUMBER_REAL, m->shapes.tensor[tensor].offset);
-}
-
-static void *gradient(const struct model *m, int tensor)
-{
-    return backend_at(m->backend, m->gradients, NUMBER_REAL, m->shapes.tensor[tensor].offset);
-}
-
-/* A weight matrix or a bias as matrix products read it. */
-static void *weight(const struct model *m, int tensor)
-{
-    if (!m->copy)
-        return parameter(m, tensor);
-    return backend_at(m->backend, m->copy, NUMBER_ACT, m->shapes.tensor[tensor].offset);
-}
-
 static int layer_tensor(int layer, enum layer_tensor which)
 {
     return FIRST_LAYER + layer * LAYER_TENSORS + (int)which;
@@ -125,6 +54,7 @@ static void read_spec(struct model *m, const struct spec *spec, int vocab)
     m->M = m->groups->n_tokens;
     m->G = m->groups->n;
     m->V = vocab;
+    m->head.clusters = &m->shapes.clusters;
     m->Vp = m->shapes.vocab_padded;
     m->logit_scale = spec->model.logit_scale;
     m->class_weight = spec->loss.class_weight;
@@ -164,12 +94,16 @@ static int check_tensors(const struct model *m, struct err *err)
                     {FC_WEIGHT, SHAPES_WEIGHT},  {PROJ_WEIGHT, SHAPES_WEIGHT},
                     {PROJ_BIAS, SHAPES_BIAS}};
     const struct shapes_tensor *t = m->shapes.tensor;
-    int wanted =
-        FIRST_LAYER + m->L * LAYER_TENSORS + 2 + (m->tie != TIE_TIED) + (m->head_bias >= 0);
+    const int further = m->head.clusters->n - 1;
+    int wanted = FIRST_LAYER + m->L * LAYER_TENSORS + 2 + (m->tie != TIE_TIED) + 2 * further +
+                 (m->head_bias >= 0);
     int good = m->shapes.n_tensors == wanted && t[WTE].kind == SHAPES_TOKEN_EMBEDDING &&
                t[WPE].kind == SHAPES_POSITION_EMBEDDING && t[m->lnf_gain].kind == SHAPES_GAIN &&
                (m->tie == TIE_TIED || t[m->unembedding].kind == SHAPES_UNEMBEDDING) &&
                (m->head_bias < 0 || t[m->head_bias].kind == SHAPES_HEAD_BIAS);
+    for (int k = 1; good && k <= further; k++)
+        good = t[m->unembedding + 2 * k - 1].kind == SHAPES_WEIGHT &&
+               t[m->unembedding + 2 * k].kind == SHAPES_UNEMBEDDING;
     for (int l = 0; good && l < m->L; l++)
         for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
             good = good && t[layer_tensor(l, expected[i].which)].kind == expected[i].kind;
@@ -223,9 +157,10 @@ static int allocate_host(struct model *m, struct err *err)
 {
     const int untied = m->tie != TIE_TIED;
     struct model_observation *o = &m->observation;
-    const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C;
-    m->host = calloc((size_t)((2 + m->has_objective) * (int64_t)m->N + sums + (1 + untied) * rows +
-                              (2 + BACKEND_PARTS) * (int64_t)m->M),
+    const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C,
+                  K = m->head.clusters->n;
+    m->host = calloc((size_t)((1 + K + m->has_objective) * (int64_t)m->N + sums +
+                              (1 + untied) * rows + (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
     m->in_group = calloc((size_t)m->V, 1);
     m->host_scores = malloc((size_t)m->V * sizeof *m->host_scores);
@@ -234,7 +169,7 @@ static int allocate_host(struct model *m, struct err *err)
     double *next = m->host;
     o->losses = m->host_losses = next;
     o->lse = next += m->N;
-    next += m->N;
+    next += K * m->N;
     if (m->has_objective) {
         o->objective = next;
         next += m->N;
@@ -252,6 +187,8 @@ static int allocate_host(struct model *m, struct err *err)
     o->M = m->M;
     o->G = m->G;
     o->V = m->V;
+    o->K = (int)K;
+    o->cluster_of = m->head.cluster_of;
     o->scores = m->host_scores;
     o->logit_scale = m->logit_scale;
     for (int g = 0; g < m->G; g++)
@@ -276,6 +213,10 @@ static int check_request(const struct spec *spec, int vocab, const struct groups
                        backend->name, backend->head_max);
     if (vocab < 1)
         return err_set(err, ERR_INVALID, "a vocabulary of %d tokens", vocab);
+    const int cutoffs = spec->model.n_cutoffs;
+    if (cutoffs > 0 && spec->model.cutoffs[cutoffs - 1] >= vocab)
+        return err_set(err, ERR_INVALID, "a cutoff of %d in a vocabulary of %d tokens",
+                       spec->model.cutoffs[cutoffs - 1], vocab);
     for (int i = 0; i < groups->n_tokens; i++)
         if (groups->tokens[i] < 0 || groups->tokens[i] >= vocab)
             return err_set(err, ERR_INVALID, "tracked token %d is outside the vocabulary of %d",
@@ -301,12 +242,10 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
     memory_plan(spec, &m->shapes, m->G, m->M, (int)backend->real_bytes, (int)backend->act_bytes,
                 backend->head_chunk, &m->plan);
     if (check_tensors(m, err) != 0 || check_room(m, err) != 0 || allocate_device(m, err) != 0 ||
-        allocate_host(m, err) != 0) {
+        model_head_open(m, err) != 0 || allocate_host(m, err) != 0) {
         model_close(m);
         return -1;
     }
-    backend->upload(backend, buffer(m, MEMORY_TRACKED), NUMBER_INT32, groups->tokens, NUMBER_INT32,
-                    m->M);
     *out = m;
     return 0;
 }
@@ -321,37 +260,12 @@ void model_close(struct model *m)
     m->backend->free(m->backend, m->gradients);
     m->backend->free(m->backend, m->moments);
     m->backend->free(m->backend, m->activations);
+    model_head_close(m);
     shapes_free(&m->shapes);
     free(m->host);
     free(m->host_scores);
     free(m->in_group);
     free(m);
-}
-
-static int upload_vector(struct model *m, enum memory_buffer to, double setting,
-                         void (*make)(const struct frequency *, double, double *),
-                         const struct frequency *frequency, struct err *err)
-{
-    if (setting == 0)
-        return 0;
-    double *vector = calloc((size_t)m->Vp, sizeof *vector);
-    if (!vector)
-        return err_set(err, ERR_NO_MEMORY, "no memory for a vector of %d tokens", m->Vp);
-    make(frequency, setting, vector);
-    m->backend->upload(m->backend, buffer(m, to), NUMBER_REAL, vector, NUMBER_DOUBLE, m->Vp);
-    free(vector);
-    return m->backend->sync(m->backend, err);
-}
-
-int model_set_frequency(struct model *m, const struct frequency *frequency, struct err *err)
-{
-    assert(frequency->vocab == m->V);
-    return upload_vector(m, MEMORY_CLASS_WEIGHTS, m->class_weight, remedies_class_weights,
-                         frequency, err) == 0 &&
-                   upload_vector(m, MEMORY_ADJUSTMENT, m->logit_adjustment, remedies_adjustment,
-                                 frequency, err) == 0
-               ? 0
-               : -1;
 }
 
 /* ---- initial weights ---- */
@@ -561,60 +475,6 @@ static void layer_backward(struct model *m, int layer)
     norm_backward(m, norm1, layer_tensor(layer, LN1_GAIN), branch);
 }
 
-/* Buffers that exist only with a setting. */
-static void *position_weights(const struct model *m)
-{
-    return m->class_weight != 0 ? buffer(m, MEMORY_POSITION_WEIGHTS) : NULL;
-}
-
-static void *adjustment(const struct model *m)
-{
-    return m->logit_adjustment != 0 ? buffer(m, MEMORY_ADJUSTMENT) : NULL;
-}
-
-static void *objective_lse(const struct model *m)
-{
-    return m->logit_adjustment != 0 ? buffer(m, MEMORY_OBJECTIVE_LSE) : NULL;
-}
-
-/* Loss, statistics and the gradient of the output layer; the gradient of h goes
- * to the branch buffer. Tied, the embedding's gradient starts here. */
-static void head(struct model *m, int observed)
-{
-    const int bias = m->head_bias >= 0;
-    if (m->class_weight != 0)
-        m->backend->gather_rows(m->backend, position_weights(m), buffer(m, MEMORY_CLASS_WEIGHTS),
-                                buffer(m, MEMORY_TARGETS), m->N, 1);
-    const struct backend_head head = {
-        .N = m->N,
-        .C = m->C,
-        .V = m->V,
-        .Vp = m->Vp,
-        .scale = m->logit_scale,
-        .h = normed(m, 2 * m->L),
-        .weight = weight(m, m->unembedding),
-        .bias = bias ? parameter(m, m->head_bias) : NULL,
-        .targets = buffer(m, MEMORY_TARGETS),
-        .weights = position_weights(m),
-        .smoothing = m->label_smoothing,
-        .z_loss = m->z_loss,
-        .adjust = adjustment(m),
-        .losses = buffer(m, MEMORY_LOSSES),
-        .lse = buffer(m, MEMORY_LSE),
-        .objective = observed && m->has_objective ? buffer(m, MEMORY_OBJECTIVE) : NULL,
-        .objective_lse = objective_lse(m),
-        .M = m->M,
-        .tracked = buffer(m, MEMORY_TRACKED),
-        .tracked_logits = observed ? buffer(m, MEMORY_TRACKED_LOGITS) : NULL,
-        .dh = buffer(m, MEMORY_BRANCH),
-        .dweight = gradient(m, m->unembedding),
-        .dbias = bias ? gradient(m, m->head_bias) : NULL,
-        .chunk = m->plan.head_chunk,
-        .workspace = buffer(m, MEMORY_LOGITS),
-    };
-    m->backend->head(m->backend, &head);
-}
-
 static void backward(struct model *m)
 {
     norm_backward(m, 2 * m->L, m->lnf_gain, buffer(m, MEMORY_BRANCH));
@@ -664,18 +524,7 @@ static void get_reals(const struct model *m, int64_t index, enum memory_buffer w
 {
     const void *reals = in_slot(m, index, which);
     for (int64_t i = 0; i < n; i++)
-        out[i] = m->backend->real_bytes == sizeof(double) ? ((const double *)reals)[i]
-                                                          : (double)((const float *)reals)[i];
-}
-
-static void get_scores(struct model *m, int64_t index)
-{
-    const void *reals = in_slot(m, index, MEMORY_SCORES);
-    if (m->backend->real_bytes == sizeof(float))
-        memcpy(m->host_scores, reals, (size_t)m->V * sizeof *m->host_scores);
-    else
-        for (int v = 0; v < m->V; v++)
-            m->host_scores[v] = (float)((const double *)reals)[v];
+        out[i] = model_real(m, reals, i);
 }
 
 static void give_scalars(struct model *m, int64_t index, int64_t update)
@@ -691,42 +540,44 @@ static void give_batch(struct model *m, int64_t index, unsigned what, const int3
 {
     memcpy(in_slot(m, index, MEMORY_INPUTS), inputs, (size_t)m->N * sizeof *inputs);
     memcpy(in_slot(m, index, MEMORY_TARGETS), targets, (size_t)m->N * sizeof *targets);
+    model_head_targets(m, targets, in_slot(m, index, MEMORY_CLUSTER_TARGETS));
     void *weights = in_slot(m, index, MEMORY_GROUP_WEIGHTS);
     for (int g = 0; g < m->G && what & MODEL_OBSERVE; g++)
         for (int n = 0; n < m->N; n++)
             put_real(m, weights, (int64_t)g * m->N + n, !(m->in_group[inputs[n]] >> g & 1));
 }
 
+/* The observation is read-only to everyone but its owner. */
+static double *writable(const double *numbers)
+{
+    return (double *)(uintptr_t)numbers;
+}
+
 static void get_observation(struct model *m, int64_t index)
 {
     struct model_observation *o = &m->observation;
     double squares;
-    const struct {
-        const double *host;
-        enum memory_buffer from;
-        int64_t n;
-    } parts[] = {
-        {o->lse, MEMORY_LSE, m->N},
-        {o->objective, MEMORY_OBJECTIVE, m->has_objective ? m->N : 0},
-        {o->h_sums, MEMORY_H_SUMS, (int64_t)(m->B + m->G) * m->C},
-        {o->mean_p, MEMORY_MEAN_P, m->M},
-        {o->part_norms, MEMORY_PART_NORMS, BACKEND_PARTS * (int64_t)m->M},
-        {o->output_rows, MEMORY_OUTPUT_ROWS, (int64_t)m->M * m->C},
-        {o->output_bias, MEMORY_OUTPUT_BIAS, m->head_bias >= 0 ? m->M : 0},
-        {o->input_rows, MEMORY_INPUT_ROWS, o->input_rows ? (int64_t)m->M * m->C : 0},
-        {&squares, MEMORY_SQUARES, 1},
-    };
-    /* The observation is read-only to everyone but its owner. */
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        get_reals(m, index, parts[i].from, (void *)(uintptr_t)parts[i].host, parts[i].n);
-    get_scores(m, index);
+    model_head_lse(m, in_slot(m, index, MEMORY_LSE), writable(o->lse));
+    if (m->has_objective)
+        model_head_objective(m, in_slot(m, index, MEMORY_OBJECTIVE), writable(o->objective));
+    model_head_rows(m, in_slot(m, index, MEMORY_MEAN_P), 1, writable(o->mean_p));
+    model_head_norms(m, in_slot(m, index, MEMORY_PART_NORMS), writable(o->part_norms));
+    model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_ROWS), m->C, writable(o->output_rows));
+    if (m->head_bias >= 0)
+        model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_BIAS), 1, writable(o->output_bias));
+    if (o->input_rows)
+        model_head_rows(m, in_slot(m, index, MEMORY_INPUT_ROWS), m->C, writable(o->input_rows));
+    model_head_scores(m, in_slot(m, index, MEMORY_SCORES), m->host_scores);
+    get_reals(m, index, MEMORY_H_SUMS, writable(o->h_sums), (int64_t)(m->B + m->G) * m->C);
+    get_reals(m, index, MEMORY_SQUARES, &squares, 1);
     o->grad_norm = sqrt(squares);
 }
 
 static double mean_loss(struct model *m, int64_t index)
 {
     double sum = 0;
-    get_reals(m, index, MEMORY_LOSSES, m->host_losses, m->N);
+    model_head_losses(m, in_slot(m, index, MEMORY_LOSSES), in_slot(m, index, MEMORY_TARGETS),
+                      m->host_losses);
     for (int n = 0; n < m->N; n++)
         sum += m->host_losses[n];
     return sum / m->N;
@@ -738,52 +589,14 @@ static double mean_loss(struct model *m, int64_t index)
 static void observe(struct model *m)
 {
     struct backend *be = m->backend;
-    const void *h = normed(m, 2 * m->L);
+    const void *h = final_hidden(m);
     be->window_sums(be, buffer(m, MEMORY_H_SUMS), h, m->B, m->T, m->C);
     be->weighted_sums(be, real_buffer(m, MEMORY_H_SUMS, (int64_t)m->B * m->C),
                       buffer(m, MEMORY_GROUP_WEIGHTS), h, m->G, m->N, m->C);
-    const int32_t *tracked = buffer(m, MEMORY_TRACKED);
-    be->gather_rows(be, buffer(m, MEMORY_OUTPUT_ROWS), parameter(m, m->unembedding), tracked, m->M,
-                    m->C);
-    if (m->head_bias >= 0)
-        be->gather_rows(be, buffer(m, MEMORY_OUTPUT_BIAS), parameter(m, m->head_bias), tracked,
-                        m->M, 1);
     if (m->tie != TIE_TIED)
-        be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE), tracked, m->M, m->C);
-    be->window_sums(be, buffer(m, MEMORY_H_TOTAL), h, 1, m->N, m->C);
-    be->scores(be, buffer(m, MEMORY_SCORES), parameter(m, m->unembedding),
-               m->head_bias >= 0 ? parameter(m, m->head_bias) : NULL, buffer(m, MEMORY_H_TOTAL),
-               m->logit_scale / m->N, m->V, m->C);
-}
-
-/* After backward: what the step does to the tracked tokens' rows. */
-static void observe_tracked(struct model *m)
-{
-    const struct backend_tracked tracked = {
-        .N = m->N,
-        .C = m->C,
-        .V = m->V,
-        .M = m->M,
-        .scale = m->logit_scale,
-        .smoothing = m->label_smoothing,
-        .z_loss = m->z_loss,
-        .tracked = buffer(m, MEMORY_TRACKED),
-        .inputs = buffer(m, MEMORY_INPUTS),
-        .targets = buffer(m, MEMORY_TARGETS),
-        .logits = buffer(m, MEMORY_TRACKED_LOGITS),
-        .lse = buffer(m, MEMORY_LSE),
-        .objective_lse = objective_lse(m),
-        .weights = position_weights(m),
-        .adjust = adjustment(m),
-        .h = normed(m, 2 * m->L),
-        .dx = buffer(m, MEMORY_GRADIENT),
-        .mean_p = buffer(m, MEMORY_MEAN_P),
-        .parts = buffer(m, MEMORY_PARTS),
-        .norms = buffer(m, MEMORY_PART_NORMS),
-        .workspace = buffer(m, MEMORY_TRACKED_WORK),
-    };
-    static_assert(MEMORY_PARTS_OF_GRADIENT == (int)BACKEND_PARTS, "the buffers hold every part");
-    m->backend->tracked(m->backend, &tracked);
+        be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE),
+                        buffer(m, MEMORY_TRACKED), m->M, m->C);
+    model_head_observe(m);
 }
 
 static void gradient_norm(struct model *m)
@@ -856,17 +669,17 @@ static void issue(struct model *m, unsigned what)
     const int observed = (what & MODEL_OBSERVE) != 0;
     feed(m, MEMORY_SCALARS,
          observed                ? MEMORY_GROUP_WEIGHTS
-         : what & MODEL_GRADIENT ? MEMORY_TARGETS
+         : what & MODEL_GRADIENT ? MEMORY_CLUSTER_TARGETS
                                  : MEMORY_SCALARS);
     if (what & MODEL_GRADIENT) {
         forward(m);
-        head(m, observed);
+        model_head_gradient(m, observed);
         if (observed)
             observe(m);
         publish(m, MEMORY_LOSSES, observed ? MEMORY_SCORES : MEMORY_LOSSES);
         backward(m);
         if (observed)
-            observe_tracked(m);
+            model_head_observe_tracked(m);
         if (observed || m->grad_clip > 0)
             gradient_norm(m);
         if (observed)
@@ -895,6 +708,7 @@ int model_submit(struct model *m, unsigned what, const int32_t *inputs, const in
     assert(what & (MODEL_GRADIENT | MODEL_UPDATE) &&
            (what & MODEL_GRADIENT || !(what & MODEL_OBSERVE)));
     assert(update >= 1 || !(what & MODEL_UPDATE));
+    assert(m->head.is_ordered);
     if (what & MODEL_GRADIENT) {
         if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
             return -1;

@@ -7,7 +7,8 @@
  *
  * Short names, used everywhere below gpu/: B windows of a batch, T tokens of a
  * window, N = B*T positions, C = d_model, L layers, V vocabulary, Vp padded
- * vocabulary, NH heads, M tracked tokens, G groups. */
+ * vocabulary, NH heads, M tracked tokens, G groups, K clusters of the output layer
+ * (1 with the full head). */
 #ifndef TOKENFATE_MODEL_H
 #define TOKENFATE_MODEL_H
 
@@ -27,17 +28,22 @@ struct model;
 /* Everything `measure` needs of one batch, on the host, in double. Buffers are
  * owned by the model and valid until its next model_submit. */
 struct model_observation {
-    int B, T, N, C, M, G, V;
-    const double *losses;    /* [N] -log p of the target */
-    const double *lse;       /* [N] logsumexp of the logits */
-    const double *objective; /* [N] what is minimised, NULL if that is the losses */
+    int B, T, N, C, M, G, V, K;
+    const double *losses; /* [N] -log p of the target */
+    /* [K][N] logsumexp of the logits. With an adaptive head that of each cluster, with
+     * that of cluster 0 added: log p of a token of cluster k is its logit less row k. */
+    const double *lse;
+    const unsigned char *cluster_of; /* [V] zeros with the full head */
+    const double *objective;         /* [N] what is minimised, NULL if that is the losses */
     /* Sums over positions of h (after the final layernorm, before the logit
      * scale): row w < B: positions of window w; row B + g: positions whose
      * input token is not in group g. */
-    const double *h_sums;      /* [B + G][C] */
-    const double *mean_p;      /* [M] mean over positions of p, tracked tokens */
-    const double *part_norms;  /* [BACKEND_PARTS][M] norms of the parts of their rows' gradient */
-    const double *output_rows; /* [M][C] fp32 masters */
+    const double *h_sums;     /* [B + G][C] */
+    const double *mean_p;     /* [M] mean over positions of p, tracked tokens */
+    const double *part_norms; /* [BACKEND_PARTS][M] norms of the parts of their rows' gradient */
+    /* [M][C] fp32 masters: what h is multiplied by for a token's logit. In a cluster k
+     * > 0 that is projection . weight row + entry row of the cluster in cluster 0. */
+    const double *output_rows;
     const double *output_bias; /* [M], zeros without head bias */
     const double *input_rows;  /* [M][C], NULL when tied */
     const float *scores;       /* [V] mean over positions of every token's logit (fp32 masters) */
@@ -52,10 +58,20 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
                struct backend *backend, struct model **out, struct err *err);
 void model_close(struct model *model);
 
-/* The counts of the training text, of which the spec's class weights and logit
- * adjustment are made (lab/remedies.h); without them it changes nothing. Before
- * the first step. ERR_NO_MEMORY, ERR_DEVICE. */
+/* The counts of the training text, of which the spec's class weights, logit
+ * adjustment (lab/remedies.h) and ranks of an adaptive head (lab/clusters.h) are
+ * made; without them it changes nothing. Before the first step; a model with an
+ * adaptive head takes none before it has ranks. ERR_NO_MEMORY, ERR_DEVICE. */
 int model_set_frequency(struct model *model, const struct frequency *frequency, struct err *err);
+
+/* The token of each rank of an adaptive head, [V]: that of the model whose weights
+ * it takes over. ERR_INVALID if it is no permutation of the vocabulary; ERR_DEVICE. */
+int model_set_order(struct model *model, const int32_t *order, struct err *err);
+const int32_t *model_order(const struct model *model); /* NULL with the full head */
+
+/* The output rows of the tracked tokens as the observation shows them, [M][C], of the
+ * present parameters. No step may be under way. ERR_NO_MEMORY, ERR_DEVICE. */
+int model_output_rows(struct model *model, double *rows, struct err *err);
 
 /* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
 int model_initialise(struct model *model, struct err *err);

@@ -4,6 +4,7 @@
 #include "gpu/probe.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gpu/model.h"
@@ -14,6 +15,7 @@ struct probe {
     struct groups groups;
     struct model *model;
     float *parameters;
+    int32_t *order;  /* [V] token of each rank; without an adaptive head its id */
     int32_t *window; /* [2][T] inputs and targets */
     double *h;       /* [C] */
 };
@@ -21,7 +23,7 @@ struct probe {
 static void probe_close(struct probe *probe)
 {
     model_close(probe->model);
-    free(probe->parameters), free(probe->window), free(probe->h);
+    free(probe->parameters), free(probe->order), free(probe->window), free(probe->h);
 }
 
 static int probe_open(struct probe *probe, struct backend *backend, int vocab, const char *file,
@@ -34,45 +36,95 @@ static int probe_open(struct probe *probe, struct backend *backend, int vocab, c
     probe->parameters = malloc((size_t)shapes->n_parameters * sizeof *probe->parameters);
     probe->window = calloc(2 * (size_t)spec->model.seq_len, sizeof *probe->window);
     probe->h = calloc((size_t)spec->model.d_model, sizeof *probe->h);
-    if (!probe->parameters || !probe->window || !probe->h)
+    probe->order = malloc((size_t)vocab * sizeof *probe->order);
+    if (!probe->parameters || !probe->window || !probe->h || !probe->order)
         return err_set(err, ERR_NO_MEMORY, "no memory for %lld parameters",
                        (long long)shapes->n_parameters);
-    if (safetensors_read(file, spec, shapes, probe->parameters, err) != 0)
+    for (int i = 0; i < vocab; i++)
+        probe->order[i] = i;
+    if (safetensors_read(file, spec, shapes, probe->parameters, probe->order, err) != 0 ||
+        (spec->model.head == HEAD_ADAPTIVE &&
+         model_set_order(probe->model, probe->order, err) != 0))
         return -1;
     return model_upload(probe->model, MODEL_PARAMETERS, probe->parameters, err);
 }
 
-static int tensor_of(const struct shapes *shapes, enum shapes_kind kind)
+/* log-softmax in place of n numbers. */
+static void log_softmax(double *logits, int n)
 {
-    for (int i = 0; i < shapes->n_tensors; i++)
-        if (shapes->tensor[i].kind == kind)
-            return i;
-    return -1;
+    double largest = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++)
+        largest = logits[i] > largest ? logits[i] : largest;
+    for (int i = 0; i < n; i++)
+        sum += exp(logits[i] - largest);
+    for (int i = 0; i < n; i++)
+        logits[i] -= largest + log(sum);
 }
 
-/* Logits of every token at h, then their log-softmax. */
-static void output_layer(const struct probe *probe, int vocab, float *logp)
+static const float *tensor_of(const struct probe *probe, const char *name)
 {
     const struct shapes *shapes = model_shapes(probe->model);
-    const int C = probe->spec.model.d_model, bias = tensor_of(shapes, SHAPES_HEAD_BIAS);
-    const int rows = tensor_of(shapes, probe->spec.model.tie == TIE_TIED ? SHAPES_TOKEN_EMBEDDING
-                                                                         : SHAPES_UNEMBEDDING);
-    const float *weight = probe->parameters + shapes->tensor[rows].offset;
-    double largest = -INFINITY, sum = 0;
-    for (int64_t v = 0; v < vocab; v++) {
-        double logit = 0;
-        for (int c = 0; c < C; c++)
-            logit += (double)weight[v * C + c] * probe->h[c];
-        logit *= probe->spec.model.logit_scale;
-        if (bias >= 0)
-            logit += (double)probe->parameters[shapes->tensor[bias].offset + v];
-        logp[v] = (float)logit;
-        largest = logit > largest ? logit : largest;
+    const int i = shapes_find(shapes, name);
+    return i < 0 ? NULL : probe->parameters + shapes->tensor[i].offset;
+}
+
+/* log p of n outputs: softmax of scale * (rows [n, width] . x [width]) + bias [n]
+ * (NULL: 0). */
+static void softmax_of(const struct probe *probe, const float *rows, const float *bias,
+                       const double *x, int n, int width, double *logp)
+{
+    for (int64_t v = 0; v < n; v++) {
+        double dot = 0;
+        for (int c = 0; c < width; c++)
+            dot += (double)rows[v * width + c] * x[c];
+        logp[v] = probe->spec.model.logit_scale * dot + (bias ? (double)bias[v] : 0);
     }
-    for (int v = 0; v < vocab; v++)
-        sum += exp((double)logp[v] - largest);
-    for (int v = 0; v < vocab; v++)
-        logp[v] = (float)((double)logp[v] - largest - log(sum));
+    log_softmax(logp, n);
+}
+
+/* Tail k of an adaptive head, [its tokens]; x [C] is for its projection of h. */
+static void tail_softmax(const struct probe *probe, int k, double *x, double *logp)
+{
+    const struct cluster *cluster = &model_shapes(probe->model)->clusters.cluster[k + 1];
+    const int width = cluster->width;
+    char name[SHAPES_NAME_MAX];
+    snprintf(name, sizeof name, "lm_head.tail.%d.projection", k);
+    const float *projection = tensor_of(probe, name);
+    for (int i = 0; i < width; i++)
+        x[i] = 0;
+    for (int c = 0; c < probe->spec.model.d_model; c++)
+        for (int i = 0; i < width; i++)
+            x[i] += probe->h[c] * (double)projection[(int64_t)c * width + i];
+    snprintf(name, sizeof name, "lm_head.tail.%d.weight", k);
+    softmax_of(probe, tensor_of(probe, name), NULL, x, cluster->outputs, width, logp);
+}
+
+/* log p of every token at h. The outputs of cluster 0 are its tokens and then the
+ * entries of the other clusters. */
+static int output_layer(const struct probe *probe, int vocab, float *logp, struct err *err)
+{
+    const struct clusters *clusters = &model_shapes(probe->model)->clusters;
+    const char *rows = clusters->n > 1                     ? "lm_head.head.weight"
+                       : probe->spec.model.tie == TIE_TIED ? "transformer.wte.weight"
+                                                           : "lm_head.weight";
+    const int C = probe->spec.model.d_model, first = clusters->cluster[0].outputs;
+    double *ranked = malloc(((size_t)first + (size_t)vocab + (size_t)C) * sizeof *ranked);
+    if (!ranked)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d probabilities", vocab);
+    double *tail = ranked + first, *x = tail + vocab;
+    softmax_of(probe, tensor_of(probe, rows), tensor_of(probe, "lm_head.bias"), probe->h, first, C,
+               ranked);
+    for (int i = 0; i < clusters->cluster[0].tokens; i++)
+        logp[probe->order[i]] = (float)ranked[i];
+    for (int k = 1; k < clusters->n; k++) {
+        const struct cluster *cluster = &clusters->cluster[k];
+        const double entry = ranked[clusters->cluster[0].tokens + k - 1];
+        tail_softmax(probe, k - 1, x, tail);
+        for (int i = 0; i < cluster->tokens; i++)
+            logp[probe->order[cluster->first + i]] = (float)(entry + tail[i]);
+    }
+    free(ranked);
+    return 0;
 }
 
 int probe_logp(struct backend *backend, const struct spec *spec, int vocab, const char *file,
@@ -93,7 +145,7 @@ int probe_logp(struct backend *backend, const struct spec *spec, int vocab, cons
                                 NULL, err) != 0 ||
                  model_hidden(probe.model, n - 1, probe.h, err) != 0;
     if (!failed)
-        output_layer(&probe, vocab, logp);
+        failed = output_layer(&probe, vocab, logp, err);
     probe_close(&probe);
     return failed ? -1 : 0;
 }

@@ -417,11 +417,10 @@ static int prepare_precision(struct runner *runner, enum spec_precision asked, s
 /* Which file a job's model is in is known to the server that has the job. */
 static int check_spec(const struct spec *spec, const struct train_options *options, struct err *err)
 {
-    int bad = spec_supported(spec, err);
     if (spec->init_from[0] && !options->model)
-        bad = err_field(err, "/init_from", "job %s is known to a server, not to a trainer alone",
-                        spec->init_from);
-    return bad;
+        return err_field(err, "/init_from", "job %s is known to a server, not to a trainer alone",
+                         spec->init_from);
+    return 0;
 }
 
 static int train(struct runner *runner, const struct message *run, int64_t *epoch, struct err *err)

@@ -3,6 +3,7 @@
  * Format: https://github.com/huggingface/safetensors (README, "Format"). */
 #include "gpu/safetensors.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
@@ -22,6 +23,10 @@ enum {
 static const char bias_note[] = "lm_head.bias is added to the logits; GPT2LMHeadModel has no such "
                                 "parameter, add it yourself";
 
+static const char adaptive_note[] =
+    "lm_head is an adaptive softmax (Grave et al. 2017), which GPT2LMHeadModel does not compute: "
+    "rows are in order of rank, lm_head.order has the token of each rank";
+
 static int64_t file_numbers(const struct shapes_tensor *tensor)
 {
     return tensor->file_rows * tensor->cols;
@@ -38,6 +43,13 @@ static void entry_of(const struct shapes_tensor *tensor, char *text, size_t n)
                  (long long)tensor->cols);
     snprintf(text, n, "\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[", tensor->name,
              shape);
+}
+
+/* The same of the tokens in order of rank. */
+static void order_entry(int vocab, char *text, size_t n)
+{
+    snprintf(text, n, "\"lm_head.order\":{\"dtype\":\"I32\",\"shape\":[%d],\"data_offsets\":[",
+             vocab);
 }
 
 static void print_tensor(FILE *out, const struct shapes_tensor *tensor, int64_t offset)
@@ -58,6 +70,8 @@ static char *make_header(const struct spec *spec, const struct shapes *shapes, s
     fprintf(out, "{\"__metadata__\":{\"format\":\"pt\"");
     if (spec->model.head_bias)
         fprintf(out, ",\"note\":\"%s\"", bias_note);
+    if (spec->model.head == HEAD_ADAPTIVE)
+        fprintf(out, ",\"note\":\"%s\"", adaptive_note);
     if (spec->model.logit_scale != 1)
         fprintf(out, ",\"logit_scale\":\"%.17g, folded into transformer.ln_f\"",
                 spec->model.logit_scale);
@@ -66,6 +80,12 @@ static char *make_header(const struct spec *spec, const struct shapes *shapes, s
     for (int i = 0; i < shapes->n_tensors; i++) {
         print_tensor(out, &shapes->tensor[i], offset);
         offset += file_numbers(&shapes->tensor[i]) * (int64_t)sizeof(float);
+    }
+    if (spec->model.head == HEAD_ADAPTIVE) {
+        char entry[ENTRY_MAX];
+        order_entry(shapes->vocab, entry, sizeof entry);
+        fprintf(out, ",%s%lld,%lld]}", entry, (long long)offset,
+                (long long)(offset + shapes->vocab * (int64_t)sizeof(int32_t)));
     }
     fprintf(out, "}");
     while (ftell(out) % 8 != 0)
@@ -142,9 +162,11 @@ static int fresh_close(struct fresh_file *file, struct err *err)
 }
 
 int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
-                      const struct shapes *shapes, const float *parameters, struct err *err)
+                      const struct shapes *shapes, const float *parameters, const int32_t *order,
+                      struct err *err)
 {
     size_t n = 0;
+    assert((order != NULL) == (spec->model.head == HEAD_ADAPTIVE));
     char *header = make_header(spec, shapes, &n);
     if (!header)
         return err_set(err, ERR_NO_MEMORY, "no memory for the header of %d tensors",
@@ -161,6 +183,8 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
     fwrite(header, 1, n, file.out);
     free(header);
     write_tensors(file.out, spec, shapes, parameters);
+    if (order)
+        fwrite(order, sizeof *order, (size_t)shapes->vocab, file.out);
     return fresh_close(&file, err);
 }
 
@@ -222,21 +246,33 @@ static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *
     return header;
 }
 
+/* The [rows, cols] numbers of 4 bytes of the tensor whose entry begins so. */
+static int read_numbers(FILE *file, const char *header, uint64_t n_header, const char *entry,
+                        const char *name, int64_t rows, int64_t cols, void *numbers,
+                        struct err *err)
+{
+    long long offset;
+    const size_t n = (size_t)(rows * cols);
+    const char *found = strstr(header, entry);
+    if (!found || sscanf(found + strlen(entry), "%lld", &offset) != 1 || offset < 0)
+        return err_set(err, ERR_INVALID, "the model has no tensor %s of %lld x %lld numbers", name,
+                       (long long)rows, (long long)cols);
+    if (fseeko(file, (off_t)(sizeof n_header + n_header) + (off_t)offset, SEEK_SET) != 0 ||
+        fread(numbers, 4, n, file) != n)
+        return err_set(err, ERR_CORRUPT, "the model ends within tensor %s", name);
+    return 0;
+}
+
 static int read_tensor(FILE *file, const char *header, uint64_t n_header, const struct spec *spec,
                        const struct shapes_tensor *tensor, float *parameters, struct err *err)
 {
     char entry[ENTRY_MAX];
-    long long offset;
     const int64_t n = file_numbers(tensor);
     float *numbers = parameters + tensor->offset;
     entry_of(tensor, entry, sizeof entry);
-    const char *found = strstr(header, entry);
-    if (!found || sscanf(found + strlen(entry), "%lld", &offset) != 1 || offset < 0)
-        return err_set(err, ERR_INVALID, "the model has no tensor %s of %lld x %lld numbers",
-                       tensor->name, (long long)tensor->file_rows, (long long)tensor->cols);
-    if (fseeko(file, (off_t)(sizeof n_header + n_header) + (off_t)offset, SEEK_SET) != 0 ||
-        fread(numbers, sizeof *numbers, (size_t)n, file) != (size_t)n)
-        return err_set(err, ERR_CORRUPT, "the model ends within tensor %s", tensor->name);
+    if (read_numbers(file, header, n_header, entry, tensor->name, tensor->file_rows, tensor->cols,
+                     numbers, err) != 0)
+        return -1;
     const double scale = scale_of(spec, tensor);
     for (int64_t i = 0; scale != 1 && i < n; i++)
         numbers[i] = (float)(numbers[i] / scale);
@@ -244,8 +280,16 @@ static int read_tensor(FILE *file, const char *header, uint64_t n_header, const 
     return 0;
 }
 
+static int read_order(FILE *file, const char *header, uint64_t n_header, int vocab, int32_t *order,
+                      struct err *err)
+{
+    char entry[ENTRY_MAX];
+    order_entry(vocab, entry, sizeof entry);
+    return read_numbers(file, header, n_header, entry, "lm_head.order", vocab, 1, order, err);
+}
+
 int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
-                     float *parameters, struct err *err)
+                     float *parameters, int32_t *order, struct err *err)
 {
     uint64_t n;
     FILE *file = fopen(path, "rbe");
@@ -255,6 +299,8 @@ int safetensors_read(const char *path, const struct spec *spec, const struct sha
     int failed = !header;
     for (int i = 0; i < shapes->n_tensors && !failed; i++)
         failed = read_tensor(file, header, n, spec, &shapes->tensor[i], parameters, err) != 0;
+    if (!failed && spec->model.head == HEAD_ADAPTIVE)
+        failed = read_order(file, header, n, shapes->vocab, order, err) != 0;
     free(header);
     fclose(file);
     return failed ? -1 : 0;

@@ -4,7 +4,10 @@
  * with it. Padding rows stay out. The logit scale is folded into ln_f, so that
  * the loaded model gives the same logits; a tied model has no lm_head tensor; a
  * head bias, which GPT-2 does not know, is the extra tensor lm_head.bias, with a
- * note in the metadata. Called by train at snapshots, on its thread, and by
+ * note in the metadata. An adaptive head (lab/clusters.h), which GPT-2 does not know
+ * either, is the tensors lm_head.head.weight, lm_head.tail.K.projection and .weight, whose
+ * rows stand in order of rank, and the int32 tensor lm_head.order, the token of each
+ * rank. Called by train at snapshots, on its thread, and by
  * whoever wants a model back. */
 #ifndef TOKENFATE_SAFETENSORS_H
 #define TOKENFATE_SAFETENSORS_H
@@ -17,18 +20,21 @@
 
 /* Write the float32 parameter vector (shapes->n_parameters numbers) to
  * DIR/epoch-NNNNNNN.safetensors: to a temporary name, synced, renamed. The same
- * parameters give the same bytes. ERR_IO, ERR_NO_MEMORY. */
+ * parameters give the same bytes. order [V]: the token of each rank, NULL with the
+ * full head. ERR_IO, ERR_NO_MEMORY. */
 int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
-                      const struct shapes *shapes, const float *parameters, struct err *err);
+                      const struct shapes *shapes, const float *parameters, const int32_t *order,
+                      struct err *err);
 
 /* Read a file that safetensors_write made into a float32 parameter vector
  * (shapes->n_parameters numbers, padding 0). Names and shapes must be those of
  * `shapes`; the logit scale is taken out of ln_f, so that the model with `spec`
  * gives the file's logits (to a rounding, if the scale is not 1). ERR_NOT_FOUND,
  * ERR_INVALID naming the tensor that is missing or has another shape,
- * ERR_CORRUPT, ERR_IO. parameters are undefined on failure. */
+ * ERR_CORRUPT, ERR_IO. order [V] is filled with an adaptive head, as it stands in the
+ * file (model_set_order checks it), and may be NULL without. parameters and order are undefined on failure. */
 int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
-                     float *parameters, struct err *err);
+                     float *parameters, int32_t *order, struct err *err);
 
 /* Write DIR/config.json for GPT2LMHeadModel, the same way. original[vocab] are
  * the tokenizer's ids of the model's: they stand in it as "tokenfate_vocabulary";

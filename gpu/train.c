@@ -136,13 +136,25 @@ static void on_progress(void *self)
     run->events->busy(run->events->self, run->ahead / run->steps_per_epoch);
 }
 
-/* The weights of an earlier job, without the moments that its optimiser had. */
+/* The weights of an earlier job, without the moments that its optimiser had. The
+ * tokens keep the ranks that its adaptive head gave them. */
 static int start_from(struct run *run, const char *path, struct err *err)
 {
-    if (model_initialise(run->model, err) != 0 ||
-        safetensors_read(path, run->spec, model_shapes(run->model), run->parameters, err) != 0)
-        return -1;
-    return model_upload(run->model, MODEL_PARAMETERS, run->parameters, err);
+    int32_t *order = NULL;
+    int result = -1;
+    if (model_order(run->model)) {
+        order = malloc((size_t)run->dataset->vocab * sizeof *order);
+        if (!order)
+            return err_set(err, ERR_NO_MEMORY, "no memory for the ranks of %d tokens",
+                           run->dataset->vocab);
+    }
+    if (model_initialise(run->model, err) == 0 &&
+        safetensors_read(path, run->spec, model_shapes(run->model), run->parameters, order, err) ==
+            0 &&
+        (!order || model_set_order(run->model, order, err) == 0))
+        result = model_upload(run->model, MODEL_PARAMETERS, run->parameters, err);
+    free(order);
+    return result;
 }
 
 static int open_run(struct run *run, struct err *err)
@@ -182,38 +194,38 @@ static void close_run(struct run *run)
     free(run->parameters);
 }
 
-/* Rows of the tracked tokens out of the parameters at hand, [M][C]. */
-static double *tracked_rows(const struct run *run, const char *tensor)
+/* Input rows of the tracked tokens, [M][C]. */
+static int input_rows(struct run *run, double *rows, struct err *err)
 {
     const struct groups *groups = &run->dataset->groups;
     const struct shapes *shapes = model_shapes(run->model);
-    int64_t C = run->spec->model.d_model,
-            offset = shapes->tensor[shapes_find(shapes, tensor)].offset;
-    double *rows = calloc((size_t)groups->n_tokens * (size_t)C + 1, sizeof *rows);
-    if (!rows)
-        return NULL;
+    const int64_t C = run->spec->model.d_model,
+                  offset = shapes->tensor[shapes_find(shapes, "transformer.wte.weight")].offset;
+    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+        return -1;
     for (int64_t m = 0; m < groups->n_tokens; m++)
         for (int64_t c = 0; c < C; c++)
             rows[m * C + c] = (double)run->parameters[offset + groups->tokens[m] * C + c];
-    return rows;
+    return 0;
 }
 
 /* Shifts are measured from the model it started with, also after a resume: so this
  * comes before the checkpoint is loaded. */
 static int set_start(struct run *run, struct err *err)
 {
-    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
-        return -1;
-    int tied = run->spec->model.tie == TIE_TIED;
-    const char *embedding = "transformer.wte.weight";
-    double *output = tracked_rows(run, tied ? embedding : "lm_head.weight");
-    double *input = tied ? NULL : tracked_rows(run, embedding);
-    int result = 0;
-    if (!output || (!tied && !input))
-        result = err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens",
-                         run->dataset->groups.n_tokens);
-    else
-        measure_set_start(run->measure, output, input);
+    const int tied = run->spec->model.tie == TIE_TIED;
+    const size_t rows = (size_t)run->dataset->groups.n_tokens * (size_t)run->spec->model.d_model;
+    double *output = calloc(rows + 1, sizeof *output);
+    double *input = calloc(rows + 1, sizeof *input);
+    int result = -1;
+    if (!output || !input)
+        err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens",
+                run->dataset->groups.n_tokens);
+    else if (model_output_rows(run->model, output, err) == 0 &&
+             (tied || input_rows(run, input, err) == 0)) {
+        measure_set_start(run->measure, output, tied ? NULL : input);
+        result = 0;
+    }
     free(output);
     free(input);
     return result;
@@ -323,7 +335,8 @@ static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
     if (spectrum_write(dir, epoch, measure_spectrum(run->measure), run->dataset->vocab, err) != 0 ||
         model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
         return -1;
-    return safetensors_write(dir, epoch, run->spec, shapes, run->parameters, err);
+    return safetensors_write(dir, epoch, run->spec, shapes, run->parameters,
+                             model_order(run->model), err);
 }
 
 /* Tokens trained on since the record before, per second; no value at first. */

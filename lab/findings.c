@@ -113,9 +113,9 @@ static int headline(const struct findings_run *run)
     return run->spec->groups.mask == MASK_NONE ? MASK_COLUMNS : (int)run->spec->groups.mask;
 }
 
-static double untrained(const struct findings_run *run)
+static double untrained(const struct findings_run *run, int group)
 {
-    return theory_untrained(run->spec, run->frequency->vocab);
+    return theory_untrained_group(run->spec, &run->groups->group[group], run->frequency);
 }
 
 static double context_free(const struct findings_run *run, int group)
@@ -136,6 +136,16 @@ static double untrained_level(const struct findings_run *run)
     for (int group = 0; group < BUILT_IN; group++)
         sum += first(run, group, RECORD_MEAN_LOGP_NONE);
     return run->frequency->vocab == STUDY_VOCABULARY ? sum / BUILT_IN : NAN;
+}
+
+static double untrained_level_closed(const struct findings_run *run)
+{
+    double sum = 0;
+    if (run->spec->model.head == HEAD_FULL)
+        return theory_untrained(run->spec, run->frequency->vocab);
+    for (int group = 0; group < BUILT_IN; group++)
+        sum += untrained(run, group);
+    return sum / BUILT_IN;
 }
 
 static double untrained_spread(const struct findings_run *run)
@@ -194,7 +204,8 @@ static double batch_kept_windows(const struct findings_run *run)
 
 static double common_distance(const struct findings_run *run)
 {
-    return end(run, MOST, RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask) - untrained(run);
+    return end(run, MOST, RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask) -
+           untrained(run, MOST);
 }
 
 static double common_probability(const struct findings_run *run)
@@ -234,7 +245,7 @@ static double rare_change(const struct findings_run *run)
 
 static double rare_change_closed(const struct findings_run *run)
 {
-    return context_free(run, LEAST) - untrained(run);
+    return context_free(run, LEAST) - untrained(run, LEAST);
 }
 
 static double never_change(const struct findings_run *run)
@@ -351,7 +362,7 @@ static const struct row {
      types_share, JUDGED, 0, 0.18, 0.22, NULL, NULL},
 
     {FINDINGS_UNTRAINED, "level", "mean log p of the three groups at epoch 0",
-     untrained_level, JUDGED, 0, -11, -10.8, "3.1", untrained},
+     untrained_level, JUDGED, 0, -11, -10.8, "3.1", untrained_level_closed},
     {FINDINGS_UNTRAINED, "spread", "highest minus lowest of the three groups at epoch 0",
      untrained_spread, JUDGED, 0, -INFINITY, FINDINGS_MARGIN, NULL, NULL},
     {FINDINGS_UNTRAINED, "token_sd", "standard deviation between tokens of a group, largest of the three, over that of the logits",
@@ -647,11 +658,15 @@ static void say_vocabulary(struct words *words, const struct finding *finding,
 static void say_untrained(struct words *words, const struct finding *finding,
                           const struct findings_run *run)
 {
+    if (run->spec->model.head == HEAD_ADAPTIVE) {
+        say(words, "An adaptive head sets its clusters apart before any training.");
+        return;
+    }
     if (failed(finding, "level"))
         say(words,
             "The level is -ln V - s^2/2 = %.3f with V = %d and logits of standard deviation s = "
             "%.3f. ",
-            untrained(run), run->frequency->vocab, theory_logit_std(run->spec));
+            untrained_level_closed(run), run->frequency->vocab, theory_logit_std(run->spec));
     if (failed(finding, "spread") || failed(finding, "token_sd"))
         say(words, "Initial logits of standard deviation %.3f tell tokens apart by chance.",
             theory_logit_std(run->spec));

@@ -26,7 +26,16 @@ enum dimension {
     WEIGHTED,
     ADJUSTED,
     LOGIT_ROWS,
+    LOGIT_COLUMNS,
     VOCABULARY,
+    CLUSTERS,
+    ADAPTIVE,
+    ADAPTIVE_CLUSTERS,
+    ADAPTIVE_WIDTHS,
+    TRACKED_OUTPUTS,
+    TRACKED_LOGITS,
+    SCORES,
+    TWO,
     DIMENSIONS
 };
 
@@ -37,20 +46,22 @@ static const struct {
     [MEMORY_SCALARS] = {REAL, {SCALARS, ONE, ONE}},
     [MEMORY_INPUTS] = {INT32, {POSITIONS, ONE, ONE}},
     [MEMORY_TARGETS] = {INT32, {POSITIONS, ONE, ONE}},
+    [MEMORY_CLUSTER_TARGETS] = {INT32, {ADAPTIVE_CLUSTERS, POSITIONS, ONE}},
     [MEMORY_GROUP_WEIGHTS] = {REAL, {GROUPS, POSITIONS, ONE}},
-    [MEMORY_LOSSES] = {REAL, {POSITIONS, ONE, ONE}},
-    [MEMORY_LSE] = {REAL, {POSITIONS, ONE, ONE}},
-    [MEMORY_OBJECTIVE] = {REAL, {OBJECTIVES, ONE, ONE}},
+    [MEMORY_LOSSES] = {REAL, {CLUSTERS, POSITIONS, ONE}},
+    [MEMORY_LSE] = {REAL, {CLUSTERS, POSITIONS, ONE}},
+    [MEMORY_OBJECTIVE] = {REAL, {CLUSTERS, OBJECTIVES, ONE}},
     [MEMORY_H_SUMS] = {REAL, {WINDOWS_AND_GROUPS, CHANNELS, ONE}},
     [MEMORY_OUTPUT_ROWS] = {REAL, {TRACKED, CHANNELS, ONE}},
     [MEMORY_OUTPUT_BIAS] = {REAL, {TRACKED, ONE, ONE}},
     [MEMORY_INPUT_ROWS] = {REAL, {INPUT_ROWS, CHANNELS, ONE}},
-    [MEMORY_SCORES] = {REAL, {VOCABULARY, ONE, ONE}},
+    [MEMORY_SCORES] = {REAL, {SCORES, ONE, ONE}},
     [MEMORY_MEAN_P] = {REAL, {TRACKED, ONE, ONE}},
     [MEMORY_PART_NORMS] = {REAL, {PARTS, TRACKED, ONE}},
     [MEMORY_SQUARES] = {REAL, {ONE, ONE, ONE}},
     [MEMORY_TRACKED] = {INT32, {TRACKED, ONE, ONE}},
-    [MEMORY_TRACKED_LOGITS] = {REAL, {TRACKED, POSITIONS, ONE}},
+    [MEMORY_TRACKED_OUTPUTS] = {INT32, {TRACKED_OUTPUTS, ONE, ONE}},
+    [MEMORY_TRACKED_LOGITS] = {REAL, {TRACKED_LOGITS, POSITIONS, ONE}},
     [MEMORY_TRACKED_WORK] = {REAL, {TRACKED, POSITIONS, ONE}},
     [MEMORY_PARTS] = {REAL, {PARTS, TRACKED, CHANNELS}},
     [MEMORY_CLASS_WEIGHTS] = {REAL, {WEIGHTED, VOCABULARY, ONE}},
@@ -58,6 +69,12 @@ static const struct {
     [MEMORY_ADJUSTMENT] = {REAL, {ADJUSTED, VOCABULARY, ONE}},
     [MEMORY_OBJECTIVE_LSE] = {REAL, {ADJUSTED, POSITIONS, ONE}},
     [MEMORY_H_TOTAL] = {REAL, {CHANNELS, ONE, ONE}},
+    [MEMORY_ONE] = {REAL, {ADAPTIVE, ONE, ONE}},
+    [MEMORY_CLUSTER_LSE] = {REAL, {ADAPTIVE, TWO, POSITIONS}},
+    [MEMORY_PROJECTED_TOTAL] = {REAL, {ADAPTIVE_WIDTHS, ONE, ONE}},
+    [MEMORY_NO_BIAS_SUMS] = {REAL, {ADAPTIVE, CHANNELS, ONE}},
+    [MEMORY_NO_BIAS] = {ACT, {ADAPTIVE, CHANNELS, ONE}},
+    [MEMORY_PROJECTED] = {ACT, {ADAPTIVE_WIDTHS, POSITIONS, ONE}},
     [MEMORY_MEANS] = {REAL, {NORMS, POSITIONS, ONE}},
     [MEMORY_RSTDS] = {REAL, {NORMS, POSITIONS, ONE}},
     [MEMORY_ATTENTION_LSE] = {REAL, {LAYERS, POSITIONS, HEADS}},
@@ -70,7 +87,7 @@ static const struct {
     [MEMORY_GRADIENT] = {ACT, {POSITIONS, CHANNELS, ONE}},
     [MEMORY_BRANCH] = {ACT, {POSITIONS, CHANNELS, ONE}},
     [MEMORY_WIDE] = {ACT, {POSITIONS, HIDDEN_CHANNELS, ONE}},
-    [MEMORY_LOGITS] = {REAL, {LOGIT_ROWS, VOCABULARY, ONE}},
+    [MEMORY_LOGITS] = {REAL, {LOGIT_ROWS, LOGIT_COLUMNS, ONE}},
 };
 
 static const int moments_of[] = {
@@ -80,12 +97,32 @@ static const int moments_of[] = {
     [OPTIMIZER_ADAMW] = 2,
 };
 
+/* What the clusters of the output layer come to; of the full head, one. */
+static void measure_clusters(const struct shapes *shapes, int n_tracked, int64_t size[DIMENSIONS])
+{
+    const struct clusters *clusters = &shapes->clusters;
+    const int adaptive = clusters->n > 1, further = clusters->n - 1;
+    size[CLUSTERS] = clusters->n;
+    size[ADAPTIVE] = adaptive;
+    size[ADAPTIVE_CLUSTERS] = adaptive ? clusters->n : 0;
+    size[ADAPTIVE_WIDTHS] = 0;
+    size[TRACKED_OUTPUTS] = adaptive ? n_tracked + further : 0;
+    size[TRACKED_LOGITS] = n_tracked + further;
+    size[SCORES] = adaptive ? shapes->vocab + further : shapes->vocab_padded;
+    size[LOGIT_COLUMNS] = 0;
+    for (int k = 0; k < clusters->n; k++) {
+        const int64_t outputs = shapes_padded(clusters->cluster[k].outputs);
+        size[LOGIT_COLUMNS] = outputs > size[LOGIT_COLUMNS] ? outputs : size[LOGIT_COLUMNS];
+        size[ADAPTIVE_WIDTHS] += k ? clusters->cluster[k].width : 0;
+    }
+}
+
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
                  int real_bytes, int act_bytes, int head_chunk, struct memory_plan *out)
 {
     const int64_t positions = (int64_t)spec->train.batch_size * spec->model.seq_len;
     const int chunk = positions < head_chunk ? (int)positions : head_chunk;
-    const int64_t size[DIMENSIONS] = {
+    int64_t size[DIMENSIONS] = {
         [ONE] = 1,
         [POSITIONS] = positions,
         [TRACKED] = n_tracked,
@@ -101,11 +138,14 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
         [PARTS] = MEMORY_PARTS_OF_GRADIENT,
         [INPUT_ROWS] = spec->model.tie == TIE_TIED ? 0 : n_tracked,
         [OBJECTIVES] = spec_objective_is_loss(spec) ? 0 : positions,
-        [WEIGHTED] = spec->loss.class_weight != 0,
+        [WEIGHTED] =
+            spec->model.head == HEAD_ADAPTIVE ? shapes->clusters.n : spec->loss.class_weight != 0,
         [ADJUSTED] = spec->loss.logit_adjustment != 0,
         [LOGIT_ROWS] = chunk,
         [VOCABULARY] = shapes->vocab_padded,
+        [TWO] = 2,
     };
+    measure_clusters(shapes, n_tracked, size);
     const int64_t bytes_of[NUMBERS] = {[INT32] = 4, [REAL] = real_bytes, [ACT] = act_bytes};
 
     int64_t end = 0;

@@ -43,48 +43,61 @@ enum {
 /* Buffers of a step; "per layer" ones hold all layers, layer 0 first. The ones
  * before MEMORY_SLOT are all that passes between host and device while a step
  * runs: a slot of the ring (gpu/backend.h) is a copy of them. What the host
- * gives stands first, then what it gets, each in the order of its use. */
+ * gives stands first, then what it gets, each in the order of its use. K: clusters
+ * of the output layer, 1 with the full head. */
 enum memory_buffer {
-    MEMORY_SCALARS,       /* REAL [3] learning rate and bias corrections */
-    MEMORY_INPUTS,        /* int32 [N] */
-    MEMORY_TARGETS,       /* int32 [N] */
-    MEMORY_GROUP_WEIGHTS, /* REAL [G, N] 1 where the input is not of the group */
+    MEMORY_SCALARS,         /* REAL [3] learning rate and bias corrections */
+    MEMORY_INPUTS,          /* int32 [N] */
+    MEMORY_TARGETS,         /* int32 [N] */
+    MEMORY_CLUSTER_TARGETS, /* int32 [K, N], only with an adaptive head: outputs of each cluster */
+    MEMORY_GROUP_WEIGHTS,   /* REAL [G, N] 1 where the input is not of the group */
     /* after the forward pass */
-    MEMORY_LOSSES,      /* REAL [N] */
-    MEMORY_LSE,         /* REAL [N] logsumexp of the logits */
-    MEMORY_OBJECTIVE,   /* REAL [N], only if it is not the loss */
+    MEMORY_LOSSES,      /* REAL [K, N] */
+    MEMORY_LSE,         /* REAL [K, N] logsumexp of the logits */
+    MEMORY_OBJECTIVE,   /* REAL [K, N], only if it is not the loss */
     MEMORY_H_SUMS,      /* REAL [B + G, C] */
     MEMORY_OUTPUT_ROWS, /* REAL [M, C] */
     MEMORY_OUTPUT_BIAS, /* REAL [M] */
     MEMORY_INPUT_ROWS,  /* REAL [M, C], only untied */
-    MEMORY_SCORES,      /* REAL [Vp] mean logit of every token */
+    MEMORY_SCORES,      /* REAL [Vp] mean logit of every token; of an adaptive head, of every
+                           output, cluster by cluster */
     /* after the backward pass */
     MEMORY_MEAN_P,     /* REAL [M] */
     MEMORY_PART_NORMS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M] */
     MEMORY_SQUARES,    /* REAL [1] sum of squares of the gradient */
     MEMORY_SLOT,
     MEMORY_TRACKED = MEMORY_SLOT, /* int32 [M] */
-    MEMORY_TRACKED_LOGITS,        /* REAL [M, N] */
+    MEMORY_TRACKED_OUTPUTS,       /* int32 [M + K - 1], only with an adaptive head: outputs of their
+                               clusters, and of cluster 0 the entries of the others too */
+    MEMORY_TRACKED_LOGITS,        /* REAL [M, N], with an adaptive head [M + K - 1, N] */
     MEMORY_TRACKED_WORK,          /* REAL [M, N] */
     MEMORY_PARTS, /* REAL [MEMORY_PARTS_OF_GRADIENT, M, C] of the tracked tokens' gradient */
-    MEMORY_CLASS_WEIGHTS,    /* REAL [Vp], only with class weights */
-    MEMORY_POSITION_WEIGHTS, /* REAL [N], only with class weights: of each target */
+    MEMORY_CLASS_WEIGHTS,    /* REAL [Vp], only with class weights; with an adaptive head [K, Vp],
+                                0 for tokens of which a cluster knows nothing */
+    MEMORY_POSITION_WEIGHTS, /* REAL [N] or [K, N], of each target */
     MEMORY_ADJUSTMENT,       /* REAL [Vp], only with logit adjustment */
     MEMORY_OBJECTIVE_LSE,    /* REAL [N], only with logit adjustment: of the adjusted logits */
     MEMORY_H_TOTAL,          /* REAL [C] sum of h */
-    MEMORY_MEANS,            /* REAL [2 L + 1, N] of the layernorms */
-    MEMORY_RSTDS,            /* REAL [2 L + 1, N] */
-    MEMORY_ATTENTION_LSE,    /* REAL [L, B, NH, T] */
-    MEMORY_RESIDUAL,         /* ACT [2 L + 1, N, C] stream before each layernorm */
-    MEMORY_NORMED,           /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
-    MEMORY_QKV,              /* ACT [L, N, 3C] */
-    MEMORY_ATTENDED,         /* ACT [L, N, C] */
-    MEMORY_HIDDEN,           /* ACT [L, N, 4C] before the activation function */
-    MEMORY_ACTIVE,           /* ACT [L, N, 4C] after it */
-    MEMORY_GRADIENT,         /* ACT [N, C] of the residual stream */
-    MEMORY_BRANCH,           /* ACT [N, C] of a branch; in forward, a branch's output */
-    MEMORY_WIDE,             /* ACT [N, 4C] of qkv and of the hidden layer */
-    MEMORY_LOGITS,           /* REAL [rows of a chunk, or N if that is less, Vp] */
+    MEMORY_ONE,              /* REAL [1] 1; up to MEMORY_PROJECTED only with an adaptive head */
+    MEMORY_CLUSTER_LSE, /* REAL [2, N] what log p subtracts from a logit of the cluster at hand */
+    MEMORY_PROJECTED_TOTAL, /* REAL [W] sums of the projections of h, W their widths together */
+    MEMORY_NO_BIAS_SUMS,    /* REAL [C] gradient of a bias that does not exist */
+    MEMORY_NO_BIAS,         /* ACT [C] zeros: the bias of a projection */
+    MEMORY_PROJECTED,       /* ACT [W, N] projections of h, cluster by cluster */
+    MEMORY_MEANS,           /* REAL [2 L + 1, N] of the layernorms */
+    MEMORY_RSTDS,           /* REAL [2 L + 1, N] */
+    MEMORY_ATTENTION_LSE,   /* REAL [L, B, NH, T] */
+    MEMORY_RESIDUAL,        /* ACT [2 L + 1, N, C] stream before each layernorm */
+    MEMORY_NORMED,          /* ACT [2 L + 1, N, C] output of each layernorm; the last is h */
+    MEMORY_QKV,             /* ACT [L, N, 3C] */
+    MEMORY_ATTENDED,        /* ACT [L, N, C] */
+    MEMORY_HIDDEN,          /* ACT [L, N, 4C] before the activation function */
+    MEMORY_ACTIVE,          /* ACT [L, N, 4C] after it */
+    MEMORY_GRADIENT,        /* ACT [N, C] of the residual stream */
+    MEMORY_BRANCH,          /* ACT [N, C] of a branch; in forward, a branch's output */
+    MEMORY_WIDE,            /* ACT [N, 4C] of qkv and of the hidden layer */
+    MEMORY_LOGITS, /* REAL [rows of a chunk, or N if that is less; Vp, or the most outputs of a
+                               cluster] */
     MEMORY_BUFFERS
 };
 

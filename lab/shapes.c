@@ -12,16 +12,19 @@
 
 enum dim {
     DIM_1,
-    DIM_V, /* vocabulary, padded */
+    DIM_V, /* vocabulary, padded in memory */
     DIM_T, /* seq_len */
     DIM_C, /* d_model */
     DIM_3C,
     DIM_4C,
+    DIM_OUTPUTS, /* of the softmax of the cluster at hand, padded in memory */
+    DIM_WIDTH,   /* of its output rows */
     DIMS
 };
 
-enum { FIRST, LAYER, LAST, PLACES };
-enum condition { ALWAYS, IF_UNTIED, IF_HEAD_BIAS };
+/* Parts of the table; all but FIRST, LAST and HEAD are repeated. */
+enum { FIRST, LAYER, LAST, HEAD, TAIL, PLACES };
+enum condition { ALWAYS, IF_UNTIED, IF_HEAD_BIAS, IF_ADAPTIVE };
 
 static const struct parameter {
     const char *name;
@@ -48,66 +51,85 @@ static const struct parameter {
     {"transformer.ln_f.bias", SHAPES_BIAS, DIM_1, DIM_C, LAST, ALWAYS},
     {"lm_head.weight", SHAPES_UNEMBEDDING, DIM_V, DIM_C, LAST, IF_UNTIED},
     {"lm_head.bias", SHAPES_HEAD_BIAS, DIM_V, DIM_1, LAST, IF_HEAD_BIAS},
+    {"lm_head.head.weight", SHAPES_UNEMBEDDING, DIM_OUTPUTS, DIM_C, HEAD, IF_ADAPTIVE},
+    {"projection", SHAPES_WEIGHT, DIM_C, DIM_WIDTH, TAIL, IF_ADAPTIVE},
+    {"weight", SHAPES_UNEMBEDDING, DIM_OUTPUTS, DIM_WIDTH, TAIL, IF_ADAPTIVE},
 };
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
 
 static int holds(enum condition condition, const struct spec *spec)
 {
-    return condition == ALWAYS || (condition == IF_UNTIED && spec->model.tie != TIE_TIED) ||
-           (condition == IF_HEAD_BIAS && spec->model.head_bias);
+    const int adaptive = spec->model.head == HEAD_ADAPTIVE;
+    return condition == ALWAYS ||
+           (condition == IF_UNTIED && spec->model.tie != TIE_TIED && !adaptive) ||
+           (condition == IF_HEAD_BIAS && spec->model.head_bias) ||
+           (condition == IF_ADAPTIVE && adaptive);
 }
 
-static int pad_vocabulary(int vocab)
+int shapes_padded(int vocab)
 {
     return (vocab + SHAPES_VOCAB_MULTIPLE - 1) / SHAPES_VOCAB_MULTIPLE * SHAPES_VOCAB_MULTIPLE;
 }
 
-static void find_dims(const struct spec *spec, int vocab, int64_t dim[DIMS])
+/* Sizes in a file, for one cluster. */
+static void find_dims(const struct spec *spec, int vocab, const struct cluster *cluster,
+                      int64_t dim[DIMS])
 {
     const int64_t C = spec->model.d_model;
     dim[DIM_1] = 1;
-    dim[DIM_V] = pad_vocabulary(vocab);
+    dim[DIM_V] = vocab;
     dim[DIM_T] = spec->model.seq_len;
     dim[DIM_C] = C;
     dim[DIM_3C] = 3 * C;
     dim[DIM_4C] = 4 * C;
+    dim[DIM_OUTPUTS] = cluster->outputs;
+    dim[DIM_WIDTH] = cluster->width;
 }
 
-static void add_tensor(struct shapes *shapes, const struct parameter *p, int layer,
+static void add_tensor(struct shapes *shapes, const struct parameter *p, int number,
                        const int64_t dim[DIMS])
 {
     struct shapes_tensor *t = &shapes->tensor[shapes->n_tensors++];
+    const int padded = p->rows == DIM_V || p->rows == DIM_OUTPUTS;
     if (p->place == LAYER)
-        snprintf(t->name, sizeof t->name, "transformer.h.%d.%s", layer, p->name);
+        snprintf(t->name, sizeof t->name, "transformer.h.%d.%s", number, p->name);
+    else if (p->place == TAIL)
+        snprintf(t->name, sizeof t->name, "lm_head.tail.%d.%s", number, p->name);
     else
         snprintf(t->name, sizeof t->name, "%s", p->name);
     t->kind = p->kind;
-    t->rows = dim[p->rows];
+    t->file_rows = dim[p->rows];
+    t->rows = padded ? shapes_padded((int)t->file_rows) : t->file_rows;
     t->cols = dim[p->cols];
-    t->file_rows = p->rows == DIM_V ? shapes->vocab : t->rows;
     t->offset = shapes->n_parameters;
     shapes->n_parameters += t->rows * t->cols;
 }
 
 int shapes_build(const struct spec *spec, int vocab, struct shapes *out, struct err *err)
 {
-    const int repeats[PLACES] = {[FIRST] = 1, [LAYER] = spec->model.n_layers, [LAST] = 1};
+    struct shapes shapes = {.vocab = vocab, .vocab_padded = shapes_padded(vocab)};
+    clusters_of(spec, vocab, &shapes.clusters);
+    const int repeats[PLACES] = {[FIRST] = 1,
+                                 [LAYER] = spec->model.n_layers,
+                                 [LAST] = 1,
+                                 [HEAD] = 1,
+                                 [TAIL] = shapes.clusters.n - 1};
     int n = 0;
     for (int i = 0; i < PARAMETERS; i++)
         if (holds(parameters[i].condition, spec))
             n += repeats[parameters[i].place];
-    struct shapes shapes = {.vocab = vocab, .vocab_padded = pad_vocabulary(vocab)};
     shapes.tensor = calloc((size_t)n, sizeof *shapes.tensor);
     if (!shapes.tensor)
         return err_set(err, ERR_NO_MEMORY, "no memory for a table of %d tensors", n);
 
-    int64_t dim[DIMS];
-    find_dims(spec, vocab, dim);
     for (int place = FIRST; place < PLACES; place++)
-        for (int layer = 0; layer < repeats[place]; layer++)
+        for (int number = 0; number < repeats[place]; number++) {
+            int64_t dim[DIMS];
+            find_dims(spec, vocab, &shapes.clusters.cluster[place == TAIL ? 1 + number : 0], dim);
             for (int i = 0; i < PARAMETERS; i++)
                 if (parameters[i].place == place && holds(parameters[i].condition, spec))
-                    add_tensor(&shapes, &parameters[i], layer, dim);
+                    add_tensor(&shapes, &parameters[i], number, dim);
+        }
     *out = shapes;
     return 0;
 }

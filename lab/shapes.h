@@ -15,6 +15,7 @@
 
 #include "config/err.h"
 #include "config/spec.h"
+#include "lab/clusters.h"
 
 enum { SHAPES_NAME_MAX = 64, SHAPES_VOCAB_MULTIPLE = 64 };
 
@@ -25,7 +26,8 @@ enum shapes_kind {
     SHAPES_WEIGHT,             /* [in, out]: N(0, init_std) */
     SHAPES_BIAS,               /* [out]: 0 */
     SHAPES_GAIN,               /* layernorm weight [C]: 1 */
-    SHAPES_UNEMBEDDING,        /* lm_head [Vp, C], untied: N(0, init_std), or equal to wte */
+    SHAPES_UNEMBEDDING,        /* lm_head [Vp, C], untied: N(0, init_std), or equal to wte; of an
+                                  adaptive head one for each cluster */
     SHAPES_HEAD_BIAS           /* [Vp]: 0; as a column, because it is padded by rows */
 };
 
@@ -38,7 +40,8 @@ struct shapes_tensor {
 };
 
 struct shapes {
-    int vocab, vocab_padded; /* V, Vp */
+    int vocab, vocab_padded;  /* V, Vp */
+    struct clusters clusters; /* of the output layer */
     int n_tensors;
     struct shapes_tensor *tensor; /* in order of offset; no gaps */
     int64_t n_parameters;         /* elements, padding included */
@@ -48,10 +51,15 @@ struct shapes {
  * attn.c_attn.bias, attn.c_proj.weight [C,C], attn.c_proj.bias, ln_2.weight,
  * ln_2.bias, mlp.c_fc.weight [C,4C], mlp.c_fc.bias, mlp.c_proj.weight [4C,C],
  * mlp.c_proj.bias}, ln_f.weight, ln_f.bias, then lm_head.weight when untied,
- * lm_head.bias when head_bias; all but the last two below "transformer.".
- * ERR_NO_MEMORY. shapes_free frees. */
+ * lm_head.bias when head_bias; all but the last two below "transformer.". With an
+ * adaptive head there is in their place lm_head.head.weight [outputs of cluster 0, C],
+ * and for cluster k + 1 lm_head.tail.k.projection [C, width] and lm_head.tail.k.weight
+ * [outputs, width], all rows of tokens padded. ERR_NO_MEMORY. shapes_free frees. */
 int shapes_build(const struct spec *spec, int vocab, struct shapes *out, struct err *err);
 void shapes_free(struct shapes *shapes);
+
+/* Rows of a vocabulary in memory. */
+int shapes_padded(int vocab);
 
 /* Index of a tensor by name, -1 if there is none. */
 int shapes_find(const struct shapes *shapes, const char *name);

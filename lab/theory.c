@@ -6,15 +6,53 @@
 
 #include <math.h>
 
+#include "lab/clusters.h"
+
 double theory_logit_std(const struct spec *spec)
 {
     return spec->model.logit_scale * spec->model.init_std * sqrt(spec->model.d_model);
 }
 
+static double softmax_level(int outputs, double std)
+{
+    return -log(outputs) - std * std / 2;
+}
+
+double theory_untrained_cluster(const struct spec *spec, int vocab, int k)
+{
+    struct clusters clusters;
+    clusters_of(spec, vocab, &clusters);
+    const double first = softmax_level(clusters.cluster[0].outputs, theory_logit_std(spec));
+    const double projected =
+        theory_logit_std(spec) * spec->model.init_std * sqrt(clusters.cluster[k].width);
+    return k ? first + softmax_level(clusters.cluster[k].outputs, projected) : first;
+}
+
 double theory_untrained(const struct spec *spec, int vocab)
 {
-    const double std = theory_logit_std(spec);
-    return -log(vocab) - std * std / 2;
+    struct clusters clusters;
+    double sum = 0;
+    clusters_of(spec, vocab, &clusters);
+    if (clusters.n == 1)
+        return theory_untrained_cluster(spec, vocab, 0);
+    for (int k = 0; k < clusters.n; k++)
+        sum += clusters.cluster[k].tokens * theory_untrained_cluster(spec, vocab, k);
+    return sum / vocab;
+}
+
+double theory_untrained_group(const struct spec *spec, const struct group *group,
+                              const struct frequency *frequency)
+{
+    struct clusters clusters;
+    double sum = 0;
+    clusters_of(spec, frequency->vocab, &clusters);
+    if (clusters.n == 1)
+        return group->n ? theory_untrained(spec, frequency->vocab) : NAN;
+    for (int i = 0; i < group->n; i++)
+        sum += theory_untrained_cluster(
+            spec, frequency->vocab,
+            clusters_find(&clusters, clusters_rank(frequency, group->ids[i])));
+    return group->n ? sum / group->n : NAN;
 }
 
 double theory_context_free(const struct group *group, const struct frequency *frequency)
@@ -72,6 +110,27 @@ void theory_z_loss_sum(double z_loss, double scale, const double *h, const doubl
     for (int p = 0; p < N; p++)
         for (int c = 0; c < C; c++)
             sum[c] += 2 * z_loss * scale / N * lse[p] * h[(int64_t)p * C + c];
+}
+
+/* Ranks follow counts, so a cluster's types that lie below are its last ones. */
+double theory_types_below_start(const struct spec *spec, const struct frequency *frequency)
+{
+    struct clusters clusters;
+    int below = 0;
+    clusters_of(spec, frequency->vocab, &clusters);
+    for (int k = 0; k < clusters.n; k++) {
+        const struct cluster *cluster = &clusters.cluster[k];
+        const double level = theory_untrained_cluster(spec, frequency->vocab, k);
+        const int end = cluster->first + cluster->tokens;
+        int first = 0;
+        for (int i = 0; i < frequency->vocab; i++)
+            first += frequency->counts[i] > 0 &&
+                     (double)frequency->counts[i] >= theory_break_even(level, frequency);
+        first = first > cluster->first ? first : cluster->first;
+        const int used = end < frequency->types ? end : frequency->types;
+        below += used > first ? used - first : 0;
+    }
+    return frequency->types ? (double)below / frequency->types : NAN;
 }
 
 double theory_decay(const struct spec *spec, int64_t steps)

@@ -21,6 +21,19 @@
  * function). The head bias starts at 0 and changes nothing. */
 double theory_untrained(const struct spec *spec, int vocab);
 
+/* With an adaptive head that is the mean over the vocabulary, because each cluster
+ * (lab/clusters.h) has its own level: that of cluster k. Each softmax has -ln(outputs)
+ * - s^2/2; a cluster k > 0 has that of cluster 0, where its entry is, on top. What it
+ * multiplies is a projection of h, each number of standard deviation init_std sqrt(d), so
+ * its s is scale * init_std^2 * sqrt(d * width). The tokens of a cluster share the
+ * logit of one entry, which puts all of them off together, by up to s_z: the level is
+ * the mean over initial weights. The full head is cluster 0 alone. */
+double theory_untrained_cluster(const struct spec *spec, int vocab, int k);
+
+/* Mean over a group; NaN for an empty one. */
+double theory_untrained_group(const struct spec *spec, const struct group *group,
+                              const struct frequency *frequency);
+
 /* s_z. It bounds what tells tokens apart at the start: the standard deviation
  * over tokens of their mean log p is scale * init_std * |mean h| <= s_z. */
 double theory_logit_std(const struct spec *spec);
@@ -44,6 +57,9 @@ double theory_break_even(double level, const struct frequency *frequency);
 /* Share of the used types whose ln(c/N) lies below a level: they must fall,
  * by counting alone. NaN without types. */
 double theory_types_below(double level, const struct frequency *frequency);
+
+/* The same with the untrained level of each type's own cluster. */
+double theory_types_below_start(const struct spec *spec, const struct frequency *frequency);
 
 /* ---- 3.3: the gradient of the output layer, summed over the vocabulary ---- */
 

@@ -59,12 +59,13 @@ static double level_entropy(const struct theory *t)
 
 static double level_break_even(const struct theory *t)
 {
-    return theory_break_even(level_untrained(t), t->frequency);
+    return t->spec->model.head == HEAD_FULL ? theory_break_even(level_untrained(t), t->frequency)
+                                            : NAN;
 }
 
 static double level_types_below(const struct theory *t)
 {
-    return theory_types_below(level_untrained(t), t->frequency);
+    return theory_types_below_start(t->spec, t->frequency);
 }
 
 static const struct level {
@@ -97,6 +98,24 @@ static void write_number(FILE *out, const char *name, double value)
     record_print_number(out, value);
 }
 
+/* The softmaxes of the output layer: of the full head, one. */
+static void write_clusters(FILE *out, const struct theory *t)
+{
+    struct clusters clusters;
+    clusters_of(t->spec, t->frequency->vocab, &clusters);
+    fputs(",\"clusters\":[", out);
+    for (int k = 0; k < clusters.n; k++) {
+        const struct cluster *cluster = &clusters.cluster[k];
+        const double level = theory_untrained_cluster(t->spec, t->frequency->vocab, k);
+        fprintf(out, "%s\n{\"first_rank\":%d,\"tokens\":%d,\"outputs\":%d,\"width\":%d",
+                k ? "," : "", cluster->first, cluster->tokens, cluster->outputs, cluster->width);
+        write_number(out, "untrained", level);
+        write_number(out, "break_even_count", theory_break_even(level, t->frequency));
+        putc('}', out);
+    }
+    putc(']', out);
+}
+
 static void write_groups(FILE *out, const struct theory *t)
 {
     fputs(",\"groups\":{", out);
@@ -105,6 +124,7 @@ static void write_groups(FILE *out, const struct theory *t)
         fputs(g ? ",\n" : "\n", out);
         json_write_string(out, group->name);
         fprintf(out, ":{\"tokens\":%d", group->n);
+        write_number(out, "untrained", theory_untrained_group(t->spec, group, t->frequency));
         write_number(out, "context_free", theory_context_free(group, t->frequency));
         write_number(out, "mass", theory_mass(group, t->frequency));
         write_number(out, "optimum", theory_group_mean(group, t->optimum));
@@ -159,11 +179,17 @@ static double decay_at(const struct theory *t, double start)
     return start * theory_decay(t->spec, t->steps);
 }
 
+/* Forms 3.5 and 3.6 are about one softmax over the vocabulary. */
+static int is_never_a_target(const struct theory *t, int g)
+{
+    return t->spec->model.head == HEAD_FULL && group_is_unseen(t, g);
+}
+
 static int adam_applies(const struct theory *t, int g)
 {
     return (t->spec->train.optimizer == OPTIMIZER_ADAM ||
             t->spec->train.optimizer == OPTIMIZER_ADAMW) &&
-           group_is_unseen(t, g);
+           is_never_a_target(t, g);
 }
 
 /* The signs of mean h keep for some dozen updates, and Adam's second moment grows. */
@@ -174,7 +200,7 @@ static double adam_at(const struct theory *t, double start)
 
 static int sgd_applies(const struct theory *t, int g)
 {
-    return t->spec->train.optimizer == OPTIMIZER_SGD && group_is_unseen(t, g);
+    return t->spec->train.optimizer == OPTIMIZER_SGD && is_never_a_target(t, g);
 }
 
 static double sgd_at(const struct theory *t, double start)
@@ -305,6 +331,7 @@ static enum request_result theory_answer(struct request *request, const struct j
     else
         fputs("null", buffer.out);
     write_levels(buffer.out, t);
+    write_clusters(buffer.out, t);
     write_groups(buffer.out, t);
     write_classes(buffer.out, t);
     write_curves(buffer.out, t);

@@ -47,9 +47,10 @@ char *job_facts_print(const struct spec *spec, const char *corpus_name,
         fprintf(out, ",\"mask\":\"%s\"", spec_mask_name(spec->groups.mask));
         fprintf(out, ",\"tokens_per_epoch\":%lld,\"untrained\":",
                 (long long)(text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len));
-        /* A model that starts from another one is not untrained. */
-        record_print_number(out,
-                            spec->init_from[0] ? NAN : theory_untrained(spec, frequency->vocab));
+        /* A model that starts from another one is not untrained; the clusters of an
+         * adaptive head have a level each. */
+        const int has_level = !spec->init_from[0] && spec->model.head == HEAD_FULL;
+        record_print_number(out, has_level ? theory_untrained(spec, frequency->vocab) : NAN);
         fputs(",\"groups\":[", out);
         for (int g = 0; g < text->groups.n; g++) {
             fputs(g ? "," : "", out);

@@ -139,7 +139,6 @@ static int run_read_spec(struct run *run, struct err *err)
         size_t n = fread(json, 1, SPEC_BYTES_MAX + 1, in);
         result = ferror(in) ? err_set_errno(err, ERR_IO, "cannot read the spec")
                             : spec_parse(json, n, &run->spec, err);
-        result = result ? result : spec_supported(run->spec, err);
     }
     if (in && !is_stdin)
         fclose(in);

@@ -69,7 +69,8 @@ static double line_number(const struct run_table *table, const struct line *line
         return theory_context_free(&table->dataset->groups.group[group],
                                    &table->dataset->frequency);
     case LINE_UNTRAINED:
-        return theory_untrained(table->spec, table->dataset->vocab);
+        return theory_untrained_group(table->spec, &table->dataset->groups.group[group],
+                                      &table->dataset->frequency);
     }
     return NAN;
 }
@@ -139,11 +140,12 @@ static void print_sides(FILE *out, const struct run_table *table)
     const struct groups *groups = &table->dataset->groups;
     static const char *const heads[] = {"Below the untrained level: ",
                                         "Above the untrained level: "};
-    double level = theory_untrained(table->spec, table->dataset->vocab);
     for (int above = 1; above >= 0; above--) {
         int listed = 0;
         for (int group = 0; group < groups->n; group++) {
             double logp = table->last[record_at(group, RECORD_MEAN_LOGP_NONE)];
+            double level = theory_untrained_group(table->spec, &groups->group[group],
+                                                  &table->dataset->frequency);
             if (!isfinite(logp) || (logp > level) != above)
                 continue;
             fputs(listed++ ? ", " : heads[above], out);

@@ -89,7 +89,7 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     /* A device that is not here is told together with what is wrong with the text. */
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err);
-    if (spec_supported(spec, err) || resolve(request, spec, name, sizeof name, err) ||
+    if (resolve(request, spec, name, sizeof name, err) ||
         init_from_check(request->reader, spec, err) ||
         datasets_get(request->server->datasets, spec, &text, err))
         return -1;

@@ -21,6 +21,7 @@ static const struct groups groups = {
     .n_tokens = M,
     .tokens = tokens};
 static int64_t counts[V] = {5000, 120, 40, 11, 9, 8, 3, 2, 2, 1, 1, 1};
+static const unsigned char one_cluster[V];
 static const struct frequency frequency = {.vocab = V, .counts = counts};
 
 struct batch {
@@ -158,6 +159,8 @@ static void add_all(struct evaluation *evaluation)
                                                .M = M,
                                                .G = G,
                                                .V = V,
+                                               .K = 1,
+                                               .cluster_of = one_cluster,
                                                .losses = batches[b].losses,
                                                .lse = batches[b].lse,
                                                .h_sums = batches[b].h_sums,

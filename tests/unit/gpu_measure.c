@@ -20,6 +20,8 @@
 
 enum { V = 23, B_MAX = 4, T_MAX = 6, N_MAX = B_MAX * T_MAX, C = 5, G = 4, M_MAX = 40 };
 
+static const unsigned char one_cluster[V];
+
 /* One random case: a batch, a model's last layer, and groups. */
 struct trial {
     int B, T, N, tied;
@@ -218,6 +220,8 @@ static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
         .output_bias = trial->row_bias,
         .input_rows = tied ? NULL : trial->input_rows,
         .V = V,
+        .K = 1,
+        .cluster_of = one_cluster,
         .scores = trial->scores,
         .part_norms = trial->part_norms,
         .logit_scale = trial->scale,

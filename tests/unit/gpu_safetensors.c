@@ -169,14 +169,14 @@ static void check_spec(const char *json, double scale, int untied, int bias)
     struct spec *spec = parse(json);
     assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
     float *parameters = make_parameters(&shapes);
-    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, parameters, &err), 0);
+    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, parameters, NULL, &err), 0);
     read_tensors("epoch-0000012.safetensors", &file);
     json_t *metadata = json_object_get(file.header, "__metadata__");
     assert_string_equal(json_string_value(json_object_get(metadata, "format")), "pt");
     assert_int_equal(bias, json_object_get(metadata, "note") != NULL);
     check_model(&file, &shapes, scale, untied, bias);
 
-    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, parameters, &err), 0);
+    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, parameters, NULL, &err), 0);
     read_tensors("epoch-0000012.safetensors", &again);
     assert_int_equal(again.n, file.n);
     assert_memory_equal(again.bytes, file.bytes, file.n);
@@ -264,7 +264,7 @@ static void test_disk_full(void **state)
     small.rlim_cur = 4096;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    int result = safetensors_write(dir, 3, spec, &shapes, parameters, &err);
+    int result = safetensors_write(dir, 3, spec, &shapes, parameters, NULL, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(result, -1);
     assert_int_equal(err.code, ERR_IO);
@@ -310,9 +310,9 @@ static void test_read_back(void **state)
     float *written = make_parameters(&shapes);
     float *read = malloc((size_t)shapes.n_parameters * sizeof *read);
     assert_non_null(read);
-    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, written, &err), 0);
+    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, written, NULL, &err), 0);
     snprintf(path, sizeof path, "%s/epoch-0000012.safetensors", dir);
-    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), 0);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, NULL, &err), 0);
     for (int i = 0; i < shapes.n_tensors; i++) {
         const struct shapes_tensor *t = &shapes.tensor[i];
         for (int64_t k = 0; k < t->rows * t->cols; k++)
@@ -320,14 +320,14 @@ static void test_read_back(void **state)
                         (k < t->file_rows * t->cols ? written[t->offset + k] : 0));
     }
     assert_int_equal(shapes_build(spec, V + 1, &other, &err), 0);
-    assert_int_equal(safetensors_read(path, spec, &other, read, &err), -1);
+    assert_int_equal(safetensors_read(path, spec, &other, read, NULL, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);
     assert_non_null(strstr(err.message, "transformer.wte.weight of 68 x 8"));
     assert_int_equal(truncate(path, 3000), 0);
-    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), -1);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, NULL, &err), -1);
     assert_int_equal(err.code, ERR_CORRUPT);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(safetensors_read(path, spec, &shapes, read, &err), -1);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, NULL, &err), -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
     free(read);
     free(written);

@@ -1,0 +1,143 @@
+/* model_internal: what model.c and model_head.c share: the state of a model and
+ * the addresses of its tensors and buffers. The layers are model.c's; everything
+ * behind the final layernorm is model_head.c's: the output layer, full or adaptive,
+ * what is observed of it and what the host makes of that. Included by these two
+ * alone. */
+#ifndef TOKENFATE_MODEL_INTERNAL_H
+#define TOKENFATE_MODEL_INTERNAL_H
+
+#include "gpu/model.h"
+
+/* The tracked tokens stand on the device in order of their clusters, so that those
+ * of a cluster are one array; the observation has them in order of the groups. */
+struct model_head {
+    const struct clusters *clusters; /* of the shapes */
+    int n_tracked[CLUSTERS_MAX];     /* tracked tokens in each */
+    int *slot;                       /* [M] place in the observation of the i-th on the device */
+    unsigned char *cluster_of;       /* [V] */
+    /* with an adaptive head */
+    int32_t *order;  /* [V] token of each rank */
+    int32_t *rank;   /* [V] of each token */
+    double *weights; /* [V] of each target: its class weight, or 1 */
+    int is_ordered;  /* the tokens have ranks */
+};
+
+struct model {
+    struct backend *backend;
+    struct shapes shapes;
+    struct memory_plan plan;
+    const struct groups *groups;
+
+    int B, T, N, C, L, NH, M, G, V, Vp;
+    double logit_scale, init_std, position_std;
+    double class_weight, logit_adjustment, label_smoothing, z_loss;
+    int has_objective; /* what is minimised is not the plain loss */
+    enum spec_tie tie;
+    enum spec_activation activation;
+    int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
+
+    enum spec_optimizer optimizer;
+    double lr, beta1, beta2, eps, momentum, weight_decay, grad_clip;
+    int decay_embeddings;
+    uint64_t seed;
+
+    void *parameters, *copy, *gradients, *moments, *activations;
+
+    struct backend_ring *ring;
+    int64_t collected;                /* steps; those up to ring->started are under way */
+    unsigned what[BACKEND_SLOTS_MAX]; /* of the step in each slot */
+
+    struct model_observation observation;
+    double *host;        /* one block that all of the observation's arrays point into */
+    double *host_losses; /* [N] */
+    float *host_scores;  /* [V] */
+    struct model_head head;
+    unsigned char *in_group; /* [V] bit g: the token is of group g */
+
+    void (*progress)(void *self); /* NULL: nobody wants to know */
+    void *progress_self;
+};
+
+/* ---- addresses ---- */
+
+static inline void *buffer(const struct model *m, enum memory_buffer which)
+{
+    return (char *)m->activations + m->plan.offset[which];
+}
+
+static inline void *real_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
+{
+    return backend_at(m->backend, buffer(m, which), NUMBER_REAL, offset);
+}
+
+static inline void *act_buffer(const struct model *m, enum memory_buffer which, int64_t offset)
+{
+    return backend_at(m->backend, buffer(m, which), NUMBER_ACT, offset);
+}
+
+static inline void *parameter(const struct model *m, int tensor)
+{
+    return backend_at(m->backend, m->parameters, NUMBER_REAL, m->shapes.tensor[tensor].offset);
+}
+
+static inline void *gradient(const struct model *m, int tensor)
+{
+    return backend_at(m->backend, m->gradients, NUMBER_REAL, m->shapes.tensor[tensor].offset);
+}
+
+/* A weight matrix or a bias as matrix products read it. */
+static inline void *weight(const struct model *m, int tensor)
+{
+    if (!m->copy)
+        return parameter(m, tensor);
+    return backend_at(m->backend, m->copy, NUMBER_ACT, m->shapes.tensor[tensor].offset);
+}
+
+/* The final layernorm's output. */
+static inline void *final_hidden(const struct model *m)
+{
+    return act_buffer(m, MEMORY_NORMED, (int64_t)2 * m->L * m->N * m->C);
+}
+
+static inline int is_adaptive(const struct model *m)
+{
+    return m->head.clusters->n > 1;
+}
+
+/* Number i of REALs in host memory. */
+static inline double model_real(const struct model *m, const void *reals, int64_t i)
+{
+    return m->backend->real_bytes == sizeof(double) ? ((const double *)reals)[i]
+                                                    : (double)((const float *)reals)[i];
+}
+
+/* Host arrays, constants on the device, and the tracked tokens of the full head.
+ * ERR_NO_MEMORY. Closing is fine whatever opening came to. */
+int model_head_open(struct model *model, struct err *err);
+void model_head_close(struct model *model);
+
+/* ---- operations of a step ---- */
+
+/* Losses, and the gradients of the output layer; that of h goes to MEMORY_BRANCH. */
+void model_head_gradient(struct model *model, int observed);
+/* Rows of the tracked tokens, and the mean logit of every output. Only reads what
+ * training uses. */
+void model_head_observe(struct model *model);
+/* After backward: what the step does to the tracked tokens' rows. */
+void model_head_observe_tracked(struct model *model);
+
+/* ---- host ---- */
+
+/* targets [N] of a batch as the clusters' outputs, [K][N]; full head: nothing. */
+void model_head_targets(const struct model *model, const int32_t *targets, int32_t *out);
+/* What a slot of the ring holds, made into what the observation shows. */
+void model_head_losses(const struct model *model, const void *reals, const int32_t *targets,
+                       double *losses);
+void model_head_lse(const struct model *model, const void *reals, double *lse);
+void model_head_objective(const struct model *model, const void *reals, double *objective);
+void model_head_scores(const struct model *model, const void *reals, float *scores);
+void model_head_norms(const struct model *model, const void *reals, double *norms);
+/* [M][width] rows of the tracked tokens, in the order of the groups. */
+void model_head_rows(const struct model *model, const void *reals, int width, double *rows);
+
+#endif
