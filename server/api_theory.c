@@ -10,6 +10,7 @@
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
+#include "lab/clusters.h"
 #include "lab/theory.h"
 #include "server/api.h"
 #include "server/datasets.h"

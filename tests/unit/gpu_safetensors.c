@@ -336,12 +336,60 @@ static void test_read_back(void **state)
     spec_free(spec);
 }
 
+/* An adaptive head's rows and the tokens that they are of come back together. */
+static void test_adaptive(void **state)
+{
+    (void)state;
+    struct err err;
+    struct shapes shapes;
+    char path[128];
+    int32_t order[V], found[V];
+    err_clear(&err);
+    struct spec *spec = parse("{\"model\": {" SMALL ", \"tie\": \"untied\", \"head\": \"adaptive\","
+                              "\"cutoffs\": [5, 20]}}");
+    assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
+    float *written = make_parameters(&shapes);
+    float *read = malloc((size_t)shapes.n_parameters * sizeof *read);
+    assert_non_null(read);
+    for (int i = 0; i < V; i++)
+        order[i] = i * 3 % V;
+    assert_int_equal(safetensors_write(dir, 12, spec, &shapes, written, order, &err), 0);
+    snprintf(path, sizeof path, "%s/epoch-0000012.safetensors", dir);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, found, &err), 0);
+    assert_memory_equal(found, order, sizeof order);
+    for (int i = 0; i < shapes.n_tensors; i++) {
+        const struct shapes_tensor *t = &shapes.tensor[i];
+        assert_memory_equal(read + t->offset, written + t->offset,
+                            (size_t)(t->file_rows * t->cols) * sizeof *read);
+    }
+    struct file file;
+    read_tensors("epoch-0000012.safetensors", &file);
+    const json_t *entry = json_object_get(file.header, "lm_head.order");
+    assert_string_equal(json_string_value(json_object_get(entry, "dtype")), "I32");
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 1)),
+                     file.n - file.data);
+    assert_non_null(strstr(
+        json_string_value(json_object_get(json_object_get(file.header, "__metadata__"), "note")),
+        "adaptive softmax"));
+    const off_t whole = (off_t)file.n;
+    close_file(&file);
+    assert_int_equal(truncate(path, whole - 4), 0);
+    assert_int_equal(safetensors_read(path, spec, &shapes, read, found, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_non_null(strstr(err.message, "lm_head.order"));
+    free(read);
+    free(written);
+    shapes_free(&shapes);
+    spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_tied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_untied_scaled_with_bias, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_adaptive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
     };

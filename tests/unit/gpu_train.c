@@ -246,7 +246,7 @@ static void test_records(void **state)
 }
 
 /* Specs that exercise every part of the state: two moments and one and none,
- * an epoch of one step, of several, of a pass in shuffled order. */
+ * an epoch of one step, of several, of a pass in shuffled order, an adaptive head. */
 static const char *const resumable[] = {
     "{" MODEL "}, \"train\": {\"epochs\": 6, \"batch_size\": 2, \"snapshots\": [0, 3]}, " GROUPS
     "}",
@@ -256,9 +256,13 @@ static const char *const resumable[] = {
     "{" MODEL "}, \"train\": {\"epochs\": 2, \"steps_per_epoch\": \"pass\", \"sampling\":"
     "\"shuffle\", \"batch_size\": 16, \"optimizer\": \"sgd\", \"lr\": 0.5, \"grad_clip\": "
     "0.5}," GROUPS "}",
+    "{" MODEL ", \"tie\": \"untied\", \"head\": \"adaptive\", \"cutoffs\": [9, 30]}, \"train\":"
+    "{\"epochs\": 4, \"steps_per_epoch\": 2, \"batch_size\": 2, \"snapshots\": [2]}, \"loss\":"
+    "{\"class_weight\": 0.5}, " GROUPS "}",
 };
+enum { RESUMABLE = sizeof resumable / sizeof *resumable };
 static const char *const last_file[] = {"epoch-0000006.safetensors", "epoch-0000003.safetensors",
-                                        "epoch-0000002.safetensors"};
+                                        "epoch-0000002.safetensors", "epoch-0000004.safetensors"};
 
 /* Ends at every possible step in turn. `lost`: records that were sent, but that
  * the reader lost when it died with the trainer. */
@@ -302,7 +306,7 @@ static void end_everywhere(int which, enum train_order order, int lost)
 static void test_stop_and_resume(void **state)
 {
     (void)state;
-    for (int which = 0; which < 3; which++)
+    for (int which = 0; which < RESUMABLE; which++)
         end_everywhere(which, TRAIN_STOP, 0);
 }
 
@@ -311,7 +315,7 @@ static void test_stop_with_steps_under_way(void **state)
 {
     (void)state;
     backend->slots = 3;
-    for (int which = 0; which < 3; which++)
+    for (int which = 0; which < RESUMABLE; which++)
         end_everywhere(which, TRAIN_STOP, 0);
     backend->slots = 1;
 }
@@ -362,7 +366,7 @@ static void test_depth_changes_nothing(void **state)
 static void test_die_and_resume(void **state)
 {
     (void)state;
-    for (int which = 0; which < 3; which++)
+    for (int which = 0; which < RESUMABLE; which++)
         for (int lost = 0; lost < 3; lost++)
             end_everywhere(which, TRAIN_CANCEL, lost);
 }

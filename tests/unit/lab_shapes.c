@@ -97,6 +97,46 @@ static void names_in_order(void **state)
     shapes_free(&shapes);
 }
 
+/* The head's softmax has an entry for each further cluster; a narrow model keeps at
+ * least 8 numbers a row. */
+static void adaptive_head(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum shapes_kind kind;
+        int64_t rows, cols, file_rows;
+    } want[] = {
+        {"lm_head.head.weight", SHAPES_UNEMBEDDING, 64, 96, 32},
+        {"lm_head.tail.0.projection", SHAPES_WEIGHT, 96, 24, 96},
+        {"lm_head.tail.0.weight", SHAPES_UNEMBEDDING, 128, 24, 70},
+        {"lm_head.tail.1.projection", SHAPES_WEIGHT, 96, 8, 96},
+        {"lm_head.tail.1.weight", SHAPES_UNEMBEDDING, 960, 8, 901},
+    };
+    struct spec spec = gpt2;
+    spec.model.d_model = 96;
+    spec.model.n_layers = 1;
+    spec.model.tie = TIE_UNTIED;
+    spec.model.head = HEAD_ADAPTIVE;
+    spec.model.n_cutoffs = 2;
+    spec.model.cutoffs[0] = 30;
+    spec.model.cutoffs[1] = 100;
+    struct shapes shapes = build(&spec, 1001);
+    assert_int_equal(shapes.clusters.n, 3);
+    const int n = sizeof want / sizeof *want, first = shapes.n_tensors - n;
+    assert_string_equal(shapes.tensor[first - 1].name, "transformer.ln_f.bias");
+    for (int i = 0; i < n; i++) {
+        const struct shapes_tensor *t = &shapes.tensor[first + i];
+        assert_string_equal(t->name, want[i].name);
+        assert_int_equal(t->kind, want[i].kind);
+        assert_int_equal(t->rows, want[i].rows);
+        assert_int_equal(t->cols, want[i].cols);
+        assert_int_equal(t->file_rows, want[i].file_rows);
+        assert_int_equal(t->offset, t[-1].offset + t[-1].rows * t[-1].cols);
+    }
+    shapes_free(&shapes);
+}
+
 static void offsets_without_gaps(void **state)
 {
     (void)state;
@@ -145,8 +185,11 @@ static void free_is_harmless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_parameter_counts), cmocka_unit_test(names_in_order),
-        cmocka_unit_test(offsets_without_gaps),       cmocka_unit_test(options_add_tensors),
+        cmocka_unit_test(published_parameter_counts),
+        cmocka_unit_test(names_in_order),
+        cmocka_unit_test(adaptive_head),
+        cmocka_unit_test(offsets_without_gaps),
+        cmocka_unit_test(options_add_tensors),
         cmocka_unit_test(free_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <cmocka.h>
 
+#include "lab/clusters.h"
 #include "lab/random.h"
 #include "lab/theory.h"
 
@@ -281,6 +282,45 @@ static void optima_by_hand(void **state)
     assert_true(fabs(logp[0] - log(6.0 / 7 / partition)) < 1e-12 && isnan(logp[1]));
 }
 
+/* A group whose tokens are of two clusters, and what counting says of each cluster. */
+static void levels_of_clusters(void **state)
+{
+    (void)state;
+    int64_t counts[] = {0, 50, 1, 9, 0, 20, 1, 0, 3, 16};
+    const struct frequency frequency = {.vocab = 10, .counts = counts, .total = 100, .types = 7};
+    int32_t order[10], ids[] = {3, 7};
+    static const int32_t ranked[] = {1, 5, 9, 3, 8, 2, 6, 0, 4, 7};
+    clusters_order(&frequency, order);
+    assert_memory_equal(order, ranked, sizeof ranked);
+    for (int r = 0; r < 10; r++)
+        assert_int_equal(clusters_rank(&frequency, ranked[r]), r);
+    struct spec spec = make_spec(64, 0.5, 0.1);
+    spec.model.head = HEAD_ADAPTIVE;
+    spec.model.n_cutoffs = 2;
+    spec.model.cutoffs[0] = 2;
+    spec.model.cutoffs[1] = 6;
+    /* Four outputs of std 0.5 * 0.1 * 8; then 4 of each cluster's own, projected to 16 and
+     * 8 numbers of std 0.8: 0.5 * 0.1 * 0.8 * sqrt(16) and sqrt(8). */
+    const double head = -log(4) - 0.4 * 0.4 / 2, first = head - log(4) - 0.16 * 0.16 / 2,
+                 second = head - log(4) - 0.0064;
+    assert_true(fabs(theory_untrained_cluster(&spec, 10, 0) - head) < 1e-12);
+    assert_true(fabs(theory_untrained_cluster(&spec, 10, 1) - first) < 1e-12);
+    assert_true(fabs(theory_untrained_cluster(&spec, 10, 2) - second) < 1e-12);
+    assert_true(fabs(theory_untrained(&spec, 10) - (2 * head + 4 * first + 4 * second) / 10) <
+                1e-12);
+    const struct group group = {.n = 2, .ids = ids}, empty = {0};
+    assert_true(fabs(theory_untrained_group(&spec, &group, &frequency) - (first + second) / 2) <
+                1e-12);
+    assert_true(isnan(theory_untrained_group(&spec, &empty, &frequency)));
+    /* The levels are counts of 23.1, 5.7 and 5.8: below are 20, then 3 and 1, then 1. */
+    assert_true(fabs(theory_types_below_start(&spec, &frequency) - 4.0 / 7) < 1e-12);
+    /* One softmax is the case of one cluster. */
+    spec = make_spec(64, 0.5, 0.1);
+    assert_true(theory_untrained_group(&spec, &group, &frequency) == theory_untrained(&spec, 10));
+    assert_true(theory_types_below_start(&spec, &frequency) ==
+                theory_types_below(theory_untrained(&spec, 10), &frequency));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +336,7 @@ int main(void)
         cmocka_unit_test(sgd_step_by_step),
         cmocka_unit_test(optima_have_no_gradient),
         cmocka_unit_test(optima_by_hand),
+        cmocka_unit_test(levels_of_clusters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
