@@ -8,8 +8,7 @@
  *
  * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on
  * Hopper) one kernel does all of that with one read and one write of each logit. Elsewhere
- * a kernel for each reads them again: a chunk is small enough for the second-level
- * cache of a data-centre GPU, so that this need not go to memory. */
+ * a kernel for each reads them again. */
 #include "gpu/cuda/cuda_internal.h"
 
 #include <float.h>

@@ -118,23 +118,28 @@ def with_text(spec):
 
 
 class Results:
-    """One JSON object a line, on disk as soon as it is known."""
+    """One JSON object a line, on disk as soon as it is known; of two with one key the last counts."""
 
     def __init__(self, file, key):
         self.path, self.key, self.lines = file, key, []
 
     def load(self):
+        """The keys that need not be done again: what was skipped may be possible by now."""
         if os.path.exists(self.path):
             with open(self.path) as file:
-                self.lines = [json.loads(line) for line in file]
-        return {line[self.key] for line in self.lines}
+                for line in file:
+                    self.keep(json.loads(line))
+        return {line[self.key] for line in self.lines if line["result"] != "skipped"}
+
+    def keep(self, line):
+        self.lines = [other for other in self.lines if other[self.key] != line[self.key]] + [line]
 
     def start(self):
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         open(self.path, "w").close()
 
     def add(self, line):
-        self.lines.append(line)
+        self.keep(line)
         with open(self.path, "a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
