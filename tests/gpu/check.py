@@ -239,7 +239,7 @@ def all_checks(quick):
         for name in names:
             yield f"operation {name} {precision}", operation(name, precision)
     for precision in both:
-        for shape in ("small",) if quick else ("small", "untied", "gulliver"):
+        for shape in ("small",) if quick else ("small", "untied", "adaptive", "gulliver"):
             yield f"gradient {shape} {precision}", model("gradient", precision, shape)
             yield f"repeat {shape} {precision}", model("repeat", precision, shape)
     for precision in both:

@@ -1,6 +1,6 @@
 /* The whole model on the cuda backend, on the processor (tests/lib/cuda_host.h):
  * losses, statistics and every tensor's gradient against the reference, in float32
- * and bfloat16, tied and untied; three steps of training with the same bits in
+ * and bfloat16, tied, untied and with an adaptive head; three steps of training with the same bits in
  * every order of threads, measured or not; steps that are recorded and started as
  * graphs, several under way, with the bits of steps done one by one; a fault in the
  * middle of a step, told with the step it belongs to, in a whole run too. */
@@ -35,7 +35,10 @@ static struct groups groups = {
     .tokens = tracked,
 };
 
-static struct spec *small(int untied)
+/* Output layers. */
+enum { TIED, UNTIED, ADAPTIVE, HEADS };
+
+static struct spec *small(int head)
 {
     struct spec *spec = spec_default();
     assert_non_null(spec);
@@ -47,8 +50,16 @@ static struct spec *small(int untied)
     spec->train.lr = 0.01;
     spec->train.grad_clip = 1;
     spec->groups.size = 1;
-    if (untied) {
+    if (head != TIED)
         spec->model.tie = TIE_UNTIED;
+    if (head == ADAPTIVE) {
+        spec->model.head = HEAD_ADAPTIVE;
+        spec->model.n_cutoffs = 2;
+        spec->model.cutoffs[0] = 40;
+        spec->model.cutoffs[1] = 120;
+        spec->model.logit_scale = 0.5;
+    }
+    if (head == UNTIED) {
         spec->model.head_bias = 1;
         spec->model.logit_scale = 0.5;
         spec->model.activation = ACTIVATION_GELU_NEW;
@@ -71,6 +82,11 @@ static void bench_model(struct bench *b, const struct spec *spec)
         model_initialise(b->model, &b->err) != 0)
         fail_msg("%s", b->err.message);
     b->shapes = model_shapes(b->model);
+    int32_t order[V];
+    for (int r = 0; r < V; r++)
+        order[r] = r * 3 % V;
+    if (model_order(b->model) && model_set_order(b->model, order, &b->err) != 0)
+        fail_msg("%s", b->err.message);
 }
 
 /* PRECISION_AUTO: the reference. */
@@ -155,9 +171,9 @@ static void check_tensor(const struct shapes_tensor *tensor, const float *gradie
         assert_true(gradient[tensor->offset + k] == 0);
 }
 
-static void check_model(enum spec_precision precision, int untied, double allowed)
+static void check_model(enum spec_precision precision, int head, double allowed)
 {
-    struct spec *spec = small(untied);
+    struct spec *spec = small(head);
     struct bench cuda, ref;
     const struct model_observation *x, *y;
     double loss, expected, losses[STEPS], expected_losses[STEPS];
@@ -167,12 +183,16 @@ static void check_model(enum spec_precision precision, int untied, double allowe
         fail_msg("%s%s", cuda.err.message, ref.err.message);
     assert_close("loss", &loss, &expected, 1, allowed);
     assert_close("losses", x->losses, y->losses, N, allowed);
-    assert_close("lse", x->lse, y->lse, N, allowed);
+    assert_close("lse", x->lse, y->lse, x->K * N, allowed);
     assert_close("h sums", x->h_sums, y->h_sums, (B + x->G) * C, allowed);
     assert_close("mean p", x->mean_p, y->mean_p, TRACKED, allowed);
     assert_close("gradient's parts", x->part_norms, y->part_norms, BACKEND_PARTS * TRACKED,
                  allowed);
     assert_close("rows", x->output_rows, y->output_rows, TRACKED * C, allowed);
+    double scores[2][V];
+    for (int v = 0; v < V; v++)
+        scores[0][v] = (double)x->scores[v], scores[1][v] = (double)y->scores[v];
+    assert_close("scores", scores[0], scores[1], V, allowed);
     assert_close("norm", &x->grad_norm, &y->grad_norm, 1, allowed);
     float *gradient = part(&cuda, MODEL_GRADIENTS), *right = part(&ref, MODEL_GRADIENTS);
     for (int t = 0; t < cuda.shapes->n_tensors; t++)
@@ -190,15 +210,15 @@ static void check_model(enum spec_precision precision, int untied, double allowe
 static void test_fp32_agrees_with_the_reference(void **state)
 {
     (void)state;
-    check_model(PRECISION_FP32, 0, 2e-5);
-    check_model(PRECISION_FP32, 1, 2e-5);
+    for (int head = 0; head < HEADS; head++)
+        check_model(PRECISION_FP32, head, 2e-5);
 }
 
 static void test_bf16_agrees_with_the_reference(void **state)
 {
     (void)state;
-    check_model(PRECISION_BF16, 0, 3e-2);
-    check_model(PRECISION_BF16, 1, 3e-2);
+    for (int head = 0; head < HEADS; head++)
+        check_model(PRECISION_BF16, head, 3e-2);
 }
 
 /* ---- the same bits ---- */
@@ -216,11 +236,11 @@ static void assert_same_state(struct bench *a, struct bench *b)
 static void test_same_bits_in_every_order(void **state)
 {
     (void)state;
-    for (int untied = 0; untied < 2; untied++) {
-        struct spec *spec = small(untied);
+    for (int head = 0; head < HEADS; head++) {
+        struct spec *spec = small(head);
         struct bench first, other;
         double losses[STEPS], again[STEPS];
-        const enum spec_precision precision = untied ? PRECISION_BF16 : PRECISION_FP32;
+        const enum spec_precision precision = head != TIED ? PRECISION_BF16 : PRECISION_FP32;
         cuda_host_order = CUDA_HOST_FORWARD;
         bench_open(&first, spec, precision);
         train(&first, 1, losses);
@@ -319,9 +339,9 @@ static void train_under_way(struct bench *b, int fast, struct history *history)
     }
 }
 
-static void check_recorded(enum spec_precision precision, int untied)
+static void check_recorded(enum spec_precision precision, int head)
 {
-    struct spec *spec = small(untied);
+    struct spec *spec = small(head);
     struct bench plain, recorded;
     struct history *expected = malloc(sizeof *expected), *history = malloc(sizeof *history);
     assert_true(expected && history);
@@ -354,8 +374,10 @@ static void check_recorded(enum spec_precision precision, int untied)
 static void test_recorded_steps(void **state)
 {
     (void)state;
-    check_recorded(PRECISION_FP32, 0);
-    check_recorded(PRECISION_BF16, 1);
+    check_recorded(PRECISION_FP32, TIED);
+    check_recorded(PRECISION_BF16, UNTIED);
+    check_recorded(PRECISION_FP32, ADAPTIVE);
+    check_recorded(PRECISION_BF16, ADAPTIVE);
 }
 
 /* Architecture, library and rule stand in what a checkpoint compares. */
@@ -421,7 +443,7 @@ static void test_a_program_does_not_wait(void **state)
 static void test_a_fault_ends_the_step(void **state)
 {
     (void)state;
-    struct spec *spec = small(0);
+    struct spec *spec = small(TIED);
     struct bench b;
     double losses[STEPS], loss = 0;
     bench_open(&b, spec, PRECISION_BF16);
@@ -444,7 +466,7 @@ static void test_a_fault_ends_the_step(void **state)
 static void test_a_fault_has_its_kernel(void **state)
 {
     (void)state;
-    struct spec *spec = small(0);
+    struct spec *spec = small(TIED);
     struct bench b;
     static const char *const names[] = {"feed_kernel", "embedding_kernel", "norm_kernel"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -468,7 +490,7 @@ static void test_a_fault_has_its_kernel(void **state)
 static void test_a_fault_belongs_to_its_step(void **state)
 {
     (void)state;
-    struct spec *spec = small(0);
+    struct spec *spec = small(TIED);
     struct bench b;
     struct history *expected = malloc(sizeof *expected), *history = malloc(sizeof *history);
     assert_true(expected && history);
@@ -516,7 +538,7 @@ static void test_memory_is_known_before(void **state)
 {
     (void)state;
     const size_t usual = cuda_host_machine.memory;
-    struct spec *spec = small(0);
+    struct spec *spec = small(TIED);
     struct bench b;
     struct model *model = NULL;
     char text[160];

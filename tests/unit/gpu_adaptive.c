@@ -2,7 +2,8 @@
  * section 3), written down once more in the plainest double: log p of every token,
  * which sum to one at a position; losses, means, probabilities, and the parts of the
  * gradient; the whole gradient against central differences; what an update does to
- * rows of a cluster without a target. On the cpu backend and on the reference. */
+ * rows of a cluster without a target. On the cpu backend, in both precisions, and on
+ * the reference. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,6 +30,11 @@ static const struct groups groups = {
     .n_tokens = M,
     .tokens = tracked};
 
+enum kind { FP32, BF16, REFERENCE, KINDS };
+
+/* Relative to 1 + what is expected; bfloat16 has 8 bits of a weight. */
+static const double allowed[KINDS] = {[FP32] = 2e-5, [BF16] = 2e-2, [REFERENCE] = 1e-9};
+
 struct bench {
     struct spec *spec;
     struct backend *backend;
@@ -37,7 +43,8 @@ struct bench {
     struct frequency frequency;
     int64_t counts[V];
     int32_t order[V];
-    int N, is_ref;
+    int N;
+    enum kind kind;
     int32_t inputs[N_MAX], targets[N_MAX];
     float *parameters;
     struct err err;
@@ -74,9 +81,10 @@ static void count(struct bench *b)
     clusters_order(&b->frequency, b->order);
 }
 
-static void bench_open(struct bench *b, int ref, int B, int T, void (*tweak)(struct spec *spec))
+static void bench_open(struct bench *b, enum kind kind, int B, int T,
+                       void (*tweak)(struct spec *spec))
 {
-    *b = (struct bench){.N = B * T, .is_ref = ref};
+    *b = (struct bench){.N = B * T, .kind = kind};
     assert_non_null(b->spec = spec_default());
     b->spec->model.d_model = C;
     b->spec->model.n_layers = 1;
@@ -92,8 +100,11 @@ static void bench_open(struct bench *b, int ref, int B, int T, void (*tweak)(str
     b->spec->train.batch_size = B;
     tweak(b->spec);
     count(b);
-    expect_done(b, ref ? ref_backend_open(&b->backend, &b->err)
-                       : cpu_backend_open(2, PRECISION_FP32, &b->backend, &b->err));
+    b->spec->train.precision = PRECISION_AUTO;
+    expect_done(b, kind == REFERENCE
+                       ? ref_backend_open(&b->backend, &b->err)
+                       : cpu_backend_open(2, kind == BF16 ? PRECISION_BF16 : PRECISION_FP32,
+                                          &b->backend, &b->err));
     expect_done(b, model_open(b->spec, V, &groups, b->backend, &b->model, &b->err));
     expect_done(b, model_set_frequency(b->model, &b->frequency, &b->err));
     expect_done(b, model_initialise(b->model, &b->err));
@@ -204,7 +215,7 @@ static double weight_of(const struct bench *b, int32_t target)
 
 static void check(const struct bench *b, double got, double want, const char *what)
 {
-    if (!(fabs(got - want) <= (b->is_ref ? 1e-9 : 2e-5) * (1 + fabs(want))))
+    if (!(fabs(got - want) <= allowed[b->kind] * (1 + fabs(want))))
         fail_msg("%s is %.12g, not %.12g", what, got, want);
 }
 
@@ -214,7 +225,8 @@ static void every_log_p(void **state)
 {
     struct bench b;
     double loss;
-    bench_open(&b, *(int *)*state, 1, 1, plain);
+    bench_open(&b, *(enum kind *)*state, 1, 1, plain);
+    const double slack = b.kind == BF16 ? allowed[BF16] : 1e-5; /* scores are float32 */
     const struct model_observation *seen = gradient(&b, &loss);
     struct naive naive;
     naive_position(&b, 0, &naive);
@@ -223,11 +235,11 @@ static void every_log_p(void **state)
         const int k = seen->cluster_of[v];
         const double logp = (double)seen->scores[v] - seen->lse[k];
         assert_int_equal(k, naive.cluster[v]);
-        if (!(fabs(logp - naive.logp[v]) < 1e-5))
+        if (!(fabs(logp - naive.logp[v]) < slack * (1 - naive.logp[v])))
             fail_msg("log p of token %d is %.9g, not %.9g", v, logp, naive.logp[v]);
         sum += exp(logp);
     }
-    assert_true(fabs(sum - 1) < 1e-5);
+    assert_true(fabs(sum - 1) < slack);
     check(&b, loss, -naive.logp[b.targets[0]], "the loss");
     bench_close(&b);
 }
@@ -302,7 +314,7 @@ static void observation(void **state)
 {
     for (int with_weights = 0; with_weights < 2; with_weights++) {
         struct bench b;
-        bench_open(&b, *(int *)*state, 3, 4, with_weights ? weighted : plain);
+        bench_open(&b, *(enum kind *)*state, 3, 4, with_weights ? weighted : plain);
         check_observation(&b);
         bench_close(&b);
     }
@@ -323,7 +335,7 @@ static void central_differences(void **state)
     (void)state;
     for (int with_weights = 0; with_weights < 2; with_weights++) {
         struct bench b;
-        bench_open(&b, 1, 3, 4, with_weights ? weighted : plain);
+        bench_open(&b, REFERENCE, 3, 4, with_weights ? weighted : plain);
         gradient(&b, NULL);
         float *g = malloc((size_t)b.shapes->n_parameters * sizeof *g);
         assert_non_null(g);
@@ -368,7 +380,7 @@ static void sgd(struct spec *spec)
 static void a_cluster_without_targets_rests(void **state)
 {
     struct bench b;
-    bench_open(&b, *(int *)*state, 3, 4, sgd);
+    bench_open(&b, *(enum kind *)*state, 3, 4, sgd);
     for (int n = 0; n < b.N; n++)
         b.targets[n] = b.order[n % CUT2];
     gradient(&b, NULL);
@@ -397,7 +409,7 @@ static void rows_at_the_start(void **state)
 {
     struct bench b;
     double rows[M * C];
-    bench_open(&b, *(int *)*state, 3, 4, plain);
+    bench_open(&b, *(enum kind *)*state, 3, 4, plain);
     expect_done(&b, model_output_rows(b.model, rows, &b.err));
     assert_memory_equal(rows, gradient(&b, NULL)->output_rows, sizeof rows);
     bench_close(&b);
@@ -414,7 +426,7 @@ static void small_weights(struct spec *spec)
 static void untrained_levels(void **state)
 {
     struct bench b;
-    bench_open(&b, *(int *)*state, 3, 4, small_weights);
+    bench_open(&b, *(enum kind *)*state, 3, 4, small_weights);
     const struct model_observation *seen = gradient(&b, NULL);
     double mean[K] = {0}, entry[K] = {0}, h[C] = {0};
     for (int w = 0; w < 3; w++)
@@ -448,7 +460,7 @@ static void what_is_refused(void **state)
     struct bench b;
     struct model *model = NULL;
     int32_t twice[V], outside[V];
-    bench_open(&b, *(int *)*state, 1, 1, plain);
+    bench_open(&b, *(enum kind *)*state, 1, 1, plain);
     memcpy(twice, b.order, sizeof twice);
     memcpy(outside, b.order, sizeof outside);
     twice[7] = twice[8];
@@ -470,23 +482,30 @@ static void what_is_refused(void **state)
     bench_close(&b);
 }
 
+#define ON(kind, test)                                                                             \
+    {                                                                                              \
+#test " (" #kind ")", test, NULL, NULL, &kinds[kind]                                       \
+    }
+
 int main(void)
 {
-    static int backends[2] = {0, 1};
+    static enum kind kinds[] = {FP32, BF16, REFERENCE};
     const struct CMUnitTest tests[] = {
-        {"every_log_p (cpu)", every_log_p, NULL, NULL, &backends[0]},
-        {"every_log_p (ref)", every_log_p, NULL, NULL, &backends[1]},
-        {"observation (cpu)", observation, NULL, NULL, &backends[0]},
-        {"observation (ref)", observation, NULL, NULL, &backends[1]},
-        {"central_differences", central_differences, NULL, NULL, NULL},
-        {"a_cluster_without_targets_rests (cpu)", a_cluster_without_targets_rests, NULL, NULL,
-         &backends[0]},
-        {"a_cluster_without_targets_rests (ref)", a_cluster_without_targets_rests, NULL, NULL,
-         &backends[1]},
-        {"rows_at_the_start (cpu)", rows_at_the_start, NULL, NULL, &backends[0]},
-        {"untrained_levels (cpu)", untrained_levels, NULL, NULL, &backends[0]},
-        {"untrained_levels (ref)", untrained_levels, NULL, NULL, &backends[1]},
-        {"what_is_refused", what_is_refused, NULL, NULL, &backends[0]},
+        ON(FP32, every_log_p),
+        ON(BF16, every_log_p),
+        ON(REFERENCE, every_log_p),
+        ON(FP32, observation),
+        ON(BF16, observation),
+        ON(REFERENCE, observation),
+        ON(REFERENCE, central_differences),
+        ON(FP32, a_cluster_without_targets_rests),
+        ON(BF16, a_cluster_without_targets_rests),
+        ON(REFERENCE, a_cluster_without_targets_rests),
+        ON(FP32, rows_at_the_start),
+        ON(BF16, rows_at_the_start),
+        ON(FP32, untrained_levels),
+        ON(REFERENCE, untrained_levels),
+        ON(FP32, what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
