@@ -23,9 +23,9 @@ enum {
 };
 
 enum record_scalar {
-    RECORD_LOSS,              /* plain cross-entropy in nats, mean over positions */
-    RECORD_LOG_Z,             /* mean logsumexp of the logits */
-    RECORD_GRAD_NORM,         /* L2 norm of the whole gradient before clipping */
+    RECORD_LOSS,      /* plain cross-entropy in nats, mean over positions */
+    RECORD_LOG_Z,     /* mean logsumexp of the logits; with an adaptive head of its first softmax */
+    RECORD_GRAD_NORM, /* L2 norm of the whole gradient before clipping */
     RECORD_TOKENS_PER_SECOND, /* rate since the record before; not reproducible */
     RECORD_OBJECTIVE, /* what is minimised, mean over positions; the loss without remedies */
     RECORD_H_NORM,    /* L2 and L1 norm of the mean over positions of h */

@@ -205,11 +205,12 @@ int safetensors_write_config(const char *dir, const struct spec *spec, const str
     if (fresh_open(&file, dir, "config.json", err) != 0)
         return -1;
     fprintf(file.out,
-            "{\n  \"model_type\": \"gpt2\",\n  \"architectures\": [\"GPT2LMHeadModel\"],\n"
+            "{\n  \"model_type\": \"gpt2\",\n  \"architectures\": [\"%s\"],\n"
             "  \"vocab_size\": %d,\n  \"n_positions\": %d,\n  \"n_ctx\": %d,\n"
             "  \"n_embd\": %d,\n  \"n_layer\": %d,\n  \"n_head\": %d,\n  \"n_inner\": null,\n",
-            shapes->vocab, spec->model.seq_len, spec->model.seq_len, spec->model.d_model,
-            spec->model.n_layers, spec->model.n_heads);
+            spec->model.head == HEAD_FULL ? "GPT2LMHeadModel" : "GPT2Model", shapes->vocab,
+            spec->model.seq_len, spec->model.seq_len, spec->model.d_model, spec->model.n_layers,
+            spec->model.n_heads);
     if (original)
         print_vocabulary(file.out, original, shapes->vocab);
     fprintf(file.out,

@@ -36,7 +36,8 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
 int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
                      float *parameters, int32_t *order, struct err *err);
 
-/* Write DIR/config.json for GPT2LMHeadModel, the same way. original[vocab] are
+/* Write DIR/config.json for GPT2LMHeadModel, or with an adaptive head for GPT2Model,
+ * the same way. original[vocab] are
  * the tokenizer's ids of the model's: they stand in it as "tokenfate_vocabulary";
  * NULL where the ids are the same. */
 int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,

@@ -21,11 +21,13 @@ static const struct groups groups = {
     .n_tokens = M,
     .tokens = tokens};
 static int64_t counts[V] = {5000, 120, 40, 11, 9, 8, 3, 2, 2, 1, 1, 1};
-static const unsigned char one_cluster[V];
+/* Of the output layer; each has a logsumexp of its own. */
+enum { K = 3 };
+static const unsigned char cluster_of[V] = {0, 1, 2, 0, 1, 2, 0, 0, 1, 1, 2, 2, [17] = 1, [18] = 2};
 static const struct frequency frequency = {.vocab = V, .counts = counts};
 
 struct batch {
-    double h[N][C], logits[N][V], lse[N], losses[N], h_sums[(B + G) * C], mean_p[M];
+    double h[N][C], logits[N][V], lse[K * N], losses[N], h_sums[(B + G) * C], mean_p[M];
     int32_t targets[N];
 };
 
@@ -36,6 +38,11 @@ static uint64_t draws;
 static double normal(void)
 {
     return random_normal(3, RANDOM_WEIGHTS, draws++);
+}
+
+static double logp(const struct batch *batch, int position, int32_t token)
+{
+    return batch->logits[position][token] - batch->lse[cluster_of[token] * N + position];
 }
 
 static void make_batch(struct batch *batch)
@@ -54,12 +61,13 @@ static void make_batch(struct batch *batch)
             sum += exp(batch->logits[p][v]);
         }
         batch->targets[p] = (int32_t)random_below(3, RANDOM_TOKENS, draws++, 12);
-        batch->lse[p] = log(sum);
-        batch->losses[p] = batch->lse[p] - batch->logits[p][batch->targets[p]];
+        for (int k = 0; k < K; k++)
+            batch->lse[k * N + p] = log(sum) + k * fabs(normal());
+        batch->losses[p] = -logp(batch, p, batch->targets[p]);
     }
     for (int m = 0; m < M; m++)
         for (int p = 0; p < N; p++)
-            batch->mean_p[m] += exp(batch->logits[p][tokens[m]] - batch->lse[p]) / N;
+            batch->mean_p[m] += exp(logp(batch, p, tokens[m])) / N;
 }
 
 static void make_all(void)
@@ -119,10 +127,11 @@ static void check_classes(const double *loss_of, const double *n_of)
     assert_true(n_of[0] == 0 && n_of[1] > 0);
 }
 
-static void check_group(int g, int at, const double *fields, double lse)
+static void check_group(int g, int at, const double *fields)
 {
     const struct group *group = &groups.group[g];
-    double logit = 0, p_sum = 0, ln_p = 0, loss = 0, hits = 0, positions = (BATCHES - 1) * N + T;
+    double logit = 0, logp_sum = 0, p_sum = 0, ln_p = 0, loss = 0, hits = 0,
+           positions = (BATCHES - 1) * N + T;
     for (int i = 0; i < group->n; i++) {
         double p_of = 0;
         for (int b = 0; b < BATCHES; b++)
@@ -130,19 +139,19 @@ static void check_group(int g, int at, const double *fields, double lse)
                 if (!counts_in(b, p))
                     continue;
                 logit += batches[b].logits[p][tokens[at + i]] / positions / group->n;
+                logp_sum += logp(&batches[b], p, tokens[at + i]) / positions / group->n;
                 if (batches[b].targets[p] == tokens[at + i]) {
                     loss += batches[b].losses[p];
                     hits++;
                 }
                 if (b < BATCHES - 1) /* full ones */
-                    p_of += exp(batches[b].logits[p][tokens[at + i]] - batches[b].lse[p]) /
-                            ((BATCHES - 1) * N);
+                    p_of += exp(logp(&batches[b], p, tokens[at + i])) / ((BATCHES - 1) * N);
             }
         p_sum += p_of / group->n;
         ln_p += log(p_of) / group->n;
     }
     check(fields[RECORD_EVAL_MEAN_LOGIT], logit, "mean logit");
-    check(fields[RECORD_EVAL_MEAN_LOGP], logit - lse, "mean log p");
+    check(fields[RECORD_EVAL_MEAN_LOGP], logp_sum, "mean log p");
     check(fields[RECORD_EVAL_MEAN_P], p_sum, "mean p");
     check(fields[RECORD_EVAL_LN_MEAN_P], ln_p, "ln mean p");
     check(fields[RECORD_EVAL_TARGET_LOSS], hits > 0 ? loss / hits : NAN, "target loss");
@@ -159,8 +168,8 @@ static void add_all(struct evaluation *evaluation)
                                                .M = M,
                                                .G = G,
                                                .V = V,
-                                               .K = 1,
-                                               .cluster_of = one_cluster,
+                                               .K = K,
+                                               .cluster_of = cluster_of,
                                                .losses = batches[b].losses,
                                                .lse = batches[b].lse,
                                                .h_sums = batches[b].h_sums,
@@ -195,7 +204,7 @@ static void test_definitions(void **state)
         check(values[RECORD_EVAL_LOG_Z], lse, "log z");
         check_classes(values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
         for (int g = 0, at = 0; g < G; at += groups.group[g++].n)
-            check_group(g, at, values + record_at(g, 0), lse);
+            check_group(g, at, values + record_at(g, 0));
         evaluate_held_out(evaluation, values);
         check(values[RECORD_HOLDOUT_LOSS], loss, "held-out loss");
         check(values[RECORD_HOLDOUT_LOG_Z], lse, "held-out log z");

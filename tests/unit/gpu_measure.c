@@ -20,8 +20,6 @@
 
 enum { V = 23, B_MAX = 4, T_MAX = 6, N_MAX = B_MAX * T_MAX, C = 5, G = 4, M_MAX = 40 };
 
-static const unsigned char one_cluster[V];
-
 /* One random case: a batch, a model's last layer, and groups. */
 struct trial {
     int B, T, N, tied;
@@ -29,7 +27,9 @@ struct trial {
     int32_t inputs[N_MAX], targets[N_MAX];
     double h[N_MAX][C], w[V][C], input_w[V][C], bias[V];
     double start_output[V][C], start_input[V][C];
-    double logits[N_MAX][V], lse[N_MAX];
+    int K; /* clusters of the output layer */
+    unsigned char cluster_of[V];
+    double logits[N_MAX][V], lse[CLUSTERS_MAX * N_MAX]; /* [K][N] */
     int64_t exposure[V];
     struct groups groups;
     int32_t ids[G][V], tokens[M_MAX];
@@ -97,7 +97,7 @@ static int keeps(const struct trial *trial, enum spec_mask mask, int g, int32_t 
 
 static double logp(const struct trial *trial, int position, int32_t id)
 {
-    return trial->logits[position][id] - trial->lse[position];
+    return trial->logits[position][id] - trial->lse[trial->cluster_of[id] * trial->N + position];
 }
 
 /* Group 0 is small, 1 overlaps it, 2 has one token, 3 is every token that the
@@ -132,7 +132,8 @@ static void make_logits(struct trial *trial)
             trial->logits[p][i] = trial->scale * z + trial->bias[i];
             sum += exp(trial->logits[p][i]);
         }
-        trial->lse[p] = log(sum);
+        for (int k = 0; k < trial->K; k++)
+            trial->lse[k * trial->N + p] = log(sum) + (k ? normal() : 0);
         trial->objective[p] = normal();
         trial->losses[p] = -logp(trial, p, trial->targets[p]);
     }
@@ -175,13 +176,17 @@ static void make_spectrum(struct trial *trial)
         trial->part_norms[i] = fabs(normal());
 }
 
-/* flood: every input is a token of group 3. */
-static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
+/* flood: every input is a token of group 3. K: clusters, each with a logsumexp of
+ * its own. */
+static void make_trial(struct trial *trial, int B, int T, int K, int tied, int flood)
 {
     memset(trial, 0, sizeof *trial);
     trial->B = B;
     trial->T = T;
     trial->N = B * T;
+    trial->K = K;
+    for (int i = 0; i < V; i++)
+        trial->cluster_of[i] = (unsigned char)below(K);
     trial->tied = tied;
     trial->scale = tied ? 1 : 0.37;
     make_groups(trial);
@@ -220,8 +225,8 @@ static void make_trial(struct trial *trial, int B, int T, int tied, int flood)
         .output_bias = trial->row_bias,
         .input_rows = tied ? NULL : trial->input_rows,
         .V = V,
-        .K = 1,
-        .cluster_of = one_cluster,
+        .K = K,
+        .cluster_of = trial->cluster_of,
         .scores = trial->scores,
         .part_norms = trial->part_norms,
         .logit_scale = trial->scale,
@@ -475,7 +480,7 @@ static void test_definitions(void **state)
     (void)state;
     static struct trial trial;
     for (int i = 0; i < 60; i++) {
-        make_trial(&trial, 1 + below(B_MAX), 1 + below(T_MAX), i % 2, 0);
+        make_trial(&trial, 1 + below(B_MAX), 1 + below(T_MAX), i / 2 % 2 ? 3 : 1, i % 2, 0);
         check_trial(&trial);
     }
 }
@@ -488,7 +493,7 @@ static void test_masks_that_empty_a_group(void **state)
                                               RECORD_MEAN_LOGP_POSITIONS};
     struct err err;
     err_clear(&err);
-    make_trial(&trial, 2, 4, 1, 1);
+    make_trial(&trial, 2, 4, 1, 1, 1);
     check_trial(&trial);
 
     struct measure *measure = NULL;
@@ -509,7 +514,7 @@ static void test_exposures_survive(void **state)
     static struct trial trial;
     struct err err;
     err_clear(&err);
-    make_trial(&trial, 1, 3, 1, 0);
+    make_trial(&trial, 1, 3, 1, 1, 0);
     struct measure *measure = NULL;
     assert_int_equal(measure_open(&trial.groups, &trial.frequency, 1, 3, C, &measure, &err), 0);
     const int32_t targets[3] = {5, 22, 5};

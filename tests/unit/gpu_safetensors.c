@@ -373,6 +373,14 @@ static void test_adaptive(void **state)
         "adaptive softmax"));
     const off_t whole = (off_t)file.n;
     close_file(&file);
+    assert_int_equal(safetensors_write_config(dir, spec, &shapes, NULL, &err), 0);
+    read_file("config.json", &file);
+    json_t *config = json_loadb((const char *)file.bytes, file.n, 0, NULL);
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(config, "architectures"), 0)),
+        "GPT2Model");
+    json_decref(config);
+    free(file.bytes);
     assert_int_equal(truncate(path, whole - 4), 0);
     assert_int_equal(safetensors_read(path, spec, &shapes, read, found, &err), -1);
     assert_int_equal(err.code, ERR_CORRUPT);
