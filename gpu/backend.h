@@ -36,7 +36,7 @@ enum {
     BACKEND_DEVICE_MAX = 96,
     BACKEND_ISA_MAX = 64,
     BACKEND_SLOTS_MAX = 8, /* deeper gains nothing: one runs, one waits, one is being read */
-    BACKEND_PROGRAMS = 8   /* their numbers are below this */
+    BACKEND_PROGRAMS = 16  /* their numbers are below this */
 };
 
 /* The output layer, softmax and loss, with gradients: one operation, so that a
@@ -76,7 +76,7 @@ struct backend_head {
     const int32_t *tracked; /* [M] each in 0..V-1 */
     void *tracked_logits;   /* REAL [M, N] their logits (not adjusted); NULL: not wanted */
 
-    void *dh;        /* ACT [N, C] */
+    void *dh;        /* ACT [N, C]; NULL: no gradient is wanted, nor dweight and dbias */
     void *dweight;   /* REAL [Vp, C] */
     void *dbias;     /* REAL [Vp], NULL without bias */
     int chunk;       /* rows of logits that the workspace holds, >= 1 */
@@ -106,7 +106,8 @@ struct backend_tracked {
     const void *weights;       /* REAL [N] or NULL */
     const void *adjust;        /* REAL [Vp] or NULL */
     const void *h;             /* ACT [N, C] */
-    const void *dx;            /* ACT [N, C] gradient of the embedding's output */
+    const void *dx;            /* ACT [N, C] gradient of the embedding's output; NULL:
+                                  mean_p alone is wanted, parts and norms stay */
     void *mean_p;              /* REAL [M] mean over positions of p (not adjusted) */
     void *parts;               /* REAL [BACKEND_PARTS, M, C] */
     void *norms;               /* REAL [BACKEND_PARTS, M] L2 norm of each row of parts */

@@ -34,6 +34,8 @@ enum layer_tensor {
 /* Tensors outside the layers: 0 and 1 first, the others after the last layer. */
 enum { WTE = 0, WPE = 1, FIRST_LAYER = 2 };
 
+enum { PASSES = MODEL_GRADIENT | MODEL_FORWARD };
+
 enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights go to the device in pieces of 4 MB */
 
 static int layer_tensor(int layer, enum layer_tensor which)
@@ -553,24 +555,44 @@ static double *writable(const double *numbers)
     return (double *)(uintptr_t)numbers;
 }
 
-static void get_observation(struct model *m, int64_t index)
+/* What the gradient of a step has to tell. */
+static void get_gradient(struct model *m, int64_t index)
 {
     struct model_observation *o = &m->observation;
     double squares;
+    model_head_norms(m, in_slot(m, index, MEMORY_PART_NORMS), writable(o->part_norms));
+    model_head_scores(m, in_slot(m, index, MEMORY_SCORES), m->host_scores);
+    get_reals(m, index, MEMORY_SQUARES, &squares, 1);
+    o->scores = m->host_scores;
+    o->grad_norm = sqrt(squares);
+}
+
+/* What a step without a gradient does not tell. */
+static void forget_gradient(struct model_observation *o)
+{
+    o->scores = NULL;
+    o->grad_norm = NAN;
+    for (int i = 0; i < BACKEND_PARTS * o->M; i++)
+        writable(o->part_norms)[i] = NAN;
+}
+
+static void get_observation(struct model *m, int64_t index, unsigned what)
+{
+    struct model_observation *o = &m->observation;
     model_head_lse(m, in_slot(m, index, MEMORY_LSE), writable(o->lse));
     if (m->has_objective)
         model_head_objective(m, in_slot(m, index, MEMORY_OBJECTIVE), writable(o->objective));
     model_head_rows(m, in_slot(m, index, MEMORY_MEAN_P), 1, writable(o->mean_p));
-    model_head_norms(m, in_slot(m, index, MEMORY_PART_NORMS), writable(o->part_norms));
     model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_ROWS), m->C, writable(o->output_rows));
     if (m->head_bias >= 0)
         model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_BIAS), 1, writable(o->output_bias));
     if (o->input_rows)
         model_head_rows(m, in_slot(m, index, MEMORY_INPUT_ROWS), m->C, writable(o->input_rows));
-    model_head_scores(m, in_slot(m, index, MEMORY_SCORES), m->host_scores);
     get_reals(m, index, MEMORY_H_SUMS, writable(o->h_sums), (int64_t)(m->B + m->G) * m->C);
-    get_reals(m, index, MEMORY_SQUARES, &squares, 1);
-    o->grad_norm = sqrt(squares);
+    if (what & MODEL_GRADIENT)
+        get_gradient(m, index);
+    else
+        forget_gradient(o);
 }
 
 static double mean_loss(struct model *m, int64_t index)
@@ -586,7 +608,7 @@ static double mean_loss(struct model *m, int64_t index)
 /* ---- observation ---- */
 
 /* What the observation is made of. Only reads what training uses. */
-static void observe(struct model *m)
+static void observe(struct model *m, unsigned what)
 {
     struct backend *be = m->backend;
     const void *h = final_hidden(m);
@@ -596,7 +618,7 @@ static void observe(struct model *m)
     if (m->tie != TIE_TIED)
         be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE),
                         buffer(m, MEMORY_TRACKED), m->M, m->C);
-    model_head_observe(m);
+    model_head_observe(m, what);
 }
 
 static void gradient_norm(struct model *m)
@@ -667,23 +689,28 @@ static void update_all(struct model *m)
 static void issue(struct model *m, unsigned what)
 {
     const int observed = (what & MODEL_OBSERVE) != 0;
+    const int backwards = (what & MODEL_GRADIENT) != 0;
     feed(m, MEMORY_SCALARS,
-         observed                ? MEMORY_GROUP_WEIGHTS
-         : what & MODEL_GRADIENT ? MEMORY_CLUSTER_TARGETS
-                                 : MEMORY_SCALARS);
-    if (what & MODEL_GRADIENT) {
+         observed        ? MEMORY_GROUP_WEIGHTS
+         : what & PASSES ? MEMORY_CLUSTER_TARGETS
+                         : MEMORY_SCALARS);
+    if (what & PASSES) {
         forward(m);
-        model_head_gradient(m, observed);
+        model_head_run(m, what);
         if (observed)
-            observe(m);
-        publish(m, MEMORY_LOSSES, observed ? MEMORY_SCORES : MEMORY_LOSSES);
-        backward(m);
+            observe(m, what);
+        publish(m, MEMORY_LOSSES,
+                !observed   ? MEMORY_LOSSES
+                : backwards ? MEMORY_SCORES
+                            : MEMORY_INPUT_ROWS);
+        if (backwards)
+            backward(m);
         if (observed)
-            model_head_observe_tracked(m);
-        if (observed || m->grad_clip > 0)
+            model_head_observe_tracked(m, what);
+        if (backwards && (observed || m->grad_clip > 0))
             gradient_norm(m);
         if (observed)
-            publish(m, MEMORY_MEAN_P, MEMORY_SQUARES);
+            publish(m, MEMORY_MEAN_P, backwards ? MEMORY_SQUARES : MEMORY_MEAN_P);
     }
     if (what & MODEL_UPDATE)
         update_all(m);
@@ -702,14 +729,14 @@ static int check_ids(const struct model *m, const int32_t *ids, const char *what
 int model_submit(struct model *m, unsigned what, const int32_t *inputs, const int32_t *targets,
                  int64_t update, struct err *err)
 {
-    static_assert((MODEL_GRADIENT | MODEL_OBSERVE | MODEL_UPDATE) < BACKEND_PROGRAMS, "numbers");
+    static_assert((MODEL_FORWARD | MODEL_OBSERVE | MODEL_UPDATE) < BACKEND_PROGRAMS, "numbers");
     const int64_t index = m->ring->started;
     assert(model_under_way(m) < model_depth(m));
-    assert(what & (MODEL_GRADIENT | MODEL_UPDATE) &&
-           (what & MODEL_GRADIENT || !(what & MODEL_OBSERVE)));
+    assert(what & (PASSES | MODEL_UPDATE) && (what & PASSES || !(what & MODEL_OBSERVE)));
+    assert(!(what & MODEL_FORWARD) || !(what & (MODEL_GRADIENT | MODEL_UPDATE)));
     assert(update >= 1 || !(what & MODEL_UPDATE));
     assert(m->head.is_ordered);
-    if (what & MODEL_GRADIENT) {
+    if (what & PASSES) {
         if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
             return -1;
         give_batch(m, index, what, inputs, targets);
@@ -732,13 +759,13 @@ int model_collect(struct model *m, struct model_result *result, struct err *err)
     if (m->backend->ring_wait(m->backend, m->ring, index, err) != 0)
         return -1;
     *result = (struct model_result){.loss = NAN};
-    if (!(what & MODEL_GRADIENT))
+    if (!(what & PASSES))
         return 0;
     result->loss = mean_loss(m, index);
     result->inputs = in_slot(m, index, MEMORY_INPUTS);
     result->targets = in_slot(m, index, MEMORY_TARGETS);
     if (what & MODEL_OBSERVE) {
-        get_observation(m, index);
+        get_observation(m, index, what);
         result->observation = &m->observation;
     }
     return 0;
@@ -754,19 +781,31 @@ int model_under_way(const struct model *m)
     return (int)(m->ring->started - m->collected);
 }
 
-int model_gradient(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
-                   const struct model_observation **observation, struct err *err)
+static int run_pass(struct model *m, unsigned pass, const int32_t *inputs, const int32_t *targets,
+                    double *loss, const struct model_observation **observation, struct err *err)
 {
-    const unsigned what = observation ? MODEL_GRADIENT | MODEL_OBSERVE : MODEL_GRADIENT;
     struct model_result result;
     assert(model_under_way(m) == 0);
-    if (model_submit(m, what, inputs, targets, 0, err) != 0 || model_collect(m, &result, err) != 0)
+    if (model_submit(m, observation ? pass | MODEL_OBSERVE : pass, inputs, targets, 0, err) != 0 ||
+        model_collect(m, &result, err) != 0)
         return -1;
     if (loss)
         *loss = result.loss;
     if (observation)
         *observation = result.observation;
     return 0;
+}
+
+int model_gradient(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err)
+{
+    return run_pass(m, MODEL_GRADIENT, inputs, targets, loss, observation, err);
+}
+
+int model_evaluate(struct model *m, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err)
+{
+    return run_pass(m, MODEL_FORWARD, inputs, targets, loss, observation, err);
 }
 
 int model_update(struct model *m, int64_t update, struct err *err)

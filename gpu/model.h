@@ -49,6 +49,7 @@ struct model_observation {
     const float *scores;       /* [V] mean over positions of every token's logit (fp32 masters) */
     double logit_scale;
     double grad_norm; /* L2, whole gradient, before clipping */
+    /* Of a step without a gradient, scores is NULL, part_norms and grad_norm are NaN. */
 };
 
 /* Allocates everything on the backend. groups: the tracked tokens (borrowed).
@@ -81,14 +82,16 @@ int model_initialise(struct model *model, struct err *err);
 /* What a step does, in this order. A set of them is one program of the backend. */
 enum model_part_of_step {
     MODEL_GRADIENT = 1, /* forward, loss, backward; gradients are replaced, not accumulated */
-    MODEL_OBSERVE = 2,  /* with MODEL_GRADIENT: what `measure` needs; changes no bit of the rest */
-    MODEL_UPDATE = 4    /* optimiser, with those gradients clipped to grad_clip if that is > 0 */
+    MODEL_OBSERVE = 2,  /* with either pass: what `measure` needs; changes no bit of the rest */
+    MODEL_UPDATE = 4,   /* optimiser, with those gradients clipped to grad_clip if that is > 0 */
+    /* Instead of MODEL_GRADIENT, alone or with MODEL_OBSERVE: the loss, a third of the
+     * work; the gradients stay as they are. */
+    MODEL_FORWARD = 8
 };
 
 /* What a step came to. Pointers are valid until the next model_submit. */
 struct model_result {
-    double
-        loss; /* mean cross-entropy, as it is: a loss that is not finite is the caller's to judge */
+    double loss; /* mean cross-entropy, not checked: it need not be finite */
     const struct model_observation *observation; /* NULL unless observed */
     const int32_t *inputs, *targets;             /* [B][T] the batch */
 };
@@ -115,6 +118,10 @@ int model_under_way(const struct model *model);
 int model_gradient(struct model *model, const int32_t *inputs, const int32_t *targets, double *loss,
                    const struct model_observation **observation, struct err *err);
 int model_update(struct model *model, int64_t update, struct err *err);
+
+/* Loss and observation of a batch, as model_gradient has them, without the gradient. */
+int model_evaluate(struct model *model, const int32_t *inputs, const int32_t *targets, double *loss,
+                   const struct model_observation **observation, struct err *err);
 
 /* h (after the final layernorm, before the logit scale) of one position of the
  * last batch that went through the model, [C]. No step may be under way. ERR_DEVICE. */

@@ -315,10 +315,11 @@ static void projection_backward(struct model *m, int k)
             (int64_t)m->N * m->C);
 }
 
-/* Softmax k. Tied, the embedding's gradient starts here. */
-static void cluster_gradient(struct model *m, int k, int observed)
+/* Softmax k, and its gradients with MODEL_GRADIENT. Tied, the embedding's gradient starts here. */
+static void run_cluster(struct model *m, int k, unsigned what)
 {
     struct backend *be = m->backend;
+    const int observed = (what & MODEL_OBSERVE) != 0, backwards = (what & MODEL_GRADIENT) != 0;
     const struct cluster *cluster = &m->head.clusters->cluster[k];
     const int bias = m->head_bias >= 0, rows = rows_of(m, k);
     const int64_t n = (int64_t)k * m->N;
@@ -351,21 +352,23 @@ static void cluster_gradient(struct model *m, int k, int observed)
         .tracked = tracked_outputs(m, k),
         .tracked_logits =
             observed ? real_buffer(m, MEMORY_TRACKED_LOGITS, outputs_before(m, k) * m->N) : NULL,
-        .dh = k ? projected_gradient(m) : buffer(m, MEMORY_BRANCH),
-        .dweight = gradient(m, rows),
-        .dbias = bias ? gradient(m, m->head_bias) : NULL,
+        .dh = !backwards ? NULL
+              : k        ? projected_gradient(m)
+                         : buffer(m, MEMORY_BRANCH),
+        .dweight = backwards ? gradient(m, rows) : NULL,
+        .dbias = backwards && bias ? gradient(m, m->head_bias) : NULL,
         .chunk = m->plan.head_chunk,
         .workspace = buffer(m, MEMORY_LOGITS),
     };
     be->head(be, &head);
-    if (k)
+    if (k && backwards)
         projection_backward(m, k);
 }
 
-void model_head_gradient(struct model *m, int observed)
+void model_head_run(struct model *m, unsigned what)
 {
     for (int k = 0; k < m->head.clusters->n; k++)
-        cluster_gradient(m, k, observed);
+        run_cluster(m, k, what);
 }
 
 /* ---- observation ---- */
@@ -412,13 +415,14 @@ static void score_outputs(struct model *m)
     }
 }
 
-void model_head_observe(struct model *m)
+void model_head_observe(struct model *m, unsigned what)
 {
     gather_output_rows(m);
     if (m->head_bias >= 0)
         m->backend->gather_rows(m->backend, buffer(m, MEMORY_OUTPUT_BIAS),
                                 parameter(m, m->head_bias), buffer(m, MEMORY_TRACKED), m->M, 1);
-    score_outputs(m);
+    if (what & MODEL_GRADIENT)
+        score_outputs(m);
 }
 
 /* What log p subtracts from the logits of cluster k > 0: lse_0 + lse_k less the logit
@@ -437,7 +441,7 @@ static const void *cluster_lse(struct model *m, int k)
 
 /* p is that of the whole output layer; the parts of the gradient are those of the
  * rows that multiply h, with the softmax of their cluster. */
-static void observe_cluster(struct model *m, int k)
+static void observe_cluster(struct model *m, int k, unsigned what)
 {
     const int64_t first = tracked_before(m, k);
     const struct backend_tracked tracked = {
@@ -457,7 +461,7 @@ static void observe_cluster(struct model *m, int k)
         .weights = position_weights(m, k),
         .adjust = adjustment(m),
         .h = final_hidden(m),
-        .dx = buffer(m, MEMORY_GRADIENT),
+        .dx = what & MODEL_GRADIENT ? buffer(m, MEMORY_GRADIENT) : NULL,
         .mean_p = real_buffer(m, MEMORY_MEAN_P, first),
         .parts = real_buffer(m, MEMORY_PARTS, BACKEND_PARTS * first * m->C),
         .norms = real_buffer(m, MEMORY_PART_NORMS, BACKEND_PARTS * first),
@@ -468,10 +472,10 @@ static void observe_cluster(struct model *m, int k)
         m->backend->tracked(m->backend, &tracked);
 }
 
-void model_head_observe_tracked(struct model *m)
+void model_head_observe_tracked(struct model *m, unsigned what)
 {
     for (int k = 0; k < m->head.clusters->n; k++)
-        observe_cluster(m, k);
+        observe_cluster(m, k, what);
 }
 
 int model_output_rows(struct model *m, double *rows, struct err *err)

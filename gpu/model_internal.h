@@ -118,13 +118,15 @@ void model_head_close(struct model *model);
 
 /* ---- operations of a step ---- */
 
-/* Losses, and the gradients of the output layer; that of h goes to MEMORY_BRANCH. */
-void model_head_gradient(struct model *model, int observed);
-/* Rows of the tracked tokens, and the mean logit of every output. Only reads what
- * training uses. */
-void model_head_observe(struct model *model);
-/* After backward: what the step does to the tracked tokens' rows. */
-void model_head_observe_tracked(struct model *model);
+/* `what`: of model_submit. Losses; with MODEL_GRADIENT the gradients of the output
+ * layer too, that of h goes to MEMORY_BRANCH. */
+void model_head_run(struct model *model, unsigned what);
+/* Rows of the tracked tokens; with MODEL_GRADIENT the mean logit of every output too.
+ * Only reads what training uses. */
+void model_head_observe(struct model *model, unsigned what);
+/* Mean p of the tracked tokens; with MODEL_GRADIENT, after backward, what the step does
+ * to their rows too. */
+void model_head_observe_tracked(struct model *model, unsigned what);
 
 /* ---- host ---- */
 

@@ -141,7 +141,7 @@ int probe_logp(struct backend *backend, const struct spec *spec, int vocab, cons
     for (int t = 0; !failed && t < n; t++)
         probe.window[t] = ids[t];
     if (!failed)
-        failed = model_gradient(probe.model, probe.window, probe.window + spec->model.seq_len, NULL,
+        failed = model_evaluate(probe.model, probe.window, probe.window + spec->model.seq_len, NULL,
                                 NULL, err) != 0 ||
                  model_hidden(probe.model, n - 1, probe.h, err) != 0;
     if (!failed)

@@ -401,9 +401,64 @@ static int may_submit(const struct run *run)
            !stands_alone(run, run->ahead - 1);
 }
 
-/* Sums over the windows of a part of the text. The gradient that comes with them is
- * replaced by that of the next batch before anything uses it. A window stands in
- * for those that the last batch lacks. */
+/* The oldest batch under way: its loss, its record if one is due, and what is
+ * left to do of its update. */
+static int collect(struct run *run, struct err *err)
+{
+    struct model_result result;
+    if (model_collect(run->model, &result, err) != 0)
+        return err_prefix(err, "epoch %lld, after %lld updates",
+                          (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+    if (!isfinite(result.loss))
+        return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
+                       isnan(result.loss) ? "not a number" : "infinite",
+                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+    if (result.observation && report(run, &result, err) != 0)
+        return -1;
+    if (run->step == run->last)
+        return 0;
+    measure_count_targets(run->measure, result.targets);
+    if (stands_alone(run, run->step) && model_update(run->model, run->step + 1, err) != 0)
+        return -1;
+    run->step++;
+    return 0;
+}
+
+static int collect_all(struct run *run, struct err *err)
+{
+    while (run->step < run->ahead) {
+        if (collect(run, err) != 0)
+            return -1;
+        run->events->busy(run->events->self, run->step / run->steps_per_epoch);
+    }
+    return 0;
+}
+
+/* Of the last record, or of the first one if that is still to come. */
+static int64_t epoch_at_hand(const struct run *run)
+{
+    return run->epoch > 0 ? run->epoch - 1 : 0;
+}
+
+/* Asks for an order and does what it says. */
+static int obey(struct run *run, struct err *err)
+{
+    const enum train_order order = run->events->alive(run->events->self, epoch_at_hand(run));
+    if (order == TRAIN_CANCEL)
+        return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld",
+                       (long long)epoch_at_hand(run));
+    int stop = order == TRAIN_STOP;
+    if (run->options->dir && (stop || now() >= run->next_checkpoint) &&
+        (collect_all(run, err) != 0 || write_checkpoint(run, err) != 0))
+        return -1;
+    if (stop)
+        return err_set(err, ERR_CANCELLED, "stopped at epoch %lld", (long long)epoch_at_hand(run));
+    return 0;
+}
+
+/* Sums over the windows of a part of the text. A window stands in for those that
+ * the last batch lacks. Nothing is under way meanwhile, so an order can be obeyed
+ * between any two batches; who goes on from there evaluates anew. */
 static int evaluate_part(struct run *run, enum sampler_part part, struct err *err)
 {
     const int B = run->spec->train.batch_size, T = run->spec->model.seq_len;
@@ -414,10 +469,12 @@ static int evaluate_part(struct run *run, enum sampler_part part, struct err *er
         for (int w = 0; w < B; w++)
             sampler_evaluation(run->sampler, part, first + w < windows ? first + w : 0,
                                run->inputs + (ptrdiff_t)w * T, run->targets + (ptrdiff_t)w * T);
-        if (model_gradient(run->model, run->inputs, run->targets, NULL, &seen, err) != 0)
+        if (model_evaluate(run->model, run->inputs, run->targets, NULL, &seen, err) != 0)
             return -1;
         evaluate_add(run->evaluation, seen, run->targets,
                      windows - first < B ? windows - first : B);
+        if (obey(run, err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -455,52 +512,6 @@ static int submit(struct run *run, struct err *err)
     return 0;
 }
 
-/* The oldest batch under way: its loss, its record if one is due, and what is
- * left to do of its update. */
-static int collect(struct run *run, struct err *err)
-{
-    struct model_result result;
-    if (model_collect(run->model, &result, err) != 0)
-        return err_prefix(err, "epoch %lld, after %lld updates",
-                          (long long)(run->step / run->steps_per_epoch), (long long)run->step);
-    if (!isfinite(result.loss))
-        return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
-                       isnan(result.loss) ? "not a number" : "infinite",
-                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
-    if (result.observation && report(run, &result, err) != 0)
-        return -1;
-    if (run->step == run->last)
-        return 0;
-    measure_count_targets(run->measure, result.targets);
-    if (stands_alone(run, run->step) && model_update(run->model, run->step + 1, err) != 0)
-        return -1;
-    run->step++;
-    return 0;
-}
-
-static int collect_all(struct run *run, struct err *err)
-{
-    while (run->step < run->ahead) {
-        if (collect(run, err) != 0)
-            return -1;
-        run->events->busy(run->events->self, run->step / run->steps_per_epoch);
-    }
-    return 0;
-}
-
-static int obey(struct run *run, enum train_order order, struct err *err)
-{
-    if (order == TRAIN_CANCEL)
-        return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld", (long long)run->epoch - 1);
-    int stop = order == TRAIN_STOP;
-    if (run->options->dir && (stop || now() >= run->next_checkpoint) &&
-        (collect_all(run, err) != 0 || write_checkpoint(run, err) != 0))
-        return -1;
-    if (stop)
-        return err_set(err, ERR_CANCELLED, "stopped at epoch %lld", (long long)run->epoch - 1);
-    return 0;
-}
-
 static int loop(struct run *run, struct err *err)
 {
     if (run->epoch > run->spec->train.epochs)
@@ -516,7 +527,7 @@ static int loop(struct run *run, struct err *err)
             return -1;
         if (run->epoch > run->spec->train.epochs)
             return 0;
-        if (obey(run, run->events->alive(run->events->self, run->epoch - 1), err) != 0)
+        if (obey(run, err) != 0)
             return -1;
     }
 }

@@ -32,9 +32,9 @@ struct train_events {
     /* Record of one epoch: values [record_size(groups)], tokens [groups.n_tokens]. */
     void (*epoch)(void *self, int64_t epoch, const double *values, int n_values,
                   const float *tokens, int n_tokens);
-    /* After every optimiser step, with the epoch it belongs to; also the place
-     * to look for orders. Not after those that were under way when a checkpoint
-     * was due. */
+    /* After every optimiser step, with the epoch it belongs to, and every batch
+     * that is evaluated; also the place to look for orders. Not after steps that
+     * were under way when a checkpoint was due. */
     enum train_order (*alive)(void *self, int64_t epoch);
     /* Within every step that the host goes through layer by layer, between layers,
      * with the epoch it belongs to: a sign of life and no more, orders wait for

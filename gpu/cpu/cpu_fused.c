@@ -12,6 +12,7 @@
  * exceeds LOSS_MAX: then e could overflow, and the head starts over with the
  * stable, slower form (cpu_head.c). What the target and label smoothing take from
  * the gradient is added in float afterwards: bfloat16 would round 1 - p.
+ * Without a gradient there are the sums of the first pass alone, and no e is kept.
  *
  * All sums have a fixed order for a number of threads. The layouts in words are
  * explained in cpu_tiles.h. */
@@ -133,6 +134,15 @@ CPU_INLINE void exponentials_of_lanes(int bf16, const struct chunk *k, int t, st
     }
 }
 
+/* The sums of exponentials_of_lanes, in its order, without keeping e. */
+CPU_INLINE void sums_of_lanes(const struct chunk *k, int t, struct exponents *x, int tokens,
+                              int lane)
+{
+    const float *products = k->logits[t] + lane;
+    for (int v = 0; v < tokens; v++, products += PANEL)
+        (void)exponentials(x, products, v);
+}
+
 static void add_to_sums(double *sums, __m512 sum)
 {
     const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sum));
@@ -172,7 +182,10 @@ CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens,
             .sum = _mm512_setzero_ps(),
             .plain_sum = _mm512_setzero_ps(),
         };
-        exponentials_of_lanes(bf16, k, t, &x, tokens, j, lane, e_of(k, v));
+        if (head->dh)
+            exponentials_of_lanes(bf16, k, t, &x, tokens, j, lane, e_of(k, v));
+        else
+            sums_of_lanes(k, t, &x, tokens, lane);
         add_to_sums(k->sums[t] + j + lane, x.sum);
         if (head->adjust)
             add_to_sums(k->sums[t] + k->R + j + lane, x.plain_sum);
@@ -208,11 +221,14 @@ CPU_INLINE void first_pass(int bf16, struct chunk *k, int t, struct cpu_slice ra
 {
     const int C = k->head->C, W = words(k, TILE);
     memset(k->sums[t], 0, 2 * (size_t)k->R * sizeof(double));
-    memset(k->part[t], 0, (size_t)C * (size_t)k->panels * PANEL * sizeof(float));
+    if (k->head->dh)
+        memset(k->part[t], 0, (size_t)C * (size_t)k->panels * PANEL * sizeof(float));
     for (int64_t v = range.begin; v < range.end; v += TILE) {
         const int tokens = range.end - v < TILE ? (int)(range.end - v) : TILE;
         for (int j = 0; j < k->R; j += PANEL)
             tile_logits(bf16, k, t, (int)v, tokens, j);
+        if (!k->head->dh)
+            continue;
         transpose_weights(bf16, k, t, (int)v, tokens);
         for (int j = 0; j < k->R; j += PANEL) {
             const struct tile_product product = {.M = C,
@@ -467,6 +483,8 @@ CPU_INLINE void work(int bf16, struct chunk *k, const struct smooth *smooth, int
 #pragma omp atomic write
             *good = 0;
         }
+    if (!head->dh)
+        return;
     for (int64_t r = lanes.begin; r < end; r++)
         input_gradient(k, smooth, (int)r);
     for (int64_t w = lanes.begin / (1 + bf16); w < lanes.end / (1 + bf16); w++)
@@ -573,7 +591,7 @@ static int run(struct cpu *cpu, struct chunk *k)
 #pragma omp parallel num_threads(k->threads)
         part(k, &smooth, omp_get_thread_num(), &good);
     }
-    if (good && head->smoothing > 0)
+    if (good && head->dh && head->smoothing > 0)
         spread_gradient(cpu, k);
     return good;
 }
@@ -608,6 +626,8 @@ static void fused_head(struct backend *self, const struct backend_head *head)
         cpu->stable_head(self, head);
         return;
     }
+    if (!head->dh)
+        return;
     const int64_t padding = head->Vp - head->V;
     memset((float *)head->dweight + (int64_t)head->V * head->C, 0,
            (size_t)(padding * head->C) * sizeof(float));

@@ -229,13 +229,17 @@ static void output_layer(struct backend *self, const struct backend_head *head)
         const int rows = head->N - first < head->chunk ? head->N - first : head->chunk;
         const int64_t offset = (int64_t)first * head->C;
         const void *h = backend_at(self, head->h, NUMBER_ACT, offset);
-        void *dh = backend_at(self, head->dh, NUMBER_ACT, offset);
         logits_forward(cpu, head, h, rows, logits);
         gradient_rows(cpu, head, first, rows, logits);
-        logits_backward(cpu, head, h, dh, rows, first > 0, logits);
+        if (!head->dh)
+            continue;
+        logits_backward(cpu, head, h, backend_at(self, head->dh, NUMBER_ACT, offset), rows,
+                        first > 0, logits);
         if (head->dbias)
             bias_gradient(cpu, head, first, rows, logits);
     }
+    if (!head->dh)
+        return;
     memset((float *)head->dweight + (int64_t)head->V * head->C, 0,
            (size_t)padding * (size_t)head->C * sizeof(float));
     if (head->dbias)

@@ -157,6 +157,10 @@ static void tracked_rows(struct backend *self, const struct backend_tracked *t)
     struct cpu *cpu = cpu_of(self);
     if (t->M == 0)
         return;
+    if (!t->dx) {
+        fill_factors(cpu, t, PART_SOFTMAX);
+        return;
+    }
     dense_part(cpu, t, PART_SOFTMAX);
     if (t->z_loss > 0)
         dense_part(cpu, t, PART_ZLOSS);

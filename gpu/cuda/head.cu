@@ -454,7 +454,8 @@ static void head_chunk(struct cuda *cuda, const struct backend_head *head, int f
         rows, Vp, C, 0, 1, h, head->weight, head->workspace, C, C, Vp, 1, (float)head->scale, 0};
     cuda_gemm(cuda, "head: logits", &forward);
     finish<A>(cuda, head, first, rows);
-    head_backward<A>(cuda, head, first, rows);
+    if (head->dh)
+        head_backward<A>(cuda, head, first, rows);
 }
 
 template <class A> static void run_head(struct backend *self, const struct backend_head *head)
@@ -465,6 +466,8 @@ template <class A> static void run_head(struct backend *self, const struct backe
         const int left = head->N - first;
         head_chunk<A>(cuda, head, first, left < head->chunk ? left : head->chunk);
     }
+    if (!head->dh)
+        return;
     self->zero(self, static_cast<float *>(head->dweight) + (int64_t)head->V * head->C,
                padding * head->C * (int64_t)sizeof(float));
     if (head->dbias)

@@ -103,6 +103,8 @@ template <class A> static void tracked(struct backend *self, const struct backen
                               t->V};
     LAUNCH(cuda, mean_p_kernel, cuda_blocks(t->M, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
            static_cast<float *>(t->mean_p), f.logits, lse, t->M, t->N);
+    if (!t->dx)
+        return;
     run_part<A>(cuda, t, &f, PART_SOFTMAX);
     run_part<A>(cuda, t, &f, PART_TARGET);
     run_part<A>(cuda, t, &f, PART_INPUT);

@@ -433,6 +433,13 @@ static void head_run(struct rig *r)
     r->backend->head(r->backend, &head);
 }
 
+static void head_run_forward(struct rig *r)
+{
+    struct backend_head head = head_of(r);
+    head.dh = head.dweight = head.dbias = NULL;
+    r->backend->head(r->backend, &head);
+}
+
 /* d: N, C, V, M, parts of the objective */
 enum {
     TRACK_TRACKED,
@@ -476,10 +483,10 @@ static void tracked_declare(struct rig *r)
     poison(r, TRACK_WORK, NUMBER_REAL, M * N);
 }
 
-static void tracked_run(struct rig *r)
+static struct backend_tracked tracked_of(struct rig *r)
 {
     const int objective = r->d[4];
-    const struct backend_tracked tracked = {
+    return (struct backend_tracked){
         .N = r->d[0],
         .C = r->d[1],
         .V = r->d[2],
@@ -502,6 +509,18 @@ static void tracked_run(struct rig *r)
         .norms = at(r, TRACK_NORMS),
         .workspace = at(r, TRACK_WORK),
     };
+}
+
+static void tracked_run(struct rig *r)
+{
+    const struct backend_tracked tracked = tracked_of(r);
+    r->backend->tracked(r->backend, &tracked);
+}
+
+static void tracked_run_forward(struct rig *r)
+{
+    struct backend_tracked tracked = tracked_of(r);
+    tracked.dx = tracked.parts = tracked.norms = NULL;
     r->backend->tracked(r->backend, &tracked);
 }
 
@@ -1061,6 +1080,43 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     }
     rig_free(&with);
     rig_free(&without);
+    backend->close(backend);
+}
+
+/* Outputs from `of_gradient` on hold NaN, as they did before. */
+static void check_forward(const struct operation *op, const struct operation *forward,
+                          int of_gradient, const int *d, struct backend *backend)
+{
+    struct rig whole, alone;
+    rig_declare(&whole, op, d, 2, backend);
+    rig_declare(&alone, forward, d, 2, backend);
+    rig_run(&whole, op, backend);
+    rig_run(&alone, forward, backend);
+    for (int i = 0; i < alone.n; i++) {
+        const struct array *a = &alone.array[i];
+        if (a->role != OUT)
+            continue;
+        for (int64_t k = 0; i >= of_gradient && k < a->n; k++)
+            assert_true(isnan(a->value[k]));
+        if (i < of_gradient)
+            assert_memory_equal(a->value, whole.array[i].value, (size_t)a->n * sizeof *a->value);
+    }
+    rig_free(&whole);
+    rig_free(&alone);
+}
+
+void ops_check_forward_alone(const struct ops_subject *subject)
+{
+    static const struct operation head = {
+        "head, forward", head_declare, head_run_forward, {{0}}, {{0}}};
+    static const struct operation tracked = {
+        "tracked, forward", tracked_declare, tracked_run_forward, {{0}}, {{0}}};
+    struct backend *backend = open_subject(subject);
+    for (size_t c = 0; c < EQUALITY_CASES; c++)
+        if (equality_cases[c].op == &head_op)
+            check_forward(&head_op, &head, HEAD_DH, equality_cases[c].d, backend);
+        else if (equality_cases[c].op == &tracked_op)
+            check_forward(&tracked_op, &tracked, TRACK_PARTS, equality_cases[c].d, backend);
     backend->close(backend);
 }
 

@@ -27,6 +27,10 @@ int ops_check_operation(const struct ops_subject *subject, const char *name, int
 /* Whether statistics are wanted changes no other output, to the last bit. */
 void ops_check_head_without_statistics(const struct ops_subject *subject);
 
+/* Without a gradient asked for, `head` and `tracked` give the same losses, logits and
+ * means, to the last bit, and leave alone what would hold it. */
+void ops_check_forward_alone(const struct ops_subject *subject);
+
 /* The parts that `tracked` makes of what `head` left add up to the rows of the
  * gradient that `head` made. */
 void ops_check_parts_add_up(const struct ops_subject *subject);

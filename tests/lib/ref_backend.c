@@ -412,9 +412,11 @@ static void ref_head(struct backend *self, const struct backend_head *head)
     double *losses = head->losses, *lse = head->lse, *tracked = head->tracked_logits;
     double *dh = head->dh, *dweight = head->dweight, *dbias = head->dbias;
     double *logits = head->workspace;
-    memset(dh, 0, (size_t)N * C * sizeof *dh);
-    memset(dweight, 0, (size_t)head->Vp * C * sizeof *dweight);
-    if (dbias)
+    if (dh) {
+        memset(dh, 0, (size_t)N * C * sizeof *dh);
+        memset(dweight, 0, (size_t)head->Vp * C * sizeof *dweight);
+    }
+    if (dh && dbias)
         memset(dbias, 0, (size_t)head->Vp * sizeof *dbias);
     for (int n = 0; n < N; n++) {
         const double *h = (const double *)head->h + (int64_t)n * C;
@@ -425,7 +427,7 @@ static void ref_head(struct backend *self, const struct backend_head *head)
         const double objective = ref_objective(head, n, logits);
         if (head->objective)
             ((double *)head->objective)[n] = objective;
-        for (int v = 0; v < V; v++) {
+        for (int v = 0; dh && v < V; v++) {
             const double *w = (const double *)head->weight + (int64_t)v * C;
             for (int c = 0; c < C; c++) {
                 dh[(int64_t)n * C + c] += head->scale * logits[v] * w[c];
@@ -461,7 +463,8 @@ static void ref_tracked(struct backend *self, const struct backend_tracked *t)
 {
     (void)self;
     double *mean_p = t->mean_p;
-    memset(t->parts, 0, (size_t)BACKEND_PARTS * t->M * t->C * sizeof(double));
+    if (t->dx)
+        memset(t->parts, 0, (size_t)BACKEND_PARTS * t->M * t->C * sizeof(double));
     for (int m = 0; m < t->M; m++) {
         mean_p[m] = 0;
         for (int n = 0; n < t->N; n++) {
@@ -470,10 +473,11 @@ static void ref_tracked(struct backend *self, const struct backend_tracked *t)
             const double adjusted = logit + number_of(t->adjust, t->tracked[m], 0);
             const double objective_lse = number_of(t->objective_lse, n, lse);
             mean_p[m] += exp(logit - lse) / t->N;
-            ref_parts(t, m, n, exp(adjusted - objective_lse), objective_lse);
+            if (t->dx)
+                ref_parts(t, m, n, exp(adjusted - objective_lse), objective_lse);
         }
     }
-    for (int row = 0; row < BACKEND_PARTS * t->M; row++) {
+    for (int row = 0; t->dx && row < BACKEND_PARTS * t->M; row++) {
         double sum = 0;
         for (int c = 0; c < t->C; c++)
             sum += pow(((const double *)t->parts)[(int64_t)row * t->C + c], 2);

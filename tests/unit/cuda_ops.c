@@ -53,6 +53,13 @@ static void test_head_without_statistics(void **state)
     ops_check_head_without_statistics(&bf16);
 }
 
+static void test_forward_alone(void **state)
+{
+    (void)state;
+    ops_check_forward_alone(&fp32);
+    ops_check_forward_alone(&bf16);
+}
+
 static void test_parts_add_up(void **state)
 {
     (void)state;
@@ -433,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_fp32_in_every_order),
         cmocka_unit_test(test_bf16_in_every_order),
         cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_forward_alone),
         cmocka_unit_test(test_parts_add_up),
         cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_programs),

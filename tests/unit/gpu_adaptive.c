@@ -2,7 +2,7 @@
  * section 3), written down once more in the plainest double: log p of every token,
  * which sum to one at a position; losses, means, probabilities, and the parts of the
  * gradient; the whole gradient against central differences; what an update does to
- * rows of a cluster without a target. On the cpu backend, in both precisions, and on
+ * rows of a cluster without a target; an evaluation. On the cpu backend, in both precisions, and on
  * the reference. */
 #include <math.h>
 #include <setjmp.h>
@@ -81,6 +81,17 @@ static void count(struct bench *b)
     clusters_order(&b->frequency, b->order);
 }
 
+/* Targets by rank: of every cluster, and two positions with the same. */
+static void set_batch(struct bench *b)
+{
+    static const int ranks[N_MAX] = {0, 30, 7, 19, 44, 5, 20, 6, 30, 1, 25, 0};
+    for (int n = 0; n < b->N; n++) {
+        b->inputs[n] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)n, V);
+        b->targets[n] = b->order[ranks[n]];
+    }
+    b->inputs[0] = 40;
+}
+
 static void bench_open(struct bench *b, enum kind kind, int B, int T,
                        void (*tweak)(struct spec *spec))
 {
@@ -112,13 +123,7 @@ static void bench_open(struct bench *b, enum kind kind, int B, int T,
     b->parameters = malloc((size_t)b->shapes->n_parameters * sizeof *b->parameters);
     assert_non_null(b->parameters);
     expect_done(b, model_download(b->model, MODEL_PARAMETERS, b->parameters, &b->err));
-    /* Targets by rank: of every cluster, and two positions with the same. */
-    static const int ranks[N_MAX] = {0, 30, 7, 19, 44, 5, 20, 6, 30, 1, 25, 0};
-    for (int n = 0; n < b->N; n++) {
-        b->inputs[n] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)n, V);
-        b->targets[n] = b->order[ranks[n]];
-    }
-    b->inputs[0] = 40;
+    set_batch(b);
 }
 
 static void bench_close(struct bench *b)
@@ -415,6 +420,42 @@ static void rows_at_the_start(void **state)
     bench_close(&b);
 }
 
+/* Losses, means and log p of an evaluation are those of a step, to the last bit, and no
+ * gradient is touched. */
+static void an_evaluation(void **state)
+{
+    struct bench b;
+    double loss, evaluated, losses[N_MAX], lse[K * N_MAX], objective[N_MAX], mean_p[M], rows[M * C];
+    bench_open(&b, *(enum kind *)*state, 3, 4, weighted);
+    const struct model_observation *seen = gradient(&b, &loss);
+    memcpy(losses, seen->losses, sizeof losses);
+    memcpy(lse, seen->lse, sizeof lse);
+    memcpy(objective, seen->objective, sizeof objective);
+    memcpy(mean_p, seen->mean_p, sizeof mean_p);
+    memcpy(rows, seen->output_rows, sizeof rows);
+    const size_t size = (size_t)b.shapes->n_parameters * sizeof(float);
+    float *before = malloc(size), *after = malloc(size);
+    assert_true(before && after);
+    for (int n = 0; n < b.N; n++)
+        b.targets[n] = b.order[(n * 7 + 3) % V];
+    gradient(&b, NULL);
+    expect_done(&b, model_download(b.model, MODEL_GRADIENTS, before, &b.err));
+    set_batch(&b);
+    expect_done(&b, model_evaluate(b.model, b.inputs, b.targets, &evaluated, &seen, &b.err));
+    expect_done(&b, model_download(b.model, MODEL_GRADIENTS, after, &b.err));
+    assert_true(evaluated == loss);
+    assert_memory_equal(seen->losses, losses, sizeof losses);
+    assert_memory_equal(seen->lse, lse, sizeof lse);
+    assert_memory_equal(seen->objective, objective, sizeof objective);
+    assert_memory_equal(seen->mean_p, mean_p, sizeof mean_p);
+    assert_memory_equal(seen->output_rows, rows, sizeof rows);
+    assert_true(isnan(seen->grad_norm) && !seen->scores && isnan(seen->part_norms[0]));
+    assert_memory_equal(after, before, size);
+    free(before);
+    free(after);
+    bench_close(&b);
+}
+
 static void small_weights(struct spec *spec)
 {
     spec->model.init_std = 0.05;
@@ -503,6 +544,9 @@ int main(void)
         ON(REFERENCE, a_cluster_without_targets_rests),
         ON(FP32, rows_at_the_start),
         ON(BF16, rows_at_the_start),
+        ON(FP32, an_evaluation),
+        ON(BF16, an_evaluation),
+        ON(REFERENCE, an_evaluation),
         ON(FP32, untrained_levels),
         ON(REFERENCE, untrained_levels),
         ON(FP32, what_is_refused),

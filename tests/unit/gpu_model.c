@@ -644,6 +644,59 @@ static void test_group_sums_leave_positions_out(void **state)
     spec_free(spec);
 }
 
+/* An evaluation sees what a step with a gradient sees, to the last bit, and leaves the
+ * gradient of the step before it alone. */
+static void test_evaluation_is_a_step_without_gradient(void **state)
+{
+    (void)state;
+    struct spec *spec = tiny();
+    spec->model.head_bias = 1;
+    spec->loss.z_loss = 0.01;
+    for (int ref = 0; ref < 2; ref++) {
+        struct bench b;
+        int32_t inputs[N], targets[N];
+        const struct model_observation *o;
+        bench_open(&b, spec, ref);
+        const double loss = gradient_of(&b, 3, &o);
+        assert_true(isfinite(o->grad_norm) && o->scores && isfinite(o->part_norms[0]));
+        const struct {
+            const double *at;
+            size_t n;
+        } parts[] = {{o->losses, N},
+                     {o->lse, N},
+                     {o->objective, N},
+                     {o->h_sums, (size_t)(B + o->G) * C},
+                     {o->mean_p, (size_t)o->M},
+                     {o->output_rows, (size_t)o->M * C},
+                     {o->output_bias, (size_t)o->M}};
+        enum { PARTS = sizeof parts / sizeof *parts };
+        double *kept[PARTS], evaluated;
+        for (int i = 0; i < PARTS; i++) {
+            kept[i] = malloc(parts[i].n * sizeof *kept[i]);
+            assert_non_null(kept[i]);
+            memcpy(kept[i], parts[i].at, parts[i].n * sizeof *kept[i]);
+        }
+        gradient_of(&b, 4, NULL);
+        float *before = part(&b, MODEL_GRADIENTS);
+        batch(3, inputs, targets);
+        assert_int_equal(model_evaluate(b.model, inputs, targets, &evaluated, &o, &b.err), 0);
+        assert_true(evaluated == loss);
+        for (int i = 0; i < PARTS; i++) {
+            assert_memory_equal(parts[i].at, kept[i], parts[i].n * sizeof *kept[i]);
+            free(kept[i]);
+        }
+        assert_true(isnan(o->grad_norm) && !o->scores && isnan(o->part_norms[0]));
+        float *after = part(&b, MODEL_GRADIENTS);
+        assert_memory_equal(after, before, (size_t)b.shapes->n_parameters * sizeof *after);
+        assert_int_equal(model_evaluate(b.model, inputs, targets, &evaluated, NULL, &b.err), 0);
+        assert_true(evaluated == loss);
+        free(before);
+        free(after);
+        bench_close(&b);
+    }
+    spec_free(spec);
+}
+
 /* ---- weights at the start, decay ---- */
 
 static void test_initial_weights(void **state)
@@ -937,6 +990,7 @@ int main(void)
         cmocka_unit_test(test_resume_is_exact),
         cmocka_unit_test(test_padding_is_never_read),
         cmocka_unit_test(test_observation),
+        cmocka_unit_test(test_evaluation_is_a_step_without_gradient),
         cmocka_unit_test(test_group_sums_leave_positions_out),
         cmocka_unit_test(test_initial_weights),
         cmocka_unit_test(test_decay),

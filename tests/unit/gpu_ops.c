@@ -86,6 +86,13 @@ static void test_head_without_statistics(void **state)
     ops_check_head_without_statistics(&two_threads);
 }
 
+static void test_forward_alone(void **state)
+{
+    (void)state;
+    ops_check_forward_alone(&two_threads);
+    ops_check_forward_alone(&bf16);
+}
+
 static void test_parts_add_up(void **state)
 {
     (void)state;
@@ -209,7 +216,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest one_isa[] = {
         cmocka_unit_test(test_equality_one_thread), cmocka_unit_test(test_equality_many_threads),
         cmocka_unit_test(test_equality_bf16),       cmocka_unit_test(test_head_without_statistics),
-        cmocka_unit_test(test_divergence_shows),
+        cmocka_unit_test(test_divergence_shows),    cmocka_unit_test(test_forward_alone),
     };
     if (argc > 1 && strcmp(argv[1], ONE_ISA) == 0)
         return cmocka_run_group_tests(one_isa, NULL, NULL);
@@ -219,6 +226,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_equality_bf16),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_head_without_statistics),
+        cmocka_unit_test(test_forward_alone),
         cmocka_unit_test(test_parts_add_up),
         cmocka_unit_test(test_divergence_shows),
         cmocka_unit_test(test_same_bits_every_run),

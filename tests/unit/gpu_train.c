@@ -76,7 +76,7 @@ static void on_epoch(void *self, int64_t epoch, const double *values, int n_valu
 static enum train_order on_alive(void *self, int64_t epoch)
 {
     struct diary *diary = self;
-    assert_int_equal(epoch, diary->next - 1);
+    assert_int_equal(epoch, diary->next > 0 ? diary->next - 1 : 0);
     return diary->n_alive++ == diary->order_at ? diary->order : TRAIN_GO;
 }
 
@@ -246,7 +246,8 @@ static void test_records(void **state)
 }
 
 /* Specs that exercise every part of the state: two moments and one and none,
- * an epoch of one step, of several, of a pass in shuffled order, an adaptive head. */
+ * an epoch of one step, of several, of a pass in shuffled order, an adaptive head;
+ * evaluations, in whose midst a run may end, too. */
 static const char *const resumable[] = {
     "{" MODEL "}, \"train\": {\"epochs\": 6, \"batch_size\": 2, \"snapshots\": [0, 3]}, " GROUPS
     "}",
@@ -259,10 +260,13 @@ static const char *const resumable[] = {
     "{" MODEL ", \"tie\": \"untied\", \"head\": \"adaptive\", \"cutoffs\": [9, 30]}, \"train\":"
     "{\"epochs\": 4, \"steps_per_epoch\": 2, \"batch_size\": 2, \"snapshots\": [2]}, \"loss\":"
     "{\"class_weight\": 0.5}, " GROUPS "}",
+    "{" MODEL "}, \"train\": {\"epochs\": 3, \"batch_size\": 2}, \"corpus\": {\"variant\":"
+    "\"body\"}, \"eval\": {\"windows\": 5, \"every\": 2}, \"data\": {\"holdout\": 3}," GROUPS "}",
 };
 enum { RESUMABLE = sizeof resumable / sizeof *resumable };
 static const char *const last_file[] = {"epoch-0000006.safetensors", "epoch-0000003.safetensors",
-                                        "epoch-0000002.safetensors", "epoch-0000004.safetensors"};
+                                        "epoch-0000002.safetensors", "epoch-0000004.safetensors",
+                                        "epoch-0000003.safetensors"};
 
 /* Ends at every possible step in turn. `lost`: records that were sent, but that
  * the reader lost when it died with the trainer. */
@@ -430,13 +434,13 @@ static void test_evaluation(void **state)
     assert_true(with->values[5][RECORD_EVAL_LOSS] < with->values[0][RECORD_EVAL_LOSS]);
     assert_true(with->values[5][RECORD_HOLDOUT_LOSS] > with->values[5][RECORD_EVAL_LOSS]);
 
-    /* The same records when it is stopped on the way. */
-    held->order_at = 3;
-    held->order = TRAIN_STOP;
+    /* An order is obeyed between two batches of the evaluation before the first step. */
+    held->order_at = 1;
+    held->order = TRAIN_CANCEL;
     assert_int_equal(run(evaluated, folder("halted"), 0, held, &err), -1);
-    held->order_at = -1;
-    assert_int_equal(run(evaluated, folder("halted"), held->next, held, &err), 0);
-    assert_same_diary(with, held);
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(held->n_alive, 2);
+    assert_int_equal(held->next, 0);
     free(with), free(without), free(held);
 }
 
