@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-san test-gpu soak bench bench-gpu fuzz lint fmt screenshots install docker clean
+	test-san test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -120,6 +120,11 @@ soak: all ## 10,000 kills of server and trainer under load (hours)
 bench: deps-test ## speed, each figure beside a named peer in the same run
 	@$(MAKE) --no-print-directory -j$(JOBS) tests $(BENCHES)
 	@tests/bench/run.sh $(BUILD)
+
+bench-seeds: deps-test ## gulliver with five seeds in fp32 and in bf16: do they measure the same? (ten minutes)
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@TOKENFATE_BUILD=$(BUILD) node tests/bench/seeds.mjs $(BUILD)/bench-seeds.json
+
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 
 bench-gpu: deps ## speed on a GPU beside PyTorch; says "no device" without one

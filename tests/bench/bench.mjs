@@ -12,6 +12,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
+import { commit } from './commit.mjs';
 import { Contender, median } from './contender.mjs';
 import { printReport } from './report.mjs';
 import { stepFloor } from './step_floor.mjs';
@@ -40,15 +41,6 @@ const SHAPES = [
     rounds: 2, peerRounds: 1, peers: ['bf16'], alone: true, command: 'step',
   },
 ];
-
-const git = (...args) => execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-function commit() {
-  try {
-    return git('rev-parse', '--short=10', 'HEAD') + (git('status', '--porcelain') ? ', changed' : '');
-  } catch {
-    return `build ${readFileSync(join(BUILD, 'build-id'), 'utf8').trim()}`;
-  }
-}
 
 const machineFloor = () => JSON.parse(execFileSync(join(BUILD, 'tests/floor_bench'), [String(THREADS)], { encoding: 'utf8' }));
 

@@ -3,7 +3,7 @@
 const round = (x, digits = 0) => x.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const percent = (x, digits = 1) => `${round(100 * x, digits)} %`;
 
-function table(header, rows, right = 1) {
+export function table(header, rows, right = 1) {
   const cells = [header, ...rows].map((row) => row.map(String));
   const width = header.map((_, i) => Math.max(...cells.map((row) => row[i].length)));
   const line = (row) => `| ${row.map((c, i) => (i < right ? c.padEnd(width[i]) : c.padStart(width[i]))).join(' | ')} |`;
