@@ -4,12 +4,14 @@
 // Dose 1, one insertion a token: rise(k) = the token's mean log p k updates after the
 // update of its insertion began, minus that at k = 0, less the same of dose_0, the
 // control, over the same records; mean over the dose's tokens, then over seeds. Every
-// token has all k up to LAST_LAG, because insertions end that far before the run does.
+// token has all k from 0 to LAST_LAG, because insertions end that far before the run
+// does; beyond, and before the insertion, the tokens that have the record. Contrasts
+// are paired: the same seed has the same tokens at the same places in every setting.
 import fs from 'node:fs';
 import { call, jobsOf, PAGES } from './page_runs.mjs';
 import { atEnd, cell, chartSvg, COLORS, finishedRuns, mean, provenance, recordsOf, summary, table } from './page_tools.mjs';
 
-const LAGS = [-20, -5, 1, 2, 3, 5, 10, 20, 50, 100];
+const LAGS = [-20, -5, 1, 2, 3, 5, 10, 20, 50, 100, 200];
 const LAST_LAG = 100;
 const DOSES = [1, 2, 4, 8];
 const NAMES = {
@@ -40,7 +42,7 @@ async function measure(run, places) {
     curves.push({ logp, at: when.get(token)[0] });
   }
   const part = (lag, series) => {
-    const there = curves.filter(({ at }) => at + lag >= 0);
+    const there = curves.filter(({ at }) => at + lag >= 0 && at + lag < rows.length);
     return mean(there.map(({ logp, at }) => (series ?? logp)[at + lag] - (series ?? logp)[at]));
   };
   const own = (lag) => part(lag), fall = (lag) => part(lag, control);
@@ -80,6 +82,13 @@ console.log(table(['at the end', ...heads], [
 ]), '\n');
 console.log(table(['k', ...heads], LAGS.map((lag) => [lag, ...over(({ rise }) => rise(lag), { digits: 3 })])), '\n');
 console.log(table(['rise(k) / rise(1)', ...heads], [2, 3, 5, 10, 20].map((lag) => [lag, ...settings.map((setting) => `${cell(of(setting).map(({ rise }) => rise(lag) / rise(1)))} (${pulse(of(setting)[0].job.spec.train, lag).toFixed(1)})`)])), '\n');
+const [first, ...others] = settings;
+const paired = (setting, value) => of(setting).flatMap((run) => of(first).filter(({ seed }) => seed === run.seed).map((reference) => value(run) - value(reference)));
+console.log(table([`minus ${NAMES[first]}, same seed`, ...others.map((setting) => NAMES[setting])], [
+  ...[1, 10, 100].map((lag) => [`rise(${lag})`, ...others.map((setting) => cell(paired(setting, ({ rise }) => rise(lag)), { sign: true }))]),
+  ['ln of rise(1)', ...others.map((setting) => cell(paired(setting, ({ rise }) => Math.log(rise(1))), { sign: true }))],
+  ...DOSES.map((dose, i) => [`dose ${dose} − dose 0 at the end`, ...others.map((setting) => cell(paired(setting, ({ doses }) => doses[i]), { sign: true }))]),
+]), '\n');
 console.log(table(['own change, control\'s change', ...heads], [1, 10, 20, 100].map((lag) => [lag, ...settings.map((setting) => `${cell(of(setting).map(({ own }) => own(lag)))}, ${cell(of(setting).map(({ fall }) => fall(lag)))}`)])));
 
 const lags = [...Array(LAST_LAG + 21).keys()].map((i) => i - 20);
