@@ -1,11 +1,13 @@
 // page_runs: queues the runs behind docs/exposure.md, docs/remedies.md and
 // docs/study.md on a running service, and lists them.
-//   node tests/lib/page_runs.mjs URL rates|remedies|insertions|study [SEED...]
+//   node tests/lib/page_runs.mjs URL rates|remedies|recovery|insertions|study [SEED...] [SETTING...]
 //   node tests/lib/page_runs.mjs URL list
 // One sweep per setting, over the seeds (default 1 2 3). Every job carries the tags
 // `page:NAME` and `setting:SETTING`, by which the page scripts find it. Jobs of an
 // earlier seed get a higher priority, so that a queue stopped halfway has complete
 // seeds. Several services may share the work: the page scripts take several URLs.
+// `recovery` starts from the baselines of `remedies`, so they must have finished on the
+// same service; its batches are drawn with seeds of their own, or they would be theirs again.
 import { pathToFileURL } from 'node:url';
 
 const PRECISION = 'fp32';
@@ -13,6 +15,8 @@ const HELD_OUT = { data: { holdout: 10 }, corpus: { variant: 'body' }, eval: { w
 const RATES = [0.1, 0.2, 0.25, 0.35, 0.5, 0.7, 1, 2, 4, 8, 16];
 const RATE_EPOCHS = 150;
 const TOP_PRIORITY = 100;
+const RECOVERY = { train: { epochs: 250 }, eval: { windows: 224, every: 50 } };
+const RECOVERY_DATA_SEED = 100; // added to the seed
 
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 const merge = (base, change) => Object.entries(change).reduce(
@@ -29,6 +33,10 @@ export const PAGES = {
     { setting: 'beta1-0', preset: 'gulliver-inject', change: { train: { beta1: 0 } } },
     { setting: 'beta1-0-beta2-0.9', preset: 'gulliver-inject', change: { train: { beta1: 0, beta2: 0.9 } } },
     { setting: 'sgd', preset: 'gulliver-sgd', change: {}, injected: true },
+  ],
+  recovery: [
+    { setting: 'continued', preset: 'gulliver-holdout', change: merge(HELD_OUT, RECOVERY), from: 'baseline' },
+    { setting: 'rebalanced', preset: 'gulliver-oversample', change: merge(HELD_OUT, RECOVERY), from: 'baseline' },
   ],
   study: ['gulliver', 'synthetic-control', 'shuffled-control'].map((preset) => ({ setting: preset, preset, change: {} })),
 };
@@ -56,12 +64,27 @@ export async function jobsOf(urls, page) {
   return found;
 }
 
+// One job a seed, from the model that the named setting of `remedies` ended with.
+async function queueFrom(url, base, from, seeds) {
+  const sources = (await jobsOf([url], 'remedies')).filter(({ setting, job }) => setting === from && job.state === 'succeeded');
+  for (const seed of seeds) {
+    const source = sources.find((run) => run.seed === seed);
+    if (!source) throw new Error(`${url} has no finished run of "${from}" with seed ${seed}`);
+    const change = { init_from: source.job.id, train: { seed, seed_data: RECOVERY_DATA_SEED + seed }, resources: { priority: TOP_PRIORITY - seed } };
+    console.log(`seed ${seed}: job ${(await call(url, '/jobs', 'POST', merge(base, change))).id}`);
+  }
+}
+
 async function queue(url, page, seeds, only) {
-  for (const { setting, preset, change, injected } of PAGES[page]) {
+  for (const { setting, preset, change, injected, from } of PAGES[page]) {
     if (only && !only.includes(setting)) continue;
     let base = merge(await call(url, `/presets/${preset}`), change);
     if (injected) base = merge(base, { data: { inject: (await call(url, '/presets/gulliver-inject')).data.inject } });
     base = merge(base, { train: { precision: PRECISION }, tags: [...base.tags, `page:${page}`, `setting:${setting}`] });
+    if (from) {
+      await queueFrom(url, base, from, seeds);
+      continue;
+    }
     const sweep = await call(url, '/sweeps', 'POST', { base, vary: { 'train.seed': seeds } });
     const { jobs } = await call(url, `/jobs?sweep=${sweep.id}&limit=100`);
     for (const { id } of jobs) {
