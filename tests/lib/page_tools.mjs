@@ -63,7 +63,7 @@ export async function provenance(runs) {
 /* ---- charts ---- */
 
 export const COLORS = ['#0b6fb8', '#d1495b', '#2f8f4e', '#8a5cc2', '#c77700', '#12939a', '#7a4a2b', '#5b6770', '#d06bb3', '#93a11a'];
-const WIDTH = 430, HEIGHT = 300, LEFT = 52, RIGHT = 26, TOP = 28, BOTTOM = 40, LEGEND = 18, KEY = 215, NAMES_WIDTH = 108, BESIDE = 2.2;
+const WIDTH = 430, HEIGHT = 300, LEFT = 52, RIGHT = 26, TOP = 28, BOTTOM = 40, LEGEND = 18, KEY = 198, NAMES_WIDTH = 108, BESIDE = 2.2;
 const GRID = '#e3e6ea', AXIS = '#9aa3ad';
 const escape = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 
