@@ -28,7 +28,7 @@
 
 #include "gpu/cpu/cpu_tiles.h"
 
-enum { TILE = 96, PANEL = TILE_PANEL, R_MAX = 128, LANES = TILE_LANES };
+enum { TILE = 96, PANEL = TILE_PANEL, R_MAX = 256, LANES = TILE_LANES };
 
 #define LOG2E 1.44269504f
 #define LOSS_MAX 57.0 /* e^57 times the largest vocabulary is a float; e^88 is not */
@@ -168,8 +168,17 @@ CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens,
 {
     const struct backend_head *head = k->head;
     const int n = k->R - j < PANEL ? k->R - j : PANEL;
-    const struct tile_product product = {
-        .M = tokens, .N = n, .K = k->CW, .a_row = k->CW, .c_row = PANEL, .stream = 1};
+    /* The rows of e that follow from these logits. */
+    const char *soon = head->dh ? (const char *)(e_of(k, v) + words(k, j)) : NULL;
+    const struct tile_product product = {.M = tokens,
+                                         .N = n,
+                                         .K = k->CW,
+                                         .a_row = k->CW,
+                                         .c_row = PANEL,
+                                         .stream = 1,
+                                         .soon = soon,
+                                         .soon_row = k->RW * (int64_t)sizeof(uint32_t),
+                                         .soon_lines = (words(k, n) + LANES - 1) / LANES};
     tile_product(bf16, &product, weight_words(k, v), k->h_words + (int64_t)j * k->CW, k->logits[t]);
     for (int lane = 0; lane < n; lane += LANES) {
         const __m512 log2e = _mm512_set1_ps(LOG2E);
@@ -261,12 +270,16 @@ CPU_INLINE void second_pass(int bf16, struct chunk *k, int t, struct cpu_slice r
 {
     const struct backend_head *head = k->head;
     const int C = head->C;
-    struct tile_product product = {.K = k->RW, .a_row = k->RW, .c_row = C, .stream = 1};
+    struct tile_product product = {
+        .K = k->RW, .a_row = k->RW, .c_row = C, .soon_row = C * (int64_t)sizeof(float)};
     for (int64_t v = range.begin; v < range.end; v += TILE) {
         product.M = range.end - v < TILE ? (int)(range.end - v) : TILE;
         product.add = k->first > 0;
         for (int c = 0; c < C; c += PANEL) {
             product.N = C - c < PANEL ? C - c : PANEL;
+            product.stream = c == 0;
+            product.soon = (const float *)head->dweight + (v + TILE_ROWS) * C + c;
+            product.soon_lines = (product.N + LANES - 1) / LANES;
             tile_product(bf16, &product, e_of(k, v), k->h_scaled + (int64_t)c * k->RW,
                          (float *)head->dweight + v * C + c);
         }

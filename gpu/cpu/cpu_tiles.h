@@ -29,34 +29,6 @@ CPU_INLINE __m512 tile_madd(int bf16, __m512 sum, __m512i a, __m512i b)
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
 }
 
-/* c [rows, 16 * wide] = (c if add) + a [rows, K] b [K, 16 * wide]; the last 16
- * columns of c by `mask` alone. */
-CPU_INLINE void tile_block(int bf16, int rows, int wide, int K, const uint32_t *a, int64_t a_row,
-                           const uint32_t *b, int64_t b_row, float *c, int64_t c_row, int add,
-                           __mmask16 mask)
-{
-    __m512 sum[TILE_ROWS][TILE_WIDE];
-    for (int r = 0; r < rows; r++)
-        for (int w = 0; w < wide; w++)
-            sum[r][w] = add ? _mm512_maskz_loadu_ps(w == wide - 1 ? mask : 0xffff,
-                                                    c + r * c_row + w * TILE_LANES)
-                            : _mm512_setzero_ps();
-    for (int k = 0; k < K; k++, b += b_row) {
-        __m512i right[TILE_WIDE];
-        for (int w = 0; w < wide; w++)
-            right[w] = _mm512_loadu_si512(b + w * TILE_LANES);
-        for (int r = 0; r < rows; r++) {
-            const __m512i left = _mm512_set1_epi32((int)a[r * a_row + k]);
-            for (int w = 0; w < wide; w++)
-                sum[r][w] = tile_madd(bf16, sum[r][w], left, right[w]);
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        for (int w = 0; w < wide; w++)
-            _mm512_mask_storeu_ps(c + r * c_row + w * TILE_LANES, w == wide - 1 ? mask : 0xffff,
-                                  sum[r][w]);
-}
-
 /* A product with one panel of b: at most TILE_PANEL columns, stored side by side so
  * that it lies in the first cache evenly. */
 enum { TILE_PANEL = TILE_WIDE * TILE_LANES };
@@ -65,57 +37,98 @@ struct tile_product {
     int M, N, K;          /* N <= TILE_PANEL */
     int64_t a_row, c_row; /* words between rows */
     int add;              /* to what c holds */
-    int stream;           /* a and c come from far: ask for the next rows early */
+    /* What comes from far is asked for while something else is computed, a little at a
+     * time: a processor that waits for twenty lines of memory takes no more orders. */
+    int stream;       /* a does: its next rows */
+    const void *soon; /* NULL or M rows, of which those of the rows at hand: */
+    int64_t soon_row; /* bytes between rows */
+    int soon_lines;   /* lines of 64 bytes of each */
 };
 
-CPU_INLINE void tile_prefetch(const struct tile_product *p, const uint32_t *a, const float *c)
+enum { TILE_LINE = 64 };
+
+/* Share `part` of `parts` of what product p asks for while it makes a strip of c. */
+CPU_INLINE void tile_prefetch(const struct tile_product *p, const uint32_t *a, const char *soon,
+                              int part, int parts)
 {
-    for (int r = TILE_ROWS; r < 2 * TILE_ROWS; r++) {
-        for (int w = 0; w < TILE_WIDE; w++)
-            _mm_prefetch((const char *)(c + r * p->c_row + w * TILE_LANES), _MM_HINT_T0);
-        for (int k = 0; k < p->K; k += TILE_LANES)
-            _mm_prefetch((const char *)(a + r * p->a_row + k), _MM_HINT_T0);
+    for (int r = 0; p->stream && r < TILE_ROWS; r++)
+        _mm_prefetch((const char *)(a + (TILE_ROWS + r) * p->a_row + (int64_t)part * TILE_LANES),
+                     _MM_HINT_T0);
+    for (int r = part; soon && r < TILE_ROWS; r += parts)
+        for (int line = 0; line < p->soon_lines; line++)
+            __builtin_prefetch(soon + r * p->soon_row + (int64_t)line * TILE_LINE, 1);
+}
+
+/* c [rows, 16 * wide] = (c if add) + a [rows, K] b [K, 16 * wide]; the last 16
+ * columns of c by `mask` alone. */
+CPU_INLINE void tile_block(int bf16, int rows, int wide, const struct tile_product *p,
+                           const uint32_t *a, const uint32_t *b, float *c, const char *soon,
+                           __mmask16 mask)
+{
+    const int parts = (p->K + TILE_LANES - 1) / TILE_LANES;
+    __m512 sum[TILE_ROWS][TILE_WIDE];
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++)
+            sum[r][w] = p->add ? _mm512_maskz_loadu_ps(w == wide - 1 ? mask : 0xffff,
+                                                       c + r * p->c_row + w * TILE_LANES)
+                               : _mm512_setzero_ps();
+    for (int part = 0; part < parts; part++) {
+        const int end = (part + 1) * TILE_LANES < p->K ? (part + 1) * TILE_LANES : p->K;
+        if (rows == TILE_ROWS)
+            tile_prefetch(p, a, soon, part, parts);
+        for (int k = part * TILE_LANES; k < end; k++, b += TILE_PANEL) {
+            __m512i right[TILE_WIDE];
+            for (int w = 0; w < wide; w++)
+                right[w] = _mm512_loadu_si512(b + w * TILE_LANES);
+            for (int r = 0; r < rows; r++) {
+                const __m512i left = _mm512_set1_epi32((int)a[r * p->a_row + k]);
+                for (int w = 0; w < wide; w++)
+                    sum[r][w] = tile_madd(bf16, sum[r][w], left, right[w]);
+            }
+        }
     }
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++)
+            _mm512_mask_storeu_ps(c + r * p->c_row + w * TILE_LANES, w == wide - 1 ? mask : 0xffff,
+                                  sum[r][w]);
 }
 
 CPU_INLINE void tile_strip(int bf16, int rows, const struct tile_product *p, const uint32_t *a,
-                           const uint32_t *b, float *c)
+                           const uint32_t *b, float *c, const char *soon)
 {
     const int n = p->N;
     const __mmask16 mask = n % TILE_LANES ? (__mmask16)((1u << n % TILE_LANES) - 1) : 0xffff;
-#define WIDE(w)                                                                                    \
-    tile_block(bf16, rows, w, p->K, a, p->a_row, b, TILE_PANEL, c, p->c_row, p->add, mask)
     switch ((n + TILE_LANES - 1) / TILE_LANES) {
     case 4:
-        WIDE(4);
+        tile_block(bf16, rows, 4, p, a, b, c, soon, mask);
         break;
     case 3:
-        WIDE(3);
+        tile_block(bf16, rows, 3, p, a, b, c, soon, mask);
         break;
     case 2:
-        WIDE(2);
+        tile_block(bf16, rows, 2, p, a, b, c, soon, mask);
         break;
     default:
-        WIDE(1);
+        tile_block(bf16, rows, 1, p, a, b, c, soon, mask);
     }
-#undef WIDE
 }
 
 /* c [M, N] = (c if add) + a [M, K] b [K, N]. */
 CPU_INLINE void tile_product(int bf16, const struct tile_product *p, const uint32_t *a,
                              const uint32_t *b, float *c)
 {
+    const char *soon = p->soon;
     int i = 0;
-    for (; i + TILE_ROWS <= p->M;
-         i += TILE_ROWS, a += TILE_ROWS * p->a_row, c += TILE_ROWS * p->c_row) {
-        if (p->stream)
-            tile_prefetch(p, a, c);
-        tile_strip(bf16, TILE_ROWS, p, a, b, c);
+    for (; i + TILE_ROWS <= p->M; i += TILE_ROWS) {
+        tile_strip(bf16, TILE_ROWS, p, a, b, c, soon);
+        a += TILE_ROWS * p->a_row;
+        c += TILE_ROWS * p->c_row;
+        soon = soon ? soon + TILE_ROWS * p->soon_row : NULL;
     }
     for (; i + 2 <= p->M; i += 2, a += 2 * p->a_row, c += 2 * p->c_row)
-        tile_strip(bf16, 2, p, a, b, c);
+        tile_strip(bf16, 2, p, a, b, c, NULL);
     for (; i < p->M; i++, a += p->a_row, c += p->c_row)
-        tile_strip(bf16, 1, p, a, b, c);
+        tile_strip(bf16, 1, p, a, b, c, NULL);
 }
 
 /* 2^x, relative error below 3e-7 where the result is normal, 0 or infinity far
