@@ -3,6 +3,7 @@
  * input and prints what happens (alone.h). Exit status: 0, 1 failed, 2 usage. */
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,15 +106,39 @@ static const char *find_share(char path[PATH_MAX])
     return "share";
 }
 
-/* OpenMP's threads spin between two loops by default; beside any other program
- * on the same cores that costs several times the work itself. libgomp reads its
- * environment when it is loaded, so a short spin needs a second start; nothing is
- * lost if that is refused. */
-static void spin_briefly(char **argv)
+static int is_set(const char *const *names, int n)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+    int set = 0;
+    for (int i = 0; i < n; i++)
+        set = set || getenv(names[i]);
+    return set;
+}
+
+static int takes_all_cores(const struct arguments *arguments)
+{
+    cpu_set_t cores;
+    return strcmp(arguments->device, "cpu") == 0 &&
+           (arguments->threads == 0 || (sched_getaffinity(0, sizeof cores, &cores) == 0 &&
+                                        arguments->threads == CPU_COUNT(&cores)));
+}
+
+/* OpenMP's threads spin between two loops by default; beside any other program
+ * on the same cores that costs several times the work itself. And a system where
+ * others work too moves two of them onto one core, for which all the others wait: with
+ * a thread for every core, each is bound to its own. With fewer it would be the
+ * first cores, of every trainer. libgomp reads its environment when it is loaded,
+ * so this needs a second start; nothing is lost if that is refused. Who has set
+ * something of it is left alone. */
+static void arrange_threads(const struct arguments *arguments, char **argv)
+{
+    static const char *const waiting[] = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"};
+    static const char *const places[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"};
+    const int spins = !is_set(waiting, sizeof waiting / sizeof *waiting);
+    const int moves = !is_set(places, sizeof places / sizeof *places) && takes_all_cores(arguments);
+    if ((spins && setenv("GOMP_SPINCOUNT", "1000", 0) != 0) ||
+        (moves && setenv("OMP_PROC_BIND", "true", 0) != 0))
         return;
-    if (setenv("GOMP_SPINCOUNT", "1000", 0) == 0)
+    if (spins || moves)
         execv("/proc/self/exe", argv);
 }
 
@@ -150,7 +175,6 @@ int main(int argc, char **argv)
                                   .checkpoint_seconds = 30};
     struct err err;
     err_clear(&err);
-    spin_briefly(argv);
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);
@@ -163,6 +187,7 @@ int main(int argc, char **argv)
             puts(TOKENFATE_BUILD);
         return EXIT_SUCCESS;
     }
+    arrange_threads(&arguments, argv);
     if (run(&arguments, &err) == 0)
         return EXIT_SUCCESS;
     log_line(LOG_ERROR, "trainer: %s", err.message);

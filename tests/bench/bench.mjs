@@ -55,8 +55,8 @@ function ours(isa, precision) {
   return new Contender({
     name: 'tokenfate', isa, precision,
     command: join(BUILD, 'tests/step_bench'), args: [String(THREADS), precision],
-    // The trainer's own setting: threads of a sleeping contender must not spin.
-    env: { TOKENFATE_ISA: isa, GOMP_SPINCOUNT: '1000' },
+    // The trainer's own settings: threads of a sleeping contender must not spin.
+    env: { TOKENFATE_ISA: isa, GOMP_SPINCOUNT: '1000', OMP_PROC_BIND: 'true' },
   });
 }
 
