@@ -89,6 +89,7 @@ export const getTokens = (id) => call("GET", tokensPath(id));
 export const getTokenHistory = (id, token) => call("GET", at(tokensPath(id), { token }));
 
 export const getSpectrum = (id, epoch) => call("GET", at(`/api/v1/jobs/${id}/spectrum`, { epoch }));
+export const getTheory = (id) => call("GET", `/api/v1/jobs/${id}/theory`);
 export const getFindings = (id) => call("GET", `/api/v1/jobs/${id}/findings`);
 export const probeJob = (id, question) => call("POST", `/api/v1/jobs/${id}/probe`, { json: question });
 export const compareJobs = (ids, series, points) =>

@@ -89,9 +89,10 @@ export class Chart {
     this.plot = null;
   }
 
-  // content: {x, series: [{key, label, title, color, dash, values, band, note}],
+  // content: {x, series: [{key, label, title, color, dash, sparse, values, band, note}],
   // lines: [{key, label, value, color}], y: {label, log, format}}. band: pairs of
-  // arrays [low, high, alpha]; note(index): small text beside the value.
+  // arrays [low, high, alpha]; note(index): small text beside the value; sparse: not
+  // every epoch has a value, the line goes over those that have none.
   show(content) {
     const before = this.content;
     this.content = content;
@@ -177,6 +178,7 @@ export class Chart {
         stroke: color(item.color),
         width: item.dash ? 1.25 : 1.75,
         dash: item.dash,
+        spanGaps: Boolean(item.sparse),
         points: { show: (plot) => plot.data[0].length < 2, size: 5 }, // a single epoch has no line
       });
     }

@@ -50,7 +50,14 @@ export const DRIVERS = [
   "advantage",
   "mean_logit",
   "mass",
+  "sd",
+  "eval/mean_logp",
+  "eval/target_loss",
 ];
+
+// Numbers of the whole model and its vocabulary that are drawn.
+const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/eval/loss", "/holdout/loss"];
+const ARRAYS = ["logp_by_count", "logp_by_exposure", "eval_loss_by_count", "holdout_loss_by_count"];
 
 // What the charts draw of one group.
 function drawnPointers(group) {
@@ -142,8 +149,7 @@ export class Epochs {
   // Every request ends at the same epoch: a job that grows meanwhile would give
   // each its own buckets.
   async loadPoints(id, to, groups) {
-    const run = ["/loss", "/log_z", "/grad_norm", ...classPointers("logp_by_count"), ...classPointers("logp_by_exposure")];
-    const requests = [run, ...groups.map(drawnPointers)];
+    const requests = [[...RUN, ...ARRAYS.flatMap(classPointers)], ...groups.map(drawnPointers)];
     const answers = await Promise.all(requests.map((pointers) => getSeries(id, to, POINTS, pointers)));
     for (const { series } of answers)
       for (const [pointer, buckets] of Object.entries(series)) {

@@ -26,6 +26,7 @@ class JobPage {
     this.view = view;
     this.id = id;
     this.epochs = new Epochs();
+    this.forms = null; // what /theory says
     this.tail = live.ready();
     this.closed = false;
     this.unsubscribe = [
@@ -77,6 +78,18 @@ class JobPage {
     if (!this.banner) this.build();
     this.update();
     this.tokens.load();
+    this.loadForms();
+  }
+
+  // Curves end at the epoch of the asking: they are fetched anew with every state, not
+  // with every epoch, because each time the server reads all records for them.
+  async loadForms() {
+    try {
+      this.forms = await api.getTheory(this.id);
+      if (!this.closed) this.updateLive();
+    } catch (problem) {
+      this.showProblem(problem);
+    }
   }
 
   async refetch() {
@@ -91,6 +104,7 @@ class JobPage {
     if (before !== job.state) {
       announce(`Job ${job.name || shortId(job.id)} is ${job.state}`);
       this.tokens.load();
+      this.loadForms();
     }
   }
 
@@ -184,8 +198,8 @@ class JobPage {
     const { job, epochs } = this;
     this.bar.update(job);
     setText(this.speed, speedText(job, epochs.last));
-    this.charts.update(job, epochs);
-    this.drivers.update(epochs);
+    this.charts.update(job, epochs, this.forms);
+    this.drivers.update(epochs, this.forms);
     this.updateTiles();
     this.tablesTimer ??= setTimeout(() => {
       this.tablesTimer = undefined;

@@ -6,6 +6,7 @@ import { Chart, horizon, Linked } from "./chart.js";
 import { h, segmented, setText } from "./dom.js";
 import { groupPointer } from "./epochs.js";
 import { fixed, groupLabel, significant } from "./format.js";
+import { entropyLine, formCurves, optimumLines } from "./forms.js";
 
 const MASKS = [
   ["columns", "columns"],
@@ -92,7 +93,7 @@ export class JobCharts {
 
   set(changes) {
     Object.assign(this, changes);
-    this.update(this.job, this.epochs);
+    this.update(this.job, this.epochs, this.forms);
     if ("chosenMask" in changes) this.onmask();
   }
 
@@ -104,9 +105,11 @@ export class JobCharts {
     );
   }
 
-  update(job, epochs) {
+  // forms: what /theory says, null before it is there.
+  update(job, epochs, forms) {
     this.job = job;
     this.epochs = epochs;
+    this.forms = forms;
     this.buildMaskControl();
     const logp = this.view === "logp";
     this.linked.setFull(0, horizon(epochs.lastEpoch, job.epochs));
@@ -114,7 +117,7 @@ export class JobCharts {
     for (const box of [this.bandsBox, this.geometricBox]) box.firstChild.disabled = !logp;
     setText(this.help, this.helpText(logp));
     this.keptPanel.hidden = this.mask === "none" || !logp;
-    this.main.show({ x: epochs.x, y: Y[this.view], series: this.mainSeries(logp), lines: logp ? this.closedForms() : [] });
+    this.main.show({ x: epochs.x, y: Y[this.view], series: [...this.mainSeries(logp), ...(logp ? formCurves(forms, `mean_logp/${this.mask}`, epochs) : [])], lines: logp ? this.closedForms() : [] });
     this.loss.show({ x: epochs.x, y: Y.loss, series: this.lossSeries(), lines: this.lossLines() });
     this.kept.show({ x: epochs.x, y: Y.kept, series: this.keptSeries() });
   }
@@ -165,7 +168,7 @@ export class JobCharts {
       if (Number.isFinite(value))
         lines.push({ key: name, color: groupColor(index), value, label: `${groupLabel(name)}: mean ln(c/N) = ${fixed(value, 2)}` });
     });
-    return lines;
+    return [...lines, ...optimumLines(this.forms, this.epochs.groups)];
   }
 
   lossSeries() {
@@ -177,7 +180,8 @@ export class JobCharts {
 
   lossLines() {
     const level = this.job.theory?.untrained;
-    return Number.isFinite(level) ? [{ key: "untrained", color: "--muted", value: -level, label: `untrained ${fixed(-level, 2)}` }] : [];
+    const untrained = Number.isFinite(level) ? [{ key: "untrained", color: "--muted", value: -level, label: `untrained ${fixed(-level, 2)}` }] : [];
+    return [...untrained, ...entropyLine(this.forms)];
   }
 
   keptSeries() {

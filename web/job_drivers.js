@@ -1,18 +1,24 @@
-// What moves the tokens: one quantity at a time by epoch, of each group or of
-// classes of the whole vocabulary, above the same epochs as the main charts.
+// What moves the tokens: one quantity at a time by epoch, of each group, of classes
+// of the whole vocabulary or of the model, above the same epochs as the main charts;
+// with the closed forms of /theory that are about it.
 
 import { Chart } from "./chart.js";
 import { h, setText, uniqueId } from "./dom.js";
 import { CLASSES, groupPointer } from "./epochs.js";
 import { fixed, groupLabel, significant } from "./format.js";
+import { entropyLine, formCurves } from "./forms.js";
 
 const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 1) };
 const plain = (label) => ({ label, format: significant, axis: (value) => significant(value, 2) });
 const cosine = { label: "cosine", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) };
 
-// One entry of the list: of: pointer below the group, or classes: array of the record.
+const EVALUATED = "Windows that are the same for every epoch and every seed, evaluated every so many epochs.";
+
+// One entry of the list: of: pointer below the group (minus: another to take from it),
+// or classes: array of the record, or run: [label, pointer, colour] of the model.
+// optima: the classes' levels are those of the closed forms; entropy: so is the loss.
 const QUANTITIES = [
-  { key: "by_count", label: "Spectrum: log p by count in the text", classes: "logp_by_count", y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they occur in the text." },
+  { key: "by_count", label: "Spectrum: log p by count in the text", classes: "logp_by_count", optima: true, y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they occur in the text. Dotted: the best model without context under this loss." },
   { key: "by_exposure", label: "Spectrum: log p by exposure", classes: "logp_by_exposure", y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they were a target so far." },
   { key: "softmax", label: "Gradient, softmax part", of: "grad/softmax", y: plain("mean norm"), help: "What pushes every output row down, whether its token occurs or not: (s/N) Σ p(i) h." },
   { key: "target", label: "Gradient, target part", of: "grad/target", y: plain("mean norm"), help: "What pulls a row up where its token is the target." },
@@ -29,6 +35,16 @@ const QUANTITIES = [
   { key: "advantage", label: "Advantage of standing in the window", of: "advantage", y: nats, help: "Mean log p of a token in windows whose input contains it, minus in windows that do not, same epoch." },
   { key: "mean_logit", label: "Mean logit", of: "mean_logit", y: plain("logit"), help: "log p mixes the logit with log Z; this is the logit." },
   { key: "mass", label: "Probability mass", of: "mass", y: { ...plain("p"), min: 0 }, help: "Sum of p over the group's tokens, mean over positions." },
+  { key: "jensen", label: "Jensen gap: ln mean p − mean log p", of: "ln_mean_p", minus: "mean_logp/none", y: nats, help: "Grows as the model learns where a token belongs: mean p stays, the mean of its logarithm sinks." },
+  { key: "sd", label: "Spread of the tokens' mean log p", of: "sd", y: nats, help: "Standard deviation over the tokens of the group." },
+  { key: "grad_norm", label: "Norm of the whole gradient", run: [["Gradient norm", "/grad_norm", "--ink"]], y: plain("norm"), help: "L2 norm over all parameters, before clipping." },
+  { key: "objective", label: "What is minimised", run: [["Objective", "/objective", "--ink"], ["Loss", "/loss", "--log-z"]], entropy: true, y: nats, help: "The objective differs from the loss under class weights, label smoothing, logit adjustment and z-loss; the loss is always the plain cross-entropy." },
+  { key: "h_norm", label: "Norm of mean h", run: [["‖mean h‖₂", "/h_norm", "--ink"], ["‖mean h‖₁", "/h_l1", "--log-z"]], y: plain("norm"), help: "The common direction of the hidden states, along which tokens that are never a target are pushed down." },
+  { key: "eval_loss", label: "Loss on fixed windows", run: [["Training part", "/eval/loss", "--ink"], ["Held-out part", "/holdout/loss", "--log-z"]], sparse: true, entropy: true, y: nats, help: EVALUATED },
+  { key: "eval_by_count", label: "Loss on fixed windows by the target's count", classes: "eval_loss_by_count", sparse: true, y: nats, help: EVALUATED },
+  { key: "holdout_by_count", label: "Loss on held-out text by the target's count", classes: "holdout_loss_by_count", sparse: true, y: nats, help: `${EVALUATED} Class 0: words that the text never had.` },
+  { key: "eval_logp", label: "Mean log p on fixed windows", of: "eval/mean_logp", sparse: true, y: nats, help: EVALUATED },
+  { key: "eval_target_loss", label: "Loss on fixed windows where it is the target", of: "eval/target_loss", sparse: true, y: nats, help: EVALUATED },
 ];
 
 export class JobDrivers {
@@ -53,7 +69,7 @@ export class JobDrivers {
 
   choose(key) {
     this.chosen = QUANTITIES.find((quantity) => quantity.key === key);
-    this.update(this.epochs);
+    this.update(this.epochs, this.forms);
   }
 
   // Only what this job measures is offered: an untied model has no input part.
@@ -67,28 +83,38 @@ export class JobDrivers {
     this.select.value = this.chosen.key;
   }
 
+  // Keys tell quantities apart, so that a chart of another one is built anew.
   series(quantity, epochs) {
-    if (quantity.classes)
-      return CLASSES.map((label, index) => ({
-        key: label,
-        label,
-        color: `--group-${index}`,
-        values: epochs.column(`/${quantity.classes}/${index}`),
-      }));
-    return epochs.groups.map((name, index) => ({
-      key: name,
-      label: groupLabel(name),
-      color: `--group-${index}`,
-      values: epochs.column(groupPointer(name, quantity.of)),
-    }));
+    const { key, sparse } = quantity;
+    const line = (label, color, values) => ({ key: `${key}/${label}`, label, color, sparse, values });
+    if (quantity.run) return quantity.run.map(([label, pointer, color]) => line(label, color, epochs.column(pointer)));
+    if (quantity.classes) return CLASSES.map((label, index) => line(label, `--group-${index}`, epochs.column(`/${quantity.classes}/${index}`)));
+    return epochs.groups.map((name, index) => line(groupLabel(name), `--group-${index}`, this.values(quantity, name, epochs)));
   }
 
-  update(epochs) {
+  values({ of, minus }, group, epochs) {
+    const values = epochs.column(groupPointer(group, of));
+    if (!minus) return values;
+    const less = epochs.column(groupPointer(group, minus));
+    return values.map((value, i) => (value === null || less[i] === null ? null : value - less[i]));
+  }
+
+  lines({ optima, entropy }) {
+    if (!this.forms) return [];
+    if (entropy) return entropyLine(this.forms);
+    if (!optima) return [];
+    return this.forms.classes.map(({ optimum }, index) => ({ key: `by_count/${CLASSES[index]}`, color: `--group-${index}`, value: optimum, label: "" }));
+  }
+
+  // forms: what /theory says, null before it is there.
+  update(epochs, forms) {
     this.epochs = epochs;
+    this.forms = forms;
     this.offer(epochs);
     this.element.hidden = this.select.options.length === 0;
     if (this.element.hidden) return;
     setText(this.help, this.chosen.help);
-    this.chart.show({ x: epochs.x, y: this.chosen.y, series: this.series(this.chosen, epochs) });
+    const series = [...this.series(this.chosen, epochs), ...formCurves(forms, this.chosen.of, epochs)];
+    this.chart.show({ x: epochs.x, y: this.chosen.y, series, lines: this.lines(this.chosen) });
   }
 }

@@ -426,9 +426,10 @@ test('light and dark: the system’s, or the one chosen, and it stays', { skip }
 });
 
 test('what moves the tokens, findings, the whole vocabulary, a question to the model', { skip }, async () => {
-  const { id } = await submit(server, small({ name: 'explained', train: { epochs: 40, snapshots: [20] } }));
+  const { id } = await submit(server, small({ name: 'explained', train: { epochs: 40, snapshots: [20] }, eval: { windows: 4, every: 10 } }));
   await finished(server, id);
   const last = (await epochsOf(server, id)).at(-1);
+  const theory = await (await server.api(`/jobs/${id}/theory`)).json();
   await open(`#/jobs/${id}`);
   const drivers = page.locator('.drivers');
   const shown = async (label) => number(await drivers.locator('.legend button', { hasText: label }).first().locator('.value').innerText());
@@ -438,6 +439,19 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   assert.equal((await shown('Never used')).toFixed(3), last.groups.never_used.cos_within.toFixed(3));
   const offered = await drivers.locator('option').evaluateAll((options) => options.map(({ value }) => value));
   assert.ok(offered.includes('softmax') && !offered.includes('input_shift'), 'a tied model has no input rows');
+  assert.ok(offered.includes('eval_loss') && !offered.includes('holdout_by_count'), 'nothing is held out');
+  await drivers.locator('select').selectOption('eval_loss');
+  assert.equal((await shown('Training part')).toFixed(3), last.eval.loss.toFixed(3));
+  await drivers.locator('select').selectOption('jensen');
+  const { ln_mean_p: geometric, mean_logp: { none } } = last.groups.most_common;
+  assert.equal((await shown('Most common')).toFixed(3), (geometric - none).toFixed(3));
+  await drivers.locator('select').selectOption('mean_logit');
+  const [curve] = theory.curves.filter(({ quantity }) => quantity === 'mean_logit');
+  await drivers.locator('.legend button', { hasText: `Never used, form ${curve.form}` }).waitFor();
+  await drivers.locator('.plot').focus();
+  for (const key of ['Home', ...Array(5).fill('ArrowRight')]) await page.keyboard.press(key);
+  assert.match(await drivers.locator('.legend .at').innerText(), /^epoch 5$/);
+  assert.equal(await shown('form'), Number(curve.predicted[5].toPrecision(3)), 'the closed form beside what was measured');
 
   const { findings } = await (await server.api(`/jobs/${id}/findings`)).json();
   await page.locator('.finding').first().waitFor();
