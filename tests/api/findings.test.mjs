@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { BINARY, startServer } from '../lib/server.mjs';
-import { CORPUS, SANITIZED, finished, submit, tiny } from '../lib/experiments.mjs';
+import { CORPUS, SANITIZED, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
 import { differences, fetchRun, recompute } from '../lib/recompute_findings.mjs';
 
 let server;
@@ -44,7 +44,7 @@ for (const preset of ['gulliver', 'synthetic-control', 'shuffled-control']) {
     const spec = JSON.parse(fs.readFileSync(`config/presets/${preset}.json`, 'utf8'));
     if (spec.corpus.id === 'gulliver') spec.corpus.id = CORPUS;
     Object.assign(spec.train, { epochs: EPOCHS, precision: 'fp32' });
-    const answer = await compare([(await run(spec)).id]);
+    const job = await run(spec), answer = await compare([job.id]);
     const found = verdicts(answer);
     assert.equal(found.vocabulary, 'supported');
     assert.equal(found.untrained, 'supported');
@@ -53,8 +53,25 @@ for (const preset of ['gulliver', 'synthetic-control', 'shuffled-control']) {
     const number = (claim, id) => answer.findings.find((finding) => finding.id === claim).numbers.find((one) => one.id === id);
     assert.equal(number('rare', 'never_change').verdict, 'supported');
     // An advantage needs context: independent draws have none beyond chance.
-    if (preset === 'synthetic-control') assert.equal(number('batch', 'advantage').verdict, 'not supported');
+    if (preset === 'synthetic-control') {
+      assert.equal(number('batch', 'advantage').verdict, 'not supported');
+      await endsAtTheCounts(job.id);
+    }
   });
+}
+
+// Form 3.8: independent draws end at ln(c/N), without a Jensen gap. Common tokens are
+// there after 60 epochs; they began five nats below.
+async function endsAtTheCounts(id) {
+  const { body: theory } = await get(`/jobs/${id}/theory`), records = (await epochsOf(server, id)).slice(-10);
+  const average = (value) => records.reduce((sum, record) => sum + value(record), 0) / records.length;
+  const near = (value, expected, what) => assert.ok(Math.abs(value - expected) < 0.15, `${what}: ${value}, expected ${expected}`);
+  const common = ({ groups }) => groups.most_common;
+  near(average((record) => common(record).mean_logp.none), theory.groups.most_common.context_free, 'most_common');
+  for (const at of [6, 7]) near(average(({ logp_by_count: classes }) => classes[at]), theory.classes[at].optimum, `from ${theory.classes[at].from} occurrences`);
+  const gap = average((record) => common(record).ln_mean_p - common(record).mean_logp.none);
+  assert.ok(gap < 0.002, `Jensen gap ${gap}`);
+  assert.ok(common((await epochsOf(server, id))[0]).mean_logp.none < theory.groups.most_common.context_free - 4);
 }
 
 test('several seeds: mean and interval; a run that does not belong is named', async () => {
