@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-san test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
+	test-san test-valgrind test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -113,6 +113,10 @@ test-gpu: deps ## the CUDA backend on a real GPU; says "no device" without one
 
 test-san: deps-test ## unit and API tests under AddressSanitizer and UBSan
 	@tests/run.sh $(BUILD) san
+
+test-valgrind: deps-test ## the model in plain C under valgrind (two minutes)
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@tests/run.sh $(BUILD) valgrind
 
 soak: all ## 10,000 kills of server and trainer under load (hours)
 	KILLS=10000 node --test tests/crash/

@@ -11,7 +11,7 @@ build="gcc libc6-dev make git ca-certificates curl libmicrohttpd-dev libjansson-
 build_commands="node:nodejs npm:npm"
 # PyTorch multiplies matrices with whatever BLAS is there; OpenBLAS makes it a fair peer.
 test="g++ libcmocka-dev python3-torch python3-numpy libopenblas0-pthread procps"
-test_commands="chromium:chromium clang-format:clang-format clang:clang"
+test_commands="chromium:chromium clang-format:clang-format clang:clang valgrind:valgrind"
 
 packages= commands=
 for set in "$@"; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run: runs suites of tests and closes with one line, `N passed, N failed`.
-#   tests/run.sh BUILD SUITE...      suites: unit api browser crash san gpu
+#   tests/run.sh BUILD SUITE...      suites: unit api browser crash san valgrind gpu
 # Every test program's own summary stays visible; the counts are read from it, and
 # a program that ends without one counts as one failure.
 set -u
@@ -20,9 +20,11 @@ add() { # status passed failed skipped
     passed=$((passed + ${2:-0})) failed=$((failed + ${3:-0})) skipped=$((skipped + ${4:-0}))
 }
 
-cmocka() { # program
-    echo "== $1"
-    TOKENFATE_BUILD=$2 TOKENFATE_SHARE=$build/share timeout $limit "$1" >"$log" 2>&1
+cmocka() { # program, build folder, what runs it...
+    local program=$1 dir=$2
+    shift 2
+    echo "== $program"
+    TOKENFATE_BUILD=$dir TOKENFATE_SHARE=$build/share timeout $limit "$@" "$program" >"$log" 2>&1
     local status=$?
     grep -vE '^\[ (RUN|      OK) ' "$log"
     add "$status" "$(count '\[  PASSED  \] ([0-9]+) test')" \
@@ -57,6 +59,13 @@ suite_san() {
     export LSAN_OPTIONS=suppressions=tests/lib/lsan.supp:print_suppressions=0
     for t in tests/unit/*.c tests/unit/*.cu; do t=${t##*/}; cmocka "$san/tests/${t%.*}" "$san"; done
     node_tests "$san" tests/api/*.test.mjs
+}
+# The plain C path, whose loops are what the faster ones are checked against: memory that
+# was never written is seen too.
+suite_valgrind() {
+    for t in gpu_model gpu_adaptive; do
+        TOKENFATE_ISA=plain cmocka "$build/tests/$t" "$build" valgrind -q --error-exitcode=9
+    done
 }
 suite_gpu() {
     echo "== gpu"

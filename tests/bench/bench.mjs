@@ -9,7 +9,7 @@
 // the smallest shape, the best one on all. Nothing here passes or fails.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { commit } from './commit.mjs';
@@ -22,6 +22,7 @@ const THREADS = availableParallelism();
 const ISAS = ['plain', 'avx2', 'avx512', 'avx512_bf16', 'amx'];
 const RSS_EPOCHS = 30;
 
+const isPreset = (name) => existsSync(join('config/presets', `${name}.json`));
 const preset = (name) => JSON.parse(readFileSync(join('config/presets', `${name}.json`), 'utf8'));
 function resized(name, model, train) {
   const spec = preset(name);
@@ -126,11 +127,14 @@ function rowOf(shape, contender, machine, best) {
   const times = contender.answers.map((a) => a.ms);
   const ms = median(times);
   const floor = stepFloor(shape.spec, machine, isa ?? best, precision);
+  const { train } = shape.spec;
   const row = {
     shape: shape.name, words: shape.words, engine: contender.name, device: contender.ready.device, precision, isa: isa ?? null,
     steps: times.length, ms, least: Math.min(...times), most: Math.max(...times),
     tokens_per_second: (1e3 * floor.tokens) / ms, floor_ms: floor.milliseconds, flops: floor.flops,
     bytes: contender.ready.bytes ?? null,
+    // Of a preset as it is: a record before every epoch and one after the last, a step each.
+    run_steps: isPreset(shape.name) ? train.epochs * train.steps_per_epoch + 1 : null,
   };
   if (!isOurs(contender)) return row;
   const operations = {};
@@ -160,8 +164,8 @@ async function trainerMemory() {
 }
 
 async function main(out, wanted) {
-  const known = SHAPES.map((shape) => shape.name);
-  for (const name of wanted) if (!known.includes(name)) throw new Error(`${name}: no such shape; there are ${known.join(', ')}`);
+  const names = SHAPES.map((shape) => shape.name);
+  for (const name of wanted) if (!names.includes(name)) throw new Error(`${name}: no such shape; there are ${names.join(', ')}`);
   const started = new Date();
   const load = [loadavg()[0]];
   const { found, refused } = await findEngines();

@@ -53,6 +53,15 @@ function statistics(rows, best) {
   );
 }
 
+const duration = (ms) => (ms < 120e3 ? `${round(ms / 1e3)} s` : `${round(ms / 60e3, 1)} minutes`);
+
+/** How long the presets take as they are: a step of the run times all of them. */
+function wholeRuns(rows) {
+  const lines = rows.filter((row) => row.run_steps).map((row) => (
+    `${row.shape}, ${row.engine} ${row.precision}${row.isa ? ` ${row.isa}` : ''}: ${row.run_steps} steps x ${round(row.ms, 1)} ms = ${duration(row.run_steps * row.ms)}`));
+  return ['Whole runs, extrapolated from the steps above:', ...lines].join('\n');
+}
+
 function memory(m) {
   if (m.failed) return `Peak memory of the trainer: not measured (${m.failed})`;
   return `Peak resident memory of tokenfate-trainer, gulliver preset, ${m.epochs} epochs: ${round(m.bytes / 1e6)} MB.`;
@@ -62,6 +71,7 @@ export function printReport(report) {
   const { best } = report;
   const parts = [conditions(report), speed(report.rows), shares(report.rows, best)];
   if (report.rows.some((row) => typeof row.statistics === 'number')) parts.push(statistics(report.rows, best));
+  if (report.rows.some((row) => row.run_steps)) parts.push(wholeRuns(report.rows));
   const refused = Object.entries(report.refused).map(([engine, why]) => `Not measured here: ${engine} (${why}).`);
   parts.push([memory(report.memory), ...refused].join('\n'));
   console.log(parts.join('\n\n'));
