@@ -27,7 +27,7 @@ function speed(rows) {
     return [
       `${row.shape} (${row.words})`, row.engine, row.precision, row.isa ?? '', round(row.tokens_per_second), round(row.ms, 1),
       `${round(row.least, 1)}-${round(row.most, 1)}`, row.steps, peer && peer !== row ? round(peer.ms / row.ms, 1) : '',
-      round((row.tokens_per_second * row.ms) / row.floor_ms), percent(row.floor_ms / row.ms, 0),
+      ...(row.floor_ms ? [round((row.tokens_per_second * row.ms) / row.floor_ms), percent(row.floor_ms / row.ms, 0)] : ['', '']),
     ];
   });
   return table(['shape', 'engine', 'precision', 'instructions', 'tokens/s', 'ms a step', 'range', 'steps', 'times PyTorch', 'floor, tokens/s', 'of the floor'], body, 4);

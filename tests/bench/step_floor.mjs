@@ -9,7 +9,8 @@
 // exp, layernorm and everything else count as nothing: no program can reach it.
 
 const VOCABULARY = 50257;
-const PEAK = { fp32: 'fp32', bf16: 'bf16' };
+// Instruction sets whose float32 is that of another one.
+const FP32_OF = { avx512_bf16: 'avx512', amx: 'avx512' };
 
 function counts(spec) {
   const { d_model: C, n_layers: L, seq_len: T, tie } = spec.model;
@@ -21,10 +22,11 @@ function counts(spec) {
   return { tokens: B * T, flops: products + attention, parameters };
 }
 
-/** Multiply-adds a second for an ISA and precision: bf16 runs as fp32 where it has no instruction of its own. */
+/** Multiply-adds a second for an ISA and precision: bf16 runs as fp32 where it has no
+ * instruction of its own. NaN for AMX, whose rate nobody has measured. */
 function peak(machine, isa, precision) {
-  const { flops } = machine;
-  return flops[`${isa}_${PEAK[precision]}`] ?? flops[`${isa.replace('_bf16', '')}_fp32`];
+  const own = precision === 'bf16' && ['avx512_bf16', 'amx'].includes(isa);
+  return machine.flops[own ? (isa === 'amx' ? 'amx_bf16' : isa) : `${FP32_OF[isa] ?? isa}_fp32`] ?? NaN;
 }
 
 /** {tokens, flops, milliseconds} of one step. */
