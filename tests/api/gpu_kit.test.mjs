@@ -78,3 +78,32 @@ test('what the time did not suffice for is done by the next call', { skip }, () 
   const next = check([...names, '--resume']);
   assert.equal(next.last, '2 passed, 0 failed, 0 skipped', next.stdout);
 });
+
+test('a sanitizer passes with nothing found, fails with whatever it found, and is skipped where it does not work', { skip }, () => {
+  const tools = path.join(folder, 'tools');
+  fs.mkdirSync(tools);
+  fs.writeFileSync(path.join(tools, 'compute-sanitizer'), '#!/bin/sh\necho "$SAYS"\necho "$PROGRAM_SAYS" >&2\nexit "$ENDS"\n', { mode: 0o755 });
+  const says = (tool, text, status = 0) => {
+    const { lines } = check(only(`${tool} cast`), { PATH: `${tools}:/usr/bin:/bin`, SAYS: `========= ${text}`, PROGRAM_SAYS: 'words', ENDS: String(status) });
+    assert.equal(lines.length, 1);
+    return `${lines[0].result}: ${lines[0].detail}`;
+  };
+  assert.equal(says('memcheck', 'ERROR SUMMARY: 0 errors'), 'passed: ERROR SUMMARY: 0 errors');
+  assert.equal(says('racecheck', 'RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)'), 'passed: RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)');
+  assert.match(says('memcheck', 'ERROR SUMMARY: 10 errors'), /^failed: .*10 errors/);
+  assert.match(says('racecheck', 'RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)'), /^failed: .*1 warning/);
+  assert.match(says('racecheck', 'nothing of the kind'), /^failed: /);
+  assert.match(says('memcheck', 'Error: Device not supported', 1), /^skipped: compute-sanitizer does not work here/);
+  assert.match(says('memcheck', 'Error: out of luck', 1), /^failed: status 1/);
+});
+
+test('a call continues where there is nothing yet, and after a line that broke off', { skip }, () => {
+  const name = 'operation cast fp32', out = path.join(folder, 'continued', 'deeper'), args = [...only(name), '--out', out, '--resume'];
+  assert.equal(check(args).last, '1 passed, 0 failed, 0 skipped');
+  const file = path.join(out, 'check.jsonl'), line = fs.readFileSync(file, 'utf8');
+  fs.writeFileSync(file, line.slice(0, 30));
+  const { status, last, stderr } = check(args);
+  assert.deepEqual([status, last], [0, '1 passed, 0 failed, 0 skipped'], stderr);
+  const lines = fs.readFileSync(file, 'utf8').trim().split('\n').map((text) => JSON.parse(text));
+  assert.deepEqual(lines.map((one) => `${one.name}: ${one.result}`), [`${name}: passed`]);
+});

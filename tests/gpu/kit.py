@@ -76,7 +76,7 @@ def run(command, seconds, text=None):
             raise Skipped(f"the time was over after {left:.0f} s of it") from None
         raise Failed(f"not done within {seconds} s: {tail(err or out)}") from None
     if process.returncode != 0:
-        raise Failed(f"status {process.returncode}: {tail(err or out)}")
+        raise Failed(f"status {process.returncode}: {tail(out + err)}")
     return out
 
 
@@ -124,18 +124,26 @@ class Results:
         self.path, self.key, self.lines = file, key, []
 
     def load(self):
-        """The keys that need not be done again: what was skipped may be possible by now."""
+        """The keys that need not be done again: what was skipped may be possible by now, and a
+        line that broke off with whoever wrote it was not done."""
+        self.make_folder()
         if os.path.exists(self.path):
-            with open(self.path) as file:
-                for line in file:
-                    self.keep(json.loads(line))
+            with open(self.path, "rb+") as file:
+                text = file.read()
+                whole = text[:text.rfind(b"\n") + 1]
+                file.truncate(len(whole))
+            for line in whole.splitlines():
+                self.keep(json.loads(line))
         return {line[self.key] for line in self.lines if line["result"] != "skipped"}
 
     def keep(self, line):
         self.lines = [other for other in self.lines if other[self.key] != line[self.key]] + [line]
 
-    def start(self):
+    def make_folder(self):
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+
+    def start(self):
+        self.make_folder()
         open(self.path, "w").close()
 
     def add(self, line):
