@@ -56,7 +56,10 @@ CPU_ISAS = plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512 avx512_bf16
 CPU_FLAGS_avx2 = -march=x86-64-v3
 CPU_FLAGS_avx512 = -march=x86-64-v4 -mprefer-vector-width=512
 CPU_FLAGS_avx512_bf16 = $(CPU_FLAGS_avx512) -mavx512bf16
-CPU_OBJECTS = $(foreach i,$(CPU_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(CPU_LOOPS)))
+CPU_FLAGS_amx = $(CPU_FLAGS_avx512_bf16) -mamx-tile -mamx-bf16
+CPU_FLAGS_amx_twin = $(CPU_FLAGS_avx512_bf16) -DCPU_AMX_TWIN
+CPU_OBJECTS = $(foreach i,$(CPU_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(CPU_LOOPS))) \
+  $(if $(filter avx512_bf16,$(CPU_ISAS)),$(BUILD)/obj/gpu/cpu/cpu_fused.amx.o)
 
 ROOMS = config lab gpu db server
 MAINS = server/main.c gpu/trainer.c
@@ -177,7 +180,7 @@ $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
 $(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c tests/lib/ops_checks.c)
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c,$$^) $(call archives,$(1)) \
+	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c %.o,$$^) $(call archives,$(1)) \
 	  $(call libraries,$(1)) -lcmocka
 endef
 $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
@@ -187,7 +190,10 @@ $(BUILD)/obj/gpu/cpu/%.$(1).o: gpu/cpu/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(CPU_FLAGS_$(1)) -DCPU_ISA=$(1) -c -o $$@ $$<
 endef
-$(foreach i,$(CPU_ISAS),$(eval $(call loops,$(i))))
+$(foreach i,$(CPU_ISAS) amx amx_twin,$(eval $(call loops,$(i))))
+
+# AMX's products on machines without it: the twin of its instructions.
+$(BUILD)/tests/gpu_amx: $(if $(filter avx512_bf16,$(CPU_ISAS)),$(BUILD)/obj/gpu/cpu/cpu_fused.amx_twin.o)
 
 # The build's name is a hash of the sources that decide an experiment's numbers:
 # a job resumes only on the build that started it.

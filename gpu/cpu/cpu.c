@@ -227,20 +227,21 @@ static const struct backend cpu_table = {
     .matmul_activation_backward = backend_matmul_activation_backward,
 };
 
-#define FILES(isa)                                                                                 \
+/* AMX multiplies, and nothing else: only the fused head has code of its own for it. */
+#define FILES(isa, fused)                                                                          \
     {                                                                                              \
         cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_head_##isa,                \
-            cpu_fused_##isa, cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa              \
+            cpu_fused_##fused, cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa            \
     }
 enum { FILES_OF_LOOPS = 8 };
 
 static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
-    [CPU_ISA_PLAIN] = FILES(plain),
+    [CPU_ISA_PLAIN] = FILES(plain, plain),
 #if defined(__x86_64__)
-    [CPU_ISA_AVX2] = FILES(avx2),
-    [CPU_ISA_AVX512] = FILES(avx512),
-    [CPU_ISA_AVX512_BF16] = FILES(avx512_bf16),
-    [CPU_ISA_AMX] = FILES(avx512_bf16),
+    [CPU_ISA_AVX2] = FILES(avx2, avx2),
+    [CPU_ISA_AVX512] = FILES(avx512, avx512),
+    [CPU_ISA_AVX512_BF16] = FILES(avx512_bf16, avx512_bf16),
+    [CPU_ISA_AMX] = FILES(avx512_bf16, amx),
 #endif
 };
 

@@ -1,5 +1,5 @@
 /* cpu_fused: the head for AVX-512, in float and (where the processor multiplies
- * it) bfloat16. Positions go through in chunks of R, the vocabulary in tiles of
+ * it, with AVX-512 or AMX) bfloat16. Positions go through in chunks of R, the vocabulary in tiles of
  * TILE rows; each thread owns a fixed range of tiles.
  *
  * First pass over the tiles: logits of a tile, transposed (positions are lanes, so
@@ -515,7 +515,13 @@ static void work_fp32(struct chunk *k, const struct smooth *smooth, int t, int *
 #ifdef __AVX512BF16__
 static void work_bf16(struct chunk *k, const struct smooth *smooth, int t, int *good)
 {
+#ifdef CPU_AMX
+    amx_begin();
     work(1, k, smooth, t, good);
+    amx_end();
+#else
+    work(1, k, smooth, t, good);
+#endif
 }
 #endif
 

@@ -113,6 +113,8 @@ CPU_FILES(plain)
 CPU_FILES(avx2)
 CPU_FILES(avx512)
 CPU_FILES(avx512_bf16)
+void cpu_fused_amx(struct cpu *cpu);
+void cpu_fused_amx_twin(struct cpu *cpu); /* tests/unit/gpu_amx.c links it */
 #endif
 
 #endif

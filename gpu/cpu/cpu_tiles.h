@@ -1,7 +1,7 @@
-/* cpu_tiles: the inner loops of the fused head, for AVX-512. Everything is in
- * words of 32 bits: a word is one float, or two bfloat16 that a product takes
+/* cpu_tiles: the inner loops of the fused head, for AVX-512 and AMX. Everything is
+ * in words of 32 bits: a word is one float, or two bfloat16 that a product takes
  * together (the first in the lower half), so that both precisions share layouts
- * and code. Included by files of loops; static. */
+ * and code, and AMX's tiles are read from where AVX-512 would read them. Included by files of loops; static. */
 #ifndef TOKENFATE_CPU_TILES_H
 #define TOKENFATE_CPU_TILES_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "gpu/cpu/cpu_amx.h"
 #include "gpu/cpu/cpu_math.h"
 
 enum {
@@ -47,14 +48,14 @@ struct tile_product {
 
 enum { TILE_LINE = 64 };
 
-/* Share `part` of `parts` of what product p asks for while it makes a strip of c. */
-CPU_INLINE void tile_prefetch(const struct tile_product *p, const uint32_t *a, const char *soon,
-                              int part, int parts)
+/* Share `part` of `parts` of what product p asks for while it makes `rows` rows of c. */
+CPU_INLINE void tile_prefetch(const struct tile_product *p, int rows, const uint32_t *a,
+                              const char *soon, int part, int parts)
 {
-    for (int r = 0; p->stream && r < TILE_ROWS; r++)
-        _mm_prefetch((const char *)(a + (TILE_ROWS + r) * p->a_row + (int64_t)part * TILE_LANES),
+    for (int r = 0; p->stream && r < rows; r++)
+        _mm_prefetch((const char *)(a + (rows + r) * p->a_row + (int64_t)part * TILE_LANES),
                      _MM_HINT_T0);
-    for (int r = part; soon && r < TILE_ROWS; r += parts)
+    for (int r = part; soon && r < rows; r += parts)
         for (int line = 0; line < p->soon_lines; line++)
             __builtin_prefetch(soon + r * p->soon_row + (int64_t)line * TILE_LINE, 1);
 }
@@ -75,7 +76,7 @@ CPU_INLINE void tile_block(int bf16, int rows, int wide, const struct tile_produ
     for (int part = 0; part < parts; part++) {
         const int end = (part + 1) * TILE_LANES < p->K ? (part + 1) * TILE_LANES : p->K;
         if (rows == TILE_ROWS)
-            tile_prefetch(p, a, soon, part, parts);
+            tile_prefetch(p, rows, a, soon, part, parts);
         for (int k = part * TILE_LANES; k < end; k++, b += TILE_PANEL) {
             __m512i right[TILE_WIDE];
             for (int w = 0; w < wide; w++)
@@ -113,9 +114,8 @@ CPU_INLINE void tile_strip(int bf16, int rows, const struct tile_product *p, con
     }
 }
 
-/* c [M, N] = (c if add) + a [M, K] b [K, N]. */
-CPU_INLINE void tile_product(int bf16, const struct tile_product *p, const uint32_t *a,
-                             const uint32_t *b, float *c)
+CPU_INLINE void tile_strips(int bf16, const struct tile_product *p, const uint32_t *a,
+                            const uint32_t *b, float *c)
 {
     const char *soon = p->soon;
     int i = 0;
@@ -129,6 +129,82 @@ CPU_INLINE void tile_product(int bf16, const struct tile_product *p, const uint3
         tile_strip(bf16, 2, p, a, b, c, NULL);
     for (; i < p->M; i++, a += p->a_row, c += p->c_row)
         tile_strip(bf16, 1, p, a, b, c, NULL);
+}
+
+#ifdef CPU_AMX
+/* tile_product for whole blocks and whole tiles: M and N are multiples of AMX_BLOCK, K of
+ * AMX_TILE. */
+CPU_INLINE void tile_blocks(const struct tile_product *p, const uint32_t *a, const uint32_t *b,
+                            float *c)
+{
+    const int steps = p->K / AMX_TILE;
+    const char *soon = p->soon;
+    for (int i = 0; i < p->M; i += AMX_BLOCK) {
+        for (int j = 0; j < p->N; j += AMX_BLOCK) {
+            if (p->add)
+                amx_read(c + j, p->c_row);
+            else
+                amx_zero();
+            for (int s = 0; s < steps; s++) {
+                if (j == 0)
+                    tile_prefetch(p, AMX_BLOCK, a, soon, s, steps);
+                amx_step(a + s * AMX_TILE, p->a_row, b + s * AMX_TILE * TILE_PANEL + j, TILE_PANEL);
+            }
+            amx_write(c + j, p->c_row);
+        }
+        a += AMX_BLOCK * p->a_row;
+        c += AMX_BLOCK * p->c_row;
+        soon = soon ? soon + AMX_BLOCK * p->soon_row : NULL;
+    }
+}
+
+/* As many blocks as there are; what they leave over, by AVX-512. */
+CPU_INLINE void tile_blocks_and_strips(const struct tile_product *p, const uint32_t *a,
+                                       const uint32_t *b, float *c)
+{
+    struct tile_product blocks = *p, rest = *p;
+    blocks.M -= p->M % AMX_BLOCK;
+    blocks.N -= p->N % AMX_BLOCK;
+    blocks.K -= p->K % AMX_TILE;
+    if (blocks.M == 0 || blocks.N == 0 || blocks.K == 0) {
+        tile_strips(1, p, a, b, c);
+        return;
+    }
+    tile_blocks(&blocks, a, b, c);
+    rest.stream = 0;
+    rest.soon = NULL;
+    if (blocks.K < p->K) {
+        struct tile_product last = rest;
+        last.M = blocks.M;
+        last.N = blocks.N;
+        last.K = p->K - blocks.K;
+        last.add = 1;
+        tile_strips(1, &last, a + blocks.K, b + (int64_t)blocks.K * TILE_PANEL, c);
+    }
+    if (blocks.N < p->N) {
+        struct tile_product right = rest;
+        right.M = blocks.M;
+        right.N = p->N - blocks.N;
+        tile_strips(1, &right, a, b + blocks.N, c + blocks.N);
+    }
+    if (blocks.M < p->M) {
+        rest.M = p->M - blocks.M;
+        tile_strips(1, &rest, a + blocks.M * p->a_row, b, c + blocks.M * p->c_row);
+    }
+}
+#endif
+
+/* c [M, N] = (c if add) + a [M, K] b [K, N]. */
+CPU_INLINE void tile_product(int bf16, const struct tile_product *p, const uint32_t *a,
+                             const uint32_t *b, float *c)
+{
+#ifdef CPU_AMX
+    if (bf16) {
+        tile_blocks_and_strips(p, a, b, c);
+        return;
+    }
+#endif
+    tile_strips(bf16, p, a, b, c);
 }
 
 /* 2^x, relative error below 3e-7 where the result is normal, 0 or infinity far
