@@ -52,6 +52,7 @@ function responses(curves, control) {
   const having = (lag, once) => curves.filter(({ exposures: [at, next] }) => at + lag >= 0 && at + lag < length && (!once || next === undefined || next >= at + lag));
   const average = (lag, value, once) => mean(having(lag, once).map(value));
   return {
+    times: curves.map(({ exposures: [at] }) => at),
     number: (lag, once) => having(lag, once).length,
     own: (lag) => average(lag, ({ logp, exposures: [at] }) => change(logp, at, lag)),
     fall: (lag) => average(lag, ({ exposures: [at] }) => change(control, at, lag)),
@@ -110,14 +111,15 @@ async function observedRun(run) {
   return { ...run, ...responses(curves, never), before: mean(curves.map(({ logp, exposures: [at] }) => logp[at] - never[at])), never: end, unseen: mean(unseen) - end, left: unseen.length, targets: curves.reduce((sum, curve) => sum + curve.exposures.length, 0) };
 }
 
-// Displacement after k updates in units of the first one's, of a row whose gradient is
-// one pulse and zero otherwise: the moments' decay alone.
-function pulse({ optimizer, beta1, beta2 }, lag) {
-  const ratio = optimizer === 'sgd' ? 0 : beta1 / Math.sqrt(beta2);
-  let sum = 0;
-  for (let k = 0; k < lag; k++) sum += ratio ** k;
-  return sum;
+// Step j of a row whose gradient is one pulse at update `at` and zero otherwise, in units of
+// lr times the pulse's sign: Adam with its corrections (Kingma & Ba 2015, algorithm 1).
+function pulseStep({ optimizer, beta1, beta2 }, at, j) {
+  if (optimizer === 'sgd') return j === 0 ? 1 : 0;
+  const updates = at + j + 1;
+  return (1 - beta1) * beta1 ** j / (1 - beta1 ** updates) * Math.sqrt((1 - beta2 ** updates) / ((1 - beta2) * beta2 ** j));
 }
+// The displacement after k updates, mean over the times of the insertions.
+const pulse = (train, times, lag) => mean(times.map((at) => [...Array(lag).keys()].reduce((sum, j) => sum + pulseStep(train, at, j), 0)));
 
 const [figure, ...urls] = process.argv.slice(2);
 const measured = [], observed = [];
@@ -131,6 +133,8 @@ const heads = settings.map((setting) => NAMES[setting]);
 const [first, ...others] = settings;
 bySeed(observed);
 
+const pulsed = (setting, lag) => mean(of(setting).map(({ job, times }) => pulse(job.spec.train, times, lag)));
+
 const print = (...parts) => console.log(`\n${table(...parts)}`);
 console.log(await provenance([...measured, ...observed]));
 for (const setting of settings) console.log(`${NAMES[setting]}: seeds ${of(setting).map(({ seed }) => seed).join(', ')}`);
@@ -140,7 +144,7 @@ print(['k', 'observed', 'observed, until the second exposure', 'inserted once', 
   observed.map(({ number }) => number(lag)).join(', '), observed.map(({ number }) => number(lag, true)).join(', '),
 ]));
 print(['k', ...heads], LAGS.map((lag) => [lag, ...over(({ rise }) => rise(lag), { digits: 3 })]));
-print(['rise(k) / rise(1)', ...heads], [2, 3, 5, 10, 20].map((lag) => [lag, ...settings.map((setting) => `${cell(of(setting).map(({ rise }) => rise(lag) / rise(1)))} (${pulse(of(setting)[0].job.spec.train, lag).toFixed(1)})`)]));
+print(['rise(k) / rise(1)', ...heads], [2, 3, 5, 10, 20].map((lag) => [lag, ...settings.map((setting) => `${cell(of(setting).map(({ rise }) => rise(lag) / rise(1)))} (${(pulsed(setting, lag) / pulsed(setting, 1)).toFixed(1)})`)]));
 print(['at the end', ...heads], [
   ['loss', ...over(({ loss }) => loss)], ['`never_used`', ...over(({ never }) => never)], ['dose 0 − `never_used`', ...over(({ check }) => check, { sign: true })],
   ...DOSES.map((dose, i) => [`dose ${dose} − dose 0`, ...over(({ doses }) => doses[i], { sign: true })]),
@@ -150,6 +154,7 @@ const paired = (setting, value) => of(setting).flatMap((run) => of(first).filter
 print([`minus ${NAMES[first]}, same seed`, ...others.map((setting) => NAMES[setting])], [
   ...[1, 10, 100].map((lag) => [`rise(${lag})`, ...others.map((setting) => cell(paired(setting, ({ rise }) => rise(lag)), { sign: true }))]),
   ['ln of rise(1)', ...others.map((setting) => cell(paired(setting, ({ rise }) => Math.log(rise(1))), { sign: true }))],
+  ['… of a pulse', ...others.map((setting) => (setting === 'sgd' ? '–' : Math.log(pulsed(setting, 1) / pulsed(first, 1)).toFixed(2)))],
   ...DOSES.map((dose, i) => [`dose ${dose} − dose 0 at the end`, ...others.map((setting) => cell(paired(setting, ({ doses }) => doses[i]), { sign: true }))]),
 ]);
 const within = ({ value, half }) => `${value.toFixed(2)} ± ${half.toFixed(2)}`;
