@@ -49,6 +49,7 @@ static void scale_row(float *out, const float *weights, float factor, int N)
 static void mean_probability(const struct backend_tracked *t, int m, const float *p)
 {
     double sum = 0;
+#pragma omp simd reduction(+ : sum)
     for (int n = 0; n < t->N; n++)
         sum += (double)p[n];
     ((float *)t->mean_p)[m] = (float)(sum / t->N);
@@ -76,18 +77,36 @@ static void fill_factors(struct cpu *cpu, const struct backend_tracked *t, enum 
     }
 }
 
+/* h in float: oneDNN multiplies no mixed numbers. NULL where the plain product, which
+ * does, is the one that will be taken, or without memory (the fault is kept). */
+static const float *h_in_float(struct cpu *cpu, const struct backend_tracked *t)
+{
+    const int64_t n = (int64_t)t->N * t->C;
+    const int team = cpu_team(cpu, n);
+    if (!cpu->bf16 || cpu->isa < CPU_ISA_AVX2)
+        return NULL;
+    float *h = cpu_scratch(cpu, (n + cpu->threads - 1) / cpu->threads);
+    if (!h)
+        return NULL;
+#pragma omp parallel for simd num_threads(team) schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        h[i] = cpu_from_bf16(((const uint16_t *)t->h)[i]);
+    return h;
+}
+
 static void dense_part(struct cpu *cpu, const struct backend_tracked *t, enum backend_part part)
 {
+    const float *h = h_in_float(cpu, t);
     const struct cpu_gemm gemm = {.M = t->M,
                                   .N = t->C,
                                   .K = t->N,
                                   .a_stride = t->N,
                                   .b_stride = t->C,
                                   .c_stride = t->C,
-                                  .b_bf16 = cpu->bf16,
+                                  .b_bf16 = cpu->bf16 && !h,
                                   .alpha = 1};
     fill_factors(cpu, t, part);
-    cpu_gemm(cpu, &gemm, t->workspace, t->h, NULL, part_rows(t, part, 0));
+    cpu_gemm(cpu, &gemm, t->workspace, h ? h : t->h, NULL, part_rows(t, part, 0));
 }
 
 /* Every target row starts with what label smoothing gives to all tokens alike. */
@@ -126,18 +145,34 @@ static void add_row(const struct cpu *cpu, float *out, const void *rows, int n, 
         add_scaled(out, row, factor, C, 0);
 }
 
-/* The positions where token m is the target, and where it is the input. */
+static int stands_in(const int32_t *ids, int n, int32_t id)
+{
+    int found = 0;
+#pragma omp simd reduction(| : found)
+    for (int i = 0; i < n; i++)
+        found |= ids[i] == id;
+    return found;
+}
+
+/* The positions where token m is the target, and where it is the input: most tokens
+ * are in few stretches of the batch. */
 static void sparse_parts(const struct cpu *cpu, const struct backend_tracked *t, int m)
 {
+    enum { STRETCH = 64 };
     const int32_t id = t->tracked[m];
     float *target = part_rows(t, PART_TARGET, m), *input = part_rows(t, PART_INPUT, m);
     const double factor = -t->scale / t->N * (1 - t->smoothing);
     memset(input, 0, (size_t)t->C * sizeof *input);
-    for (int n = 0; n < t->N; n++) {
-        if (t->targets[n] == id)
-            add_row(cpu, target, t->h, n, (float)factor * weight_of(t, n), t->C);
-        if (t->inputs[n] == id)
-            add_row(cpu, input, t->dx, n, 1, t->C);
+    for (int first = 0; first < t->N; first += STRETCH) {
+        const int end = t->N - first < STRETCH ? t->N : first + STRETCH;
+        if (stands_in(t->targets + first, end - first, id))
+            for (int n = first; n < end; n++)
+                if (t->targets[n] == id)
+                    add_row(cpu, target, t->h, n, (float)factor * weight_of(t, n), t->C);
+        if (stands_in(t->inputs + first, end - first, id))
+            for (int n = first; n < end; n++)
+                if (t->inputs[n] == id)
+                    add_row(cpu, input, t->dx, n, 1, t->C);
     }
 }
 
