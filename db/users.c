@@ -8,13 +8,26 @@
 
 static const char sql_insert[] =
     "INSERT INTO users (name, admin, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-static const char sql_disable[] = "UPDATE users SET disabled = ?2 WHERE name = ?1";
+static const char sql_change[] =
+    "UPDATE users SET admin = iif(?2 < 0, admin, ?2), disabled = iif(?3 < 0, disabled, ?3)"
+    " WHERE name = ?1";
+static const char sql_admins[] = "SELECT count(*) FROM users WHERE admin AND NOT disabled";
+static const char sql_disabled[] = "SELECT disabled FROM users WHERE name = ?1";
+static const char sql_get[] = "SELECT name, admin, disabled, created_at FROM users WHERE name = ?1";
 static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM users ORDER BY name";
 static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
 static const char sql_credential[] =
     "INSERT INTO credentials (hash, user, kind, label, created_at, expires_at)"
-    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2";
+    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2 AND disabled = 0";
 static const char sql_revoke[] = "DELETE FROM credentials WHERE hash = ?1";
+static const char sql_revoke_token[] =
+    "DELETE FROM credentials WHERE user = ?1 AND kind = 'token' AND substr(hash, 1, 16) = ?2";
+static const char sql_revoke_sessions[] =
+    "DELETE FROM credentials WHERE user = ?1 AND kind = 'session' AND label = ?2";
+static const char sql_tokens[] =
+    "SELECT substr(hash, 1, 16), user, label, created_at FROM credentials WHERE kind = 'token'"
+    " AND (?1 IS NULL OR user = ?1) AND (?2 IS NULL OR substr(hash, 1, 16) = ?2)"
+    " ORDER BY created_at, hash";
 static const char sql_user[] =
     "SELECT u.name, u.admin, u.disabled, u.created_at FROM credentials c"
     " JOIN users u ON u.name = c.user WHERE c.hash = ?1 AND c.kind = ?2 AND u.disabled = 0"
@@ -25,17 +38,35 @@ static int user_not_found(const char *name, struct err *err)
     return err_set(err, ERR_NOT_FOUND, "there is no user \"%.64s\"", name);
 }
 
-/* Letters, digits and ._- only: names stand in URLs and in command lines. */
-static int user_check_name(const char *name, struct err *err)
+/* Letters, digits and ._- only: names stand in URLs and in command lines. A path
+ * of dots alone would be another folder. */
+int user_check_name(const char *name, struct err *err)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                   "0123456789._-";
     size_t length = strlen(name);
     if (length < 1 || length > USER_NAME_MAX)
-        return err_field(err, "/name", "%zu bytes; 1 to %d are allowed", length, USER_NAME_MAX);
+        return err_field(err, "/name", "\"%.70s\" has %zu bytes; 1 to %d are allowed", name, length,
+                         USER_NAME_MAX);
     if (strspn(name, allowed) != length)
         return err_field(err, "/name", "\"%s\" has other characters than letters, digits, . _ -",
                          name);
+    if (strspn(name, ".") == length)
+        return err_field(err, "/name", "\"%s\" has nothing but dots", name);
+    return 0;
+}
+
+/* Labels are shown in terminals. */
+int token_check_label(const char *label, struct err *err)
+{
+    size_t length = strlen(label);
+    if (length > TOKEN_LABEL_MAX)
+        return err_field(err, "/label", "\"%.70s\" has %zu bytes; %d are allowed", label, length,
+                         TOKEN_LABEL_MAX);
+    for (const char *at = label; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return err_field(err, "/label", "byte %d of \"%s\" is a control character",
+                             (int)(at - label) + 1, label);
     return 0;
 }
 
@@ -51,12 +82,28 @@ int user_insert(struct db_writer *writer, const char *name, int admin, struct er
     return 0;
 }
 
-int user_set_disabled(struct db_writer *writer, const char *name, int disabled, struct err *err)
+static int user_admins(struct db_writer *writer, int64_t *n, struct err *err)
 {
-    if (connection_run(&writer->connection, sql_disable,
-                       VALUES(value_text(name), value_integer(disabled != 0)), err) < 0)
+    return connection_integer(&writer->connection, sql_admins, NO_VALUES, 0, n, err);
+}
+
+int user_change(struct db_writer *writer, const char *name, int admin, int disabled,
+                struct err *err)
+{
+    int64_t before = 0, after = 0;
+    if (user_admins(writer, &before, err) < 0 ||
+        connection_run(&writer->connection, sql_change,
+                       VALUES(value_text(name), value_integer(admin), value_integer(disabled)),
+                       err) < 0)
         return -1;
-    return connection_changes(&writer->connection) == 1 ? 0 : user_not_found(name, err);
+    if (connection_changes(&writer->connection) != 1)
+        return user_not_found(name, err);
+    if (user_admins(writer, &after, err) < 0)
+        return -1;
+    if (before && !after)
+        return err_set(err, ERR_CONFLICT,
+                       "%s is the last administrator who is not disabled, and remains one", name);
+    return 0;
 }
 
 static void user_fill(sqlite3_stmt *row, struct user *user)
@@ -65,6 +112,19 @@ static void user_fill(sqlite3_stmt *row, struct user *user)
     user->admin = sqlite3_column_int(row, 1);
     user->disabled = sqlite3_column_int(row, 2);
     user->created_at = sqlite3_column_int64(row, 3);
+}
+
+int user_get(struct db_reader *reader, const char *name, struct user *out, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_get, VALUES(value_text(name)), &statement, err) <
+        0)
+        return -1;
+    int result = statement_step(statement, err);
+    if (result > 0)
+        user_fill(statement, out);
+    statement_close(statement);
+    return result > 0 ? 0 : result == 0 ? user_not_found(name, err) : -1;
 }
 
 int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err)
@@ -82,21 +142,30 @@ int user_list(struct db_reader *reader, user_row *row, void *self, struct err *e
     return stop ? 0 : result;
 }
 
+/* Why nobody of that name can have a credential. */
+static int credential_refuse(struct connection *connection, const char *user, struct err *err)
+{
+    int64_t disabled;
+    if (connection_integer(connection, sql_disabled, VALUES(value_text(user)), -1, &disabled, err) <
+        0)
+        return -1;
+    return disabled > 0 ? err_set(err, ERR_CONFLICT, "the user %s is disabled", user)
+                        : user_not_found(user, err);
+}
+
 int credential_insert(struct db_writer *writer, const char *user, const char *kind,
                       const char *hash, const char *label, int64_t expires_at, struct err *err)
 {
     struct connection *connection = &writer->connection;
     int64_t now = db_now();
-    if (strlen(label) > TOKEN_LABEL_MAX)
-        return err_field(err, "/label", "%zu bytes; %d are allowed", strlen(label),
-                         TOKEN_LABEL_MAX);
-    if (connection_run(connection, sql_expire, VALUES(value_integer(now)), err) < 0 ||
+    if (token_check_label(label, err) < 0 ||
+        connection_run(connection, sql_expire, VALUES(value_integer(now)), err) < 0 ||
         connection_run(connection, sql_credential,
                        VALUES(value_text(hash), value_text(user), value_text(kind),
                               value_text(label), value_integer(now), value_integer(expires_at)),
                        err) < 0)
         return -1;
-    return connection_changes(connection) == 1 ? 0 : user_not_found(user, err);
+    return connection_changes(connection) == 1 ? 0 : credential_refuse(connection, user, err);
 }
 
 int credential_revoke(struct db_writer *writer, const char *hash, struct err *err)
@@ -106,6 +175,49 @@ int credential_revoke(struct db_writer *writer, const char *hash, struct err *er
     if (connection_changes(&writer->connection) != 1)
         return err_set(err, ERR_NOT_FOUND, "there is no such token or session");
     return 0;
+}
+
+void token_id(const char *hash, char id[TOKEN_ID_MAX])
+{
+    memcpy(id, hash, TOKEN_ID_MAX - 1);
+    id[TOKEN_ID_MAX - 1] = '\0';
+}
+
+int token_revoke(struct db_writer *writer, const char *user, const char *id, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    if (connection_run(connection, sql_revoke_token, VALUES(value_text(user), value_text(id)),
+                       err) < 0)
+        return -1;
+    if (connection_changes(connection) != 1)
+        return err_set(err, ERR_NOT_FOUND, "%.64s has no token %.64s", user, id);
+    return connection_run(connection, sql_revoke_sessions, VALUES(value_text(user), value_text(id)),
+                          err);
+}
+
+static void token_fill(sqlite3_stmt *row, struct token *token)
+{
+    column_copy(row, 0, token->id, sizeof token->id);
+    column_copy(row, 1, token->user, sizeof token->user);
+    column_copy(row, 2, token->label, sizeof token->label);
+    token->created_at = sqlite3_column_int64(row, 3);
+}
+
+int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
+               void *self, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_tokens, VALUES(value_text(user), value_text(id)),
+                         &statement, err) < 0)
+        return -1;
+    int result = 0, stop = 0;
+    while (!stop && (result = statement_step(statement, err)) > 0) {
+        struct token token;
+        token_fill(statement, &token);
+        stop = row(self, &token);
+    }
+    statement_close(statement);
+    return stop ? 0 : result;
 }
 
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,

@@ -39,6 +39,9 @@ request_handler api_corpus_create, api_corpus_list, api_corpus_show, api_corpus_
 request_handler api_events;
 /* api_session.c */
 request_handler api_session_create, api_session_delete, api_whoami;
+/* api_users.c */
+request_handler api_user_list, api_user_create, api_user_show, api_user_patch,
+    api_user_token_create, api_user_token_show, api_user_token_delete;
 /* api_misc.c */
 request_handler api_presets, api_preset, api_tokenize, api_devices, api_version, api_openapi;
 /* api_health.c */

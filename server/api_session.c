@@ -11,7 +11,7 @@
 
 struct session {
     char id[AUTH_TOKEN_TEXT_MAX], hash[HASH_HEX];
-    char user[USER_NAME_MAX + 1];
+    char user[USER_NAME_MAX + 1], token[TOKEN_ID_MAX];
 };
 
 static enum request_result whoami_answer(struct request *request)
@@ -43,7 +43,7 @@ static int session_store(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct session *session = arg;
     int64_t until = db_now() + (int64_t)AUTH_SESSION_SECONDS * 1000000;
-    return credential_insert(writer, session->user, "session", session->hash, "browser", until,
+    return credential_insert(writer, session->user, "session", session->hash, session->token, until,
                              err);
 }
 
@@ -57,9 +57,10 @@ static enum request_result session_stored(struct request *request)
     return REQUEST_DONE;
 }
 
-/* The user of the token in the body {"token": "..."}. */
-static int session_user(struct request *request, struct err *err)
+/* The token in the body {"token": "..."}, its user and its id. */
+static int session_user(struct request *request, struct session *session, struct err *err)
 {
+    char hash[HASH_HEX];
     json_error_t where;
     json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
                               JSON_REJECT_DUPLICATES, &where);
@@ -70,6 +71,11 @@ static int session_user(struct request *request, struct err *err)
     int failed = !token || json_object_size(body) != 1
                      ? err_field(err, "/token", "must be the only field, a string")
                      : auth_token_user(request->reader, token, &request->user, err);
+    if (!failed) {
+        hash_sha256(token, strlen(token), hash);
+        token_id(hash, session->token);
+        strcpy(session->user, request->user.name);
+    }
     json_decref(body);
     return failed;
 }
@@ -95,9 +101,8 @@ enum request_result api_session_create(struct request *request)
         return REQUEST_DONE;
     if (!request->server->auth) /* nobody needs one: everybody is `local` */
         return whoami_answer(request);
-    if (session_user(request, &request->err))
+    if (session_user(request, session, &request->err))
         return request_fail(request, &request->err);
-    strcpy(session->user, request->user.name);
     auth_make("session", session->id, sizeof session->id, session->hash);
     return request_submit(request, session_store, session, session_stored);
 }

@@ -33,30 +33,37 @@ const char *auth_session(const struct request *request, char *id, size_t n)
     return strcpy(id, cookie);
 }
 
+static void auth_local(struct user *user)
+{
+    strcpy(user->name, AUTH_LOCAL);
+    user->admin = 1;
+}
+
 static int auth_identify(struct request *request, struct err *err)
 {
-    struct db_reader *reader = request->server->reader;
     const char *header = request_head(request, MHD_HTTP_HEADER_AUTHORIZATION);
     char session[AUTH_TOKEN_TEXT_MAX + 1];
     if (header && strncasecmp(header, "Bearer ", 7) == 0)
-        return auth_token_user(reader, header + 7 + strspn(header + 7, " "), &request->user, err);
+        return auth_token_user(request->server->reader, header + 7 + strspn(header + 7, " "),
+                               &request->user, err);
     if (header)
         return err_set(err, ERR_UNAUTHORIZED, "only Authorization: Bearer TOKEN is understood");
     if (auth_session(request, session, sizeof session))
-        return auth_credential(reader, "session", session, &request->user, err);
+        return auth_credential(request->server->reader, "session", session, &request->user, err);
     return err_set(err, ERR_UNAUTHORIZED, "this server wants a token: Authorization: Bearer TOKEN");
 }
 
 int auth_check(struct request *request, struct err *err)
 {
-    if (!request->server->auth) {
-        strcpy(request->user.name, AUTH_LOCAL);
-        request->user.admin = 1;
-        return 0;
-    }
-    if (request->route->flags & ROUTE_OPEN)
-        return 0;
-    return auth_identify(request, err);
+    unsigned flags = request->route->flags;
+    if (!request->server->auth)
+        auth_local(&request->user);
+    else if (!(flags & ROUTE_OPEN) && auth_identify(request, err))
+        return -1;
+    if ((flags & ROUTE_ADMIN) && !request->user.admin)
+        return err_set(err, ERR_FORBIDDEN, "this is for administrators, and %s is not one",
+                       request->user.name);
+    return 0;
 }
 
 int auth_may_change(const struct request *request, const char *owner, struct err *err)

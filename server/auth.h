@@ -16,7 +16,8 @@ enum {
 #define AUTH_COOKIE "tokenfate_session"
 #define AUTH_LOCAL "local"
 
-/* Fill request->user. ERR_UNAUTHORIZED. */
+/* Fill request->user. ERR_UNAUTHORIZED; ERR_FORBIDDEN for a route that is not
+ * for this user. */
 int auth_check(struct request *request, struct err *err);
 
 /* The user a bearer token belongs to. ERR_UNAUTHORIZED. */

@@ -78,7 +78,7 @@ static int cli_user_insert(struct db_writer *writer, void *arg, struct err *err)
 static int cli_user_disable(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct cli_user *user = arg;
-    return user_set_disabled(writer, user->name, 1, err);
+    return user_change(writer, user->name, -1, 1, err);
 }
 
 static int cli_user_print(void *self, const struct user *user)

@@ -14,7 +14,8 @@ enum route_flag {
     ROUTE_OPEN = 2,      /* needs no credentials even when authentication is on */
     ROUTE_BODY_JSON = 4, /* body required, application/json, at most max_body_bytes */
     ROUTE_BODY_FILE = 8, /* body streamed to a file, at most max_upload_bytes */
-    ROUTE_ETAG = 16      /* 200 answers carry an ETag and honour If-None-Match */
+    ROUTE_ETAG = 16,     /* 200 answers carry an ETag and honour If-None-Match */
+    ROUTE_ADMIN = 32     /* for administrators only */
 };
 
 struct route {

@@ -9,14 +9,25 @@ static int body_user(struct db_writer *writer, struct call *call, struct err *er
     return user_insert(writer, call->id, call->n, err);
 }
 
-static int body_disable(struct db_writer *writer, struct call *call, struct err *err)
+static int body_change(struct db_writer *writer, struct call *call, struct err *err)
 {
-    return user_set_disabled(writer, call->id, call->n, err);
+    return user_change(writer, call->id, (int)call->number, call->n, err);
 }
 
 static int body_credential(struct db_writer *writer, struct call *call, struct err *err)
 {
     return credential_insert(writer, call->id, call->key, call->text, "label", call->number, err);
+}
+
+/* key: the id of its token */
+static int body_session(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return credential_insert(writer, call->id, "session", call->text, call->key, 0, err);
+}
+
+static int body_revoke_token(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return token_revoke(writer, call->id, call->text, err);
 }
 
 static int body_revoke(struct db_writer *writer, struct call *call, struct err *err)
@@ -30,9 +41,10 @@ static int add_user(struct fixture *f, const char *name, int admin)
     return call_run(f, &call);
 }
 
-static int disable(struct fixture *f, const char *name, int disabled)
+/* -1 leaves as it is. */
+static int change(struct fixture *f, const char *name, int admin, int disabled)
 {
-    struct call call = {.body = body_disable, .id = name, .n = disabled};
+    struct call call = {.body = body_change, .id = name, .number = admin, .n = disabled};
     return call_run(f, &call);
 }
 
@@ -47,6 +59,12 @@ static int issue(struct fixture *f, const char *user, const char *kind, const ch
 static int take_back(struct fixture *f, const char *hash)
 {
     struct call call = {.body = body_revoke, .text = hash};
+    return call_run(f, &call);
+}
+
+static int take_back_token(struct fixture *f, const char *user, const char *id)
+{
+    struct call call = {.body = body_revoke_token, .id = user, .text = id};
     return call_run(f, &call);
 }
 
@@ -65,18 +83,51 @@ static void test_users(void **state)
     assert_int_equal(add_user(f, "ada", 1), 0);
     assert_int_equal(add_user(f, "ada", 0), -1);
     assert_int_equal(f->err.code, ERR_CONFLICT);
-    static const char *const bad[] = {"", "a b", "a/b", "\xc3\xa9",
+    static const char *const bad[] = {"",
+                                      "a b",
+                                      "a/b",
+                                      "..",
+                                      "\xc3\xa9",
                                       "12345678901234567890123456789012345678901234567890"
                                       "123456789012345"};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         assert_int_equal(add_user(f, bad[i], 0), -1);
         assert_int_equal(f->err.code, ERR_INVALID);
+        assert_string_equal(f->err.fields[0].pointer, "/name");
+        assert_non_null(strstr(f->err.fields[0].detail, bad[i]));
     }
-    assert_int_equal(disable(f, "ben", 1), 0);
-    assert_int_equal(disable(f, "carl", 1), -1);
+    assert_int_equal(change(f, "ben", -1, 1), 0);
+    assert_int_equal(change(f, "carl", -1, 1), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
     assert_int_equal(user_list(f->reader, add_name, names, &f->err), 0);
     assert_string_equal(names, "ada! ben- ");
+}
+
+/* Somebody must be left who can let others in. */
+static void test_last_admin(void **state)
+{
+    struct fixture *f = *state;
+    static const int takes[][2] = {{-1, 1}, {0, -1}, {0, 1}};
+    struct user user;
+    assert_int_equal(add_user(f, "ben", 0), 0);
+    assert_int_equal(change(f, "ben", -1, 1), 0); /* nobody is yet */
+    assert_int_equal(add_user(f, "ada", 1), 0);
+    assert_int_equal(add_user(f, "eve", 1), 0);
+    assert_int_equal(change(f, "eve", -1, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(change(f, "ada", takes[i][0], takes[i][1]), -1);
+        assert_int_equal(f->err.code, ERR_CONFLICT);
+        assert_int_equal(user_get(f->reader, "ada", &user, &f->err), 0);
+        assert_true(user.admin && !user.disabled);
+    }
+    assert_int_equal(change(f, "ben", 1, -1), 0); /* still disabled: does not count */
+    assert_int_equal(change(f, "ada", -1, 1), -1);
+    assert_int_equal(change(f, "eve", -1, 0), 0);
+    assert_int_equal(change(f, "ada", 0, 1), 0);
+    assert_int_equal(user_get(f->reader, "ada", &user, &f->err), 0);
+    assert_true(!user.admin && user.disabled);
+    assert_int_equal(user_get(f->reader, "carl", &user, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
 }
 
 static void refuse(struct fixture *f, const char *kind, const char *hash)
@@ -92,6 +143,7 @@ static void test_credentials(void **state)
     struct user user;
     int64_t hour = 3600LL * 1000000, past = db_now() - 1, number;
     assert_int_equal(add_user(f, "ada", 1), 0);
+    assert_int_equal(add_user(f, "eve", 1), 0); /* ada may be disabled */
     assert_int_equal(issue(f, "ada", "token", "h1", 0), 0);
     assert_int_equal(issue(f, "ada", "session", "h2", db_now() + hour), 0);
     assert_int_equal(issue(f, "ada", "session", "h3", past), 0);
@@ -107,9 +159,9 @@ static void test_credentials(void **state)
     refuse(f, "session", "h3"); /* expired */
     refuse(f, "token", "nothing");
 
-    assert_int_equal(disable(f, "ada", 1), 0);
+    assert_int_equal(change(f, "ada", -1, 1), 0);
     refuse(f, "token", "h1");
-    assert_int_equal(disable(f, "ada", 0), 0);
+    assert_int_equal(change(f, "ada", -1, 0), 0);
     assert_int_equal(credential_user(f->reader, "token", "h1", &user, &f->err), 0);
     assert_int_equal(take_back(f, "h1"), 0);
     refuse(f, "token", "h1");
@@ -121,6 +173,74 @@ static void test_credentials(void **state)
                                         NO_VALUES, 0, &number, &f->err),
                      0);
     assert_int_equal(number, 2);
+}
+
+static int add_token(void *self, const struct token *token)
+{
+    sprintf((char *)self + strlen(self), "%s/%s/%s%s", token->user, token->id, token->label,
+            token->created_at > 0 ? " " : "!");
+    return 0;
+}
+
+static void expect_tokens(struct fixture *f, const char *user, const char *id, const char *expected)
+{
+    char list[200] = "";
+    assert_int_equal(token_list(f->reader, user, id, add_token, list, &f->err), 0);
+    assert_string_equal(list, expected);
+}
+
+static void test_tokens(void **state)
+{
+    struct fixture *f = *state;
+    struct user user;
+    static const char one[] = "1111111111111111-one", two[] = "2222222222222222-two",
+                      session[] = "3333333333333333-session";
+    struct call call = {.body = body_session, .id = "ada", .key = "1111111111111111"};
+    assert_int_equal(add_user(f, "ada", 1), 0);
+    assert_int_equal(add_user(f, "ben", 0), 0);
+    assert_int_equal(issue(f, "ada", "token", one, 0), 0);
+    assert_int_equal(issue(f, "ben", "token", two, 0), 0);
+    expect_tokens(f, NULL, NULL, "ada/1111111111111111/label ben/2222222222222222/label ");
+    expect_tokens(f, "ben", NULL, "ben/2222222222222222/label ");
+    expect_tokens(f, NULL, "1111111111111111", "ada/1111111111111111/label ");
+    expect_tokens(f, "ben", "1111111111111111", "");
+
+    assert_int_equal(change(f, "ben", -1, 1), 0);
+    assert_int_equal(issue(f, "ben", "token", "h", 0), -1);
+    assert_int_equal(f->err.code, ERR_CONFLICT);
+
+    /* The sessions a token was exchanged for end with it, and no others. */
+    call.text = session;
+    assert_int_equal(call_run(f, &call), 0);
+    call.text = "4444444444444444-other", call.key = "2222222222222222";
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(take_back_token(f, "ben", "1111111111111111"), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+    assert_int_equal(take_back_token(f, "ada", "3333333333333333"), -1);
+    assert_int_equal(credential_user(f->reader, "session", session, &user, &f->err), 0);
+    assert_int_equal(take_back_token(f, "ada", "1111111111111111"), 0);
+    refuse(f, "token", one);
+    refuse(f, "session", session);
+    assert_int_equal(credential_user(f->reader, "session", call.text, &user, &f->err), 0);
+    expect_tokens(f, NULL, NULL, "ben/2222222222222222/label ");
+}
+
+static void test_labels(void **state)
+{
+    (void)state;
+    char label[TOKEN_LABEL_MAX + 2] = "";
+    struct err err;
+    err_clear(&err);
+    memset(label, 'x', TOKEN_LABEL_MAX);
+    assert_int_equal(token_check_label(label, &err), 0);
+    assert_int_equal(token_check_label("", &err), 0);
+    assert_int_equal(token_check_label("caf\xc3\xa9", &err), 0);
+    label[TOKEN_LABEL_MAX] = 'x';
+    assert_int_equal(token_check_label(label, &err), -1);
+    assert_int_equal(token_check_label("a\x1b[2J", &err), -1);
+    assert_int_equal(token_check_label("\x7f", &err), -1);
+    assert_int_equal(err.n_fields, 3);
+    assert_string_equal(err.fields[1].pointer, "/label");
 }
 
 struct upload {
@@ -188,9 +308,8 @@ static void test_corpora(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_users),
-        test(test_credentials),
-        test(test_corpora),
+        test(test_users),  test(test_last_admin),         test(test_credentials),
+        test(test_tokens), cmocka_unit_test(test_labels), test(test_corpora),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

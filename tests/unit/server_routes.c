@@ -47,6 +47,8 @@ static void test_find(void **state)
         {"GET", "/api/v1/jobs/abc", api_job_show, 0, "abc"},
         {"GET", "/api/v1/jobs/abc/checkpoint/config.json", api_checkpoint_config, 0, "abc"},
         {"GET", "/api/v1/presets/a%20b", api_preset, 0, "a b"},
+        {"PATCH", "/api/v1/users/ada", api_user_patch, 0, "ada"},
+        {"DELETE", "/api/v1/users/ada/tokens/x", api_user_token_delete, 0, "ada"},
         {"PUT", "/api/v1/jobs", NULL, 1, NULL},
         {"GET", "/api/v1/jobs/", api_job_show, 0, ""},
         {"GET", "/api/v1/nothing", NULL, 0, NULL},
@@ -98,7 +100,8 @@ static void test_allow(void **state)
     }
 }
 
-/* No route twice; what changes something is never open but the login. */
+/* No route twice; what changes something is never open but the login; users are
+ * for administrators alone. */
 static void test_table(void **state)
 {
     (void)state;
@@ -108,6 +111,8 @@ static void test_table(void **state)
                          strcmp(routes[i].method, routes[j].method) == 0);
         if (strcmp(routes[i].method, "GET") != 0 && strcmp(routes[i].path, "/api/v1/session") != 0)
             assert_int_equal(routes[i].flags & ROUTE_OPEN, 0);
+        if (strncmp(routes[i].path, "/api/v1/users", 13) == 0)
+            assert_int_equal(routes[i].flags & (ROUTE_ADMIN | ROUTE_OPEN), ROUTE_ADMIN);
         if (strcmp(routes[i].method, "GET") == 0)
             assert_int_equal(routes[i].flags & (ROUTE_BODY_JSON | ROUTE_BODY_FILE), 0);
     }

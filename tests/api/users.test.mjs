@@ -1,0 +1,148 @@
+// Users and their tokens: what an administrator may do and what others may not.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { startServer } from '../lib/server.mjs';
+
+let server, admin;
+before(async () => {
+  server = await startServer({ args: ['--auth', 'on'] });
+  admin = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(server.log())[1];
+});
+after(async () => { await server.stop(); });
+
+const ask = async (token, method, route, body, at = server) => {
+  const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
+  const answer = await at.api(route, { method, headers, body: body && JSON.stringify(body) });
+  const text = await answer.text();
+  return { status: answer.status, location: answer.headers.get('location'), body: text ? JSON.parse(text) : null };
+};
+const users = async () => (await ask(admin, 'GET', '/users')).body.users;
+const made = async (name, fields = {}) => {
+  const answer = await ask(admin, 'POST', '/users', { name, ...fields });
+  assert.equal(answer.status, 201, JSON.stringify(answer.body));
+  return answer;
+};
+const issued = async (name, label) => {
+  const answer = await ask(admin, 'POST', `/users/${name}/tokens`, label ? { label } : {});
+  assert.equal(answer.status, 201, JSON.stringify(answer.body));
+  return { ...answer.body, location: answer.location };
+};
+const whoami = async (token) => ask(token, 'GET', '/whoami');
+
+// What answers say is what openapi.json promises: every field, no other.
+const fits = (value, schema, openapi) => {
+  const { required, properties } = openapi.components.schemas[schema];
+  assert.deepEqual(Object.keys(value).sort(), Object.keys(properties).sort());
+  assert.deepEqual([...required].sort(), Object.keys(properties).sort());
+};
+
+test('an administrator makes users and tokens; a token is shown once', async () => {
+  const openapi = await (await server.api('/openapi.json')).json();
+  const ben = await made('ben');
+  assert.equal(ben.location, '/api/v1/users/ben');
+  fits(ben.body, 'Person', openapi);
+  assert.deepEqual({ ...ben.body, created_at: '' }, { name: 'ben', admin: false, disabled: false, created_at: '', tokens: [] });
+  const token = await issued('ben', 'laptop');
+  assert.match(token.token, /^tf_[0-9a-f]{64}$/);
+  assert.deepEqual((await whoami(token.token)).body, { name: 'ben', admin: false, auth: true });
+
+  const shown = await ask(admin, 'GET', token.location.replace('/api/v1', ''));
+  assert.deepEqual(shown.body, { id: token.id, label: 'laptop', created_at: token.created_at });
+  fits(shown.body, 'Token', openapi);
+  const [first, second] = await users();
+  assert.deepEqual([first.name, first.admin, first.tokens.length, second.name], ['admin', true, 1, 'ben']);
+  assert.deepEqual(second.tokens, [shown.body]);
+  assert.ok(Date.now() - Date.parse(second.created_at) < 60000 && !JSON.stringify(await users()).includes(token.token));
+});
+
+test('everybody else is refused with the reason', async () => {
+  await made('carl');
+  const { token, id } = await issued('carl');
+  const calls = [['GET', '/users'], ['POST', '/users', { name: 'x', admin: true }], ['GET', '/users/carl'],
+    ['PATCH', '/users/carl', { admin: true }], ['POST', '/users/admin/tokens', {}], ['GET', `/users/carl/tokens/${id}`],
+    ['DELETE', `/users/carl/tokens/${id}`]];
+  for (const [method, route, body] of calls) {
+    const answer = await ask(token, method, route, body);
+    assert.equal(answer.status, 403, `${method} ${route}`);
+    assert.match(answer.body.detail, /carl is not/);
+    assert.equal((await ask(null, method, route, body)).status, 401);
+  }
+  assert.deepEqual((await users()).find((user) => user.name === 'carl').tokens.map((one) => one.id), [id]);
+});
+
+test('a revoked token is refused at once, and so is the cookie it was exchanged for', async () => {
+  await made('dora');
+  const one = await issued('dora', 'one');
+  const two = await issued('dora', 'two');
+  const cookie = async (token) => (await server.api('/session', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ token }) })).headers.get('set-cookie').split(';')[0];
+  const cookies = [await cookie(one.token), await cookie(two.token)];
+  const page = async (Cookie) => (await server.api('/whoami', { headers: { Cookie } })).status;
+  assert.deepEqual([await page(cookies[0]), await page(cookies[1])], [200, 200]);
+  assert.equal((await ask(admin, 'DELETE', `/users/ben/tokens/${one.id}`)).status, 404, 'of another user');
+  assert.equal((await ask(admin, 'DELETE', `/users/dora/tokens/${one.id}`)).status, 204);
+  assert.deepEqual([(await whoami(one.token)).status, (await whoami(two.token)).status], [401, 200]);
+  assert.deepEqual([await page(cookies[0]), await page(cookies[1])], [401, 200]);
+  assert.equal((await ask(admin, 'DELETE', `/users/dora/tokens/${one.id}`)).status, 404);
+  assert.equal((await ask(admin, 'GET', `/users/dora/tokens/${one.id}`)).status, 404);
+});
+
+test('a disabled user is refused, gets no token, and comes back', async () => {
+  await made('eve');
+  const { token } = await issued('eve');
+  const off = await ask(admin, 'PATCH', '/users/eve', { disabled: true });
+  assert.deepEqual([off.status, off.body.disabled, off.body.admin], [200, true, false]);
+  assert.equal((await whoami(token)).status, 401);
+  const refused = await ask(admin, 'POST', '/users/eve/tokens', {});
+  assert.equal(refused.status, 409);
+  assert.match(refused.body.detail, /eve is disabled/);
+  assert.equal((await ask(admin, 'PATCH', '/users/eve', { disabled: false })).status, 200);
+  assert.equal((await whoami(token)).status, 200);
+});
+
+test('the last administrator stays', async () => {
+  for (const fields of [{ disabled: true }, { admin: false }]) {
+    const answer = await ask(admin, 'PATCH', '/users/admin', fields);
+    assert.equal(answer.status, 409);
+    assert.match(answer.body.detail, /last administrator/);
+  }
+  await made('fay', { admin: true });
+  const { token } = await issued('fay');
+  assert.deepEqual((await ask(token, 'PATCH', '/users/admin', { admin: false })).body.admin, false);
+  assert.equal((await ask(admin, 'GET', '/users')).status, 403);
+  assert.equal((await ask(token, 'PATCH', '/users/fay', { admin: false })).status, 409);
+  assert.equal((await ask(token, 'PATCH', '/users/admin', { admin: true })).status, 200);
+});
+
+test('what is wrong with a request is said of every field, with its value', async () => {
+  const wrong = async (method, route, body, status, pointers, words) => {
+    const answer = await ask(admin, method, route, body);
+    assert.equal(answer.status, status, JSON.stringify(answer.body));
+    assert.deepEqual((answer.body.errors ?? []).map((error) => error.pointer).sort(), pointers);
+    assert.match(answer.body.errors?.map((error) => error.detail).join(' ') ?? answer.body.detail, words);
+  };
+  await wrong('POST', '/users', { name: 'admin' }, 409, [], /admin/);
+  await wrong('POST', '/users', { admin: true }, 422, ['/name'], /missing/);
+  await wrong('POST', '/users', { name: 'a b', admin: 'yes', root: 1 }, 422, ['/admin', '/name', '/root'], /"yes".*|"a b"/);
+  await wrong('POST', '/users', { name: '..' }, 422, ['/name'], /"\.\."/);
+  await wrong('POST', '/users', { name: '' }, 422, ['/name'], /0 bytes/);
+  await wrong('POST', '/users', { name: 'n'.repeat(65) }, 422, ['/name'], /n{65}.*64/);
+  await wrong('POST', '/users', { name: 'x'.repeat(5000) }, 422, ['/name'], /5000/);
+  await wrong('POST', '/users', { name: 7 }, 422, ['/name'], /7.*string/);
+  await wrong('POST', '/users', [], 400, [], /object/);
+  await wrong('PATCH', '/users/admin', { name: 'root', disabled: 0 }, 422, ['/disabled', '/name'], /root.*0|0.*root/);
+  await wrong('PATCH', '/users/nobody', { disabled: true }, 404, [], /nobody/);
+  await wrong('POST', '/users/nobody/tokens', {}, 404, [], /nobody/);
+  await wrong('POST', '/users/admin/tokens', { label: 'l'.repeat(65), days: 3 }, 422, ['/days', '/label'], /l{65}/);
+  await wrong('POST', '/users/admin/tokens', { label: '\u001b[2J' }, 422, ['/label'], /control/);
+  await wrong('GET', '/users/nobody', undefined, 404, [], /nobody/);
+});
+
+test('without authentication whoever reaches the server is an administrator', async () => {
+  const open = await startServer();
+  try {
+    assert.equal((await ask(null, 'POST', '/users', { name: 'ada', admin: true }, open)).status, 201);
+    assert.match((await ask(null, 'POST', '/users/ada/tokens', {}, open)).body.token, /^tf_/);
+    assert.equal((await ask(null, 'PATCH', '/users/ada', { disabled: true }, open)).status, 409);
+  } finally { await open.stop(); }
+});
