@@ -1,6 +1,8 @@
 /* auth: who asks. Without authentication everybody is the user `local`; with it
  * a request carries a bearer token or the session cookie that a page got for a
- * token. Only hashes are looked up. HTTP thread for auth_check; the rest any. */
+ * token. Only hashes are looked up. Whoever sends the secret that this run of the
+ * server left in its data folder is `local` too: so commands get in. HTTP thread
+ * for auth_check; the rest any. */
 #ifndef TOKENFATE_AUTH_H
 #define TOKENFATE_AUTH_H
 

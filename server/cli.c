@@ -1,6 +1,7 @@
 /* cli: see cli.h. */
 #include "server/cli.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -9,8 +10,14 @@
 #include "config/hash.h"
 #include "db/db.h"
 #include "db/users.h"
+#include "server/ask.h"
 #include "server/auth.h"
 #include "server/server.h"
+
+enum {
+    CLI_PATH_MAX = 128, /* "/users/NAME/tokens/ID" */
+    CLI_DAY_MAX = 32
+};
 
 static int cli_fail(const struct err *err)
 {
@@ -29,23 +36,52 @@ static int cli_database(const struct settings *settings, char *path, size_t n, s
     return server_data_path(settings, path, n, err, "tokenfate.db");
 }
 
-/* One durable operation, with the lock. */
-static int cli_write(const struct settings *settings, db_operation *operation, void *arg)
+/* What a command changes, in both ways. */
+struct cli_change {
+    db_operation *operation; /* without a server */
+    void *arg;
+    const char *method; /* of a running one: below /api/v1 */
+    char path[CLI_PATH_MAX];
+    json_t *body, *answer;
+};
+
+/* With the lock, which is given back. */
+static int cli_operate(const struct settings *settings, const struct cli_change *change, int lock,
+                       struct err *err)
 {
-    struct err err;
     struct db *db = NULL;
     char path[SERVER_PATH_MAX];
-    err_clear(&err);
-    int lock = serve_lock(settings, &err);
-    if (lock < 0)
-        return err.code == ERR_CONFLICT
-                   ? (err_prefix(&err, "stop the server first"), cli_fail(&err))
-                   : cli_fail(&err);
-    int failed = hash_init(&err) || cli_database(settings, path, sizeof path, &err) ||
-                 db_open(path, &db, &err) || db_call(db, operation, arg, &err);
+    int failed = hash_init(err) || cli_database(settings, path, sizeof path, err) ||
+                 db_open(path, &db, err) || db_call(db, change->operation, change->arg, err);
     db_close(db);
     close(lock);
-    return failed ? cli_fail(&err) : 0;
+    return failed ? -1 : 0;
+}
+
+/* Whoever holds the lock may be a server that starts or ends and does not answer,
+ * or what is left of one that was killed: look again for as long as a server
+ * would that starts. */
+static int cli_change(const struct settings *settings, struct cli_change *change)
+{
+    struct err err;
+    int result = 1;
+    for (int tries = 0; result > 0 && tries < SERVE_LOCK_TRIES; tries++) {
+        if (tries)
+            usleep(SERVE_LOCK_PAUSE_US);
+        err_clear(&err);
+        int lock = serve_lock_once(settings, &err);
+        if (lock >= 0)
+            result = cli_operate(settings, change, lock, &err);
+        else if (err.code != ERR_CONFLICT)
+            result = -1;
+        else
+            result = ask_server(settings, change->method, change->path, change->body,
+                                &change->answer, &err);
+    }
+    json_decref(change->body);
+    if (result > 0)
+        err_prefix(&err, "a server holds %s but does not answer", settings->data);
+    return result ? cli_fail(&err) : 0;
 }
 
 /* One reading, beside a server or not. */
@@ -62,11 +98,19 @@ static int cli_read(const struct settings *settings,
     return failed ? cli_fail(&err) : 0;
 }
 
+static void cli_day(int64_t microseconds, char *text, size_t n)
+{
+    time_t seconds = (time_t)(microseconds / 1000000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    strftime(text, n, "%Y-%m-%d", &utc);
+}
+
 /* ---- user ---- */
 
 struct cli_user {
     const char *name;
-    int admin;
+    int admin, disabled;
 };
 
 static int cli_user_insert(struct db_writer *writer, void *arg, struct err *err)
@@ -75,19 +119,16 @@ static int cli_user_insert(struct db_writer *writer, void *arg, struct err *err)
     return user_insert(writer, user->name, user->admin, err);
 }
 
-static int cli_user_disable(struct db_writer *writer, void *arg, struct err *err)
+static int cli_user_change(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct cli_user *user = arg;
-    return user_change(writer, user->name, -1, 1, err);
+    return user_change(writer, user->name, -1, user->disabled, err);
 }
 
 static int cli_user_print(void *self, const struct user *user)
 {
-    char made[32];
-    time_t seconds = (time_t)(user->created_at / 1000000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    strftime(made, sizeof made, "%Y-%m-%d", &utc);
+    char made[CLI_DAY_MAX];
+    cli_day(user->created_at, made, sizeof made);
     fprintf(self, "%-24s %-6s %-9s %s\n", user->name, user->admin ? "admin" : "user",
             user->disabled ? "disabled" : "active", made);
     return 0;
@@ -98,21 +139,46 @@ static int cli_user_list(struct db_reader *reader, void *arg, struct err *err)
     return user_list(reader, cli_user_print, arg, err);
 }
 
+static int cli_user_add(const struct settings *settings, struct cli_user *user)
+{
+    struct err err;
+    struct cli_change change = {cli_user_insert, user, "POST", "/users", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(user->name, &err))
+        return cli_fail(&err);
+    change.body = json_pack("{s:s, s:b}", "name", user->name, "admin", user->admin);
+    int code = cli_change(settings, &change);
+    json_decref(change.answer);
+    return code;
+}
+
+static int cli_user_set(const struct settings *settings, struct cli_user *user)
+{
+    struct err err;
+    struct cli_change change = {cli_user_change, user, "PATCH", "", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(user->name, &err))
+        return cli_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s", user->name);
+    change.body = json_pack("{s:b}", "disabled", user->disabled);
+    int code = cli_change(settings, &change);
+    json_decref(change.answer);
+    return code;
+}
+
 int cli_user(const struct settings *settings, int argc, char **argv)
 {
-    struct cli_user user = {0};
+    struct cli_user user = {.name = argc > 1 ? argv[1] : ""};
     const char *verb = argc ? argv[0] : "";
     if (strcmp(verb, "list") == 0 && argc == 1)
         return cli_read(settings, cli_user_list, stdout);
-    if (strcmp(verb, "add") == 0 && (argc == 2 || (argc == 3 && !strcmp(argv[2], "--admin")))) {
-        user = (struct cli_user){argv[1], argc == 3};
-        return cli_write(settings, cli_user_insert, &user);
-    }
-    if (strcmp(verb, "disable") == 0 && argc == 2) {
-        user.name = argv[1];
-        return cli_write(settings, cli_user_disable, &user);
-    }
-    return cli_usage("tokenfate user add NAME [--admin] | list | disable NAME");
+    user.admin = argc == 3 && strcmp(argv[2], "--admin") == 0;
+    if (strcmp(verb, "add") == 0 && argc == 2 + user.admin)
+        return cli_user_add(settings, &user);
+    user.disabled = strcmp(verb, "disable") == 0;
+    if ((user.disabled || strcmp(verb, "enable") == 0) && argc == 2)
+        return cli_user_set(settings, &user);
+    return cli_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME");
 }
 
 /* ---- token ---- */
@@ -120,6 +186,7 @@ int cli_user(const struct settings *settings, int argc, char **argv)
 struct cli_token {
     const char *user, *label;
     char text[AUTH_TOKEN_TEXT_MAX], hash[HASH_HEX];
+    struct token found;
 };
 
 static int cli_token_insert(struct db_writer *writer, void *arg, struct err *err)
@@ -128,33 +195,95 @@ static int cli_token_insert(struct db_writer *writer, void *arg, struct err *err
     return credential_insert(writer, token->user, "token", token->hash, token->label, 0, err);
 }
 
-static int cli_token_revoke(struct db_writer *writer, void *arg, struct err *err)
+static int cli_token_issue(const struct settings *settings, struct cli_token *token)
+{
+    struct err err;
+    struct cli_change change = {cli_token_insert, token, "POST", "", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(token->user, &err))
+        return cli_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s/tokens", token->user);
+    if (!(change.body = json_pack("{s:s}", "label", token->label))) {
+        err_field(&err, "/label", "\"%s\" is not UTF-8", token->label);
+        return cli_fail(&err);
+    }
+    auth_make("token", token->text, sizeof token->text, token->hash);
+    int code = cli_change(settings, &change);
+    const char *text = json_string_value(json_object_get(change.answer, "token"));
+    if (!code)
+        printf("%s\n", text ? text : token->text);
+    json_decref(change.answer);
+    return code;
+}
+
+static int cli_token_revoke_found(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct cli_token *token = arg;
-    return credential_revoke(writer, token->hash, err);
+    return token_revoke(writer, token->found.user, token->found.id, err);
+}
+
+static int cli_token_take(void *self, const struct token *token)
+{
+    *(struct token *)self = *token;
+    return 1;
+}
+
+/* text: a token, or the id of one. */
+static int cli_token_find(struct db_reader *reader, void *arg, struct err *err)
+{
+    struct cli_token *token = arg;
+    char id[TOKEN_ID_MAX];
+    token_id(token->hash, id);
+    if (token_list(reader, NULL, id, cli_token_take, &token->found, err) ||
+        (!*token->found.id &&
+         token_list(reader, NULL, token->text, cli_token_take, &token->found, err)))
+        return -1;
+    return *token->found.id ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such token");
+}
+
+static int cli_token_revoke(const struct settings *settings, struct cli_token *token)
+{
+    struct cli_change change = {cli_token_revoke_found, token, "DELETE", "", NULL, NULL};
+    hash_sha256(token->text, strlen(token->text), token->hash);
+    if (cli_read(settings, cli_token_find, token))
+        return 1;
+    snprintf(change.path, sizeof change.path, "/users/%s/tokens/%s", token->found.user,
+             token->found.id);
+    return cli_change(settings, &change);
+}
+
+static int cli_token_print(void *self, const struct token *token)
+{
+    char made[CLI_DAY_MAX];
+    cli_day(token->created_at, made, sizeof made);
+    fprintf(self, "%s %-24s %s %s\n", token->id, token->user, made, token->label);
+    return 0;
+}
+
+static int cli_token_list(struct db_reader *reader, void *arg, struct err *err)
+{
+    return token_list(reader, arg, NULL, cli_token_print, stdout, err);
 }
 
 int cli_token(const struct settings *settings, int argc, char **argv)
 {
-    struct cli_token token = {0};
+    struct cli_token token = {.user = argc > 1 ? argv[1] : NULL, .label = "command line"};
+    const char *verb = argc ? argv[0] : "";
     struct err err;
     err_clear(&err);
     if (hash_init(&err))
         return cli_fail(&err);
-    if ((argc == 2 || argc == 3) && strcmp(argv[0], "issue") == 0) {
-        token.user = argv[1];
-        token.label = argc == 3 ? argv[2] : "command line";
-        auth_make("token", token.text, sizeof token.text, token.hash);
-        int code = cli_write(settings, cli_token_insert, &token);
-        if (!code)
-            printf("%s\n", token.text);
-        return code;
+    if (strcmp(verb, "list") == 0 && argc <= 2)
+        return cli_read(settings, cli_token_list, argc > 1 ? argv[1] : NULL);
+    if (strcmp(verb, "issue") == 0 && (argc == 2 || argc == 3)) {
+        token.label = argc == 3 ? argv[2] : token.label;
+        return cli_token_issue(settings, &token);
     }
-    if (argc == 2 && strcmp(argv[0], "revoke") == 0) {
-        hash_sha256(argv[1], strlen(argv[1]), token.hash);
-        return cli_write(settings, cli_token_revoke, &token);
+    if (strcmp(verb, "revoke") == 0 && argc == 2) {
+        snprintf(token.text, sizeof token.text, "%s", argv[1]);
+        return cli_token_revoke(settings, &token);
     }
-    return cli_usage("tokenfate token issue USER [LABEL] | revoke TOKEN");
+    return cli_usage("tokenfate token issue USER [LABEL] | list [USER] | revoke TOKEN|ID");
 }
 
 /* ---- backup ---- */

@@ -1,7 +1,7 @@
-/* cli: the commands of `tokenfate` that read or change the database without a
- * server. Those that write take data/lock and refuse while a server runs; those
- * that read open the database read-only and work beside one. Main thread. Each
- * returns the exit code: 0, 1 failed, 2 usage. */
+/* cli: the commands of `tokenfate` that read or change the database. Those that
+ * write take data/lock, or ask the server that holds it; those that read open the
+ * database read-only and work beside one. Main thread. Each returns the exit
+ * code: 0, 1 failed, 2 usage. */
 #ifndef TOKENFATE_CLI_H
 #define TOKENFATE_CLI_H
 

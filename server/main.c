@@ -37,8 +37,10 @@ static const struct {
     {"run", run_command, 0, "run SPEC.json [--json] [--out DIR]",
      "one experiment without a server, with a progress bar and a table"},
     {"show", cli_show, 1, "show JOB_ID", "the closing table of a job"},
-    {"user", cli_user, 1, "user add NAME [--admin] | list | disable NAME", "people who may log in"},
-    {"token", cli_token, 1, "token issue USER [LABEL] | revoke TOKEN", "their bearer tokens"},
+    {"user", cli_user, 1, "user add NAME [--admin] | list | disable NAME | enable NAME",
+     "people who may log in"},
+    {"token", cli_token, 1, "token issue USER [LABEL] | list [USER] | revoke TOKEN|ID",
+     "their bearer tokens"},
     {"backup", cli_backup, 1, "backup FILE", "copy the database, also beside a running server"},
     {"version", main_version, 1, "version", "print the version"},
     {"help", main_help, 1, "help", "print this"},
@@ -51,7 +53,7 @@ static int main_help(const struct settings *settings, int argc, char **argv)
     (void)settings, (void)argc, (void)argv;
     printf("tokenfate: what happens to rare and unseen tokens while a language model learns\n\n");
     for (int i = 0; i < MAIN_COMMANDS; i++)
-        printf("  tokenfate %-48s %s\n", main_commands[i].usage, main_commands[i].help);
+        printf("  tokenfate %-60s %s\n", main_commands[i].usage, main_commands[i].help);
     printf("\noptions of every command (also TOKENFATE_KEY in the environment, and keys of the "
            "file that --config names):\n");
     settings_help(stdout);

@@ -30,8 +30,6 @@
 #include "server/stream.h"
 #include "server/worker.h"
 
-enum { SERVE_LOCK_TRIES = 50, SERVE_LOCK_PAUSE_US = 100000 }; /* 5 seconds */
-
 int server_data_path(const struct settings *settings, char *path, size_t n, struct err *err,
                      const char *format, ...)
 {
@@ -70,7 +68,7 @@ static int serve_make_data(const char *data, struct err *err)
     return serve_make_folder(path, err);
 }
 
-int serve_lock(const struct settings *settings, struct err *err)
+int serve_lock_once(const struct settings *settings, struct err *err)
 {
     char path[SERVER_PATH_MAX];
     if (serve_make_data(settings->data, err) ||
@@ -81,21 +79,24 @@ int serve_lock(const struct settings *settings, struct err *err)
     int fd = open(path, O_RDWR | O_CREAT, 0644);
     if (fd < 0)
         return err_set_errno(err, ERR_IO, "cannot open %s", path);
-    /* A trainer whose server was killed holds the lock until it has died too. */
-    int busy = 1;
-    for (int tries = 0; busy && tries < SERVE_LOCK_TRIES; tries++) {
-        if (tries)
-            usleep(SERVE_LOCK_PAUSE_US);
-        if (!flock(fd, LOCK_EX | LOCK_NB))
-            return fd;
-        busy = errno == EWOULDBLOCK;
-    }
-    if (busy)
+    if (!flock(fd, LOCK_EX | LOCK_NB))
+        return fd;
+    if (errno == EWOULDBLOCK)
         err_set(err, ERR_CONFLICT, "a tokenfate server is running on %s", settings->data);
     else
         err_set_errno(err, ERR_IO, "cannot lock %s", path);
     close(fd);
     return -1;
+}
+
+int serve_lock(const struct settings *settings, struct err *err)
+{
+    int fd = serve_lock_once(settings, err);
+    for (int tries = 1; fd < 0 && err->code == ERR_CONFLICT && tries < SERVE_LOCK_TRIES; tries++) {
+        usleep(SERVE_LOCK_PAUSE_US);
+        fd = serve_lock_once(settings, err);
+    }
+    return fd;
 }
 
 /* Uploads and copies that a killed server left half done. */
@@ -171,25 +172,50 @@ static void serve_raise_files(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int serve_address_file(const struct server *server, const char *url, struct err *err)
+/* ---- what is only there while a server runs ---- */
+
+static int serve_publish(const struct server *server, const char *name, const char *text,
+                         mode_t mode, struct err *err)
 {
     char path[SERVER_PATH_MAX], fresh[SERVER_PATH_MAX];
-    if (server_data_path(&server->settings, path, sizeof path, err, "address") ||
-        server_data_path(&server->settings, fresh, sizeof fresh, err, "address.new"))
+    if (server_data_path(&server->settings, path, sizeof path, err, "%s", name) ||
+        server_data_path(&server->settings, fresh, sizeof fresh, err, "%s.new", name))
         return -1;
-    FILE *out = fopen(fresh, "we");
-    int failed = !out || fprintf(out, "%s\n", url) < 0;
-    if (out && fclose(out))
+    unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    int failed = fd < 0 || dprintf(fd, "%s\n", text) < 0;
+    if (fd >= 0 && close(fd))
         failed = 1;
     if (failed || rename(fresh, path))
         return err_set_errno(err, ERR_IO, "cannot write %s", path);
     return 0;
 }
 
+/* The old ones go before the new secret is there: no command takes it to the
+ * address of a server that was killed. */
+static void serve_unpublish(const struct server *server)
+{
+    static const char *const names[] = {"address", "secret"};
+    char path[SERVER_PATH_MAX];
+    struct err err;
+    err_clear(&err);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!server_data_path(&server->settings, path, sizeof path, &err, "%s", names[i]))
+            unlink(path);
+}
+
+static int serve_secret(struct server *server, struct err *err)
+{
+    char secret[AUTH_TOKEN_TEXT_MAX];
+    auth_make("token", secret, sizeof secret, server->secret_hash);
+    return serve_publish(server, "secret", secret, 0600, err);
+}
+
 static int serve_open(struct server *server, int lock, char *url, size_t n, struct err *err)
 {
     const struct settings *settings = &server->settings;
-    if (serve_listen(server, err) || serve_open_data(server, err) ||
+    serve_unpublish(server);
+    if (serve_listen(server, err) || serve_secret(server, err) || serve_open_data(server, err) ||
         presets_open(settings->share, &server->presets, err) ||
         datasets_open(settings, &server->datasets, err))
         return -1;
@@ -202,25 +228,15 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
         workers_start(settings, server->db, lock, &server->workers, err) ||
         http_start(server, url, n, err))
         return -1;
-    return serve_address_file(server, url, err);
+    return serve_publish(server, "address", url, 0644, err);
 }
 
 /* ---- end ---- */
 
-static void serve_remove_address(const struct server *server)
-{
-    char path[SERVER_PATH_MAX];
-    struct err err;
-    err_clear(&err);
-    if (!server_data_path(&server->settings, path, sizeof path, &err, "address"))
-        unlink(path);
-}
-
 static void serve_close(struct server *server)
 {
     atomic_store(&server->stopping, 1);
-    if (server->http)
-        serve_remove_address(server);
+    serve_unpublish(server);
     if (server->hub)
         hub_end_streams(server->hub);
     pool_stop(server->pool);

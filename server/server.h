@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/hash.h"
 #include "config/settings.h"
 #include "db/db.h"
 
@@ -19,14 +20,16 @@ struct presets;
 struct workers;
 
 enum { SERVER_STATUS_CLASSES = 6, SERVER_PATH_MAX = 4096 };
+enum { SERVE_LOCK_TRIES = 50, SERVE_LOCK_PAUSE_US = 100000 }; /* 5 seconds */
 
 struct server {
     struct settings settings;
-    const char *build;     /* `git describe` of this program */
-    int auth;              /* 1: credentials are needed */
-    char listen_host[256]; /* as configured, without port and brackets */
-    int listen_any;        /* it is a wildcard address */
-    int64_t started_at;    /* microseconds */
+    const char *build;          /* `git describe` of this program */
+    int auth;                   /* 1: credentials are needed */
+    char listen_host[256];      /* as configured, without port and brackets */
+    int listen_any;             /* it is a wildcard address */
+    char secret_hash[HASH_HEX]; /* of the text in data/secret */
+    int64_t started_at;         /* microseconds */
     struct db *db;
     struct db_reader *reader; /* of the HTTP thread */
     struct pool *pool;
@@ -50,5 +53,8 @@ int serve_command(const struct settings *settings, const char *build);
 /* Take data/lock (made with its folder if missing). The descriptor, or -1 with
  * ERR_CONFLICT when a server holds it. */
 int serve_lock(const struct settings *settings, struct err *err);
+/* One look; serve_lock looks SERVE_LOCK_TRIES times, with pauses, for the lock of
+ * a killed server stays with its trainers until they have died too. */
+int serve_lock_once(const struct settings *settings, struct err *err);
 
 #endif
