@@ -1,13 +1,11 @@
 /* api_epochs: the records of a job, as JSON or CSV, in pages of at most
  * EPOCHS_PER_ANSWER; `next` (and a Link header) tell where to go on. With
  * points= the answer is api_series'. Pool. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "config/record.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "server/api.h"
+#include "server/csv.h"
 #include "server/group_names.h"
 #include "server/spool.h"
 
@@ -36,17 +34,6 @@ static int epochs_print(void *self, int64_t epoch, const double *values, int n_v
     page->n++;
     page->last = epoch;
     return page->n == page->limit;
-}
-
-/* 1 for CSV: ?format=csv, else the Accept header. */
-static int epochs_format(struct request *request, int *csv, struct err *err)
-{
-    const char *format = request_query(request, "format");
-    const char *accept = request_head(request, MHD_HTTP_HEADER_ACCEPT);
-    if (format && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0)
-        return err_field(err, "format", "\"%.40s\" is neither json nor csv", format);
-    *csv = format ? strcmp(format, "csv") == 0 : accept && strstr(accept, "text/csv") != NULL;
-    return 0;
 }
 
 static void epochs_link(struct request *request, const struct epochs_page *page, int64_t next)
@@ -80,8 +67,8 @@ static enum request_result epochs_answer(struct request *request, struct epochs_
         fprintf(page->out, "],\"next\":%lld}\n", (long long)page->last + 1);
     else if (!page->csv)
         fputs("],\"next\":null}\n", page->out);
-    spool_reply(request, page->out, page->csv ? "text/csv; charset=utf-8" : API_JSON);
-    request_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
+    spool_reply(request, page->out, page->csv ? CSV_TYPE : API_JSON);
+    csv_vary(request);
     if (more)
         epochs_link(request, page, page->last + 1);
     return REQUEST_DONE;
@@ -92,7 +79,7 @@ static int epochs_query(struct request *request, struct epochs_page *page, struc
     request_query_int(request, "from", 0, SPEC_EPOCHS_MAX, 0, &page->from, err);
     request_query_int(request, "to", 0, SPEC_EPOCHS_MAX, SPEC_EPOCHS_MAX, &page->to, err);
     request_query_int(request, "limit", 1, EPOCHS_PER_ANSWER, EPOCHS_PER_ANSWER, &page->limit, err);
-    epochs_format(request, &page->csv, err);
+    csv_wanted(request, &page->csv, err);
     return err->n_fields ? -1 : 0;
 }
 

@@ -1,7 +1,7 @@
 /* api_spectrum: GET /jobs/{id}/spectrum. Mean log p by how often tokens occur:
  * classes of tokens over epochs, from the records; or, with ?epoch=, every token
  * of the vocabulary at a snapshot, from the file that the trainer left beside the
- * model. On a pool thread. */
+ * model. As JSON or CSV. On a pool thread. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "config/spec.h"
 #include "lab/frequency.h"
 #include "server/api.h"
+#include "server/csv.h"
 #include "server/curves.h"
 #include "server/datasets.h"
 #include "server/spool.h"
@@ -90,7 +91,25 @@ static void write_curves(FILE *out, const struct job *job, const struct curves *
     fputs("}\n", out);
 }
 
-static enum request_result curves_answer(struct request *request, struct job *job)
+/* Columns have the names that the records have as CSV. */
+static void write_curves_csv(FILE *out, const struct curves *curves)
+{
+    fputs("epoch", out);
+    for (int s = 0; s < curves->n_series; s++) {
+        putc(',', out);
+        for (const char *c = curves->pointer[s] + 1; *c; c++)
+            putc(*c == '/' ? '.' : *c, out);
+    }
+    fputs("\r\n", out);
+    for (int p = 0; p < curves->n_points; p++) {
+        fprintf(out, "%lld", (long long)curves->epoch[p]);
+        for (int s = 0; s < curves->n_series; s++)
+            csv_write_number(out, curves_of(curves, 0, s)[p]);
+        fputs("\r\n", out);
+    }
+}
+
+static enum request_result curves_answer(struct request *request, struct job *job, int csv)
 {
     struct curves curves = {0};
     struct request_buffer buffer;
@@ -105,8 +124,12 @@ static enum request_result curves_answer(struct request *request, struct job *jo
                     &curves, err)) {
         request_fail(request, err);
     } else if (!request_open(request, &buffer)) {
-        write_curves(buffer.out, job, &curves);
-        request_close_reply(request, &buffer, 200, API_JSON);
+        if (csv)
+            write_curves_csv(buffer.out, &curves);
+        else
+            write_curves(buffer.out, job, &curves);
+        request_close_reply(request, &buffer, 200, csv ? CSV_TYPE : API_JSON);
+        csv_vary(request);
     }
     free(list);
     curves_free(&curves);
@@ -164,7 +187,17 @@ static void write_snapshot(FILE *out, const struct job *job, int64_t epoch,
     fputs("]}\n", out);
 }
 
-static enum request_result snapshot_answer(struct request *request, const struct job *job)
+static void write_snapshot_csv(FILE *out, const struct dataset *text, const float *logp)
+{
+    fputs("id,count,logp\r\n", out);
+    for (int v = 0; v < text->frequency.vocab; v++) {
+        fprintf(out, "%d,%lld", dataset_original(text, v), (long long)text->frequency.counts[v]);
+        csv_write_number(out, (double)logp[v]);
+        fputs("\r\n", out);
+    }
+}
+
+static enum request_result snapshot_answer(struct request *request, const struct job *job, int csv)
 {
     struct spec *spec = NULL;
     struct datasets_use text;
@@ -181,8 +214,12 @@ static enum request_result snapshot_answer(struct request *request, const struct
     const int vocab = text.text->frequency.vocab;
     if ((logp = read_snapshot(request, job, epoch, vocab, err)) &&
         (out = spool_open(request, (int64_t)vocab * SPECTRUM_TOKEN_BYTES, err))) {
-        write_snapshot(out, job, epoch, text.text, logp);
-        spool_reply(request, out, API_JSON);
+        if (csv)
+            write_snapshot_csv(out, text.text, logp);
+        else
+            write_snapshot(out, job, epoch, text.text, logp);
+        spool_reply(request, out, csv ? CSV_TYPE : API_JSON);
+        csv_vary(request);
     } else {
         request_fail(request, err);
     }
@@ -195,12 +232,14 @@ static enum request_result snapshot_answer(struct request *request, const struct
 enum request_result api_spectrum(struct request *request)
 {
     struct job *job = NULL;
-    if (job_get(request->reader, request->params[0], &job, &request->err))
+    int csv = 0;
+    if (csv_wanted(request, &csv, &request->err) ||
+        job_get(request->reader, request->params[0], &job, &request->err))
         return request_fail(request, &request->err);
     if (request_query(request, "epoch"))
-        snapshot_answer(request, job);
+        snapshot_answer(request, job, csv);
     else
-        curves_answer(request, job);
+        curves_answer(request, job, csv);
     job_free(job);
     return REQUEST_DONE;
 }

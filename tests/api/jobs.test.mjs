@@ -4,7 +4,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { startServer } from '../lib/server.mjs';
-import { tiny, bits, finished, submit, epochsOf } from '../lib/experiments.mjs';
+import { tiny, bits, finished, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -205,4 +205,46 @@ test('checkpoint, its config, batch, log and tokens of a finished job', async ()
   const mean = never.reduce((sum, token) => sum + token.last, 0) / never.length;
   assert.ok(Math.abs(mean - records.at(-1).groups.never_used.mean_logp.none) < 1e-4);
   assert.ok(never.every((token) => token.count === 0));
+});
+
+test('histories of tokens as CSV: one, a group, all, and what they are as JSON', async () => {
+  const custom = [{ name: 'a, "b"', tokens: [' the', ' of'] }];
+  const { id } = await finished(server, (await submit(server, tiny({ name: 'histories', train: { epochs: 5 }, groups: { custom } }))).id);
+  const { tokens } = await (await server.api(`/jobs/${id}/tokens`)).json();
+  const history = async (token) => (await server.api(`/jobs/${id}/tokens?token=${token}`)).json();
+  const all = await csvOf(server, `/jobs/${id}/tokens`);
+  const once = [...new Set(tokens.map((token) => token.id))];
+  assert.ok(once.length < tokens.length, 'a custom group shares tokens');
+  assert.deepEqual(all.header, ['epoch', ...once.map(String)]);
+  assert.deepEqual(all.rows.map(([epoch]) => epoch), [0, 1, 2, 3, 4, 5]);
+  for (const [i, token] of once.entries()) assert.deepEqual(all.rows.map((row) => row[i + 1]), (await history(token)).logp, `token ${token}`);
+  assert.equal(all.next, undefined);
+
+  const one = await csvOf(server, `/jobs/${id}/tokens?token=${once[0]}&from=2&to=4`);
+  assert.deepEqual(one.header, ['epoch', 'logp']);
+  assert.deepEqual(one.rows, [2, 3, 4].map((epoch) => [epoch, all.rows[epoch][1]]));
+  const part = await (await server.api(`/jobs/${id}/tokens?token=${once[0]}&from=2&to=4`)).json();
+  assert.deepEqual(part.epochs.map((epoch, i) => [epoch, part.logp[i]]), one.rows);
+
+  for (const name of ['never_used', 'a, "b"']) {
+    const group = await csvOf(server, `/jobs/${id}/tokens?group=${encodeURIComponent(name)}`);
+    const ids = tokens.filter((token) => token.group === name).map((token) => token.id);
+    assert.deepEqual(group.header, ['epoch', ...ids.map(String)]);
+    assert.deepEqual(group.rows[5].slice(1), ids.map((token) => all.rows[5][once.indexOf(token) + 1]));
+    const rows = [];
+    for (let path = `/jobs/${id}/tokens?group=${encodeURIComponent(name)}&limit=4`, pages = 1; path; pages++) {
+      const page = await csvOf(server, path);
+      rows.push(...page.rows);
+      path = page.next;
+      assert.equal(path === undefined, pages === 2, 'six epochs in two pages');
+    }
+    assert.deepEqual(rows, group.rows);
+    const listed = await (await server.api(`/jobs/${id}/tokens?group=${encodeURIComponent(name)}`)).json();
+    assert.deepEqual(listed.tokens, tokens.filter((token) => token.group === name));
+  }
+  const refused = await server.api(`/jobs/${id}/tokens?group=rare&format=xml&from=x`);
+  assert.equal(refused.status, 422);
+  const { errors } = await refused.json();
+  assert.deepEqual(errors.map(({ pointer }) => pointer), ['group', 'from', 'format']);
+  assert.match(errors[0].detail, /"rare"/);
 });

@@ -3,7 +3,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { startServer } from '../lib/server.mjs';
-import { tiny, submit, finished, epochsOf } from '../lib/experiments.mjs';
+import { tiny, submit, finished, epochsOf, csvOf } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -38,3 +38,24 @@ for (const vocabulary of ['all', 'used']) {
     assert.equal((await server.api(`/jobs/${job.id}/spectrum?epoch=99`)).status, 422);
   });
 }
+
+test('the spectrum as CSV says what it says as JSON', async () => {
+  const job = await submit(server, tiny({ train: { epochs: 6, snapshots: [3] } }));
+  await finished(server, job.id);
+  const { epochs, by_count: count, by_exposure: exposure } = await get(`/jobs/${job.id}/spectrum?points=4`);
+  const { header, rows } = await csvOf(server, `/jobs/${job.id}/spectrum?points=4`);
+  const columns = { logp_by_count: count.logp, tokens_by_count: count.tokens, logp_by_exposure: exposure.logp, tokens_by_exposure: exposure.tokens };
+  assert.deepEqual(header, ['epoch', ...Object.keys(columns).flatMap((name) => [0, 1, 2, 3, 4, 5, 6, 7].map((c) => `${name}.${c}`))], 'named as in the records');
+  assert.deepEqual(rows, epochs.map((epoch, e) => [epoch, ...Object.values(columns).flatMap((classes) => classes.map((of) => of[e]))]));
+  assert.ok(rows.some((row) => row.includes(null)), 'a class without tokens has no log p');
+
+  const { ids, counts, logp } = await get(`/jobs/${job.id}/spectrum?epoch=3`);
+  const snapshot = await csvOf(server, `/jobs/${job.id}/spectrum?epoch=3`);
+  assert.deepEqual(snapshot.header, ['id', 'count', 'logp']);
+  assert.deepEqual(snapshot.rows, ids.map((id, v) => [id, counts[v], logp[v]]));
+
+  const asked = await server.api(`/jobs/${job.id}/spectrum?format=json`, { headers: { Accept: 'text/csv' } });
+  assert.deepEqual([asked.headers.get('content-type'), asked.headers.get('vary')], ['application/json', 'Accept'], 'format goes before Accept');
+  const refused = await server.api(`/jobs/${job.id}/spectrum?format=xml`);
+  assert.deepEqual([refused.status, (await refused.json()).errors[0].pointer], [422, 'format']);
+});

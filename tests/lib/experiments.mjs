@@ -54,6 +54,19 @@ export const epochsOf = async (server, id) => {
   }
 };
 
+// An answer as CSV: its header line, its rows as numbers (null where a cell is empty) and
+// where it goes on.
+export async function csvOf(server, path) {
+  const answer = await server.api(path, { headers: { Accept: 'text/csv' } });
+  const text = await answer.text();
+  if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status} ${text}`);
+  const type = `${answer.headers.get('content-type')}, ${answer.headers.get('vary')}`;
+  if (type !== 'text/csv; charset=utf-8, Accept' || !text.endsWith('\r\n')) throw new Error(`GET ${path} is no CSV: ${type}`);
+  const [header, ...rows] = text.slice(0, -2).split('\r\n').map((line) => line.split(','));
+  const [, next] = /<\/api\/v1([^>]+)>; rel="next"/.exec(answer.headers.get('link') ?? '') ?? [];
+  return { header, rows: rows.map((row) => row.map((cell) => (cell === '' ? null : Number(cell)))), next };
+}
+
 // Waits until a job has stored the given epoch.
 export async function reached(server, id, epoch, seconds = 120) {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
