@@ -12,6 +12,8 @@ import { getEpochs, getSeries } from "./api.js";
 
 const WHOLE_MAX = 3000; // records loaded one by one: some 7 MB of JSON
 const PAGE = 1000; // records a request
+const SERIES = 64; // curves a request, at most ...
+const ADDRESS = 6000; // ... and characters of their names in its address
 const POINTS = 1500; // buckets of a longer job
 const POINTS_MAX = 6000; // columns longer than this are halved
 
@@ -52,12 +54,15 @@ export const DRIVERS = [
   "mass",
   "sd",
   "eval/mean_logp",
+  "eval/ln_mean_p",
+  "eval/mean_p",
+  "eval/mean_logit",
   "eval/target_loss",
 ];
 
 // Numbers of the whole model and its vocabulary that are drawn.
-const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/eval/loss", "/holdout/loss"];
-const ARRAYS = ["logp_by_count", "logp_by_exposure", "eval_loss_by_count", "holdout_loss_by_count"];
+const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/tokens_per_second", "/eval/loss", "/eval/log_z", "/holdout/loss", "/holdout/log_z"];
+const ARRAYS = ["logp_by_count", "tokens_by_count", "logp_by_exposure", "tokens_by_exposure", "eval_loss_by_count", "eval_n_by_count", "holdout_loss_by_count", "holdout_n_by_count"];
 
 // What the charts draw of one group.
 function drawnPointers(group) {
@@ -70,6 +75,22 @@ function drawnPointers(group) {
     ...DRIVERS,
   ];
   return quantities.map((quantity) => groupPointer(group, quantity));
+}
+
+// As few requests as hold them: for each, the server reads all records.
+function perRequest(pointers) {
+  const requests = [[]];
+  let room = ADDRESS;
+  for (const pointer of pointers) {
+    const size = encodeURIComponent(`${pointer},`).length;
+    if (size > room || requests.at(-1).length === SERIES) {
+      requests.push([]);
+      room = ADDRESS;
+    }
+    requests.at(-1).push(pointer);
+    room -= size;
+  }
+  return requests;
 }
 
 export class Epochs {
@@ -149,8 +170,8 @@ export class Epochs {
   // Every request ends at the same epoch: a job that grows meanwhile would give
   // each its own buckets.
   async loadPoints(id, to, groups) {
-    const requests = [[...RUN, ...ARRAYS.flatMap(classPointers)], ...groups.map(drawnPointers)];
-    const answers = await Promise.all(requests.map((pointers) => getSeries(id, to, POINTS, pointers)));
+    const pointers = [...RUN, ...ARRAYS.flatMap(classPointers), ...groups.flatMap(drawnPointers)];
+    const answers = await Promise.all(perRequest(pointers).map((some) => getSeries(id, to, POINTS, some)));
     for (const { series } of answers)
       for (const [pointer, buckets] of Object.entries(series)) {
         if (this.x.length === 0) this.x = [...buckets.epoch];

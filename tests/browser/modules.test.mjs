@@ -76,6 +76,9 @@ test('a long job is loaded as buckets and stays bounded, its last record exact',
   const epochs = new Epochs();
   await epochs.load('x', 99_999);
   assert.ok(requests.length < 6, `${requests.length} requests`);
+  const asked = requests.flatMap((path) => new URL(path, 'http://server').searchParams.get('series')?.split(',') ?? []);
+  for (const pointer of ['/holdout/log_z', '/tokens_by_exposure/7', '/holdout_n_by_count/0', groupPointer('a/b', 'eval/ln_mean_p')]) assert.ok(asked.includes(pointer), pointer);
+  assert.equal(new Set(asked).size, asked.length);
   assert.ok(epochs.x.length <= 1500);
   assert.equal(epochs.x.at(-1), 99_999);
   assert.equal(epochs.column(groupPointer('a/b', 'mean_logp/none')).at(-1), -99_999);
@@ -85,6 +88,23 @@ test('a long job is loaded as buckets and stays bounded, its last record exact',
   for (const column of epochs.columns.values()) assert.equal(column.length, epochs.x.length);
   assert.equal(epochs.column('/loss').at(-1), record(119_999).loss);
   assert.deepEqual([...epochs.x].sort((a, b) => a - b), epochs.x);
+});
+
+test('the curves of groups with long names fit into addresses that the server takes', async () => {
+  const names = Array.from({ length: 8 }, (_, i) => `${'ж'.repeat(31)}${i}`); // 63 bytes each
+  const fetched = [];
+  globalThis.fetch = async (path) => {
+    fetched.push(path);
+    const query = new URL(path, 'http://server').searchParams;
+    const series = Object.fromEntries((query.get('series') ?? '').split(',').map((pointer) => [pointer, { epoch: [0, 1], last: [1, 2] }]));
+    const body = query.has('series') ? { series } : { epochs: [{ epoch: 9999, groups: Object.fromEntries(names.map((name) => [name, {}])) }] };
+    return new Response(JSON.stringify(body), { headers: { 'Content-Type': 'application/json' } });
+  };
+  await new Epochs().load('x', 9999);
+  const series = fetched.map((path) => new URL(path, 'http://server').searchParams.get('series')?.split(',') ?? []);
+  assert.ok(Math.max(...fetched.map((path) => path.length)) < 8192);
+  assert.ok(Math.max(...series.map((pointers) => pointers.length)) <= 64);
+  for (const name of names) assert.ok(series.flat().includes(groupPointer(name, 'eval/target_loss')));
 });
 
 test('numbers say what they are, and never a zero for what is not there', () => {
