@@ -3,6 +3,8 @@
 // connection included (status 0). An answer of 401 is also announced to
 // onUnauthorized, so that any view can be interrupted by the login page.
 
+import { saveFile } from "./dom.js";
+
 export class Problem extends Error {
   constructor({ status = 0, title = "", detail = "", errors = [] }) {
     super(detail || title || `HTTP ${status}`);
@@ -124,10 +126,5 @@ export async function downloadCsv(id, filename) {
     const [, next] = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "") ?? [];
     url = next && `${next}&format=csv`;
   }
-  const url = URL.createObjectURL(new Blob(pages, { type: "text/csv" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = filename;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  saveFile(new Blob(pages, { type: "text/csv" }), filename);
 }

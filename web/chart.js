@@ -1,27 +1,18 @@
 // One line chart: uPlot on a canvas, with what uPlot leaves to its user: colours
 // from CSS variables that follow the theme, a legend with the values at the
 // cursor that also switches lines off, labelled horizontal lines for closed
-// forms, zoom shared by several charts, and a cursor for the keyboard.
+// forms, zoom shared by several charts, a cursor for the keyboard, and the chart as
+// a picture to take away.
 
 import uPlot from "/vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
 import { NONE } from "./format.js";
+import { axisStyle, dotted, font, SCREEN } from "./pen.js";
+import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // live data redraw at most this often
-const LABEL_GAP = 14; // CSS pixels between labels of horizontal lines
-const FONT = "12px system-ui, sans-serif";
-const NARROW = 520; // CSS pixels: below, axes have fewer labels
-
-// The colour behind a CSS variable, resolved for the present theme.
-export function color(variable, alpha = 1) {
-  const probe = h("span", { hidden: true });
-  probe.style.color = `var(${variable})`;
-  document.body.append(probe);
-  const resolved = getComputedStyle(probe).color;
-  probe.remove();
-  const parts = resolved.match(/[\d.]+/g).slice(0, 3);
-  return `rgba(${parts.join(", ")}, ${alpha})`;
-}
+const LABEL_GAP = 14; // pixels between labels of horizontal lines
+const NARROW = 520; // pixels: below, axes have fewer labels
 
 // Epochs shown on the x axis: up to the end of the job, but never so far ahead
 // that a young job is a dot in the corner.
@@ -56,8 +47,8 @@ export class Linked {
   }
 }
 
-// options: {label, height, linked, xLabel, bare: no epoch in the legend}; then
-// show(content).
+// options: {label, height, linked, subject(): {name, file} of what is shown, xLabel,
+// bare: no epoch in the legend}; then show(content).
 export class Chart {
   constructor(options) {
     this.options = options;
@@ -72,7 +63,8 @@ export class Chart {
       onblur: () => this.moveCursor(null),
     });
     this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
-    this.root = h("div.chart", null, this.canvas, this.legend);
+    this.save = pictureButton(options.label, () => this.figure());
+    this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.save));
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
     this.onTheme = () => this.build();
@@ -89,13 +81,15 @@ export class Chart {
     this.plot = null;
   }
 
-  // content: {x, series: [{key, label, title, color, dash, sparse, values, band, note}],
+  // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values, band, note}],
   // lines: [{key, label, value, color}], y: {label, log, format}}. band: pairs of
   // arrays [low, high, alpha]; note(index): small text beside the value; sparse: not
-  // every epoch has a value, the line goes over those that have none.
+  // every epoch has a value, the line goes over those that have none. title and note are
+  // a picture's.
   show(content) {
     const before = this.content;
     this.content = content;
+    this.save.disabled = content.x.length === 0;
     if (!this.plot || !sameShape(before, content)) {
       this.build();
       return;
@@ -132,38 +126,60 @@ export class Chart {
     if (width === 0) return;
     this.plot?.destroy();
     this.buildLegend();
-    this.plot = new uPlot(this.uplotOptions(width), this.data(), this.canvas);
+    this.plot = new uPlot(this.screenOptions(width), this.data(), this.canvas);
     this.redraw();
   }
 
-  uplotOptions(width) {
-    const { linked, height } = this.options;
-    const { series, bands } = this.uplotSeries();
-    const noPoints = { show: false };
+  plotOptions({ width, height, xLabel }, pen) {
+    const { series, bands } = this.uplotSeries(pen);
     return {
       width,
       height,
       series,
       bands,
-      padding: [10, 22, 0, 0],
+      padding: [10 * pen.zoom, 22 * pen.zoom, 0, 0],
       legend: { show: false },
       scales: { x: { time: false }, y: this.yScale() },
-      axes: this.axes(width),
+      axes: this.axes(width / pen.zoom, xLabel, pen),
+      hooks: { draw: [(plot) => this.drawLines(plot, pen)] },
+    };
+  }
+
+  screenOptions(width) {
+    const { linked, height, xLabel } = this.options;
+    const options = this.plotOptions({ width, height, xLabel }, SCREEN);
+    const noPoints = { show: false };
+    return {
+      ...options,
       cursor: {
         points: noPoints,
         drag: { x: true, y: false, setScale: false },
         bind: { dblclick: () => () => linked.setZoom(null) },
         sync: { key: linked.key, scales: ["x", null], filters: { pub: isMove, sub: isMove } },
       },
-      hooks: {
-        draw: [(plot) => this.drawLines(plot)],
-        setCursor: [() => this.updateLegend()],
-        setSelect: [(plot) => this.onSelect(plot)],
-      },
+      hooks: { ...options.hooks, setCursor: [() => this.updateLegend()], setSelect: [(plot) => this.onSelect(plot)] },
     };
   }
 
-  uplotSeries() {
+  // What is shown, for picture.js: the same lines over the same epochs.
+  figure() {
+    const { title, note, series } = this.content;
+    const drawn = series.filter(({ key, values }) => !this.hidden.has(key) && values.some(Number.isFinite));
+    const [min, max] = this.options.linked.range;
+    return {
+      title,
+      note,
+      subject: this.options.subject(),
+      legend: drawn,
+      options: (size, pen) => {
+        const options = this.plotOptions({ ...size, xLabel: "epoch" }, pen);
+        return { ...options, scales: { ...options.scales, x: { time: false, range: [min, max] } } };
+      },
+      data: this.data(),
+    };
+  }
+
+  uplotSeries({ zoom, color }) {
     const series = [{}];
     const bands = [];
     for (const item of this.content.series) {
@@ -176,10 +192,10 @@ export class Chart {
       series.push({
         show,
         stroke: color(item.color),
-        width: item.dash ? 1.25 : 1.75,
-        dash: item.dash,
+        width: (item.dash ? 1.25 : 1.75) * zoom,
+        dash: item.dash?.map((length) => length * zoom),
         spanGaps: Boolean(item.sparse),
-        points: { show: (plot) => plot.data[0].length < 2, size: 5 }, // a single epoch has no line
+        points: { show: (plot) => plot.data[0].length < 2, size: 5 * zoom }, // a single epoch has no line
       });
     }
     return { series, bands };
@@ -200,27 +216,24 @@ export class Chart {
     };
   }
 
-  axes(width) {
+  axes(width, xLabel, pen) {
     const { y } = this.content;
-    const ink = color("--muted");
-    const grid = { stroke: color("--grid"), width: 1 };
-    const ticks = { stroke: color("--grid"), width: 1, size: 4 };
-    const common = { stroke: ink, grid, ticks, font: FONT, labelFont: FONT, labelGap: 2 };
+    const { zoom } = pen;
+    const common = axisStyle(pen);
     return [
       {
         ...common,
-        size: 28,
-        label: this.options.xLabel ?? "",
-        labelSize: this.options.xLabel ? 18 : 0,
-        space: width < NARROW ? 60 : 70,
+        size: 28 * zoom,
+        label: xLabel ?? "",
+        labelSize: xLabel ? common.labelSize : 0,
+        space: (width < NARROW ? 60 : 70) * zoom,
         incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6],
       },
       {
         ...common,
-        size: y.log ? 62 : 54,
+        size: (y.log ? 62 : 54) * zoom,
         label: y.label,
-        labelSize: 18,
-        space: 34,
+        space: 34 * zoom,
         values: (plot, splits) => splits.map((value) => (value === null ? "" : y.axis(value))),
       },
     ];
@@ -233,9 +246,9 @@ export class Chart {
   }
 
   // Closed forms: dashed horizontals whose labels make room for one another.
-  drawLines(plot) {
+  drawLines(plot, { zoom, color }) {
     const { ctx, bbox } = plot;
-    const ratio = devicePixelRatio;
+    const ratio = devicePixelRatio * zoom;
     const lines = this.shownLines()
       .map((line) => ({ ...line, y: plot.valToPos(line.value, "y", true) }))
       .filter((line) => line.y >= bbox.top - 1 && line.y <= bbox.top + bbox.height + 1)
@@ -243,20 +256,16 @@ export class Chart {
     const halo = color("--panel", 0.85);
     let floor = -Infinity;
     ctx.save();
-    ctx.font = FONT.replace("12", String(12 * ratio));
+    ctx.font = font(ratio);
     ctx.textAlign = "right";
     for (const line of lines) {
       const stroke = color(line.color);
-      ctx.strokeStyle = stroke;
-      ctx.lineWidth = 1.25 * ratio;
-      ctx.setLineDash([2 * ratio, 4 * ratio]);
-      ctx.beginPath();
-      ctx.moveTo(bbox.left, line.y);
-      ctx.lineTo(bbox.left + bbox.width, line.y);
-      ctx.stroke();
+      dotted(ctx, ratio, stroke, () => {
+        ctx.moveTo(bbox.left, line.y);
+        ctx.lineTo(bbox.left + bbox.width, line.y);
+      });
       const at = Math.max(line.y - 5 * ratio, floor + LABEL_GAP * ratio);
       floor = at;
-      ctx.setLineDash([]);
       ctx.lineWidth = 4 * ratio;
       ctx.lineJoin = "round";
       ctx.strokeStyle = halo;

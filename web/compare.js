@@ -21,7 +21,8 @@ function differences({ jobs, differs }) {
 export function render(view, { jobs = "" }) {
   const ids = jobs.split(",").filter(Boolean).slice(0, MAX);
   const linked = new Linked(() => {});
-  const chart = new Chart({ label: "The chosen number of each job by epoch", height: 380, linked, xLabel: "epoch" });
+  const subject = () => ({ name: `Jobs ${ids.map(shortId).join(", ")}`, file: `comparison-${ids.map(shortId).join("-")}` });
+  const chart = new Chart({ label: "The chosen number of each job by epoch", height: 380, linked, subject, xLabel: "epoch" });
   const id = uniqueId("series");
   const select = h("select", { id });
   const table = h("div");
@@ -30,9 +31,11 @@ export function render(view, { jobs = "" }) {
 
   const draw = ({ jobs: shown, epochs, series }) => {
     linked.setFull(0, Math.max(1, epochs.at(-1)));
+    const number = select.selectedOptions[0].textContent;
     chart.show({
+      title: number,
       x: epochs,
-      y: { label: select.selectedOptions[0].textContent, format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) },
+      y: { label: number, format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) },
       series: shown.map(({ id: job, name }, i) => ({ key: job, label: name || shortId(job), color: `--group-${i}`, values: series[select.value][i] })),
     });
   };

@@ -30,6 +30,13 @@ export function setText(element, text) {
 let serial = 0;
 export const uniqueId = (stem) => `${stem}-${++serial}`;
 
+// Hands a file to whoever sits there.
+export function saveFile(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
 // A sentence for screen readers.
 export function announce(text) {
   setText(document.getElementById("announce"), text);

@@ -98,3 +98,6 @@ export const groupLabel = (name) =>
   name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 
 export const shortId = (id) => id.slice(0, 8);
+
+// How files about something are named, without their ending.
+export const fileStem = (name, id) => `${name.replace(/[^\w.-]+/g, "-")}-${shortId(id)}`;

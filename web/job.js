@@ -7,7 +7,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { announce, h, notice, problemNotice, setText } from "./dom.js";
 import { Epochs } from "./epochs.js";
-import { duration, fixed, groupLabel, shortId } from "./format.js";
+import { count, duration, fileStem, fixed, groupLabel, shortId } from "./format.js";
 import { JobActions } from "./job_actions.js";
 import { JobCharts } from "./job_charts.js";
 import { JobDrivers } from "./job_drivers.js";
@@ -142,13 +142,14 @@ class JobPage {
       () => this.enqueue(() => this.refetch()),
       (problem) => this.banner.replaceChildren(problemNotice("Not done", problem)),
     );
-    this.charts = new JobCharts(() => this.update());
-    this.drivers = new JobDrivers(this.charts.linked);
-    this.spectrum = new JobSpectrum(this.id);
+    const subject = () => pictureSubject(this.job);
+    this.charts = new JobCharts(() => this.update(), subject);
+    this.drivers = new JobDrivers(this.charts.linked, subject);
+    this.spectrum = new JobSpectrum(this.id, subject);
     this.findings = new JobFindings(this.id);
     this.probe = new JobProbe(this.id);
     this.groupTable = new GroupTable();
-    this.tokens = new TokenTable(this.id);
+    this.tokens = new TokenTable(this.id, subject);
     this.facts = h("div.facts");
     this.view.replaceChildren(
       h(
@@ -244,6 +245,12 @@ function tileNote(key, last, mask, start) {
   if (key === "loss" || mask === "none") return from;
   const { tokens_kept: kept } = last.groups[key];
   return [from, `${kept[mask]} of ${kept.none} tokens`].filter(Boolean).join(" · ");
+}
+
+// What pictures of this page are of.
+function pictureSubject(job) {
+  const at = `epoch ${count(Math.max(0, job.epoch ?? 0))} of ${count(job.epochs)}`;
+  return { name: [job.name, `job ${shortId(job.id)}`, at].filter(Boolean).join(" · "), file: fileStem(job.name || "job", job.id) };
 }
 
 function speedText(job, last) {

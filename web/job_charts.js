@@ -6,7 +6,7 @@ import { Chart, horizon, Linked } from "./chart.js";
 import { h, segmented, setText } from "./dom.js";
 import { groupPointer } from "./epochs.js";
 import { fixed, groupLabel, significant } from "./format.js";
-import { entropyLine, formCurves, optimumLines } from "./forms.js";
+import { countLines, entropyLine, formCurves, optimumLines } from "./forms.js";
 
 const MASKS = [
   ["columns", "columns"],
@@ -42,14 +42,14 @@ const Y = {
 const groupColor = (index) => `--group-${index}`;
 
 export class JobCharts {
-  constructor(onmask) {
+  constructor(onmask, subject) {
     this.onmask = onmask;
     this.view = "logp";
     this.bands = true;
     this.geometric = false; // ln mean p drawn too
     this.chosenMask = null;
     this.linked = new Linked((zoom) => (this.resetZoom.hidden = !zoom));
-    const chart = (label, height, more) => new Chart({ label, height, linked: this.linked, ...more });
+    const chart = (label, height, more) => new Chart({ label, height, linked: this.linked, subject, ...more });
     this.main = chart("Mean log p of the groups by epoch", 400, { xLabel: "epoch" });
     this.loss = chart("Loss and log Z by epoch", 190);
     this.kept = chart("Tokens of each group that the mask leaves, by epoch", 120, { bare: true });
@@ -117,9 +117,11 @@ export class JobCharts {
     for (const box of [this.bandsBox, this.geometricBox]) box.firstChild.disabled = !logp;
     setText(this.help, this.helpText(logp));
     this.keptPanel.hidden = this.mask === "none" || !logp;
-    this.main.show({ x: epochs.x, y: Y[this.view], series: [...this.mainSeries(logp), ...(logp ? formCurves(forms, `mean_logp/${this.mask}`, epochs) : [])], lines: logp ? this.closedForms() : [] });
-    this.loss.show({ x: epochs.x, y: Y.loss, series: this.lossSeries(), lines: this.lossLines() });
-    this.kept.show({ x: epochs.x, y: Y.kept, series: this.keptSeries() });
+    const shared = { x: epochs.x, note: this.helpText(logp) };
+    const title = logp ? `Mean log p of the groups, mask ${this.mask}` : "Mean p of the groups";
+    this.main.show({ ...shared, title, y: Y[this.view], series: [...this.mainSeries(logp), ...(logp ? this.mainForms() : [])], lines: logp ? this.closedForms() : [] });
+    this.loss.show({ x: epochs.x, title: "Loss and log Z", y: Y.loss, series: this.lossSeries(), lines: this.lossLines() });
+    this.kept.show({ ...shared, title: `Tokens that mask ${this.mask} leaves`, note: MASK_HELP[this.mask], y: Y.kept, series: this.keptSeries() });
   }
 
   helpText(logp) {
@@ -153,6 +155,11 @@ export class JobCharts {
     });
   }
 
+  // They begin at what was measured without a mask, whichever is chosen.
+  mainForms() {
+    return formCurves(this.forms, "mean_logp/none", this.epochs, this.mask === "none" ? "" : " (mask none)");
+  }
+
   keptNote(kept, all) {
     return (at) => (kept[at] === undefined || kept[at] === null ? "" : `${kept[at]} of ${all[at]} tokens`);
   }
@@ -160,15 +167,8 @@ export class JobCharts {
   closedForms() {
     const { theory } = this.job;
     if (!theory) return [];
-    const lines = [
-      { key: "untrained", color: "--muted", value: theory.untrained, label: `untrained  −ln V − s²/2 = ${fixed(theory.untrained, 2)}` },
-    ];
-    this.epochs.groups.forEach((name, index) => {
-      const value = theory.groups?.[name]?.context_free;
-      if (Number.isFinite(value))
-        lines.push({ key: name, color: groupColor(index), value, label: `${groupLabel(name)}: mean ln(c/N) = ${fixed(value, 2)}` });
-    });
-    return [...lines, ...optimumLines(this.forms, this.epochs.groups)];
+    const untrained = { key: "untrained", color: "--muted", value: theory.untrained, label: `untrained  −ln V − s²/2 = ${fixed(theory.untrained, 2)}` };
+    return [untrained, ...countLines(theory.groups, this.epochs.groups), ...optimumLines(this.forms, this.epochs.groups)];
   }
 
   lossSeries() {

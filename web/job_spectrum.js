@@ -1,17 +1,18 @@
 // Every token of the vocabulary at a snapshot: log p against how often it occurs
-// in the text. Loaded when it is opened: it is one number for each token.
+// in the text, beside ln(c/N). Loaded when it is opened: it is one number for each token.
 
 import uPlot from "/vendor/uPlot.esm.js";
 import * as api from "./api.js";
-import { color } from "./chart.js";
 import { h, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, fixed } from "./format.js";
 import { modelEpochs } from "./models.js";
+import { axisStyle, dotted, SCREEN } from "./pen.js";
+import { pictureButton } from "./picture.js";
 
 const HEIGHT = 360;
 const NEVER = 0.5; // where count 0 stands on the logarithmic axis
 const SPREAD = 0.22; // equal counts are spread by up to this factor, so that they do not hide one another
-const FONT = "12px system-ui, sans-serif";
+const LABEL = "Mean log p of every token against its count in the text";
 
 // Tokens left to right; equal counts side by side, the same way at every drawing.
 function points({ counts, logp, ids }) {
@@ -24,10 +25,10 @@ function points({ counts, logp, ids }) {
 }
 
 // Every token as a translucent square.
-function dots(plot, index) {
+function dots(plot, index, { zoom, color }) {
   const { ctx } = plot;
   const [xs, ys] = [plot.data[0], plot.data[index]];
-  const size = 2 * devicePixelRatio;
+  const size = 2 * devicePixelRatio * zoom;
   ctx.save();
   ctx.fillStyle = color("--group-0", 0.35);
   for (let i = 0; i < xs.length; i++)
@@ -36,20 +37,40 @@ function dots(plot, index) {
   return null;
 }
 
+// ln(c/N) for every count c from 1 on, of N tokens: straight where counts are logarithmic.
+function countLine(plot, total, { zoom, color }) {
+  const { ctx } = plot;
+  const at = (occurs) => [plot.valToPos(occurs, "x", true), plot.valToPos(Math.log(occurs / total), "y", true)];
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
+  ctx.clip();
+  dotted(ctx, 1.5 * devicePixelRatio * zoom, color("--ink"), () => {
+    ctx.moveTo(...at(1));
+    ctx.lineTo(...at(plot.scales.x.max));
+  });
+  ctx.restore();
+}
+
+const tick = (value) => (value === NEVER ? "0" : value >= 1 && Number.isInteger(Math.log10(value)) ? count(value) : "");
+
 export class JobSpectrum {
-  constructor(id) {
+  constructor(id, subject) {
     this.id = id;
+    this.subject = subject;
     const select = uniqueId("snapshot");
     this.epochs = h("select", { id: select, onchange: () => this.load() });
-    this.canvas = h("div.plot", { role: "img", "aria-label": "Mean log p of every token against its count in the text" });
+    this.canvas = h("div.plot", { role: "img", "aria-label": LABEL });
     this.summary = h("p.help");
+    this.save = pictureButton(LABEL, () => this.figure());
+    this.save.hidden = true;
     this.details = h(
       "details",
       { ontoggle: () => this.details.open && !this.data && this.load() },
       h("summary", null, "Every token of the vocabulary against its count"),
       h("p.controls", null, h("label", { for: select }, "Model at epoch "), this.epochs),
       this.canvas,
-      this.summary,
+      h("div.under", null, this.summary, this.save),
     );
     this.element = h("section.panel.spectrum", { hidden: true }, h("h2", null, "Whole vocabulary"), this.details);
     this.onTheme = () => this.draw();
@@ -77,19 +98,58 @@ export class JobSpectrum {
     try {
       const snapshot = await api.getSpectrum(this.id, this.epochs.value);
       this.data = points(snapshot);
-      this.describe(snapshot);
+      this.shown = snapshot;
+      this.save.hidden = false;
+      setText(this.summary, this.note());
       this.draw();
     } catch (problem) {
       this.summary.replaceChildren(problemNotice("Not loaded", problem));
     }
   }
 
-  describe({ counts, logp }) {
+  note() {
+    const { counts, logp } = this.shown;
     const mean = (wanted) => {
       const of = logp.filter((_, i) => wanted(counts[i]));
       return of.length ? `${fixed(of.reduce((a, b) => a + b) / of.length, 2)} (${count(of.length)} tokens)` : "none";
     };
-    setText(this.summary, `Mean log p, nats: never in the text ${mean((n) => n === 0)}, once ${mean((n) => n === 1)}, more often ${mean((n) => n > 1)}. Equal counts are spread a little.`);
+    return `Mean log p, nats: never in the text ${mean((n) => n === 0)}, once ${mean((n) => n === 1)}, more often ${mean((n) => n > 1)}. Equal counts are spread a little. Dotted: ln(c/N), the best model without context.`;
+  }
+
+  options(size, pen) {
+    const axis = axisStyle(pen);
+    const total = this.shown.counts.reduce((a, b) => a + b);
+    const lowest = Math.log(1 / total);
+    return {
+      ...size,
+      legend: { show: false },
+      cursor: { show: false },
+      padding: [10 * pen.zoom, 22 * pen.zoom, 0, 0],
+      scales: {
+        x: { time: false, distr: 3, range: (plot, low, high) => [NEVER / 2, Math.max(2, high * 1.5)] },
+        y: { range: (plot, low, high) => [Math.min(low, lowest) - 0.5, high + 0.5] },
+      },
+      axes: [
+        { ...axis, size: 28 * pen.zoom, label: "count in the text", filter: (plot, splits) => splits, values: (plot, splits) => splits.map(tick) },
+        { ...axis, size: 54 * pen.zoom, space: 30 * pen.zoom, label: "log p, nats", values: (plot, splits) => splits.map((value) => fixed(value, 0)) },
+      ],
+      series: [{}, { paths: (plot, index) => dots(plot, index, pen), points: { show: false }, stroke: pen.color("--group-0") }],
+      hooks: { draw: [(plot) => countLine(plot, total, pen)] },
+    };
+  }
+
+  figure() {
+    return {
+      title: `log p of every token against its count, epoch ${count(this.shown.epoch)}`,
+      note: this.note(),
+      subject: this.subject(),
+      legend: [
+        { label: "one token", color: "--group-0", dot: true },
+        { label: "ln(c/N), best without context", color: "--ink", dash: [2, 3] },
+      ],
+      options: (size, pen) => this.options(size, pen),
+      data: this.data,
+    };
   }
 
   draw() {
@@ -98,24 +158,6 @@ export class JobSpectrum {
     this.plot?.destroy();
     this.drawn = this.data;
     this.theme = document.documentElement.dataset.theme;
-    const axis = { stroke: color("--muted"), grid: { stroke: color("--grid"), width: 1 }, ticks: { stroke: color("--grid"), width: 1, size: 4 }, font: FONT, labelFont: FONT };
-    const tick = (value) => (value < 1 ? "" : Number.isInteger(Math.log10(value)) ? count(value) : "");
-    this.plot = new uPlot(
-      {
-        width,
-        height: HEIGHT,
-        legend: { show: false },
-        cursor: { show: false },
-        padding: [10, 22, 0, 0],
-        scales: { x: { time: false, distr: 3, range: (plot, low, high) => [NEVER / 2, Math.max(2, high * 1.5)] } },
-        axes: [
-          { ...axis, label: "count in the text (0 at the left edge)", labelSize: 18, values: (plot, splits) => splits.map(tick) },
-          { ...axis, size: 54, label: "log p, nats", labelSize: 18, values: (plot, splits) => splits.map((value) => fixed(value, 0)) },
-        ],
-        series: [{}, { paths: dots, points: { show: false }, stroke: color("--group-0") }],
-      },
-      this.data,
-      this.canvas,
-    );
+    this.plot = new uPlot(this.options({ width, height: HEIGHT }, SCREEN), this.data, this.canvas);
   }
 }

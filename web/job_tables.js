@@ -4,7 +4,7 @@
 import * as api from "./api.js";
 import { h, problemNotice, setText } from "./dom.js";
 import { describe, FIELDSETS, valueAt } from "./fields.js";
-import { between, bytes, count, fixed, fullTime, groupLabel, NONE, significant } from "./format.js";
+import { between, bytes, count, fileStem, fixed, fullTime, groupLabel, NONE, significant } from "./format.js";
 import { modelEpochs } from "./models.js";
 
 const nats = (value) => fixed(value, 3);
@@ -124,7 +124,7 @@ export function timesPanel(job) {
 
 export function downloads(job) {
   const result = h("div");
-  const file = `${(job.name || "job").replace(/[^\w.-]+/g, "-")}-${job.id.slice(0, 8)}`;
+  const file = fileStem(job.name || "job", job.id);
   const csv = async () => {
     try {
       await api.downloadCsv(job.id, `${file}.csv`);

@@ -23,14 +23,14 @@ const COLUMNS = [
 ];
 
 export class TokenTable {
-  constructor(id) {
+  constructor(id, subject) {
     this.id = id;
     this.tokens = [];
     this.drawn = new Map(); // token id -> {epochs, logp}
     this.sort = { key: null, down: true };
     this.all = false;
     this.linked = new Linked(() => {});
-    this.chart = new Chart({ label: "Log p of the chosen tokens by epoch", height: 240, linked: this.linked, xLabel: "epoch" });
+    this.chart = new Chart({ label: "Log p of the chosen tokens by epoch", height: 240, linked: this.linked, subject, xLabel: "epoch" });
     this.build();
   }
 
@@ -172,6 +172,8 @@ export class TokenTable {
     const x = histories.map(([, history]) => history.epochs).reduce((a, b) => (b.length > a.length ? b : a));
     this.linked.setFull(0, Math.max(1, x.at(-1) ?? 1));
     this.chart.show({
+      title: "Mean log p of tracked tokens",
+      note: "Mean over positions, without a mask. ␣ is a space, ⏎ a line end.",
       x,
       y: { label: "log p, nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 1) },
       series: histories.map(([id, history], index) => ({

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
-import { count, fixed, fullTime, groupLabel, NONE } from "./format.js";
+import { count, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 200;
 const BAND_ALPHA = 0.14;
@@ -75,7 +75,7 @@ class SweepPage {
     this.states = h("span.meta");
     const id = uniqueId("series");
     this.select = h("select", { id, onchange: () => this.draw() });
-    this.chart = new Chart({ label: "The chosen number by epoch, mean over seeds with its 95 % interval", height: 340, linked: this.linked, xLabel: "epoch" });
+    this.chart = new Chart({ label: "The chosen number by epoch, mean over seeds with its 95 % interval", height: 340, linked: this.linked, subject: () => this.subject(), xLabel: "epoch" });
     this.head = h("tr");
     this.body = h("tbody");
     this.caption = h("p.help");
@@ -111,6 +111,11 @@ class SweepPage {
     this.draw();
   }
 
+  subject() {
+    const { name, id, settings } = this.sweep;
+    return { name: `${name} · sweep ${shortId(id)} · ${count(settings.length)} settings`, file: fileStem(name, id) };
+  }
+
   draw() {
     const { settings, epochs } = this.sweep;
     const pointer = this.select.value;
@@ -122,7 +127,7 @@ class SweepPage {
     });
     const note = settings.length > COLOURS ? [notice("info", "Not all are drawn", `The first ${COLOURS} of ${settings.length} settings are.`)] : [];
     this.banner.replaceChildren(...note);
-    this.chart.show({ x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) }, series });
+    this.chart.show({ title: seriesLabel(pointer), note: "Mean over seeds; band: its 95 % interval.", x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) }, series });
   }
 
   showTable(pointers) {

@@ -4,9 +4,10 @@ import { test, before, after, beforeEach, afterEach } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { accessibilityFaults, horizontals, openBrowser, openPage, pixels, skip } from '../lib/browser.mjs';
+import { accessibilityFaults, horizontals, openBrowser, openPage, pixels, savedPicture, skip } from '../lib/browser.mjs';
 import { CORPUS, epochsOf, finished, reached, submit, tiny } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
+import { significant } from '../../web/format.js';
 
 const small = (change = {}) => tiny({ model: { d_model: 32, n_heads: 2, seq_len: 16 }, groups: { size: 50 }, ...change });
 const ENDLESS = { name: 'endless', train: { epochs: 200000 } };
@@ -152,6 +153,23 @@ test('masks and views change the curves, closed forms are drawn in', { skip }, a
   const before = await page.locator('.chart').first().locator('.legend button').count();
   await page.getByLabel('ln mean p').check();
   assert.equal(await page.locator('.chart').first().locator('.legend button').count(), 2 * before);
+});
+
+test('a form of mean log p is drawn under every mask, and says when it is about another', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'plain sgd', train: { epochs: 30, optimizer: 'sgd', lr: 0.5 } }));
+  await finished(server, id);
+  const { curves } = await (await server.api(`/jobs/${id}/theory`)).json();
+  const { predicted, group } = curves.find(({ quantity }) => quantity === 'mean_logp/none');
+  assert.equal(group, 'never_used');
+  await open(`#/jobs/${id}`);
+  for (const mask of ['columns', 'positions', 'none']) {
+    await page.locator('[data-name="mask"]').waitFor();
+    await choose('mask', mask);
+    const label = `Never used, form 3.6${mask === 'none' ? '' : ' (mask none)'}`;
+    const entry = page.locator('.charts .main .legend button').filter({ has: page.getByText(label, { exact: true }) });
+    await page.waitForFunction((wanted) => [...document.querySelectorAll('.charts .main .legend button')].some((button) => button.textContent.includes(wanted)), label);
+    assert.equal(number(await entry.locator('.value').innerText()).toFixed(3), predicted.at(-1).toFixed(3), mask);
+  }
 });
 
 test('the legend tells the values at the cursor, by mouse and by keyboard, and hides lines', { skip }, async () => {
@@ -341,6 +359,51 @@ test('what a finished job leaves can be downloaded', { skip }, async () => {
   }
 });
 
+test('every chart is saved as a picture for print: what is shown, on white, in light colours', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'to print', train: { epochs: 60 } }));
+  await finished(server, id);
+  const file = `to-print-${id.slice(0, 8)}`;
+  const GROUPS = ['0072b2', 'b86e00', 'a8357f']; // of the light theme
+  const UNTRAINED = '59606a';
+  await open(`#/jobs/${id}`, { dark: true });
+  await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 60');
+  const button = (name) => page.getByRole('button', { name: `Save picture: ${name}` });
+  const main = button('Mean log p of the groups by epoch');
+  const shown = await savedPicture(page, main, [...GROUPS, UNTRAINED]);
+  assert.equal(shown.name, `${file}-mean-log-p-of-the-groups-mask-columns.png`);
+  assert.equal(shown.width, 2280);
+  assert.ok(shown.height > 1300 && shown.height < 2000, `${shown.height} pixels high`);
+  assert.deepEqual(new Set(shown.corners), new Set(['ffffff']));
+  assert.ok(shown.colors > 50 && shown.times.every((n) => n > 1000), JSON.stringify(shown));
+  assert.ok(shown.dotted[0] > 0 && shown.dotted[3] > 0, 'closed forms are drawn');
+  assert.equal(await page.locator('#announce').innerText(), `Picture saved as ${shown.name}`);
+
+  await page.locator('.legend button', { hasText: 'Never used' }).first().click();
+  const without = await savedPicture(page, main, GROUPS);
+  assert.ok(without.times[2] === 0 && without.times[1] > 1000, 'a line that is switched off is not in the picture');
+  await choose('view', 'logscale');
+  assert.equal((await savedPicture(page, main, GROUPS)).name, `${file}-mean-p-of-the-groups.png`);
+
+  await choose('view', 'logp');
+  await page.locator('.tokens tbody input').first().check();
+  await page.locator('.tokens canvas').waitFor();
+  await page.locator('.spectrum summary').click();
+  await page.locator('.spectrum canvas').waitFor();
+  const names = {
+    'Loss and log Z by epoch': 'loss-and-log-z',
+    'Tokens of each group that the mask leaves, by epoch': 'tokens-that-mask-columns-leaves',
+    'The chosen quantity by epoch': 'spectrum-log-p-by-count-in-the-text',
+    'Log p of the chosen tokens by epoch': 'mean-log-p-of-tracked-tokens',
+    'Mean log p of every token against its count in the text': 'log-p-of-every-token-against-its-count-epoch-60',
+  };
+  for (const [name, stem] of Object.entries(names)) {
+    const picture = await savedPicture(page, button(name), []);
+    assert.equal(picture.name, `${file}-${stem}.png`);
+    assert.ok(picture.colors > 20 && picture.corners.every((color) => color === 'ffffff'), name);
+  }
+  assert.equal(await page.locator('button.save:visible').count(), 1 + Object.keys(names).length);
+});
+
 test('one event stream per tab, whatever is looked at', { skip }, async () => {
   const streams = [];
   await anyJob();
@@ -445,6 +508,25 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   await drivers.locator('select').selectOption('jensen');
   const { ln_mean_p: geometric, mean_logp: { none } } = last.groups.most_common;
   assert.equal((await shown('Most common')).toFixed(3), (geometric - none).toFixed(3));
+  const chosen = async (key, label, value) => {
+    await drivers.locator('select').selectOption(key);
+    assert.equal((await shown(label)).toFixed(3), value.toFixed(3), key);
+  };
+  const { eval: evaluated } = last.groups.most_common;
+  await chosen('eval_ln_mean_p', 'Most common', evaluated.ln_mean_p);
+  assert.ok((await horizontals(page, 3, '--group-0', 0.2)).length > 0, 'beside mean ln(c/N)');
+  await chosen('eval_jensen', 'Most common', evaluated.ln_mean_p - evaluated.mean_logp);
+  await drivers.locator('select').selectOption('eval_mean_p');
+  assert.equal(await drivers.locator('.legend .value').first().innerText(), significant(evaluated.mean_p));
+  await chosen('eval_mean_logit', 'Most common', Number(evaluated.mean_logit.toPrecision(3)));
+  await chosen('eval_log_z', 'Training part', last.eval.log_z);
+  await chosen('eval_n_by_count', '1000 and more', last.eval_n_by_count[7]);
+  await chosen('tokens_by_exposure', '0', last.tokens_by_exposure[0]);
+  await chosen('tokens_by_count', '0', last.tokens_by_count[0]);
+  await chosen('tokens_per_second', 'Tokens per second', Math.round(last.tokens_per_second));
+  await chosen('by_exposure', '0', last.logp_by_exposure[0]);
+  const sizes = await drivers.locator('.legend .note').allInnerTexts();
+  assert.deepEqual(sizes.map((text) => number(text.replace(' tokens', ''))), last.tokens_by_exposure, 'what each class holds');
   await drivers.locator('select').selectOption('mean_logit');
   const [curve] = theory.curves.filter(({ quantity }) => quantity === 'mean_logit');
   await drivers.locator('.legend button', { hasText: `Never used, form ${curve.form}` }).waitFor();
@@ -462,6 +544,11 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   await page.locator('.spectrum .help', { hasText: 'Mean log p' }).waitFor();
   const painted = () => page.locator('.spectrum canvas').evaluate((canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter((value, i) => i % 4 === 3 && value > 0).length);
   assert.ok(await painted() > 5000, 'dots are drawn');
+  const inked = await page.locator('.spectrum canvas').evaluate((canvas) => {
+    const data = window.readPixels(canvas);
+    return data.filter((value, i) => i % 4 === 3 && value > 200 && data[i - 3] < 50 && data[i - 1] < 60).length;
+  });
+  assert.ok(inked > 60, `ln(c/N) is drawn: ${inked} pixels`);
 
   await page.locator('.prober textarea').fill('the king');
   await page.locator('.prober input').fill('the');
@@ -487,6 +574,10 @@ test('a sweep and a comparison: means over seeds, effects, what differs', { skip
   const effect = (await row.locator('td').nth(1).locator('.start').innerText()).split(' ')[1];
   assert.equal(number(effect).toFixed(3), settings[1].series['/loss'].effect.mean.toFixed(3));
   assert.ok((await pixels(page)).drawn > 500);
+  const save = page.getByRole('button', { name: /^Save picture/ });
+  const picture = await savedPicture(page, save, ['0072b2', 'b86e00']);
+  assert.match(picture.name, new RegExp(`^widths-${sweep.id.slice(0, 8)}-never-used-mean-logp.*\\.png$`));
+  assert.ok(picture.times.every((n) => n > 300), 'both settings are in it');
   await page.goto(`${server.url}/#/sweeps`);
   await page.locator('a', { hasText: 'widths' }).waitFor();
 
@@ -496,6 +587,9 @@ test('a sweep and a comparison: means over seeds, effects, what differs', { skip
   const differing = page.locator('table[aria-label="Settings that differ"]');
   await differing.waitFor();
   assert.deepEqual(await differing.locator('tbody th').allInnerTexts(), ['model.d_model', 'train.seed']);
+  const compared = await savedPicture(page, save, ['0072b2', 'b86e00']);
+  assert.match(compared.name, /^comparison-[0-9a-f]{8}-[0-9a-f]{8}-loss\.png$/);
+  assert.ok(compared.times.every((n) => n > 300), 'both jobs are in it');
 });
 
 for (const dark of [false, true]) {

@@ -78,6 +78,32 @@ export const horizontals = (page, n, variable, share) => page.locator('.chart ca
   return rows;
 }, [variable, share]);
 
+// What clicking (or Enter on) a button saves: the file's name, and of the PNG its size,
+// the colour of its corners, how many colours it has and how often each of some.
+export async function savedPicture(page, button, wanted) {
+  const [file] = await Promise.all([page.waitForEvent('download'), button.press('Enter')]);
+  const bytes = fs.readFileSync(await file.path()).toString('base64');
+  const seen = await page.evaluate(async ([text, colors]) => {
+    const picture = await createImageBitmap(new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type: 'image/png' }));
+    const { width, height } = picture;
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    canvas.getContext('2d').drawImage(picture, 0, 0);
+    const data = window.readPixels(canvas);
+    const hex = (x, y) => [0, 1, 2].map((c) => data[4 * (y * width + x) + c].toString(16).padStart(2, '0')).join('');
+    const times = new Map();
+    const dotted = new Map(colors.map((color) => [color, 0])); // rows with a dotted line of it
+    for (let y = 0; y < height; y++) {
+      const row = new Map();
+      for (let x = 0; x < width; x++) row.set(hex(x, y), (row.get(hex(x, y)) ?? 0) + 1);
+      for (const [color, n] of row) times.set(color, (times.get(color) ?? 0) + n);
+      for (const color of colors) if ((row.get(color) ?? 0) > 0.2 * width) dotted.set(color, dotted.get(color) + 1);
+    }
+    const corners = [hex(0, 0), hex(width - 1, 0), hex(0, height - 1), hex(width - 1, height - 1)];
+    return { width, height, corners, colors: times.size, times: colors.map((color) => times.get(color) ?? 0), dotted: colors.map((color) => dotted.get(color)) };
+  }, [bytes, wanted]);
+  return { name: file.suggestedFilename(), ...seen };
+}
+
 // Texts whose contrast is below WCAG AA (4.5, large text 3), and controls that
 // have no accessible name.
 export const accessibilityFaults = (page) => page.evaluate(() => {
