@@ -36,6 +36,7 @@ static const char *const record_scalar_table[RECORD_SCALARS] = {
     [RECORD_HOLDOUT_LOG_Z] = "/holdout/log_z",
     CLASSES(RECORD_HOLDOUT_LOSS_BY_COUNT, "/holdout_loss_by_count"),
     CLASSES(RECORD_HOLDOUT_N_BY_COUNT, "/holdout_n_by_count"),
+    CLASSES(RECORD_EVAL_LOGP_BY_COUNT, "/eval_logp_by_count"),
 };
 
 static const char *const record_field_table[RECORD_FIELDS] = {

@@ -1,5 +1,6 @@
 /* evaluate: see evaluate.h. Everything that is a mean over positions is a sum over
- * batches; the logits of a group's tokens follow from the sum of h, as in measure. */
+ * batches; logits follow from the sum of h, as in measure: those of a group's tokens
+ * here, those of all tokens on the device. */
 #include "gpu/evaluate.h"
 
 #include <assert.h>
@@ -21,13 +22,15 @@ struct sums {
 
 struct evaluation {
     const struct groups *groups;
-    int B, T, C, M;
-    uint8_t *count_class; /* [V] */
-    uint8_t *cluster_of;  /* [M] as the model showed it last */
-    uint8_t *in_group;    /* [V] bit g: the token is of group g */
-    double *h;            /* [C] sum over the windows of the batch at hand */
-    double *logits;       /* [M] sum over positions */
-    double *p;            /* [M] sum over full batches of the mean over positions */
+    int B, T, C, M, V;
+    uint8_t *count_class;      /* [V] */
+    const uint8_t *cluster_of; /* [V] the model's, NULL before the first batch */
+    uint8_t *in_group;         /* [V] bit g: the token is of group g */
+    double *h;                 /* [C] sum over the windows of the batch at hand */
+    double *h_sum;             /* [C] over positions */
+    double *h_mean;            /* [C] */
+    double *logits;            /* [M] sum over positions */
+    double *p;                 /* [M] sum over full batches of the mean over positions */
     struct sums sums;
 };
 
@@ -38,15 +41,18 @@ int evaluate_open(const struct groups *groups, const struct frequency *frequency
     struct evaluation *e = calloc(1, sizeof *e);
     const size_t V = (size_t)frequency->vocab, M = (size_t)groups->n_tokens + 1;
     if (e) {
-        *e = (struct evaluation){.groups = groups, .B = B, .T = T, .C = C, .M = groups->n_tokens};
+        *e = (struct evaluation){
+            .groups = groups, .B = B, .T = T, .C = C, .M = groups->n_tokens, .V = frequency->vocab};
         e->count_class = calloc(V, 1);
         e->in_group = calloc(V, 1);
-        e->cluster_of = calloc(M, 1);
         e->h = calloc((size_t)C, sizeof *e->h);
+        e->h_sum = calloc((size_t)C, sizeof *e->h_sum);
+        e->h_mean = calloc((size_t)C, sizeof *e->h_mean);
         e->logits = calloc(M, sizeof *e->logits);
         e->p = calloc(M, sizeof *e->p);
     }
-    if (!e || !e->count_class || !e->in_group || !e->cluster_of || !e->h || !e->logits || !e->p) {
+    if (!e || !e->count_class || !e->in_group || !e->h || !e->h_sum || !e->h_mean || !e->logits ||
+        !e->p) {
         evaluate_close(e);
         return err_set(err, ERR_NO_MEMORY, "no memory to evaluate %d tokens", groups->n_tokens);
     }
@@ -65,8 +71,9 @@ void evaluate_close(struct evaluation *e)
         return;
     free(e->count_class);
     free(e->in_group);
-    free(e->cluster_of);
     free(e->h);
+    free(e->h_sum);
+    free(e->h_mean);
     free(e->logits);
     free(e->p);
     free(e);
@@ -75,6 +82,7 @@ void evaluate_close(struct evaluation *e)
 void evaluate_begin(struct evaluation *e)
 {
     e->sums = (struct sums){0};
+    memset(e->h_sum, 0, (size_t)e->C * sizeof *e->h_sum);
     memset(e->logits, 0, (size_t)e->M * sizeof *e->logits);
     memset(e->p, 0, (size_t)e->M * sizeof *e->p);
 }
@@ -98,6 +106,8 @@ static void add_logits(struct evaluation *e, const struct model_observation *see
     for (int w = 0; w < windows; w++)
         for (int c = 0; c < e->C; c++)
             e->h[c] += seen->h_sums[(size_t)w * (size_t)e->C + (size_t)c];
+    for (int c = 0; c < e->C; c++)
+        e->h_sum[c] += e->h[c];
     for (int m = 0; m < e->M; m++) {
         const double *row = seen->output_rows + (size_t)m * (size_t)e->C;
         double dot = 0;
@@ -110,7 +120,7 @@ static void add_logits(struct evaluation *e, const struct model_observation *see
 void evaluate_add(struct evaluation *e, const struct model_observation *seen,
                   const int32_t *targets, int windows)
 {
-    assert(seen->B == e->B && seen->T == e->T && seen->M == e->M);
+    assert(seen->B == e->B && seen->T == e->T && seen->M == e->M && seen->V == e->V);
     assert(windows >= 1 && windows <= e->B);
     for (int p = 0; p < windows * e->T; p++) {
         e->sums.loss += seen->losses[p];
@@ -120,8 +130,7 @@ void evaluate_add(struct evaluation *e, const struct model_observation *seen,
         add_position(e, targets[p], seen->losses[p]);
     }
     add_logits(e, seen, windows);
-    for (int m = 0; m < e->M; m++)
-        e->cluster_of[m] = seen->cluster_of[e->groups->tokens[m]];
+    e->cluster_of = seen->cluster_of;
     if (windows < e->B)
         return;
     e->sums.full_batches++;
@@ -142,19 +151,47 @@ static void classes(const struct sums *sums, double *loss, double *positions)
     }
 }
 
-void evaluate_text(const struct evaluation *e, double *values)
+const double *evaluate_h(struct evaluation *e)
+{
+    for (int c = 0; c < e->C; c++)
+        e->h_mean[c] = mean_of(e->h_sum[c], e->sums.positions);
+    return e->h_mean;
+}
+
+/* Mean over positions of what log p of a token subtracts from its logit. */
+static double log_z_of(const struct evaluation *e, int32_t token)
+{
+    return e->cluster_of ? mean_of(e->sums.lse[e->cluster_of[token]], e->sums.positions) : NAN;
+}
+
+/* Mean log p over positions and the tokens of a class. */
+static void spectrum(const struct evaluation *e, const float *scores, double *logp)
+{
+    double sum[RECORD_CLASSES] = {0};
+    int64_t tokens[RECORD_CLASSES] = {0};
+    for (int i = 0; e->sums.positions > 0 && i < e->V; i++) {
+        const int class = e->count_class[i];
+        sum[class] += (double)scores[i] - log_z_of(e, i);
+        tokens[class]++;
+    }
+    for (int class = 0; class < RECORD_CLASSES; class ++)
+        logp[class] = mean_of(sum[class], tokens[class]);
+}
+
+void evaluate_text(const struct evaluation *e, const float *scores, double *values)
 {
     const struct sums *sums = &e->sums;
     values[RECORD_EVAL_LOSS] = mean_of(sums->loss, sums->positions);
     values[RECORD_EVAL_LOG_Z] = mean_of(sums->lse[0], sums->positions);
     classes(sums, values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
+    spectrum(e, scores, values + RECORD_EVAL_LOGP_BY_COUNT);
     for (int g = 0, m = 0; g < e->groups->n; g++) {
         const int n = e->groups->group[g].n;
         double *fields = values + record_at(g, 0), logits = 0, log_z = 0, p = 0, ln_p = 0;
         for (const int end = m + n; m < end; m++) {
             const double mean_p = mean_of(e->p[m], sums->full_batches);
             logits += mean_of(e->logits[m], sums->positions);
-            log_z += mean_of(sums->lse[e->cluster_of[m]], sums->positions);
+            log_z += log_z_of(e, e->groups->tokens[m]);
             p += mean_p;
             ln_p += log(mean_p);
         }

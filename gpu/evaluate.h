@@ -28,10 +28,14 @@ void evaluate_begin(struct evaluation *evaluation);
 void evaluate_add(struct evaluation *evaluation, const struct model_observation *observation,
                   const int32_t *targets, int windows);
 
+/* Mean h over the positions of the batches since evaluate_begin, [C]. Owned by
+ * evaluation. */
+const double *evaluate_h(struct evaluation *evaluation);
+
 /* Record numbers of the batches since evaluate_begin: those of the training text
  * ("/eval", of every group too), and those of the held-out text ("/holdout"). A mean
- * over nothing is NaN. */
-void evaluate_text(const struct evaluation *evaluation, double *values);
+ * over nothing is NaN. scores [V]: what the mean h scores (model_scores). */
+void evaluate_text(const struct evaluation *evaluation, const float *scores, double *values);
 void evaluate_held_out(const struct evaluation *evaluation, double *values);
 
 #endif

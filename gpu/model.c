@@ -166,7 +166,8 @@ static int allocate_host(struct model *m, struct err *err)
                      sizeof *m->host);
     m->in_group = calloc((size_t)m->V, 1);
     m->host_scores = malloc((size_t)m->V * sizeof *m->host_scores);
-    if (!m->host || !m->host_scores || !m->in_group)
+    m->host_outputs = malloc((size_t)m->plan.bytes[MEMORY_SCORES]);
+    if (!m->host || !m->host_scores || !m->host_outputs || !m->in_group)
         return err_set(err, ERR_NO_MEMORY, "no memory for the statistics of %d positions", m->N);
     double *next = m->host;
     o->losses = m->host_losses = next;
@@ -266,6 +267,7 @@ void model_close(struct model *m)
     shapes_free(&m->shapes);
     free(m->host);
     free(m->host_scores);
+    free(m->host_outputs);
     free(m->in_group);
     free(m);
 }

@@ -74,6 +74,12 @@ const int32_t *model_order(const struct model *model); /* NULL with the full hea
  * present parameters. No step may be under way. ERR_NO_MEMORY, ERR_DEVICE. */
 int model_output_rows(struct model *model, double *rows, struct err *err);
 
+/* What h [C], of a position or a mean over positions (after the final layernorm, before
+ * the logit scale), scores with every token under the present parameters, [V] as the
+ * observation shows it: valid until the next step that is observed. No step may be under
+ * way. ERR_DEVICE. */
+int model_scores(struct model *model, const double *h, const float **scores, struct err *err);
+
 /* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
 int model_initialise(struct model *model, struct err *err);
 

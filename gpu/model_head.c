@@ -396,23 +396,36 @@ static void gather_output_rows(struct model *m)
     }
 }
 
-/* Mean logit of every output of every cluster. */
-static void score_outputs(struct model *m)
+static void *projected_total(const struct model *m, int k)
+{
+    return real_buffer(m, MEMORY_PROJECTED_TOTAL, widths_before(m, k));
+}
+
+/* What h in MEMORY_H_TOTAL, and its projections, score with every output of every
+ * cluster, times `factor`. */
+static void score_outputs(struct model *m, double factor)
 {
     struct backend *be = m->backend;
-    const double factor = m->logit_scale / m->N;
-    be->window_sums(be, buffer(m, MEMORY_H_TOTAL), final_hidden(m), 1, m->N, m->C);
     be->scores(be, buffer(m, MEMORY_SCORES), parameter(m, m->unembedding),
                m->head_bias >= 0 ? parameter(m, m->head_bias) : NULL, buffer(m, MEMORY_H_TOTAL),
                factor, m->head.clusters->cluster[0].outputs, m->C);
     for (int k = 1; k < m->head.clusters->n; k++) {
         const struct cluster *cluster = &m->head.clusters->cluster[k];
-        void *total = real_buffer(m, MEMORY_PROJECTED_TOTAL, widths_before(m, k));
-        be->window_sums(be, total, hidden_of(m, k), 1, m->N, cluster->width);
         be->scores(be, real_buffer(m, MEMORY_SCORES, further(m) + cluster->first),
-                   parameter(m, rows_of(m, k)), NULL, total, factor, cluster->outputs,
-                   cluster->width);
+                   parameter(m, rows_of(m, k)), NULL, projected_total(m, k), factor,
+                   cluster->outputs, cluster->width);
     }
+}
+
+/* Mean logit of every output of every cluster. */
+static void score_batch(struct model *m)
+{
+    struct backend *be = m->backend;
+    be->window_sums(be, buffer(m, MEMORY_H_TOTAL), final_hidden(m), 1, m->N, m->C);
+    for (int k = 1; k < m->head.clusters->n; k++)
+        be->window_sums(be, projected_total(m, k), hidden_of(m, k), 1, m->N,
+                        m->head.clusters->cluster[k].width);
+    score_outputs(m, m->logit_scale / m->N);
 }
 
 void model_head_observe(struct model *m, unsigned what)
@@ -422,7 +435,7 @@ void model_head_observe(struct model *m, unsigned what)
         m->backend->gather_rows(m->backend, buffer(m, MEMORY_OUTPUT_BIAS),
                                 parameter(m, m->head_bias), buffer(m, MEMORY_TRACKED), m->M, 1);
     if (what & MODEL_GRADIENT)
-        score_outputs(m);
+        score_batch(m);
 }
 
 /* What log p subtracts from the logits of cluster k > 0: lse_0 + lse_k less the logit
@@ -496,6 +509,26 @@ int model_output_rows(struct model *m, double *rows, struct err *err)
     }
     free(numbers);
     return result;
+}
+
+int model_scores(struct model *m, const double *h, const float **scores, struct err *err)
+{
+    struct backend *be = m->backend;
+    const int64_t outputs = m->V + further(m);
+    assert(m->head.is_ordered && model_under_way(m) == 0);
+    be->upload(be, buffer(m, MEMORY_H_TOTAL), NUMBER_REAL, h, NUMBER_DOUBLE, m->C);
+    for (int k = 1; k < m->head.clusters->n; k++)
+        be->weighted_sums(be, projected_total(m, k), buffer(m, MEMORY_H_TOTAL),
+                          weight(m, projection_of(m, k)), 1, m->C,
+                          m->head.clusters->cluster[k].width);
+    score_outputs(m, m->logit_scale);
+    if (be->download(be, m->host_outputs,
+                     be->real_bytes == sizeof(double) ? NUMBER_DOUBLE : NUMBER_FLOAT,
+                     buffer(m, MEMORY_SCORES), NUMBER_REAL, outputs, err) != 0)
+        return -1;
+    model_head_scores(m, m->host_outputs, m->host_scores);
+    *scores = m->host_scores;
+    return 0;
 }
 
 /* ---- host ---- */

@@ -51,6 +51,7 @@ struct model {
     double *host;        /* one block that all of the observation's arrays point into */
     double *host_losses; /* [N] */
     float *host_scores;  /* [V] */
+    void *host_outputs;  /* REAL, as MEMORY_SCORES: of model_scores */
     struct model_head head;
     unsigned char *in_group; /* [V] bit g: the token is of group g */
 

@@ -483,9 +483,11 @@ static int evaluate(struct run *run, int64_t epoch, struct err *err)
 {
     for (int i = 0; i < record_size(run->dataset->groups.n); i++)
         run->evaluated_values[i] = NAN;
-    if (evaluate_part(run, SAMPLER_TEXT, err) != 0)
+    const float *scores;
+    if (evaluate_part(run, SAMPLER_TEXT, err) != 0 ||
+        model_scores(run->model, evaluate_h(run->evaluation), &scores, err) != 0)
         return -1;
-    evaluate_text(run->evaluation, run->evaluated_values);
+    evaluate_text(run->evaluation, scores, run->evaluated_values);
     if (run->spec->data.holdout > 0) {
         if (evaluate_part(run, SAMPLER_HELD_OUT, err) != 0)
             return -1;

@@ -120,8 +120,9 @@ static void test_json_reads_back(void **state)
         assert_true(json_number_value(walk(root, record_scalar_pointer((enum record_scalar)i))) ==
                     values[i]);
     static const char *const arrays[] = {
-        "logp_by_count",      "tokens_by_count", "logp_by_exposure",      "tokens_by_exposure",
-        "eval_loss_by_count", "eval_n_by_count", "holdout_loss_by_count", "holdout_n_by_count"};
+        "logp_by_count",         "tokens_by_count",    "logp_by_exposure",
+        "tokens_by_exposure",    "eval_loss_by_count", "eval_n_by_count",
+        "holdout_loss_by_count", "holdout_n_by_count", "eval_logp_by_count"};
     enum { ARRAYS = sizeof arrays / sizeof *arrays };
     for (int i = 0; i < ARRAYS; i++)
         assert_int_equal(json_array_size(json_object_get(root, arrays[i])), RECORD_CLASSES);

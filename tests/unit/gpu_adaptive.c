@@ -244,6 +244,15 @@ static void every_log_p(void **state)
             fail_msg("log p of token %d is %.9g, not %.9g", v, logp, naive.logp[v]);
         sum += exp(logp);
     }
+    double h[C]; /* of the one position */
+    float observed[V];
+    const float *scores;
+    memcpy(h, seen->h_sums, sizeof h);
+    memcpy(observed, seen->scores, sizeof observed);
+    expect_done(&b, model_scores(b.model, h, &scores, &b.err));
+    for (int v = 0; v < V; v++)
+        if (!(fabs((double)(scores[v] - observed[v])) < slack * (1 + fabs((double)observed[v]))))
+            fail_msg("token %d scores %.9g, not %.9g", v, (double)scores[v], (double)observed[v]);
     assert_true(fabs(sum - 1) < slack);
     check(&b, loss, -naive.logp[b.targets[0]], "the loss");
     bench_close(&b);

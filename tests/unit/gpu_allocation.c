@@ -17,6 +17,7 @@
 
 #include "config/record.h"
 #include "gpu/cpu/cpu.h"
+#include "gpu/evaluate.h"
 #include "gpu/measure.h"
 #include "gpu/model.h"
 #include "lab/random.h"
@@ -97,6 +98,7 @@ struct bench {
     struct backend *backend;
     struct model *model;
     struct measure *measure;
+    struct evaluation *evaluation;
     int64_t counts[V];
     double *values;
     float tokens[TRACKED];
@@ -130,6 +132,7 @@ static void bench_open(struct bench *b, enum spec_precision precision)
     expect_done(b, model_open(b->spec, V, &groups, b->backend, &b->model, &b->err));
     expect_done(b, model_initialise(b->model, &b->err));
     expect_done(b, measure_open(&groups, &frequency, B, T, C, &b->measure, &b->err));
+    expect_done(b, evaluate_open(&groups, &frequency, B, T, C, &b->evaluation, &b->err));
     for (int n = 0; n < N; n++) {
         b->inputs[n] = (int32_t)random_below(1, RANDOM_TOKENS, (uint64_t)n, V);
         b->targets[n] = (int32_t)random_below(2, RANDOM_TOKENS, (uint64_t)n, V);
@@ -139,16 +142,18 @@ static void bench_open(struct bench *b, enum spec_precision precision)
 static void bench_close(struct bench *b)
 {
     measure_close(b->measure);
+    evaluate_close(b->evaluation);
     model_close(b->model);
     b->backend->close(b->backend);
     spec_free(b->spec);
     free(b->values);
 }
 
-/* Every kind of step, and the record of the observed one. */
+/* Every kind of step, and what is made of the observed ones. */
 static void steps(struct bench *b, int64_t first)
 {
     const struct model_observation *seen;
+    const float *scores;
     double loss;
     for (int64_t step = first; step < first + STEPS; step++) {
         expect_done(b, model_gradient(b->model, b->inputs, b->targets, &loss, &seen, &b->err));
@@ -158,6 +163,10 @@ static void steps(struct bench *b, int64_t first)
         expect_done(b, model_update(b->model, 2 * step + 2, &b->err));
         measure_count_targets(b->measure, b->targets);
         expect_done(b, model_evaluate(b->model, b->inputs, b->targets, &loss, &seen, &b->err));
+        evaluate_begin(b->evaluation);
+        evaluate_add(b->evaluation, seen, b->targets, B);
+        expect_done(b, model_scores(b->model, evaluate_h(b->evaluation), &scores, &b->err));
+        evaluate_text(b->evaluation, scores, b->values);
     }
 }
 

@@ -157,6 +157,36 @@ static void check_group(int g, int at, const double *fields)
     check(fields[RECORD_EVAL_TARGET_LOSS], hits > 0 ? loss / hits : NAN, "target loss");
 }
 
+/* log p at every position, of every token of a class; the scores that it is made of come
+ * from the mean h that the evaluation shows. */
+static void check_spectrum(struct evaluation *evaluation, double *values)
+{
+    const double *h = evaluate_h(evaluation);
+    const double positions = (BATCHES - 1) * N + T;
+    float scores[V];
+    for (int v = 0; v < V; v++) {
+        double score = bias[v];
+        for (int c = 0; c < C; c++)
+            score += 0.7 * h[c] * weight[v][c];
+        scores[v] = (float)score;
+    }
+    evaluate_text(evaluation, scores, values);
+    for (int class = 0; class < RECORD_CLASSES; class ++) {
+        double sum = 0, of_class = 0;
+        for (int v = 0; v < V; v++) {
+            of_class += class_of(counts[v]) == class;
+            for (int b = 0; b < BATCHES; b++)
+                for (int p = 0; p < N; p++)
+                    if (counts_in(b, p) && class_of(counts[v]) == class)
+                        sum += logp(&batches[b], p, v) / positions;
+        }
+        assert_true(of_class > 0);
+        const double got = values[RECORD_EVAL_LOGP_BY_COUNT + class], want = sum / of_class;
+        if (!(fabs(got - want) < 1e-6 * (1 + fabs(want)))) /* scores are float32 */
+            fail_msg("log p of class %d: %.9g, should be %.9g", class, got, want);
+    }
+}
+
 static void add_all(struct evaluation *evaluation)
 {
     evaluate_begin(evaluation);
@@ -199,7 +229,7 @@ static void test_definitions(void **state)
             }
     for (int twice = 0; twice < 2; twice++) {
         add_all(evaluation);
-        evaluate_text(evaluation, values);
+        check_spectrum(evaluation, values);
         check(values[RECORD_EVAL_LOSS], loss, "loss");
         check(values[RECORD_EVAL_LOG_Z], lse, "log z");
         check_classes(values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
@@ -222,8 +252,10 @@ static void test_nothing_has_no_value(void **state)
     err_clear(&err);
     assert_int_equal(evaluate_open(&groups, &frequency, B, T, C, &evaluation, &err), 0);
     evaluate_begin(evaluation);
-    evaluate_text(evaluation, values);
+    evaluate_text(evaluation, NULL, values);
     assert_true(isnan(values[RECORD_EVAL_LOSS]));
+    for (int class = 0; class < RECORD_CLASSES; class ++)
+        assert_true(isnan(values[RECORD_EVAL_LOGP_BY_COUNT + class]));
     assert_true(isnan(values[record_at(1, RECORD_EVAL_MEAN_LOGP)]));
     assert_true(isnan(values[record_at(1, RECORD_EVAL_LN_MEAN_P)]));
     assert_true(values[RECORD_EVAL_N_BY_COUNT] == 0);

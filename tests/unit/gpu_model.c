@@ -568,6 +568,21 @@ static void check_scores(const struct model_observation *o)
     }
 }
 
+/* The mean h of a batch scores what the batch scored. */
+static void check_scores_of_mean(struct bench *b, const struct model_observation *o)
+{
+    double h[C] = {0};
+    float observed[V];
+    const float *scores;
+    memcpy(observed, o->scores, sizeof observed);
+    for (int w = 0; w < B; w++)
+        for (int c = 0; c < C; c++)
+            h[c] += o->h_sums[w * C + c] / N;
+    assert_int_equal(model_scores(b->model, h, &scores, &b->err), 0);
+    for (int v = 0; v < V; v++)
+        assert_near("score of mean h", scores[v], observed[v], 1e-5);
+}
+
 /* What is observed agrees with the reference and with itself: rows are the
  * parameters', and the loss of a target follows from its row and the sums. */
 static void test_observation(void **state)
@@ -600,6 +615,8 @@ static void test_observation(void **state)
                      y->part_norms + part * TRACKED, TRACKED);
     assert_close("grad norm", &x->grad_norm, &y->grad_norm, 1);
     check_scores(x);
+    check_scores_of_mean(&a, x);
+    check_scores_of_mean(&b, y);
     float *w = part(&a, MODEL_PARAMETERS);
     const struct shapes_tensor *out = &a.shapes->tensor[shapes_find(a.shapes, "lm_head.weight")];
     const struct shapes_tensor *bias = &a.shapes->tensor[shapes_find(a.shapes, "lm_head.bias")];

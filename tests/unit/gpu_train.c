@@ -423,6 +423,7 @@ static void test_evaluation(void **state)
         assert_int_equal(isfinite(values[RECORD_EVAL_LOSS]), due);
         assert_int_equal(isfinite(values[RECORD_HOLDOUT_LOSS]), due);
         assert_int_equal(isfinite(values[record_at(2, RECORD_EVAL_MEAN_LOGP)]), due);
+        assert_int_equal(isfinite(values[RECORD_EVAL_LOGP_BY_COUNT]), due);
         assert_true(isnan(plain[RECORD_EVAL_LOSS]) && isnan(plain[RECORD_EVAL_N_BY_COUNT]));
         double positions = 0;
         for (int class = 0; due && class < RECORD_CLASSES; class ++)
