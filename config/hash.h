@@ -1,10 +1,11 @@
 /* hash: SHA-256 and secure random bytes (libsodium), hexadecimal text.
  * Used for corpus addresses, checkpoint checksums, stored tokens, request ids.
- * Any thread, after hash_init. */
+ * And FNV-1a, for tables of texts. Any thread, after hash_init. */
 #ifndef TOKENFATE_HASH_H
 #define TOKENFATE_HASH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/err.h"
 
@@ -24,5 +25,15 @@ void hash_random_hex(size_t n, char *hex);
 
 /* 1 if both texts are equal, in time that depends on their length only. */
 int hash_equal(const char *a, const char *b);
+
+/* FNV-1a, 32 bits (Fowler, Noll & Vo). Needs no hash_init. */
+static inline uint32_t hash_fnv1a(const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    uint32_t hash = 0x811c9dc5u;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ p[i]) * 0x01000193u;
+    return hash;
+}
 
 #endif

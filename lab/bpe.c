@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/hash.h"
 #include "lab/text.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the rank table is read in place");
@@ -49,16 +50,8 @@ struct bpe {
     struct slot *slots;
     uint32_t mask; /* number of slots - 1, a power of two - 1 */
     pcre2_code *pattern;
+    pcre2_code *letter;
 };
-
-static uint32_t fnv1a(const void *bytes, size_t n)
-{
-    const unsigned char *p = bytes;
-    uint32_t hash = 0x811c9dc5u;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ p[i]) * 0x01000193u;
-    return hash;
-}
 
 /* ---- the table ---- */
 
@@ -81,7 +74,7 @@ static struct slot *slot_of(const struct bpe *bpe, const char *bytes, size_t n, 
 /* Id of the token with these bytes, -1 if there is none. */
 static int32_t find(const struct bpe *bpe, const char *bytes, size_t n)
 {
-    return n > bpe->longest ? -1 : slot_of(bpe, bytes, n, fnv1a(bytes, n))->id;
+    return n > bpe->longest ? -1 : slot_of(bpe, bytes, n, hash_fnv1a(bytes, n))->id;
 }
 
 static int corrupt(struct err *err, const char *path, const char *what)
@@ -127,7 +120,7 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
     const size_t hashed = offsetof(struct header, ranks);
     if (memcmp(header->magic, magic, sizeof(magic)) != 0)
         return corrupt(err, path, "not a rank table");
-    if (header->checksum != fnv1a((const char *)bpe->map + hashed, bpe->map_bytes - hashed))
+    if (header->checksum != hash_fnv1a((const char *)bpe->map + hashed, bpe->map_bytes - hashed))
         return corrupt(err, path, "checksum does not match");
     if (header->vocab > BPE_VOCAB_MAX || header->ranks > header->vocab)
         return corrupt(err, path, "impossible size of the vocabulary");
@@ -168,7 +161,7 @@ static int hash_tokens(const char *path, struct bpe *bpe, struct err *err)
     for (uint32_t id = 0; id < bpe->ranks; id++) {
         const char *bytes = bpe->bytes + bpe->offset[id];
         size_t n = token_bytes(bpe, id);
-        uint32_t hash = fnv1a(bytes, n);
+        uint32_t hash = hash_fnv1a(bytes, n);
         struct slot *slot = slot_of(bpe, bytes, n, hash);
         if (slot->id >= 0)
             return corrupt(err, path, "a token occurs twice");
@@ -183,23 +176,31 @@ static int hash_tokens(const char *path, struct bpe *bpe, struct err *err)
     return 0;
 }
 
-static int compile_pattern(const char *path, struct bpe *bpe, struct err *err)
+static pcre2_code *compile(const char *path, const void *pattern, size_t n, uint32_t options,
+                           struct err *err)
 {
-    const struct header *header = bpe->map;
     int code;
     PCRE2_SIZE at;
-    bpe->pattern =
-        pcre2_compile((PCRE2_SPTR)(header + 1), header->pattern_bytes,
-                      PCRE2_UTF | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-    if (bpe->pattern == NULL) {
+    pcre2_code *compiled = pcre2_compile(pattern, n, PCRE2_UTF | options, &code, &at, NULL);
+    if (compiled == NULL) {
         PCRE2_UCHAR why[120];
         pcre2_get_error_message(code, why, sizeof(why));
-        return err_set(err, ERR_CORRUPT, "rank table %s: pattern, at byte %zu: %s", path, at,
-                       (char *)why);
+        err_set(err, ERR_CORRUPT, "rank table %s: pattern, at byte %zu: %s", path, at, (char *)why);
+        return NULL;
     }
     /* Where PCRE2 has no JIT, pcre2_match interprets the pattern: slower, equal. */
-    (void)pcre2_jit_compile(bpe->pattern, PCRE2_JIT_COMPLETE);
-    return 0;
+    (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
+    return compiled;
+}
+
+static int compile_patterns(const char *path, struct bpe *bpe, struct err *err)
+{
+    static const char letter[] = "\\p{L}";
+    const struct header *header = bpe->map;
+    bpe->pattern = compile(path, header + 1, header->pattern_bytes,
+                           PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, err);
+    bpe->letter = bpe->pattern ? compile(path, letter, sizeof(letter) - 1, 0, err) : NULL;
+    return bpe->letter ? 0 : -1;
 }
 
 static int is_name(const char *name)
@@ -223,7 +224,7 @@ int bpe_open(const char *share_dir, const char *name, struct bpe **out, struct e
     if (bpe == NULL)
         return err_set(err, ERR_NO_MEMORY, "no memory for tokenizer %s", name);
     if (map_file(path, bpe, err) < 0 || read_table(path, bpe, err) < 0 ||
-        hash_tokens(path, bpe, err) < 0 || compile_pattern(path, bpe, err) < 0) {
+        hash_tokens(path, bpe, err) < 0 || compile_patterns(path, bpe, err) < 0) {
         bpe_close(bpe);
         return -1;
     }
@@ -236,6 +237,7 @@ void bpe_close(struct bpe *bpe)
     if (bpe == NULL)
         return;
     pcre2_code_free(bpe->pattern);
+    pcre2_code_free(bpe->letter);
     free(bpe->slots);
     if (bpe->map != NULL)
         munmap(bpe->map, bpe->map_bytes);
@@ -266,11 +268,13 @@ struct part {
     int32_t next, prev; /* positions; next of the last part is the length */
 };
 
-/* State of one bpe_encode: the ids so far, and memory for merging. */
+/* State of one bpe_encode: the ids and words so far, and memory for merging. */
 struct encoder {
     const struct bpe *bpe;
     int32_t *ids;
     size_t n_ids, ids_max;
+    struct bpe_word *words;
+    size_t n_words, words_max;
     struct part *parts; /* [parts_max] */
     uint64_t *heap;     /* [2 * parts_max]: rank << 32 | position */
     size_t n_heap, parts_max;
@@ -313,6 +317,19 @@ static int grow_ids(struct encoder *e, size_t more, struct err *err)
         return err_set(err, ERR_NO_MEMORY, "no memory for %zu tokens", max);
     e->ids = ids;
     e->ids_max = max;
+    return 0;
+}
+
+static int grow_words(struct encoder *e, struct err *err)
+{
+    if (e->n_words < e->words_max)
+        return 0;
+    size_t max = e->words_max + e->words_max / 2 + 256;
+    struct bpe_word *words = realloc(e->words, max * sizeof(*words));
+    if (words == NULL)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu words", max);
+    e->words = words;
+    e->words_max = max;
     return 0;
 }
 
@@ -393,6 +410,14 @@ static int encode_piece(struct encoder *e, const char *piece, size_t n, struct e
 
 /* ---- a text ---- */
 
+static void cutting_failed(int rc, size_t at, struct err *err)
+{
+    PCRE2_UCHAR why[120];
+    pcre2_get_error_message(rc, why, sizeof(why));
+    err_set(err, rc == PCRE2_ERROR_NOMEMORY ? ERR_NO_MEMORY : ERR_INTERNAL,
+            "cutting the text at byte %zu: %s", at, (char *)why);
+}
+
 /* End of the piece that starts at `at`; 0 (and *err) if there is none. */
 static size_t match_piece(const struct bpe *bpe, pcre2_match_data *match, const char *bytes,
                           size_t n, size_t at, struct err *err)
@@ -400,10 +425,7 @@ static size_t match_piece(const struct bpe *bpe, pcre2_match_data *match, const 
     int rc = pcre2_match(bpe->pattern, (PCRE2_SPTR)bytes, n, at, PCRE2_NO_UTF_CHECK, match, NULL);
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
-        PCRE2_UCHAR why[120];
-        pcre2_get_error_message(rc, why, sizeof(why));
-        err_set(err, rc == PCRE2_ERROR_NOMEMORY ? ERR_NO_MEMORY : ERR_INTERNAL,
-                "cutting the text at byte %zu: %s", at, (char *)why);
+        cutting_failed(rc, at, err);
         return 0;
     }
     if (rc < 0 || span[0] != at || span[1] <= at) {
@@ -419,34 +441,81 @@ static size_t match_piece(const struct bpe *bpe, pcre2_match_data *match, const 
     return span[1];
 }
 
-int bpe_encode(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids, size_t *n_ids,
-               struct err *err)
+/* The piece [at, end), whose tokens begin with number `token`, if it holds a letter. */
+static int add_word(struct encoder *e, pcre2_match_data *match, const char *bytes, size_t at,
+                    size_t end, size_t token, struct err *err)
+{
+    int rc =
+        pcre2_match(e->bpe->letter, (PCRE2_SPTR)bytes, end, at, PCRE2_NO_UTF_CHECK, match, NULL);
+    if (rc == PCRE2_ERROR_NOMATCH)
+        return 0;
+    if (rc < 0) {
+        cutting_failed(rc, at, err);
+        return -1;
+    }
+    if (grow_words(e, err) < 0)
+        return -1;
+    const size_t first = pcre2_get_ovector_pointer(match)[0];
+    e->words[e->n_words++] = (struct bpe_word){.byte = (uint32_t)first,
+                                               .bytes = (uint32_t)(end - first),
+                                               .token = (uint32_t)token,
+                                               .tokens = (uint32_t)(e->n_ids - token)};
+    return 0;
+}
+
+static int encode_text(struct encoder *e, const char *bytes, size_t n, int wants_words,
+                       struct err *err)
 {
     int result = -1;
-    struct encoder e = {.bpe = bpe};
-    pcre2_match_data *match = NULL;
     if (text_check_utf8(bytes, n, err) < 0)
         return -1;
-    match = pcre2_match_data_create(1, NULL); /* the span of the whole match, no groups */
-    if (match == NULL) {
-        err_set(err, ERR_NO_MEMORY, "no memory to tokenize %zu bytes", n);
-        goto out;
-    }
-    if (grow_ids(&e, n / 4 + 16, err) < 0) /* English has about 4 bytes a token */
+    /* The span of the whole match, no groups. */
+    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+    if (match == NULL)
+        return err_set(err, ERR_NO_MEMORY, "no memory to tokenize %zu bytes", n);
+    if (grow_ids(e, n / 4 + 16, err) < 0) /* English has about 4 bytes a token */
         goto out;
     for (size_t at = 0, end; at < n; at = end) {
-        end = match_piece(bpe, match, bytes, n, at, err);
-        if (end == 0 || encode_piece(&e, bytes + at, end - at, err) < 0)
+        const size_t token = e->n_ids;
+        end = match_piece(e->bpe, match, bytes, n, at, err);
+        if (end == 0 || encode_piece(e, bytes + at, end - at, err) < 0 ||
+            (wants_words && add_word(e, match, bytes, at, end, token, err) < 0))
             goto out;
     }
-    *ids = e.ids;
-    *n_ids = e.n_ids;
-    e.ids = NULL;
     result = 0;
 out:
     pcre2_match_data_free(match);
-    free(e.ids);
-    free(e.parts);
-    free(e.heap);
+    free(e->parts);
+    free(e->heap);
     return result;
+}
+
+int bpe_encode(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids, size_t *n_ids,
+               struct err *err)
+{
+    struct encoder e = {.bpe = bpe};
+    if (encode_text(&e, bytes, n, 0, err) < 0) {
+        free(e.ids);
+        return -1;
+    }
+    *ids = e.ids;
+    *n_ids = e.n_ids;
+    return 0;
+}
+
+int bpe_encode_words(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids,
+                     size_t *n_ids, struct bpe_word **words, size_t *n_words, struct err *err)
+{
+    struct encoder e = {.bpe = bpe};
+    assert(n <= TEXT_BYTES_MAX);
+    if (encode_text(&e, bytes, n, bpe->ranks > 256, err) < 0) {
+        free(e.ids);
+        free(e.words);
+        return -1;
+    }
+    *ids = e.ids;
+    *n_ids = e.n_ids;
+    *words = e.words;
+    *n_words = e.n_words;
+    return 0;
 }

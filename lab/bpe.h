@@ -51,6 +51,19 @@ int bpe_vocabulary(const struct bpe *bpe);
 int bpe_encode(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids, size_t *n_ids,
                struct err *err);
 
+/* A piece of a text that holds a letter, from its first letter on: the space, or with
+ * cl100k_base any one character, that the pattern joins to it in front is left out. Its
+ * tokens are those of the whole piece. */
+struct bpe_word {
+    uint32_t byte, bytes, token, tokens; /* where it begins and how long it is */
+};
+
+/* The same with the words of the text, in order, in *words (malloc, caller frees) and
+ * *n_words: none if the table merges nothing, as its pieces are no words. At most
+ * TEXT_BYTES_MAX bytes. */
+int bpe_encode_words(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids,
+                     size_t *n_ids, struct bpe_word **words, size_t *n_words, struct err *err);
+
 /* Bytes of a token; *n its length. NULL for an id outside the vocabulary or
  * without a token. Valid as long as bpe. Not terminated by a zero. */
 const char *bpe_token(const struct bpe *bpe, int32_t id, size_t *n);

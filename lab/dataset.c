@@ -1,5 +1,5 @@
-/* dataset: see dataset.h. Reads, checks, encodes, holds out, permutes, prunes,
- * counts and groups in one straight line. What is the user's fault comes back as a bad field of the
+/* dataset: see dataset.h. Reads, checks, encodes, holds out, marks words, permutes,
+ * prunes, counts and groups in one straight line. What is the user's fault comes back as a bad field of the
  * spec, all of them at once where one does not hide the other; what is the
  * machine's (I/O, memory) as it is. */
 #include "lab/dataset.h"
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/hash.h"
 #include "lab/random.h"
 #include "lab/sampler.h"
 #include "lab/text.h"
@@ -26,22 +27,37 @@ static int blame(struct err *err, const char *pointer, const struct err *cause)
     }
 }
 
-/* Token ids of the spec's variant of a text. */
-static int encode_file(const struct spec *spec, const char *path, const struct bpe *bpe,
-                       int32_t **ids, size_t *n, struct err *err)
+/* A text, and what it was cut into. */
+struct source {
+    struct text text;
+    struct bpe_word *words;
+    size_t n_words;
+};
+
+static void source_free(struct source *source)
 {
-    struct text text = {0};
+    text_free(&source->text);
+    free(source->words);
+}
+
+/* The spec's variant of a text and its token ids; words where they are wanted: in a
+ * permuted text there are none. */
+static int encode_file(const struct spec *spec, const char *path, const struct bpe *bpe,
+                       struct source *source, int32_t **ids, size_t *n, struct err *err)
+{
+    struct text *text = &source->text;
     struct err cause;
     err_clear(&cause);
-    int result = 0;
-    if (text_read(path, &text, &cause) || text_check_utf8(text.bytes, text.n, &cause))
-        result = blame(err, "/corpus/id", &cause);
-    else if (text_make_variant(&text, spec->corpus.variant, &cause))
-        result = blame(err, "/corpus/variant", &cause);
-    else if (bpe_encode(bpe, text.bytes, text.n, ids, n, &cause))
-        result = blame(err, "/corpus/id", &cause);
-    text_free(&text);
-    return result;
+    if (text_read(path, text, &cause) || text_check_utf8(text->bytes, text->n, &cause))
+        return blame(err, "/corpus/id", &cause);
+    if (text_make_variant(text, spec->corpus.variant, &cause))
+        return blame(err, "/corpus/variant", &cause);
+    if (spec->data.holdout && !spec->corpus.shuffled
+            ? bpe_encode_words(bpe, text->bytes, text->n, ids, n, &source->words, &source->n_words,
+                               &cause)
+            : bpe_encode(bpe, text->bytes, text->n, ids, n, &cause))
+        return blame(err, "/corpus/id", &cause);
+    return 0;
 }
 
 /* ---- holding out ---- */
@@ -68,6 +84,78 @@ static int hold_out(const struct spec *spec, struct dataset *dataset, struct err
     }
     dataset->n = kept;
     dataset->segment = (k - 1) * block;
+    return 0;
+}
+
+/* ---- words ---- */
+
+/* Words of the training part, found by their bytes. */
+struct word_set {
+    const char *text;
+    const struct bpe_word **slots; /* [mask + 1] NULL: free */
+    size_t mask;                   /* a power of two - 1; at most half of them are taken */
+};
+
+/* Where a word with these bytes is, or would be. */
+static const struct bpe_word **slot_of(const struct word_set *set, const struct bpe_word *word)
+{
+    const char *bytes = set->text + word->byte;
+    for (size_t i = hash_fnv1a(bytes, word->bytes) & set->mask;; i = (i + 1) & set->mask) {
+        const struct bpe_word *there = set->slots[i];
+        if (!there || (there->bytes == word->bytes &&
+                       memcmp(set->text + there->byte, bytes, word->bytes) == 0))
+            return &set->slots[i];
+    }
+}
+
+/* How many of the blocks that hold tokens of a word are held out; *n: all of them. */
+static size_t blocks_out(const struct bpe_word *word, size_t k, size_t *n)
+{
+    const size_t first = word->token / SPEC_HOLDOUT_BLOCK,
+                 last = (word->token + word->tokens - 1) / SPEC_HOLDOUT_BLOCK;
+    size_t out = 0;
+    for (size_t block = first; block <= last; block++)
+        out += block % k == k - 1;
+    *n = last - first + 1;
+    return out;
+}
+
+/* The bits of a word of the held-out part. */
+static void mark_word(struct dataset *dataset, const struct bpe_word *word, size_t k, int is_seen)
+{
+    const size_t at = word->token / SPEC_HOLDOUT_BLOCK / k * SPEC_HOLDOUT_BLOCK +
+                      word->token % SPEC_HOLDOUT_BLOCK;
+    uint8_t *bits = dataset->held_out_words + at;
+    memset(bits, is_seen ? DATASET_WORD_SEEN : DATASET_WORD_UNSEEN, word->tokens);
+    bits[0] |= DATASET_WORD_FIRST;
+    bits[word->tokens - 1] |= DATASET_WORD_LAST;
+}
+
+static int mark_words(const struct spec *spec, const struct source *source, struct dataset *dataset,
+                      struct err *err)
+{
+    const size_t k = (size_t)spec->data.holdout;
+    struct word_set set = {.text = source->text.bytes, .mask = 1};
+    size_t n;
+    if (source->n_words == 0)
+        return 0;
+    while (set.mask < 2 * source->n_words)
+        set.mask = 2 * set.mask + 1;
+    set.slots = calloc(set.mask + 1, sizeof *set.slots);
+    dataset->held_out_words = calloc(dataset->n_held_out + 1, 1);
+    if (!set.slots || !dataset->held_out_words) {
+        free(set.slots);
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu words", source->n_words);
+    }
+    for (const struct bpe_word *word = source->words; word < source->words + source->n_words;
+         word++)
+        if (blocks_out(word, k, &n) == 0)
+            *slot_of(&set, word) = word;
+    for (const struct bpe_word *word = source->words; word < source->words + source->n_words;
+         word++)
+        if (blocks_out(word, k, &n) == n)
+            mark_word(dataset, word, k, *slot_of(&set, word) != NULL);
+    free(set.slots);
     return 0;
 }
 
@@ -155,9 +243,12 @@ static int open_text(const struct spec *spec, const char *path, const struct bpe
                      struct dataset *dataset, struct err *err)
 {
     const uint64_t seed = spec_seed_groups(spec);
+    struct source source = {0};
     dataset->vocab = bpe_vocabulary(bpe);
-    if (encode_file(spec, path, bpe, &dataset->ids, &dataset->n, err) ||
-        hold_out(spec, dataset, err))
+    const int bad = encode_file(spec, path, bpe, &source, &dataset->ids, &dataset->n, err) ||
+                    hold_out(spec, dataset, err) || mark_words(spec, &source, dataset, err);
+    source_free(&source);
+    if (bad)
         return -1;
     if (spec->corpus.shuffled) {
         shuffle(dataset->ids, dataset->n, seed, 0);
@@ -268,6 +359,7 @@ void dataset_close(struct dataset *dataset)
         return;
     free(dataset->ids);
     free(dataset->held_out);
+    free(dataset->held_out_words);
     free(dataset->original);
     frequency_free(&dataset->frequency);
     groups_free(&dataset->groups);

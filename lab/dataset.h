@@ -4,7 +4,9 @@
  * of SPEC_HOLDOUT_BLOCK tokens, of which every holdout-th is kept apart; counts,
  * groups and batches are of the rest. With corpus.vocabulary "used" every id in
  * here is a rank among the tokenizer's ids that occur in the text (its held-out
- * part included). The server prepares it to check a job at submit and to show
+ * part included). Words (lab/bpe.h) of the held-out part are seen if the training part
+ * has the same bytes as a word, else unseen; one that a block's edge cuts is in
+ * neither part. The server prepares it to check a job at submit and to show
  * batches and groups; the trainer prepares it to train. Same inputs, same result
  * on both sides. Immutable after dataset_open, any thread. */
 #ifndef TOKENFATE_DATASET_H
@@ -20,6 +22,14 @@
 #include "lab/groups.h"
 #include "lab/sampler.h"
 
+/* What a token of the held-out part is, in bits; 0: no part of a word. */
+enum dataset_word {
+    DATASET_WORD_SEEN = 1,   /* part of one that is seen ... */
+    DATASET_WORD_UNSEEN = 2, /* ... or unseen */
+    DATASET_WORD_FIRST = 4,
+    DATASET_WORD_LAST = 8
+};
+
 struct dataset {
     int vocab;
     int32_t *original; /* [vocab] the tokenizer's ids, ascending; NULL: they are the same */
@@ -28,6 +38,9 @@ struct dataset {
     size_t segment;    /* training tokens between two held-out blocks; 0: nothing is held out */
     int32_t *held_out; /* [n_held_out] NULL if there is none */
     size_t n_held_out;
+    /* [n_held_out] bits of dataset_word; NULL if there are no words: nothing is held
+     * out, the text is shuffled, or its tokenizer cuts none */
+    uint8_t *held_out_words;
     struct frequency frequency; /* of the training part */
     struct groups groups;
 };

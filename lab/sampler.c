@@ -416,19 +416,29 @@ int sampler_evaluation_windows(const struct sampler *sampler, enum sampler_part 
     return sampler->evaluation_windows[part];
 }
 
+static const struct stream *stream_of(const struct sampler *sampler, enum sampler_part part)
+{
+    return part == SAMPLER_TEXT ? &sampler->text : &sampler->held_out;
+}
+
+int64_t sampler_evaluation_start(const struct sampler *sampler, enum sampler_part part, int window)
+{
+    const struct stream *stream = stream_of(sampler, part);
+    const int64_t T = sampler->seq_len, n = sampler->evaluation_windows[part];
+    assert(window >= 0 && window < n && stream->ids);
+    return window_at(stream, T, window * count_in(stream, T, windows_in) / n);
+}
+
 void sampler_evaluation(const struct sampler *sampler, enum sampler_part part, int window,
                         int32_t *inputs, int32_t *targets)
 {
-    const int64_t T = sampler->seq_len, n = sampler->evaluation_windows[part];
-    const struct stream *stream = part == SAMPLER_TEXT ? &sampler->text : &sampler->held_out;
-    assert(window >= 0 && window < n);
-    if (!stream->ids) {
+    const int64_t T = sampler->seq_len;
+    const struct stream *stream = stream_of(sampler, part);
+    if (stream->ids)
+        copy_window(stream, sampler_evaluation_start(sampler, part, window), T, inputs, targets);
+    else
         draw_window(sampler, 0, RANDOM_EVALUATION, (uint64_t)window * ((uint64_t)T + 1), inputs,
                     targets);
-        return;
-    }
-    const int64_t there = count_in(stream, T, windows_in);
-    copy_window(stream, window_at(stream, T, window * there / n), T, inputs, targets);
 }
 
 /* ---- a sampler ---- */

@@ -74,4 +74,8 @@ int sampler_evaluation_windows(const struct sampler *sampler, enum sampler_part 
 void sampler_evaluation(const struct sampler *sampler, enum sampler_part part, int window,
                         int32_t *inputs, int32_t *targets);
 
+/* Where that window begins: position of its first input in the part; its targets
+ * follow it. Not of a synthetic text. */
+int64_t sampler_evaluation_start(const struct sampler *sampler, enum sampler_part part, int window);
+
 #endif

@@ -262,6 +262,52 @@ static void long_pieces_stay_fast(void **state)
     }
 }
 
+/* The words of a text with GPT-2's and with cl100k_base's pattern, between bars, each
+ * with how many tokens its piece has. */
+static void words_of_a_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tokenizer, *text, *words;
+    } cases[] = {
+        {"gpt2", "My father's  farm,(1726) \u00c9t\u00e9 x2", "|My|father|s|farm|\u00c9t\u00e9|x|"},
+        {"gpt2", " Houyhnhnm Houyhnhnm", "|Houyhnhnm|Houyhnhnm|"},
+        {"gpt2", "\"Yahoo\" (_yahoo_)\n\tno", "|Yahoo|yahoo|no|"},
+        {"cl100k_base", "\"Yahoo\" (_yahoo_)\n\tno", "|Yahoo|yahoo|no|"},
+        {"gpt2", "1, 2; 3!\n", "|"},
+        {"gpt2", "", "|"},
+        {"bytes", "My father", "|"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bpe *bpe;
+        struct ids ids, plain;
+        struct bpe_word *words;
+        size_t n_words, n = strlen(cases[i].text), end = 1;
+        char got[128] = "|";
+        assert_int_equal(bpe_open(share(), cases[i].tokenizer, &bpe, &err), 0);
+        assert_int_equal(
+            bpe_encode_words(bpe, cases[i].text, n, &ids.id, &ids.n, &words, &n_words, &err), 0);
+        plain = encode(bpe, cases[i].text, n);
+        assert_int_equal(ids.n, plain.n);
+        assert_memory_equal(ids.id, plain.id, ids.n * sizeof *ids.id);
+        for (const struct bpe_word *word = words; word < words + n_words; word++) {
+            size_t before = 0, spelt = 0, length;
+            for (uint32_t t = 0; t < word->token + word->tokens; t++) {
+                assert_non_null(bpe_token(bpe, ids.id[t], &length));
+                *(t < word->token ? &before : &spelt) += length;
+            }
+            assert_true(before <= word->byte); /* the space in front is in the first token */
+            assert_int_equal(before + spelt, word->byte + word->bytes);
+            memcpy(got + end, cases[i].text + word->byte, word->bytes);
+            end += word->bytes;
+            got[end++] = '|';
+        }
+        assert_string_equal(got, cases[i].words);
+        free(ids.id), free(plain.id), free(words);
+        bpe_close(bpe);
+    }
+}
+
 static void limit_of_a_piece(void **state)
 {
     (void)state;
@@ -629,6 +675,7 @@ int main(void)
         cmocka_unit_test_setup(bytes_are_their_own_ids, reset),
         cmocka_unit_test_setup(malformed_text_names_the_byte, reset),
         cmocka_unit_test_setup(long_pieces_stay_fast, reset),
+        cmocka_unit_test_setup(words_of_a_text, reset),
         cmocka_unit_test_setup(limit_of_a_piece, reset),
         cmocka_unit_test_setup(threads_share_a_table, reset),
         cmocka_unit_test_setup(merging_equals_the_plain_way, reset),

@@ -1,5 +1,6 @@
 /* Data sets: a text file becomes ids, counts and groups; variants, shuffling
  * and the synthetic corpus; every fault of text or spec under its pointer. */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "lab/dataset.h"
+#include "lab/random.h"
 #include "lab/sampler.h"
 #include "lab/text.h"
 
@@ -332,6 +334,115 @@ static void held_out_blocks(void **state)
         }
 }
 
+/* A body of words that are everywhere, and of others that have several tokens and occur
+ * within a few words of each other, also on both sides of an edge. */
+static void write_words(int n)
+{
+    static const char *const usual[] = {"the", "The", "Fox", "fox's", "1726,", "\"quick\""};
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs("*** START OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    for (int i = 0; i < n; i++) {
+        char word[8] = "";
+        const uint64_t draw = random_below(5, RANDOM_TOKENS, (uint64_t)i, 12);
+        for (int c = 0; draw >= 6 && c < 6; c++)
+            word[c] = "xqzvkj"[random_below(6, RANDOM_TOKENS, (uint64_t)(i / 8 * 8 + c), 6)];
+        fprintf(file, "%s%s", i % 11 ? " " : "\n", draw < 6 ? usual[draw] : word);
+    }
+    fputs("\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A run of ASCII letters, and the tokens that have some of its bytes. */
+struct run {
+    const char *bytes;
+    size_t n, first, last;
+};
+
+static int list_runs(const struct dataset *dataset, char *text, struct run *runs)
+{
+    size_t at = 0, length;
+    int n = 0, inside = 0;
+    for (size_t token = 0; token < dataset->n; token++) {
+        const char *bytes = bpe_token(gpt2, dataset->ids[token], &length);
+        for (size_t i = 0; i < length; i++, at++) {
+            text[at] = bytes[i];
+            const int letter = isalpha((unsigned char)bytes[i]) != 0;
+            if (letter && !inside)
+                runs[n++] = (struct run){text + at, 0, token, token};
+            if (letter)
+                runs[n - 1].n++, runs[n - 1].last = token;
+            inside = letter;
+        }
+    }
+    return n;
+}
+
+/* -1: of both parts; else whether the run is held out. */
+static int part_of(const struct run *run, int k)
+{
+    const int first = (int)(run->first / 1024) % k == k - 1,
+              last = (int)(run->last / 1024) % k == k - 1;
+    return first == last ? first : -1;
+}
+
+static int is_in_training(const struct run *word, const struct run *runs, int n, int k)
+{
+    for (int i = 0; i < n; i++)
+        if (part_of(&runs[i], k) == 0 && runs[i].n == word->n &&
+            memcmp(runs[i].bytes, word->bytes, word->n) == 0)
+            return 1;
+    return 0;
+}
+
+/* Every token of the held-out part, against runs of letters found in the text. */
+static void words_of_the_held_out_part(void **state)
+{
+    (void)state;
+    enum { WORDS = 4000 };
+    static char text[40 * WORDS];
+    static struct run runs[2 * WORDS];
+    static uint8_t bits[20 * WORDS];
+    int cut = 0, kinds[2] = {0};
+    write_words(WORDS);
+    for (int k = 2; k <= 5; k++) {
+        struct spec spec = make_spec(VARIANT_BODY);
+        struct dataset *whole = open_dataset(&spec);
+        assert_null(whole->held_out_words);
+        const int n = list_runs(whole, text, runs);
+        memset(bits, 0, sizeof bits);
+        for (int i = 0; i < n; i++) {
+            const int part = part_of(&runs[i], k);
+            cut += part < 0;
+            if (part != 1)
+                continue;
+            const int seen = is_in_training(&runs[i], runs, n, k);
+            kinds[seen]++;
+            for (size_t t = runs[i].first; t <= runs[i].last; t++)
+                bits[t] = seen ? DATASET_WORD_SEEN : DATASET_WORD_UNSEEN;
+            bits[runs[i].first] |= DATASET_WORD_FIRST;
+            bits[runs[i].last] |= DATASET_WORD_LAST;
+        }
+        spec.data.holdout = k;
+        for (int used = 0; used < 2; used++) {
+            spec.corpus.vocabulary = used ? VOCABULARY_USED : VOCABULARY_ALL;
+            struct dataset *dataset = open_dataset(&spec);
+            size_t held = 0;
+            for (size_t t = 0; t < whole->n; t++)
+                if ((int)(t / 1024) % k == k - 1)
+                    assert_int_equal(dataset->held_out_words[held++], bits[t]);
+            assert_int_equal(held, dataset->n_held_out);
+            dataset_close(dataset);
+        }
+        spec.corpus.shuffled = 1;
+        struct dataset *shuffled = open_dataset(&spec);
+        assert_null(shuffled->held_out_words);
+        dataset_close(shuffled);
+        dataset_close(whole);
+    }
+    assert_true(cut > 0 && kinds[0] > 20 && kinds[1] > 20);
+}
+
 /* Permuting moves no token between the two parts. */
 static void shuffling_keeps_parts(void **state)
 {
@@ -490,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup(text_that_is_not_there, reset),
         cmocka_unit_test_setup(bad_fields_together, reset),
         cmocka_unit_test_setup(held_out_blocks, reset),
+        cmocka_unit_test_setup(words_of_the_held_out_part, reset),
         cmocka_unit_test_setup(shuffling_keeps_parts, reset),
         cmocka_unit_test_setup(pruned_vocabulary, reset),
         cmocka_unit_test_setup(pruned_with_holdout, reset),

@@ -530,9 +530,12 @@ static void evaluation_windows(void **state)
         for (int i = 0; i < wanted; i++) {
             sampler_evaluation(sampler, SAMPLER_TEXT, i, inputs, targets);
             assert_int_equal(inputs[0], windows[i * n_windows / wanted]);
+            assert_int_equal(sampler_evaluation_start(sampler, SAMPLER_TEXT, i), inputs[0]);
             assert_int_equal(targets[T - 1], inputs[0] + T);
             sampler_evaluation(sampler, SAMPLER_HELD_OUT, i, inputs, targets);
             assert_int_equal(inputs[0], 5000 + held[i * n_held / wanted]);
+            assert_int_equal(sampler_evaluation_start(sampler, SAMPLER_HELD_OUT, i),
+                             held[i * n_held / wanted]);
             assert_int_equal(targets[T - 1], inputs[0] + T);
         }
         sampler_close(sampler);
