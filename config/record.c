@@ -3,7 +3,7 @@
  * places where a number appears cannot disagree about its name or its order.
  *
  * A pointer has one part ("/sd") or two ("/mean_logp/none"). Numbers that share
- * their first part stand next to each other and print as one object, or as one
+ * their first part print as one object where the first of them stands, or as one
  * array when the second part is a digit. */
 #include "config/record.h"
 
@@ -37,6 +37,14 @@ static const char *const record_scalar_table[RECORD_SCALARS] = {
     CLASSES(RECORD_HOLDOUT_LOSS_BY_COUNT, "/holdout_loss_by_count"),
     CLASSES(RECORD_HOLDOUT_N_BY_COUNT, "/holdout_n_by_count"),
     CLASSES(RECORD_EVAL_LOGP_BY_COUNT, "/eval_logp_by_count"),
+    [RECORD_UNSEEN_WORD_LOSS] = "/holdout/unseen_word_loss",
+    [RECORD_UNSEEN_WORD_TOKEN_LOSS] = "/holdout/unseen_word_token_loss",
+    [RECORD_UNSEEN_WORDS] = "/holdout/unseen_words",
+    [RECORD_UNSEEN_WORD_TOKENS] = "/holdout/unseen_word_tokens",
+    [RECORD_SEEN_WORD_LOSS] = "/holdout/seen_word_loss",
+    [RECORD_SEEN_WORD_TOKEN_LOSS] = "/holdout/seen_word_token_loss",
+    [RECORD_SEEN_WORDS] = "/holdout/seen_words",
+    [RECORD_SEEN_WORD_TOKENS] = "/holdout/seen_word_tokens",
 };
 
 static const char *const record_field_table[RECORD_FIELDS] = {
@@ -177,32 +185,49 @@ static size_t record_head(const char *pointer)
     return 1 + strcspn(pointer + 1, "/");
 }
 
-static int record_same_head(const char *const *table, int n, int i, int other)
+static int record_same_head(const char *pointer, const char *other, size_t head)
 {
-    if (other < 0 || other >= n)
-        return 0;
-    size_t head = record_head(table[i]);
-    return head == record_head(table[other]) && memcmp(table[i], table[other], head) == 0;
+    return head == record_head(other) && memcmp(pointer, other, head) == 0;
+}
+
+/* The numbers that share the first part of number `first`, its slash included, as
+ * one object or array. */
+static void record_print_shared(FILE *out, const char *const *table, int n, int first,
+                                const double *values)
+{
+    const size_t head = record_head(table[first]);
+    const char tail = table[first][head + 1];
+    const int is_array = tail >= '0' && tail <= '9';
+    putc(is_array ? '[' : '{', out);
+    for (int i = first; i < n; i++) {
+        if (!record_same_head(table[first], table[i], head))
+            continue;
+        if (i > first)
+            putc(',', out);
+        if (!is_array)
+            fprintf(out, "\"%s\":", table[i] + head + 1);
+        record_print_number(out, values[i]);
+    }
+    putc(is_array ? ']' : '}', out);
 }
 
 /* The n numbers of a table as the members of a JSON object. */
 static void record_print_members(FILE *out, const char *const *table, int n, const double *values)
 {
     for (int i = 0; i < n; i++) {
-        const char *pointer = table[i];
-        size_t head = record_head(pointer);
-        const char *tail = pointer[head] ? pointer + head + 1 : NULL;
-        int is_array = tail && *tail >= '0' && *tail <= '9';
+        const size_t head = record_head(table[i]);
+        int before = i - 1;
+        while (before >= 0 && !record_same_head(table[i], table[before], head))
+            before--;
+        if (before >= 0) /* printed with that one */
+            continue;
         if (i)
             putc(',', out);
-        if (!record_same_head(table, n, i, i - 1))
-            fprintf(out, "\"%.*s\":%s", (int)head - 1, pointer + 1,
-                    !tail ? "" : (is_array ? "[" : "{"));
-        if (tail && !is_array)
-            fprintf(out, "\"%s\":", tail);
-        record_print_number(out, values[i]);
-        if (tail && !record_same_head(table, n, i, i + 1))
-            putc(is_array ? ']' : '}', out);
+        fprintf(out, "\"%.*s\":", (int)head - 1, table[i] + 1);
+        if (table[i][head])
+            record_print_shared(out, table, n, i, values);
+        else
+            record_print_number(out, values[i]);
     }
 }
 

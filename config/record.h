@@ -46,7 +46,16 @@ enum record_scalar {
     RECORD_HOLDOUT_N_BY_COUNT = RECORD_HOLDOUT_LOSS_BY_COUNT + RECORD_CLASSES,
     /* mean log p of the tokens of each class over the windows of the training text */
     RECORD_EVAL_LOGP_BY_COUNT = RECORD_HOLDOUT_N_BY_COUNT + RECORD_CLASSES,
-    RECORD_SCALARS = RECORD_EVAL_LOGP_BY_COUNT + RECORD_CLASSES
+    /* Words of the held-out text that the training text never has, and the others. */
+    RECORD_UNSEEN_WORD_LOSS = RECORD_EVAL_LOGP_BY_COUNT + RECORD_CLASSES, /* nats a word */
+    RECORD_UNSEEN_WORD_TOKEN_LOSS,                                        /* nats a token */
+    RECORD_UNSEEN_WORDS,
+    RECORD_UNSEEN_WORD_TOKENS, /* of those words */
+    RECORD_SEEN_WORD_LOSS,     /* the same four, in the same order */
+    RECORD_SEEN_WORD_TOKEN_LOSS,
+    RECORD_SEEN_WORDS,
+    RECORD_SEEN_WORD_TOKENS,
+    RECORD_SCALARS
 };
 
 enum record_field {

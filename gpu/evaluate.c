@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "lab/dataset.h"
 
 struct sums {
     double loss, lse[CLUSTERS_MAX]; /* of each cluster of the output layer */
@@ -18,6 +19,11 @@ struct sums {
     double target_loss[SPEC_GROUPS_MAX];
     int64_t target_hits[SPEC_GROUPS_MAX];
     int full_batches;
+    int has_words;
+    struct word_sums {
+        double loss;
+        int64_t words, tokens;
+    } seen, unseen;
 };
 
 struct evaluation {
@@ -100,6 +106,26 @@ static void add_position(struct evaluation *e, int32_t target, double loss)
         }
 }
 
+/* Words that lie within a window, of which losses [T] and words [T] are. */
+static void add_words(struct evaluation *e, const double *losses, const uint8_t *words)
+{
+    double loss = 0;
+    int first = -1; /* of the word at hand; -1: it began before the window */
+    for (int t = 0; t < e->T; t++) {
+        if (words[t] & DATASET_WORD_FIRST) {
+            first = t;
+            loss = 0;
+        }
+        loss += losses[t];
+        if (!(words[t] & DATASET_WORD_LAST) || first < 0)
+            continue;
+        struct word_sums *sums = words[t] & DATASET_WORD_UNSEEN ? &e->sums.unseen : &e->sums.seen;
+        sums->loss += loss;
+        sums->words++;
+        sums->tokens += t + 1 - first;
+    }
+}
+
 static void add_logits(struct evaluation *e, const struct model_observation *seen, int windows)
 {
     memset(e->h, 0, (size_t)e->C * sizeof *e->h);
@@ -118,7 +144,7 @@ static void add_logits(struct evaluation *e, const struct model_observation *see
 }
 
 void evaluate_add(struct evaluation *e, const struct model_observation *seen,
-                  const int32_t *targets, int windows)
+                  const int32_t *targets, const uint8_t *words, int windows)
 {
     assert(seen->B == e->B && seen->T == e->T && seen->M == e->M && seen->V == e->V);
     assert(windows >= 1 && windows <= e->B);
@@ -129,6 +155,9 @@ void evaluate_add(struct evaluation *e, const struct model_observation *seen,
         e->sums.positions++;
         add_position(e, targets[p], seen->losses[p]);
     }
+    e->sums.has_words |= words != NULL;
+    for (int w = 0; words && w < windows; w++)
+        add_words(e, seen->losses + (ptrdiff_t)w * e->T, words + (ptrdiff_t)w * e->T);
     add_logits(e, seen, windows);
     e->cluster_of = seen->cluster_of;
     if (windows < e->B)
@@ -203,8 +232,22 @@ void evaluate_text(const struct evaluation *e, const float *scores, double *valu
     }
 }
 
+/* The four numbers of a kind of word. */
+static void words_of(const struct word_sums *sums, int has_words, double *values)
+{
+    values[0] = mean_of(sums->loss, sums->words);
+    values[1] = mean_of(sums->loss, sums->tokens);
+    values[2] = has_words ? (double)sums->words : NAN;
+    values[3] = has_words ? (double)sums->tokens : NAN;
+}
+
 void evaluate_held_out(const struct evaluation *e, double *values)
 {
+    static_assert(RECORD_UNSEEN_WORD_TOKENS == RECORD_UNSEEN_WORD_LOSS + 3 &&
+                      RECORD_SEEN_WORD_TOKENS == RECORD_SEEN_WORD_LOSS + 3,
+                  "in the order of words_of");
+    words_of(&e->sums.unseen, e->sums.has_words, values + RECORD_UNSEEN_WORD_LOSS);
+    words_of(&e->sums.seen, e->sums.has_words, values + RECORD_SEEN_WORD_LOSS);
     values[RECORD_HOLDOUT_LOSS] = mean_of(e->sums.loss, e->sums.positions);
     values[RECORD_HOLDOUT_LOG_Z] = mean_of(e->sums.lse[0], e->sums.positions);
     classes(&e->sums, values + RECORD_HOLDOUT_LOSS_BY_COUNT, values + RECORD_HOLDOUT_N_BY_COUNT);

@@ -24,9 +24,11 @@ void evaluate_close(struct evaluation *evaluation);
 /* Forget every batch. */
 void evaluate_begin(struct evaluation *evaluation);
 
-/* The first `windows` windows of a batch that was observed; targets [B][T]. */
+/* The first `windows` windows of a batch that was observed; targets [B][T]. words
+ * [B][T]: what each target is, in bits of dataset_word (lab/dataset.h); NULL: nobody
+ * knows. A word counts if all of its tokens are targets of one window. */
 void evaluate_add(struct evaluation *evaluation, const struct model_observation *observation,
-                  const int32_t *targets, int windows);
+                  const int32_t *targets, const uint8_t *words, int windows);
 
 /* Mean h over the positions of the batches since evaluate_begin, [C]. Owned by
  * evaluation. */

@@ -43,6 +43,7 @@ struct run {
     int64_t evaluated;             /* epoch of `evaluated_values`, -1: none yet */
     double *evaluated_values;      /* [record_size(G)] NaN but for what was evaluated */
     int32_t *inputs, *targets;     /* [B][T] */
+    uint8_t *words;                /* [B][T] bits of held-out targets (lab/dataset.h) */
     double *values;                /* [record_size(G)] */
     float *tokens;                 /* [M] */
     float *parameters;             /* [n_parameters] one part of the state at a time */
@@ -91,12 +92,13 @@ static int allocate(struct run *run, struct err *err)
     size_t n_parameters = (size_t)model_shapes(run->model)->n_parameters;
     run->inputs = calloc(N, sizeof *run->inputs);
     run->targets = calloc(N, sizeof *run->targets);
+    run->words = calloc(N, sizeof *run->words);
     run->values = calloc((size_t)record_size(groups->n), sizeof *run->values);
     run->evaluated_values = calloc((size_t)record_size(groups->n), sizeof *run->evaluated_values);
     run->tokens = calloc((size_t)groups->n_tokens + 1, sizeof *run->tokens);
     run->parameters = calloc(n_parameters, sizeof *run->parameters);
-    if (!run->inputs || !run->targets || !run->values || !run->evaluated_values || !run->tokens ||
-        !run->parameters)
+    if (!run->inputs || !run->targets || !run->words || !run->values || !run->evaluated_values ||
+        !run->tokens || !run->parameters)
         return err_set(err, ERR_NO_MEMORY, "no memory for a copy of %zu parameters", n_parameters);
     return 0;
 }
@@ -189,6 +191,7 @@ static void close_run(struct run *run)
     measure_close(run->measure);
     free(run->inputs);
     free(run->targets);
+    free(run->words);
     free(run->values);
     free(run->tokens);
     free(run->parameters);
@@ -456,22 +459,35 @@ static int obey(struct run *run, struct err *err)
     return 0;
 }
 
+/* Window number `window` of a part of the text, as the w-th of the batch. */
+static void take_window(struct run *run, enum sampler_part part, int window, int w)
+{
+    const int T = run->spec->model.seq_len;
+    const ptrdiff_t at = (ptrdiff_t)w * T;
+    sampler_evaluation(run->sampler, part, window, run->inputs + at, run->targets + at);
+    if (part == SAMPLER_HELD_OUT && run->dataset->held_out_words)
+        memcpy(run->words + at,
+               run->dataset->held_out_words + 1 +
+                   sampler_evaluation_start(run->sampler, part, window),
+               (size_t)T);
+}
+
 /* Sums over the windows of a part of the text. A window stands in for those that
  * the last batch lacks. Nothing is under way meanwhile, so an order can be obeyed
  * between any two batches; who goes on from there evaluates anew. */
 static int evaluate_part(struct run *run, enum sampler_part part, struct err *err)
 {
-    const int B = run->spec->train.batch_size, T = run->spec->model.seq_len;
+    const int B = run->spec->train.batch_size;
     const int windows = sampler_evaluation_windows(run->sampler, part);
+    const int has_words = part == SAMPLER_HELD_OUT && run->dataset->held_out_words;
     evaluate_begin(run->evaluation);
     for (int first = 0; first < windows; first += B) {
         const struct model_observation *seen;
         for (int w = 0; w < B; w++)
-            sampler_evaluation(run->sampler, part, first + w < windows ? first + w : 0,
-                               run->inputs + (ptrdiff_t)w * T, run->targets + (ptrdiff_t)w * T);
+            take_window(run, part, first + w < windows ? first + w : 0, w);
         if (model_evaluate(run->model, run->inputs, run->targets, NULL, &seen, err) != 0)
             return -1;
-        evaluate_add(run->evaluation, seen, run->targets,
+        evaluate_add(run->evaluation, seen, run->targets, has_words ? run->words : NULL,
                      windows - first < B ? windows - first : B);
         if (obey(run, err) != 0)
             return -1;

@@ -2,8 +2,10 @@
 // printed spec can be posted again, bad settings are named.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { getEncoding } from 'js-tiktoken';
 import { startServer } from '../lib/server.mjs';
-import { CORPUS, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
+import { CORPUS, GULLIVER, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
 
 const skip = CORPUS !== 'gulliver' ? 'the text is not here' : false;
 let server;
@@ -54,6 +56,76 @@ test('held-out text: the counts are of the rest', { skip }, async () => {
   assert.equal(whole.corpus.held_out, 0);
   assert.equal(heldOut % 1024, 0);
   assert.equal(heldOut / 1024, Math.floor(whole.corpus.tokens / 4096));
+});
+
+// GPT-2's pattern as published, and what stands between Project Gutenberg's two lines.
+const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+const bodyOf = (text) => /\*\*\* START OF [^\n]*\n(.*)\*\*\* END OF /s.exec(text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n'))[1];
+
+// The held-out tokens, and the words that lie in one part, each from its first letter on.
+function holdOut(text, k) {
+  const encoding = getEncoding('gpt2');
+  const isOut = (token) => Math.floor(token / 1024) % k === k - 1;
+  const heldOut = [], words = [];
+  let tokens = 0;
+  for (const [piece] of text.matchAll(PIECES)) {
+    const ids = encoding.encode(piece), out = ids.filter((_, i) => isOut(tokens + i));
+    const letter = piece.search(/\p{L}/u);
+    if (letter >= 0 && [0, ids.length].includes(out.length)) {
+      words.push({ text: piece.slice(letter), first: heldOut.length, n: out.length });
+    }
+    heldOut.push(...out);
+    tokens += ids.length;
+  }
+  const known = new Set(words.filter(({ n }) => n === 0).map((word) => word.text));
+  return { tokens, heldOut, words: words.filter(({ n }) => n > 0).map((word) => ({ ...word, unseen: !known.has(word.text) })) };
+}
+
+test('words that the training part never has: how many, and their loss, asked of the model token by token', { skip }, async () => {
+  const T = 32, WINDOWS = 24;
+  const { job, records } = await run({
+    corpus: { variant: 'body' }, model: { seq_len: T }, train: { epochs: 40, lr: 0.01 }, data: { holdout: 4 }, eval: { windows: WINDOWS, every: 25 },
+  });
+  const { tokens, heldOut, words } = holdOut(bodyOf(fs.readFileSync(GULLIVER, 'utf8')), 4);
+  assert.equal(job.corpus.held_out, heldOut.length);
+  assert.equal(job.corpus.tokens, tokens - heldOut.length);
+  const each = Math.floor(1023 / T), there = heldOut.length / 1024 * each;
+  const starts = Array.from({ length: WINDOWS }, (_, i) => Math.floor(i * there / WINDOWS)).map((w) => Math.floor(w / each) * 1024 + w % each * T);
+  // The targets of a window are the T tokens behind its first one.
+  const counted = words.flatMap((word) => {
+    const start = starts.find((at) => word.first > at && word.first + word.n <= at + T + 1);
+    return start === undefined ? [] : [{ ...word, start }];
+  });
+  const ask = async (ids, token) => {
+    const answer = await server.api(`/jobs/${job.id}/probe`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ids, tokens: [token] }) });
+    return (await answer.json()).tokens[0].logp;
+  };
+  const sums = { seen: { loss: 0, words: 0, tokens: 0 }, unseen: { loss: 0, words: 0, tokens: 0 } };
+  for (const { start, first, n, unseen } of counted) {
+    const sum = unseen ? sums.unseen : sums.seen;
+    sum.words++;
+    sum.tokens += n;
+    for (let at = first; unseen && at < first + n; at++) sum.loss -= await ask(heldOut.slice(start, at), heldOut[at]);
+  }
+  const near = (got, wanted) => assert.ok(Math.abs(got - wanted) < 1e-4, `${got}, not ${wanted}`);
+  const { holdout } = records[40];
+  assert.ok(sums.unseen.words > 5 && sums.unseen.tokens > sums.unseen.words, JSON.stringify(sums));
+  assert.deepEqual([holdout.unseen_words, holdout.unseen_word_tokens], [sums.unseen.words, sums.unseen.tokens]);
+  assert.deepEqual([holdout.seen_words, holdout.seen_word_tokens], [sums.seen.words, sums.seen.tokens]);
+  near(holdout.unseen_word_loss, sums.unseen.loss / sums.unseen.words);
+  near(holdout.unseen_word_token_loss, sums.unseen.loss / sums.unseen.tokens);
+  near(holdout.seen_word_loss * holdout.seen_words, holdout.seen_word_token_loss * holdout.seen_word_tokens);
+  assert.ok(holdout.seen_word_loss < holdout.unseen_word_loss, 'what the text has is likelier');
+  assert.deepEqual(records.filter((record) => record.holdout.unseen_words !== null).map(({ epoch }) => epoch), [0, 25, 40]);
+});
+
+test('no words, no loss of words: permuted text and bytes', { skip }, async () => {
+  for (const corpus of [{ variant: 'body', shuffled: true }, { variant: 'body', tokenizer: 'bytes' }]) {
+    const { records } = await run({ corpus, data: { holdout: 4 }, eval: { windows: 4, every: 4 } });
+    const { loss, log_z, ...words } = records[8].holdout;
+    assert.ok(loss > 0 && log_z > 0);
+    assert.deepEqual(words, Object.fromEntries(['unseen', 'seen'].flatMap((kind) => ['word_loss', 'word_token_loss', 'words', 'word_tokens'].map((name) => [`${kind}_${name}`, null]))));
+  }
 });
 
 test('oversampled windows expose the group more often', { skip }, async () => {

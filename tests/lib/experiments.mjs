@@ -4,7 +4,8 @@ import path from 'node:path';
 
 const folders = (process.env.TOKENFATE_CORPUS_PATH ?? 'corpora:../shared/corpora').split(':');
 // The real text where there is one, the built-in synthetic corpus elsewhere.
-export const CORPUS = folders.some((folder) => fs.existsSync(path.join(folder, 'pg829.txt'))) ? 'gulliver' : 'gulliver-synthetic';
+export const GULLIVER = folders.map((folder) => path.join(folder, 'pg829.txt')).find((file) => fs.existsSync(file));
+export const CORPUS = GULLIVER ? 'gulliver' : 'gulliver-synthetic';
 export const SANITIZED = /build-(address|thread|undefined)/.test(process.env.TOKENFATE_BUILD ?? '');
 
 const merge = (base, change) => Object.fromEntries([...new Set([...Object.keys(base), ...Object.keys(change)])].map((key) => [

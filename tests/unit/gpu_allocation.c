@@ -103,6 +103,7 @@ struct bench {
     double *values;
     float tokens[TRACKED];
     int32_t inputs[N], targets[N];
+    uint8_t words[N];
     struct err err;
 };
 
@@ -164,7 +165,7 @@ static void steps(struct bench *b, int64_t first)
         measure_count_targets(b->measure, b->targets);
         expect_done(b, model_evaluate(b->model, b->inputs, b->targets, &loss, &seen, &b->err));
         evaluate_begin(b->evaluation);
-        evaluate_add(b->evaluation, seen, b->targets, B);
+        evaluate_add(b->evaluation, seen, b->targets, b->words, B);
         expect_done(b, model_scores(b->model, evaluate_h(b->evaluation), &scores, &b->err));
         evaluate_text(b->evaluation, scores, b->values);
     }

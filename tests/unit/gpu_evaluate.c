@@ -6,10 +6,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "config/record.h"
 #include "gpu/evaluate.h"
+#include "lab/dataset.h"
 #include "lab/random.h"
 
 enum { V = 19, B = 3, T = 4, N = B * T, C = 5, G = 2, BATCHES = 3, M = 7 };
@@ -187,8 +189,51 @@ static void check_spectrum(struct evaluation *evaluation, double *values)
     }
 }
 
+/* Tokens of words among the targets of a batch. Some begin in one window and end in the
+ * next, which is another place of the text. */
+static const struct {
+    int batch, first, n, unseen;
+} words[] = {{0, 0, 1, 0}, {0, 1, 2, 1}, {0, 3, 3, 1}, {0, 6, 1, 0}, {0, 8, 4, 1}, {1, 2, 2, 0},
+             {1, 7, 2, 0}, {1, 9, 1, 1}, {2, 0, 3, 1}, {2, 3, 1, 0}, {2, 4, 4, 1}};
+enum { WORDS = sizeof words / sizeof *words };
+
+static void mark_words(int batch, uint8_t *bits)
+{
+    memset(bits, 0, N);
+    for (int i = 0; i < WORDS; i++) {
+        if (words[i].batch != batch)
+            continue;
+        memset(bits + words[i].first, words[i].unseen ? DATASET_WORD_UNSEEN : DATASET_WORD_SEEN,
+               (size_t)words[i].n);
+        bits[words[i].first] |= DATASET_WORD_FIRST;
+        bits[words[i].first + words[i].n - 1] |= DATASET_WORD_LAST;
+    }
+}
+
+/* The numbers of seen or of unseen words. */
+static void check_words(int unseen, const double *values)
+{
+    double loss = 0, n = 0, n_tokens = 0;
+    for (int i = 0; i < WORDS; i++) {
+        const int last = words[i].first + words[i].n - 1;
+        if (words[i].unseen != unseen || words[i].first / T != last / T ||
+            !counts_in(words[i].batch, last))
+            continue;
+        for (int p = words[i].first; p <= last; p++)
+            loss += batches[words[i].batch].losses[p];
+        n++;
+        n_tokens += words[i].n;
+    }
+    assert_true(n > 1 && n_tokens > n);
+    check(values[0], loss / n, "loss of a word");
+    check(values[1], loss / n_tokens, "loss of a word's token");
+    check(values[2], n, "words");
+    check(values[3], n_tokens, "tokens of words");
+}
+
 static void add_all(struct evaluation *evaluation)
 {
+    uint8_t bits[N];
     evaluate_begin(evaluation);
     for (int b = 0; b < BATCHES; b++) {
         const struct model_observation seen = {.B = B,
@@ -207,7 +252,8 @@ static void add_all(struct evaluation *evaluation)
                                                .output_rows = rows,
                                                .output_bias = row_bias,
                                                .logit_scale = 0.7};
-        evaluate_add(evaluation, &seen, batches[b].targets, b < BATCHES - 1 ? B : 1);
+        mark_words(b, bits);
+        evaluate_add(evaluation, &seen, batches[b].targets, bits, b < BATCHES - 1 ? B : 1);
     }
 }
 
@@ -239,6 +285,8 @@ static void test_definitions(void **state)
         check(values[RECORD_HOLDOUT_LOSS], loss, "held-out loss");
         check(values[RECORD_HOLDOUT_LOG_Z], lse, "held-out log z");
         check_classes(values + RECORD_HOLDOUT_LOSS_BY_COUNT, values + RECORD_HOLDOUT_N_BY_COUNT);
+        check_words(0, values + RECORD_SEEN_WORD_LOSS);
+        check_words(1, values + RECORD_UNSEEN_WORD_LOSS);
     }
     evaluate_close(evaluation);
 }
@@ -259,6 +307,9 @@ static void test_nothing_has_no_value(void **state)
     assert_true(isnan(values[record_at(1, RECORD_EVAL_MEAN_LOGP)]));
     assert_true(isnan(values[record_at(1, RECORD_EVAL_LN_MEAN_P)]));
     assert_true(values[RECORD_EVAL_N_BY_COUNT] == 0);
+    evaluate_held_out(evaluation, values);
+    for (int i = RECORD_UNSEEN_WORD_LOSS; i <= RECORD_SEEN_WORD_TOKENS; i++)
+        assert_true(isnan(values[i])); /* nobody has said what words are */
     evaluate_close(evaluation);
 }
 

@@ -135,8 +135,13 @@ static void make_dataset(const struct spec *spec, struct dataset *dataset)
     *dataset = (struct dataset){.vocab = V, .ids = ids, .n = TEXT};
     if (spec->data.holdout > 0) {
         static int32_t held_out[HELD_OUT];
-        for (int i = 0; i < HELD_OUT; i++)
+        static uint8_t words[HELD_OUT]; /* of one token each, seen and unseen in turn */
+        for (int i = 0; i < HELD_OUT; i++) {
             held_out[i] = i; /* tokens from 50 on do not occur in the text */
+            words[i] = DATASET_WORD_FIRST | DATASET_WORD_LAST |
+                       (i % 2 ? DATASET_WORD_UNSEEN : DATASET_WORD_SEEN);
+        }
+        dataset->held_out_words = words;
         dataset->held_out = held_out;
         dataset->n_held_out = HELD_OUT;
     }
@@ -430,6 +435,8 @@ static void test_evaluation(void **state)
             positions += values[RECORD_EVAL_N_BY_COUNT + class];
         assert_true(positions == (due ? 5 * 6 : 0));
         assert_true(!due || values[RECORD_HOLDOUT_N_BY_COUNT] > 0);
+        assert_true(due ? values[RECORD_UNSEEN_WORDS] + values[RECORD_SEEN_WORDS] == 5 * 6
+                        : isnan(values[RECORD_UNSEEN_WORDS]));
     }
     assert_true(fabs(with->values[0][RECORD_EVAL_LOSS] - log(V)) < 0.1);
     assert_true(with->values[5][RECORD_EVAL_LOSS] < with->values[0][RECORD_EVAL_LOSS]);
