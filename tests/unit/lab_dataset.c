@@ -346,7 +346,7 @@ static void write_words(int n)
         char word[8] = "";
         const uint64_t draw = random_below(5, RANDOM_TOKENS, (uint64_t)i, 12);
         for (int c = 0; draw >= 6 && c < 6; c++)
-            word[c] = "xqzvkj"[random_below(6, RANDOM_TOKENS, (uint64_t)(i / 8 * 8 + c), 6)];
+            word[c] = "xqzvkj"[random_below(6, RANDOM_TOKENS, (uint64_t)(i / 3 * 8 + c), 6)];
         fprintf(file, "%s%s", i % 11 ? " " : "\n", draw < 6 ? usual[draw] : word);
     }
     fputs("\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n", file);
