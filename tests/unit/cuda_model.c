@@ -189,10 +189,18 @@ static void check_model(enum spec_precision precision, int head, double allowed)
     assert_close("gradient's parts", x->part_norms, y->part_norms, BACKEND_PARTS * TRACKED,
                  allowed);
     assert_close("rows", x->output_rows, y->output_rows, TRACKED * C, allowed);
-    double scores[2][V];
+    double scores[3][V], h[C] = {0};
+    const float *of_mean;
+    for (int w = 0; w < B; w++)
+        for (int c = 0; c < C; c++)
+            h[c] += x->h_sums[w * C + c] / N;
     for (int v = 0; v < V; v++)
         scores[0][v] = (double)x->scores[v], scores[1][v] = (double)y->scores[v];
+    assert_int_equal(model_scores(cuda.model, h, &of_mean, &cuda.err), 0);
+    for (int v = 0; v < V; v++)
+        scores[2][v] = (double)of_mean[v];
     assert_close("scores", scores[0], scores[1], V, allowed);
+    assert_close("scores of mean h", scores[2], scores[1], V, allowed);
     assert_close("norm", &x->grad_norm, &y->grad_norm, 1, allowed);
     float *gradient = part(&cuda, MODEL_GRADIENTS), *right = part(&ref, MODEL_GRADIENTS);
     for (int t = 0; t < cuda.shapes->n_tensors; t++)
