@@ -159,10 +159,13 @@ static void write_classes(FILE *out, const struct theory *t)
 
 /* ---- curves ---- */
 
-/* 1 if no token of the group occurs in the text. */
+/* 1 if training never shows a token of the group: it occurs in no training text,
+ * and is not inserted into one. */
 static int group_is_unseen(const struct theory *t, int g)
 {
     const struct group *group = &t->groups->group[g];
+    if (groups_dose(t->spec, t->groups, g) > 0)
+        return 0;
     for (int i = 0; i < group->n; i++)
         if (t->frequency->counts[group->ids[i]])
             return 0;

@@ -117,6 +117,24 @@ test('SGD: the fall of tokens that are never a target is that of the closed form
   assert.ok(curve.predicted[60] < curve.predicted[0] - 1e-4);
 });
 
+// Inserted tokens have a count of 0 in the text, and are fed and targets all the same.
+test('tokens that are inserted or held out: curves for what training never shows', async (t) => {
+  const shown = async (change) => {
+    const job = await run({ model: { tie: 'untied' }, ...change });
+    const { body } = await get(`/jobs/${job.id}/theory`);
+    return { curves: body.curves.map(({ id, group }) => `${id} ${group}`), groups: body.groups };
+  };
+  const doses = await shown({ data: { inject: { tokens: 3, doses: [0, 1, 4], epochs: null } }, train: { epochs: 20, batch_size: 8 } });
+  assert.deepEqual(doses.curves, ['input_decay never_used', 'input_decay dose_0', 'adam_logit never_used', 'adam_logit dose_0']);
+  const sgd = await shown({ data: { inject: { tokens: 3, doses: [4], epochs: null } }, train: { epochs: 20, batch_size: 8, optimizer: 'sgd', weight_decay: 0 } });
+  assert.deepEqual(sgd.curves, ['input_decay never_used', 'sgd_logp never_used']);
+  if (CORPUS === 'gulliver-synthetic') return t.skip('the synthetic text holds nothing out');
+  // Of a pruned vocabulary only the held-out part has the tokens that are never used.
+  const heldOut = await shown({ corpus: { variant: 'body', vocabulary: 'used' }, data: { holdout: 4 } });
+  assert.ok(heldOut.groups.never_used.tokens > 0);
+  assert.deepEqual(heldOut.curves, ['input_decay never_used', 'adam_logit never_used']);
+});
+
 test('what cannot be asked for is named', async () => {
   const { id } = await submit(server, tiny());
   const bad = await get(`/jobs/${id}/theory?points=1`);
