@@ -10,6 +10,8 @@
 
 double theory_logit_std(const struct spec *spec)
 {
+    if (spec->init_from[0])
+        return NAN;
     return spec->model.logit_scale * spec->model.init_std * sqrt(spec->model.d_model);
 }
 
@@ -99,7 +101,7 @@ double theory_types_below(double level, const struct frequency *frequency)
     int below = 0;
     for (int i = 0; i < frequency->vocab; i++)
         below += frequency->counts[i] > 0 && (double)frequency->counts[i] < count;
-    return frequency->types ? (double)below / frequency->types : NAN;
+    return frequency->types && !isnan(level) ? (double)below / frequency->types : NAN;
 }
 
 void theory_z_loss_sum(double z_loss, double scale, const double *h, const double *lse, int N,
@@ -117,6 +119,8 @@ double theory_types_below_start(const struct spec *spec, const struct frequency 
 {
     struct clusters clusters;
     int below = 0;
+    if (spec->init_from[0])
+        return NAN;
     clusters_of(spec, frequency->vocab, &clusters);
     for (int k = 0; k < clusters.n; k++) {
         const struct cluster *cluster = &clusters.cluster[k];
@@ -163,23 +167,44 @@ double theory_sgd_pull(const struct spec *spec, double h_norm)
     return spec->train.lr * s * s * h_norm * h_norm;
 }
 
-void theory_optimum(const struct theory_loss *loss, const struct frequency *frequency, double *logp)
+/* Sum of the weights of all targets, and a token's ln(m_i / prior_i^tau). */
+static double weights_of(const struct theory_loss *loss, const struct frequency *frequency)
 {
-    const int V = frequency->vocab;
-    double weights = 0, partition = 0;
-    for (int i = 0; i < V; i++)
+    double weights = 0;
+    for (int i = 0; i < frequency->vocab; i++)
         if (frequency->counts[i])
             weights += pow((double)frequency->counts[i], 1 - loss->class_weight);
-    for (int i = 0; i < V; i++) {
-        const double count = (double)frequency->counts[i];
-        const double weighted = count > 0 ? pow(count, 1 - loss->class_weight) / weights : 0;
-        const double mean = (1 - loss->label_smoothing) * weighted + loss->label_smoothing / V;
-        const double prior = (count + 1) / ((double)frequency->total + V);
-        logp[i] = mean > 0 ? log(mean) - loss->logit_adjustment * log(prior) : NAN;
-        partition += mean > 0 ? exp(logp[i]) : 0;
+    return weights;
+}
+
+static double optimum_of(const struct theory_loss *loss, const struct frequency *frequency,
+                         double weights, int token)
+{
+    const int V = frequency->vocab;
+    const double count = (double)frequency->counts[token];
+    const double weighted = count > 0 ? pow(count, 1 - loss->class_weight) / weights : 0;
+    const double mean = (1 - loss->label_smoothing) * weighted + loss->label_smoothing / V;
+    const double prior = (count + 1) / ((double)frequency->total + V);
+    return mean > 0 ? log(mean) - loss->logit_adjustment * log(prior) : NAN;
+}
+
+static double partition_of(const struct theory_loss *loss, const struct frequency *frequency,
+                           double weights)
+{
+    double partition = 0;
+    for (int i = 0; i < frequency->vocab; i++) {
+        const double logp = optimum_of(loss, frequency, weights, i);
+        partition += isnan(logp) ? 0 : exp(logp);
     }
-    for (int i = 0; i < V; i++)
-        logp[i] -= log(partition);
+    return partition;
+}
+
+void theory_optimum(const struct theory_loss *loss, const struct frequency *frequency, double *logp)
+{
+    const double weights = weights_of(loss, frequency),
+                 partition = partition_of(loss, frequency, weights);
+    for (int i = 0; i < frequency->vocab; i++)
+        logp[i] = optimum_of(loss, frequency, weights, i) - log(partition);
 }
 
 double theory_group_mean(const struct group *group, const double *logp)
@@ -188,4 +213,54 @@ double theory_group_mean(const struct group *group, const double *logp)
     for (int i = 0; i < group->n; i++)
         sum += logp[group->ids[i]];
     return group->n ? sum / group->n : NAN;
+}
+
+int theory_follows_counts(const struct spec *spec)
+{
+    for (int i = 0; spec->data.inject.tokens && i < spec->data.inject.n_doses; i++)
+        if (spec->data.inject.doses[i] > 0)
+            return 0;
+    return !spec->data.oversample_group[0];
+}
+
+struct theory_loss theory_loss_of(const struct spec *spec)
+{
+    return (struct theory_loss){.class_weight = spec->loss.class_weight,
+                                .logit_adjustment = spec->loss.logit_adjustment,
+                                .label_smoothing = spec->loss.label_smoothing};
+}
+
+double theory_optimum_group(const struct spec *spec, const struct group *group,
+                            const struct frequency *frequency)
+{
+    const struct theory_loss loss = theory_loss_of(spec);
+    const double weights = weights_of(&loss, frequency);
+    double sum = 0;
+    if (!group->n || !theory_follows_counts(spec))
+        return NAN;
+    for (int i = 0; i < group->n; i++)
+        sum += optimum_of(&loss, frequency, weights, group->ids[i]);
+    return sum / group->n - log(partition_of(&loss, frequency, weights));
+}
+
+/* A token that has no log p has no probability either. */
+double theory_optimum_mass(const struct spec *spec, const struct group *group,
+                           const struct frequency *frequency)
+{
+    const struct theory_loss loss = theory_loss_of(spec);
+    const double weights = weights_of(&loss, frequency);
+    double sum = 0;
+    if (!group->n || !theory_follows_counts(spec))
+        return NAN;
+    for (int i = 0; i < group->n; i++) {
+        const double logp = optimum_of(&loss, frequency, weights, group->ids[i]);
+        sum += isnan(logp) ? 0 : exp(logp);
+    }
+    return sum / partition_of(&loss, frequency, weights);
+}
+
+int theory_optimum_is_counts(const struct spec *spec)
+{
+    return theory_follows_counts(spec) && spec->loss.class_weight == 0 &&
+           spec->loss.logit_adjustment == 0 && spec->loss.label_smoothing == 0;
 }

@@ -13,7 +13,8 @@
 #include "lab/frequency.h"
 #include "lab/groups.h"
 
-/* ---- 3.1: the untrained model ---- */
+/* ---- 3.1: the untrained model ----
+ * A job that starts from another model (init_from) has none: every number is NaN. */
 
 /* Mean log p (nats) of any token under the untrained model:
  * -ln V - s_z^2 / 2, s_z the standard deviation of the logits. After the final
@@ -55,7 +56,7 @@ double theory_mass(const struct group *group, const struct frequency *frequency)
 double theory_break_even(double level, const struct frequency *frequency);
 
 /* Share of the used types whose ln(c/N) lies below a level: they must fall,
- * by counting alone. NaN without types. */
+ * by counting alone. NaN without types or level. */
 double theory_types_below(double level, const struct frequency *frequency);
 
 /* The same with the untrained level of each type's own cluster. */
@@ -113,7 +114,24 @@ struct theory_loss {
 void theory_optimum(const struct theory_loss *loss, const struct frequency *frequency,
                     double *logp);
 
+/* What a job's spec says of its loss. */
+struct theory_loss theory_loss_of(const struct spec *spec);
+
 /* Mean of logp[V] over a group; NaN for an empty group or a NaN in it. */
 double theory_group_mean(const struct group *group, const double *logp);
+
+/* 1 if a job's targets follow the counts of its text, which all of the above takes
+ * for granted: no window is oversampled and no token is inserted. */
+int theory_follows_counts(const struct spec *spec);
+
+/* 1 if, on top, the optimum is ln(c_i / N): z-loss is all that its loss may add. */
+int theory_optimum_is_counts(const struct spec *spec);
+
+/* The optimum of a job's own loss: mean log p of a group, and its probability. NaN
+ * where targets do not follow the counts, and as in theory_optimum. */
+double theory_optimum_group(const struct spec *spec, const struct group *group,
+                            const struct frequency *frequency);
+double theory_optimum_mass(const struct spec *spec, const struct group *group,
+                           const struct frequency *frequency);
 
 #endif

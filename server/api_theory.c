@@ -302,6 +302,16 @@ static void write_curves(FILE *out, const struct theory *t)
 
 /* ---- the answer ---- */
 
+/* Counts of the text say nothing of an optimum where targets do not follow them. */
+static void theory_open_optimum(struct theory *t)
+{
+    const struct theory_loss loss = theory_loss_of(t->spec);
+    for (int i = 0; i < t->frequency->vocab; i++)
+        t->optimum[i] = NAN;
+    if (theory_follows_counts(t->spec))
+        theory_optimum(&loss, t->frequency, t->optimum);
+}
+
 static int theory_open(struct theory *t, int64_t points, struct err *err)
 {
     t->stride = t->last >= points ? (t->last + points - 1) / points : 1;
@@ -313,10 +323,7 @@ static int theory_open(struct theory *t, int64_t points, struct err *err)
     t->start = malloc((size_t)CURVES * (size_t)t->groups->n * sizeof *t->start);
     if (!t->optimum || !t->predicted || !t->measured || !t->start)
         return err_set(err, ERR_NO_MEMORY, "no memory for the closed forms of a job");
-    theory_optimum(&(struct theory_loss){.class_weight = t->spec->loss.class_weight,
-                                         .logit_adjustment = t->spec->loss.logit_adjustment,
-                                         .label_smoothing = t->spec->loss.label_smoothing},
-                   t->frequency, t->optimum);
+    theory_open_optimum(t);
     return 0;
 }
 

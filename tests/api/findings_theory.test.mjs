@@ -135,6 +135,31 @@ test('tokens that are inserted or held out: curves for what training never shows
   assert.deepEqual(heldOut.curves, ['input_decay never_used', 'adam_logit never_used']);
 });
 
+test('a job that starts from another model has no untrained level', async () => {
+  const source = await run({});
+  const job = await run({ init_from: source.id });
+  const { body } = await get(`/jobs/${job.id}/theory`);
+  const level = Object.fromEntries(body.levels.map(({ id, value }) => [id, value]));
+  for (const id of ['untrained', 'logit_std', 'break_even_count', 'types_below']) assert.equal(level[id], null, id);
+  assert.ok(level.entropy > 5);
+  for (const at of [...body.clusters, ...Object.values(body.groups)]) assert.equal(at.untrained, null);
+  assert.equal(body.clusters[0].break_even_count, null);
+  assert.ok(body.groups.most_common.optimum < -2, 'its optimum is that of any other job');
+});
+
+test('an optimum only where targets follow the counts', async (t) => {
+  const optima = async (change) => {
+    const { body } = await get(`/jobs/${(await run({ train: { epochs: 20, batch_size: 8 }, ...change })).id}/theory`);
+    return [body.groups.most_common.optimum, body.classes.at(-1).optimum, body.groups.most_common.context_free];
+  };
+  const plain = await optima({});
+  near(plain[0], plain[2], 'plain');
+  const inserted = await optima({ data: { inject: { tokens: 3, doses: [4], epochs: null } } });
+  assert.deepEqual(inserted, [null, null, plain[2]]);
+  if (CORPUS === 'gulliver-synthetic') return t.skip('a synthetic text is not oversampled');
+  assert.deepEqual(await optima({ data: { oversample: { group: 'least_common', factor: 10 } } }), [null, null, plain[2]]);
+});
+
 test('what cannot be asked for is named', async () => {
   const { id } = await submit(server, tiny());
   const bad = await get(`/jobs/${id}/theory?points=1`);

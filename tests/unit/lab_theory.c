@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "lab/clusters.h"
@@ -321,6 +322,68 @@ static void levels_of_clusters(void **state)
                 theory_types_below(theory_untrained(&spec, 10), &frequency));
 }
 
+/* A job that starts from another model never was untrained. */
+static void no_untrained_level_after_another_model(void **state)
+{
+    (void)state;
+    int64_t counts[] = {6, 0, 3, 1};
+    const struct frequency frequency = {.vocab = 4, .counts = counts, .total = 10, .types = 3};
+    int32_t ids[] = {0, 2};
+    const struct group group = {.n = 2, .ids = ids};
+    struct spec spec = make_spec(64, 1, 0.02);
+    assert_true(theory_types_below_start(&spec, &frequency) > 0);
+    strcpy(spec.init_from, "another");
+    for (int head = HEAD_FULL; head <= HEAD_ADAPTIVE; head++) {
+        spec.model.head = (enum spec_head)head;
+        spec.model.n_cutoffs = head == HEAD_ADAPTIVE;
+        spec.model.cutoffs[0] = 2;
+        assert_true(isnan(theory_logit_std(&spec)) && isnan(theory_untrained(&spec, 4)));
+        assert_true(isnan(theory_untrained_cluster(&spec, 4, 0)));
+        assert_true(isnan(theory_untrained_group(&spec, &group, &frequency)));
+        assert_true(isnan(theory_break_even(theory_untrained(&spec, 4), &frequency)));
+        assert_true(isnan(theory_types_below(theory_untrained(&spec, 4), &frequency)));
+        assert_true(isnan(theory_types_below_start(&spec, &frequency)));
+    }
+}
+
+/* Groups at the optimum of a job's own loss, and jobs that have none. */
+static void optima_of_a_job(void **state)
+{
+    (void)state;
+    int64_t counts[] = {6, 0, 3, 1};
+    int32_t some[] = {0, 3}, mixed[] = {0, 1};
+    const struct group used = {.n = 2, .ids = some}, both = {.n = 2, .ids = mixed}, nothing = {0};
+    const struct frequency frequency = {.vocab = 4, .counts = counts, .total = 10, .types = 3};
+    struct spec spec = make_spec(64, 1, 0.02);
+    double logp[4];
+    spec.loss.z_loss = 0.1;
+    assert_true(theory_optimum_is_counts(&spec));
+    assert_true(fabs(theory_optimum_group(&spec, &used, &frequency) -
+                     theory_context_free(&used, &frequency)) < 1e-15);
+    assert_true(fabs(theory_optimum_mass(&spec, &both, &frequency) - 0.6) < 1e-15);
+    assert_true(isnan(theory_optimum_group(&spec, &both, &frequency)));
+    assert_true(isnan(theory_optimum_group(&spec, &nothing, &frequency)));
+    assert_true(isnan(theory_optimum_mass(&spec, &nothing, &frequency)));
+    spec.loss.class_weight = 0.5, spec.loss.logit_adjustment = 0.3, spec.loss.label_smoothing = 0.1;
+    const struct theory_loss loss = theory_loss_of(&spec);
+    theory_optimum(&loss, &frequency, logp);
+    assert_false(theory_optimum_is_counts(&spec));
+    assert_true(fabs(theory_optimum_group(&spec, &both, &frequency) - (logp[0] + logp[1]) / 2) <
+                1e-12);
+    assert_true(fabs(theory_optimum_mass(&spec, &used, &frequency) - exp(logp[0]) - exp(logp[3])) <
+                1e-12);
+    /* Insertions of dose 0 change nothing. */
+    spec.data.inject.tokens = 1, spec.data.inject.n_doses = 1;
+    assert_true(theory_follows_counts(&spec));
+    spec.data.inject.n_doses = 2, spec.data.inject.doses[1] = 4;
+    assert_false(theory_follows_counts(&spec));
+    spec.data.inject.tokens = 0;
+    strcpy(spec.data.oversample_group, "least_common");
+    assert_false(theory_follows_counts(&spec) || theory_optimum_is_counts(&spec));
+    assert_true(isnan(theory_optimum_group(&spec, &used, &frequency)));
+    assert_true(isnan(theory_optimum_mass(&spec, &used, &frequency)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +400,8 @@ int main(void)
         cmocka_unit_test(optima_have_no_gradient),
         cmocka_unit_test(optima_by_hand),
         cmocka_unit_test(levels_of_clusters),
+        cmocka_unit_test(no_untrained_level_after_another_model),
+        cmocka_unit_test(optima_of_a_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
