@@ -113,14 +113,21 @@ static int headline(const struct findings_run *run)
     return run->spec->groups.mask == MASK_NONE ? MASK_COLUMNS : (int)run->spec->groups.mask;
 }
 
+/* A job that starts from another model begins where that one ended. */
+static int is_untrained_first(const struct findings_run *run)
+{
+    return !run->spec->init_from[0];
+}
+
 static double untrained(const struct findings_run *run, int group)
 {
     return theory_untrained_group(run->spec, &run->groups->group[group], run->frequency);
 }
 
-static double context_free(const struct findings_run *run, int group)
+/* Mean log p at the optimum without context of the job's own loss. */
+static double optimum(const struct findings_run *run, int group)
 {
-    return theory_context_free(&run->groups->group[group], run->frequency);
+    return theory_optimum_group(run->spec, &run->groups->group[group], run->frequency);
 }
 
 static double types_share(const struct findings_run *run)
@@ -135,7 +142,8 @@ static double untrained_level(const struct findings_run *run)
     double sum = 0;
     for (int group = 0; group < BUILT_IN; group++)
         sum += first(run, group, RECORD_MEAN_LOGP_NONE);
-    return run->frequency->vocab == STUDY_VOCABULARY ? sum / BUILT_IN : NAN;
+    return run->frequency->vocab == STUDY_VOCABULARY && is_untrained_first(run) ? sum / BUILT_IN
+                                                                                : NAN;
 }
 
 static double untrained_level_closed(const struct findings_run *run)
@@ -155,7 +163,7 @@ static double untrained_spread(const struct findings_run *run)
         low = fmin(low, first(run, group, RECORD_MEAN_LOGP_NONE));
         high = fmax(high, first(run, group, RECORD_MEAN_LOGP_NONE));
     }
-    return high - low;
+    return is_untrained_first(run) ? high - low : NAN;
 }
 
 /* Largest of the groups, in units of the bound that theory gives. */
@@ -215,7 +223,7 @@ static double common_probability(const struct findings_run *run)
 
 static double common_probability_closed(const struct findings_run *run)
 {
-    return context_free(run, MOST) + log(run->frequency->vocab);
+    return optimum(run, MOST) + log(run->frequency->vocab);
 }
 
 static double common_logp(const struct findings_run *run)
@@ -235,7 +243,7 @@ static double common_loss(const struct findings_run *run)
 
 static double common_entropy(const struct findings_run *run)
 {
-    return theory_entropy(run->frequency);
+    return theory_optimum_is_counts(run->spec) ? theory_entropy(run->frequency) : NAN;
 }
 
 static double rare_change(const struct findings_run *run)
@@ -245,7 +253,7 @@ static double rare_change(const struct findings_run *run)
 
 static double rare_change_closed(const struct findings_run *run)
 {
-    return context_free(run, LEAST) - untrained(run, LEAST);
+    return optimum(run, LEAST) - untrained(run, LEAST);
 }
 
 static double never_change(const struct findings_run *run)
@@ -273,9 +281,8 @@ static double rare_exposure_closed(const struct findings_run *run)
     const double drawn =
         (double)run->steps * run->spec->train.batch_size * run->spec->model.seq_len;
     const struct group *group = &run->groups->group[LEAST];
-    if (run->spec->data.oversample_group[0])
-        return NAN;
-    return drawn * theory_mass(group, run->frequency) / group->n;
+    return theory_follows_counts(run->spec) ? drawn * theory_mass(group, run->frequency) / group->n
+                                            : NAN;
 }
 
 static double output_moved(const struct findings_run *run)
@@ -312,7 +319,7 @@ static double mass_common(const struct findings_run *run)
 
 static double mass_closed(const struct findings_run *run)
 {
-    return theory_mass(&run->groups->group[MOST], run->frequency);
+    return theory_optimum_mass(run->spec, &run->groups->group[MOST], run->frequency);
 }
 
 static double mass_first(const struct findings_run *run)
@@ -322,7 +329,9 @@ static double mass_first(const struct findings_run *run)
 
 static double mass_first_closed(const struct findings_run *run)
 {
-    return (double)run->groups->group[MOST].n / run->frequency->vocab;
+    return is_untrained_first(run) && run->spec->model.head == HEAD_FULL
+               ? (double)run->groups->group[MOST].n / run->frequency->vocab
+               : NAN;
 }
 
 static double linear_difference(const struct findings_run *run)
@@ -354,7 +363,7 @@ static const struct row {
     enum number_role role;
     unsigned needs; /* groups that must hold what their name says */
     double low, high;
-    const char *form;
+    const char *form; /* "3.7" is the optimum of the job's own loss */
     number_function *closed;
 } rows[] = {
     /* clang-format off */
@@ -386,7 +395,7 @@ static const struct row {
     {FINDINGS_COMMON, "distance", "mean log p of most_common at the end, under the job's mask, minus the untrained level",
      common_distance, JUDGED, NEEDS_MOST, -FINDINGS_NEAR, FINDINGS_NEAR, NULL, NULL},
     {FINDINGS_COMMON, "probability", "ln of mean p of most_common at the end minus that of a uniform draw",
-     common_probability, JUDGED, NEEDS_MOST, FINDINGS_NEAR, INFINITY, "3.2", common_probability_closed},
+     common_probability, JUDGED, NEEDS_MOST, FINDINGS_NEAR, INFINITY, "3.7", common_probability_closed},
     {FINDINGS_COMMON, "logp", "mean log p of most_common at the end, unmasked",
      common_logp, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
     {FINDINGS_COMMON, "jensen_gap", "ln of mean p minus mean log p of most_common at the end",
@@ -395,7 +404,7 @@ static const struct row {
      common_loss, BESIDE, 0, -INFINITY, INFINITY, "3.2", common_entropy},
 
     {FINDINGS_RARE, "rare_change", "mean log p of least_common at the end minus at epoch 0",
-     rare_change, JUDGED, NEEDS_LEAST, -INFINITY, -FINDINGS_MARGIN, "3.2", rare_change_closed},
+     rare_change, JUDGED, NEEDS_LEAST, -INFINITY, -FINDINGS_MARGIN, "3.7", rare_change_closed},
     {FINDINGS_RARE, "never_change", "mean log p of never_used at the end minus at epoch 0",
      never_change, JUDGED, NEEDS_NEVER, -INFINITY, -FINDINGS_MARGIN, NULL, NULL},
     {FINDINGS_RARE, "never_below_rare", "change of never_used minus change of least_common",
@@ -413,7 +422,7 @@ static const struct row {
      input_norm, BESIDE, 0, -INFINITY, INFINITY, "3.4", input_norm_closed},
 
     {FINDINGS_MASS, "mass", "probability mass of most_common at the end",
-     mass_common, JUDGED, NEEDS_MOST, 0.5, INFINITY, "3.2", mass_closed},
+     mass_common, JUDGED, NEEDS_MOST, 0.5, INFINITY, "3.7", mass_closed},
     {FINDINGS_MASS, "linear_difference", "mean p of least_common minus that of never_used, over that of most_common",
      linear_difference, JUDGED, NEEDS_MOST | NEEDS_LEAST | NEEDS_NEVER, -0.01, 0.01, NULL, NULL},
     {FINDINGS_MASS, "log_difference", "mean log p of least_common minus that of never_used",
@@ -516,6 +525,13 @@ static enum findings_verdict judge(const struct statistics *measured, double low
     return FINDINGS_UNDETERMINED;
 }
 
+/* The optimum of the plain loss is form 3.2. */
+static const char *form_of(const struct row *row, const struct findings_run *run)
+{
+    const int is_optimum = row->form && strcmp(row->form, "3.7") == 0;
+    return is_optimum && theory_optimum_is_counts(run->spec) ? "3.2" : row->form;
+}
+
 static void judge_number(const struct row *row, const struct findings_run *runs, int n,
                          unsigned good, struct findings_number *number)
 {
@@ -526,7 +542,7 @@ static void judge_number(const struct row *row, const struct findings_run *runs,
     }
     *number = (struct findings_number){.id = row->id,
                                        .what = row->what,
-                                       .form = row->form,
+                                       .form = form_of(row, runs),
                                        .measured = statistics_of(values, n, 1),
                                        .closed = statistics_of(closed, n, 1).mean,
                                        .low = row->low,
@@ -698,37 +714,47 @@ static void say_batch(struct words *words, const struct finding *finding,
             value_of(finding, "kept_windows"), value_of(finding, "stability_windows"));
 }
 
+static double closed_of(const struct finding *finding, const char *id)
+{
+    return number_of(finding, id)->closed;
+}
+
+/* Where the common tokens' probability should be, and where it and its logarithm are. */
 static void say_common(struct words *words, const struct finding *finding,
                        const struct findings_run *run)
 {
-    (void)run;
-    if (failed(finding, "distance") && value_of(finding, "distance") > 0)
+    const double closed = closed_of(finding, "probability"), loss = closed_of(finding, "loss");
+    if (!isfinite(closed))
+        say(words, "Targets do not follow the counts of the text: ln of mean p ");
+    else if (theory_optimum_is_counts(run->spec))
+        say(words, "Counting alone puts ln of mean p %.2f nats above a uniform draw: here it ",
+            closed);
+    else
         say(words,
-            "Counting alone puts ln of mean p %.2f nats above a uniform draw; mean log p falls "
-            "back from there only by the Jensen gap, which grows as context is learnt and is %.2f "
-            "at loss %.2f (without context: %.2f). ",
-            number_of(finding, "probability")->closed, value_of(finding, "jensen_gap"),
-            value_of(finding, "loss"), number_of(finding, "loss")->closed);
-    else if (failed(finding, "distance"))
-        say(words,
-            "The Jensen gap of %.2f nats at loss %.2f carries mean log p below the untrained "
-            "level: the model is sure where common tokens do not belong. ",
-            value_of(finding, "jensen_gap"), value_of(finding, "loss"));
-    if (failed(finding, "probability"))
-        say(words,
-            "The model has not yet learnt the counts: loss %.2f against %.2f without "
-            "context.",
-            value_of(finding, "loss"), number_of(finding, "loss")->closed);
+            "The best model of this loss without context has ln of mean p %.2f nats above a "
+            "uniform draw: here it ",
+            closed);
+    say(words,
+        "stands at %+.2f. Mean log p lies below it by the Jensen gap, which grows as context is "
+        "learnt: %.2f at loss %.2f",
+        value_of(finding, "probability"), value_of(finding, "jensen_gap"),
+        value_of(finding, "loss"));
+    if (isfinite(loss))
+        say(words, " (without context: %.2f)", loss);
+    say(words, ".");
 }
 
 static void say_rare(struct words *words, const struct finding *finding,
                      const struct findings_run *run)
 {
     if (failed(finding, "rare_change"))
+        say(words, "Rare tokens have been targets %.2f times on average. ",
+            value_of(finding, "rare_exposure"));
+    if (failed(finding, "rare_change") && isfinite(closed_of(finding, "rare_change")))
         say(words,
-            "Rare tokens have been targets %.2f times on average; without context they would end "
-            "%.2f nats from the untrained level. ",
-            value_of(finding, "rare_exposure"), number_of(finding, "rare_change")->closed);
+            "The best model of this loss without context has them %.2f nats from the untrained "
+            "level. ",
+            closed_of(finding, "rare_change"));
     if (failed(finding, "never_below_rare"))
         say(words,
             "Rare tokens have been targets %.2f times on average in %lld updates, too little to "
@@ -755,9 +781,14 @@ static void say_embeddings(struct words *words, const struct finding *finding,
 static void say_mass(struct words *words, const struct finding *finding,
                      const struct findings_run *run)
 {
-    (void)run;
     if (failed(finding, "mass"))
-        say(words, "The group makes up %.3f of the text. ", number_of(finding, "mass")->closed);
+        say(words, "The group makes up %.3f of the text. ",
+            theory_mass(&run->groups->group[MOST], run->frequency));
+    if (failed(finding, "mass") && !theory_follows_counts(run->spec))
+        say(words, "Targets do not follow its counts. ");
+    else if (failed(finding, "mass") && !theory_optimum_is_counts(run->spec))
+        say(words, "The best model of this loss without context gives it %.3f. ",
+            closed_of(finding, "mass"));
     if (failed(finding, "linear_difference"))
         say(words, "Rare and unseen tokens differ by %.4f of the common ones' mean p. ",
             value_of(finding, "linear_difference"));
@@ -787,6 +818,15 @@ static void say_not_testable(struct words *words, const struct finding *finding,
             say(words, "No value: %s. ", finding->number[i].what);
 }
 
+/* Whatever else can be said of a claim about the untrained level. */
+static void say_start(struct words *words, const struct finding *finding,
+                      const struct findings_run *run)
+{
+    if (!is_untrained_first(run) &&
+        (finding->claim == FINDINGS_UNTRAINED || finding->claim == FINDINGS_COMMON))
+        say(words, "The job starts from another model, so there is no untrained level. ");
+}
+
 static void put_words(struct finding *finding, const struct findings_run *runs, int n,
                       unsigned good)
 {
@@ -803,6 +843,7 @@ static void put_words(struct finding *finding, const struct findings_run *runs, 
                     : "; a tied model has no other input rows");
     say(&words, ".");
     words = (struct words){finding->cause, 0};
+    say_start(&words, finding, &runs[0]);
     if (finding->verdict == FINDINGS_NOT_SUPPORTED)
         cause_words[finding->claim](&words, finding, &runs[0]);
     else if (finding->verdict == FINDINGS_NOT_TESTABLE)

@@ -116,6 +116,37 @@ test('untied: rows that are never fed are not updated', async () => {
   assert.match(found.cause, /weight decay alone/);
 });
 
+test('closed forms are those of the loss that a job minimises', async () => {
+  const closed = (answer) => Object.fromEntries(answer.findings.flatMap(({ numbers }) => numbers).map((number) => [number.id, number]));
+  const plain = closed(await compare([(await run(tiny())).id]));
+  assert.deepEqual([plain.mass.form, plain.probability.form], ['3.2', '3.2']);
+  const losses = { class_weight: 0.5, logit_adjustment: 0.7, label_smoothing: 0.1 };
+  for (const [name, value] of Object.entries(losses)) {
+    const found = closed(await compare([(await run(tiny({ loss: { [name]: value } }))).id]));
+    assert.equal(found.mass.form, '3.7', name);
+    assert.equal(found.loss.closed_form, null, name);
+    for (const id of ['probability', 'mass', 'rare_change']) assert.ok(Math.abs(found[id].closed_form - plain[id].closed_form) > 1e-3, `${name} ${id}`);
+  }
+  const all = closed(await compare([(await run(tiny({ loss: { ...losses, z_loss: 1e-3 } }))).id]));
+  assert.ok(all.probability.closed_form < plain.probability.closed_form);
+  const unlike = [{ inject: { tokens: 3, doses: [0, 2], epochs: null } }];
+  if (CORPUS !== 'gulliver-synthetic') unlike.push({ oversample: { group: 'least_common', factor: 10 } });
+  for (const data of unlike) {
+    const found = closed(await compare([(await run(tiny({ data, train: { epochs: 20, batch_size: 4 } }))).id]));
+    for (const id of ['probability', 'loss', 'rare_change', 'rare_exposure', 'mass']) assert.equal(found[id].closed_form, null, id);
+  }
+});
+
+test('a job that starts from another model has no untrained level', async () => {
+  const source = await run(tiny()), job = await run(tiny({ init_from: source.id }));
+  const answer = await compare([job.id]);
+  const found = Object.fromEntries(answer.findings.map((finding) => [finding.id, finding]));
+  for (const id of ['untrained', 'common']) assert.match(found[id].cause, /starts from another model/);
+  assert.equal(found.untrained.verdict, 'not testable here');
+  assert.ok(found.untrained.numbers.every(({ value }) => value === null));
+  assert.equal(found.common.numbers.find(({ id }) => id === 'distance').value, null);
+});
+
 test('published selections: groups that do not hold what they are called', async () => {
   for (const [selection, claim] of [['published-2025', 'common'], ['published-2026', 'embeddings']]) {
     const job = await run(tiny({ groups: { selection, mask: 'positions' }, train: { epochs: 5 } }));

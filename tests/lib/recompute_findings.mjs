@@ -28,6 +28,26 @@ function roughness(xs) {
   return average(terms);
 }
 
+// The best model without context under the job's own loss (SCIENCE 3.7), as functions
+// of a token's count: null where the targets of training do not follow the counts.
+function bestWithoutContext({ spec, corpus }) {
+  const { class_weight: a = 0, logit_adjustment: tau = 0, label_smoothing: epsilon = 0 } = spec.loss ?? {};
+  const { oversample, inject } = spec.data ?? {};
+  if (oversample || inject?.doses.some((dose) => dose > 0)) return { p: () => null, entropy: null };
+  const [V, N] = [corpus.vocabulary, corpus.tokens];
+  const types = [...corpus.counts_of_counts, [0, V - corpus.types]];
+  const total = (f) => types.reduce((sum, [count, n]) => sum + n * f(count), 0);
+  const weight = (count) => (count ? count * count ** -a : 0);
+  const weights = total(weight);
+  const unscaled = (count) => ((1 - epsilon) * weight(count) / weights + epsilon / V) / ((count + 1) / (N + V)) ** tau;
+  const scale = total(unscaled);
+  const isPlain = !a && !tau && !epsilon;
+  return {
+    p: (count) => unscaled(count) / scale,
+    entropy: isPlain ? -total((count) => (count ? count / N * Math.log(count / N) : 0)) : null,
+  };
+}
+
 /** Numbers of one run: {claim: {id: value}}. `counts` gives the counts of counts. */
 export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) {
   const trained = rows.length > 1;
@@ -42,7 +62,8 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
   const V = corpus.vocabulary;
   const N = corpus.tokens;
   const sz = spec.model.logit_scale_value * spec.model.init_std * Math.sqrt(spec.model.d_model);
-  const level = -Math.log(V) - sz * sz / 2;
+  const fresh = !spec.init_from;
+  const level = fresh ? -Math.log(V) - sz * sz / 2 : null;
   const mask = spec.groups.mask;
   const masked = mask === 'none' ? 'columns' : mask;
   const gap = (which) => rows.map((row) => {
@@ -54,7 +75,12 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
   const difference = (a, b) => (missing(a) || missing(b) ? null : a - b);
   const logRatio = (a, b) => (missing(a) || missing(b) ? null : Math.log(a / b));
   const counts = Object.fromEntries(names.map((name) => [name, tokens.filter((token) => token.group === name).map((token) => token.count)]));
-  const lnShare = (name) => (counts[name].includes(0) ? null : average(counts[name].map((count) => Math.log(count / N))));
+  const best = bestWithoutContext({ spec, corpus });
+  const bestLogp = (name) => {
+    const logp = counts[name].map((count) => (best.p(count) ? Math.log(best.p(count)) : null));
+    return logp.includes(null) ? null : average(logp);
+  };
+  const bestMass = (name) => (best.p(1) === null ? null : counts[name].reduce((sum, count) => sum + best.p(count), 0));
   const share = (name) => counts[name].reduce((sum, count) => sum + count / N, 0);
   const steps = (rows.length - 1) * stepsPerEpoch;
   const { optimizer, lr, weight_decay: decay, decay_embeddings: spared } = spec.train;
@@ -62,13 +88,12 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
   const left = optimizer === 'adamw' || optimizer === 'sgd' || lambda === 0 ? (1 - lr * lambda) ** steps : null;
   const inputNorm = at0(never, 'input_norm');
   const levels = names.map((name) => at0(name, 'mean_logp.none'));
-  const entropy = -corpus.counts_of_counts.reduce((sum, [count, types]) => sum + types * count / N * Math.log(count / N), 0);
   return {
     vocabulary: { types_share: [corpus.types / V] },
     untrained: {
-      level: [V === 50257 ? average(levels) : null, level],
-      spread: [Math.max(...levels) - Math.min(...levels)],
-      token_sd: [Math.max(...names.map((name) => at0(name, 'sd'))) / sz],
+      level: [V === 50257 && fresh ? average(levels) : null, level],
+      spread: [fresh ? Math.max(...levels) - Math.min(...levels) : null],
+      token_sd: [fresh ? Math.max(...names.map((name) => at0(name, 'sd'))) / sz : null],
     },
     batch: {
       advantage: [all(most, 'advantage')],
@@ -81,18 +106,18 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
     },
     common: {
       distance: [difference(end(most, `mean_logp.${mask}`), level)],
-      probability: [difference(end(most, 'ln_mean_p'), -Math.log(V)), difference(lnShare(most), -Math.log(V))],
+      probability: [difference(end(most, 'ln_mean_p'), -Math.log(V)), difference(bestLogp(most), -Math.log(V))],
       logp: [end(most, 'mean_logp.none')],
       jensen_gap: [difference(end(most, 'ln_mean_p'), end(most, 'mean_logp.none'))],
-      loss: [trained ? average(tail.map((row) => row.loss)) : null, entropy],
+      loss: [trained ? average(tail.map((row) => row.loss)) : null, best.entropy],
     },
     rare: {
-      rare_change: [change(least), difference(lnShare(least), level)],
+      rare_change: [change(least), difference(bestLogp(least), level)],
       never_change: [change(never)],
       never_below_rare: [difference(change(never), change(least))],
       never_below_common: [difference(change(never), change(most))],
       rare_exposure: [last[column(least, 'exposure')],
-        spec.data?.oversample ? null : steps * spec.train.batch_size * spec.model.seq_len * share(least) / counts[least].length],
+        best.p(1) === null ? null : steps * spec.train.batch_size * spec.model.seq_len * share(least) / counts[least].length],
     },
     embeddings: {
       output_moved: [trained ? last[column(never, 'output_shift')] / at0(never, 'output_norm') : null],
@@ -101,10 +126,10 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
       input_norm: [trained ? last[column(never, 'input_norm')] : null, missing(inputNorm) || left === null ? null : inputNorm * left],
     },
     mass: {
-      mass: [end(most, 'mass'), share(most)],
+      mass: [end(most, 'mass'), bestMass(most)],
       linear_difference: [trained ? (end(least, 'mean_p') - end(never, 'mean_p')) / end(most, 'mean_p') : null],
       log_difference: [difference(end(least, 'mean_logp.none'), end(never, 'mean_logp.none'))],
-      mass_first: [at0(most, 'mass'), counts[most].length / V],
+      mass_first: [at0(most, 'mass'), fresh ? counts[most].length / V : null],
     },
   };
 }

@@ -391,6 +391,114 @@ static void over_seeds(void **state)
     fixture_close(&f);
 }
 
+/* A job that starts from another model: nothing is compared with the untrained level. */
+static void starts_from_another_model(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct finding findings[FINDINGS_CLAIMS];
+    struct shape shape = ordinary();
+    fixture_open(&f);
+    strcpy(f.spec.init_from, "00000000-0000-4000-8000-000000000000");
+    judge(&f, &shape, 1, findings);
+    for (int c = 0; c < FINDINGS_CLAIMS; c++) {
+        const int is_about_it = c == FINDINGS_UNTRAINED || c == FINDINGS_COMMON;
+        expect_verdict(findings, (enum findings_claim)c,
+                       is_about_it ? FINDINGS_NOT_TESTABLE : FINDINGS_SUPPORTED);
+        if (is_about_it)
+            assert_non_null(strstr(findings[c].cause, "starts from another model"));
+    }
+    static const char *const ids[] = {"level", "spread", "token_sd"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(number(findings, FINDINGS_UNTRAINED, ids[i])->measured.n, 0);
+        assert_true(isnan(number(findings, FINDINGS_UNTRAINED, ids[i])->closed));
+    }
+    assert_int_equal(number(findings, FINDINGS_COMMON, "distance")->measured.n, 0);
+    assert_true(isnan(number(findings, FINDINGS_RARE, "rare_change")->closed));
+    assert_true(isnan(number(findings, FINDINGS_MASS, "mass_first")->closed));
+    expect(findings, FINDINGS_COMMON, "probability", -8.4 + log(V));
+    fixture_close(&f);
+}
+
+static void expect_closed(const struct finding *findings, enum findings_claim claim, const char *id,
+                          double value, const char *form)
+{
+    const struct findings_number *found = number(findings, claim, id);
+    if (!(isnan(value) ? isnan(found->closed) : fabs(found->closed - value) < 1e-10))
+        fail_msg("%s: closed form %.15g, expected %.15g", id, found->closed, value);
+    assert_string_equal(found->form, form);
+}
+
+/* Closed forms are those of the loss that the job minimises. */
+static void optimum_of_each_loss(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct finding findings[FINDINGS_CLAIMS];
+    struct shape shape = ordinary();
+    fixture_open(&f);
+    const double N = (double)f.frequency.total, level = theory_untrained(&f.spec, V);
+    shape.common = -7;
+    f.spec.loss.label_smoothing = 0.2;
+    judge(&f, &shape, 1, findings);
+    const double p[] = {0.8 * 4000 / N + 0.2 / V, 0.8 * 3000 / N + 0.2 / V};
+    expect_closed(findings, FINDINGS_COMMON, "probability", (log(p[0]) + log(p[1])) / 2 + log(V),
+                  "3.7");
+    expect_closed(findings, FINDINGS_MASS, "mass", p[0] + p[1], "3.7");
+    expect_closed(findings, FINDINGS_RARE, "rare_change", log(0.8 / N + 0.2 / V) - level, "3.7");
+    expect_closed(findings, FINDINGS_COMMON, "loss", NAN, "3.2");
+    expect_verdict(findings, FINDINGS_COMMON, FINDINGS_NOT_SUPPORTED);
+    assert_non_null(strstr(findings[FINDINGS_COMMON].cause, "best model of this loss"));
+    assert_null(strstr(findings[FINDINGS_COMMON].cause, "Counting alone"));
+    assert_null(strstr(findings[FINDINGS_COMMON].cause, "without context: "));
+    f.spec.loss.label_smoothing = 0;
+    f.spec.loss.class_weight = 1;
+    judge(&f, &shape, 1, findings);
+    expect_closed(findings, FINDINGS_MASS, "mass", 2.0 / f.frequency.types, "3.7");
+    /* z-loss leaves the optimum where it is. */
+    f.spec.loss.class_weight = 0;
+    f.spec.loss.z_loss = 0.01;
+    judge(&f, &shape, 1, findings);
+    expect_closed(findings, FINDINGS_MASS, "mass", 7000 / N, "3.2");
+    expect_closed(findings, FINDINGS_COMMON, "loss", theory_entropy(&f.frequency), "3.2");
+    assert_non_null(strstr(findings[FINDINGS_COMMON].cause, "Counting alone"));
+    assert_non_null(strstr(findings[FINDINGS_COMMON].cause, "(without context: "));
+    fixture_close(&f);
+}
+
+/* Neither insertions nor oversampled windows leave the counts what they are. */
+static void no_optimum_without_the_counts(void **state)
+{
+    (void)state;
+    for (int inserts = 0; inserts < 2; inserts++) {
+        struct fixture f;
+        struct finding findings[FINDINGS_CLAIMS];
+        struct shape shape = ordinary();
+        fixture_open(&f);
+        if (inserts) {
+            f.spec.data.inject.tokens = f.spec.data.inject.n_doses = 1;
+            f.spec.data.inject.doses[0] = 4;
+        } else {
+            strcpy(f.spec.data.oversample_group, "least_common");
+        }
+        shape.common = -7;
+        shape.rare = -10.85;
+        shape.mass = 0.4;
+        judge(&f, &shape, 1, findings);
+        expect_closed(findings, FINDINGS_COMMON, "probability", NAN, "3.7");
+        expect_closed(findings, FINDINGS_COMMON, "loss", NAN, "3.2");
+        expect_closed(findings, FINDINGS_RARE, "rare_change", NAN, "3.7");
+        expect_closed(findings, FINDINGS_RARE, "rare_exposure", NAN, "3.2");
+        expect_closed(findings, FINDINGS_MASS, "mass", NAN, "3.7");
+        for (int c = 0; c < FINDINGS_CLAIMS; c++)
+            assert_null(strstr(findings[c].cause, "nan"));
+        assert_non_null(strstr(findings[FINDINGS_COMMON].cause, "do not follow the counts"));
+        assert_non_null(strstr(findings[FINDINGS_MASS].cause, "do not follow its counts"));
+        expect_verdict(findings, FINDINGS_RARE, FINDINGS_NOT_SUPPORTED);
+        fixture_close(&f);
+    }
+}
+
 /* The published selections: "never used" that is used, "most common" that is not. */
 static void groups_with_the_wrong_tokens(void **state)
 {
@@ -454,6 +562,9 @@ int main(void)
         cmocka_unit_test(words_of_each_mask),
         cmocka_unit_test(input_rows),
         cmocka_unit_test(over_seeds),
+        cmocka_unit_test(starts_from_another_model),
+        cmocka_unit_test(optimum_of_each_loss),
+        cmocka_unit_test(no_optimum_without_the_counts),
         cmocka_unit_test(groups_with_the_wrong_tokens),
         cmocka_unit_test(what_cannot_be_told),
     };
