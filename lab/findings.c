@@ -827,14 +827,44 @@ static void say_start(struct words *words, const struct finding *finding,
         say(words, "The job starts from another model, so there is no untrained level. ");
 }
 
+/* Seeds of one kind that two of the runs have in common: what they draw is then the
+ * same in both, and the interval does not tell how much depends on it. */
+static int is_shared(const struct findings_run *runs, int n, uint64_t seed(const struct spec *spec))
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++)
+            if (seed(runs[i].spec) == seed(runs[j].spec))
+                return 1;
+    return 0;
+}
+
+static void say_runs(struct words *words, const struct findings_run *runs, int n)
+{
+    static const struct {
+        const char *draws;
+        uint64_t (*seed)(const struct spec *spec);
+    } kinds[] = {{"initial weights", spec_seed_weights},
+                 {"batches", spec_seed_data},
+                 {"groups", spec_seed_groups}};
+    const char *before = ", with shared ";
+    if (n == 1) {
+        say(words, "In this run: ");
+        return;
+    }
+    say(words, "Over %d seeds", n);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        if (is_shared(runs, n, kinds[k].seed)) {
+            say(words, "%s%s", before, kinds[k].draws);
+            before = " and ";
+        }
+    say(words, ": ");
+}
+
 static void put_words(struct finding *finding, const struct findings_run *runs, int n,
                       unsigned good)
 {
     struct words words = {finding->measured, 0};
-    if (n == 1)
-        say(&words, "In this run: ");
-    else
-        say(&words, "Over %d seeds: ", n);
+    say_runs(&words, runs, n);
     say_all(&words, finding, measured_words[finding->claim]);
     if (finding->claim == FINDINGS_EMBEDDINGS)
         say_all(&words, finding,

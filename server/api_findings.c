@@ -73,27 +73,43 @@ static char *next_pointer(char **at)
     return start + 1;
 }
 
+/* Two runs of the same draws are one: no run has all of its seeds, followed or
+ * named, from one before it. */
+static int check_seeds(const struct question *question, const struct repeat *other, struct err *err)
+{
+    const uint64_t weights = spec_seed_weights(other->spec), data = spec_seed_data(other->spec),
+                   of_groups = spec_seed_groups(other->spec);
+    for (const struct repeat *taken = question->repeat; taken < other; taken++) {
+        if (strcmp(taken->job->id, other->job->id) == 0)
+            return err_field(err, "with", "job %s is named twice", other->job->id);
+        if (spec_seed_weights(taken->spec) == weights && spec_seed_data(taken->spec) == data &&
+            spec_seed_groups(taken->spec) == of_groups)
+            return err_field(err, "with",
+                             "job %s has the same seeds as job %s: weights %llu, data %llu, "
+                             "groups %llu",
+                             other->job->id, taken->job->id, (unsigned long long)weights,
+                             (unsigned long long)data, (unsigned long long)of_groups);
+    }
+    return 0;
+}
+
 /* Runs that may be averaged differ in their seeds, and do differ; where they ran
- * does not matter. */
+ * does not matter. `other` is the last of the question. */
 static int check_repeat(const struct question *question, const struct repeat *other,
                         struct err *err)
 {
     const struct repeat *first = &question->repeat[0];
     char *diff = spec_diff(first->spec, other->spec), *at = diff, *pointer;
-    int seeds = 0, bad = 0;
+    int bad = 0;
     if (!diff)
         return err_set(err, ERR_NO_MEMORY, "no memory to compare two specs");
-    while ((pointer = next_pointer(&at))) {
-        if (strncmp(pointer, "/train/seed", 11) == 0)
-            seeds++;
-        else if (strncmp(pointer, "/resources/", 11) != 0 &&
-                 strcmp(pointer, "/train/snapshots") != 0)
+    while ((pointer = next_pointer(&at)))
+        if (strncmp(pointer, "/train/seed", 11) != 0 && strncmp(pointer, "/resources/", 11) != 0 &&
+            strcmp(pointer, "/train/snapshots") != 0)
             bad = err_field(err, "with", "job %s is another experiment: it differs in %s",
                             other->job->id, pointer);
-    }
-    if (!bad && !seeds)
-        bad = err_field(err, "with", "job %s has the same seeds as job %s", other->job->id,
-                        first->job->id);
+    if (!bad)
+        bad = check_seeds(question, other, err);
     if (other->job->epoch != first->job->epoch)
         bad = err_field(err, "with", "job %s has records up to epoch %lld, job %s up to %lld",
                         other->job->id, (long long)other->job->epoch, first->job->id,

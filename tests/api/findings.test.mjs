@@ -85,12 +85,25 @@ test('several seeds: mean and interval; a run that does not belong is named', as
 
   const other = await run(tiny({ train: { epochs: 20, seed: 4, lr: 0.01 } }));
   const shorter = await run(tiny({ train: { epochs: 10, seed: 5 } }));
-  for (const [id, said] of [[other.id, /differs in \/train\/lr/], [shorter.id, /differs in \/train\/epochs/], [ids[0], /same seeds/]]) {
+  for (const [id, said] of [[other.id, /differs in \/train\/lr/], [shorter.id, /differs in \/train\/epochs/], [ids[0], /is named twice/], [`${ids[1]},${ids[1]}`, new RegExp(`${ids[1]} is named twice`)]]) {
     const { status, body } = await get(`/jobs/${ids[0]}/findings?with=${id}`);
     assert.deepEqual([status, body.errors[0].pointer], [422, 'with']);
     assert.match(body.errors[0].detail, said);
   }
   assert.equal((await get(`/jobs/${ids[0]}/findings?with=00000000-0000-4000-8000-000000000000`)).status, 404);
+});
+
+test('runs of the same draws are not two; what runs share is said', async () => {
+  const all = await run(tiny({ train: { seed: 1 } }));
+  const named = await run(tiny({ train: { seed: 2, seed_weights: 5, seed_data: 6, seed_groups: 7 } }));
+  const same = await run(tiny({ train: { seed: 3, seed_weights: 5, seed_data: 6, seed_groups: 7 } }));
+  const { status, body } = await get(`/jobs/${all.id}/findings?with=${named.id},${same.id}`);
+  assert.deepEqual([status, body.errors[0].pointer], [422, 'with']);
+  assert.equal(body.errors[0].detail, `job ${same.id} has the same seeds as job ${named.id}: weights 5, data 6, groups 7`);
+  const weights = await run(tiny({ train: { seed: 1, seed_weights: 2 } }));
+  const { body: shared } = await get(`/jobs/${all.id}/findings?with=${weights.id}`);
+  assert.equal(shared.runs.length, 2);
+  for (const { measured } of shared.findings) assert.match(measured, /^Over 2 seeds, with shared batches and groups: /);
 });
 
 test('a sweep: its seeds of the same setting are judged together', async () => {

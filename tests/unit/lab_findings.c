@@ -56,6 +56,7 @@ static void fixture_open(struct fixture *f)
     f->spec.model.seq_len = 64;
     f->spec.train.batch_size = 8;
     f->spec.train.lr = 1e-3;
+    f->spec.train.seed_weights = f->spec.train.seed_data = f->spec.train.seed_groups = -1;
     f->spec.train.weight_decay = 0.01;
     f->spec.train.decay_embeddings = 1;
     f->spec.train.optimizer = OPTIMIZER_ADAMW;
@@ -142,10 +143,16 @@ static void judge(const struct fixture *f, const struct shape *shapes, int n,
 {
     struct findings_run *runs = calloc((size_t)n, sizeof *runs);
     assert_non_null(runs);
-    for (int i = 0; i < n; i++)
+    struct spec *specs = calloc((size_t)n, sizeof *specs);
+    assert_non_null(specs);
+    for (int i = 0; i < n; i++) {
         take_run(f, &shapes[i], &runs[i]);
+        specs[i] = f->spec;
+        specs[i].train.seed += i;
+        runs[i].spec = &specs[i];
+    }
     findings_judge(runs, n, out);
-    free(runs);
+    free(runs), free(specs);
 }
 
 static const struct findings_number *number(const struct finding *findings,
@@ -380,6 +387,14 @@ static void over_seeds(void **state)
     assert_non_null(strstr(findings[FINDINGS_RARE].measured, "Over 3 seeds: "));
     assert_non_null(strstr(findings[FINDINGS_RARE].measured, "-0.15 ± 0.12"));
     assert_non_null(strstr(findings[FINDINGS_RARE].cause, "across"));
+    /* What they have in common is said: the interval is not about it. */
+    f.spec.train.seed_data = 7;
+    judge(&f, shapes, 3, findings);
+    assert_non_null(
+        strstr(findings[FINDINGS_RARE].measured, "Over 3 seeds, with shared batches: "));
+    f.spec.train.seed_groups = 7;
+    judge(&f, shapes, 3, findings);
+    assert_non_null(strstr(findings[FINDINGS_RARE].measured, "with shared batches and groups: "));
     /* One of them alone is judged as it is. */
     judge(&f, &shapes[2], 1, findings);
     expect_verdict(findings, FINDINGS_RARE, FINDINGS_SUPPORTED);
