@@ -129,6 +129,16 @@ test('untied: rows that are never fed are not updated', async () => {
   assert.match(found.cause, /weight decay alone/);
 });
 
+test('output rows that decay alone moves are not updated; under L2 of Adam nobody can tell', async () => {
+  const embeddings = async (train) => (await compare([(await run(tiny({ train: { epochs: 30, weight_decay: 0.5, ...train } }))).id])).findings.find(({ id }) => id === 'embeddings');
+  // With an eps this large no gradient moves anything.
+  const still = await embeddings({ eps: 1 });
+  assert.equal(still.verdict, 'not supported');
+  assert.ok(still.numbers.find(({ id }) => id === 'output_shift').value > 0.01);
+  assert.equal((await embeddings({})).verdict, 'supported');
+  assert.equal((await embeddings({ optimizer: 'adam' })).verdict, 'not testable here');
+});
+
 test('closed forms are those of the loss that a job minimises', async () => {
   const closed = (answer) => Object.fromEntries(answer.findings.flatMap(({ numbers }) => numbers).map((number) => [number.id, number]));
   const plain = closed(await compare([(await run(tiny())).id]));

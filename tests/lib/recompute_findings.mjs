@@ -86,6 +86,12 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
   const { optimizer, lr, weight_decay: decay, decay_embeddings: spared } = spec.train;
   const lambda = spared ? decay : 0;
   const left = optimizer === 'adamw' || optimizer === 'sgd' || lambda === 0 ? (1 - lr * lambda) ** steps : null;
+  const decayed = left === null ? null : 1 - left;
+  // How far never_used's rows are from where decay alone would have taken them, at least.
+  const undecayed = (rows) => {
+    const [start, shift] = [at0(never, `${rows}_norm`), last[column(never, `${rows}_shift`)]];
+    return !trained || missing(start) || decayed === null ? null : Math.abs(shift / start - decayed);
+  };
   const inputNorm = at0(never, 'input_norm');
   const levels = names.map((name) => at0(name, 'mean_logp.none'));
   return {
@@ -120,9 +126,9 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
         best.p(1) === null ? null : steps * spec.train.batch_size * spec.model.seq_len * share(least) / counts[least].length],
     },
     embeddings: {
-      output_moved: [trained ? last[column(never, 'output_shift')] / at0(never, 'output_norm') : null],
-      input_moved: [trained && !missing(inputNorm)
-        ? Math.abs(last[column(never, 'input_shift')] - (left === null ? 0 : (1 - left) * inputNorm)) / inputNorm : null],
+      output_moved: [undecayed('output')],
+      input_moved: [undecayed('input')],
+      output_shift: [trained ? last[column(never, 'output_shift')] / at0(never, 'output_norm') : null, decayed],
       input_norm: [trained ? last[column(never, 'input_norm')] : null, missing(inputNorm) || left === null ? null : inputNorm * left],
     },
     mass: {

@@ -222,7 +222,8 @@ static void every_number(void **state)
                      2 * 29 * 8 * 64 / N) < 1e-12);
     assert_true(fabs(number(findings, FINDINGS_RARE, "rare_change")->closed + log(N) + level) <
                 1e-12);
-    expect(findings, FINDINGS_EMBEDDINGS, "output_moved", 1);
+    expect(findings, FINDINGS_EMBEDDINGS, "output_moved", 1 - (1 - pow(1 - 1e-5, 2 * LAST)));
+    expect(findings, FINDINGS_EMBEDDINGS, "output_shift", 1);
     assert_int_equal(number(findings, FINDINGS_EMBEDDINGS, "input_moved")->measured.n, 0);
     expect(findings, FINDINGS_MASS, "mass", 0.6);
     expect(findings, FINDINGS_MASS, "mass_first", 0.6);
@@ -356,10 +357,37 @@ static void input_rows(void **state)
     shape.input_shift = 0.05;
     judge(&f, &shape, 1, findings);
     expect_verdict(findings, FINDINGS_EMBEDDINGS, FINDINGS_SUPPORTED);
-    /* Adam normalises L2: no closed form, so all of the movement counts. */
+    fixture_close(&f);
+}
+
+/* Decay moves every row: by more than the bound in a few updates. */
+static void decay_is_no_update(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct finding findings[FINDINGS_CLAIMS];
+    struct shape shape = ordinary();
+    fixture_open(&f);
+    f.spec.train.weight_decay = 0.1;
+    shape.shift = 0.2 * (1 - pow(1 - 1e-4, 2 * LAST));
+    judge(&f, &shape, 1, findings);
+    const struct findings_number *shift = number(findings, FINDINGS_EMBEDDINGS, "output_shift");
+    assert_true(shift->measured.mean > 5e-3 && fabs(shift->measured.mean - shift->closed) < 1e-12);
+    assert_true(fabs(number(findings, FINDINGS_EMBEDDINGS, "output_moved")->measured.mean) < 1e-12);
+    expect_verdict(findings, FINDINGS_EMBEDDINGS, FINDINGS_NOT_SUPPORTED);
+    assert_non_null(strstr(findings[FINDINGS_EMBEDDINGS].cause, "too little beyond"));
+    shape.shift += 0.2 * 1.1e-3;
+    judge(&f, &shape, 1, findings);
+    expect_verdict(findings, FINDINGS_EMBEDDINGS, FINDINGS_SUPPORTED);
+    /* Adam normalises L2, so that decay alone moves rows as gradients do. */
     f.spec.train.optimizer = OPTIMIZER_ADAM;
     judge(&f, &shape, 1, findings);
-    expect(findings, FINDINGS_EMBEDDINGS, "input_moved", 0.2);
+    expect_verdict(findings, FINDINGS_EMBEDDINGS, FINDINGS_NOT_TESTABLE);
+    assert_non_null(strstr(findings[FINDINGS_EMBEDDINGS].cause, "no closed form"));
+    f.spec.train.decay_embeddings = 0;
+    judge(&f, &shape, 1, findings);
+    expect(findings, FINDINGS_EMBEDDINGS, "output_moved", shape.shift / 0.2);
+    expect_verdict(findings, FINDINGS_EMBEDDINGS, FINDINGS_SUPPORTED);
     fixture_close(&f);
 }
 
@@ -576,6 +604,7 @@ int main(void)
         cmocka_unit_test(each_claim_can_fail),
         cmocka_unit_test(words_of_each_mask),
         cmocka_unit_test(input_rows),
+        cmocka_unit_test(decay_is_no_update),
         cmocka_unit_test(over_seeds),
         cmocka_unit_test(starts_from_another_model),
         cmocka_unit_test(optimum_of_each_loss),
