@@ -49,12 +49,21 @@ void findings_open(struct findings_run *run, const struct spec *spec,
 
 /* The variance of what changes from batch to batch, without the trend: of three
  * neighbours, (x0 - 2 x1 + x2)^2 / 6 (Gasser, Sroka & Jennen-Steinmetz 1986). */
-static void add_curvature(struct findings_mean *mean, double before[2], double value)
+static double next_curvature(double before[2], double value)
 {
     const double bend = before[0] - 2 * before[1] + value;
-    add(mean, bend * bend / 6);
     before[0] = before[1];
     before[1] = value;
+    return bend * bend / 6;
+}
+
+/* Other epochs would be compared otherwise: those in which a mask leaves nothing. */
+static void add_roughness(struct findings_roughness *roughness, double masked, double plain)
+{
+    if (isfinite(masked) && isfinite(plain)) {
+        add(&roughness->masked, masked);
+        add(&roughness->plain, plain);
+    }
 }
 
 void findings_take(struct findings_run *run, int64_t epoch, const double *values)
@@ -69,11 +78,16 @@ void findings_take(struct findings_run *run, int64_t epoch, const double *values
         if (epoch >= run->end_from)
             add(&run->end[i], values[i]);
     }
-    for (int mask = 0; mask < MASKS; mask++) {
+    double plain = NAN, plain_alone = NAN;
+    for (int mask = MASK_NONE; mask < MASKS; mask++) {
         const enum record_field field = (enum record_field)(RECORD_MEAN_LOGP_NONE + mask);
         const double most = values[record_at(MOST, field)], never = values[record_at(NEVER, field)];
-        add_curvature(&run->comparison[mask], run->before[mask], most - never);
-        add_curvature(&run->alone[mask], run->before_alone[mask], most);
+        const double masked = next_curvature(run->before[mask], most - never),
+                     masked_alone = next_curvature(run->before_alone[mask], most);
+        if (mask == MASK_NONE)
+            plain = masked, plain_alone = masked_alone;
+        add_roughness(&run->comparison[mask], masked, plain);
+        add_roughness(&run->alone[mask], masked_alone, plain_alone);
     }
 }
 
@@ -102,9 +116,9 @@ static double change(const struct findings_run *run, int group)
 }
 
 /* Variance under a mask over that without: its logarithm. */
-static double stability(const struct findings_run *run, int mask)
+static double stability(const struct findings_roughness *roughness)
 {
-    return log(mean_of(&run->comparison[mask]) / mean_of(&run->comparison[MASK_NONE]));
+    return log(mean_of(&roughness->masked) / mean_of(&roughness->plain));
 }
 
 /* The mask that the spec names; `columns`, the study's, where it names none. */
@@ -187,17 +201,17 @@ static double batch_advantage_rare(const struct findings_run *run)
 
 static double batch_stability(const struct findings_run *run)
 {
-    return stability(run, headline(run));
+    return stability(&run->comparison[headline(run)]);
 }
 
 static double batch_stability_windows(const struct findings_run *run)
 {
-    return stability(run, MASK_WINDOWS);
+    return stability(&run->comparison[MASK_WINDOWS]);
 }
 
 static double batch_stability_alone(const struct findings_run *run)
 {
-    return log(mean_of(&run->alone[headline(run)]) / mean_of(&run->alone[MASK_NONE]));
+    return stability(&run->alone[headline(run)]);
 }
 
 static double batch_kept(const struct findings_run *run)
@@ -396,7 +410,7 @@ static const struct row {
     {FINDINGS_BATCH, "advantage", "mean log p of a common token in windows that contain it minus in the others, mean over epochs",
      batch_advantage, JUDGED, NEEDS_MOST, FINDINGS_MARGIN, INFINITY, NULL, NULL},
     {FINDINGS_BATCH, "stability", "ln of the variance over epochs of most_common minus never_used, masked over unmasked",
-     batch_stability, JUDGED, NEEDS_MOST, -INFINITY, -FINDINGS_MARGIN, NULL, NULL},
+     batch_stability, JUDGED, NEEDS_MOST | NEEDS_NEVER, -INFINITY, -FINDINGS_MARGIN, NULL, NULL},
     {FINDINGS_BATCH, "stability_windows", "the same with mask windows",
      batch_stability_windows, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
     {FINDINGS_BATCH, "stability_alone", "ln of the variance over epochs of most_common alone, masked over unmasked",

@@ -63,9 +63,12 @@ struct findings_run {
         int64_t n;
     } all[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS], /* over epochs with a value */
         end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
-    /* Of most_common minus never_used, and of most_common alone, under each mask:
-     * (x0 - 2 x1 + x2)^2 / 6 over three epochs in a row that have a value. */
-    struct findings_mean comparison[MASKS], alone[MASKS];
+    /* Of most_common minus never_used, and of most_common alone, under each mask and
+     * without one: (x0 - 2 x1 + x2)^2 / 6 over three epochs in a row that have a value
+     * under both. */
+    struct findings_roughness {
+        struct findings_mean masked, plain;
+    } comparison[MASKS], alone[MASKS];
     double before[MASKS][2], before_alone[MASKS][2];
 };
 

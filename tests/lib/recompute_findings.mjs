@@ -18,14 +18,12 @@ export function parseCsv(text) {
   return lines.map((cells) => Object.fromEntries(cells.map((cell, i) => [head[i], cell === '' ? null : Number(cell)])));
 }
 
-// Variance of batch-to-batch changes: triples of neighbours that all have a value.
-function roughness(xs) {
-  const terms = [];
-  for (let i = 0; i + 2 < xs.length; i++) {
-    const triple = xs.slice(i, i + 3);
-    if (!triple.some(missing)) terms.push((triple[0] - 2 * triple[1] + triple[2]) ** 2 / 6);
-  }
-  return average(terms);
+// ln of the ratio of two series' variances of batch-to-batch changes, both over the
+// triples of neighbouring epochs in which both have all of their values.
+function logRoughnessRatio(masked, plain) {
+  const triples = [...masked.keys()].filter((i) => i + 2 < masked.length && [i, i + 1, i + 2].every((at) => !missing(masked[at]) && !missing(plain[at])));
+  const sum = (xs) => triples.reduce((total, i) => total + (xs[i] - 2 * xs[i + 1] + xs[i + 2]) ** 2, 0);
+  return triples.length ? Math.log(sum(masked) / sum(plain)) : null;
 }
 
 // The best model without context under the job's own loss (SCIENCE 3.7), as functions
@@ -73,7 +71,6 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
   const alone = (which) => rows.map((row) => row[column(most, `mean_logp.${which}`)]);
   const change = (group) => (trained ? end(group, 'mean_logp.none') - at0(group, 'mean_logp.none') : null);
   const difference = (a, b) => (missing(a) || missing(b) ? null : a - b);
-  const logRatio = (a, b) => (missing(a) || missing(b) ? null : Math.log(a / b));
   const counts = Object.fromEntries(names.map((name) => [name, tokens.filter((token) => token.group === name).map((token) => token.count)]));
   const best = bestWithoutContext({ spec, corpus });
   const bestLogp = (name) => {
@@ -103,9 +100,9 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
     },
     batch: {
       advantage: [all(most, 'advantage')],
-      stability: [logRatio(roughness(gap(masked)), roughness(gap('none')))],
-      stability_windows: [logRatio(roughness(gap('windows')), roughness(gap('none')))],
-      stability_alone: [logRatio(roughness(alone(masked)), roughness(alone('none')))],
+      stability: [logRoughnessRatio(gap(masked), gap('none'))],
+      stability_windows: [logRoughnessRatio(gap('windows'), gap('none'))],
+      stability_alone: [logRoughnessRatio(alone(masked), alone('none'))],
       kept: [all(most, `tokens_kept.${masked}`)],
       kept_windows: [all(most, 'tokens_kept.windows')],
       advantage_rare: [all(least, 'advantage')],
@@ -145,7 +142,7 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
 const RULES = {
   vocabulary: { types_share: [0.18, 0.22, ''] },
   untrained: { level: [-11, -10.8, ''], spread: [-Infinity, 0.1, ''], token_sd: [-Infinity, 1.25, ''] },
-  batch: { advantage: [0.1, Infinity, 'm'], stability: [-Infinity, -0.1, 'm'] },
+  batch: { advantage: [0.1, Infinity, 'm'], stability: [-Infinity, -0.1, 'mn'] },
   common: { distance: [-1, 1, 'm'], probability: [1, Infinity, 'm'] },
   rare: {
     rare_change: [-Infinity, -0.1, 'l'], never_change: [-Infinity, -0.1, 'n'],
