@@ -137,9 +137,14 @@ double theory_types_below_start(const struct spec *spec, const struct frequency 
     return frequency->types ? (double)below / frequency->types : NAN;
 }
 
+static double embedding_decay(const struct spec *spec)
+{
+    return spec->train.decay_embeddings ? spec->train.weight_decay : 0;
+}
+
 double theory_decay(const struct spec *spec, int64_t steps)
 {
-    const double decay = spec->train.decay_embeddings ? spec->train.weight_decay : 0;
+    const double decay = embedding_decay(spec);
     const int only_decays = spec->train.optimizer == OPTIMIZER_ADAMW ||
                             spec->train.optimizer == OPTIMIZER_SGD || decay == 0;
     return only_decays ? pow(1 - spec->train.lr * decay, (double)steps) : NAN;
@@ -154,6 +159,31 @@ double theory_adamw_first(const struct spec *spec, double g, double w)
 double theory_adam_logit_step(const struct spec *spec, double h_l1)
 {
     return -spec->train.lr * spec->model.logit_scale * h_l1;
+}
+
+static int is_one_plain_softmax(const struct spec *spec)
+{
+    return spec->model.head == HEAD_FULL && !spec->model.head_bias;
+}
+
+int theory_adam_applies(const struct spec *spec)
+{
+    const int is_adam = spec->train.optimizer == OPTIMIZER_ADAMW ||
+                        (spec->train.optimizer == OPTIMIZER_ADAM && embedding_decay(spec) == 0);
+    const int is_hidden = spec->loss.logit_adjustment != 0 &&
+                          (spec->loss.label_smoothing != 0 || spec->loss.z_loss != 0);
+    return is_adam && is_one_plain_softmax(spec) && spec->loss.class_weight == 0 && !is_hidden;
+}
+
+int theory_adam_pushes_down(const struct spec *spec, int vocab, double logp, double log_z)
+{
+    return exp(logp) * (1 + 2 * spec->loss.z_loss * log_z) > spec->loss.label_smoothing / vocab;
+}
+
+int theory_sgd_applies(const struct spec *spec)
+{
+    return spec->train.optimizer == OPTIMIZER_SGD && spec->train.grad_clip == 0 &&
+           embedding_decay(spec) == 0 && spec_objective_is_loss(spec) && is_one_plain_softmax(spec);
 }
 
 double theory_sgd_logp(double start, double pull)

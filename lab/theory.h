@@ -89,6 +89,17 @@ double theory_adamw_first(const struct spec *spec, double g, double w);
  * token's mean logit changes by -lr s |mean h|_1 in one update. */
 double theory_adam_logit_step(const struct spec *spec, double h_l1);
 
+/* 1 if a spec's gradients can be of that sign: Adam or AdamW on one softmax without
+ * bias. Not with class weights (the sign is then that of a weighted mean of h), with
+ * Adam's L2 on embeddings (far above that gradient), or with both logit adjustment and
+ * a term of the adjusted softmax (smoothing, z-loss), which no record has. */
+int theory_adam_applies(const struct spec *spec);
+
+/* 1 if they are, at mean log p and log Z: the gradient is proportional to
+ * p (1 + 2 c log Z) - eps / V, with z-loss c and smoothing eps; once smoothing or a
+ * large z-loss has turned it, the form has ended. */
+int theory_adam_pushes_down(const struct spec *spec, int vocab, double logp, double log_z);
+
 /* ---- 3.6: SGD, a token that is never a target ---- */
 
 /* d(log p)/dt = -lr s^2 |mean h|^2 p with log Z and h fixed, so 1/p grows by
@@ -96,6 +107,10 @@ double theory_adam_logit_step(const struct spec *spec, double h_l1);
  * those steps. From start = -ln V: -ln(V + lr t |mean h|^2 s^2). */
 double theory_sgd_logp(double start, double pull);
 double theory_sgd_pull(const struct spec *spec, double h_norm);
+
+/* 1 if nothing else moves the logit: SGD without momentum, clipping and decay of
+ * embeddings, the plain loss, one softmax without bias. */
+int theory_sgd_applies(const struct spec *spec);
 
 /* ---- 3.7: optima without context of other losses ---- */
 

@@ -38,7 +38,8 @@ struct theory {
      * token that is never a target is pulled down by */
     int64_t steps;
     double sgd_pull, adam_fall;
-    double *start; /* [curves][groups] measured at epoch 0 */
+    int turned[SPEC_GROUPS_MAX]; /* 1: an update before has pushed the group up */
+    double *start;               /* [curves][groups] measured at epoch 0 */
 };
 
 /* ---- levels ---- */
@@ -178,37 +179,31 @@ static int decay_applies(const struct theory *t, int g)
            isfinite(theory_decay(t->spec, 1));
 }
 
-static double decay_at(const struct theory *t, double start)
+static double decay_at(const struct theory *t, int g, double start)
 {
+    (void)g;
     return start * theory_decay(t->spec, t->steps);
-}
-
-/* Forms 3.5 and 3.6 are about one softmax over the vocabulary. */
-static int is_never_a_target(const struct theory *t, int g)
-{
-    return t->spec->model.head == HEAD_FULL && group_is_unseen(t, g);
 }
 
 static int adam_applies(const struct theory *t, int g)
 {
-    return (t->spec->train.optimizer == OPTIMIZER_ADAM ||
-            t->spec->train.optimizer == OPTIMIZER_ADAMW) &&
-           is_never_a_target(t, g);
+    return theory_adam_applies(t->spec) && group_is_unseen(t, g);
 }
 
 /* The signs of mean h keep for some dozen updates, and Adam's second moment grows. */
-static double adam_at(const struct theory *t, double start)
+static double adam_at(const struct theory *t, int g, double start)
 {
-    return t->steps <= THEORY_EARLY_STEPS ? start + t->adam_fall : NAN;
+    return t->steps <= THEORY_EARLY_STEPS && !t->turned[g] ? start + t->adam_fall : NAN;
 }
 
 static int sgd_applies(const struct theory *t, int g)
 {
-    return t->spec->train.optimizer == OPTIMIZER_SGD && is_never_a_target(t, g);
+    return theory_sgd_applies(t->spec) && group_is_unseen(t, g);
 }
 
-static double sgd_at(const struct theory *t, double start)
+static double sgd_at(const struct theory *t, int g, double start)
 {
+    (void)g;
     return theory_sgd_logp(start, t->sgd_pull);
 }
 
@@ -218,7 +213,7 @@ static const struct curve {
     const char *form, *id, *what;
     enum record_field field;
     int (*applies)(const struct theory *t, int g);
-    double (*at)(const struct theory *t, double start);
+    double (*at)(const struct theory *t, int g, double start);
 } curves[] = {
     {"3.4", "input_decay", "norm of input rows that are never fed: decay alone", RECORD_INPUT_NORM,
      decay_applies, decay_at},
@@ -243,7 +238,7 @@ static void theory_point(struct theory *t, int64_t epoch, const double *values)
             double *start = &t->start[c * t->groups->n + g];
             if (epoch == 0)
                 *start = measured;
-            theory_points(t, t->predicted, c, g)[t->n_points] = curves[c].at(t, *start);
+            theory_points(t, t->predicted, c, g)[t->n_points] = curves[c].at(t, g, *start);
             theory_points(t, t->measured, c, g)[t->n_points] = measured;
         }
     t->n_points++;
@@ -261,6 +256,10 @@ static int theory_row(void *self, int64_t epoch, const double *values, int n_val
     const double n = (double)t->steps_per_epoch;
     t->sgd_pull += n * theory_sgd_pull(t->spec, values[RECORD_H_NORM]);
     t->adam_fall += n * theory_adam_logit_step(t->spec, values[RECORD_H_L1]);
+    for (int g = 0; g < t->groups->n; g++)
+        t->turned[g] |= !theory_adam_pushes_down(t->spec, t->frequency->vocab,
+                                                 values[record_at(g, RECORD_MEAN_LOGP_NONE)],
+                                                 values[RECORD_LOG_Z]);
     return 0;
 }
 

@@ -117,6 +117,33 @@ test('SGD: the fall of tokens that are never a target is that of the closed form
   assert.ok(curve.predicted[60] < curve.predicted[0] - 1e-4);
 });
 
+test('SGD: no curve where more than the form says moves a logit', async () => {
+  const plain = { train: { epochs: 2, optimizer: 'sgd', weight_decay: 0 } };
+  const others = [
+    { train: { weight_decay: 0.1 } }, { train: { grad_clip: 1 } }, { train: { optimizer: 'momentum' } }, { model: { head_bias: true } },
+    ...['class_weight', 'logit_adjustment', 'label_smoothing', 'z_loss'].map((name) => ({ loss: { [name]: 0.1 } })),
+  ];
+  for (const change of [{}, ...others]) {
+    const job = await run({ ...plain, ...change, train: { ...plain.train, ...change.train } });
+    const { body } = await get(`/jobs/${job.id}/theory`);
+    assert.equal(body.curves.some(({ id }) => id === 'sgd_logp'), !Object.keys(change).length, JSON.stringify(change));
+  }
+});
+
+// The gradient turns where p = eps / V.
+test('Adam: with label smoothing the curve ends where the gradient turns', async () => {
+  const job = await run({ train: { epochs: 20, lr: 0.03 }, loss: { label_smoothing: 0.5 } });
+  const records = await epochsOf(server, job.id);
+  const { body } = await get(`/jobs/${job.id}/theory`);
+  const curve = body.curves.find(({ id }) => id === 'adam_logit');
+  const floor = Math.log(0.5 / 50257);
+  const turned = records.findIndex(({ groups }) => groups.never_used.mean_logp.none <= floor);
+  assert.ok(turned > 1 && turned < 20, `turned at ${turned}`);
+  curve.predicted.forEach((value, epoch) => assert.equal(value === null, epoch > turned, `epoch ${epoch}`));
+  const weighted = await run({ loss: { class_weight: 0.5 } });
+  assert.deepEqual((await get(`/jobs/${weighted.id}/theory`)).body.curves, [], 'the sign would be that of a weighted mean of h');
+});
+
 // Inserted tokens have a count of 0 in the text, and are fed and targets all the same.
 test('tokens that are inserted or held out: curves for what training never shows', async (t) => {
   const shown = async (change) => {

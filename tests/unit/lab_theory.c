@@ -221,6 +221,76 @@ static void sgd_step_by_step(void **state)
     assert_true(logp < start - 1.5);
 }
 
+/* SCIENCE 3.5: which way a step pushes a token that is never a target, against the
+ * objective differentiated in its logit. */
+static void sign_of_the_gradient(void **state)
+{
+    (void)state;
+    enum { V = 5, TARGET = 0, TOKEN = 3 };
+    const double losses[][2] = {{0, 0}, {0.3, 0}, {0, 0.1}, {0.9, 0.2}, {0, 2}, {0.5, 2}};
+    int down = 0, up = 0;
+    for (int k = 0; k < 60; k++) {
+        struct spec spec = {
+            .loss = {.label_smoothing = losses[k % 6][0], .z_loss = losses[k % 6][1]}};
+        double value[2], lse = 0, z = 0;
+        for (int side = 0; side < 2; side++) {
+            double logits[V], partition = 0, expected = 0;
+            for (int v = 0; v < V; v++) {
+                logits[v] = 2 * random_normal(4, RANDOM_WEIGHTS, (uint64_t)(k * V + v)) - 2 +
+                            (v == TOKEN) * (side ? 1e-6 : -1e-6);
+                partition += exp(logits[v]);
+                expected += ((v == TARGET) * (1 - spec.loss.label_smoothing) +
+                             spec.loss.label_smoothing / V) *
+                            logits[v];
+            }
+            lse = log(partition), z = logits[TOKEN];
+            value[side] = lse - expected + spec.loss.z_loss * lse * lse;
+        }
+        const int is_down = value[1] > value[0];
+        assert_int_equal(theory_adam_pushes_down(&spec, V, z - lse, lse), is_down);
+        down += is_down, up += !is_down;
+    }
+    assert_true(down > 10 && up > 10);
+}
+
+/* SCIENCE 3.5 and 3.6 hold for some specs; each of these fields takes one away. */
+static void specs_of_the_first_steps(void **state)
+{
+    (void)state;
+    const struct spec adam = {.train = {.optimizer = OPTIMIZER_ADAMW,
+                                        .weight_decay = 0.1,
+                                        .decay_embeddings = 1,
+                                        .grad_clip = 1},
+                              .loss = {.label_smoothing = 0.1, .z_loss = 0.1}};
+    const struct spec sgd = {.train = {.optimizer = OPTIMIZER_SGD, .weight_decay = 0.1}};
+    assert_true(theory_adam_applies(&adam) && !theory_sgd_applies(&adam));
+    assert_true(theory_sgd_applies(&sgd) && !theory_adam_applies(&sgd));
+    struct spec other[16];
+    for (int i = 0; i < 16; i++)
+        other[i] = i < 6 ? adam : sgd;
+    other[0].train.optimizer = OPTIMIZER_ADAM;
+    other[1].model.head = HEAD_ADAPTIVE;
+    other[2].model.head_bias = 1;
+    other[3].loss.class_weight = 0.5;
+    other[4].loss.logit_adjustment = 1;
+    other[5].loss.logit_adjustment = 1, other[5].loss.z_loss = 0;
+    other[6].train.optimizer = OPTIMIZER_MOMENTUM;
+    other[7].train.decay_embeddings = 1;
+    other[8].train.grad_clip = 1;
+    other[9].model.head_bias = 1;
+    other[10].model.head = HEAD_ADAPTIVE;
+    other[11].loss.class_weight = 0.5;
+    other[12].loss.logit_adjustment = 1;
+    other[13].loss.label_smoothing = 0.1;
+    other[14].loss.z_loss = 0.1;
+    other[15].train.optimizer = OPTIMIZER_ADAMW;
+    for (int i = 0; i < 16; i++)
+        assert_false(i < 6 ? theory_adam_applies(&other[i]) : theory_sgd_applies(&other[i]));
+    other[0].train.decay_embeddings = 0;
+    other[4].loss.label_smoothing = other[4].loss.z_loss = 0;
+    assert_true(theory_adam_applies(&other[0]) && theory_adam_applies(&other[4]));
+}
+
 /* SCIENCE 3.7: the gradient of the remedied loss vanishes at the optimum: with
  * unadjusted logits z = log p the model matches the weighted, smoothed targets
  * by softmax(z + tau ln prior). */
@@ -397,6 +467,8 @@ int main(void)
         cmocka_unit_test(decay_step_by_step),
         cmocka_unit_test(first_steps_of_adam),
         cmocka_unit_test(sgd_step_by_step),
+        cmocka_unit_test(sign_of_the_gradient),
+        cmocka_unit_test(specs_of_the_first_steps),
         cmocka_unit_test(optima_have_no_gradient),
         cmocka_unit_test(optima_by_hand),
         cmocka_unit_test(levels_of_clusters),
