@@ -545,11 +545,16 @@ static unsigned true_groups(const struct findings_run *run)
     return good;
 }
 
-static enum findings_verdict judge(const struct statistics *measured, double low, double high)
+/* The runs that have a value may have it because of what it is: they do not speak
+ * for the others. */
+static enum findings_verdict judge(const struct statistics *measured, int runs, double low,
+                                   double high)
 {
     const double half = measured->n > 1 ? measured->half : 0;
     if (!measured->n)
         return FINDINGS_NOT_TESTABLE;
+    if (measured->n < runs)
+        return FINDINGS_UNDETERMINED;
     if (measured->mean - half > low && measured->mean + half < high)
         return FINDINGS_SUPPORTED;
     if (measured->mean + half <= low || measured->mean - half >= high)
@@ -584,7 +589,7 @@ static void judge_number(const struct row *row, const struct findings_run *runs,
     else if ((row->needs & good) != row->needs)
         number->verdict = FINDINGS_NOT_TESTABLE;
     else
-        number->verdict = judge(&number->measured, row->low, row->high);
+        number->verdict = judge(&number->measured, n, row->low, row->high);
 }
 
 /* One part that fails settles a claim; else one that cannot be told leaves it open. */
@@ -638,6 +643,8 @@ static void say_number(struct words *words, const struct finding *finding, const
         say(words, "%.*f", digits, measured->mean);
     else
         say(words, "%.*f ± %.*f", digits, measured->mean, digits, measured->half);
+    if (measured->n && measured->n < finding->runs)
+        say(words, " (%d of %d runs)", measured->n, finding->runs);
 }
 
 static void say_closed(struct words *words, const struct finding *finding, const char *id,
@@ -896,6 +903,22 @@ static void say_runs(struct words *words, const struct findings_run *runs, int n
     say(words, ": ");
 }
 
+static void say_undetermined(struct words *words, const struct finding *finding)
+{
+    int across = 0;
+    for (int i = 0; i < finding->n; i++) {
+        const struct findings_number *number = &finding->number[i];
+        const int is_open = number->verdict == FINDINGS_UNDETERMINED,
+                  is_partial = number->measured.n < finding->runs;
+        across |= is_open && !is_partial;
+        if (is_open && is_partial)
+            say(words, "Only %d of %d runs have a value: %s. ", number->measured.n, finding->runs,
+                number->what);
+    }
+    if (across)
+        say(words, "The 95 %% interval over %d seeds reaches across a bound.", finding->runs);
+}
+
 static void put_words(struct finding *finding, const struct findings_run *runs, int n,
                       unsigned good)
 {
@@ -914,7 +937,7 @@ static void put_words(struct finding *finding, const struct findings_run *runs, 
     else if (finding->verdict == FINDINGS_NOT_TESTABLE)
         say_not_testable(&words, finding, &runs[0], good);
     else if (finding->verdict == FINDINGS_UNDETERMINED)
-        say(&words, "The 95 %% interval over %d seeds reaches across a bound.", n);
+        say_undetermined(&words, finding);
     while (words.used && finding->cause[words.used - 1] == ' ')
         finding->cause[--words.used] = '\0';
 }
@@ -932,7 +955,8 @@ void findings_judge(const struct findings_run *runs, int n, struct finding out[F
                                     .section = claims[c].section,
                                     .sentence = claims[c].sentence,
                                     .rule = claims[c].rule,
-                                    .verdict = FINDINGS_SUPPORTED};
+                                    .verdict = FINDINGS_SUPPORTED,
+                                    .runs = n};
         for (int r = 0; r < ROWS; r++) {
             if (rows[r].claim != finding->claim)
                 continue;

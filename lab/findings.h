@@ -43,7 +43,7 @@ enum findings_claim {
 enum findings_verdict {
     FINDINGS_SUPPORTED,
     FINDINGS_NOT_SUPPORTED,
-    FINDINGS_UNDETERMINED, /* the interval reaches across the bound */
+    FINDINGS_UNDETERMINED, /* the interval reaches across the bound, or some runs have no value */
     FINDINGS_NOT_TESTABLE, /* this run cannot tell */
     FINDINGS_SHOWN         /* a number beside the judged ones */
 };
@@ -87,6 +87,7 @@ struct finding {
     const char *id, *section, *sentence; /* the claim, and where the study makes it */
     const char *rule;
     enum findings_verdict verdict;
+    int runs; /* judged together */
     int n;
     struct findings_number number[FINDINGS_NUMBERS_MAX];
     char measured[FINDINGS_TEXT]; /* what was found, in words */
@@ -104,8 +105,8 @@ void findings_take(struct findings_run *run, int64_t epoch, const double *values
 
 /* Judge n >= 1 complete runs whose specs differ in their seeds only: the
  * interval of the mean over seeds must lie inside the bounds (supported) or
- * outside (not supported). With one run its value is judged as it is, and the
- * words say "in this run". */
+ * outside (not supported); a number that some of the runs lack is undetermined.
+ * With one run its value is judged as it is, and the words say "in this run". */
 void findings_judge(const struct findings_run *runs, int n, struct finding out[FINDINGS_CLAIMS]);
 
 /* "supported", "not supported", "undetermined", "not testable here", "shown". */

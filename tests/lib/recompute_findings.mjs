@@ -209,6 +209,7 @@ export function recompute(runs) {
         const [a, b] = [value - (half ?? 0), value + (half ?? 0)];
         const groups = [...needs.replace('?', '')].every((group) => good.every((names) => names.includes(group)));
         if (!values.length || !groups) verdict = 'not testable here';
+        else if (values.length < runs.length) verdict = 'undetermined';
         else if (a > low && b < high) verdict = 'supported';
         else if (b <= low || a >= high) verdict = 'not supported';
         else verdict = 'undetermined';

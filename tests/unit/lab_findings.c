@@ -437,6 +437,31 @@ static void over_seeds(void **state)
     fixture_close(&f);
 }
 
+/* A value that one run of three has is not judged as if it were that of all. */
+static void some_runs_have_no_value(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct finding findings[FINDINGS_CLAIMS];
+    struct shape shapes[3] = {ordinary(), ordinary(), ordinary()};
+    fixture_open(&f);
+    for (int missing = 1; missing <= 3; missing++) {
+        shapes[missing - 1].advantage = NAN;
+        judge(&f, shapes, 3, findings);
+        assert_int_equal(number(findings, FINDINGS_BATCH, "advantage")->measured.n, 3 - missing);
+        expect_verdict(findings, FINDINGS_BATCH,
+                       missing < 3 ? FINDINGS_UNDETERMINED : FINDINGS_NOT_TESTABLE);
+        const char *said = strstr(findings[FINDINGS_BATCH].cause, "runs have a value: mean log p");
+        assert_int_equal(said != NULL, missing < 3);
+        assert_null(strstr(findings[FINDINGS_BATCH].cause, "across"));
+    }
+    shapes[0].advantage = 0.4;
+    judge(&f, shapes, 3, findings);
+    assert_non_null(strstr(findings[FINDINGS_BATCH].measured, "0.400 (1 of 3 runs)"));
+    assert_non_null(strstr(findings[FINDINGS_BATCH].cause, "Only 1 of 3 runs"));
+    fixture_close(&f);
+}
+
 /* A job that starts from another model: nothing is compared with the untrained level. */
 static void starts_from_another_model(void **state)
 {
@@ -610,6 +635,7 @@ int main(void)
         cmocka_unit_test(input_rows),
         cmocka_unit_test(decay_is_no_update),
         cmocka_unit_test(over_seeds),
+        cmocka_unit_test(some_runs_have_no_value),
         cmocka_unit_test(starts_from_another_model),
         cmocka_unit_test(optimum_of_each_loss),
         cmocka_unit_test(no_optimum_without_the_counts),
