@@ -41,6 +41,7 @@ void findings_open(struct findings_run *run, const struct spec *spec,
     run->groups = groups;
     run->last = last;
     run->end_from = last - (last + 1 >= 10 ? (last + 1) / 10 : 1) + 1;
+    run->start_to = last + 1 - run->end_from;
     run->steps = last * steps_per_epoch;
     for (int mask = 0; mask < MASKS; mask++)
         for (int i = 0; i < 2; i++)
@@ -78,6 +79,8 @@ void findings_take(struct findings_run *run, int64_t epoch, const double *values
         if (epoch >= run->end_from)
             add(&run->end[i], values[i]);
     }
+    if (epoch < run->start_to)
+        add(&run->early_advantage, values[record_at(MOST, RECORD_ADVANTAGE)]);
     double plain = NAN, plain_alone = NAN;
     for (int mask = MASK_NONE; mask < MASKS; mask++) {
         const enum record_field field = (enum record_field)(RECORD_MEAN_LOGP_NONE + mask);
@@ -192,6 +195,16 @@ static double untrained_sd(const struct findings_run *run)
 static double batch_advantage(const struct findings_run *run)
 {
     return all(run, MOST, RECORD_ADVANTAGE);
+}
+
+static double batch_advantage_start(const struct findings_run *run)
+{
+    return run->last ? mean_of(&run->early_advantage) : NAN;
+}
+
+static double batch_advantage_end(const struct findings_run *run)
+{
+    return end(run, MOST, RECORD_ADVANTAGE);
 }
 
 static double batch_advantage_rare(const struct findings_run *run)
@@ -419,6 +432,10 @@ static const struct row {
      batch_kept, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
     {FINDINGS_BATCH, "kept_windows", "the same with mask windows",
      batch_kept_windows, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
+    {FINDINGS_BATCH, "advantage_start", "advantage of a common token, mean over the first tenth of the epochs",
+     batch_advantage_start, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
+    {FINDINGS_BATCH, "advantage_end", "advantage of a common token, mean over the last tenth of the epochs",
+     batch_advantage_end, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
     {FINDINGS_BATCH, "advantage_rare", "advantage of a rare token",
      batch_advantage_rare, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
 
@@ -677,7 +694,9 @@ static const char *const measured_words[FINDINGS_CLAIMS] = {
     [FINDINGS_VOCABULARY] = "{types_share:4} of the token types occur",
     [FINDINGS_UNTRAINED] = "level {level:3+}, the groups differ by {spread:3}, tokens by "
                            "{token_sd:2} of what untrained logits allow",
-    [FINDINGS_BATCH] = "advantage {advantage:3} nats; ln of the variance ratio {stability:2}, with "
+    [FINDINGS_BATCH] = "advantage {advantage:3} nats ({advantage_start:3} over the first tenth "
+                       "of the epochs, {advantage_end:3} over the last); ln of the variance ratio "
+                       "{stability:2}, with "
                        "{kept:1} tokens kept",
     [FINDINGS_COMMON] = "mean log p is {distance:2} nats from the untrained level, ln of mean p "
                         "{probability:2+} above a uniform draw; Jensen gap {jensen_gap:2} at loss "
@@ -727,15 +746,36 @@ static void say_untrained(struct words *words, const struct finding *finding,
             theory_logit_std(run->spec));
 }
 
+/* What the first and the last tenth say of a mean over all epochs that is too small. */
+static void say_advantage(struct words *words, const struct finding *finding)
+{
+    const double start = value_of(finding, "advantage_start"),
+                 end = value_of(finding, "advantage_end");
+    say(words,
+        "Standing in the window is worth %.3f nats to a common token, mean over all epochs; ",
+        value_of(finding, "advantage"));
+    if (!isfinite(start) || !isfinite(end))
+        say(words, "the first or the last tenth of them has none to compare. ");
+    else if (end > FINDINGS_MARGIN)
+        say(words,
+            "%.3f over the last tenth, from %.3f over the first: the model ends above the bound, "
+            "and the mean holds what it was before. ",
+            end, start);
+    else if (start > FINDINGS_MARGIN)
+        say(words, "%.3f over the first tenth, but %.3f over the last: it was lost. ", start, end);
+    else
+        say(words,
+            "%.3f over the first tenth, %.3f over the last: the model has hardly learnt to repeat "
+            "what it has read. ",
+            start, end);
+}
+
 static void say_batch(struct words *words, const struct finding *finding,
                       const struct findings_run *run)
 {
     const int mask = headline(run);
     if (failed(finding, "advantage"))
-        say(words,
-            "Standing in the window is worth %.3f nats to a common token, mean over all epochs: "
-            "the model has hardly learnt to repeat what it has read. ",
-            value_of(finding, "advantage"));
+        say_advantage(words, finding);
     if (!failed(finding, "stability"))
         return;
     if (mask == MASK_COLUMNS)

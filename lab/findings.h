@@ -20,7 +20,7 @@
 
 enum {
     FINDINGS_TEXT = 512,      /* bytes of a sentence, with its zero */
-    FINDINGS_NUMBERS_MAX = 8, /* of one claim */
+    FINDINGS_NUMBERS_MAX = 9, /* of one claim */
     FINDINGS_RUNS_MAX = 64    /* seeds of one question; each is a whole run to read */
 };
 
@@ -55,6 +55,7 @@ struct findings_run {
     const struct groups *groups;
     int64_t last;     /* epoch of the last record that will come */
     int64_t end_from; /* the last tenth of the records, at least one, begins here */
+    int64_t start_to; /* the first tenth, as many, ends before this epoch */
     int64_t steps;    /* optimiser updates before the last record */
     double first[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch 0 */
     double final[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch `last` */
@@ -62,7 +63,8 @@ struct findings_run {
         double sum;
         int64_t n;
     } all[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS], /* over epochs with a value */
-        end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
+        end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS],
+        early_advantage; /* of most_common, over the first tenth */
     /* Of most_common minus never_used, and of most_common alone, under each mask and
      * without one: (x0 - 2 x1 + x2)^2 / 6 over three epochs in a row that have a value
      * under both. */

@@ -50,6 +50,7 @@ function bestWithoutContext({ spec, corpus }) {
 export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) {
   const trained = rows.length > 1;
   const tail = rows.slice(-Math.max(1, Math.floor(rows.length / 10)));
+  const head = rows.slice(0, tail.length);
   const [zero, last] = [rows[0], rows.at(-1)];
   const column = (group, field) => `groups.${group}.${field}`;
   const end = (group, field) => (trained ? average(tail.map((row) => row[column(group, field)])) : null);
@@ -105,6 +106,8 @@ export function numbersOfRun({ rows, spec, corpus, tokens, stepsPerEpoch = 1 }) 
       stability_alone: [logRoughnessRatio(alone(masked), alone('none'))],
       kept: [all(most, `tokens_kept.${masked}`)],
       kept_windows: [all(most, 'tokens_kept.windows')],
+      advantage_start: [trained ? average(head.map((row) => row[column(most, 'advantage')])) : null],
+      advantage_end: [end(most, 'advantage')],
       advantage_rare: [all(least, 'advantage')],
     },
     common: {

@@ -20,6 +20,7 @@ enum { MOST, LEAST, NEVER };
 struct shape {
     double common, rare, never; /* mean log p at the end */
     double advantage, seed;     /* seed moves every level a little */
+    double advantage_slope;     /* by which the advantage grows over all epochs */
     double columns_noise;       /* amplitude of the masked mean's alternation */
     double other_noise;         /* added for the masks windows and positions */
     double mass, shift, input_shift;
@@ -124,8 +125,12 @@ static void make_record(const struct shape *shape, int64_t epoch, double *values
         fields[RECORD_OUTPUT_SHIFT] = epoch ? shape->shift : 0;
         fields[RECORD_INPUT_NORM] = isnan(shape->input_shift) ? NAN : 0.25;
         fields[RECORD_INPUT_SHIFT] = epoch ? shape->input_shift : 0;
-        fields[RECORD_ADVANTAGE] =
-            g == NEVER || epoch % 3 == 0 ? NAN : shape->advantage + (epoch % 3 == 1 ? 0.1 : -0.1);
+        fields[RECORD_ADVANTAGE] = g == NEVER || epoch % 3 == 0
+                                       ? NAN
+                                       : shape->advantage + (epoch % 3 == 1 ? 0.1 : -0.1) +
+                                             shape->advantage_slope *
+                                                 (double)(2 * epoch - shape->last) /
+                                                 (double)(2 * shape->last);
     }
 }
 
@@ -202,6 +207,9 @@ static void every_number(void **state)
     /* odd epochs without a third: values 0.5 and 0.3 alternate, 10 each */
     expect(findings, FINDINGS_BATCH, "advantage", 0.4);
     expect(findings, FINDINGS_BATCH, "advantage_rare", 0.4);
+    /* of three epochs each, the first has none */
+    expect(findings, FINDINGS_BATCH, "advantage_start", 0.4);
+    expect(findings, FINDINGS_BATCH, "advantage_end", 0.4);
     expect(findings, FINDINGS_BATCH, "kept", 1.5);
     expect(findings, FINDINGS_BATCH, "kept_windows", 2);
     /* epochs 27, 28, 29: noise + - + */
@@ -314,6 +322,35 @@ static void each_claim_can_fail(void **state)
             fail_msg("\"%s\" lacks \"%s\"", findings[expected[i].claim].cause, expected[i].cause);
         fixture_close(&f);
     }
+}
+
+/* A small mean over all epochs: learnt late, lost, or never there. */
+static void words_of_the_advantage(void **state)
+{
+    (void)state;
+    static const struct {
+        double slope;
+        const char *words;
+    } expected[] = {
+        {0, "0.050 over the first tenth, 0.050 over the last: the model has hardly learnt"},
+        {0.4,
+         "0.243 over the last tenth, from -0.129 over the first: the model ends above the bound"},
+        {-0.4, "0.229 over the first tenth, but -0.143 over the last: it was lost"},
+    };
+    struct fixture f;
+    struct finding findings[FINDINGS_CLAIMS];
+    struct shape shape = ordinary();
+    fixture_open(&f);
+    shape.advantage = 0.05;
+    for (int i = 0; i < 3; i++) {
+        shape.advantage_slope = expected[i].slope;
+        judge(&f, &shape, 1, findings);
+        assert_int_equal(number(findings, FINDINGS_BATCH, "advantage")->verdict,
+                         FINDINGS_NOT_SUPPORTED);
+        if (!strstr(findings[FINDINGS_BATCH].cause, expected[i].words))
+            fail_msg("\"%s\" lacks \"%s\"", findings[FINDINGS_BATCH].cause, expected[i].words);
+    }
+    fixture_close(&f);
 }
 
 /* The words are about the mask that the job names. */
@@ -631,6 +668,7 @@ int main(void)
         cmocka_unit_test(every_number),
         cmocka_unit_test(stability_of_the_comparison),
         cmocka_unit_test(each_claim_can_fail),
+        cmocka_unit_test(words_of_the_advantage),
         cmocka_unit_test(words_of_each_mask),
         cmocka_unit_test(input_rows),
         cmocka_unit_test(decay_is_no_update),
