@@ -70,24 +70,38 @@ static double level_types_below(const struct theory *t)
     return theory_types_below_start(t->spec, t->frequency);
 }
 
+/* `source` is where the form comes from, as the contracts in lab/theory.h have it. */
 static const struct level {
-    const char *form, *id, *what;
+    const char *form, *id, *what, *source;
     double (*value)(const struct theory *t);
 } levels[] = {
-    {"3.1", "untrained", "mean log p of every token before training", level_untrained},
-    {"3.1", "logit_std", "standard deviation of the logits before training", level_logit_std},
-    {"3.2", "entropy", "loss of the best model without context", level_entropy},
-    {"3.2", "break_even_count", "count whose ln(c/N) is the untrained level", level_break_even},
+    {"3.1", "untrained", "mean log p of every token before training",
+     "derived: log-normal partition function of the initial logits", level_untrained},
+    {"3.1", "logit_std", "standard deviation of the logits before training",
+     "derived: |h|^2 = d after a layernorm", level_logit_std},
+    {"3.2", "entropy", "loss of the best model without context",
+     "Shannon 1948: entropy of the maximum-likelihood multinomial", level_entropy},
+    {"3.2", "break_even_count", "count whose ln(c/N) is the untrained level",
+     "derived: forms 3.1 and 3.2 set equal", level_break_even},
     {"3.2", "types_below", "share of the used types whose ln(c/N) lies below the untrained level",
-     level_types_below},
+     "derived: forms 3.1 and 3.2 compared", level_types_below},
 };
+
+/* The beginning of a level or a curve. */
+static void write_form(FILE *out, const char *form, const char *id, const char *what,
+                       const char *source)
+{
+    fprintf(out, "\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"source\":\"%s\"", form, id,
+            what, source);
+}
 
 static void write_levels(FILE *out, const struct theory *t)
 {
     fputs(",\"levels\":[", out);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        fprintf(out, "%s\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"value\":", i ? "," : "",
-                levels[i].form, levels[i].id, levels[i].what);
+        fputs(i ? "," : "", out);
+        write_form(out, levels[i].form, levels[i].id, levels[i].what, levels[i].source);
+        fputs(",\"value\":", out);
         record_print_number(out, levels[i].value(t));
         putc('}', out);
     }
@@ -210,17 +224,18 @@ static double sgd_at(const struct theory *t, int g, double start)
 /* A curve exists for the groups it applies to; `at` is its value at the epoch at
  * hand, start being the measured number of epoch 0. */
 static const struct curve {
-    const char *form, *id, *what;
+    const char *form, *id, *what, *source;
     enum record_field field;
     int (*applies)(const struct theory *t, int g);
     double (*at)(const struct theory *t, int g, double start);
 } curves[] = {
-    {"3.4", "input_decay", "norm of input rows that are never fed: decay alone", RECORD_INPUT_NORM,
-     decay_applies, decay_at},
+    {"3.4", "input_decay", "norm of input rows that are never fed: decay alone",
+     "Loshchilov & Hutter 2019, algorithm 2", RECORD_INPUT_NORM, decay_applies, decay_at},
     {"3.5", "adam_logit", "mean logit of tokens that are never a target, early, under Adam",
-     RECORD_MEAN_LOGIT, adam_applies, adam_at},
+     "Kingma & Ba 2015, algorithm 1: its first step", RECORD_MEAN_LOGIT, adam_applies, adam_at},
     {"3.6", "sgd_logp", "mean log p of tokens that are never a target, under plain SGD",
-     RECORD_MEAN_LOGP_NONE, sgd_applies, sgd_at},
+     "derived: gradient of cross-entropy with a softmax, h and log Z fixed", RECORD_MEAN_LOGP_NONE,
+     sgd_applies, sgd_at},
 };
 
 enum { CURVES = sizeof curves / sizeof *curves };
@@ -282,9 +297,9 @@ static void write_curves(FILE *out, const struct theory *t)
             const struct curve *curve = &curves[c];
             if (!curve->applies(t, g))
                 continue;
-            fprintf(out,
-                    "%s\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"group\":", n++ ? "," : "",
-                    curve->form, curve->id, curve->what);
+            fputs(n++ ? "," : "", out);
+            write_form(out, curve->form, curve->id, curve->what, curve->source);
+            fputs(",\"group\":", out);
             json_write_string(out, t->groups->group[g].name);
             fprintf(out, ",\"quantity\":\"%s\",\"epochs\":[",
                     record_field_pointer(curve->field) + 1);

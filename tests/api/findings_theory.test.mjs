@@ -63,6 +63,8 @@ test('levels of model, groups and classes follow from the counts', async () => {
     if (i) near(found.context_free, inside.reduce((sum, [count, n]) => sum + n * Math.log(count / N), 0) / types, `class ${edges[i]}`);
     else assert.equal(found.context_free, null);
   });
+  for (const { id, form, source } of [...theory.levels, ...theory.curves]) assert.match(source, /^derived: .|[A-Z].* (19|20)\d\d/, `${id} of form ${form}`);
+  assert.match(theory.curves[0].source, /Kingma & Ba 2015/);
   assert.deepEqual(theory.curves.map(({ id }) => id), ['adam_logit'], 'a tied model has no input rows of its own');
 });
 
