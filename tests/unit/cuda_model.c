@@ -1,6 +1,7 @@
 /* The whole model on the cuda backend, on the processor (tests/lib/cuda_host.h):
  * losses, statistics and every tensor's gradient against the reference, in float32
- * and bfloat16, tied, untied and with an adaptive head; three steps of training with the same bits in
+ * and bfloat16, tied, untied and with an adaptive head; the output gradient summed over
+ * the vocabulary (SCIENCE 3.3); three steps of training with the same bits in
  * every order of threads, measured or not; steps that are recorded and started as
  * graphs, several under way, with the bits of steps done one by one; a fault in the
  * middle of a step, told with the step it belongs to, in a whole run too. */
@@ -227,6 +228,42 @@ static void test_bf16_agrees_with_the_reference(void **state)
     (void)state;
     for (int head = 0; head < HEADS; head++)
         check_model(PRECISION_BF16, head, 3e-2);
+}
+
+/* Form 3.3: 0 but for rounding. In bfloat16 pi - q is rounded by 2^-9 of it at most, and
+ * its magnitudes sum to 2 at most over the vocabulary; a new model's h has length
+ * sqrt(C) (tests/unit/gpu_theory.c). */
+static void test_output_gradient_sums_to_zero(void **state)
+{
+    (void)state;
+    static const struct {
+        enum spec_precision precision;
+        double allowed;
+    } cases[] = {{PRECISION_FP32, 1e-6}, {PRECISION_BF16, 0x1p-8}};
+    struct spec *spec = small(UNTIED);
+    for (int k = 0; k < 2; k++) {
+        struct bench b;
+        double squares = 0, magnitude = 0;
+        bench_open(&b, spec, cases[k].precision);
+        assert_int_equal(step_of(&b, 0, NULL, NULL), 0);
+        float *gradients = part(&b, MODEL_GRADIENTS);
+        const float *rows =
+            gradients + b.shapes->tensor[shapes_find(b.shapes, "lm_head.weight")].offset;
+        for (int c = 0; c < C; c++) {
+            double sum = 0;
+            for (int v = 0; v < V; v++) {
+                sum += (double)rows[v * C + c];
+                magnitude += fabs((double)rows[v * C + c]);
+            }
+            squares += sum * sum;
+        }
+        assert_true(magnitude > 0.1);
+        if (!(sqrt(squares) < cases[k].allowed * spec->model.logit_scale * sqrt(C)))
+            fail_msg("case %d: the rows sum to a vector of length %g", k, sqrt(squares));
+        free(gradients);
+        bench_close(&b);
+    }
+    spec_free(spec);
 }
 
 /* ---- the same bits ---- */
@@ -702,6 +739,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32_agrees_with_the_reference),
         cmocka_unit_test(test_bf16_agrees_with_the_reference),
+        cmocka_unit_test(test_output_gradient_sums_to_zero),
         cmocka_unit_test(test_same_bits_in_every_order),
         cmocka_unit_test(test_recorded_steps),
         cmocka_unit_test(test_what_decides_the_bits),

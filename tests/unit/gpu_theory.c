@@ -3,7 +3,8 @@
  * gradient sum to zero, plain SGD conserves the mean output row, an input row
  * that is never fed only decays, the first step of AdamW, the fall of a token
  * that is never a target under SGD, and a model without context that ends at
- * ln(c/N). On the CPU backend and on the reference in double. */
+ * ln(c/N). On the CPU backend and on the reference in double; the first also in
+ * bfloat16, to what its rounding leaves. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,9 +39,12 @@ static void expect_done(struct bench *b, int result)
         fail_msg("%s", b->err.message);
 }
 
+enum { CPU, REF, CPU_BF16 };
+
 /* tweak: what the test changes in the spec. */
-static void bench_open(struct bench *b, int ref, void (*tweak)(struct spec *spec))
+static void bench_open(struct bench *b, int where, void (*tweak)(struct spec *spec))
 {
+    const enum spec_precision precision = where == CPU_BF16 ? PRECISION_BF16 : PRECISION_FP32;
     err_clear(&b->err);
     assert_non_null(b->spec = spec_default());
     b->spec->model.d_model = C;
@@ -51,8 +55,8 @@ static void bench_open(struct bench *b, int ref, void (*tweak)(struct spec *spec
     b->spec->model.init_std = 0.1;
     b->spec->train.batch_size = B;
     tweak(b->spec);
-    expect_done(b, ref ? ref_backend_open(&b->backend, &b->err)
-                       : cpu_backend_open(2, PRECISION_FP32, &b->backend, &b->err));
+    expect_done(b, where == REF ? ref_backend_open(&b->backend, &b->err)
+                                : cpu_backend_open(2, precision, &b->backend, &b->err));
     expect_done(b, model_open(b->spec, V, &groups, b->backend, &b->model, &b->err));
     expect_done(b, model_initialise(b->model, &b->err));
     b->shapes = model_shapes(b->model);
@@ -139,6 +143,30 @@ static void output_gradient_sums_to_zero(void **state)
             assert_true(fabs(sum[c]) < 1e-6 * magnitude);
         free(gradients);
     }
+    bench_close(&b);
+}
+
+/* 3.3: pi - q is rounded to 8 bits, by 2^-9 of it at most, and over the vocabulary its
+ * magnitudes sum to 2 at most: a position leaves no more than 2^-8 s h, and a new
+ * model's h, after a layernorm, has length sqrt(C). */
+static void output_gradient_sums_to_zero_in_bf16(void **state)
+{
+    const int where = *(int *)*state;
+    struct bench b;
+    double sum[C], magnitude, squares = 0;
+    bench_open(&b, where, plain_sgd);
+    for (int64_t step = 0; step < 20; step++) {
+        gradient(&b, step);
+        float *gradients = download(&b, MODEL_GRADIENTS);
+        sum_rows(rows_of(&b, gradients, "lm_head.weight"), sum, &magnitude);
+        squares = 0;
+        for (int c = 0; c < C; c++)
+            squares += sum[c] * sum[c];
+        if (!(sqrt(squares) < 0x1p-8 * b.spec->model.logit_scale * sqrt(C)))
+            fail_msg("the rows sum to a vector of length %g", sqrt(squares));
+        free(gradients);
+    }
+    assert_true(squares > 0 && magnitude > 0.1);
     bench_close(&b);
 }
 
@@ -326,16 +354,21 @@ static void no_context_ends_at_the_counts(void **state)
 
 int main(void)
 {
-    static int cpu = 0, ref = 1;
+    static int cpu = CPU, ref = REF, bf16 = CPU_BF16;
 #define ON_BOTH(test)                                                                              \
     {#test " on cpu", test, NULL, NULL, &cpu},                                                     \
     {                                                                                              \
 #test " on ref", test, NULL, NULL, &ref                                                    \
     }
     const struct CMUnitTest tests[] = {
-        ON_BOTH(output_gradient_sums_to_zero),          ON_BOTH(sgd_conserves_the_mean_output_row),
-        ON_BOTH(input_rows_never_fed_only_decay),       ON_BOTH(first_step_of_adamw),
-        ON_BOTH(sgd_pulls_down_what_is_never_a_target), ON_BOTH(no_context_ends_at_the_counts),
+        {"output_gradient_sums_to_zero_in_bf16", output_gradient_sums_to_zero_in_bf16, NULL, NULL,
+         &bf16},
+        ON_BOTH(output_gradient_sums_to_zero),
+        ON_BOTH(sgd_conserves_the_mean_output_row),
+        ON_BOTH(input_rows_never_fed_only_decay),
+        ON_BOTH(first_step_of_adamw),
+        ON_BOTH(sgd_pulls_down_what_is_never_a_target),
+        ON_BOTH(no_context_ends_at_the_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
