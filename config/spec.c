@@ -7,10 +7,12 @@
  * Invariant: checks between fields run only on fields that are good. */
 #include "config/spec.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/spec_kind.h"
 
@@ -263,29 +265,48 @@ static int spec_malformed(const json_error_t *error, struct err *err)
                    text);
 }
 
-/* The text with every bare NaN and Infinity outside of strings in quotes (malloc),
- * as other languages print such numbers; NULL if there is none, or no memory. */
-static char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
+/* 1 for what is meant as a number and is none here: NaN and Infinity, as other
+ * languages print them, and numbers that overflow an int64 or a double. */
+static int spec_is_no_number(const char *word, size_t n)
 {
-    static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
+    static const char *const names[] = {"nan", "inf", "infinity"};
+    const size_t sign = *word == '-' || *word == '+';
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n - sign && strncasecmp(word + sign, names[i], n - sign) == 0)
+            return 1;
+    if (n == sign || !isdigit((unsigned char)word[sign]))
+        return 0;
+    json_error_t error;
+    json_t *value = json_loadb(word, n, JSON_DECODE_ANY, &error);
+    json_decref(value);
+    return !value && json_error_code(&error) == json_error_numeric_overflow;
+}
+
+static size_t spec_word_bytes(const char *text, size_t n)
+{
+    size_t at = 0;
+    while (at < n && (isalnum((unsigned char)text[at]) || strchr("+-.", text[at])) && text[at])
+        at++;
+    return at;
+}
+
+char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
+{
     char *text = malloc(2 * n + 1), *to = text;
     int in_string = 0, found = 0;
-    for (size_t at = 0; text && at < n; at++) {
-        size_t length = 0;
-        for (int i = 0; i < 3 && !in_string && !length; i++)
-            if (strlen(words[i]) <= n - at && memcmp(json + at, words[i], strlen(words[i])) == 0)
-                length = strlen(words[i]);
-        if (length) {
-            to += sprintf(to, "\"%.*s\"", (int)length, json + at);
-            at += length - 1;
-            found = 1;
-            continue;
-        }
+    for (size_t at = 0; text && at < n;) {
+        size_t bytes = in_string ? 0 : spec_word_bytes(json + at, n - at);
+        const int quoted = bytes && spec_is_no_number(json + at, bytes);
         if (json[at] == '"')
             in_string = !in_string;
-        *to++ = json[at];
-        if (in_string && json[at] == '\\' && at + 1 < n)
-            *to++ = json[++at];
+        if (!bytes)
+            bytes = in_string && json[at] == '\\' && at + 1 < n ? 2 : 1;
+        found |= quoted;
+        to += sprintf(to, "%s", quoted ? "\"" : "");
+        memcpy(to, json + at, bytes);
+        to += bytes;
+        at += bytes;
+        to += sprintf(to, "%s", quoted ? "\"" : "");
     }
     *n_quoted = text ? (size_t)(to - text) : 0;
     if (found)
@@ -294,8 +315,8 @@ static char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
     return NULL;
 }
 
-/* JSON has no NaN: a text is malformed by it. But who wrote one into a field is
- * told which: 1 if *err names it. */
+/* JSON has no NaN and its reader no 1e999: a text is malformed by them. But who
+ * wrote one into a field is told which: 1 if *err names it. */
 static int spec_names_number(const char *json, size_t n, struct err *err)
 {
     size_t n_quoted = 0;
@@ -360,11 +381,43 @@ void spec_free(struct spec *spec)
 
 /* --- printing ---------------------------------------------------------------- */
 
-/* Real numbers with as few digits as read back to the same bits. */
-static int spec_dump(const json_t *value, FILE *out)
+static int spec_dump_members(const json_t *object, FILE *out)
+{
+    const char *key;
+    json_t *value;
+    int n = 0, failed = 0;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        fputs(n++ ? "," : "", out);
+        record_print_string(out, key);
+        putc(':', out);
+        failed |= spec_dump(value, out);
+    }
+    return failed;
+}
+
+static int spec_dump_elements(const json_t *array, FILE *out)
+{
+    int failed = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        fputs(i ? "," : "", out);
+        failed |= spec_dump(json_array_get(array, i), out);
+    }
+    return failed;
+}
+
+int spec_dump(const json_t *value, FILE *out)
 {
     size_t digits = 15;
     char text[32];
+    int failed;
+    if (json_is_object(value) || json_is_array(value)) {
+        putc(json_is_object(value) ? '{' : '[', out);
+        failed =
+            json_is_object(value) ? spec_dump_members(value, out) : spec_dump_elements(value, out);
+        putc(json_is_object(value) ? '}' : ']', out);
+        return failed;
+    }
     if (json_is_real(value))
         for (; digits < 17; digits++) {
             snprintf(text, sizeof text, "%.*g", (int)digits, json_real_value(value));
@@ -372,6 +425,21 @@ static int spec_dump(const json_t *value, FILE *out)
                 break;
         }
     return json_dumpf(value, out, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
+}
+
+char *spec_dumps(const json_t *value)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    int failed = spec_dump(value, out);
+    failed |= fclose(out);
+    if (!failed)
+        return text;
+    free(text);
+    return NULL;
 }
 
 static int spec_print_rows(const struct spec *spec, FILE *out)

@@ -147,10 +147,16 @@ struct spec {
 };
 
 /* Parse and validate n bytes of JSON. On success *out is a complete spec that
- * the caller frees. ERR_MALFORMED (not JSON, duplicate key, not an object;
- * a NaN or Infinity that is a field's value is that field's error instead) or ERR_INVALID with every bad field (unknown
- * field, wrong type, out of range, contradictions between fields). */
+ * the caller frees. ERR_MALFORMED (not JSON, duplicate key, not an object; a
+ * NaN, Infinity or overflowing number that is a field's value is that field's error
+ * instead) or ERR_INVALID with every bad field (unknown field, wrong type, out of
+ * range, contradictions between fields). */
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err);
+
+/* The text with every number that JSON's reader refuses (NaN, Infinity, 1e999, 2^63)
+ * in quotes, so that the field which holds it can be named (malloc); NULL if there
+ * is none, or no memory. */
+char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted);
 
 /* Epochs of the insertions, from <= e < to, null resolved. */
 void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to);

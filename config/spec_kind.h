@@ -1,8 +1,9 @@
 /* spec_kind: the kinds of fields that spec.c's table is made of: how a value is
  * read from JSON, checked and stored in struct spec, and how it is written back;
  * and the rules between fields. Internal to the spec*.c files (spec_kind.c: kinds
- * of one value and of lists, spec_remedy.c: those of the remedies, spec_rules.c);
- * pure functions, any thread.
+ * of one value and of lists, spec_remedy.c: those of the remedies, spec_rules.c),
+ * except for printing JSON (spec_dump), which sweeps and comparisons do too; pure
+ * functions, any thread.
  *
  * Invariants: a value is stored only after it has been checked; an error about
  * a value quotes it as ASCII JSON, so that no message ever carries a broken
@@ -11,6 +12,7 @@
 #define TOKENFATE_SPEC_KIND_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "config/spec.h"
 
@@ -60,6 +62,11 @@ void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *k
 
 /* base, then '/' and the index of an element. */
 void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index);
+
+/* Compact JSON, real numbers with as few digits as read back to the same bits. -1
+ * or NULL without memory; spec_dumps is the caller's to free. */
+int spec_dump(const json_t *value, FILE *out);
+char *spec_dumps(const json_t *value);
 
 /* Index of a word in a list that ends with NULL, or -1. */
 int spec_word(const char *const *words, const char *word);

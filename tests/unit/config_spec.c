@@ -633,8 +633,11 @@ static void test_malformed(void **state)
         "{\"name\":NaN}",
         "{\"train\":{\"lr\":NaN}",
         "{\"train\":{\"lr\":NaNs}}",
-        "{\"train\":{\"lr\":1e999}}",
-        "{\"train\":{\"seed\":99999999999999999999}}",
+        "{\"name\":1e999",
+        "{\"name\":nan}",
+        "{\"train\":{\"lr\":nanometre}}",
+        "{\"train\":{\"lr\":0x1p9999}}",
+        "{\"train\":{\"lr\":-}}",
         "{\"name\":\"\xff\"}",
         "{\"name\":\"\xed\xa0\x80\"}",
         "{\"name\":\"\\ud800\"}",
@@ -669,6 +672,14 @@ static void test_not_a_number(void **state)
         {"{\"name\":\"NaN \\\"NaN\\\\\",\"train\":{\"lr\": Infinity }}", "/train/lr",
          "\"Infinity\""},
         {"{\"train\":{\"seed_data\":NaN}}", "/train/seed_data", "\"NaN\""},
+        {"{\"train\":{\"lr\":-NaN}}", "/train/lr", "\"-NaN\""},
+        {"{\"train\":{\"lr\":nan}}", "/train/lr", "\"nan\""},
+        {"{\"train\":{\"lr\":-inf}}", "/train/lr", "\"-inf\""},
+        {"{\"train\":{\"lr\":1e999}}", "/train/lr", "\"1e999\" is not a number"},
+        {"{\"train\":{\"lr\":-1e999,\"seed\":9223372036854775807}}", "/train/lr", "\"-1e999\""},
+        {"{\"train\":{\"seed\":99999999999999999999}}", "/train/seed", "\"99999999999999999999\""},
+        {"{\"train\":{\"snapshots\":[1,9223372036854775808]}}", "/train/snapshots/1",
+         "\"9223372036854775808\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct spec *spec;
@@ -676,10 +687,24 @@ static void test_not_a_number(void **state)
         assert_int_equal(parse(cases[i].json, &spec, &err), -1);
         assert_null(spec);
         assert_int_equal(err.code, ERR_INVALID);
-        assert_int_equal(err.n_fields, 1);
         assert_string_equal(err.fields[0].pointer, cases[i].pointer);
         assert_non_null(strstr(err.fields[0].detail, cases[i].detail));
     }
+}
+
+/* The shortest digits that read back to the same bits, at every depth. */
+static void test_digits_in_depth(void **state)
+{
+    (void)state;
+    struct spec *spec = must_parse("{\"data\":{\"oversample\":{\"group\":\"least_common\","
+                                   "\"factor\":1.1000000000000003}}}");
+    char *text = spec_print(spec);
+    assert_non_null(strstr(text, "\"factor\":1.1000000000000003"));
+    struct spec *again = must_parse(text);
+    assert_true(again->data.oversample_factor == spec->data.oversample_factor);
+    free(text);
+    spec_free(again);
+    spec_free(spec);
 }
 
 static void test_size_and_depth(void **state)
@@ -859,6 +884,7 @@ int main(void)
         cmocka_unit_test(test_many_errors_are_counted),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_digits_in_depth),
         cmocka_unit_test(test_size_and_depth),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_long_keys),
