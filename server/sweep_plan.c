@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/hash.h"
+#include "config/spec_kind.h"
+
 enum { NAME_FIELD_MAX = 30, NAME_VALUE_MAX = 60 }; /* bytes of each in the name of a job */
 
 static const char *const seeds[] = {"train.seed", "train.seed_weights", "train.seed_data",
@@ -41,6 +44,13 @@ static void pointer_of(const char *field, char *out, size_t n)
     out[used] = '\0';
 }
 
+/* 1 if a field named with dots lies within another one: "train.seed" in "train". */
+static int is_within(const char *field, const char *other)
+{
+    const size_t n = strlen(other);
+    return strncmp(field, other, n) == 0 && field[n] == '.';
+}
+
 static int has_twice(const json_t *values)
 {
     for (size_t i = 0; i < json_array_size(values); i++)
@@ -63,6 +73,18 @@ static void check_values(const char *field, const json_t *values, struct err *er
         err_field(err, pointer, "a value stands there twice");
 }
 
+/* A field may not be varied twice: as itself and within another one. */
+static void check_nesting(const struct vary *vary, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    for (int f = 0; f < vary->n; f++)
+        for (int g = 0; g < vary->n; g++)
+            if (is_within(vary->field[g], vary->field[f])) {
+                pointer_of(vary->field[f], pointer, sizeof pointer);
+                err_field(err, pointer, "holds \"%.80s\", which is varied too", vary->field[g]);
+            }
+}
+
 static int read_vary(json_t *object, struct vary *vary, struct err *err)
 {
     const char *field;
@@ -78,6 +100,7 @@ static int read_vary(json_t *object, struct vary *vary, struct err *err)
         vary->values[vary->n++] = values;
         jobs *= (double)json_array_size(values);
     }
+    check_nesting(vary, err);
     if (err->n_fields)
         return -1;
     if (jobs > SWEEP_JOBS_MAX)
@@ -111,7 +134,8 @@ static int check_object(json_t *body, struct err *err)
 
 /* ---- one combination ---- */
 
-/* Puts a value at a dotted path. -1: something on the way is not an object. */
+/* Puts a value at a dotted path, on which null is as good as nothing: presets print
+ * what is off as null. -1: something on the way is not an object. */
 static int put(json_t *spec, const char *field, const json_t *value)
 {
     char *copy = strdup(field), *at = copy, *word;
@@ -123,7 +147,7 @@ static int put(json_t *spec, const char *field, const json_t *value)
             break;
         }
         json_t *next = json_object_get(object, word);
-        if (!next && json_object_set_new(object, word, json_object()) == 0)
+        if ((!next || json_is_null(next)) && json_object_set_new(object, word, json_object()) == 0)
             next = json_object_get(object, word);
         failed = !json_is_object(next);
         object = next;
@@ -199,8 +223,8 @@ static int build_spec(struct sweep_plan *plan, const json_t *base, const struct 
     }
     if (!is_varied(vary, "name"))
         name_job(spec, vary, job, plan->name);
-    plan->setting[job] = json_dumps(setting, JSON_COMPACT);
-    char *text = json_dumps(spec, JSON_COMPACT);
+    plan->setting[job] = spec_dumps(setting);
+    char *text = spec_dumps(spec);
     if (!text || !plan->setting[job])
         err_set(&bad, ERR_NO_MEMORY, "no memory for %d specs", plan->n);
     else if (!bad.n_fields)
@@ -236,10 +260,13 @@ static void field_of(const char *pointer, char *out, size_t n)
     out[used] = '\0';
 }
 
-/* A pointer into a spec ("/model/tie") as one into the sweep. */
+/* A pointer into a spec ("/model/tie") as one into the sweep: to the varied field
+ * that it lies in or, as that made it what it is, to one that lies in it. */
 static void translate(const json_t *setting, const char *pointer, char *out, size_t n)
 {
     char field[ERR_POINTER_MAX];
+    const char *varied;
+    json_t *value;
     field_of(pointer, field, sizeof field);
     for (char *end = field + strlen(field); end; end = strrchr(field, '.')) {
         *end = '\0';
@@ -247,6 +274,12 @@ static void translate(const json_t *setting, const char *pointer, char *out, siz
             pointer_of(field, out, n);
             return;
         }
+    }
+    field_of(pointer, field, sizeof field);
+    json_object_foreach((json_t *)setting, varied, value) if (is_within(varied, field))
+    {
+        pointer_of(varied, out, n);
+        return;
     }
     snprintf(out, n, "/base%s", pointer);
 }
@@ -270,6 +303,73 @@ void sweep_plan_blame(const struct sweep_plan *plan, int job, const struct err *
             err_field(err, pointer, "%s", detail);
     }
     json_decref(setting);
+}
+
+/* ---- equal runs ---- */
+
+struct run {
+    char hash[HASH_HEX]; /* of what decides the run */
+    int job;
+};
+
+static int compare_runs(const void *a, const void *b)
+{
+    const struct run *x = a, *y = b;
+    const int order = strcmp(x->hash, y->hash);
+    return order ? order : x->job - y->job;
+}
+
+static int describe_run(const struct spec *spec, struct run *run)
+{
+    char empty[] = "";
+    struct spec bare = *spec;
+    bare.name = bare.notes = empty;
+    bare.n_tags = 0;
+    bare.train.seed = 0;
+    bare.train.seed_weights = (int64_t)spec_seed_weights(spec);
+    bare.train.seed_data = (int64_t)spec_seed_data(spec);
+    bare.train.seed_groups = (int64_t)spec_seed_groups(spec);
+    char *text = spec_print(&bare);
+    if (!text)
+        return -1;
+    hash_sha256(text, strlen(text), run->hash);
+    free(text);
+    return 0;
+}
+
+/* Points at the field in which the two settings differ, if it is one. */
+static void blame_twins(const struct sweep_plan *plan, int a, int b, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    const char *field;
+    json_t *value;
+    json_t *x = json_loads(plan->setting[a], 0, NULL), *y = json_loads(plan->setting[b], 0, NULL);
+    int differ = 0;
+    json_object_foreach(x, field,
+                        value) if (!json_equal(value, json_object_get(y, field)) && differ++ == 0)
+        pointer_of(field, pointer, sizeof pointer);
+    err_field(err, differ == 1 ? pointer : "/vary", "%.90s and %.90s are the same run",
+              plan->setting[a], plan->setting[b]);
+    json_decref(x);
+    json_decref(y);
+}
+
+int sweep_plan_check_distinct(const struct sweep_plan *plan, struct err *err)
+{
+    struct run *runs = calloc((size_t)plan->n, sizeof *runs);
+    int failed = runs ? 0 : err_set(err, ERR_NO_MEMORY, "no memory to compare %d jobs", plan->n);
+    for (int j = 0; j < plan->n && !failed; j++) {
+        runs[j].job = j;
+        if (describe_run(plan->spec[j], &runs[j]))
+            failed = err_set(err, ERR_NO_MEMORY, "no memory to compare %d jobs", plan->n);
+    }
+    if (!failed)
+        qsort(runs, (size_t)plan->n, sizeof *runs, compare_runs);
+    for (int j = 1; j < plan->n && !failed; j++)
+        if (strcmp(runs[j - 1].hash, runs[j].hash) == 0)
+            blame_twins(plan, runs[j - 1].job, runs[j].job, err);
+    free(runs);
+    return failed || err->n_fields ? -1 : 0;
 }
 
 /* ---- the plan ---- */
@@ -300,8 +400,8 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
         name = json_string_value(json_object_get(base, "name"));
     plan->n = vary.jobs;
     plan->name = strdup(name ? name : "sweep");
-    plan->base = json_dumps(base, JSON_COMPACT);
-    plan->vary = json_dumps(json_object_get(body, "vary"), JSON_COMPACT);
+    plan->base = spec_dumps(base);
+    plan->vary = spec_dumps(json_object_get(body, "vary"));
     plan->spec = calloc((size_t)plan->n, sizeof *plan->spec);
     plan->setting = calloc((size_t)plan->n, sizeof *plan->setting);
     if (!plan->name || !plan->base || !plan->vary || !plan->spec || !plan->setting)
@@ -312,13 +412,29 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
     return err->n_fields ? -1 : 0;
 }
 
+static int malformed(const json_error_t *where, struct err *err)
+{
+    return err_set(err, ERR_MALFORMED, "not JSON: %s (line %d, column %d)", where->text,
+                   where->line, where->column);
+}
+
+/* The body with numbers that JSON does not take as texts. */
+static json_t *load_quoted(const char *body, size_t n)
+{
+    size_t n_quoted = 0;
+    char *quoted = spec_quote_numbers(body, n, &n_quoted);
+    json_t *object = quoted ? json_loadb(quoted, n_quoted, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    free(quoted);
+    return object;
+}
+
 int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct err *err)
 {
     json_error_t where;
     json_t *object = json_loadb(body, n, JSON_REJECT_DUPLICATES, &where);
-    if (!object)
-        return err_set(err, ERR_MALFORMED, "not JSON: %s (line %d, column %d)", where.text,
-                       where.line, where.column);
+    const int is_json = object != NULL;
+    if (!is_json && !(object = load_quoted(body, n)))
+        return malformed(&where, err);
     int failed = json_is_object(object) ? check_object(object, err)
                                         : err_set(err, ERR_MALFORMED, "not a JSON object");
     if (!failed && !json_object_get(object, "base"))
@@ -328,6 +444,8 @@ int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct
         failed = err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
     if (!failed)
         failed = fill_plan(plan, object, err);
+    if (!failed && !is_json)
+        failed = malformed(&where, err);
     json_decref(object);
     if (failed) {
         sweep_plan_free(plan);

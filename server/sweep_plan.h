@@ -23,10 +23,15 @@ struct sweep_plan {
     char **setting;     /* [n] JSON: the varied fields with their values */
 };
 
-/* ERR_MALFORMED, or ERR_INVALID with every bad field: of the sweep ("/vary"), of
+/* ERR_MALFORMED (as spec_parse), or ERR_INVALID with every bad field: of the sweep ("/vary"), of
  * the base ("/base/model/d_model") or of a value ("/vary/model.tie"). */
 int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct err *err);
 void sweep_plan_free(struct sweep_plan *plan);
+
+/* ERR_INVALID if two jobs are the same run: a seed or a setting would count twice.
+ * Names, notes and tags do not make a run another one, nor does a seed that every
+ * seed beside it overrides. */
+int sweep_plan_check_distinct(const struct sweep_plan *plan, struct err *err);
 
 /* 1 if a varied field repeats a setting: train.seed and the seeds beside it. */
 int sweep_plan_is_seed(const char *field);

@@ -90,6 +90,13 @@ static void bad_fields_are_named(void **state)
         {"{\"vary\":{\"model.tie\":[\"tied\",\"tide\"],\"train.lr\":[0.1,-1]}}",
          {"/vary/train.lr", "/vary/model.tie"}},
         {"{\"vary\":{\"a/b~\":[1]}}", {"/vary/a~1b~0"}},
+        {"{\"vary\":{\"train..seed\":[1]}}", {"/vary/train..seed"}},
+        {"{\"vary\":{\"train.seed.x\":[1]}}", {"/vary/train.seed.x"}},
+        {"{\"vary\":{\"train.seed\":[1,2],\"train\":[{\"epochs\":2}]}}", {"/vary/train"}},
+        {"{\"vary\":{\"train\":[{\"epochs\":2}],\"train.seed\":[1,2]}}", {"/vary/train"}},
+        {"{\"vary\":{\"train.lr\":[0.1,NaN]}}", {"/vary/train.lr"}},
+        {"{\"vary\":{\"train.seed\":[1,99999999999999999999]}}", {"/vary/train.seed"}},
+        {"{\"base\":{\"train\":{\"lr\":1e999}},\"vary\":{\"train.seed\":[1]}}", {"/base/train/lr"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sweep_plan *plan = NULL;
@@ -105,6 +112,59 @@ static void bad_fields_are_named(void **state)
         for (int k = 0; k < n; k++)
             assert_string_equal(err.fields[k].pointer, cases[i].pointers[k]);
     }
+}
+
+/* Every pair of jobs that are one run is refused, in the field that tells them apart. */
+static void equal_runs_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *pointer; /* NULL: every run is another one */
+    } cases[] = {
+        {"{\"vary\":{\"train.lr\":[1,1.0]}}", "/vary/train.lr"},
+        {"{\"vary\":{\"train.lr\":[1,2],\"train.seed\":[1,2]}}", NULL},
+        {"{\"vary\":{\"notes\":[\"a\",\"b\"]}}", "/vary/notes"},
+        {"{\"vary\":{\"train.seed_data\":[null,1]}}", "/vary/train.seed_data"},
+        {"{\"vary\":{\"train.seed_data\":[null,2]}}", NULL},
+        {"{\"vary\":{\"train.seed\":[1,2]},\"base\":{\"train\":{\"seed_weights\":1,"
+         "\"seed_data\":1,\"seed_groups\":1}}}",
+         "/vary/train.seed"},
+        {"{\"vary\":{\"train.seed\":[1,5],\"train.seed_groups\":[null,5]},\"base\":{"
+         "\"train\":{\"seed_weights\":9,\"seed_data\":9}}}",
+         "/vary"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sweep_plan *plan = plan_of(cases[i].body);
+        struct err err;
+        err_clear(&err);
+        assert_int_equal(sweep_plan_check_distinct(plan, &err), cases[i].pointer ? -1 : 0);
+        if (cases[i].pointer)
+            assert_string_equal(err.fields[0].pointer, cases[i].pointer);
+        sweep_plan_free(plan);
+    }
+}
+
+/* Presets print what is off as null; that can be varied all the same. */
+static void null_on_the_way(void **state)
+{
+    (void)state;
+    struct sweep_plan *plan =
+        plan_of("{\"base\":{\"data\":{\"inject\":null}},\"vary\":{"
+                "\"data.inject.tokens\":[5,6],\"data.inject.doses\":[[1,2]]}}");
+    assert_int_equal(plan->spec[1]->data.inject.tokens, 6);
+    sweep_plan_free(plan);
+}
+
+/* As they were posted, and not 0.10000000000000001. */
+static void shortest_digits(void **state)
+{
+    (void)state;
+    struct sweep_plan *plan =
+        plan_of("{\"base\":{\"train\":{\"eps\":1e-8}},\"vary\":{\"train.lr\":[0.1,2.0,3]}}");
+    assert_string_equal(plan->vary, "{\"train.lr\":[0.1,2.0,3]}");
+    assert_string_equal(plan->base, "{\"train\":{\"eps\":1e-8}}");
+    assert_string_equal(plan->setting[0], "{\"train.lr\":0.1}");
+    sweep_plan_free(plan);
 }
 
 static void too_many_combinations(void **state)
@@ -130,7 +190,7 @@ static void too_many_combinations(void **state)
 static void not_json(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {"", "[", "[]", "{\"vary\":{\"a\":[NaN]}}",
+    static const char *const bodies[] = {"", "[", "[]", "{\"vary\":{\"notes\":[NaN]}}",
                                          "{\"vary\":{},\"vary\":{}}"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct sweep_plan *plan = NULL;
@@ -149,6 +209,9 @@ int main(void)
         cmocka_unit_test(names_are_cut_between_characters),
         cmocka_unit_test(seeds_are_seeds),
         cmocka_unit_test(bad_fields_are_named),
+        cmocka_unit_test(equal_runs_are_named),
+        cmocka_unit_test(null_on_the_way),
+        cmocka_unit_test(shortest_digits),
         cmocka_unit_test(too_many_combinations),
         cmocka_unit_test(not_json),
     };
