@@ -83,6 +83,17 @@ static int epochs_query(struct request *request, struct epochs_page *page, struc
     return err->n_fields ? -1 : 0;
 }
 
+/* Curves are JSON and have points, not records. */
+static int epochs_check_curves(struct request *request, struct err *err)
+{
+    const char *format = request_query(request, "format");
+    if (format && strcmp(format, "json") != 0)
+        err_field(err, "format", "\"%.40s\": curves (points, series) are json only", format);
+    if (request_query(request, "limit"))
+        err_field(err, "limit", "goes with records, not with curves (points, series)");
+    return err->n_fields ? -1 : 0;
+}
+
 enum request_result api_epochs(struct request *request)
 {
     struct epochs_page page = {.job = request->params[0]};
@@ -91,7 +102,8 @@ enum request_result api_epochs(struct request *request)
     if (job_get(request->reader, request->params[0], &job, &request->err))
         return request_fail(request, &request->err);
     if (request_query(request, "points") || request_query(request, "series"))
-        result = api_series(request, job);
+        result = epochs_check_curves(request, &request->err) ? request_fail(request, &request->err)
+                                                             : api_series(request, job);
     else if (epochs_query(request, &page, &request->err) ||
              group_names_split(job->group_names, &page.names, &request->err))
         result = request_fail(request, &request->err);

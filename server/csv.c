@@ -5,14 +5,17 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "server/accept.h"
+#include "server/api.h"
 
 int csv_wanted(struct request *request, int *csv, struct err *err)
 {
     const char *format = request_query(request, "format");
-    const char *accept = request_head(request, MHD_HTTP_HEADER_ACCEPT);
     if (format && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0)
         return err_field(err, "format", "\"%.40s\" is neither json nor csv", format);
-    *csv = format ? strcmp(format, "csv") == 0 : accept && strstr(accept, "text/csv") != NULL;
+    *csv = format ? strcmp(format, "csv") == 0
+                  : accept_prefers(request_head(request, MHD_HTTP_HEADER_ACCEPT), "text/csv",
+                                   API_JSON);
     return 0;
 }
 
