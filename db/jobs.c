@@ -107,15 +107,18 @@ static const char *const job_sql[ACTIONS] = {
 static const char sql_state[] = "SELECT seq, state, cancel_requested, faults, max_attempts"
                                 " FROM jobs WHERE id = ?1";
 
+/* As the answers of the API have them: microseconds, null for what is not yet. */
 #define TIME_TEXT(column)                                                                          \
-    "iif(" column " = 0, NULL, strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1e6, 'unixepoch'))"
+    "iif(" column " = 0, NULL, strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"   \
+    " || printf('.%06dZ', " column " % 1000000))"
 static const char sql_event[] =
     "SELECT json_object('id', id, 'name', name, 'tags', json(tags), 'user', user, 'state', state,"
-    " 'priority', priority, 'attempt', attempt, 'cancel_requested', cancel_requested,"
+    " 'priority', priority, 'attempt', attempt, 'cancel_requested',"
+    " json(iif(cancel_requested, 'true', 'false')),"
     " 'submitted_at', " TIME_TEXT("submitted_at") ", 'started_at', " TIME_TEXT(
         "started_at") ","
                       " 'finished_at', " TIME_TEXT(
-                          "finished_at") ", 'epoch', epoch, 'epochs', epochs,"
+                          "finished_at") ", 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs,"
                                          " 'loss', loss, 'device', device, 'memory_bytes', "
                                          "memory_bytes, 'error', json(error),"
                                          " 'waits', waits, 'sweep',"
@@ -266,23 +269,29 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
 }
 
 /* Looks a key up: 1 the same request came before (id is set), 0 new. */
-static int job_known(struct db_writer *writer, struct job *job, const char *key,
-                     const char *body_sha256, struct err *err)
+static int job_known(struct connection *connection, const char *user, const char *key,
+                     const char *body_sha256, char id[DB_ID_MAX], struct err *err)
 {
     sqlite3_stmt *statement;
     if (strlen(key) > JOB_KEY_MAX || !*key)
         return err_field(err, "/Idempotency-Key", "%zu bytes; 1 to %d are allowed", strlen(key),
                          JOB_KEY_MAX);
-    if (connection_start(&writer->connection, sql_key_find,
-                         VALUES(value_text(job->user), value_text(key)), &statement, err) < 0)
+    if (connection_start(connection, sql_key_find, VALUES(value_text(user), value_text(key)),
+                         &statement, err) < 0)
         return -1;
     int result = statement_step(statement, err);
     if (result > 0 && strcmp((const char *)sqlite3_column_text(statement, 0), body_sha256) != 0)
         result = err_field(err, "/Idempotency-Key", "\"%.60s\" was used with another body", key);
     if (result > 0)
-        column_copy(statement, 1, job->id, sizeof job->id);
+        column_copy(statement, 1, id, DB_ID_MAX);
     statement_close(statement);
     return result;
+}
+
+int job_of_key(struct db_reader *reader, const char *user, const char *key, const char *body_sha256,
+               char id[DB_ID_MAX], struct err *err)
+{
+    return job_known(&reader->connection, user, key, body_sha256, id, err);
 }
 
 static int job_insert_rows(struct db_writer *writer, const struct job *job, int64_t now,
@@ -312,7 +321,9 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
 {
     struct connection *connection = &writer->connection;
     int64_t unfinished, seq, now = db_now();
-    int known = idempotency_key ? job_known(writer, job, idempotency_key, body_sha256, err) : 0;
+    int known = idempotency_key
+                    ? job_known(connection, job->user, idempotency_key, body_sha256, job->id, err)
+                    : 0;
     if (known != 0) {
         *existing = known > 0 ? 1 : *existing;
         return known < 0 ? -1 : 0;

@@ -65,6 +65,11 @@ void job_free(struct job *job);
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
                const char *body_sha256, int64_t max_queue, int *existing, struct err *err);
 
+/* The job that the user's request with the same key and body made: 1 (id is set),
+ * 0 there was none. Errors as of job_insert, which asks again. */
+int job_of_key(struct db_reader *reader, const char *user, const char *key, const char *body_sha256,
+               char id[DB_ID_MAX], struct err *err);
+
 /* Change name, notes, tags, priority; NULL fields stay. ERR_NOT_FOUND. */
 int job_patch(struct db_writer *writer, const char *id, const char *name, const char *notes,
               const char *tags, const int *priority, struct err *err);

@@ -277,7 +277,7 @@ static int open_synthetic(const struct spec *spec, const struct bpe *bpe, struct
     return bad;
 }
 
-static int check_cutoffs(const struct spec *spec, int vocab, struct err *err)
+int dataset_check_cutoffs(const struct spec *spec, int vocab, struct err *err)
 {
     int bad = 0;
     for (int i = 0; i < spec->model.n_cutoffs; i++) {
@@ -296,7 +296,7 @@ int dataset_check(const struct dataset *dataset, const struct spec *spec, const 
 {
     struct groups built = {0};
     struct sampler *sampler = NULL;
-    int bad = check_cutoffs(spec, dataset->vocab, err);
+    int bad = dataset_check_cutoffs(spec, dataset->vocab, err);
     const int ungrouped =
         groups_build(spec, &dataset->frequency, dataset->original, bpe, &built, err);
     bad |= ungrouped;
@@ -342,8 +342,11 @@ int dataset_open(const struct spec *spec, const char *path, const struct bpe *bp
     if (!dataset)
         return err_set(err, ERR_NO_MEMORY, "no memory for a data set");
     if (synthetic ? open_synthetic(spec, bpe, dataset, err)
-                  : open_text(spec, path, bpe, dataset, err))
+                  : open_text(spec, path, bpe, dataset, err)) {
+        if (err && err->code == ERR_INVALID && dataset->vocab)
+            dataset_check_cutoffs(spec, dataset->vocab, err);
         goto out;
+    }
     if (dataset_check(dataset, spec, bpe, &dataset->groups, NULL, err))
         goto out;
     *out = dataset;

@@ -59,6 +59,9 @@ int dataset_open(const struct spec *spec, const char *path, const struct bpe *bp
                  struct dataset **out, struct err *err);
 void dataset_close(struct dataset *dataset);
 
+/* ERR_INVALID: every cutoff of an adaptive head that is not below the vocabulary. */
+int dataset_check_cutoffs(const struct spec *spec, int vocab, struct err *err);
+
 /* Checks a spec against a text that was opened for one with the same corpus and
  * holdout, and gives its groups (groups_free) and the steps of an epoch: what
  * dataset_open refuses of groups, windows and cutoffs. */

@@ -123,7 +123,6 @@ struct counted {
 static int counted_variant(struct request *request, struct spec *spec, struct err *err)
 {
     const char *variant = request_query(request, "variant");
-    const char *tokenizer = request_query(request, "tokenizer");
     for (int v = VARIANT_RAW; variant && v <= VARIANT_BODY; v++)
         if (strcmp(variant, spec_variant_name((enum spec_variant)v)) == 0) {
             spec->corpus.variant = (enum spec_variant)v;
@@ -131,10 +130,24 @@ static int counted_variant(struct request *request, struct spec *spec, struct er
         }
     if (variant)
         return err_field(err, "variant", "\"%.40s\" is not raw, lf or body", variant);
-    if (tokenizer && strlen(tokenizer) >= sizeof spec->corpus.tokenizer)
-        return err_field(err, "tokenizer", "there is no tokenizer \"%.40s\"", tokenizer);
-    if (tokenizer)
-        strcpy(spec->corpus.tokenizer, tokenizer);
+    return 0;
+}
+
+static int counted_tokenizer(struct request *request, struct spec *spec, struct err *err)
+{
+    const char *tokenizer = request_query(request, "tokenizer");
+    const struct bpe *bpe;
+    struct err missing;
+    err_clear(&missing);
+    if (!tokenizer)
+        return 0;
+    if (datasets_tokenizer(request->server->datasets, tokenizer, &bpe, &missing)) {
+        if (missing.code == ERR_NOT_FOUND)
+            return err_field(err, "tokenizer", "%.200s", missing.message);
+        *err = missing;
+        return -1;
+    }
+    snprintf(spec->corpus.tokenizer, sizeof spec->corpus.tokenizer, "%s", tokenizer);
     return 0;
 }
 
@@ -152,7 +165,8 @@ static int counted_open(struct request *request, struct counted *counted, struct
     snprintf(spec->corpus.id, sizeof spec->corpus.id, "%s", counted->corpus.sha256);
     spec->groups.size = 1;
     spec->model.seq_len = 1;
-    if (counted_variant(request, spec, err))
+    const int no_variant = counted_variant(request, spec, err);
+    if (counted_tokenizer(request, spec, err) || no_variant)
         return -1;
     return datasets_get(request->server->datasets, spec, &counted->text, err);
 }

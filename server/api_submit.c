@@ -1,6 +1,7 @@
-/* api_submit: POST /jobs. On a pool thread: parse the spec, resolve its text,
- * check it against the text, count its memory; then one durable operation; then
- * the answer. Nothing is stored of a job that cannot run. */
+/* api_submit: POST /jobs. On a pool thread: did this request come before? If not,
+ * parse the spec, resolve its text, check it against the text, count its memory;
+ * then one durable operation; then the answer. Nothing is stored of a job that
+ * cannot run. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,11 +37,22 @@ static int submit_key(struct request *request, struct submit *submit, struct err
     return 0;
 }
 
+/* 1 if the same request came before, as a job alone. */
+static int submit_known(const struct request *request, struct submit *submit, struct err *err)
+{
+    struct job *job = NULL;
+    const int known = submission_known(request, submit->key, submit->body_sha256, &job, err);
+    submit->existing = known > 0 && !job->sweep;
+    if (submit->existing)
+        memcpy(submit->job.id, job->id, sizeof job->id);
+    job_free(job);
+    return known < 0 ? -1 : submit->existing;
+}
+
 static int submit_check(struct request *request, struct submit *submit, struct err *err)
 {
     struct spec *spec = NULL;
-    if (submit_key(request, submit, err) ||
-        spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
+    if (spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
         return -1;
     const int failed = submission_build(request, spec, &submit->job, err);
     spec_free(spec);
@@ -90,7 +102,12 @@ enum request_result api_job_create(struct request *request)
     request->free_state = submit_free;
     submit->max_queue = request->server->settings.max_queue;
     hash_sha256(request->body, request->n_body, submit->body_sha256);
-    if (submit_check(request, submit, &request->err))
+    if (submit_key(request, submit, &request->err))
+        return request_fail(request, &request->err);
+    const int known = submit_known(request, submit, &request->err);
+    if (known > 0)
+        return submit_stored(request);
+    if (known < 0 || submit_check(request, submit, &request->err))
         return request_fail(request, &request->err);
     return request_submit(request, submit_store, submit, submit_stored);
 }

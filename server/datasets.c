@@ -65,6 +65,12 @@ void datasets_close(struct datasets *datasets)
     free(datasets);
 }
 
+/* Without the path of its table: clients read this. */
+static int no_tokenizer(const char *name, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no tokenizer \"%.40s\"", name);
+}
+
 static int datasets_map(struct datasets *datasets, const char *name, const struct bpe **out,
                         struct err *err)
 {
@@ -75,9 +81,9 @@ static int datasets_map(struct datasets *datasets, const char *name, const struc
         }
     int n = datasets->n_tokenizers;
     if (n == DATASETS_TOKENIZERS_MAX || strlen(name) >= sizeof datasets->names[0])
-        return err_set(err, ERR_NOT_FOUND, "there is no tokenizer \"%.40s\"", name);
+        return no_tokenizer(name, err);
     if (bpe_open(datasets->settings->share, name, &datasets->tokenizers[n], err))
-        return -1;
+        return err && err->code == ERR_NOT_FOUND ? no_tokenizer(name, err) : -1;
     strcpy(datasets->names[n], name);
     *out = datasets->tokenizers[n];
     datasets->n_tokenizers++;
@@ -206,6 +212,8 @@ int datasets_get(struct datasets *datasets, const struct spec *spec, struct data
         if (!(entry = datasets_take(datasets, key)))
             failed = datasets_load(datasets, spec, bpe, key, &entry, err);
         pthread_mutex_unlock(&datasets->loading);
+        if (failed && err && err->code == ERR_INVALID)
+            dataset_check_cutoffs(spec, bpe_vocabulary(bpe), err);
         if (failed)
             return -1;
     }

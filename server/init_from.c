@@ -59,13 +59,14 @@ static int check_values(const struct spec *spec, const struct spec *source, stru
 
 /* What the table cannot say: untied is untied, whatever it started with; and the
  * used types of another text are another vocabulary. */
-static int check_meaning(const struct spec *spec, const struct spec *source, struct err *err)
+static int check_meaning(const struct spec *spec, const struct spec *source, int has_address,
+                         struct err *err)
 {
     int bad = 0;
     if ((spec->model.tie == TIE_TIED) != (source->model.tie == TIE_TIED))
         bad = err_field(err, "/model/tie", "job %s, from which it starts, is %s", spec->init_from,
                         source->model.tie == TIE_TIED ? "tied" : "not tied");
-    if (spec->corpus.vocabulary == VOCABULARY_USED &&
+    if (has_address && spec->corpus.vocabulary == VOCABULARY_USED &&
         source->corpus.vocabulary == VOCABULARY_USED &&
         (strcmp(spec->corpus.id, source->corpus.id) != 0 ||
          spec->corpus.variant != source->corpus.variant))
@@ -77,7 +78,8 @@ static int check_meaning(const struct spec *spec, const struct spec *source, str
     return bad;
 }
 
-int init_from_check(struct db_reader *reader, const struct spec *spec, struct err *err)
+int init_from_check(struct db_reader *reader, const struct spec *spec, int has_address,
+                    struct err *err)
 {
     struct job *job = NULL;
     struct spec *source = NULL;
@@ -98,7 +100,7 @@ int init_from_check(struct db_reader *reader, const struct spec *spec, struct er
     else if (spec_parse(job->spec, strlen(job->spec), &source, &missing))
         *err = missing;
     else
-        bad = check_values(spec, source, err) | check_meaning(spec, source, err);
+        bad = check_values(spec, source, err) | check_meaning(spec, source, has_address, err);
     spec_free(source);
     job_free(job);
     return bad;

@@ -9,9 +9,11 @@
 #include "config/spec.h"
 #include "db/db.h"
 
-/* 0 if the spec starts from no job, or may start from the one it names; its
- * corpus.id must be an address already. ERR_INVALID: /init_from (no such job, or
- * it has no last model), or every field in which the two must agree. */
-int init_from_check(struct db_reader *reader, const struct spec *spec, struct err *err);
+/* 0 if the spec starts from no job, or may start from the one it names.
+ * has_address: its corpus.id is an address; else nothing is said about the text.
+ * ERR_INVALID: /init_from (no such job, or it has no last model), or every field
+ * in which the two must agree. */
+int init_from_check(struct db_reader *reader, const struct spec *spec, int has_address,
+                    struct err *err);
 
 #endif

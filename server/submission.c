@@ -81,19 +81,31 @@ static int fill(struct job *job, const struct request *request, const struct spe
     return 0;
 }
 
+int submission_known(const struct request *request, const char *key, const char *body_sha256,
+                     struct job **out, struct err *err)
+{
+    char id[DB_ID_MAX];
+    const int known =
+        key ? job_of_key(request->reader, request->user.name, key, body_sha256, id, err) : 0;
+    return known > 0 && job_get(request->reader, id, out, err) ? -1 : known;
+}
+
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err)
 {
     struct datasets_use text;
     char name[SPEC_CORPUS_MAX + 1];
-    /* A device that is not here is told together with what is wrong with the text. */
+    /* Every bad field is told, as far as one does not hide the other. */
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err);
-    if (resolve(request, spec, name, sizeof name, err) ||
-        init_from_check(request->reader, spec, err) ||
+    const int unresolved = resolve(request, spec, name, sizeof name, err);
+    if (unresolved && err->code != ERR_INVALID)
+        return -1;
+    const int no_start = init_from_check(request->reader, spec, !unresolved, err);
+    if (unresolved || (no_start && err->code != ERR_INVALID) ||
         datasets_get(request->server->datasets, spec, &text, err))
         return -1;
-    const int failed = elsewhere || fill(job, request, spec, &text, name, err) ? -1 : 0;
+    const int failed = elsewhere || no_start || fill(job, request, spec, &text, name, err) ? -1 : 0;
     datasets_release(request->server->datasets, &text);
     if (failed)
         submission_free(job);

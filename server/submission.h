@@ -13,6 +13,12 @@
  * the job holds, not the job. */
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err);
+
+/* The job that was made when the same user posted the same body with the same
+ * Idempotency-Key: 1 (*out, job_free), 0 without a key or such a job. Asked before
+ * anything else is checked: what came before is answered, whatever has changed. */
+int submission_known(const struct request *request, const char *key, const char *body_sha256,
+                     struct job **out, struct err *err);
 void submission_free(struct job *job);
 
 #endif

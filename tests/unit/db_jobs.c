@@ -463,10 +463,27 @@ static int keep_data(void *self, const struct event *event)
     return 0;
 }
 
+/* The event and GET /jobs/{id} say the same: microseconds, true and false, null. */
+static void check_event_of_a_start(struct fixture *f)
+{
+    char *data = NULL, digit;
+    assert_int_equal(events_read(f->reader, 0, NULL, 100, keep_data, &data, &f->err), 0);
+    assert_non_null(strstr(data, "\"epoch\":null"));
+    assert_non_null(strstr(data, "\"cancel_requested\":false"));
+    assert_non_null(strstr(data, "\"started_at\":null"));
+    const char *at = strstr(data, "\"submitted_at\":\"");
+    assert_non_null(at);
+    assert_int_equal(
+        sscanf(at, "\"submitted_at\":\"%*4d-%*2d-%*2dT%*2d:%*2d:%*2d.%*6[0-9]Z%c", &digit), 1);
+    assert_int_equal(digit, '"');
+    free(data);
+}
+
 static void test_event_of_a_change(void **state)
 {
     struct fixture *f = *state;
     insert_example(f, "one");
+    check_event_of_a_start(f);
     assert_int_equal(claim(f, "one"), 0);
     assert_int_equal(finish(f, "one", JOB_END_FAILED), 0);
     char *data = NULL;

@@ -310,7 +310,15 @@ static void held_out_blocks(void **state)
             err_clear(&err);
             assert_int_equal(dataset_open(&spec, path, gpt2, &dataset, &err), has_block ? 0 : -1);
             if (!has_block) {
+                assert_int_equal(err.n_fields, 1);
                 assert_string_equal(err.fields[0].pointer, "/data/holdout");
+                /* Nothing else that can be told from the spec is kept back. */
+                spec.model.n_cutoffs = 1;
+                spec.model.cutoffs[0] = 50257;
+                err_clear(&err);
+                assert_int_equal(dataset_open(&spec, path, gpt2, &dataset, &err), -1);
+                assert_int_equal(err.n_fields, 2);
+                assert_string_equal(err.fields[1].pointer, "/model/cutoffs/0");
                 dataset_close(whole);
                 continue;
             }
