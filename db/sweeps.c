@@ -50,6 +50,16 @@ static int find_existing(struct db_writer *writer, const char *job, struct sweep
     return found < 0 ? -1 : 0;
 }
 
+/* The sweep's own jobs count as not finished: the first `stored` of them fitted. */
+static int not_all(int n, int stored, int64_t max_queue, struct err *err)
+{
+    if (err->code == ERR_TOO_MANY)
+        err_set(err, ERR_TOO_MANY,
+                "%d jobs do not fit: %lld are not finished, the limit is %lld in all", n,
+                (long long)max_queue - stored, (long long)max_queue);
+    return -1;
+}
+
 int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs, int n,
                  const char *idempotency_key, const char *body_sha256, int64_t max_queue,
                  int *existing, struct err *err)
@@ -66,7 +76,7 @@ int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs
     for (int i = 0; i < n && !known; i++)
         if (job_insert(writer, &jobs[i], i ? NULL : idempotency_key, body_sha256, max_queue, &known,
                        err) < 0)
-            return -1;
+            return i ? not_all(n, i, max_queue, err) : -1;
     if (known && (connection_run(connection, sql_drop, VALUES(value_text(sweep->id)), err) < 0 ||
                   find_existing(writer, jobs[0].id, sweep, err) < 0))
         return -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "config/spec_kind.h"
 #include "server/api.h"
 #include "server/curves.h"
 #include "server/json.h"
@@ -67,7 +68,7 @@ static void write_difference(FILE *out, const char *pointer, json_t *const *valu
     for (int j = 0; j < n; j++) {
         fputs(j ? "," : "", out);
         if (values[j])
-            json_dumpf(values[j], out, JSON_COMPACT | JSON_ENCODE_ANY);
+            spec_dump(values[j], out);
         else
             fputs("null", out);
     }
@@ -84,21 +85,30 @@ static int is_label(const char *key)
     return 0;
 }
 
+/* Every key that one of the objects has, in the order of the first that has it. */
+static json_t *all_keys(json_t *const *objects, int n)
+{
+    json_t *keys = json_object();
+    for (int j = 0; j < n; j++)
+        json_object_update_missing(keys, objects[j]);
+    return keys;
+}
+
 /* Objects are walked into, down to the values that differ. A resolved spec has
- * two levels. */
+ * two levels; what the spec of an older build lacks is null. */
 static void write_differences(FILE *out, const char *above, json_t *const *objects, int n,
                               int *written)
 {
     const char *key;
-    json_t *value;
-    json_object_foreach(objects[0], key, value)
+    json_t *value, *keys = all_keys(objects, n);
+    json_object_foreach(keys, key, value)
     {
         char pointer[ERR_POINTER_MAX];
         json_t *values[COMPARE_JOBS_MAX];
         int objects_all = 1;
         for (int j = 0; j < n; j++) {
             values[j] = json_object_get(objects[j], key);
-            objects_all &= json_is_object(values[j]);
+            objects_all &= !values[j] || json_is_object(values[j]);
         }
         snprintf(pointer, sizeof pointer, "%s/%s", above, key);
         if (all_equal(values, n) || (!*above && is_label(key)))
@@ -108,6 +118,7 @@ static void write_differences(FILE *out, const char *above, json_t *const *objec
         else
             write_difference(out, pointer, values, n, written);
     }
+    json_decref(keys);
 }
 
 /* ---- the answer ---- */
@@ -158,20 +169,15 @@ static void write_comparison(FILE *out, const struct comparison *comparison)
 static int read_curves(const struct request *request, struct comparison *comparison,
                        struct err *err)
 {
-    const char *list = request_query(request, "series");
     int64_t points, last = 0;
     if (request_query_int(request, "points", 1, CURVES_POINTS_MAX, COMPARE_POINTS, &points, err))
         return -1;
     for (int j = 0; j < comparison->n; j++)
         if (comparison->jobs[j]->epoch > last)
             last = comparison->jobs[j]->epoch;
-    char *usual = list ? NULL : curves_default(comparison->jobs[0]);
-    int failed = !list && !usual ? err_set(err, ERR_NO_MEMORY, "no memory for a comparison")
-                                 : curves_read(request->reader, comparison->jobs, comparison->n,
-                                               list ? list : usual, last, (int)points,
-                                               &comparison->curves, err);
-    free(usual);
-    return failed;
+    return curves_read(request->reader, comparison->jobs, comparison->n,
+                       request_query(request, "series"), last, (int)points, &comparison->curves,
+                       err);
 }
 
 enum request_result api_compare(struct request *request)

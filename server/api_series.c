@@ -13,6 +13,7 @@
 #include "server/api.h"
 #include "server/group_names.h"
 #include "server/json.h"
+#include "server/pointers.h"
 
 enum { SERIES_MAX = 64, SERIES_POINTS_MAX = 10000, SERIES_POINTS_DEFAULT = 500 };
 
@@ -41,18 +42,14 @@ static int series_pointers(struct request *request, struct series *series,
     const char *list = request_query(request, "series");
     if (!(series->text = strdup(list ? list : "/loss")))
         return err_set(err, ERR_NO_MEMORY, "no memory for series");
-    for (char *at = series->text, *pointer; (pointer = strsep(&at, ","));) {
+    if (pointers_split(series->text, series->pointer, SERIES_MAX, &series->n_series, err))
+        return -1;
+    for (int s = 0; s < series->n_series; s++) {
         struct err bad;
         err_clear(&bad);
-        if (series->n_series == SERIES_MAX)
-            return err_field(err, "series", "more than %d series", SERIES_MAX);
-        int index = record_find(pointer, names->n, names->name, &bad);
-        if (index < 0) {
+        series->index[s] = record_find(series->pointer[s], names->n, names->name, &bad);
+        if (series->index[s] < 0)
             err_field(err, "series", "%.200s", bad.message);
-            continue;
-        }
-        series->pointer[series->n_series] = pointer;
-        series->index[series->n_series++] = index;
     }
     return err->n_fields ? -1 : 0;
 }

@@ -10,6 +10,7 @@
 
 #include "config/hash.h"
 #include "config/record.h"
+#include "config/spec_kind.h"
 #include "db/sweeps.h"
 #include "lab/statistics.h"
 #include "server/api.h"
@@ -126,11 +127,24 @@ static struct statistics effect(const struct curves *curves, const struct settin
 
 static void write_compact(FILE *out, const json_t *value)
 {
-    json_dumpf(value, out, JSON_COMPACT);
+    spec_dump(value, out);
+}
+
+static void write_states(FILE *out, const int64_t *jobs)
+{
+    fputs(",\"states\":{", out);
+    for (int state = 0; state < JOB_STATES; state++)
+        fprintf(out, "%s\"%s\":%lld", state ? "," : "", job_state_name((enum job_state)state),
+                (long long)jobs[state]);
+    putc('}', out);
 }
 
 static void write_jobs(FILE *out, const struct setting *setting, struct job *const *jobs)
 {
+    int64_t in_state[JOB_STATES] = {0};
+    for (int i = 0; i < setting->n; i++)
+        in_state[jobs[setting->job[i]]->state]++;
+    write_states(out, in_state);
     fputs(",\"jobs\":[", out);
     for (int i = 0; i < setting->n; i++) {
         const struct job *job = jobs[setting->job[i]];
@@ -203,11 +217,8 @@ static void write_head(FILE *out, const struct sweep *sweep)
     json_write_string(out, sweep->user);
     fputs(",\"submitted_at\":", out);
     json_write_time(out, sweep->submitted_at);
-    fputs(",\"states\":{", out);
-    for (int state = 0; state < JOB_STATES; state++)
-        fprintf(out, "%s\"%s\":%lld", state ? "," : "", job_state_name((enum job_state)state),
-                (long long)sweep->jobs[state]);
-    fprintf(out, "},\"links\":{\"self\":\"/api/v1/sweeps/%s\",\"jobs\":\"/api/v1/jobs?sweep=%s\"}",
+    write_states(out, sweep->jobs);
+    fprintf(out, ",\"links\":{\"self\":\"/api/v1/sweeps/%s\",\"jobs\":\"/api/v1/jobs?sweep=%s\"}",
             sweep->id, sweep->id);
 }
 
@@ -234,41 +245,48 @@ static void look_free(struct look *look)
     free(look->scratch);
 }
 
-/* The last epoch that every job with records has: there all can be compared. */
-static int64_t common_epoch(const struct look *look)
+/* The last epoch that every job with records has, -1: there is none. */
+static int64_t shared_epoch(const struct look *look, int with_broken_off)
 {
     int64_t epoch = -1;
-    for (int j = 0; j < look->n; j++)
-        if (look->jobs[j]->epoch >= 0 && (epoch < 0 || look->jobs[j]->epoch < epoch))
-            epoch = look->jobs[j]->epoch;
+    for (int j = 0; j < look->n; j++) {
+        const struct job *job = look->jobs[j];
+        const int broke_off = job->state == JOB_FAILED || job->state == JOB_CANCELLED;
+        if (job->epoch >= 0 && (!broke_off || with_broken_off) && (epoch < 0 || job->epoch < epoch))
+            epoch = job->epoch;
+    }
+    return epoch;
+}
+
+/* Where settings are compared: a job that broke off early does not hold the others
+ * back, unless there are only such. */
+static int64_t common_epoch(const struct look *look)
+{
+    int64_t epoch = shared_epoch(look, 0);
+    if (epoch < 0)
+        epoch = shared_epoch(look, 1);
     return epoch < 0 ? 0 : epoch;
 }
 
 static int look_at(const struct request *request, const char *id, struct look *look,
                    struct err *err)
 {
-    const char *list = request_query(request, "series");
     int64_t epoch, points;
     if (sweep_get(request->reader, id, &look->sweep, err) ||
         job_of_sweep(request->reader, id, &look->jobs, &look->n, err) ||
         settings_group(look->jobs, look->n, &look->settings, err))
         return -1;
+    if (!look->n) /* deleted with its last job between the two readings */
+        return err_set(err, ERR_NOT_FOUND, "there is no sweep %s", id);
     request_query_int(request, "epoch", 0, SPEC_EPOCHS_MAX, common_epoch(look), &epoch, err);
     request_query_int(request, "points", 1, CURVES_POINTS_MAX, 1, &points, err);
     if (err->n_fields)
         return -1;
     look->has_curves = request_query(request, "points") != NULL;
-    look->scratch = calloc((size_t)look->n + 1, sizeof *look->scratch);
-    char *usual = list || !look->n ? NULL : curves_default(look->jobs[0]);
-    int failed = !look->scratch || (!list && look->n && !usual)
-                     ? err_set(err, ERR_NO_MEMORY, "no memory for %d jobs", look->n)
-                     : curves_read(request->reader, look->jobs, look->n,
-                                   list    ? list
-                                   : usual ? usual
-                                           : "/loss",
-                                   epoch, (int)points, &look->curves, err);
-    free(usual);
-    return failed;
+    if (!(look->scratch = calloc((size_t)look->n, sizeof *look->scratch)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d jobs", look->n);
+    return curves_read(request->reader, look->jobs, look->n, request_query(request, "series"),
+                       epoch, (int)points, &look->curves, err);
 }
 
 static void write_look(FILE *out, const struct look *look)
@@ -300,13 +318,30 @@ static void write_look(FILE *out, const struct look *look)
     fputs("]}\n", out);
 }
 
-static enum request_result answer(struct request *request, const char *id, unsigned status)
+static enum request_result answer_head(struct request *request, const struct sweep *sweep,
+                                       unsigned status)
+{
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    write_head(buffer.out, sweep);
+    fputs("}\n", buffer.out);
+    return request_close_reply(request, &buffer, status, API_JSON);
+}
+
+/* stored: the sweep as it was just written, or NULL: it is answered in any case,
+ * without its numbers if they cannot be read. */
+static enum request_result answer(struct request *request, const char *id,
+                                  const struct sweep *stored, unsigned status)
 {
     struct look look = {0};
     struct request_buffer buffer;
     err_clear(&request->err);
     if (look_at(request, id, &look, &request->err)) {
-        request_fail(request, &request->err);
+        if (stored)
+            answer_head(request, stored, status);
+        else
+            request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
         write_look(buffer.out, &look);
         request_close_reply(request, &buffer, status, API_JSON);
@@ -317,7 +352,7 @@ static enum request_result answer(struct request *request, const char *id, unsig
 
 enum request_result api_sweep_show(struct request *request)
 {
-    return answer(request, request->params[0], 200);
+    return answer(request, request->params[0], NULL, 200);
 }
 
 /* ---- GET /sweeps ---- */
@@ -395,25 +430,38 @@ static int post_build(const struct request *request, struct post *post, struct e
         if (!post->jobs[j].sweep || !post->jobs[j].setting)
             return err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
     }
-    return err->n_fields ? -1 : 0;
+    return err->n_fields ? -1 : sweep_plan_check_distinct(plan, err);
+}
+
+/* 1 if the same request came before, as a sweep. */
+static int post_known(const struct request *request, struct post *post, struct err *err)
+{
+    struct job *job = NULL;
+    const int known = submission_known(request, post->key, post->body_sha256, &job, err);
+    post->existing = known > 0 && job->sweep;
+    if (post->existing)
+        snprintf(post->sweep.id, sizeof post->sweep.id, "%s", job->sweep);
+    job_free(job);
+    return known < 0 ? -1 : post->existing;
 }
 
 static int post_check(struct request *request, struct post *post, struct err *err)
 {
-    const char *key = request_head(request, "Idempotency-Key");
     uuid_t uuid;
     uuid_generate(uuid);
     uuid_unparse_lower(uuid, post->sweep.id);
     post->max_queue = request->server->settings.max_queue;
-    hash_sha256(request->body, request->n_body, post->body_sha256);
     if (sweep_plan_parse(request->body, request->n_body, &post->plan, err))
         return -1;
+    if (post->plan->n > post->max_queue)
+        return err_field(err, "/vary", "%d jobs never fit: this server's queue takes %lld at most",
+                         post->plan->n, (long long)post->max_queue);
     post->sweep.name = post->plan->name;
     post->sweep.base = post->plan->base;
     post->sweep.vary = post->plan->vary;
     post->sweep.user = strdup(request->user.name);
     post->jobs = calloc((size_t)post->plan->n, sizeof *post->jobs);
-    if (!post->jobs || !post->sweep.user || (key && !(post->key = strdup(key))))
+    if (!post->jobs || !post->sweep.user)
         return err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
     return post_build(request, post, err);
 }
@@ -421,6 +469,7 @@ static int post_check(struct request *request, struct post *post, struct err *er
 static int post_store(struct db_writer *writer, void *arg, struct err *err)
 {
     struct post *post = arg;
+    post->sweep.jobs[JOB_QUEUED] = post->plan->n;
     return sweep_insert(writer, &post->sweep, post->jobs, post->plan->n, post->key,
                         post->body_sha256, post->max_queue, &post->existing, err);
 }
@@ -433,7 +482,8 @@ static enum request_result post_stored(struct request *request)
         return request_fail(request, &request->err);
     if (!post->existing)
         workers_wake(request->server->workers);
-    answer(request, post->sweep.id, post->existing ? 200 : 201);
+    answer(request, post->sweep.id, post->existing ? NULL : &post->sweep,
+           post->existing ? 200 : 201);
     snprintf(location, sizeof location, "/api/v1/sweeps/%s", post->sweep.id);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
@@ -442,13 +492,19 @@ static enum request_result post_stored(struct request *request)
 enum request_result api_sweep_create(struct request *request)
 {
     struct post *post = calloc(1, sizeof *post);
-    if (!post) {
+    const char *key = request_head(request, "Idempotency-Key");
+    if (!post || (key && !(post->key = strdup(key)))) {
+        free(post);
         err_set(&request->err, ERR_NO_MEMORY, "no memory for a sweep");
         return request_fail(request, &request->err);
     }
     request->state = post;
     request->free_state = post_free;
-    if (post_check(request, post, &request->err))
+    hash_sha256(request->body, request->n_body, post->body_sha256);
+    const int known = post_known(request, post, &request->err);
+    if (known > 0)
+        return post_stored(request);
+    if (known < 0 || post_check(request, post, &request->err))
         return request_fail(request, &request->err);
     return request_submit(request, post_store, post, post_stored);
 }
@@ -465,17 +521,12 @@ static int cancel_store(struct db_writer *writer, void *arg, struct err *err)
 static enum request_result cancel_done(struct request *request)
 {
     struct sweep *sweep = NULL;
-    struct request_buffer buffer;
     if (request->result)
         return request_fail(request, &request->err);
     workers_wake(request->server->workers);
     if (sweep_get(request->reader, request->params[0], &sweep, &request->err))
         return request_fail(request, &request->err);
-    if (!request_open(request, &buffer)) {
-        write_head(buffer.out, sweep);
-        fputs("}\n", buffer.out);
-        request_close_reply(request, &buffer, 200, API_JSON);
-    }
+    answer_head(request, sweep, 200);
     sweep_free(sweep);
     return REQUEST_DONE;
 }

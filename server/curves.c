@@ -8,6 +8,7 @@
 #include "config/record.h"
 #include "db/epochs.h"
 #include "server/group_names.h"
+#include "server/pointers.h"
 
 void curves_free(struct curves *curves)
 {
@@ -20,43 +21,50 @@ const double *curves_of(const struct curves *curves, int job, int series)
     return curves->values + ((int64_t)job * curves->n_series + series) * curves->n_points;
 }
 
-char *curves_default(const struct job *job)
+/* "/groups/NAME/FIELD" and its zero, NAME escaped (RFC 6901). */
+static void print_pointer(FILE *out, const char *name, const char *field)
 {
-    static const char *const fields[] = {"mean_logp/none", "ln_mean_p", "target_loss"};
-    struct group_names names;
-    char *text = NULL;
-    size_t n = 0;
-    if (group_names_split(job->group_names, &names, NULL))
-        return NULL;
-    FILE *out = open_memstream(&text, &n);
-    if (out) {
-        fputs("/loss", out);
-        for (int g = 0; g < names.n; g++)
-            for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
-                fputs(",/groups/", out);
-                for (const char *at = names.name[g]; *at; at++)
-                    if (*at == '~' || *at == '/')
-                        fputs(*at == '~' ? "~0" : "~1", out);
-                    else
-                        putc(*at, out);
-                fprintf(out, "/%s", fields[f]);
-            }
-        fclose(out);
-    }
-    group_names_free(&names);
-    return text;
+    fputs("/groups/", out);
+    for (const char *at = name; *at; at++)
+        if (*at == '~' || *at == '/')
+            fputs(*at == '~' ? "~0" : "~1", out);
+        else
+            putc(*at, out);
+    fprintf(out, "/%s%c", field, '\0');
 }
 
-static int split(struct curves *curves, const char *list, struct err *err)
+/* The series of curves.h's NULL, one after the other in text. */
+static int usual(struct curves *curves, const struct job *job, struct err *err)
 {
+    static const char *const fields[] = {"mean_logp/none", "ln_mean_p", "target_loss"};
+    enum { FIELDS = sizeof fields / sizeof *fields };
+    struct group_names names;
+    size_t n = 0;
+    if (group_names_split(job->group_names, &names, err))
+        return -1;
+    FILE *out = open_memstream(&curves->text, &n);
+    if (out) {
+        fprintf(out, "/loss%c", '\0');
+        for (int i = 0; i < names.n * FIELDS; i++)
+            print_pointer(out, names.name[i / FIELDS], fields[i % FIELDS]);
+    }
+    curves->n_series = 1 + names.n * FIELDS;
+    group_names_free(&names);
+    if (!out || fclose(out) != 0)
+        return err_set(err, ERR_NO_MEMORY, "no memory for series");
+    curves->pointer[0] = curves->text;
+    for (int s = 1; s < curves->n_series; s++)
+        curves->pointer[s] = curves->pointer[s - 1] + strlen(curves->pointer[s - 1]) + 1;
+    return 0;
+}
+
+static int choose(struct curves *curves, const char *list, const struct job *first, struct err *err)
+{
+    if (!list)
+        return usual(curves, first, err);
     if (!(curves->text = strdup(list)))
         return err_set(err, ERR_NO_MEMORY, "no memory for series");
-    for (char *at = curves->text, *pointer; (pointer = strsep(&at, ","));) {
-        if (curves->n_series == CURVES_SERIES_MAX)
-            return err_field(err, "series", "more than %d series", CURVES_SERIES_MAX);
-        curves->pointer[curves->n_series++] = pointer;
-    }
-    return 0;
+    return pointers_split(curves->text, curves->pointer, CURVES_SERIES_MAX, &curves->n_series, err);
 }
 
 static int allocate(struct curves *curves, int64_t last, int points, struct err *err)
@@ -137,7 +145,7 @@ int curves_read(struct db_reader *reader, struct job *const *jobs, int n_jobs, c
                 int64_t last, int points, struct curves *out, struct err *err)
 {
     struct curves curves = {.n_jobs = n_jobs};
-    if (split(&curves, list, err) || allocate(&curves, last, points, err) ||
+    if (choose(&curves, list, jobs[0], err) || allocate(&curves, last, points, err) ||
         read_jobs(reader, jobs, &curves, err)) {
         curves_free(&curves);
         return -1;

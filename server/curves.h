@@ -24,20 +24,17 @@ struct curves {
     double *values; /* [n_jobs][n_series][n_points]; NaN: not stored, or no value */
 };
 
-/* Read `list` (record pointers separated by commas) of the jobs at `points`
- * epochs spread evenly from 0 to `last`, both included, or at `last` alone if
- * points is 1. A pointer must name a number of at least one of the jobs, else
- * ERR_INVALID (series). */
+/* Read `list` (record pointers, pointers.h) of the jobs at `points` epochs spread
+ * evenly from 0 to `last`, both included, or at `last` alone if points is 1. NULL
+ * reads what says most of the first job's groups: the loss, and of each group
+ * mean log p (mask none), ln mean p and the loss where its tokens are the target.
+ * A pointer must name a number of at least one of the jobs, else ERR_INVALID
+ * (series). */
 int curves_read(struct db_reader *reader, struct job *const *jobs, int n_jobs, const char *list,
                 int64_t last, int points, struct curves *out, struct err *err);
 void curves_free(struct curves *curves);
 
 /* The points of one job's series, [n_points]. */
 const double *curves_of(const struct curves *curves, int job, int series);
-
-/* Pointers that say most of a job's groups, as a list for curves_read (malloc):
- * the loss, and of each group mean log p (mask none), ln mean p and the loss
- * where its tokens are the target. NULL: no memory. */
-char *curves_default(const struct job *job);
 
 #endif
