@@ -47,7 +47,8 @@ request_handler api_presets, api_preset, api_tokenize, api_devices, api_version,
 /* api_health.c */
 request_handler api_healthz, api_readyz, api_metrics;
 
-/* Handler of everything else: web files (static.c). */
+/* static.c. Handler of everything else, web files; and is there one at this path? */
 request_handler static_file;
+int static_exists(const struct request *request);
 
 #endif

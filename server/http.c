@@ -20,6 +20,7 @@
 
 #include "config/hash.h"
 #include "config/log.h"
+#include "server/api.h"
 #include "server/auth.h"
 #include "server/guard.h"
 #include "server/pool.h"
@@ -158,7 +159,7 @@ static int http_route(struct request *request)
                                 request->params, &known);
     if (request->route)
         return 0;
-    if (known)
+    if (known == ROUTE_KNOWN || (known == ROUTE_KNOWN_FILE && static_exists(request)))
         return err_set(&request->err, ERR_METHOD, "%.20s is not possible on %.200s",
                        request->method, request->target);
     return err_set(&request->err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);
@@ -311,6 +312,10 @@ static enum request_result http_first(struct request *request)
     /* Nothing is parked any more once http_stop may have counted what is. */
     if (atomic_load(&request->server->stopping)) {
         err_set(&request->err, ERR_UNAVAILABLE, "the server is stopping");
+        return request_fail(request, &request->err);
+    }
+    if ((request->route->flags & ROUTE_BODY_JSON) && !request->n_body) {
+        err_set(&request->err, ERR_MALFORMED, "the body is empty; a JSON object is expected");
         return request_fail(request, &request->err);
     }
     if (!(request->route->flags & ROUTE_SLOW)) {

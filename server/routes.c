@@ -98,17 +98,17 @@ static int route_is_file(char *const *segments, int n_segments)
 const struct route *route_find(const char *method, char *const *segments, int n_segments,
                                const char **params, int *known)
 {
-    *known = 0;
+    *known = ROUTE_UNKNOWN;
     for (size_t i = 0; i < n_routes; i++) {
         if (!route_matches(routes[i].path, segments, n_segments, params))
             continue;
         if (route_takes(&routes[i], method))
             return &routes[i];
-        *known = 1;
+        *known = ROUTE_KNOWN;
     }
     if (*known || !route_is_file(segments, n_segments))
         return NULL;
-    *known = 1;
+    *known = ROUTE_KNOWN_FILE;
     return route_takes(&route_files, method) ? &route_files : NULL;
 }
 

@@ -30,7 +30,9 @@ extern const struct route routes[];
 extern const size_t n_routes;
 
 /* The route of a method and a path in decoded segments; params gets the parts
- * in braces. NULL: *known tells whether the path exists under another method. */
+ * in braces. NULL: *known tells whether the path exists under another method
+ * (ROUTE_KNOWN_FILE: it does if static_exists says so). */
+enum { ROUTE_UNKNOWN, ROUTE_KNOWN, ROUTE_KNOWN_FILE };
 const struct route *route_find(const char *method, char *const *segments, int n_segments,
                                const char **params, int *known);
 

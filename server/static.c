@@ -62,6 +62,14 @@ static int static_path(const struct request *request, char *path, size_t n)
     return used > 0 && (size_t)used < n ? 0 : -1;
 }
 
+int static_exists(const struct request *request)
+{
+    char path[SERVER_PATH_MAX];
+    struct stat info;
+    return !static_path(request, path, sizeof path) && static_type(path) && !stat(path, &info) &&
+           S_ISREG(info.st_mode);
+}
+
 static enum request_result static_missing(struct request *request)
 {
     err_set(&request->err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);

@@ -26,6 +26,9 @@ const cases = [
   ['an array', '[]', 400, null],
   ['a duplicate field', '{"name": "a", "name": "b"}', 400, null],
   ['NaN for a number', '{"train": {"lr": NaN}}', 422, '/train/lr'],
+  ['a negative NaN', '{"train": {"lr": -NaN}}', 422, '/train/lr'],
+  ['a number beyond a double', '{"train": {"lr": 1e999}}', 422, '/train/lr'],
+  ['an integer beyond 64 bits', '{"train": {"seed": 99999999999999999999}}', 422, '/train/seed'],
   ['NaN for a text', '{"name": NaN}', 400, null],
   ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400, null],
   ['an unknown field', { train: { learning_rate: 1 } }, 422, '/train/learning_rate'],
@@ -58,11 +61,40 @@ test('every bad field is reported at once, with its value', async () => {
   assert.match(problem.errors.find((error) => error.pointer === '/model/d_model').detail, /100.*12/);
 });
 
+test('a text, a job to start from, a holdout and a cutoff that are not possible are named together', async () => {
+  const nobody = '00000000-0000-4000-8000-000000000000';
+  const pointers = async (spec) => (await send(JSON.stringify(spec))).errors.map(({ pointer }) => pointer);
+  assert.deepEqual(await pointers(tiny({ corpus: { id: 'hamlet' }, init_from: nobody })), ['/corpus/id', '/init_from']);
+  assert.deepEqual(await pointers(tiny({ init_from: nobody, groups: { custom: [{ name: 'mine', tokens: [50257] }] } })), ['/init_from', '/groups/custom/0/tokens/0']);
+  assert.deepEqual(await pointers(tiny({ corpus: { variant: 'body' }, data: { holdout: 1000 }, model: { head: 'adaptive', tie: 'untied', cutoffs: [100, 50257] } })), ['/data/holdout', '/model/cutoffs/1']);
+});
+
+test('an empty body is called empty', async () => {
+  for (const path of ['/jobs', '/sweeps', '/tokenize', '/jobs/00000000-0000-4000-8000-000000000000/probe']) {
+    const problem = await send('', { 'Content-Type': 'application/json' }, path);
+    assert.deepEqual([problem.status, /empty/.test(problem.detail)], [400, true], `${path}: ${problem.detail}`);
+  }
+});
+
+test('a tokenizer that is not there is named, without a path of this machine', async () => {
+  for (const [path, pointer] of [['/corpora/gulliver-synthetic?tokenizer=gpt3', 'tokenizer'], ['/corpora/gulliver-synthetic/frequencies?tokenizer=../gpt2', 'tokenizer']]) {
+    const problem = await send(undefined, {}, path, 'GET');
+    assert.deepEqual([problem.status, problem.errors?.[0].pointer], [422, pointer], JSON.stringify(problem));
+    assert.match(problem.errors[0].detail, /^there is no tokenizer "[^"]*"$/);
+  }
+  const problem = await send('{"text": "a", "tokenizer": "gpt3"}', { 'Content-Type': 'application/json' }, '/tokenize');
+  assert.deepEqual([problem.status, problem.errors[0]], [422, { pointer: '/tokenizer', detail: 'there is no tokenizer "gpt3"' }]);
+});
+
 test('wrong content type 415, unknown job 404, unknown path 404, wrong method 405 with Allow', async () => {
   assert.equal((await send('{}', { 'Content-Type': 'text/plain' })).status, 415);
   assert.equal((await send(undefined, {}, '/jobs/00000000-0000-4000-8000-000000000000', 'GET')).status, 404);
   assert.equal((await send(undefined, {}, '/jobs/not-a-uuid', 'GET')).status, 404);
   assert.equal((await send(undefined, {}, '/nothing', 'GET')).status, 404);
+  const web = async (path, method) => { const answer = await fetch(`${server.url}${path}`, { method }); await answer.arrayBuffer(); return [answer.status, answer.headers.get('allow')]; };
+  assert.deepEqual(await web('/nothing', 'POST'), [404, null]);
+  assert.deepEqual(await web('/nothing.js', 'DELETE'), [404, null]);
+  assert.deepEqual(await web('/app.js', 'POST'), [405, 'GET, HEAD']);
   const answer = await server.api('/jobs', { method: 'PUT' });
   assert.equal(answer.status, 405);
   assert.deepEqual(answer.headers.get('allow').split(/, */).filter((m) => m !== 'HEAD' && m !== 'OPTIONS').sort(), ['GET', 'POST']);

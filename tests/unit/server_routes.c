@@ -49,7 +49,7 @@ static void test_find(void **state)
         {"GET", "/api/v1/presets/a%20b", api_preset, 0, "a b"},
         {"PATCH", "/api/v1/users/ada", api_user_patch, 0, "ada"},
         {"DELETE", "/api/v1/users/ada/tokens/x", api_user_token_delete, 0, "ada"},
-        {"PUT", "/api/v1/jobs", NULL, 1, NULL},
+        {"PUT", "/api/v1/jobs", NULL, ROUTE_KNOWN, NULL},
         {"GET", "/api/v1/jobs/", api_job_show, 0, ""},
         {"GET", "/api/v1/nothing", NULL, 0, NULL},
         {"GET", "/api/v2/jobs", NULL, 0, NULL},
@@ -57,7 +57,7 @@ static void test_find(void **state)
         {"GET", "/", static_file, 0, NULL},
         {"GET", "/style.css", static_file, 0, NULL},
         {"GET", "/vendor/uPlot.esm.js", static_file, 0, NULL},
-        {"POST", "/style.css", NULL, 1, NULL},
+        {"POST", "/style.css", NULL, ROUTE_KNOWN_FILE, NULL},
         {"GET", "/healthz", api_healthz, 0, NULL},
     };
     (void)state;
