@@ -39,28 +39,30 @@ static void write_cloud(FILE *out, const char *name, const struct indicators_clo
     fprintf(out, "%s\"%s\":{\"tokens\":%d", *name == 'a' ? "" : ",\n", name, cloud->n);
     write_number(out, "row_norm", cloud->row_norm);
     write_number(out, "mean_norm", cloud->mean_norm);
-    write_number(out, "mean_norm_untrained",
-                 cloud->n ? indicators_untrained_mean_norm(spec->model.init_std,
-                                                           spec->model.d_model, cloud->n)
-                          : NAN);
+    write_number(
+        out, "mean_norm_untrained",
+        cloud->n && !spec->init_from[0]
+            ? indicators_untrained_mean_norm(spec->model.init_std, spec->model.d_model, cloud->n)
+            : NAN);
     write_number(out, "mean_cosine", cloud->mean_cosine);
     putc('}', out);
 }
 
+/* Ids are the tokenizer's, whatever the model calls them. */
 static void write_nearest(FILE *out, const struct indicators *indicators, const struct bpe *bpe,
-                          const struct frequency *frequency)
+                          const struct dataset *text)
 {
     fputs(",\n\"nearest\":[", out);
     for (int i = 0; i < indicators->n_nearest; i++) {
         size_t n = 0;
-        const int32_t id = indicators->nearest[i].id;
+        const int32_t own = indicators->nearest[i].id, id = dataset_original(text, own);
         const char *bytes = bpe ? bpe_token(bpe, id, &n) : NULL;
         fprintf(out, "%s\n{\"id\":%d,\"text\":", i ? "," : "", id);
         if (bytes)
             json_write_bytes(out, bytes, n);
         else
             fputs("null", out);
-        fprintf(out, ",\"count\":%lld", (long long)frequency->counts[id]);
+        fprintf(out, ",\"count\":%lld", (long long)text->frequency.counts[own]);
         write_number(out, "distance", indicators->nearest[i].distance);
         putc('}', out);
     }
@@ -69,13 +71,14 @@ static void write_nearest(FILE *out, const struct indicators *indicators, const 
 
 static enum request_result indicators_answer(struct request *request, const struct job *job,
                                              int64_t epoch, const struct spec *spec,
-                                             const struct frequency *frequency,
+                                             const struct dataset *text,
                                              const struct model_rows *rows)
 {
     struct indicators found;
     struct request_buffer buffer;
     const struct bpe *bpe = NULL;
-    if (indicators_of(rows->output, rows->input, (int)rows->C, frequency, &found, &request->err) ||
+    if (indicators_of(rows->output, rows->input, (int)rows->C, &text->frequency, &found,
+                      &request->err) ||
         datasets_tokenizer(request->server->datasets, spec->corpus.tokenizer, &bpe, &request->err))
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
@@ -96,7 +99,7 @@ static enum request_result indicators_answer(struct request *request, const stru
     write_cloud(out, "unused", &found.unused, spec);
     putc('}', out);
     write_number(out, "cosine_of_means", found.cosine_of_means);
-    write_nearest(out, &found, bpe, frequency);
+    write_nearest(out, &found, bpe, text);
     fputs("}\n", out);
     return request_close_reply(request, &buffer, 200, API_JSON);
 }
@@ -152,7 +155,7 @@ enum request_result api_indicators(struct request *request)
     if (failed || check_rows(spec, &rows, &text.text->frequency, err))
         request_fail(request, err);
     else
-        indicators_answer(request, job, epoch, spec, &text.text->frequency, &rows);
+        indicators_answer(request, job, epoch, spec, text.text, &rows);
     if (has_text)
         datasets_release(request->server->datasets, &text);
     model_rows_close(&rows);

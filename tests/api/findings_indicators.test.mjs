@@ -99,6 +99,37 @@ for (const tie of ['tied', 'untied']) {
   });
 }
 
+// With a pruned vocabulary the model numbers the used tokens; answers name the tokenizer's.
+test('a pruned vocabulary with a held-out part: the nearest tokens by their own ids', { skip: CORPUS !== 'gulliver' && 'no text to hold out' }, async () => {
+  const spec = tiny({ corpus: { vocabulary: 'used', variant: 'body' }, data: { holdout: 5 }, train: { epochs: 40, lr: 0.01 } });
+  const { id } = await submit(server, spec);
+  const job = await finished(server, id);
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+  const { body } = await get(`/jobs/${id}/indicators`);
+  const { ids, counts } = (await get(`/jobs/${id}/spectrum?epoch=40`)).body;
+  const tensor = await tensors(id, 40);
+  const output = tensor('lm_head.weight') ?? tensor('transformer.wte.weight');
+  assert.equal(output.length, ids.length);
+  const unused = ids.map((_, i) => i).filter((i) => counts[i] === 0);
+  const direction = sum(unused.filter((_, n) => n % 2 === 0).map((i) => output[i]));
+  const nearest = ids.map((_, i) => i).filter((i) => counts[i] > 0)
+    .map((i) => [1 - cosine(Array.from(output[i]), direction), i]).sort(([a], [b]) => a - b).slice(0, 20).map(([, i]) => i);
+  assert.deepEqual(body.nearest.slice(0, 5).map((token) => [token.id, token.count]), nearest.slice(0, 5).map((i) => [ids[i], counts[i]]));
+  assert.ok(nearest.some((i) => ids[i] !== i), 'the two numberings differ');
+  const { ranks } = (await get(`/corpora/${job.corpus.sha256}/frequencies?variant=body&limit=100000`)).body;
+  const text = new Map(ranks.map((token) => [token.id, token.text]));
+  for (const token of body.nearest) assert.equal(token.text, text.get(token.id), `${token.id}`);
+});
+
+test('a job that starts from another one has no untrained level', async () => {
+  const source = await finished(server, (await submit(server, tiny())).id);
+  const { id } = await submit(server, tiny({ init_from: source.id }));
+  await finished(server, id);
+  const level = async (job) => Object.values((await get(`/jobs/${job}/indicators`)).body.rows).map((row) => row.mean_norm_untrained);
+  assert.ok((await level(source.id)).every((value) => value > 0));
+  assert.deepEqual(await level(id), [null, null, null]);
+});
+
 test('what is not there is named', async () => {
   const { id } = await submit(server, tiny());
   await finished(server, id);
