@@ -219,8 +219,9 @@ static void job_write_state(FILE *out, const struct job *job)
 
 static void job_write_links(FILE *out, const struct job *job)
 {
-    static const char *const below[] = {"epochs",     "tokens",     "theory", "findings",
-                                        "indicators", "checkpoint", "batch",  "log"};
+    static const char *const below[] = {"epochs",   "tokens",     "spectrum",   "theory",
+                                        "findings", "indicators", "checkpoint", "batch",
+                                        "probe",    "log"};
     fprintf(out, ",\"links\":{\"self\":\"/api/v1/jobs/%s\"", job->id);
     for (size_t i = 0; i < sizeof below / sizeof below[0]; i++)
         fprintf(out, ",\"%s\":\"/api/v1/jobs/%s/%s\"", below[i], job->id, below[i]);

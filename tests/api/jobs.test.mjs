@@ -4,7 +4,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { startServer } from '../lib/server.mjs';
-import { tiny, bits, finished, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
+import { tiny, bits, events, finished, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -33,6 +33,9 @@ test('a job runs from POST to succeeded and tells all that API.md lists', async 
   const records = await epochsOf(server, job.id);
   assert.deepEqual(records.map((record) => record.epoch), [...Array(job.epochs + 1).keys()]);
   assert.equal(job.summary.loss, records.at(-1).loss);
+  for (const [name, link] of Object.entries(job.links)) assert.ok(link.startsWith('/api/v1/'), name);
+  assert.deepEqual(Object.keys(job.links).sort(), ['batch', 'checkpoint', 'epochs', 'events', 'findings', 'indicators', 'log', 'probe', 'self',
+    'spectrum', 'theory', 'tokens']);
 });
 
 test('the resolved spec of a job can be posted again unchanged and gives the same bits', async () => {
@@ -83,6 +86,32 @@ test('Idempotency-Key: same body same job, other body 422', async () => {
   assert.equal(a.id, b.id);
   assert.equal(other.headers.get('content-type'), 'application/problem+json');
   await finished(server, a.id);
+});
+
+test('Idempotency-Key: what came before is answered also when what it started from is gone', async () => {
+  const key = { 'Idempotency-Key': randomUUID() };
+  const source = await finished(server, (await submit(server, tiny({ train: { epochs: 1 } }))).id);
+  const spec = tiny({ init_from: source.id, train: { epochs: 1 } });
+  const first = await (await post('/jobs', spec, key)).json();
+  await finished(server, first.id);
+  assert.equal((await server.api(`/jobs/${source.id}`, { method: 'DELETE' })).status, 204);
+  const again = await post('/jobs', spec, key);
+  assert.deepEqual([again.status, again.headers.get('location'), (await again.json()).id], [200, `/api/v1/jobs/${first.id}`, first.id]);
+  assert.equal((await post('/jobs', spec)).status, 422);
+});
+
+test('a job’s events say the same as the job', async () => {
+  const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
+  const job = await submit(server, tiny({ name: 'told', tags: ['x'] }));
+  const [queued] = await events(server, `?after=0&jobs=${job.id}`, (seen) => seen.length > 0);
+  await post(`/jobs/${blocker.id}/cancel`);
+  const pick = ({ id, name, tags, user, state, priority, attempt, cancel_requested, submitted_at, started_at, finished_at, epoch, epochs, device, error, sweep }) => (
+    { id, name, tags, user, state, priority, attempt, cancel_requested, submitted_at, started_at, finished_at, epoch, epochs, device, error, sweep });
+  assert.deepEqual(pick(queued.data), pick(job));
+  assert.deepEqual([job.epoch, job.cancel_requested, job.started_at], [null, false, null]);
+  const told = await finished(server, job.id);
+  const seen = await events(server, `?after=0&jobs=${job.id}`, (all) => all.some(({ data }) => data.state === 'succeeded'));
+  assert.deepEqual(pick(seen.findLast(({ event }) => event === 'job').data), pick(told));
 });
 
 test('twenty clients with one key at the same moment make one job', async () => {
@@ -172,6 +201,11 @@ test('epochs: range, CSV and buckets say the same as the records', async () => {
   const csv = await (await server.api(`/jobs/${job.id}/epochs`, { headers: { Accept: 'text/csv' } })).text();
   const [header, ...rows] = csv.trim().split(/\r?\n/).map((line) => line.split(','));
   assert.equal(rows.length, all.length);
+  for (const [accept, type] of [['application/json, text/csv', 'json'], ['text/csv;q=0, */*', 'json'], ['text/csv;q=0.5, application/json;q=0.4', 'csv']]) {
+    const answer = await server.api(`/jobs/${job.id}/epochs`, { headers: { Accept: accept } });
+    assert.ok(answer.headers.get('content-type').includes(type), accept);
+    await answer.arrayBuffer();
+  }
   const column = header.indexOf('loss');
   rows.forEach((row, epoch) => assert.equal(Number(row[column]), all[epoch].loss));
   const series = encodeURIComponent('/groups/never_used/mean_logp/none');
@@ -179,6 +213,9 @@ test('epochs: range, CSV and buckets say the same as the records', async () => {
   const text = JSON.stringify(buckets);
   assert.ok(text.includes('min') && text.includes('max') && text.includes('last'), text.slice(0, 300));
   assert.equal((await server.api(`/jobs/${job.id}/epochs?points=4&series=/nonsense`)).status, 422);
+  const mixed = await server.api(`/jobs/${job.id}/epochs?points=4&format=csv&limit=3`);
+  assert.deepEqual((await mixed.json()).errors.map(({ pointer }) => pointer), ['format', 'limit']);
+  assert.equal((await server.api(`/jobs/${job.id}/epochs?points=4&format=json`)).status, 200);
 });
 
 test('checkpoint, its config, batch, log and tokens of a finished job', async () => {
