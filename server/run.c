@@ -211,25 +211,42 @@ static int run_catch_signals(struct run *run, struct err *err)
     return run->signals < 0 ? err_set_errno(err, ERR_IO, "cannot wait for signals") : 0;
 }
 
+/* The first GPU that can be used, of those that the trainer names, copied to id;
+ * ERR_UNAVAILABLE with the reason of the first that cannot. */
+static int run_find_gpu(const struct trainer_process *trainer,
+                        char id[sizeof((struct trainer_device *)0)->id], struct err *err)
+{
+    int n;
+    const struct trainer_device *devices = trainer_process_devices(trainer, &n), *unfit = NULL;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(devices[i].kind, "cuda") != 0)
+            continue;
+        if (devices[i].available) {
+            strcpy(id, devices[i].id);
+            return 0;
+        }
+        unfit = unfit ? unfit : &devices[i];
+    }
+    return err_set(err, ERR_UNAVAILABLE, "there is no GPU that can be used%s%s%s%s",
+                   unfit ? ": " : "", unfit ? unfit->id : "", unfit ? ": " : "",
+                   unfit ? unfit->reason : "");
+}
+
 /* The device of the spec; "auto" and "cuda" are settled by what the CPU's
  * trainer says is there. */
 static int run_start_trainer(struct run *run, struct err *err)
 {
     const char *wanted = run->spec->resources.device;
-    char id[sizeof((struct trainer_device *)0)->id] = "", how[96];
-    int n, is_open = strcmp(wanted, "auto") == 0 || strcmp(wanted, "cuda") == 0;
-    if (!is_open)
+    const int is_auto = strcmp(wanted, "auto") == 0;
+    char id[sizeof((struct trainer_device *)0)->id], how[96];
+    struct err why;
+    err_clear(&why);
+    if (!is_auto && strcmp(wanted, "cuda") != 0)
         return trainer_process_start(&run->settings, wanted, &run->trainer, err);
     if (trainer_process_start(&run->settings, "cpu", &run->trainer, err))
         return -1;
-    const struct trainer_device *devices = trainer_process_devices(run->trainer, &n);
-    for (int i = 0; i < n && !id[0]; i++)
-        if (strcmp(devices[i].kind, "cuda") == 0 && devices[i].available)
-            strcpy(id, devices[i].id);
-    if (!id[0])
-        return strcmp(wanted, "cuda") == 0
-                   ? err_set(err, ERR_UNAVAILABLE, "there is no GPU that can be used")
-                   : 0;
+    if (run_find_gpu(run->trainer, id, &why) != 0)
+        return is_auto ? 0 : err_set(err, why.code, "%s", why.message);
     trainer_process_end(run->trainer, RUN_GRACE_MS, how, sizeof how);
     run->trainer = NULL;
     return trainer_process_start(&run->settings, id, &run->trainer, err);

@@ -528,6 +528,9 @@ static int workers_probe(struct workers *workers, struct err *err)
         slot->shown.device = devices[workers->n];
         slot->seen_at = now_ms();
         slot->wake_fd = -1;
+        if (!slot->shown.device.available)
+            log_line(LOG_INFO, "device %s is not available: %s", slot->shown.device.id,
+                     slot->shown.device.reason);
     }
     trainer_process_end(process, WORKER_GRACE_MS, how, sizeof how);
     return 0;

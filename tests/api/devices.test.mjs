@@ -79,6 +79,18 @@ test('a device that is not here is refused, the field is named', async () => {
   assert.ok(problem.errors.some(({ pointer }) => pointer === '/corpus/id'), 'the other bad field, too');
 });
 
+test('a card that cannot be used: the reason in the answer and in the log', async () => {
+  const without = await start({ CARDS: '0' });
+  try {
+    const card = await device('cuda:0', without);
+    assert.equal(card.available, false);
+    assert.match(card.reason, /^cudaGetDeviceCount: cudaErrorNoDevice/);
+    assert.ok(without.log().includes(`info device cuda:0 is not available: ${card.reason}\n`), without.log());
+  } finally {
+    await without.stop();
+  }
+});
+
 test('two jobs at the same time on two cards, a third waits for the one it names', async () => {
   const [one, two] = [await submit(server, on('cuda', 60)), await submit(server, on('cuda', 60))];
   // A cold card is warmed up for a job first; which runs where is settled by its first records.

@@ -200,6 +200,18 @@ static void test_trainers_that_fail(void **state)
     }
 }
 
+/* What was asked for is not here, and why. */
+static void test_a_gpu_that_is_not_there(void **state)
+{
+    (void)state;
+    struct outcome outcome =
+        run("good", write_spec("{\"resources\":{\"device\":\"cuda\"}}"), NULL, NULL);
+    assert_int_equal(outcome.status, 1);
+    assert_non_null(
+        strstr(outcome.err, "there is no GPU that can be used: cuda:0: there is no GPU here"));
+    finish(&outcome);
+}
+
 /* Ctrl-C twice a child process away, while this one waits in run_command. */
 static void test_cancel(void **state)
 {
@@ -328,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_bad_specs),
         cmocka_unit_test(test_trainers_that_fail),
+        cmocka_unit_test(test_a_gpu_that_is_not_there),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_table),
