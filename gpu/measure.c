@@ -39,9 +39,13 @@ struct measure {
     int32_t *last_window; /* [M] window in which the slot was met last, -1 = none yet */
     int32_t *windows_in;  /* [M] windows in which it occurs */
     int32_t *present;     /* [M] slots of the window at hand */
+    double *present_dots; /* [M] their rows . h of the window */
     double *in_windows;   /* [M] log p summed over the windows in which it occurs */
     int64_t *exposures;   /* [V] */
     uint8_t *count_class; /* [V] class of its count in the text */
+    uint8_t *exposure_class;
+    int is_classed; /* the classes of exposures are known */
+    int64_t count_tokens[RECORD_CLASSES], exposure_tokens[RECORD_CLASSES]; /* in each class */
     float *spectrum;      /* [V] log p of the last record */
     double *start_output; /* [M][C] */
     double *start_input;  /* [M][C] */
@@ -51,6 +55,7 @@ struct measure {
     double *token_logit;  /* [M] mean over positions */
     double *token_logp;   /* [M] */
     double *sorted;       /* [M] */
+    double *output_norm, *output_shift, *input_norm, *input_shift; /* [M] */
     struct tally tally[SPEC_GROUPS_MAX];
 };
 
@@ -62,12 +67,63 @@ static double dot(const double *a, const double *b, int n)
     return sum;
 }
 
-static double distance(const double *a, const double *b, int n)
+/* Sums that go along each other, so that none need wait for its last addition; each
+ * has its own order, the same as by itself. */
+enum { TOGETHER = 6 };
+
+/* Rows of C numbers, and the numbers that each is set beside: rows too, or with
+ * stride 0 always the same ones. */
+struct row_pairs {
+    const double *rows, *others;
+    const int32_t *which; /* numbers of the rows; NULL: 0, 1, .. */
+    ptrdiff_t stride;     /* of others, from one row to the next */
+    int C;
+};
+
+static inline void sum_together(const struct row_pairs *pairs, int first, int n, int is_square,
+                                double *out)
 {
-    double sum = 0;
+    const double *a[TOGETHER], *b[TOGETHER];
+    double sum[TOGETHER] = {0};
+    for (int j = 0; j < TOGETHER; j++) { /* what is left over is filled up with the last one */
+        const int i = first + (j < n ? j : n - 1), row = pairs->which ? pairs->which[i] : i;
+        a[j] = pairs->rows + (ptrdiff_t)row * pairs->C;
+        b[j] = pairs->others + row * pairs->stride;
+    }
+    for (int c = 0; c < pairs->C; c++)
+        for (int j = 0; j < TOGETHER; j++)
+            sum[j] += is_square ? (a[j][c] - b[j][c]) * (a[j][c] - b[j][c]) : a[j][c] * b[j][c];
+    for (int j = 0; j < n; j++)
+        out[first + j] = sum[j];
+}
+
+static inline int at_most(int n)
+{
+    return n < TOGETHER ? n : TOGETHER;
+}
+
+/* out[i] = row . other, for n rows. */
+static void dots(const struct row_pairs *pairs, int n, double *out)
+{
+    for (int i = 0; i < n; i += TOGETHER)
+        sum_together(pairs, i, at_most(n - i), 0, out);
+}
+
+/* out[i] = |row - other|, for n rows. */
+static void distances(const struct row_pairs *pairs, int n, double *out)
+{
+    for (int i = 0; i < n; i += TOGETHER)
+        sum_together(pairs, i, at_most(n - i), 1, out);
     for (int i = 0; i < n; i++)
-        sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return sqrt(sum);
+        out[i] = sqrt(out[i]);
+}
+
+/* out[i] = |row|, for n rows. */
+static void lengths(const double *rows, int n, int C, double *out)
+{
+    dots(&(struct row_pairs){rows, rows, NULL, C, C}, n, out);
+    for (int i = 0; i < n; i++)
+        out[i] = sqrt(out[i]);
 }
 
 static int cluster_of(const struct measure *measure, const struct model_observation *seen, int m)
@@ -109,6 +165,18 @@ static void link_slots(struct measure *measure)
     assert(m == measure->M);
 }
 
+/* The class of each count, and how many are in each. */
+static void classify(const int64_t *counts, int vocab, uint8_t *class_of,
+                     int64_t tokens[RECORD_CLASSES])
+{
+    static_assert(RECORD_CLASSES == (int)FREQUENCY_CLASSES, "a number for each class");
+    memset(tokens, 0, RECORD_CLASSES * sizeof *tokens);
+    for (int i = 0; i < vocab; i++) {
+        class_of[i] = (uint8_t)frequency_class(counts[i]);
+        tokens[class_of[i]]++;
+    }
+}
+
 int measure_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
                  int C, struct measure **out, struct err *err)
 {
@@ -132,9 +200,11 @@ int measure_open(const struct groups *groups, const struct frequency *frequency,
         {(void **)&measure->last_window, M, sizeof(int32_t)},
         {(void **)&measure->windows_in, M, sizeof(int32_t)},
         {(void **)&measure->present, M, sizeof(int32_t)},
+        {(void **)&measure->present_dots, M, sizeof(double)},
         {(void **)&measure->in_windows, M, sizeof(double)},
         {(void **)&measure->exposures, V, sizeof(int64_t)},
         {(void **)&measure->count_class, V, sizeof(uint8_t)},
+        {(void **)&measure->exposure_class, V, sizeof(uint8_t)},
         {(void **)&measure->spectrum, V, sizeof(float)},
         {(void **)&measure->start_output, M * c, sizeof(double)},
         {(void **)&measure->start_input, M * c, sizeof(double)},
@@ -144,6 +214,10 @@ int measure_open(const struct groups *groups, const struct frequency *frequency,
         {(void **)&measure->token_logit, M, sizeof(double)},
         {(void **)&measure->token_logp, M, sizeof(double)},
         {(void **)&measure->sorted, M, sizeof(double)},
+        {(void **)&measure->output_norm, M, sizeof(double)},
+        {(void **)&measure->output_shift, M, sizeof(double)},
+        {(void **)&measure->input_norm, M, sizeof(double)},
+        {(void **)&measure->input_shift, M, sizeof(double)},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].at = calloc(wanted[i].n + 1, wanted[i].size);
@@ -154,8 +228,7 @@ int measure_open(const struct groups *groups, const struct frequency *frequency,
         }
     }
     link_slots(measure);
-    for (int i = 0; i < measure->vocab; i++)
-        measure->count_class[i] = (uint8_t)frequency_class(frequency->counts[i]);
+    classify(frequency->counts, measure->vocab, measure->count_class, measure->count_tokens);
     *out = measure;
     return 0;
 }
@@ -170,9 +243,11 @@ void measure_close(struct measure *measure)
     free(measure->last_window);
     free(measure->windows_in);
     free(measure->present);
+    free(measure->present_dots);
     free(measure->in_windows);
     free(measure->exposures);
     free(measure->count_class);
+    free(measure->exposure_class);
     free(measure->spectrum);
     free(measure->start_output);
     free(measure->start_input);
@@ -182,6 +257,10 @@ void measure_close(struct measure *measure)
     free(measure->token_logit);
     free(measure->token_logp);
     free(measure->sorted);
+    free(measure->output_norm);
+    free(measure->output_shift);
+    free(measure->input_norm);
+    free(measure->input_shift);
     free(measure);
 }
 
@@ -195,12 +274,21 @@ void measure_set_start(struct measure *measure, const double *output_rows, const
 
 void measure_count_targets(struct measure *measure, const int32_t *targets)
 {
-    for (int p = 0; p < measure->B * measure->T; p++)
-        measure->exposures[targets[p]]++;
+    for (int p = 0; p < measure->B * measure->T; p++) {
+        const int32_t token = targets[p];
+        const int64_t n = ++measure->exposures[token];
+        const int class = measure->exposure_class[token];
+        if (class + 1 == RECORD_CLASSES || n < frequency_class_from[class + 1])
+            continue;
+        measure->exposure_class[token]++;
+        measure->exposure_tokens[class]--;
+        measure->exposure_tokens[class + 1]++;
+    }
 }
 
 int64_t *measure_exposures(struct measure *measure)
 {
+    measure->is_classed = 0; /* they may be overwritten */
     return measure->exposures;
 }
 
@@ -236,13 +324,28 @@ static void sum_h_and_rows(struct measure *measure, const struct model_observati
 static void measure_tokens(struct measure *measure, const struct model_observation *seen,
                            const double *log_z, float *tokens)
 {
-    for (int m = 0; m < measure->M; m++) {
-        const double *row = seen->output_rows + (size_t)m * (size_t)measure->C;
+    const int M = measure->M, C = measure->C;
+    dots(&(struct row_pairs){seen->output_rows, measure->h_mean, NULL, 0, C}, M,
+         measure->token_logit);
+    for (int m = 0; m < M; m++) {
         measure->token_logit[m] =
-            seen->logit_scale * dot(measure->h_mean, row, measure->C) + seen->output_bias[m];
+            seen->logit_scale * measure->token_logit[m] + seen->output_bias[m];
         measure->token_logp[m] = measure->token_logit[m] - log_z[cluster_of(measure, seen, m)];
         tokens[m] = (float)measure->token_logp[m];
     }
+}
+
+static void measure_rows(struct measure *measure, const struct model_observation *seen)
+{
+    const int M = measure->M, C = measure->C;
+    lengths(seen->output_rows, M, C, measure->output_norm);
+    distances(&(struct row_pairs){seen->output_rows, measure->start_output, NULL, C, C}, M,
+              measure->output_shift);
+    if (!seen->input_rows)
+        return;
+    lengths(seen->input_rows, M, C, measure->input_norm);
+    distances(&(struct row_pairs){seen->input_rows, measure->start_input, NULL, C, C}, M,
+              measure->input_shift);
 }
 
 /* Positions of one window: lists the slots that occur in it in present[], and
@@ -292,12 +395,13 @@ static void mask_window(struct measure *measure, const struct model_observation 
             tally->windows_logp -= (double)tally->tokens[k] * lse[k];
         tally->windows_pairs += (int64_t)n * T;
     }
+    dots(&(struct row_pairs){seen->output_rows, h, measure->present, 0, C}, n_present,
+         measure->present_dots);
     for (int i = 0; i < n_present; i++) {
         int m = measure->present[i];
         struct tally *tally = &measure->tally[measure->group_of[m]];
-        const double logp =
-            seen->logit_scale * dot(h, seen->output_rows + (size_t)m * (size_t)C, C) +
-            T * seen->output_bias[m] - lse[cluster_of(measure, seen, m)];
+        const double logp = seen->logit_scale * measure->present_dots[i] +
+                            T * seen->output_bias[m] - lse[cluster_of(measure, seen, m)];
         measure->in_windows[m] += logp;
         tally->windows_logp -= logp;
         tally->windows_pairs -= T;
@@ -405,21 +509,15 @@ static void record_tokens(const struct measure *measure, const struct model_obse
 {
     double ln_p = 0, p = 0, logit = 0, exposure = 0;
     double output_norm = 0, output_shift = 0, input_norm = 0, input_shift = 0;
-    int C = measure->C;
     for (int m = start; m < start + n; m++) {
-        size_t at = (size_t)m * (size_t)C;
-        const double *output = seen->output_rows + at;
         ln_p += log(seen->mean_p[m]);
         p += seen->mean_p[m];
         logit += measure->token_logit[m];
         exposure += (double)measure->exposures[measure->groups->tokens[m]];
-        output_norm += sqrt(dot(output, output, C));
-        output_shift += distance(output, measure->start_output + at, C);
-        if (seen->input_rows) {
-            const double *input = seen->input_rows + at;
-            input_norm += sqrt(dot(input, input, C));
-            input_shift += distance(input, measure->start_input + at, C);
-        }
+        output_norm += measure->output_norm[m];
+        output_shift += measure->output_shift[m];
+        input_norm += measure->input_norm[m];
+        input_shift += measure->input_shift[m];
     }
     const struct tally *tally = &measure->tally[g];
     fields[RECORD_LN_MEAN_P] = mean_of(ln_p, n);
@@ -469,7 +567,7 @@ static void record_cosines(const struct measure *measure, const struct model_obs
     memset(measure->unit_sum, 0, (size_t)C * sizeof(double));
     for (int m = start; m < start + n; m++) {
         const double *row = seen->output_rows + (size_t)m * (size_t)C;
-        const double length = sqrt(dot(row, row, C));
+        const double length = measure->output_norm[m];
         for (int c = 0; c < C; c++)
             measure->unit_sum[c] += row[c] / length;
     }
@@ -481,42 +579,80 @@ static void record_cosines(const struct measure *measure, const struct model_obs
 enum { SPECTRUM_LANES = 4 };
 
 struct spectrum_sums {
-    double logp[SPECTRUM_LANES][RECORD_CLASSES];
-    int64_t tokens[SPECTRUM_LANES][RECORD_CLASSES];
+    double of[RECORD_CLASSES][SPECTRUM_LANES];
 };
 
-static void record_classes(const struct spectrum_sums *sums, double *logp, double *tokens)
+static void record_classes(const struct spectrum_sums *sums, const int64_t n[RECORD_CLASSES],
+                           double *logp, double *tokens)
 {
     for (int class = 0; class < RECORD_CLASSES; class ++) {
         double sum = 0;
-        int64_t n = 0;
-        for (int lane = 0; lane < SPECTRUM_LANES; lane++) {
-            sum += sums->logp[lane][class];
-            n += sums->tokens[lane][class];
-        }
-        logp[class] = mean_of(sum, n);
-        tokens[class] = (double)n;
+        for (int lane = 0; lane < SPECTRUM_LANES; lane++)
+            sum += sums->of[class][lane];
+        logp[class] = mean_of(sum, n[class]);
+        tokens[class] = (double)n[class];
     }
+}
+
+static inline double token_logp(const struct model_observation *seen, const double *log_z, int i)
+{
+    return (double)seen->scores[i] - log_z[seen->cluster_of[i]];
+}
+
+/* Do SPECTRUM_LANES tokens from i on all have count and exposure 0? */
+static inline int are_unseen(const struct measure *measure, int i)
+{
+    uint32_t count, exposure;
+    static_assert(sizeof count == SPECTRUM_LANES, "a byte a token");
+    memcpy(&count, measure->count_class + i, sizeof count);
+    memcpy(&exposure, measure->exposure_class + i, sizeof exposure);
+    return (count | exposure) == 0;
+}
+
+/* Most tokens never occur: as long as they follow each other from token `first` on, their
+ * sums stay in registers. Returns the first of those that have to be looked at. */
+static int sum_unseen(struct measure *measure, const struct model_observation *seen,
+                      const double *log_z, int first, double count[SPECTRUM_LANES],
+                      double exposure[SPECTRUM_LANES])
+{
+    double counted[SPECTRUM_LANES], exposed[SPECTRUM_LANES];
+    int i = first;
+    memcpy(counted, count, sizeof counted);
+    memcpy(exposed, exposure, sizeof exposed);
+    for (; i + SPECTRUM_LANES <= measure->vocab && are_unseen(measure, i); i += SPECTRUM_LANES)
+        for (int lane = 0; lane < SPECTRUM_LANES; lane++) {
+            const double logp = token_logp(seen, log_z, i + lane);
+            measure->spectrum[i + lane] = (float)logp;
+            counted[lane] += logp;
+            exposed[lane] += logp;
+        }
+    memcpy(count, counted, sizeof counted);
+    memcpy(exposure, exposed, sizeof exposed);
+    return i;
 }
 
 /* The whole vocabulary's mean log p, and its means by count and by exposure. */
 static void record_spectrum(struct measure *measure, const struct model_observation *seen,
                             const double *log_z, double *values)
 {
-    static_assert(RECORD_CLASSES == (int)FREQUENCY_CLASSES, "a number for each class");
     struct spectrum_sums count = {0}, exposure = {0};
-    for (int i = 0; i < measure->vocab; i++) {
-        const int lane = i % SPECTRUM_LANES;
-        const int exposed = measure->exposures[i] ? frequency_class(measure->exposures[i]) : 0;
-        const double logp = (double)seen->scores[i] - log_z[seen->cluster_of[i]];
-        measure->spectrum[i] = (float)logp;
-        count.logp[lane][measure->count_class[i]] += logp;
-        count.tokens[lane][measure->count_class[i]]++;
-        exposure.logp[lane][exposed] += logp;
-        exposure.tokens[lane][exposed]++;
+    if (!measure->is_classed)
+        classify(measure->exposures, measure->vocab, measure->exposure_class,
+                 measure->exposure_tokens);
+    measure->is_classed = 1;
+    for (int i = 0; i < measure->vocab; i += SPECTRUM_LANES) {
+        i = sum_unseen(measure, seen, log_z, i, count.of[0], exposure.of[0]);
+        for (int k = i; k < measure->vocab && k < i + SPECTRUM_LANES; k++) {
+            const double logp = token_logp(seen, log_z, k);
+            measure->spectrum[k] = (float)logp;
+            count.of[measure->count_class[k]][k % SPECTRUM_LANES] += logp;
+            exposure.of[measure->exposure_class[k]][k % SPECTRUM_LANES] += logp;
+        }
     }
-    record_classes(&count, values + RECORD_LOGP_BY_COUNT, values + RECORD_TOKENS_BY_COUNT);
-    record_classes(&exposure, values + RECORD_LOGP_BY_EXPOSURE, values + RECORD_TOKENS_BY_EXPOSURE);
+    record_classes(&count, measure->count_tokens, values + RECORD_LOGP_BY_COUNT,
+                   values + RECORD_TOKENS_BY_COUNT);
+    record_classes(&exposure, measure->exposure_tokens, values + RECORD_LOGP_BY_EXPOSURE,
+                   values + RECORD_TOKENS_BY_EXPOSURE);
 }
 
 void measure_record(struct measure *measure, const struct model_observation *observation,
@@ -541,6 +677,7 @@ void measure_record(struct measure *measure, const struct model_observation *obs
     }
     sum_h_and_rows(measure, seen);
     measure_tokens(measure, seen, log_z, tokens);
+    measure_rows(measure, seen);
     for (int w = 0; w < measure->B; w++)
         mask_window(measure, seen, w, tally_window(measure, seen, inputs, targets, w));
     tally_advantage(measure);
