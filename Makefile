@@ -199,7 +199,7 @@ $(BUILD)/tests/gpu_amx: $(if $(filter avx512_bf16,$(CPU_ISAS)),$(BUILD)/obj/gpu/
 # a job resumes only on the build that started it.
 $(BUILD)/build-id: FORCE
 	@mkdir -p $(@D)
-	@id=$(VERSION)+$$(cat $$(ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
+	@id=$(VERSION)+$$(cat $$(LC_ALL=C ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
 KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c gpu/cuda/library.c)

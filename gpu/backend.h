@@ -143,8 +143,8 @@ struct backend {
     const char *name;                /* "cpu" */
     char device[BACKEND_DEVICE_MAX]; /* for people: the processor's or card's name */
     char isa[BACKEND_ISA_MAX];       /* what the bits depend on besides threads and build: the
-                                        instruction set and the library of products,
-                                        "avx512, oneDNN 2.6.3" */
+                                        instruction set, the library of products, the compiler,
+                                        "avx512, oneDNN 2.6.3, gcc 12.2.0" */
     int threads;                     /* host threads it computes with */
     enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;

@@ -257,6 +257,15 @@ enum spec_precision cpu_precision(enum spec_precision asked)
                                                                          : PRECISION_FP32;
 }
 
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+#ifdef __clang__
+#define COMPILER                                                                                   \
+    "clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__)
+#else
+#define COMPILER "gcc " TEXT(__GNUC__) "." TEXT(__GNUC_MINOR__) "." TEXT(__GNUC_PATCHLEVEL__)
+#endif
+
 static void describe(struct cpu *cpu, enum spec_precision precision)
 {
     struct backend *table = &cpu->table;
@@ -265,7 +274,8 @@ static void describe(struct cpu *cpu, enum spec_precision precision)
     cpu->bf16 = table->precision == PRECISION_BF16;
     table->act_bytes = cpu->bf16 ? sizeof(uint16_t) : sizeof(float);
     cpu_matmul_library(library, sizeof library);
-    snprintf(table->isa, sizeof table->isa, "%s, %s", cpu_isa_name(cpu->isa), library);
+    snprintf(table->isa, sizeof table->isa, "%s, %s, %s", cpu_isa_name(cpu->isa), library,
+             COMPILER);
     device_name(table->device, sizeof table->device);
 }
 

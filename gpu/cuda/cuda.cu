@@ -252,11 +252,35 @@ int cuda_backend_probe(int device, char *name, int64_t *bytes, struct err *err)
     return 0;
 }
 
+/* Is code that runs as version `binary` (90 for 9.0) ours? Else the driver has made it of
+ * our PTX, for this very card. */
+static int is_ours(int binary)
+{
+    static const int compiled[] = {__CUDA_ARCH_LIST__};
+    for (size_t i = 0; i < sizeof compiled / sizeof *compiled; i++)
+        if (compiled[i] == binary * 10)
+            return 1;
+    return 0;
+}
+
+/* What decides the bits beside the build: card, library and rule of the products, and
+ * whoever compiled the kernels. */
+static void name_bits(struct cuda *cuda, int binary)
+{
+    char *isa = cuda->table.isa, library[BACKEND_ISA_MAX / 2];
+    int driver = 0;
+    cuda_gemm_library(library, sizeof library);
+    const int used = snprintf(isa, BACKEND_ISA_MAX, "sm_%d, %s, rule %d, %s", cuda->architecture,
+                              library, CUDA_GEMM_RULE, CUDA_COMPILER);
+    if (!is_ours(binary) && cudaDriverGetVersion(&driver) == cudaSuccess)
+        snprintf(isa + used, (size_t)(BACKEND_ISA_MAX - used), ", driver %d.%d", driver / 1000,
+                 driver % 1000 / 10);
+}
+
 static int take_device(struct cuda *cuda, int device, struct err *err)
 {
     cudaDeviceProp properties;
     cudaFuncAttributes attributes;
-    char library[BACKEND_ISA_MAX / 2];
     if (describe(device, &properties, err) != 0)
         return -1;
     cudaError_t status = cudaSetDevice(device);
@@ -271,11 +295,9 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
     }
     cuda->shared_max = properties.sharedMemPerBlockOptin;
     cuda->architecture = properties.major * 10 + properties.minor;
-    cuda_gemm_library(library, sizeof library);
     snprintf(cuda->table.device, sizeof cuda->table.device, "%.*s", BACKEND_DEVICE_MAX - 1,
              properties.name);
-    snprintf(cuda->table.isa, sizeof cuda->table.isa, "sm_%d%d, %s, rule %d", properties.major,
-             properties.minor, library, CUDA_GEMM_RULE);
+    name_bits(cuda, attributes.binaryVersion);
     return 0;
 }
 

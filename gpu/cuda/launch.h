@@ -3,7 +3,9 @@
  * the test-only execution layer tests/lib/cuda_host.h, which runs the threads of
  * a block as fibers. So kernels keep to what both have: one-dimensional blocks of
  * whole warps, dynamic shared memory, barriers, shuffles of a full warp, no
- * atomics. Included by every .cu file, through cuda_internal.h. */
+ * atomics. CUDA_COMPILER names what compiled them, and __CUDA_ARCH_LIST__ is nvcc's:
+ * the architectures that there is code for, 900 for 9.0. Included by every .cu file,
+ * through cuda_internal.h. */
 #ifndef TOKENFATE_CUDA_LAUNCH_H
 #define TOKENFATE_CUDA_LAUNCH_H
 
@@ -18,6 +20,12 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
+
+#define CUDA_TEXT_OF(number) #number
+#define CUDA_TEXT(number) CUDA_TEXT_OF(number)
+#define CUDA_COMPILER                                                                              \
+    "nvcc " CUDA_TEXT(__CUDACC_VER_MAJOR__) "." CUDA_TEXT(__CUDACC_VER_MINOR__) "." CUDA_TEXT(     \
+        __CUDACC_VER_BUILD__)
 
 #define CUDA_START(stream, kernel, grid, threads, shared, ...)                                     \
     do {                                                                                           \

@@ -766,6 +766,7 @@ cudaError_t cuda_host_allow_shared(const void *kernel, size_t bytes)
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *)
 {
     out->maxThreadsPerBlock = THREADS_MAX;
+    out->binaryVersion = cuda_host_machine.major * 10 + cuda_host_machine.minor;
     return result(cuda_host_machine.no_code ? cudaErrorNoKernelImageForDevice : cudaSuccess);
 }
 

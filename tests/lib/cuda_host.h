@@ -30,6 +30,8 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __CUDA_ARCH_LIST__ 800, 860, 890, 900
+#define CUDA_COMPILER "g++ " __VERSION__
 
 struct uint3 {
     unsigned x, y, z;
@@ -217,7 +219,7 @@ struct cudaDeviceProp {
 };
 
 struct cudaFuncAttributes {
-    int maxThreadsPerBlock;
+    int maxThreadsPerBlock, binaryVersion;
 };
 
 struct cuda_host_stream;
