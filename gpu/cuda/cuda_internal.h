@@ -93,8 +93,9 @@ struct cuda_gemm {
 int cuda_gemm_open(struct cuda *cuda, struct err *err);
 void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* The same, but an epilogue that the library has no algorithm for at this shape is no
- * fault: 0 is returned and nothing queued; 1 if it was (or if there is a fault). */
+/* The same, but an epilogue that the library has no algorithm for at this shape, or
+ * refuses when it is asked for the product, is no fault: 0 is returned and nothing
+ * queued; 1 if it was (or if there is a fault). */
 int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
 /* Name and version of the library, "cuBLASLt 13.0.0". With the card and the number
  * of the rule that picks among its proposals it decides the algorithms, and so the

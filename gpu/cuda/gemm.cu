@@ -13,20 +13,22 @@
 
 enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
 
-/* What an algorithm depends on. Compared byte by byte: no pointers, and the key is zeroed
- * before it is filled. */
+/* What an algorithm depends on. Compared byte by byte: no pointers, and no byte that is
+ * not of a member. */
 struct plan_key {
     int64_t lda, ldb, ldout, ldaux;
     int32_t m, n, k, transpose_a, transpose_b, out_real, accumulate, epilogue;
-    uint32_t align_a, align_b, align_out, align_bias, align_aux;
+    uint32_t align_a, align_b, align_out, align_bias, align_aux, zero;
 };
+static_assert(sizeof(struct plan_key) == 4 * sizeof(int64_t) + 14 * sizeof(int32_t),
+              "a key has no padding");
 
 struct plan {
     struct plan_key key;
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, out;
     cublasLtMatmulAlgo_t algorithm;
-    cublasStatus_t status; /* what looking for the algorithm ended with */
+    cublasStatus_t status; /* what looking for the algorithm ended with, or using it */
 };
 
 struct cuda_plans {
@@ -246,8 +248,8 @@ static void fail(struct cuda *cuda, const char *operation, const char *what,
     cuda_fail(cuda, message);
 }
 
-static void multiply(struct cuda *cuda, const char *operation, struct plan *plan,
-                     const struct cuda_gemm *g)
+static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct plan *plan,
+                               const struct cuda_gemm *g)
 {
     const float beta = g->accumulate ? 1 : 0;
     cublasStatus_t status = point(plan, g);
@@ -257,17 +259,19 @@ static void multiply(struct cuda *cuda, const char *operation, struct plan *plan
                        cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream));
     if (status == CUBLAS_STATUS_SUCCESS)
         cuda_launched(cuda, operation);
-    else
-        fail(cuda, operation, "cublasLtMatmul", g, status);
+    return status;
 }
 
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
     struct plan *plan = plan_of(cuda, g);
-    if (plan->status == CUBLAS_STATUS_SUCCESS)
-        multiply(cuda, operation, plan, g);
-    else
+    if (plan->status != CUBLAS_STATUS_SUCCESS) {
         fail(cuda, operation, "no algorithm for a product", g, plan->status);
+        return;
+    }
+    const cublasStatus_t status = multiply(cuda, operation, plan, g);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        fail(cuda, operation, "cublasLtMatmul", g, status);
 }
 
 int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
@@ -275,6 +279,12 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
     struct plan *plan = plan_of(cuda, g);
     if (plan->status != CUBLAS_STATUS_SUCCESS)
         return 0;
-    multiply(cuda, operation, plan, g);
+    const cublasStatus_t status = multiply(cuda, operation, plan, g);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+        plan->status = status; /* it is not asked again */
+        return 0;
+    }
+    if (status != CUBLAS_STATUS_SUCCESS)
+        fail(cuda, operation, "cublasLtMatmul", g, status);
     return 1;
 }

@@ -18,16 +18,27 @@ static const struct fusion fusions[] = {
      * float32 an approximation. */
     {90, 0, INT64_MAX}, /* CUDA_BIAS_GELU_NEW */
     {90, 0, INT64_MAX}, /* CUDA_GELU_NEW_SLOPE */
-    /* Saves launches where these are the time; our own sums read faster where they are not. */
-    {80, 1, 1 << 20}, /* CUDA_SUM_B */
+    /* Would save launches where these are the time. Never: NVIDIA does not say in which order
+     * it adds the rows, and bits must repeat. Where `repeat` of tests/gpu/cuda_model.c passes
+     * with it on a card, it may be allowed. */
+    {80, 1, 0}, /* CUDA_SUM_B */
 };
+
+/* What the library asks of aux, and what its kernels may take for granted of a bias:
+ * both start at multiples of 16 bytes, and rows of aux at multiples of 8 numbers. */
+static int is_aligned(const struct cuda_gemm *gemm)
+{
+    enum { START = 16, ROW = 8 };
+    return reinterpret_cast<uintptr_t>(gemm->bias) % START == 0 &&
+           reinterpret_cast<uintptr_t>(gemm->aux) % START == 0 && gemm->ldaux % ROW == 0;
+}
 
 /* Queue the product with its epilogue; 0: not to be done, nothing is queued. */
 static int fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm)
 {
     const struct fusion *rule = &fusions[gemm->epilogue];
     const int64_t size = (int64_t)(gemm->epilogue == CUDA_SUM_B ? gemm->k : gemm->m) * gemm->n;
-    if (cuda->architecture < rule->architecture || size > rule->most ||
+    if (cuda->architecture < rule->architecture || size > rule->most || !is_aligned(gemm) ||
         (cuda->table.precision == PRECISION_FP32 && !rule->in_fp32))
         return 0;
     return cuda_gemm_fused(cuda, operation, gemm);

@@ -35,16 +35,17 @@ struct cuda_host_counts {
 extern struct cuda_host_counts cuda_host_counts;
 
 /* The library of matrix products (tests/lib/cublasLt.h). Epilogues that share a bit
- * with `refused` find no algorithm; all do with CUDA_HOST_ANY_PRODUCT. */
+ * with `refused` find no algorithm, those that share one with `refused_late` find one
+ * that no product may use; all do with CUDA_HOST_ANY_PRODUCT. */
 enum cuda_host_product_bits {
-    CUDA_HOST_NO_PRODUCT = 0,
     CUDA_HOST_EPILOGUES = 0x7ffffffe,
     CUDA_HOST_ANY_PRODUCT = 0x7fffffff
 };
 struct cuda_host_products {
     uint64_t queries, products, fused; /* algorithms asked for; products queued, with epilogue */
+    uint64_t turned_away;              /* products refused that had an algorithm */
     int64_t alive;                     /* handles and descriptors */
-    uint32_t refused;
+    uint32_t refused, refused_late;
     int no_handle, fail_next;
 };
 extern struct cuda_host_products cuda_host_products;

@@ -424,6 +424,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     for (int i = 0; i < 4; i++)
         if (!aligned(addresses[i], chosen.align[i]))
             return CUBLAS_STATUS_INVALID_VALUE;
+    if ((has_bias(q.p.epilogue) && !aligned(q.p.bias, VECTOR_ALIGN)) ||
+        (q.p.epilogue & cuda_host_products.refused_late)) {
+        cuda_host_products.turned_away++;
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     if (cuda_host_products.fail_next) {
         cuda_host_products.fail_next = 0;
         return CUBLAS_STATUS_EXECUTION_FAILED;

@@ -353,6 +353,35 @@ static void test_products_that_fail(void **state)
     cuda_host_products = (struct cuda_host_products){0};
 }
 
+/* A bias that starts anywhere is added by a kernel of ours: the library is not asked.
+ * One that it refuses only when asked for the product is, from then on. */
+static void test_products_that_are_turned_away(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(open_bf16(&backend, &err), 0);
+    char *memory = backend->alloc(backend, 256, &err);
+    assert_non_null(memory);
+    backend->zero(backend, memory, 256);
+    cuda_host_products = (struct cuda_host_products){0};
+    backend->matmul_forward(backend, memory, memory, memory, memory + 2, 2, 3, 4);
+    assert_int_equal(cuda_host_products.fused + cuda_host_products.turned_away, 0);
+    multiply(backend, memory, 2, 3, 4);
+    assert_int_equal(cuda_host_products.fused, 1);
+    cuda_host_products = (struct cuda_host_products){.refused_late = CUDA_HOST_EPILOGUES};
+    for (int i = 0; i < 3; i++)
+        multiply(backend, memory, 3, 3, 4);
+    assert_int_equal(cuda_host_products.turned_away, 1);
+    assert_int_equal(cuda_host_products.products, 3);
+    assert_int_equal(cuda_host_products.queries, 2);
+    assert_int_equal(backend->sync(backend, &err), 0);
+    backend->free(backend, memory);
+    backend->close(backend);
+    cuda_host_products = (struct cuda_host_products){0};
+}
+
 static void check_operation(const struct ops_subject *subject, const char *name)
 {
     double worst;
@@ -360,11 +389,11 @@ static void check_operation(const struct ops_subject *subject, const char *name)
 }
 
 /* Products queued, and of them with an epilogue, by the cases of two operations. */
-static struct cuda_host_products products_of(enum cuda_host_product_bits refused, int major)
+static struct cuda_host_products products_of(struct cuda_host_products library, int major)
 {
     const struct cuda_host_machine usual = cuda_host_machine;
     cuda_host_machine.major = major;
-    cuda_host_products = (struct cuda_host_products){.refused = refused};
+    cuda_host_products = library;
     check_operation(&fp32, "matmul");
     check_operation(&bf16, "matmul");
     check_operation(&bf16, "matmul_activation");
@@ -379,12 +408,14 @@ static struct cuda_host_products products_of(enum cuda_host_product_bits refused
 static void test_products_without_epilogues(void **state)
 {
     (void)state;
-    const struct cuda_host_products hopper = products_of(CUDA_HOST_NO_PRODUCT, 9);
-    const struct cuda_host_products ampere = products_of(CUDA_HOST_NO_PRODUCT, 8);
-    const struct cuda_host_products plain = products_of(CUDA_HOST_EPILOGUES, 9);
+    static const struct cuda_host_products all, none = {.refused = CUDA_HOST_EPILOGUES},
+                                                late = {.refused_late = CUDA_HOST_EPILOGUES};
+    const struct cuda_host_products hopper = products_of(all, 9), ampere = products_of(all, 8);
+    const struct cuda_host_products plain = products_of(none, 9), tried = products_of(late, 9);
     assert_true(hopper.fused > ampere.fused && ampere.fused > 0);
-    assert_int_equal(plain.fused, 0);
-    assert_int_equal(plain.products, hopper.products);
+    assert_int_equal(plain.fused + tried.fused, 0);
+    assert_true(plain.products == hopper.products && tried.products == hopper.products);
+    assert_true(tried.turned_away > 0 && hopper.turned_away + plain.turned_away == 0);
 }
 
 /* A card whose blocks have less shared memory than a row of GPT-2's logits takes. */
@@ -451,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_arrays_anywhere),
         cmocka_unit_test(test_plans_are_kept),
         cmocka_unit_test(test_products_that_fail),
+        cmocka_unit_test(test_products_that_are_turned_away),
         cmocka_unit_test(test_products_without_epilogues),
         cmocka_unit_test(test_head_without_room),
         cmocka_unit_test(test_uploads_are_done),
