@@ -46,6 +46,69 @@ test('without a card: the reason of the backend itself', { skip }, () => {
   assert.match(stdout, /^no device: cudaGetDeviceCount: .+\n0 passed/);
 });
 
+test('a device that the backend cannot use is no missing device', { skip }, () => {
+  fs.writeFileSync(path.join(kit, 'libtokenfate-cuda.so'), 'not a library, needs libcublasLt.so.13');
+  for (const script of ['check.py', 'bench.py']) {
+    const run = (cards_there) => spawnSync('python3', [path.join(kit, script), '--out', path.join(folder, 'none')], {
+      encoding: 'utf8', env: { ...process.env, LD_LIBRARY_PATH: cards, CARDS: String(cards_there) },
+    });
+    const there = run(1), none = run(0);
+    assert.equal(there.status, 1);
+    assert.match(there.stdout, /^a device is there, but .*libtokenfate-cuda\.so/, there.stderr);
+    assert.equal(none.status, 0);
+    assert.match(none.stdout, /^no device: .*libtokenfate-cuda\.so/, none.stderr);
+  }
+  use(path.join(cards, 'libtokenfate-cuda.so'));
+});
+
+// What a function of a script answers, with the kit's folder as it is.
+const python = (text) => {
+  const { status, stdout, stderr } = spawnSync('python3', ['-c', text], { encoding: 'utf8', cwd: kit });
+  assert.equal(status, 0, stderr);
+  return JSON.parse(stdout);
+};
+
+test('the golden curve binds while perturbed runs are near, and is reported afterwards', { skip }, () => {
+  const words = (first, later) => python(`
+import check, json
+expected = {"envelope": [0, 0.005, 0.01, 0.02, 0.04], "mean_logp": {"rare": [-1, -2, -3, -4, -5]}}
+off = [0, 0, ${first}, 0, ${later}]
+records = {e: {"groups": {"rare": {"mean_logp": {"none": -1 - e + off[e]}}}} for e in range(5)}
+try:
+    print(json.dumps(check.golden_words(expected, records)))
+except check.Failed as reason:
+    print(json.dumps("failed: " + str(reason)))`);
+  assert.equal(words(0.015, 0.2), '0.0150 up to epoch 2, to which it is judged; within 0.02 up to 3, 0.2000 up to 4, 0.2000 up to 4; at most 5.00 times as far as three perturbed runs of the cpu, at epoch 4');
+  assert.equal(words(0.021, 0), "failed: epoch 2, rare: 0.0210 from the cpu's curve, allowed 0.02");
+  assert.match(words('float("nan")', 0), /^failed: epoch 2/);
+});
+
+test('a floor is told of the cards whose rates are known', { skip }, () => {
+  const fraction = (card) => python(`import bench, json; bench.CARD = "${card}"; print(json.dumps(bench.beside_card(790e12, 6.0e12, 4)))`).floor_fraction;
+  assert.equal(fraction('NVIDIA H200').toFixed(4), (6.0 / 4.3 / 4).toFixed(4));
+  assert.equal(fraction('NVIDIA H100 80GB HBM3'), 0.5);
+  assert.equal(fraction('NVIDIA H200 MIG 1g.18gb'), undefined);
+});
+
+test('a profiler that cannot work is skipped with its reason; a program that fails below it is not', { skip }, () => {
+  const tools = path.join(folder, 'profiler'), out = path.join(folder, 'profile');
+  fs.mkdirSync(tools);
+  fs.writeFileSync(path.join(tools, 'ncu'), '#!/bin/sh\necho "$SAYS"\nexit "$ENDS"\n', { mode: 0o755 });
+  const says = (text, status) => {
+    const { stdout, stderr } = spawnSync('python3', [path.join(kit, 'bench.py'), '--tiny', '--only', 'gulliver by kernel', '--out', out], {
+      encoding: 'utf8', env: { ...process.env, LD_LIBRARY_PATH: cards, CARDS: '1', PATH: `${tools}:/usr/bin:/bin`, SAYS: text, ENDS: String(status) },
+    });
+    const [line] = fs.readFileSync(path.join(out, 'bench.jsonl'), 'utf8').trim().split('\n').map((one) => JSON.parse(one));
+    assert.equal(line?.name, 'gulliver by kernel', stdout + stderr);
+    return `${line.result}: ${line.reason}`;
+  };
+  assert.match(says('ncu: error while loading shared libraries', 127), /^skipped: ncu does not work here: .*shared libraries/);
+  assert.match(says('==PROF== Connected to process 7\n==ERROR== ERR_NVGPUCTRPERM - no permission', 1), /^skipped: .*ERR_NVGPUCTRPERM/);
+  assert.match(says('==PROF== Connected to process 7\n==ERROR== ERR_NVGPUCTRPERM - no permission', 0), /^skipped: .*ERR_NVGPUCTRPERM/);
+  assert.match(says('==PROF== Connected to process 7\n==ERROR== The application returned an error code (1).', 1), /^failed: Failed: status 1/);
+  assert.match(says('==PROF== Connected to process 7', 0), /^failed: Failed: the profiler named no kernel/);
+});
+
 test('checks run, each with its result on disk; a second call leaves out what is done', { skip }, () => {
   const names = only('devices', 'memory beside', 'operation cast', 'gradient small fp32', 'memcheck cast');
   const first = check(names, { PATH: '/usr/bin:/bin' });

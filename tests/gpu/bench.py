@@ -14,17 +14,20 @@ comes a table of all. Runs from the folder of the kit (`make gpu-kit`).
   --tiny     shapes of a few numbers, to try the script where there is no card
 
 Floor of a step: max(operations / 790e12, bytes / 4.3e12), the rates of a large bf16
-product and of a copy on an H200. Operations: 6 for each weight of a product and token,
-and 6 T C a layer for causal attention. Bytes: 38 for each parameter (AdamW reads and
-writes three float32, a gradient goes and comes, a bf16 copy is written once and read
-twice), and for each token and layer 16 C activations, written once, read twice, and
-their gradients, written and read once, 2 bytes each. Logits count nothing.
+product and of a copy on an H200; on an H100 SXM, which has the same tensor cores and slower
+memory, 790e12 and 3.0e12. On any other card no floor is known, and none is told. Operations:
+6 for each weight of a product and token, and 6 T C a layer for causal attention. Bytes: 38
+for each parameter (AdamW reads and writes three float32, a gradient goes and comes, a bf16
+copy is written once and read twice), and for each token and layer 16 C activations, written
+once, read twice, and their gradients, written and read once, 2 bytes each. Logits count
+nothing.
 """
 import argparse
 import csv
 import io
 import json
 import os
+import re
 import select
 import shutil
 import statistics
@@ -37,14 +40,16 @@ import time
 import kit
 from kit import Failed, Skipped, now, path
 
-FLOPS, BYTES_A_SECOND = 790e12, 4.3e12
+# By the names that drivers give: operations a second of a large bf16 product, bytes a second of
+# a copy, and the bf16 operations a second that NVIDIA states.
+CARDS = {"NVIDIA H200": (790e12, 4.3e12, 989e12), "NVIDIA H100 80GB HBM3": (790e12, 3.0e12, 989e12)}
 PADDED = 50304
 ROUNDS, BLOCK_SECONDS, MOST_STEPS = 5, 0.4, 20000
 GIB = 64
-PEAK = 989e12  # bf16 operations a second that NVIDIA states for an H200
 MODES = {"eager": 90, "default": 150, "reduce-overhead": 150, "max-autotune": 210}  # seconds to be ready
 AHEAD = 24  # steps that are not timed while the first results are awaited
 PROFILE_SECONDS = 150
+REFUSAL = re.compile(r"==ERROR== (?!The application).*")  # of ncu itself, not of what it looks at
 WHOLE_RUN_SECONDS = 60
 BATCHES = (64, 56, 48, 40, 32, 24, 16, 8)
 # What is likely to be a shape's best mode comes first: the time may not suffice for all.
@@ -136,12 +141,13 @@ class Shape:
     def tokens(self):
         return self.B * self.T
 
-    def floor(self):
+    def work(self):
+        """Operations and bytes of a step."""
         products = 12 * self.L * self.C**2 + PADDED * self.C
         parameters = products + (0 if self.is_tied else PADDED * self.C) + self.T * self.C
         operations = self.tokens() * (6 * products + 6 * self.L * self.T * self.C)
         moved = 38 * parameters + self.tokens() * self.L * 16 * self.C * (3 + 2) * 2
-        return max(operations / FLOPS, moved / BYTES_A_SECOND), operations, moved
+        return operations, moved
 
     def ours(self, steps_per_epoch=1):
         spec = json.loads(json.dumps(self.spec))
@@ -201,16 +207,24 @@ def largest_batch(shape):
     raise Failed(f"no batch fits in {GIB} GiB")
 
 
+def beside_card(operations, moved, step):
+    """What the card could do at best; nothing where that is not known."""
+    if CARD not in CARDS:
+        return {}
+    products, copies, peak = CARDS[CARD]
+    floor = max(operations / products, moved / copies)
+    return {"floor_seconds": floor, "floor_fraction": floor / step, "peak_fraction": operations / step / peak}
+
+
 def alone(shape):
     """With the statistics of every step, and with none."""
     with_all, without = shape.ours(), shape.ours(steps_per_epoch=1000000)
     try:
         take_turns([with_all, without])
-        floor, operations, moved = shape.floor()
+        operations, moved = shape.work()
         step = with_all.median()
-        return {"batch": shape.B, "seconds": step, "tokens_per_second": shape.tokens() / step, "floor_seconds": floor,
-                "floor_fraction": floor / step, "flops": operations / step, "peak_fraction": operations / step / PEAK,
-                "moved_bytes": moved,
+        return {"batch": shape.B, "seconds": step, "tokens_per_second": shape.tokens() / step, **beside_card(operations, moved, step),
+                "flops": operations / step, "moved_bytes": moved,
                 "statistics_share": 1 - without.median() / step, "blocks": with_all.times, **with_all.about}
     finally:
         with_all.close()
@@ -257,6 +271,21 @@ def whole_run(shape, is_tiny):
         process.wait()
 
 
+def profile(command, spec):
+    """What ncu says. Where it cannot start or may not count, Skipped: that is the machine's."""
+    out = None
+    try:
+        out = said = kit.run(command, PROFILE_SECONDS, spec)
+    except Failed as failure:
+        said = failure.said
+        if not said or "==PROF== " in said and not REFUSAL.search(said):
+            raise
+    refusal = REFUSAL.search(said)
+    if refusal or not out:
+        raise Skipped(f"ncu does not work here: {refusal.group() if refusal else kit.tail(said)}")
+    return out
+
+
 def breakdown(shape):
     """Time by kernel over a few steps, from the profiler's counters."""
     profiler = shutil.which("ncu") or shutil.which("ncu", path="/usr/local/cuda/bin:/opt/nvidia/nsight-compute")
@@ -267,7 +296,7 @@ def breakdown(shape):
     command = [profiler, "--clock-control", "none", "--metrics", "gpu__time_duration.sum", "--csv", "--page", "raw",
                "--print-units", "base", path("tokenfate-trainer"), "--device", "cuda:0", "--share", path("share"),
                "--corpus-path", path("corpora")]
-    out = kit.run(command, PROFILE_SECONDS, json.dumps(spec))
+    out = profile(command, json.dumps(spec))
     lines = [line for line in out.splitlines() if line.startswith('"')]
     kernels = {}
     for row in csv.DictReader(io.StringIO("\n".join(lines))):
@@ -324,11 +353,11 @@ def say(line):
     if "ratio" in line:
         return (f"{line['ratio']:.2f} x: {line['tokens_per_second']:.4g} tokens/s, {1e3 * line['seconds']:.3f} ms a step; "
                 f"torch {line['peer_tokens_per_second']:.4g}, {1e3 * line['peer_seconds']:.3f} ms")
-    if "floor_fraction" in line:
+    if "statistics_share" in line:
+        card = (f"{100 * line['floor_fraction']:.1f} % of the floor's speed, {100 * line['peak_fraction']:.1f} % of the peak"
+                if "floor_fraction" in line else "no floor is known for this card")
         return (f"{line['tokens_per_second']:.4g} tokens/s, {1e3 * line['seconds']:.3f} ms a step, "
-                f"{100 * line['floor_fraction']:.1f} % of the floor's speed, {line['flops'] / 1e12:.1f} TFLOP/s "
-                f"({100 * line['peak_fraction']:.1f} % of the peak), "
-                f"statistics {100 * line['statistics_share']:.1f} %")
+                f"{line['flops'] / 1e12:.1f} TFLOP/s, {card}, statistics {100 * line['statistics_share']:.1f} %")
     if "kernels" in line:
         most = ", ".join(f"{kernel['name'][:40]} {100 * kernel['share']:.1f} %" for kernel in line["kernels"][:8])
         return f"{1e3 * line['kernel_seconds_a_step']:.3f} ms of kernels a step: {most}"
@@ -348,11 +377,16 @@ def arguments():
 
 
 def main(options):
+    global CARD
     try:
         device = kit.probe()
     except Skipped as reason:
         print(f"no device: {reason}")
         return 0
+    except Failed as reason:
+        print(reason)
+        return 1
+    CARD = device.rsplit(", ", 1)[0]
     print(f"device: {device}", flush=True)
     done = RESULTS.load() if options.resume else RESULTS.start() or set()
     began = now()

@@ -13,7 +13,8 @@ the kit (`make gpu-kit`), which holds all it needs: a machine with a GPU may be 
   --resume   leave out what check.jsonl has passed or failed already
   --quick    small shapes alone: for the stand-in for a card that the tests have
 
-Without a device it says so, with the reason, and ends with status 0.
+Without a device it says so, with the reason, and ends with status 0; with one that the
+backend cannot use, with status 1.
 """
 import argparse
 import hashlib
@@ -30,11 +31,13 @@ import threading
 import kit
 from kit import Failed, Skipped, now, path
 
-NEAR = 0.02  # nats: how near the golden curve is followed while rounding has not spread
+NEAR = 0.02  # nats: how near the golden curve is followed while rounding has not spread:
+SPREAD = 0.01  # nats: while runs of the cpu that differ by rounding alone are this near to each other
 SANITIZER_FAILED = 87
 CLEAN = re.compile(r"\w+ SUMMARY: 0 (errors|hazards)\b.*")
 LEAST_SECONDS = 5  # with less left no check is begun
 ALONE = ("devices", "memory beside a job")  # before the others, one after the other
+SANITIZED = ("small", "tensor", "wide")  # shapes of whole models that compute-sanitizer sees
 
 
 # ---- runs of the trainer ----
@@ -71,6 +74,14 @@ def gulliver(quick, epochs, precision, **changes):
     return kit.with_text(kit.preset("gulliver", train__epochs=epochs, train__precision=precision, **changes))
 
 
+def study(quick, epochs, precision):
+    """The study in short: a fraction of its layers and windows, heads of 64 as it has them."""
+    part = {"model__d_model": 128, "model__n_heads": 2, "model__n_layers": 2, "train__batch_size": 4}
+    if quick:
+        part = {**part, "model__d_model": 64, "model__n_heads": 1, "model__n_layers": 1, "model__seq_len": 4, "train__batch_size": 1}
+    return kit.with_text(kit.preset("gulliver-study", train__epochs=epochs, train__precision=precision, **part))
+
+
 def digest(file):
     with open(file, "rb") as data:
         return hashlib.sha256(data.read()).hexdigest()
@@ -97,9 +108,9 @@ def model(what, precision, shape):
     return lambda _: kit.run([path("cuda_model"), what, precision, shape], 400).strip()
 
 
-def same_bits(precision):
+def same_bits(make, precision):
     def check(quick):
-        spec = gulliver(quick, 5 if quick else 100, precision)
+        spec = make(quick, 5 if quick else 100, precision)
         (one, _), (two, _) = train(spec, 200), train(spec, 200)
         for epoch in one:
             if one[epoch] != two[epoch]:
@@ -108,10 +119,11 @@ def same_bits(precision):
     return check
 
 
-def resume(precision):
+def resume(make, precision):
     """Killed without warning in the middle and continued: no record and no bit differs."""
     def check(quick):
-        spec, last = gulliver(quick, 12 if quick else 40, precision), 12 if quick else 40
+        last = 12 if quick else 40
+        spec = make(quick, last, precision)
         with tempfile.TemporaryDirectory() as folder:
             whole, broken = os.path.join(folder, "whole"), os.path.join(folder, "broken")
             expected, _ = train(spec, 200, "--dir", whole)
@@ -151,8 +163,9 @@ def memory(quick):
 
 
 def golden(_):
-    """float32 follows the cpu's curve: within NEAR, and where runs of the cpu that differ by
-    rounding alone have drifted further apart than that, within twice their distance."""
+    """float32 follows the cpu's curve within NEAR as long as runs of the cpu that differ by
+    rounding alone have not drifted SPREAD apart. Later there is nothing to hold it to: how far
+    it went is reported, beside how far three such runs did."""
     with open(path("gulliver_curve.json")) as file:
         expected = json.load(file)
     text = kit.text_path()
@@ -164,17 +177,28 @@ def golden(_):
         if batch[key] != expected[key]:
             raise Failed(f"{key} is not the golden file's: another text or tokenizer")
     records, _ = train(spec, 400)
-    widest, near, until = 0, 0, 0
-    for epoch in range(len(expected["loss"])):
-        for name, curve in expected["mean_logp"].items():
-            distance = abs(records[epoch]["groups"][name]["mean_logp"]["none"] - curve[epoch])
-            allowed = max(NEAR, 2 * expected["envelope"][epoch])
-            if not distance <= allowed:
-                raise Failed(f"epoch {epoch}, {name}: {distance:.4f} from the cpu's curve, allowed {allowed:.4f}")
-            widest = max(widest, distance)
-        near = max(near, widest) if epoch <= 100 else near
-        until = epoch if widest <= NEAR else until
-    return f"within {NEAR} up to epoch {until}, {near:.4f} up to 100, {widest:.4f} up to 500"
+    return golden_words(expected, records)
+
+
+def golden_words(expected, records):
+    """expected: of the golden file. What is to be said of records beside it; else Failed."""
+    envelope = expected["envelope"]
+    last = len(envelope) - 1
+    strict = next((epoch for epoch in range(last) if envelope[epoch + 1] > SPREAD), last)
+    widest, furthest = [], (0, strict)
+    for epoch in range(last + 1):
+        distances = {name: abs(records[epoch]["groups"][name]["mean_logp"]["none"] - curve[epoch])
+                     for name, curve in expected["mean_logp"].items()}
+        name = max(distances, key=distances.get)
+        if epoch <= strict and not distances[name] <= NEAR:
+            raise Failed(f"epoch {epoch}, {name}: {distances[name]:.4f} from the cpu's curve, allowed {NEAR}")
+        if epoch > strict:
+            furthest = max(furthest, (distances[name] / envelope[epoch], epoch))
+        widest.append(max(distances[name], widest[-1] if widest else 0))
+    until = max(epoch for epoch in range(last + 1) if widest[epoch] <= NEAR)
+    return (f"{widest[strict]:.4f} up to epoch {strict}, to which it is judged; within {NEAR} up to {until}, "
+            f"{widest[min(100, last)]:.4f} up to {min(100, last)}, {widest[last]:.4f} up to {last}; at most {furthest[0]:.2f} times "
+            f"as far as three perturbed runs of the cpu, at epoch {furthest[1]}")
 
 
 def refusal(_):
@@ -223,7 +247,7 @@ def sanitizer(tool, *program):
         try:
             out = kit.run([found, "--tool", tool, "--error-exitcode", str(SANITIZER_FAILED), *program], 400)
         except Failed as reason:
-            if "not supported" in str(reason):
+            if "not supported" in reason.said:
                 raise Skipped(f"compute-sanitizer does not work here: {reason}") from None
             raise
         clean = CLEAN.search(out)  # its status knows nothing of hazards that it calls warnings
@@ -235,6 +259,7 @@ def sanitizer(tool, *program):
 
 def all_checks(quick):
     names = kit.run([path("cuda_ops"), "list"], 60).split()
+    shapes = kit.run([path("cuda_model"), "list"], 60).split()
     both = ("fp32", "bf16")
     yield "devices", devices
     yield "memory beside a job", memory
@@ -242,12 +267,14 @@ def all_checks(quick):
         for name in names:
             yield f"operation {name} {precision}", operation(name, precision)
     for precision in both:
-        for shape in ("small",) if quick else ("small", "untied", "adaptive", "gulliver"):
+        for shape in ("small",) if quick else shapes:
             yield f"gradient {shape} {precision}", model("gradient", precision, shape)
             yield f"repeat {shape} {precision}", model("repeat", precision, shape)
     for precision in both:
-        yield f"same bits twice {precision}", same_bits(precision)
-        yield f"resume after a kill {precision}", resume(precision)
+        yield f"same bits twice {precision}", same_bits(gulliver, precision)
+        yield f"resume after a kill {precision}", resume(gulliver, precision)
+    yield "same bits twice study bf16", same_bits(study, "bf16")
+    yield "resume after a kill study bf16", resume(study, "bf16")
     if not quick:
         yield "golden curve fp32", golden
     yield "too large is refused", refusal
@@ -256,7 +283,8 @@ def all_checks(quick):
     tools = ("memcheck", "racecheck")
     for tool in tools:
         for precision in both:
-            yield f"{tool} model {precision}", sanitizer(tool, path("cuda_model"), "repeat", precision, "small")
+            for shape in SANITIZED:
+                yield f"{tool} model {shape} {precision}", sanitizer(tool, path("cuda_model"), "repeat", precision, shape)
     for tool in tools:
         for name in names:
             yield f"{tool} {name}", sanitizer(tool, path("cuda_ops"), name, "bf16", "1")
@@ -311,6 +339,9 @@ def main():
     except Skipped as reason:
         print(f"no device: {reason}\n0 passed, 0 failed, 0 skipped")
         return 0
+    except Failed as reason:
+        print(f"{reason}\n0 passed, 1 failed, 0 skipped")
+        return 1
     print(f"device: {device}", flush=True)
     results = kit.Results(os.path.join(options.out, "check.jsonl"), "name")
     done = results.load() if options.resume else results.start() or set()

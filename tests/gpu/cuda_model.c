@@ -1,13 +1,15 @@
 /* cuda_model: the whole model on a real GPU.
  *
- *   cuda_model gradient fp32|bf16 small|untied|adaptive|gulliver
+ *   cuda_model gradient fp32|bf16 SHAPE
  *       losses, statistics and every tensor's gradient of one batch against the
  *       reference in double; prints the largest relative error
- *   cuda_model repeat fp32|bf16 small|untied|adaptive|gulliver
+ *   cuda_model repeat fp32|bf16 SHAPE
  *       eight steps of training twice, measured or not: the same bits
- *   cuda_model memory fp32|bf16 small|untied|adaptive|gulliver
+ *   cuda_model memory fp32|bf16 SHAPE
  *       what the driver takes for an opened card and beside a training job, against
- *       what jobs are admitted by (lab/memory.h); to be run alone on the card */
+ *       what jobs are admitted by (lab/memory.h); to be run alone on the card
+ *   cuda_model list
+ *       names of the shapes */
 #include <math.h>
 
 #include "gpu/model.h"
@@ -27,15 +29,17 @@ static struct groups groups = {
     .tokens = tracked,
 };
 
-/* small: two tiles and one more position, heads of 12; gulliver: the preset. */
+/* small: two tiles and one more position, heads of 12; tensor, wide: heads of 64 and
+ * 128, which tensor cores take in bfloat16; odd: rows of 30 numbers, which start at
+ * multiples of 16 bytes in neither precision; gulliver: the preset. */
 static const struct shape {
     const char *name;
     int B, T, C, L, NH, V;
     enum { TIED, UNTIED, ADAPTIVE } head;
 } shapes[] = {
-    {"small", 2, 65, 48, 2, 4, 257, TIED},
-    {"untied", 1, 129, 96, 2, 3, 257, UNTIED},
-    {"adaptive", 2, 65, 48, 2, 4, 257, ADAPTIVE},
+    {"small", 2, 65, 48, 2, 4, 257, TIED},        {"untied", 1, 129, 96, 2, 3, 257, UNTIED},
+    {"adaptive", 2, 65, 48, 2, 4, 257, ADAPTIVE}, {"tensor", 2, 129, 128, 2, 2, 257, UNTIED},
+    {"wide", 1, 65, 256, 2, 2, 257, UNTIED},      {"odd", 2, 65, 30, 2, 2, 257, UNTIED},
     {"gulliver", 8, 64, 128, 4, 4, 50257, TIED},
 };
 
@@ -268,21 +272,32 @@ static const struct {
 } commands[] = {{"gradient", check_gradient}, {"repeat", check_repeat}, {"memory", check_memory}};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static void list(void)
+{
+    for (int i = 0; i < SHAPES; i++)
+        puts(shapes[i].name);
+}
+
 int main(int argc, char **argv)
 {
     const struct shape *shape = NULL;
     size_t command = 0;
     struct err err;
     err_clear(&err);
-    for (size_t i = 0; argc == 4 && i < sizeof shapes / sizeof *shapes; i++)
+    if (argc == 2 && strcmp(argv[1], "list") == 0) {
+        list();
+        return EXIT_SUCCESS;
+    }
+    for (int i = 0; argc == 4 && i < SHAPES; i++)
         if (strcmp(argv[3], shapes[i].name) == 0)
             shape = &shapes[i];
     const enum spec_precision precision = argc == 4 ? bare_precision(argv[2]) : PRECISION_AUTO;
     while (shape && command < COMMANDS && strcmp(argv[1], commands[command].name) != 0)
         command++;
     if (!shape || precision == PRECISION_AUTO || command == COMMANDS) {
-        fputs("usage: cuda_model gradient|repeat|memory fp32|bf16 small|untied|adaptive|gulliver\n",
-              stderr);
+        fputs("usage: cuda_model list | gradient|repeat|memory fp32|bf16 SHAPE\n", stderr);
         return 2;
     }
     const struct cuda_library *library = bare_library(&err);

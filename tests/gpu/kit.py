@@ -54,7 +54,11 @@ DEADLINE = float("inf")  # by now(); what a script was given in all
 
 
 class Failed(Exception):
-    """A check did not hold."""
+    """A check did not hold. said: all that a program which ended badly has said."""
+
+    def __init__(self, reason, said=""):
+        super().__init__(reason)
+        self.said = said
 
 
 class Skipped(Exception):
@@ -76,7 +80,7 @@ def run(command, seconds, text=None):
             raise Skipped(f"the time was over after {left:.0f} s of it") from None
         raise Failed(f"not done within {seconds} s: {tail(err or out)}") from None
     if process.returncode != 0:
-        raise Failed(f"status {process.returncode}: {tail(out + err)}")
+        raise Failed(f"status {process.returncode}: {tail(out + err)}", out + err)
     return out
 
 
@@ -84,14 +88,28 @@ def tail(text, size=600):
     return text.strip()[-size:]
 
 
+def devices_of_driver():
+    """How many devices the driver itself counts; 0 without one."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+
+
 def probe():
-    """The device's name, or Skipped with the reason why there is none."""
+    """The device's name, or Skipped with the reason why there is none. Failed where there is
+    one that cannot be used."""
     if not os.path.exists(BACKEND):
         raise Skipped("this build has no CUDA backend")
     try:
         return run([path("cuda_ops"), "probe"], 120).strip()
-    except Failed as reason:
-        raise Skipped(re.sub(r"^status 1: ", "", str(reason))) from None
+    except Failed as failure:
+        reason = re.sub(r"^status 1: ", "", str(failure))
+    if devices_of_driver() > 0:
+        raise Failed(f"a device is there, but {reason}")
+    raise Skipped(reason)
 
 
 def preset(name, **changes):
