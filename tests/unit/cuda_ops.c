@@ -328,6 +328,8 @@ static void test_products_that_fail(void **state)
          "matmul_forward: no algorithm for a product of 2 x 4 x 3: CUBLAS_STATUS_NOT_SUPPORTED"},
         {{.fail_next = 1},
          "matmul_forward with bias: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
+        {{.refused = CUDA_HOST_EPILOGUES, .fail_next = 1},
+         "matmul_forward: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
     };
     struct backend *backend;
     struct err err;
@@ -434,6 +436,21 @@ static void test_head_without_room(void **state)
     assert_true(cuda_host_counts.kernels - before - in_parts < in_parts);
 }
 
+/* A card is named without being taken into use. */
+static void test_probe(void **state)
+{
+    (void)state;
+    char name[BACKEND_DEVICE_MAX];
+    int64_t bytes;
+    struct err err;
+    err_clear(&err);
+    assert_int_equal(cuda_backend_probe(0, name, &bytes, &err), 0);
+    assert_string_equal(name, "processor as a GPU");
+    assert_int_equal(bytes, (int64_t)cuda_host_machine.memory);
+    assert_int_equal(cuda_backend_probe(1, name, &bytes, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+}
+
 /* Told at the next wait and at every later one; nothing queued behind it runs. */
 static void test_a_fault_stays(void **state)
 {
@@ -458,6 +475,16 @@ static void test_a_fault_stays(void **state)
     assert_int_equal(backend->download(backend, back, NUMBER_FLOAT, memory, NUMBER_REAL, 64, &err),
                      -1);
     assert_int_equal(err.code, ERR_DEVICE);
+    double wide[64];
+    assert_int_equal(backend->download(backend, wide, NUMBER_DOUBLE, memory, NUMBER_REAL, 64, &err),
+                     -1);
+    err_clear(&err);
+    assert_null(backend->alloc(backend, 64, &err));
+    assert_int_equal(err.code, ERR_DEVICE);
+    err_clear(&err);
+    assert_null(backend->ring_open(backend, 256, &err));
+    assert_int_equal(err.code, ERR_DEVICE);
+    assert_int_equal(backend->available(backend), 0);
     backend->free(backend, memory);
     backend->close(backend);
     cuda_host_recover();
@@ -477,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_programs),
         cmocka_unit_test(test_bits_survive_the_device),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_probe),
         cmocka_unit_test(test_memory_is_counted),
         cmocka_unit_test(test_heads_too_large),
         cmocka_unit_test(test_arrays_anywhere),
