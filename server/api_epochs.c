@@ -1,6 +1,8 @@
 /* api_epochs: the records of a job, as JSON or CSV, in pages of at most
  * EPOCHS_PER_ANSWER; `next` (and a Link header) tell where to go on. With
  * points= the answer is api_series'. Pool. */
+#include <string.h>
+
 #include "config/record.h"
 #include "db/epochs.h"
 #include "db/jobs.h"

@@ -85,8 +85,10 @@ const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
 const tokensPath = (id) => `/api/v1/jobs/${id}/tokens`;
 export const getEpochs = (id, from, to, limit) =>
   call("GET", at(epochsPath(id), { from, to, limit }));
+// Pointers are separated by commas; one within a group's name is written ~2.
+const listOf = (pointers) => pointers.map((pointer) => pointer.replaceAll(",", "~2")).join(",");
 export const getSeries = (id, to, points, pointers) =>
-  call("GET", at(epochsPath(id), { to, points, series: pointers.join(",") }));
+  call("GET", at(epochsPath(id), { to, points, series: listOf(pointers) }));
 export const getTokens = (id) => call("GET", tokensPath(id));
 export const getTokenHistory = (id, token) => call("GET", at(tokensPath(id), { token }));
 
