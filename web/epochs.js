@@ -61,8 +61,9 @@ export const DRIVERS = [
 ];
 
 // Numbers of the whole model and its vocabulary that are drawn.
-const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/tokens_per_second", "/eval/loss", "/eval/log_z", "/holdout/loss", "/holdout/log_z"];
-const ARRAYS = ["logp_by_count", "tokens_by_count", "logp_by_exposure", "tokens_by_exposure", "eval_loss_by_count", "eval_n_by_count", "holdout_loss_by_count", "holdout_n_by_count"];
+const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/tokens_per_second", "/eval/loss", "/eval/log_z", "/holdout/loss", "/holdout/log_z",
+  "/holdout/unseen_word_loss", "/holdout/unseen_word_token_loss", "/holdout/seen_word_loss", "/holdout/seen_word_token_loss"];
+const ARRAYS = ["logp_by_count", "tokens_by_count", "logp_by_exposure", "tokens_by_exposure", "eval_loss_by_count", "eval_n_by_count", "eval_logp_by_count", "holdout_loss_by_count", "holdout_n_by_count"];
 
 // What the charts draw of one group.
 function drawnPointers(group) {

@@ -64,6 +64,8 @@ function ours(isa, precision) {
 function peer(precision) {
   return new Contender({
     name: 'PyTorch', precision, command: '/usr/bin/python3', args: ['tests/bench/torch_step.py', String(THREADS), precision],
+    // OpenBLAS takes the kernels it thinks best, whatever the environment prescribes.
+    env: { OPENBLAS_CORETYPE: undefined, OPENBLAS_L2_SIZE: undefined },
   });
 }
 

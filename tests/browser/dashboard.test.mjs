@@ -521,6 +521,7 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   await chosen('eval_mean_logit', 'Most common', Number(evaluated.mean_logit.toPrecision(3)));
   await chosen('eval_log_z', 'Training part', last.eval.log_z);
   await chosen('eval_n_by_count', '1000 and more', last.eval_n_by_count[7]);
+  await chosen('eval_spectrum', '1000 and more', last.eval_logp_by_count[7]);
   await chosen('tokens_by_exposure', '0', last.tokens_by_exposure[0]);
   await chosen('tokens_by_count', '0', last.tokens_by_count[0]);
   await chosen('tokens_per_second', 'Tokens per second', Math.round(last.tokens_per_second));

@@ -1,6 +1,6 @@
 // page_runs: queues the runs behind docs/exposure.md, docs/remedies.md and
 // docs/study.md on a running service, and lists them.
-//   node tests/lib/page_runs.mjs URL rates|remedies|recovery|insertions|study [SEED...] [SETTING...]
+//   node tests/lib/page_runs.mjs URL rates|remedies|words|recovery|insertions|study|long|size [SEED...] [SETTING...]
 //   node tests/lib/page_runs.mjs URL list
 // One sweep per setting, over the seeds (default 1 2 3). Every job carries the tags
 // `page:NAME` and `setting:SETTING`, by which the page scripts find it. Jobs of an
@@ -8,6 +8,7 @@
 // seeds. Several services may share the work: the page scripts take several URLs.
 // `recovery` starts from the baselines of `remedies`, so they must have finished on the
 // same service; its batches are drawn with seeds of their own, or they would be theirs again.
+// `long`, `size` and `words` take the precision that the machine multiplies best.
 import { pathToFileURL } from 'node:url';
 
 const PRECISION = 'fp32';
@@ -15,6 +16,8 @@ const HELD_OUT = { data: { holdout: 10 }, corpus: { variant: 'body' }, eval: { w
 const RATES = [0.1, 0.2, 0.25, 0.35, 0.5, 0.7, 1, 2, 4, 8, 16];
 const RATE_EPOCHS = 150;
 const TOP_PRIORITY = 100;
+const LONG = { train: { epochs: 5000 }, eval: { windows: 64, every: 250 } };
+const SIZE = { train: { snapshots: [100, 250] }, eval: { windows: 32, every: 25 } };
 const RECOVERY = { train: { epochs: 250 }, eval: { windows: 224, every: 50 } };
 const RECOVERY_DATA_SEED = 100; // added to the seed
 
@@ -39,6 +42,10 @@ export const PAGES = {
     { setting: 'rebalanced', preset: 'gulliver-oversample', change: merge(HELD_OUT, RECOVERY), from: 'baseline' },
   ],
   study: ['gulliver', 'synthetic-control', 'shuffled-control'].map((preset) => ({ setting: preset, preset, change: {} })),
+  words: ['holdout', 'label-smoothing', 'logit-adjustment']
+    .map((remedy) => ({ setting: remedy === 'holdout' ? 'baseline' : remedy, preset: `gulliver-${remedy}`, change: HELD_OUT, precision: 'auto' })),
+  long: ['gulliver', 'shuffled-control'].map((preset) => ({ setting: preset, preset, change: LONG, published: true, precision: 'auto' })),
+  size: [{ setting: 'study', preset: 'gulliver-study', change: SIZE, published: true, precision: 'auto' }],
 };
 
 export async function call(url, route, method = 'GET', body = undefined) {
@@ -75,12 +82,27 @@ async function queueFrom(url, base, from, seeds) {
   }
 }
 
+// The members of one of the published selections, as a job that follows them has them.
+async function published(url, selection, variant) {
+  const tiny = { name: selection, corpus: { variant }, model: { d_model: 8, n_layers: 1, n_heads: 1, seq_len: 8 }, train: { epochs: 1, batch_size: 1 }, groups: { selection, ties: 'id' } };
+  const { id } = await call(url, '/jobs', 'POST', tiny);
+  for (let state = ''; state !== 'succeeded'; ({ state } = await call(url, `/jobs/${id}?wait=30`))) if (state === 'failed') throw new Error(`job ${id} failed`);
+  const { tokens } = await call(url, `/jobs/${id}/tokens`);
+  return (group) => tokens.filter((token) => token.group === group).map((token) => token.id);
+}
+
+async function publishedGroups(url, variant) {
+  const [of2025, of2026] = [await published(url, 'published-2025', variant), await published(url, 'published-2026', variant)];
+  return [{ name: 'most_2025', tokens: of2025('most_common') }, { name: 'least_2025', tokens: of2025('least_common') }, { name: 'never_2026', tokens: of2026('never_used') }];
+}
+
 async function queue(url, page, seeds, only) {
-  for (const { setting, preset, change, injected, from } of PAGES[page]) {
+  for (const { setting, preset, change, injected, from, published: followed, precision = PRECISION } of PAGES[page]) {
     if (only && !only.includes(setting)) continue;
     let base = merge(await call(url, `/presets/${preset}`), change);
+    if (followed) base = merge(base, { groups: { custom: await publishedGroups(url, base.corpus.variant) } });
     if (injected) base = merge(base, { data: { inject: (await call(url, '/presets/gulliver-inject')).data.inject } });
-    base = merge(base, { train: { precision: PRECISION }, tags: [...base.tags, `page:${page}`, `setting:${setting}`] });
+    base = merge(base, { train: { precision }, tags: [...base.tags, `page:${page}`, `setting:${setting}`] });
     if (from) {
       await queueFrom(url, base, from, seeds);
       continue;

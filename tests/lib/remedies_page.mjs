@@ -58,7 +58,7 @@ console.log(`\n${table(['number of', ...COUNT_CLASSES], [
 console.log(`\n${table(['exposure at the end', ...GROUPS], [...settings, ...present('recovery')].map((setting) => [setting, ...GROUPS.map((name) => cell(own(setting, final(`groups.${name}.exposure`)), { digits: 1 }))]))}`);
 const recovery = [
   ...GROUPS.map((name) => [name, (epoch) => (rows) => rows[epoch][`groups.${name}.eval.mean_logp`]]),
-  ['held-out loss', (epoch) => (rows) => rows[epoch]['holdout.loss']], ['… of words that occur once', (epoch) => (rows) => rows[epoch]['holdout_loss_by_count.1']],
+  ['held-out loss', (epoch) => (rows) => rows[epoch]['holdout.loss']], ['… of tokens that occur once', (epoch) => (rows) => rows[epoch]['holdout_loss_by_count.1']],
 ];
 for (const setting of present('recovery')) {
   console.log(`\n${table([`${setting}, epoch`, ...RECOVERY_EPOCHS], recovery.map(([label, at]) => [label, ...RECOVERY_EPOCHS.map((epoch) => shown(setting, at(epoch)))]))}`);
@@ -78,7 +78,7 @@ const lines = (title, yLabel, columns) => ({
 const heldOut = Object.fromEntries(TABLES['held-out loss']);
 fs.writeFileSync(figure, chartSvg([
   dots('Mean log p of the groups at the end (right: higher)', GROUPS.map((name, i) => [name, COLORS[i], group(name, 'mean_logp.none')])),
-  dots('Loss on held-out text (left: better)', [['all held-out text', COLORS[7], heldOut.all], ['words that occur once', COLORS[4], heldOut['1']], ['words that the text never had', COLORS[3], heldOut['0']]]),
+  dots('Loss on held-out text (left: better)', [['all held-out text', COLORS[7], heldOut.all], ['tokens that occur once', COLORS[4], heldOut['1']], ['tokens that the text never had', COLORS[3], heldOut['0']]]),
   lines('Spectrum at the end', 'mean log p minus baseline, nats', TABLES.spectrum),
   lines('Loss on held-out text by the target\'s count', 'loss minus baseline, nats', TABLES['held-out loss'].slice(1)),
 ], 'Remedies minus their baselines: mean of paired differences over three seeds, bars are 95 % intervals', 2));
