@@ -156,7 +156,7 @@ test('masks and views change the curves, closed forms are drawn in', { skip }, a
 });
 
 test('a form of mean log p is drawn under every mask, and says when it is about another', { skip }, async () => {
-  const { id } = await submit(server, small({ name: 'plain sgd', train: { epochs: 30, optimizer: 'sgd', lr: 0.5 } }));
+  const { id } = await submit(server, small({ name: 'plain sgd', train: { epochs: 30, optimizer: 'sgd', lr: 0.5, weight_decay: 0 } }));
   await finished(server, id);
   const { curves } = await (await server.api(`/jobs/${id}/theory`)).json();
   const { predicted, group } = curves.find(({ quantity }) => quantity === 'mean_logp/none');
