@@ -47,7 +47,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 3, /* another set of fields or meaning of one, another number */
+    MESSAGE_VERSION = 4, /* another set of fields or meaning of one, another number */
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 2800 epochs of 5000 tokens and records */

@@ -18,7 +18,10 @@ static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM us
 static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
 static const char sql_credential[] =
     "INSERT INTO credentials (hash, user, kind, label, created_at, expires_at)"
-    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2 AND disabled = 0";
+    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2 AND disabled = 0"
+    /* A session's label is its token's id: it may have been revoked a moment ago. */
+    " AND (?3 <> 'session' OR EXISTS (SELECT 1 FROM credentials"
+    " WHERE user = ?2 AND kind = 'token' AND substr(hash, 1, 16) = ?4))";
 static const char sql_revoke[] = "DELETE FROM credentials WHERE hash = ?1";
 static const char sql_revoke_token[] =
     "DELETE FROM credentials WHERE user = ?1 AND kind = 'token' AND substr(hash, 1, 16) = ?2";
@@ -149,6 +152,8 @@ static int credential_refuse(struct connection *connection, const char *user, st
     if (connection_integer(connection, sql_disabled, VALUES(value_text(user)), -1, &disabled, err) <
         0)
         return -1;
+    if (disabled == 0) /* so it was a session, and */
+        return err_set(err, ERR_UNAUTHORIZED, "the token has been revoked");
     return disabled > 0 ? err_set(err, ERR_CONFLICT, "the user %s is disabled", user)
                         : user_not_found(user, err);
 }

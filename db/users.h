@@ -42,8 +42,8 @@ typedef int user_row(void *self, const struct user *user);
 int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err);
 
 /* hash: hex SHA-256 of the token. expires_at 0: never. kind: "token" or "session";
- * a session's label is the id of the token it was got for. ERR_CONFLICT for a
- * disabled user. */
+ * a session's label is the id of the token it was got for, ERR_UNAUTHORIZED if
+ * the user does not have that one any more. ERR_CONFLICT for a disabled user. */
 int credential_insert(struct db_writer *writer, const char *user, const char *kind,
                       const char *hash, const char *label, int64_t expires_at, struct err *err);
 /* One credential, by its hash. */

@@ -314,7 +314,8 @@ static double rare_exposure_closed(const struct findings_run *run)
 
 /* Movement of never_used's rows that form 3.4 does not explain, in norms of epoch 0:
  * at least so much, since decay has a direction of its own. NaN where nothing tells
- * what decay alone would do. */
+ * what decay alone would do: so it is with the output rows of an adaptive head, which
+ * are made of two decaying matrices and share an entry with tokens that are seen. */
 static double moved_beyond_decay(const struct findings_run *run, enum record_field norm_field,
                                  enum record_field shift_field)
 {
@@ -325,6 +326,8 @@ static double moved_beyond_decay(const struct findings_run *run, enum record_fie
 
 static double output_moved(const struct findings_run *run)
 {
+    if (run->spec->model.head == HEAD_ADAPTIVE)
+        return NAN;
     return moved_beyond_decay(run, RECORD_OUTPUT_NORM, RECORD_OUTPUT_SHIFT);
 }
 
@@ -337,7 +340,8 @@ static double output_shift(const struct findings_run *run)
 
 static double output_shift_closed(const struct findings_run *run)
 {
-    return fabs(1 - theory_decay(run->spec, run->steps));
+    return run->spec->model.head == HEAD_ADAPTIVE ? NAN
+                                                  : fabs(1 - theory_decay(run->spec, run->steps));
 }
 
 static double input_moved(const struct findings_run *run)

@@ -260,25 +260,30 @@ static int tokens_csv_row(void *self, int64_t epoch, const double *values, int n
     return ++tokens->written == tokens->limit;
 }
 
-/* "&group=NAME", percent-encoded; nothing without a group. */
-static void tokens_link_group(const char *group, char out[3 * RECORD_NAME_MAX + 8])
+/* "&group=NAME", percent-encoded, or "&token=ID"; nothing where all are asked for. */
+static void tokens_link_which(const struct tokens *tokens, int one,
+                              char out[3 * RECORD_NAME_MAX + 32])
 {
+    const char *group = tokens->group;
+    if (one)
+        out += sprintf(out, "&token=%d", tokens->columns[0].id);
     out += sprintf(out, group ? "&group=" : "");
     for (const char *c = group; c && *c; c++)
         out += sprintf(out, isalnum((unsigned char)*c) ? "%c" : "%%%02X", (unsigned char)*c);
 }
 
 /* Where the rest begins, if this was not all. */
-static void tokens_link(struct request *request, const struct tokens *tokens, const char *job)
+static void tokens_link(struct request *request, const struct tokens *tokens, int one,
+                        const char *job)
 {
     const int64_t next = tokens->from + tokens->written;
-    char group[3 * RECORD_NAME_MAX + 8], link[sizeof group + 160];
-    if (next > tokens->to)
+    char which[3 * RECORD_NAME_MAX + 32], link[sizeof which + 160];
+    if (next > tokens->to || !tokens->written)
         return;
-    tokens_link_group(tokens->group, group);
+    tokens_link_which(tokens, one, which);
     snprintf(link, sizeof link,
              "</api/v1/jobs/%.40s/tokens?from=%lld&to=%lld&limit=%lld&format=csv%s>; rel=\"next\"",
-             job, (long long)next, (long long)tokens->to, (long long)tokens->limit, group);
+             job, (long long)next, (long long)tokens->to, (long long)tokens->limit, which);
     request_header(request, MHD_HTTP_HEADER_LINK, link);
 }
 
@@ -306,7 +311,7 @@ static enum request_result tokens_csv(struct request *request, const struct job 
         return request_fail(request, err);
     }
     spool_reply(request, tokens->out, CSV_TYPE);
-    tokens_link(request, tokens, job->id);
+    tokens_link(request, tokens, one, job->id);
     return REQUEST_DONE;
 }
 

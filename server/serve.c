@@ -94,6 +94,7 @@ int serve_lock(const struct settings *settings, struct err *err)
     int fd = serve_lock_once(settings, err);
     for (int tries = 1; fd < 0 && err->code == ERR_CONFLICT && tries < SERVE_LOCK_TRIES; tries++) {
         usleep(SERVE_LOCK_PAUSE_US);
+        err_clear(err);
         fd = serve_lock_once(settings, err);
     }
     return fd;

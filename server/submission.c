@@ -87,7 +87,12 @@ int submission_known(const struct request *request, const char *key, const char 
     char id[DB_ID_MAX];
     const int known =
         key ? job_of_key(request->reader, request->user.name, key, body_sha256, id, err) : 0;
-    return known > 0 && job_get(request->reader, id, out, err) ? -1 : known;
+    if (known <= 0 || job_get(request->reader, id, out, err) == 0)
+        return known;
+    if (err->code != ERR_NOT_FOUND)
+        return -1;
+    err_clear(err); /* deleted since: the key is free again */
+    return 0;
 }
 
 int submission_build(const struct request *request, struct spec *spec, struct job *job,

@@ -64,6 +64,7 @@ export class Chart {
     });
     this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
     this.save = pictureButton(options.label, () => this.figure());
+    this.save.disabled = true; // until there is something to draw
     this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.save));
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);

@@ -128,5 +128,5 @@ async function savePicture(figure) {
 
 // The button under a chart; figure(): what it shows now.
 export function pictureButton(label, figure) {
-  return h("button.save", { type: "button", "aria-label": `Save picture: ${label}`, title: "This chart as PNG, for print", onclick: () => savePicture(figure()) }, "Save picture");
+  return h("button.save", { type: "button", "aria-label": `Save picture: ${label}`, title: "This chart as PNG, for print", onclick: () => savePicture(figure()).catch((error) => announce(`The picture was not saved: ${error.message}`)) }, "Save picture");
 }

@@ -278,7 +278,7 @@ CPU_INLINE void second_pass(int bf16, struct chunk *k, int t, struct cpu_slice r
         for (int c = 0; c < C; c += PANEL) {
             product.N = C - c < PANEL ? C - c : PANEL;
             product.stream = c == 0;
-            product.soon = (const float *)head->dweight + (v + TILE_ROWS) * C + c;
+            product.soon = (const float *)head->dweight + (v + TILE_AT_ONCE(bf16)) * C + c;
             product.soon_lines = (product.N + LANES - 1) / LANES;
             tile_product(bf16, &product, e_of(k, v), k->h_scaled + (int64_t)c * k->RW,
                          (float *)head->dweight + v * C + c);

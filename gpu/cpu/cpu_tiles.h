@@ -48,6 +48,13 @@ struct tile_product {
 
 enum { TILE_LINE = 64 };
 
+/* Rows of c that a product makes at once, behind which `soon` may begin. */
+#ifdef CPU_AMX
+#define TILE_AT_ONCE(bf16) ((bf16) ? AMX_BLOCK : TILE_ROWS)
+#else
+#define TILE_AT_ONCE(bf16) TILE_ROWS
+#endif
+
 /* Share `part` of `parts` of what product p asks for while it makes `rows` rows of c. */
 CPU_INLINE void tile_prefetch(const struct tile_product *p, int rows, const uint32_t *a,
                               const char *soon, int part, int parts)

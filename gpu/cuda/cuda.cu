@@ -272,7 +272,7 @@ static void name_bits(struct cuda *cuda, int binary)
     cuda_gemm_library(library, sizeof library);
     const int used = snprintf(isa, BACKEND_ISA_MAX, "sm_%d, %s, rule %d, %s", cuda->architecture,
                               library, CUDA_GEMM_RULE, CUDA_COMPILER);
-    if (!is_ours(binary) && cudaDriverGetVersion(&driver) == cudaSuccess)
+    if (used < BACKEND_ISA_MAX && !is_ours(binary) && cudaDriverGetVersion(&driver) == cudaSuccess)
         snprintf(isa + used, (size_t)(BACKEND_ISA_MAX - used), ", driver %d.%d", driver / 1000,
                  driver % 1000 / 10);
 }

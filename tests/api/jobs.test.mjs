@@ -279,6 +279,10 @@ test('histories of tokens as CSV: one, a group, all, and what they are as JSON',
     const listed = await (await server.api(`/jobs/${id}/tokens?group=${encodeURIComponent(name)}`)).json();
     assert.deepEqual(listed.tokens, tokens.filter((token) => token.group === name));
   }
+  const first = await csvOf(server, `/jobs/${id}/tokens?token=${once[0]}&limit=4`);
+  const rest = await csvOf(server, first.next);
+  assert.deepEqual(rest.header, ['epoch', 'logp'], 'the next page is of the same token');
+  assert.deepEqual([...first.rows, ...rest.rows].map((row) => row[1]), all.rows.map((row) => row[1]));
   const refused = await server.api(`/jobs/${id}/tokens?group=rare&format=xml&from=x`);
   assert.equal(refused.status, 422);
   const { errors } = await refused.json();

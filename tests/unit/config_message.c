@@ -227,7 +227,7 @@ static void test_version_stands_for_the_fields(void **state)
         json_decref(root);
     }
     assert_string_equal(got, fields);
-    assert_int_equal(MESSAGE_VERSION, 3);
+    assert_int_equal(MESSAGE_VERSION, 4);
 }
 
 static void test_file(void **state)

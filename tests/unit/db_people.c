@@ -16,7 +16,8 @@ static int body_change(struct db_writer *writer, struct call *call, struct err *
 
 static int body_credential(struct db_writer *writer, struct call *call, struct err *err)
 {
-    return credential_insert(writer, call->id, call->key, call->text, "label", call->number, err);
+    const char *label = strcmp(call->key, "session") == 0 ? "h1" : "label";
+    return credential_insert(writer, call->id, call->key, call->text, label, call->number, err);
 }
 
 /* key: the id of its token */
@@ -194,7 +195,7 @@ static void test_tokens(void **state)
     struct fixture *f = *state;
     struct user user;
     static const char one[] = "1111111111111111-one", two[] = "2222222222222222-two",
-                      session[] = "3333333333333333-session";
+                      session[] = "3333333333333333-session", more[] = "5555555555555555-more";
     struct call call = {.body = body_session, .id = "ada", .key = "1111111111111111"};
     assert_int_equal(add_user(f, "ada", 1), 0);
     assert_int_equal(add_user(f, "ben", 0), 0);
@@ -213,6 +214,10 @@ static void test_tokens(void **state)
     call.text = session;
     assert_int_equal(call_run(f, &call), 0);
     call.text = "4444444444444444-other", call.key = "2222222222222222";
+    assert_int_equal(call_run(f, &call), -1); /* not a token of hers */
+    assert_int_equal(f->err.code, ERR_UNAUTHORIZED);
+    assert_int_equal(issue(f, "ada", "token", more, 0), 0);
+    call.key = "5555555555555555";
     assert_int_equal(call_run(f, &call), 0);
     assert_int_equal(take_back_token(f, "ben", "1111111111111111"), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
@@ -222,7 +227,7 @@ static void test_tokens(void **state)
     refuse(f, "token", one);
     refuse(f, "session", session);
     assert_int_equal(credential_user(f->reader, "session", call.text, &user, &f->err), 0);
-    expect_tokens(f, NULL, NULL, "ben/2222222222222222/label ");
+    expect_tokens(f, NULL, NULL, "ben/2222222222222222/label ada/5555555555555555/label ");
 }
 
 static void test_labels(void **state)
