@@ -64,8 +64,10 @@ function ours(isa, precision) {
 function peer(precision) {
   return new Contender({
     name: 'PyTorch', precision, command: '/usr/bin/python3', args: ['tests/bench/torch_step.py', String(THREADS), precision],
-    // OpenBLAS takes the kernels it thinks best, whatever the environment prescribes.
-    env: { OPENBLAS_CORETYPE: undefined, OPENBLAS_L2_SIZE: undefined },
+    // OpenBLAS takes the kernels it thinks best, whatever the environment prescribes; malloc keeps
+    // what is freed. By default it gives large buffers back to the system and takes them anew every
+    // step, and where a page fault is dear, as in a virtual machine, that is most of PyTorch's time.
+    env: { OPENBLAS_CORETYPE: undefined, OPENBLAS_L2_SIZE: undefined, MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '100000000000', MALLOC_TOP_PAD_: '1000000000' },
   });
 }
 

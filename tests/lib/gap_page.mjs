@@ -53,6 +53,16 @@ const path = (run, label, color) => ({ label, color, x: binned(run.rows, loss), 
 const [{ url, job }] = of('gulliver');
 const theory = await call(url, `/jobs/${job.id}/theory`);
 const untrained = { y: theory.levels.find(({ id }) => id === 'untrained').value, label: 'untrained' };
+// Where the common tokens pass the untrained level and the ends of the margin "near" it.
+for (const mask of ['none', 'columns']) {
+  console.log(table([`most_common, ${mask}, is below`, 'from epoch', 'at loss'], [1, 0, -1].map((margin) => {
+    const passed = of('gulliver').map(({ rows }) => {
+      const at = epochsOf(rows).find((from) => mean(rows.slice(from, from + BIN).map(logp('most_common', mask))) < untrained.y + margin);
+      return at === undefined ? {} : { epoch: at + BIN / 2, loss: mean(rows.slice(at, at + BIN).map(loss)) };
+    });
+    return [(untrained.y + margin).toFixed(2), cell(passed.map(({ epoch }) => epoch), { digits: 0 }), cell(passed.map((one) => one.loss))];
+  })));
+}
 fs.writeFileSync(figure, chartSvg([
   {
     title: 'Mean log p, 5,000 epochs', xLabel: 'epoch', yLabel: 'nats', lines: [untrained, { y: theory.groups.most_common.context_free, label: 'ln(c/N), most_common' }],
