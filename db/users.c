@@ -208,6 +208,12 @@ static void token_fill(sqlite3_stmt *row, struct token *token)
     token->created_at = sqlite3_column_int64(row, 3);
 }
 
+int token_take(void *self, const struct token *token)
+{
+    *(struct token *)self = *token;
+    return 1;
+}
+
 int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
                void *self, struct err *err)
 {

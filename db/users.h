@@ -56,6 +56,8 @@ int token_revoke(struct db_writer *writer, const char *user, const char *id, str
 typedef int token_row(void *self, const struct token *token);
 int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
                void *self, struct err *err);
+/* The row that keeps the first one in the struct token `self`. */
+token_row token_take;
 
 /* The user a hash belongs to, if it is known, not expired and not disabled.
  * ERR_UNAUTHORIZED. */

@@ -125,11 +125,6 @@ static struct statistics effect(const struct curves *curves, const struct settin
     return statistics_of(scratch, n, 1);
 }
 
-static void write_compact(FILE *out, const json_t *value)
-{
-    spec_dump(value, out);
-}
-
 static void write_states(FILE *out, const int64_t *jobs)
 {
     fputs(",\"states\":{", out);
@@ -155,7 +150,7 @@ static void write_jobs(FILE *out, const struct setting *setting, struct job *con
         else
             fputs("null", out);
         fputs(",\"seeds\":", out);
-        write_compact(out, setting->seeds[i]);
+        spec_dump(setting->seeds[i], out);
         putc('}', out);
     }
     putc(']', out);
@@ -308,7 +303,7 @@ static void write_look(FILE *out, const struct look *look)
     for (int i = 0; i < look->settings.n; i++) {
         const struct setting *setting = &look->settings.setting[i];
         fputs(i ? ",\n{\"setting\":" : "\n{\"setting\":", out);
-        write_compact(out, setting->fields);
+        spec_dump(setting->fields, out);
         write_jobs(out, setting, look->jobs);
         write_series(out, curves, look->settings.setting, setting, look->scratch);
         if (look->has_curves)

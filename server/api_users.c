@@ -232,12 +232,6 @@ enum request_result api_user_patch(struct request *request)
 
 /* ---- tokens ---- */
 
-static int token_take(void *self, const struct token *token)
-{
-    *(struct token *)self = *token;
-    return 1;
-}
-
 /* text: the token itself, NULL where it is not shown. */
 static enum request_result token_answer(struct request *request, const char *id, const char *text,
                                         unsigned status)

@@ -222,21 +222,15 @@ static int cli_token_revoke_found(struct db_writer *writer, void *arg, struct er
     return token_revoke(writer, token->found.user, token->found.id, err);
 }
 
-static int cli_token_take(void *self, const struct token *token)
-{
-    *(struct token *)self = *token;
-    return 1;
-}
-
 /* text: a token, or the id of one. */
 static int cli_token_find(struct db_reader *reader, void *arg, struct err *err)
 {
     struct cli_token *token = arg;
     char id[TOKEN_ID_MAX];
     token_id(token->hash, id);
-    if (token_list(reader, NULL, id, cli_token_take, &token->found, err) ||
+    if (token_list(reader, NULL, id, token_take, &token->found, err) ||
         (!*token->found.id &&
-         token_list(reader, NULL, token->text, cli_token_take, &token->found, err)))
+         token_list(reader, NULL, token->text, token_take, &token->found, err)))
         return -1;
     return *token->found.id ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such token");
 }
