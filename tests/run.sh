@@ -2,22 +2,30 @@
 # run: runs suites of tests and closes with one line, `N passed, N failed`.
 #   tests/run.sh BUILD SUITE...      suites: unit api browser crash san valgrind gpu
 # Every test program's own summary stays visible; the counts are read from it, and
-# a program that ends without one counts as one failure.
+# a program that ends without one counts as one failure. What failed is named again
+# above the count: the place where it failed is an hour of output further up.
 set -u
 cd "$(dirname "$0")/.."
 build=$1
 shift
 passed=0 failed=0 skipped=0
 log=$(mktemp)
+failures=$(mktemp)
 limit=1800 # seconds for one program: a hang is a failure, not a wait
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$failures"' EXIT
 
 # count PATTERN: the last number captured by an extended regular expression in the log.
 count() { sed -nE "s/\x1b\[[0-9;]*m//g; s/.*$1.*/\1/p" "$log" | tail -n 1; }
 
-add() { # status passed failed skipped
+add() { # what ran, status passed failed skipped
+    local what=$1
+    shift
     if [ "$1" != 0 ] && [ "${3:-0}" = 0 ] || [ -z "$2$3" ]; then set -- "$1" "${2:-0}" 1 "${4:-0}"; fi
     passed=$((passed + ${2:-0})) failed=$((failed + ${3:-0})) skipped=$((skipped + ${4:-0}))
+    [ "${3:-0}" = 0 ] || {
+        echo "failed in $what (status $1):"
+        grep -aE '^ *not ok |^ *error: |^\[  FAILED  \] [^0-9]|^\[  ERROR   \]|ERROR: .*Sanitizer|runtime error:|^(FAIL|failed) ' "$log" | head -n 20
+    } >>"$failures"
 }
 
 cmocka() { # program, build folder, what runs it...
@@ -27,7 +35,7 @@ cmocka() { # program, build folder, what runs it...
     TOKENFATE_BUILD=$dir TOKENFATE_SHARE=$build/share timeout $limit "$@" "$program" >"$log" 2>&1
     local status=$?
     grep -vE '^\[ (RUN|      OK) ' "$log"
-    add "$status" "$(count '\[  PASSED  \] ([0-9]+) test')" \
+    add "$program" "$status" "$(count '\[  PASSED  \] ([0-9]+) test')" \
         "$(count '\[  FAILED  \][^0-9]*([0-9]+) test')" "$(count '\[  SKIPPED \][^0-9]*([0-9]+) test')"
 }
 
@@ -40,7 +48,7 @@ node_tests() { # build folder, files...
     echo "== node --test $*"
     TOKENFATE_BUILD=$dir timeout $limit node --test --test-concurrency=1 "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
-    add "$status" "$(node_count pass)" "$(node_count fail)" "$(node_count skipped)"
+    add "node --test" "$status" "$(node_count pass)" "$(node_count fail)" "$(node_count skipped)"
 }
 
 suite_unit() { for t in tests/unit/*.c tests/unit/*.cu; do t=${t##*/}; cmocka "$build/tests/${t%.*}" "$build"; done; }
@@ -52,7 +60,7 @@ suite_san() {
     echo "== AddressSanitizer and UndefinedBehaviorSanitizer: unit and API tests"
     make --no-print-directory -s -j"$(nproc)" SAN=address,undefined tests >"$log" 2>&1 || {
         cat "$log"
-        add 1 0 1
+        add "the build with sanitizers" 1 0 1
         return
     }
     # Third-party code keeps caches until the process ends: oneDNN and OpenMP.
@@ -71,10 +79,11 @@ suite_gpu() {
     echo "== gpu"
     timeout $limit python3 "$build/gpu-kit/check.py" --out "$build/gpu-check" 2>&1 | tee "$log"
     local status=${PIPESTATUS[0]}
-    add "$status" "$(count '^([0-9]+) passed')" "$(count ', ([0-9]+) failed')" "$(count ', ([0-9]+) skipped')"
+    add check.py "$status" "$(count '^([0-9]+) passed')" "$(count ', ([0-9]+) failed')" "$(count ', ([0-9]+) skipped')"
 }
 
 for suite in "$@"; do "suite_$suite"; done
 echo
+cat "$failures"
 echo "$passed passed, $failed failed$([ "$skipped" = 0 ] || echo ", $skipped skipped")"
 [ "$failed" = 0 ]
