@@ -122,8 +122,13 @@ static int takes_all_cores(const struct arguments *arguments)
                                         arguments->threads == CPU_COUNT(&cores)));
 }
 
-/* OpenMP's threads spin between two loops by default; beside any other program
- * on the same cores that costs several times the work itself. And a system where
+#define SPINS "20000"
+
+/* OpenMP's threads spin between two loops by default, without end: beside any other
+ * program on the same cores that costs several times the work itself. Asleep at once,
+ * they must be woken some hundred times a step, which costs a sixth of it. So they
+ * spin a few tenths of a millisecond (SPINS), longer than threads of equal work wait
+ * for each other, shorter than the system takes a core away. And a system where
  * others work too moves two of them onto one core, for which all the others wait: with
  * a thread for every core, each is bound to its own. With fewer it would be the
  * first cores, of every trainer. libgomp reads its environment when it is loaded,
@@ -135,7 +140,7 @@ static void arrange_threads(const struct arguments *arguments, char **argv)
     static const char *const places[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"};
     const int spins = !is_set(waiting, sizeof waiting / sizeof *waiting);
     const int moves = !is_set(places, sizeof places / sizeof *places) && takes_all_cores(arguments);
-    if ((spins && setenv("GOMP_SPINCOUNT", "1000", 0) != 0) ||
+    if ((spins && setenv("GOMP_SPINCOUNT", SPINS, 0) != 0) ||
         (moves && setenv("OMP_PROC_BIND", "true", 0) != 0))
         return;
     if (spins || moves)

@@ -57,7 +57,7 @@ function ours(isa, precision) {
     name: 'tokenfate', isa, precision,
     command: join(BUILD, 'tests/step_bench'), args: [String(THREADS), precision],
     // The trainer's own settings: threads of a sleeping contender must not spin.
-    env: { TOKENFATE_ISA: isa, GOMP_SPINCOUNT: '1000', OMP_PROC_BIND: 'true' },
+    env: { TOKENFATE_ISA: isa, GOMP_SPINCOUNT: '20000', OMP_PROC_BIND: 'true' },
   });
 }
 
