@@ -122,6 +122,7 @@ struct backend_update {
     double decay;        /* weight decay of these parameters */
     double clip;         /* largest gradient norm; 0: no clipping */
     const void *squares; /* REAL [1] sum of squares of the whole gradient; unused if clip is 0 */
+    void *summed;        /* REAL [1] what sum_squares makes of these gradients; NULL: not wanted */
     const void *scalars; /* REAL [3]: learning rate, 1 - beta1^t, 1 - beta2^t */
 };
 
@@ -280,12 +281,12 @@ struct backend {
     void (*gather_rows)(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
                         int C);
 
-    /* out REAL [V] = factor * (weight REAL [V, C] . x REAL [C]) + bias REAL [V]
-     * (NULL: 0): what one vector scores with every token. */
-    void (*scores)(struct backend *self, void *out, const void *weight, const void *bias,
-                   const void *x, double factor, int V, int C);
+    /* out REAL [V] = factor * (weight [V, C] . x REAL [C]) + bias REAL [V] (NULL: 0):
+     * what one vector scores with every token. weight: of `number`, ACT or REAL. */
+    void (*scores)(struct backend *self, void *out, const void *weight, enum backend_number number,
+                   const void *bias, const void *x, double factor, int V, int C);
 
-    /* out REAL [1] = sum of squares of in REAL [n]. */
+    /* out REAL [1] += sum of squares of in REAL [n]. */
     void (*sum_squares)(struct backend *self, void *out, const void *in, int64_t n);
 
     /* One optimiser step (Loshchilov & Hutter 2019 for AdamW; Kingma & Ba 2015

@@ -623,12 +623,6 @@ static void observe(struct model *m, unsigned what)
     model_head_observe(m, what);
 }
 
-static void gradient_norm(struct model *m)
-{
-    m->backend->sum_squares(m->backend, buffer(m, MEMORY_SQUARES), m->gradients,
-                            m->shapes.n_parameters);
-}
-
 /* ---- a step ---- */
 
 /* Neighbours with the same decay are updated as one: without exceptions, the
@@ -655,36 +649,73 @@ static void *moment(const struct model *m, int which, int64_t offset)
     return backend_at(m->backend, m->moments, NUMBER_REAL, which * m->shapes.n_parameters + offset);
 }
 
-static void update_range(struct model *m, double decay, int64_t first, int64_t end)
+/* Parameters [first, end) with one decay. */
+struct range {
+    int tensor; /* the first one behind it */
+    int64_t first, end;
+    double decay;
+};
+
+/* The range behind `range` (at first {0}) in its place; 0 behind the last one. */
+static int next_range(const struct model *m, struct range *range)
 {
+    const int n = m->shapes.n_tensors;
+    if (range->tensor == n)
+        return 0;
+    range->first = m->shapes.tensor[range->tensor].offset;
+    range->decay = decay_of(m, range->tensor);
+    while (range->tensor < n && decay_of(m, range->tensor) == range->decay)
+        range->tensor++;
+    range->end =
+        range->tensor < n ? m->shapes.tensor[range->tensor].offset : m->shapes.n_parameters;
+    return 1;
+}
+
+static void forget_norm(struct model *m)
+{
+    m->backend->zero(m->backend, buffer(m, MEMORY_SQUARES), (int64_t)m->backend->real_bytes);
+}
+
+/* Range by range, as the updates add it up: the same number whoever makes it. */
+static void gradient_norm(struct model *m)
+{
+    struct backend *be = m->backend;
+    forget_norm(m);
+    for (struct range range = {0}; next_range(m, &range);)
+        be->sum_squares(be, buffer(m, MEMORY_SQUARES),
+                        backend_at(be, m->gradients, NUMBER_REAL, range.first),
+                        range.end - range.first);
+}
+
+static void update_range(struct model *m, const struct range *range, int sums)
+{
+    const int64_t first = range->first;
     const struct backend_update update = {
         .kind = m->optimizer,
         .beta1 = m->beta1,
         .beta2 = m->beta2,
         .eps = m->eps,
         .momentum = m->momentum,
-        .decay = decay,
+        .decay = range->decay,
         .clip = m->grad_clip,
         .squares = buffer(m, MEMORY_SQUARES),
+        .summed = sums ? buffer(m, MEMORY_SQUARES) : NULL,
         .scalars = buffer(m, MEMORY_SCALARS),
     };
     struct backend *be = m->backend;
     be->update(be, &update, backend_at(be, m->parameters, NUMBER_REAL, first),
                m->copy ? backend_at(be, m->copy, NUMBER_ACT, first) : NULL,
                backend_at(be, m->gradients, NUMBER_REAL, first), moment(m, 0, first),
-               moment(m, 1, first), end - first);
+               moment(m, 1, first), range->end - first);
 }
 
-static void update_all(struct model *m)
+/* sums: the gradient's norm is made in the same pass. */
+static void update_all(struct model *m, int sums)
 {
-    const int n = m->shapes.n_tensors;
-    for (int i = 0, first = 0; i < n; i++) {
-        if (i + 1 < n && decay_of(m, i + 1) == decay_of(m, first))
-            continue;
-        const int64_t end = i + 1 < n ? m->shapes.tensor[i + 1].offset : m->shapes.n_parameters;
-        update_range(m, decay_of(m, first), m->shapes.tensor[first].offset, end);
-        first = i + 1;
-    }
+    if (sums)
+        forget_norm(m);
+    for (struct range range = {0}; next_range(m, &range);)
+        update_range(m, &range, sums);
 }
 
 /* The operations of a step, the same ones whenever `what` is the same. */
@@ -692,6 +723,7 @@ static void issue(struct model *m, unsigned what)
 {
     const int observed = (what & MODEL_OBSERVE) != 0;
     const int backwards = (what & MODEL_GRADIENT) != 0;
+    const int clips = backwards && m->grad_clip > 0, updates = (what & MODEL_UPDATE) != 0;
     feed(m, MEMORY_SCALARS,
          observed        ? MEMORY_GROUP_WEIGHTS
          : what & PASSES ? MEMORY_CLUSTER_TARGETS
@@ -709,13 +741,13 @@ static void issue(struct model *m, unsigned what)
             backward(m);
         if (observed)
             model_head_observe_tracked(m, what);
-        if (backwards && (observed || m->grad_clip > 0))
+        if (clips || (backwards && observed && !updates))
             gradient_norm(m);
-        if (observed)
-            publish(m, MEMORY_MEAN_P, backwards ? MEMORY_SQUARES : MEMORY_MEAN_P);
     }
-    if (what & MODEL_UPDATE)
-        update_all(m);
+    if (updates)
+        update_all(m, observed && !clips);
+    if (observed)
+        publish(m, MEMORY_MEAN_P, backwards ? MEMORY_SQUARES : MEMORY_MEAN_P);
 }
 
 static int check_ids(const struct model *m, const int32_t *ids, const char *what, struct err *err)

@@ -391,7 +391,8 @@ static void gather_output_rows(struct model *m)
             const void *row = backend_at(be, parameter(m, rows_of(m, k)), NUMBER_REAL,
                                          output_of(m, k, token) * width);
             be->scores(be, real_buffer(m, MEMORY_OUTPUT_ROWS, i * C),
-                       parameter(m, projection_of(m, k)), entry, row, 1, m->C, (int)width);
+                       parameter(m, projection_of(m, k)), NUMBER_REAL, entry, row, 1, m->C,
+                       (int)width);
         }
     }
 }
@@ -406,13 +407,13 @@ static void *projected_total(const struct model *m, int k)
 static void score_outputs(struct model *m, double factor)
 {
     struct backend *be = m->backend;
-    be->scores(be, buffer(m, MEMORY_SCORES), parameter(m, m->unembedding),
+    be->scores(be, buffer(m, MEMORY_SCORES), weight(m, m->unembedding), NUMBER_ACT,
                m->head_bias >= 0 ? parameter(m, m->head_bias) : NULL, buffer(m, MEMORY_H_TOTAL),
                factor, m->head.clusters->cluster[0].outputs, m->C);
     for (int k = 1; k < m->head.clusters->n; k++) {
         const struct cluster *cluster = &m->head.clusters->cluster[k];
         be->scores(be, real_buffer(m, MEMORY_SCORES, further(m) + cluster->first),
-                   parameter(m, rows_of(m, k)), NULL, projected_total(m, k), factor,
+                   weight(m, rows_of(m, k)), NUMBER_ACT, NULL, projected_total(m, k), factor,
                    cluster->outputs, cluster->width);
     }
 }
@@ -446,9 +447,10 @@ static const void *cluster_lse(struct model *m, int k)
     const void *entry =
         real_buffer(m, MEMORY_TRACKED_LOGITS, (int64_t)(m->head.n_tracked[0] + k - 1) * m->N);
     void *part = buffer(m, MEMORY_CLUSTER_LSE), *sum = real_buffer(m, MEMORY_CLUSTER_LSE, m->N);
-    be->scores(be, part, entry, real_buffer(m, MEMORY_LSE, (int64_t)k * m->N),
+    be->scores(be, part, entry, NUMBER_REAL, real_buffer(m, MEMORY_LSE, (int64_t)k * m->N),
                buffer(m, MEMORY_ONE), -1, m->N, 1);
-    be->scores(be, sum, buffer(m, MEMORY_LSE), part, buffer(m, MEMORY_ONE), 1, m->N, 1);
+    be->scores(be, sum, buffer(m, MEMORY_LSE), NUMBER_REAL, part, buffer(m, MEMORY_ONE), 1, m->N,
+               1);
     return sum;
 }
 

@@ -1,6 +1,6 @@
 /* cpu_update: optimiser steps and the gradient's norm on the cpu backend. The
  * optimiser is bound by memory: one pass reads and writes every number once, block by block,
- * the copy for matrix products included. */
+ * the copy for matrix products and the gradient's sum of squares included. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -24,21 +24,35 @@ static double slice_squares(const float *in, int64_t n)
     return total;
 }
 
-static void sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+/* Both cut their n numbers alike, so that both make the same sum of squares. */
+static int team_of(const struct cpu *cpu, int64_t n)
 {
-    const struct cpu *cpu = cpu_of(self);
-    const int team = cpu_team(cpu, n);
-    double part[CPU_THREADS_MAX];
-#pragma omp parallel num_threads(team)
-    {
-        const int i = omp_get_thread_num();
-        const struct cpu_slice s = cpu_slice(n, LINE, i, team);
-        part[i] = slice_squares((const float *)in + s.begin, s.end - s.begin);
-    }
+    return cpu_team(cpu, 4 * n);
+}
+
+static struct cpu_slice slice_of(int64_t n, int team)
+{
+    return cpu_slice(n, 2 * LINE, omp_get_thread_num(), team);
+}
+
+static void add_parts(void *out, const double *part, int team)
+{
     double total = 0;
     for (int i = 0; i < team; i++)
         total += part[i];
-    *(float *)out = (float)total;
+    *(float *)out += (float)total;
+}
+
+static void sum_squares(struct backend *self, void *out, const void *in, int64_t n)
+{
+    const int team = team_of(cpu_of(self), n);
+    double part[CPU_THREADS_MAX];
+#pragma omp parallel num_threads(team)
+    {
+        const struct cpu_slice s = slice_of(n, team);
+        part[omp_get_thread_num()] = slice_squares((const float *)in + s.begin, s.end - s.begin);
+    }
+    add_parts(out, part, team);
 }
 
 /* Everything a step needs, in float, the same for all parameters. */
@@ -151,11 +165,13 @@ static void optimise(struct backend *self, const struct backend_update *update, 
                      void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
 {
     const struct cpu *cpu = cpu_of(self);
-    const int team = cpu_team(cpu, 4 * n);
+    const int team = team_of(cpu, n);
     const struct factors factors = factors_of(update);
+    double part[CPU_THREADS_MAX];
 #pragma omp parallel num_threads(team)
     {
-        const struct cpu_slice s = cpu_slice(n, 2 * LINE, omp_get_thread_num(), team);
+        const struct cpu_slice s = slice_of(n, team);
+        double squares = 0;
         for (int64_t first = s.begin; first < s.end; first += BLOCK) {
             const int64_t count = s.end - first < BLOCK ? s.end - first : BLOCK;
             update_table[update->kind](&factors, (float *)parameters + first,
@@ -164,8 +180,13 @@ static void optimise(struct backend *self, const struct backend_update *update, 
                                        moment2 ? (float *)moment2 + first : NULL, count);
             if (copy)
                 copy_block(cpu, copy, parameters, first, count);
+            if (update->summed)
+                squares += slice_squares((const float *)gradients + first, count);
         }
+        part[omp_get_thread_num()] = squares;
     }
+    if (update->summed)
+        add_parts(update->summed, part, team);
 }
 
 void CPU_NAME(cpu_update)(struct cpu *cpu)

@@ -255,7 +255,7 @@ __global__ void squares_total_kernel(float *out, const double *partial, int n)
         sum += partial[i];
     const double total = block_sum(sum, shared);
     if (threadIdx.x == 0)
-        *out = (float)total;
+        *out += (float)total;
 }
 
 static void sum_squares(struct backend *self, void *out, const void *from, int64_t n)
@@ -384,6 +384,8 @@ static void update(struct backend *self, const struct backend_update *u, void *p
             static_cast<const float *>(gradients)
     };
     launch[u->kind](cuda_of(self), &f, &arrays, n);
+    if (u->summed)
+        sum_squares(self, u->summed, gradients, n);
 }
 
 /* ---- table ---- */

@@ -118,7 +118,8 @@ template <class A> static void tracked(struct backend *self, const struct backen
 }
 
 /* A warp a token. */
-__global__ void scores_kernel(float *out, const float *weight, const float *bias, const float *x,
+template <class W>
+__global__ void scores_kernel(float *out, const W *weight, const float *bias, const float *x,
                               float factor, int V, int C)
 {
     const int64_t v = grid_index() / CUDA_WARP;
@@ -126,22 +127,31 @@ __global__ void scores_kernel(float *out, const float *weight, const float *bias
         return;
     float dot = 0;
     for (int c = (int)threadIdx.x % CUDA_WARP; c < C; c += CUDA_WARP)
-        dot += weight[v * C + c] * x[c];
+        dot += load(weight + v * C + c) * x[c];
     dot = warp_sum(dot);
     if (threadIdx.x % CUDA_WARP == 0)
         out[v] = factor * dot + (bias ? bias[v] : 0);
 }
 
-static void scores(struct backend *self, void *out, const void *weight, const void *bias,
-                   const void *x, double factor, int V, int C)
+template <class W>
+static void launch_scores(struct cuda *cuda, void *out, const void *weight, const void *bias,
+                          const void *x, float factor, int V, int C)
 {
-    LAUNCH(cuda_of(self), scores_kernel, cuda_blocks(V, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
-           static_cast<float *>(out), static_cast<const float *>(weight),
-           static_cast<const float *>(bias), static_cast<const float *>(x), (float)factor, V, C);
+    LAUNCH(cuda, (scores_kernel<W>), cuda_blocks(V, CUDA_THREADS / CUDA_WARP), CUDA_THREADS, 0,
+           static_cast<float *>(out), static_cast<const W *>(weight),
+           static_cast<const float *>(bias), static_cast<const float *>(x), factor, V, C);
+}
+
+template <class A>
+static void scores(struct backend *self, void *out, const void *weight, enum backend_number number,
+                   const void *bias, const void *x, double factor, int V, int C)
+{
+    (number == NUMBER_ACT ? launch_scores<A> : launch_scores<float>)(
+        cuda_of(self), out, weight, bias, x, (float)factor, V, C);
 }
 
 void cuda_fill_tracked(struct backend *table, int is_bf16)
 {
-    table->scores = scores;
+    table->scores = is_bf16 ? scores<struct bf16> : scores<float>;
     table->tracked = is_bf16 ? tracked<struct bf16> : tracked<float>;
 }

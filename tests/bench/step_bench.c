@@ -91,7 +91,7 @@ TIMED(tracked, (struct backend *self, const struct backend_tracked *t), t)
 TIMED(window_sums, (struct backend *self, void *o, const void *h, int B, int T, int C), o, h, B, T, C)
 TIMED(weighted_sums, (struct backend *self, void *o, const void *w, const void *h, int K, int N, int C), o, w, h, K, N, C)
 TIMED(gather_rows, (struct backend *self, void *o, const void *in, const int32_t *i, int M, int C), o, in, i, M, C)
-TIMED(scores, (struct backend *self, void *o, const void *w, const void *b, const void *x, double f, int V, int C), o, w, b, x, f, V, C)
+TIMED(scores, (struct backend *self, void *o, const void *w, enum backend_number k, const void *b, const void *x, double f, int V, int C), o, w, k, b, x, f, V, C)
 TIMED(sum_squares, (struct backend *self, void *o, const void *in, int64_t n), o, in, n)
 TIMED(update, (struct backend *self, const struct backend_update *u, void *w, void *c, const void *g, void *m1, void *m2, int64_t n), u, w, c, g, m1, m2, n)
 /* clang-format on */
@@ -181,23 +181,24 @@ static void draw_batch(struct engine *e)
                                           VOCABULARY);
 }
 
-/* One step; its milliseconds in *ms, its operations' in spent. */
+/* One step, as a job makes it; its milliseconds in *ms, its operations' in spent. */
 static int engine_step(struct engine *e, int observed, double *ms, struct err *err)
 {
-    const struct model_observation *observation;
+    const unsigned what = MODEL_GRADIENT | MODEL_UPDATE | (observed ? MODEL_OBSERVE : 0);
+    struct model_result result;
     e->step++;
     draw_batch(e);
     memset(spent, 0, sizeof spent);
     const double start = now();
     const int32_t *targets = e->ids + 1;
-    if (model_gradient(e->model, e->ids, targets, &e->loss, observed ? &observation : NULL, err))
+    if (model_submit(e->model, what, e->ids, targets, e->step, err) != 0 ||
+        model_collect(e->model, &result, err) != 0)
         return -1;
+    e->loss = result.loss;
     const double before = now();
     if (observed)
-        measure_record(e->measure, observation, e->ids, targets, e->values, e->tokens);
+        measure_record(e->measure, result.observation, e->ids, targets, e->values, e->tokens);
     spent[SLOT_measure] += now() - before;
-    if (model_update(e->model, e->step, err) != 0 || e->backend->sync(e->backend, err) != 0)
-        return -1;
     measure_count_targets(e->measure, targets);
     *ms = now() - start;
     return 0;

@@ -560,12 +560,12 @@ static void gather_run(struct rig *r)
                             r->d[2], r->d[1]);
 }
 
-/* d: V, C, with bias */
+/* d: V, C, with bias, weights as ACT */
 enum { SCORES_WEIGHT, SCORES_BIAS, SCORES_X, SCORES_OUT };
 
 static void scores_declare(struct rig *r)
 {
-    input(r, SCORES_WEIGHT, NUMBER_REAL, (int64_t)r->d[0] * r->d[1], 1);
+    input(r, SCORES_WEIGHT, r->d[3] ? NUMBER_ACT : NUMBER_REAL, (int64_t)r->d[0] * r->d[1], 1);
     input(r, SCORES_BIAS, NUMBER_REAL, r->d[0], 1);
     input(r, SCORES_X, NUMBER_REAL, r->d[1], 1);
     output(r, SCORES_OUT, NUMBER_REAL, r->d[0]);
@@ -574,8 +574,8 @@ static void scores_declare(struct rig *r)
 static void scores_run(struct rig *r)
 {
     r->backend->scores(r->backend, at(r, SCORES_OUT), at(r, SCORES_WEIGHT),
-                       r->d[2] ? at(r, SCORES_BIAS) : NULL, at(r, SCORES_X), 0.37, r->d[0],
-                       r->d[1]);
+                       r->d[3] ? NUMBER_ACT : NUMBER_REAL, r->d[2] ? at(r, SCORES_BIAS) : NULL,
+                       at(r, SCORES_X), 0.37, r->d[0], r->d[1]);
 }
 
 enum { SQUARES_IN, SQUARES_OUT };
@@ -583,7 +583,7 @@ enum { SQUARES_IN, SQUARES_OUT };
 static void squares_declare(struct rig *r)
 {
     input(r, SQUARES_IN, NUMBER_REAL, r->d[0], 1);
-    output(r, SQUARES_OUT, NUMBER_REAL, 1);
+    both(r, SQUARES_OUT, NUMBER_REAL, 1, 1);
 }
 
 static void squares_run(struct rig *r)
@@ -592,7 +592,7 @@ static void squares_run(struct rig *r)
 }
 
 /* d: n, optimizer, clip per mille of the norm (0: off), step */
-enum { UP_W, UP_G, UP_M1, UP_M2, UP_SCALARS, UP_SQUARES, UP_COPY };
+enum { UP_W, UP_G, UP_M1, UP_M2, UP_SCALARS, UP_SQUARES, UP_SUMMED, UP_COPY };
 
 static void update_declare(struct rig *r)
 {
@@ -607,7 +607,8 @@ static void update_declare(struct rig *r)
     scalars->value[2] = (float)(1 - pow(0.99, step));
     for (int i = 0; i < n; i++)
         r->array[UP_M2].start[i] = r->array[UP_M2].value[i] = fabs(r->array[UP_M2].value[i]);
-    output(r, UP_SQUARES, NUMBER_REAL, 1);
+    both(r, UP_SQUARES, NUMBER_REAL, 1, 0);
+    both(r, UP_SUMMED, NUMBER_REAL, 1, 1);
     output(r, UP_COPY, NUMBER_ACT, n);
 }
 
@@ -625,6 +626,7 @@ static void update_run(struct rig *r)
         .decay = 0.01,
         .clip = r->d[2] * 1e-3 * sqrt(r->d[0]),
         .squares = at(r, UP_SQUARES),
+        .summed = at(r, UP_SUMMED),
         .scalars = at(r, UP_SCALARS),
     };
     be->sum_squares(be, at(r, UP_SQUARES), at(r, UP_G), r->d[0]);
@@ -776,7 +778,9 @@ static const struct {
     {&gather_op, {9, 1, 4}},
     {&scores_op, {1, 1, 1}},
     {&scores_op, {257, 33, 0}},
+    {&scores_op, {257, 33, 0, 1}},
     {&scores_op, {50257, 96, 1}},
+    {&scores_op, {50257, 96, 1, 1}},
     {&squares_op, {1}},
     {&squares_op, {70001}},
     {&squares_op, {530001}},
@@ -1246,6 +1250,7 @@ static void run_round(struct backend *be, struct backend_ring *ring, const struc
     put_numbers(be, slot, round);
     if (be->program_begin(be, ring, round % 2)) {
         be->feed(be, ring, device, plan->numbers, bytes);
+        be->zero(be, device + plan->squares, (int64_t)be->real_bytes);
         be->sum_squares(be, device + plan->squares, device, FED);
         be->publish(be, ring, plan->squares, device + plan->squares, (int64_t)be->real_bytes);
         if (round % 2)

@@ -523,10 +523,12 @@ static void ref_gather_rows(struct backend *self, void *out, const void *in, con
             ((double *)out)[(int64_t)m * C + c] = ((const double *)in)[(int64_t)ids[m] * C + c];
 }
 
-static void ref_scores(struct backend *self, void *out, const void *weight, const void *bias,
-                       const void *x, double factor, int V, int C)
+static void ref_scores(struct backend *self, void *out, const void *weight,
+                       enum backend_number number, const void *bias, const void *x, double factor,
+                       int V, int C)
 {
     (void)self;
+    (void)number; /* both are double */
     for (int v = 0; v < V; v++) {
         double dot = 0;
         for (int c = 0; c < C; c++)
@@ -541,13 +543,14 @@ static void ref_sum_squares(struct backend *self, void *out, const void *in, int
     double sum = 0;
     for (int64_t i = 0; i < n; i++)
         sum += ((const double *)in)[i] * ((const double *)in)[i];
-    *(double *)out = sum;
+    *(double *)out += sum;
 }
 
 static void ref_update(struct backend *self, const struct backend_update *u, void *parameters,
                        void *copy, const void *gradients, void *moment1, void *moment2, int64_t n)
 {
-    (void)self;
+    if (u->summed)
+        ref_sum_squares(self, u->summed, gradients, n);
     const double *scalars = u->scalars;
     const double lr = scalars[0];
     double *w = parameters, *m1 = moment1, *m2 = moment2, factor = 1;

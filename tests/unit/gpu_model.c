@@ -714,6 +714,32 @@ static void test_evaluation_is_a_step_without_gradient(void **state)
     spec_free(spec);
 }
 
+/* The norm is the same number when the update makes it, also in a model whose
+ * embeddings are spared the decay and updated by themselves. */
+static void test_one_gradient_norm(void **state)
+{
+    (void)state;
+    struct spec *spec = tiny();
+    spec->train.decay_embeddings = 0;
+    for (int ref = 0; ref < 2; ref++) {
+        struct bench b;
+        int32_t inputs[N], targets[N];
+        struct model_result result;
+        const struct model_observation *o;
+        bench_open(&b, spec, ref);
+        gradient_of(&b, 3, &o);
+        const double alone = o->grad_norm;
+        batch(3, inputs, targets);
+        assert_int_equal(model_submit(b.model, MODEL_GRADIENT | MODEL_OBSERVE | MODEL_UPDATE,
+                                      inputs, targets, 1, &b.err),
+                         0);
+        assert_int_equal(model_collect(b.model, &result, &b.err), 0);
+        assert_true(alone > 0 && result.observation->grad_norm == alone);
+        bench_close(&b);
+    }
+    spec_free(spec);
+}
+
 /* ---- weights at the start, decay ---- */
 
 static void test_initial_weights(void **state)
@@ -1009,6 +1035,7 @@ int main(void)
         cmocka_unit_test(test_observation),
         cmocka_unit_test(test_evaluation_is_a_step_without_gradient),
         cmocka_unit_test(test_group_sums_leave_positions_out),
+        cmocka_unit_test(test_one_gradient_norm),
         cmocka_unit_test(test_initial_weights),
         cmocka_unit_test(test_decay),
         cmocka_unit_test(test_spared_tensors),

@@ -74,6 +74,36 @@ static void test_same_bits_every_run(void **state)
     ops_check_cases(&two_threads, 4, NULL);
 }
 
+/* The gradient's sum of squares is one number, whoever makes it: the optimiser in its
+ * pass, or the operation alone. */
+static void test_one_sum_of_squares(void **state)
+{
+    (void)state;
+    const int64_t sizes[] = {1, 1000, 140001, 600001}; /* on one thread and on more */
+    for (int threads = 1; threads <= 3; threads++) {
+        struct backend *be;
+        struct err err;
+        err_clear(&err);
+        assert_int_equal(cpu_backend_open(threads, PRECISION_FP32, &be, &err), 0);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            const int64_t n = sizes[i];
+            float *gradient = malloc((size_t)n * sizeof *gradient);
+            float *w = calloc((size_t)n, sizeof *w), alone = 3, in_pass = 3;
+            assert_true(gradient && w);
+            for (int64_t k = 0; k < n; k++)
+                gradient[k] = (float)cos((double)k);
+            const struct backend_update update = {
+                .kind = OPTIMIZER_SGD, .scalars = (const float[]){0.1f, 1, 1}, .summed = &in_pass};
+            be->sum_squares(be, &alone, gradient, n);
+            be->update(be, &update, w, NULL, gradient, NULL, NULL, n);
+            assert_true(alone > 3 && alone == in_pass);
+            free(gradient);
+            free(w);
+        }
+        be->close(be);
+    }
+}
+
 static void test_gradients(void **state)
 {
     (void)state;
@@ -225,6 +255,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_equality_one_thread),
         cmocka_unit_test(test_equality_many_threads),
         cmocka_unit_test(test_equality_bf16),
+        cmocka_unit_test(test_one_sum_of_squares),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_head_without_statistics),
         cmocka_unit_test(test_forward_alone),
