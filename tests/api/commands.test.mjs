@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { startServer, BINARY } from '../lib/server.mjs';
+import { BINARY, removeFolder, startServer } from '../lib/server.mjs';
 
 // A proxy that the environment names must never see the secret.
 const env = { ...process.env, http_proxy: 'http://127.0.0.1:9', all_proxy: 'http://127.0.0.1:9', no_proxy: '' };
@@ -98,7 +98,7 @@ test('without a server', async () => {
     await server.stop();
     assert.equal(who.status, status);
   });
-  fs.rmSync(data, { recursive: true });
+  removeFolder(data);
 });
 
 test('the secret is for its owner alone, of one run, and makes nobody a session', async () => {
@@ -121,7 +121,7 @@ test('the secret is for its owner alone, of one run, and makes nobody a session'
   assert.equal((await whoami(second, secret)).status, 401);
   await second.stop();
   assert.equal(fs.existsSync(file) || fs.existsSync(path.join(data, 'address')), false);
-  fs.rmSync(data, { recursive: true });
+  removeFolder(data);
 });
 
 test('a lock whose holder does not answer is waited for', async () => {
@@ -138,7 +138,7 @@ test('a lock whose holder does not answer is waited for', async () => {
   longer.kill();
   assert.equal(code, 1);
   assert.match(err, /a server holds .* does not answer/);
-  fs.rmSync(data, { recursive: true });
+  removeFolder(data);
 });
 
 test('what answers in other words than ours is no success', async () => {
@@ -157,5 +157,5 @@ test('what answers in other words than ours is no success', async () => {
   other.close();
   assert.equal(code, 1);
   assert.match(text, /words that are not ours/);
-  fs.rmSync(data, { recursive: true });
+  removeFolder(data);
 });

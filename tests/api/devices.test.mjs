@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
 import { finished, reached, submit, tiny } from '../lib/experiments.mjs';
 
 const cards = path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests', 'cards');
@@ -34,7 +34,7 @@ before(async () => {
 });
 after(async () => {
   await server?.stop();
-  fs.rmSync(folder, { recursive: true, force: true });
+  removeFolder(folder);
 });
 
 const on = (device, epochs) => tiny({

@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { SANITIZED } from '../lib/experiments.mjs';
+import { removeFolder } from '../lib/server.mjs';
 
 const build = path.resolve(process.env.TOKENFATE_BUILD ?? 'build');
 const cards = path.join(build, 'tests', 'cards');
@@ -18,7 +19,7 @@ before(() => {
   kit = path.join(folder, 'kit');
   if (!skip) fs.cpSync(path.join(build, 'gpu-kit'), kit, { recursive: true });
 });
-after(() => fs.rmSync(folder, { recursive: true, force: true }));
+after(() => removeFolder(folder));
 
 const use = (library) => fs.copyFileSync(library, path.join(kit, 'libtokenfate-cuda.so'));
 const only = (...names) => names.flatMap((name) => ['--only', name]);

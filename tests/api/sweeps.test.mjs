@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
 import { CORPUS, tiny, submit, finished, epochsOf } from '../lib/experiments.mjs';
 
 let server;
@@ -237,6 +237,6 @@ db.commit()`, path.join(data, 'tokenfate.db'), a]);
     assert.deepEqual(differs.at(-1).values, [null, 0.5]);
   } finally {
     await older.stop();
-    fs.rmSync(data, { recursive: true, force: true });
+    removeFolder(data);
   }
 });

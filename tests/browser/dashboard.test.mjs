@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { accessibilityFaults, horizontals, openBrowser, openPage, pixels, savedPicture, skip } from '../lib/browser.mjs';
 import { CORPUS, epochsOf, finished, reached, submit, tiny } from '../lib/experiments.mjs';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
 import { significant } from '../../web/format.js';
 
 const small = (change = {}) => tiny({ model: { d_model: 32, n_heads: 2, seq_len: 16 }, groups: { size: 50 }, ...change });
@@ -445,7 +445,7 @@ test('the page outlives its server: killed, started again, no epoch lost', { ski
   } finally {
     await first.kill();
     await second?.stop();
-    fs.rmSync(first.dataDir, { recursive: true, force: true });
+    removeFolder(first.dataDir);
   }
 });
 

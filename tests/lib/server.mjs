@@ -43,6 +43,9 @@ function listening(child, log) {
   });
 }
 
+// A trainer of a server that was killed may still be writing its last file.
+export const removeFolder = (folder) => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+
 export async function startServer({ args = [], env = {}, dataDir } = {}) {
   const data = dataDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-test-'));
   const child = spawn(BINARY, ['serve', '--listen', '127.0.0.1:0', '--data', data, ...args], {
@@ -70,7 +73,7 @@ export async function startServer({ args = [], env = {}, dataDir } = {}) {
   };
   const stop = async () => {
     const how = running.has(child) ? await kill('SIGTERM') : await ended;
-    if (!dataDir) fs.rmSync(data, { recursive: true, force: true });
+    if (!dataDir) removeFolder(data);
     return how;
   };
 
@@ -79,7 +82,7 @@ export async function startServer({ args = [], env = {}, dataDir } = {}) {
     url = await listening(child, log);
   } catch (error) {
     child.kill('SIGKILL');
-    if (!dataDir) fs.rmSync(data, { recursive: true, force: true });
+    if (!dataDir) removeFolder(data);
     throw error;
   }
   const api = (route, init) => fetch(`${url}/api/v1${route}`, init);
