@@ -146,8 +146,8 @@ template <class A>
 static void scores(struct backend *self, void *out, const void *weight, enum backend_number number,
                    const void *bias, const void *x, double factor, int V, int C)
 {
-    (number == NUMBER_ACT ? launch_scores<A> : launch_scores<float>)(
-        cuda_of(self), out, weight, bias, x, (float)factor, V, C);
+    (number == NUMBER_ACT ? launch_scores<A> : launch_scores<float>)(cuda_of(self), out, weight,
+                                                                     bias, x, (float)factor, V, C);
 }
 
 void cuda_fill_tracked(struct backend *table, int is_bf16)
