@@ -104,6 +104,11 @@ double theory_types_below(double level, const struct frequency *frequency)
     return frequency->types && !isnan(level) ? (double)below / frequency->types : NAN;
 }
 
+double theory_gradient_sum(const struct spec *spec)
+{
+    return spec->loss.z_loss > 0 ? NAN : 0;
+}
+
 void theory_z_loss_sum(double z_loss, double scale, const double *h, const double *lse, int N,
                        int C, double *sum)
 {

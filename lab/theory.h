@@ -64,6 +64,9 @@ double theory_types_below_start(const struct spec *spec, const struct frequency 
 
 /* ---- 3.3: the gradient of the output layer, summed over the vocabulary ---- */
 
+/* Its norm: 0; NaN under z-loss, where it depends on the step (theory_z_loss_sum). */
+double theory_gradient_sum(const struct spec *spec);
+
 /* With respect to output row i it is (s/N) sum_p (pi_p(i) - q_p(i)) h_p, where pi
  * and q sum to 1: so the sum over i is 0 at every step, and with plain SGD and no
  * decay the mean output row of an untied model never moves. z-loss c lse^2 adds

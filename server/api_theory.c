@@ -70,6 +70,11 @@ static double level_types_below(const struct theory *t)
     return theory_types_below_start(t->spec, t->frequency);
 }
 
+static double level_gradient_sum(const struct theory *t)
+{
+    return theory_gradient_sum(t->spec);
+}
+
 /* `source` is where the form comes from, as the contracts in lab/theory.h have it. */
 static const struct level {
     const char *form, *id, *what, *source;
@@ -85,6 +90,10 @@ static const struct level {
      "derived: forms 3.1 and 3.2 set equal", level_break_even},
     {"3.2", "types_below", "share of the used types whose ln(c/N) lies below the untrained level",
      "derived: forms 3.1 and 3.2 compared", level_types_below},
+    {"3.3", "gradient_sum",
+     "norm of the output layer's gradient summed over the vocabulary, at every step: under SGD "
+     "without decay the mean output row of an untied model stays where it is",
+     "derived: softmax and targets both sum to one", level_gradient_sum},
 };
 
 /* The beginning of a level or a curve. */

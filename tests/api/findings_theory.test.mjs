@@ -41,6 +41,7 @@ test('levels of model, groups and classes follow from the counts', async () => {
   }
   near(level.entropy, entropy, 'entropy');
   near(level.types_below, below / corpus.types, 'types_below');
+  assert.equal(level.gradient_sum, 0);
 
   assert.deepEqual(Object.keys(theory.groups), ['most_common', 'least_common', 'never_used']);
   for (const [name, group] of Object.entries(theory.groups)) {
@@ -174,6 +175,11 @@ test('a job that starts from another model has no untrained level', async () => 
   for (const at of [...body.clusters, ...Object.values(body.groups)]) assert.equal(at.untrained, null);
   assert.equal(body.clusters[0].break_even_count, null);
   assert.ok(body.groups.most_common.optimum < -2, 'its optimum is that of any other job');
+});
+
+test('under z-loss the output gradient has a sum that no form fixes', async () => {
+  const { body } = await get(`/jobs/${(await run({ loss: { z_loss: 1e-4 } })).id}/theory`);
+  assert.equal(body.levels.find(({ id }) => id === 'gradient_sum').value, null);
 });
 
 test('an optimum only where targets follow the counts', async (t) => {
