@@ -625,99 +625,6 @@ static void observe(struct model *m, unsigned what)
 
 /* ---- a step ---- */
 
-/* Neighbours with the same decay are updated as one: without exceptions, the
- * whole model in one pass. */
-static double decay_of(const struct model *m, int tensor)
-{
-    static const int embedding[] = {
-        [SHAPES_TOKEN_EMBEDDING] = 1,
-        [SHAPES_POSITION_EMBEDDING] = 1,
-        [SHAPES_WEIGHT] = 0,
-        [SHAPES_BIAS] = 0,
-        [SHAPES_GAIN] = 0,
-        [SHAPES_UNEMBEDDING] = 1,
-        [SHAPES_HEAD_BIAS] = 0,
-    };
-    int spared = embedding[m->shapes.tensor[tensor].kind] && !m->decay_embeddings;
-    return spared ? 0 : m->weight_decay;
-}
-
-static void *moment(const struct model *m, int which, int64_t offset)
-{
-    if (which >= m->plan.n_moments)
-        return NULL;
-    return backend_at(m->backend, m->moments, NUMBER_REAL, which * m->shapes.n_parameters + offset);
-}
-
-/* Parameters [first, end) with one decay. */
-struct range {
-    int tensor; /* the first one behind it */
-    int64_t first, end;
-    double decay;
-};
-
-/* The range behind `range` (at first {0}) in its place; 0 behind the last one. */
-static int next_range(const struct model *m, struct range *range)
-{
-    const int n = m->shapes.n_tensors;
-    if (range->tensor == n)
-        return 0;
-    range->first = m->shapes.tensor[range->tensor].offset;
-    range->decay = decay_of(m, range->tensor);
-    while (range->tensor < n && decay_of(m, range->tensor) == range->decay)
-        range->tensor++;
-    range->end =
-        range->tensor < n ? m->shapes.tensor[range->tensor].offset : m->shapes.n_parameters;
-    return 1;
-}
-
-static void forget_norm(struct model *m)
-{
-    m->backend->zero(m->backend, buffer(m, MEMORY_SQUARES), (int64_t)m->backend->real_bytes);
-}
-
-/* Range by range, as the updates add it up: the same number whoever makes it. */
-static void gradient_norm(struct model *m)
-{
-    struct backend *be = m->backend;
-    forget_norm(m);
-    for (struct range range = {0}; next_range(m, &range);)
-        be->sum_squares(be, buffer(m, MEMORY_SQUARES),
-                        backend_at(be, m->gradients, NUMBER_REAL, range.first),
-                        range.end - range.first);
-}
-
-static void update_range(struct model *m, const struct range *range, int sums)
-{
-    const int64_t first = range->first;
-    const struct backend_update update = {
-        .kind = m->optimizer,
-        .beta1 = m->beta1,
-        .beta2 = m->beta2,
-        .eps = m->eps,
-        .momentum = m->momentum,
-        .decay = range->decay,
-        .clip = m->grad_clip,
-        .squares = buffer(m, MEMORY_SQUARES),
-        .summed = sums ? buffer(m, MEMORY_SQUARES) : NULL,
-        .scalars = buffer(m, MEMORY_SCALARS),
-    };
-    struct backend *be = m->backend;
-    be->update(be, &update, backend_at(be, m->parameters, NUMBER_REAL, first),
-               m->copy ? backend_at(be, m->copy, NUMBER_ACT, first) : NULL,
-               backend_at(be, m->gradients, NUMBER_REAL, first), moment(m, 0, first),
-               moment(m, 1, first), range->end - first);
-}
-
-/* sums: the gradient's norm is made in the same pass. */
-static void update_all(struct model *m, int sums)
-{
-    if (sums)
-        forget_norm(m);
-    for (struct range range = {0}; next_range(m, &range);)
-        update_range(m, &range, sums);
-}
-
 /* The operations of a step, the same ones whenever `what` is the same. */
 static void issue(struct model *m, unsigned what)
 {
@@ -742,10 +649,10 @@ static void issue(struct model *m, unsigned what)
         if (observed)
             model_head_observe_tracked(m, what);
         if (clips || (backwards && observed && !updates))
-            gradient_norm(m);
+            model_gradient_norm(m);
     }
     if (updates)
-        update_all(m, observed && !clips);
+        model_update_all(m, observed && !clips);
     if (observed)
         publish(m, MEMORY_MEAN_P, backwards ? MEMORY_SQUARES : MEMORY_MEAN_P);
 }
@@ -871,8 +778,8 @@ static void *part_memory(const struct model *m, enum model_part part)
 {
     void *const memory[] = {
         [MODEL_PARAMETERS] = m->parameters,
-        [MODEL_MOMENT1] = moment(m, 0, 0),
-        [MODEL_MOMENT2] = moment(m, 1, 0),
+        [MODEL_MOMENT1] = model_moment(m, 0, 0),
+        [MODEL_MOMENT2] = model_moment(m, 1, 0),
         [MODEL_GRADIENTS] = m->gradients,
     };
     assert(memory[part]);

@@ -1,8 +1,8 @@
-/* model_internal: what model.c and model_head.c share: the state of a model and
- * the addresses of its tensors and buffers. The layers are model.c's; everything
- * behind the final layernorm is model_head.c's: the output layer, full or adaptive,
- * what is observed of it and what the host makes of that. Included by these two
- * alone. */
+/* model_internal: what model.c, model_head.c and model_update.c share: the state of a
+ * model and the addresses of its tensors and buffers. The layers are model.c's;
+ * everything behind the final layernorm is model_head.c's: the output layer, full or
+ * adaptive, what is observed of it and what the host makes of that; the optimiser and
+ * the gradient's norm are model_update.c's. Included by these three alone. */
 #ifndef TOKENFATE_MODEL_INTERNAL_H
 #define TOKENFATE_MODEL_INTERNAL_H
 
@@ -128,6 +128,13 @@ void model_head_observe(struct model *model, unsigned what);
 /* Mean p of the tracked tokens; with MODEL_GRADIENT, after backward, what the step does
  * to their rows too. */
 void model_head_observe_tracked(struct model *model, unsigned what);
+
+/* Where moment `which` of the parameter at `offset` is; NULL: the optimiser has none. */
+void *model_moment(const struct model *model, int which, int64_t offset);
+/* MEMORY_SQUARES of the gradients. */
+void model_gradient_norm(struct model *model);
+/* One optimiser step; with `sums` it makes MEMORY_SQUARES in the same pass. */
+void model_update_all(struct model *model, int sums);
 
 /* ---- host ---- */
 
