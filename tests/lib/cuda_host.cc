@@ -553,7 +553,6 @@ namespace
 std::vector<cuda_host_stream *> streams;
 std::map<const void *, size_t> allowed_shared;
 std::map<void *, size_t> device_memory, pinned_memory;
-size_t allocated;
 int64_t objects;
 cudaError_t last_error, sticky_error, planned_error;
 uint64_t planned_after; /* kernels */
@@ -660,6 +659,8 @@ cudaError_t take_memory(std::map<void *, size_t> *kind, void **out, size_t bytes
     void *memory = NULL;
     if (spoil_captures())
         return result(cudaErrorStreamCaptureUnsupported);
+    if (result() != cudaSuccess)
+        return result();
     if (posix_memalign(&memory, 256, bytes ? bytes : 1) != 0)
         return result(cudaErrorMemoryAllocation);
     memset(memory, 0xff, bytes);
@@ -714,7 +715,10 @@ void cuda_host_run(void)
 
 size_t cuda_host_allocated(void)
 {
-    return allocated;
+    size_t bytes = 0;
+    for (const auto &piece : device_memory)
+        bytes += piece.second;
+    return bytes;
 }
 
 int64_t cuda_host_objects(void)
@@ -987,6 +991,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
+    const size_t allocated = cuda_host_allocated();
     *total = cuda_host_machine.memory;
     *available = allocated < *total ? *total - allocated : 0;
     return result(present());
@@ -994,19 +999,14 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
-    if (bytes > cuda_host_machine.memory || allocated > cuda_host_machine.memory - bytes)
+    if (bytes > cuda_host_machine.memory ||
+        cuda_host_allocated() > cuda_host_machine.memory - bytes)
         return result(cudaErrorMemoryAllocation);
-    const cudaError_t status = take_memory(&device_memory, out, bytes);
-    if (status == cudaSuccess)
-        allocated += bytes;
-    return status;
+    return take_memory(&device_memory, out, bytes);
 }
 
 cudaError_t cudaFree(void *memory)
 {
-    const auto found = device_memory.find(memory);
-    if (found != device_memory.end())
-        allocated -= found->second;
     return give_memory(&device_memory, memory);
 }
 

@@ -1,6 +1,6 @@
-#cuda_host : the CUDA kernels as host C++ against the execution layer of the tests
-#(tests / lib / cuda_host.h), so that a machine without nvcc, CUDA or a card runs them.
-#Included by the Makefile; needs only g++.
+# cuda_host: the CUDA kernels as host C++ against the execution layer of the tests
+# (tests/lib/cuda_host.h), so that a machine without nvcc, CUDA or a card runs them.
+# Included by the Makefile; needs only g++.
 
 CXX = g++
 CXXFLAGS_host = -std=c++17 -D_GNU_SOURCE -DTOKENFATE_CUDA_HOST -I. -Itests/lib -Wall -Wextra -Werror -Wvla \

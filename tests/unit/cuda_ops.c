@@ -487,6 +487,8 @@ static void test_a_fault_stays(void **state)
     assert_int_equal(backend->available(backend), 0);
     backend->free(backend, memory);
     backend->close(backend);
+    assert_int_equal(cuda_host_allocated(), 0);
+    assert_int_equal(cuda_host_objects(), 0);
     cuda_host_recover();
     assert_int_equal(open_fp32(&backend, &err), 0);
     backend->close(backend);
