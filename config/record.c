@@ -88,6 +88,12 @@ static const char *const record_field_table[RECORD_FIELDS] = {
     [RECORD_EVAL_MEAN_P] = "/eval/mean_p",
     [RECORD_EVAL_MEAN_LOGIT] = "/eval/mean_logit",
     [RECORD_EVAL_TARGET_LOSS] = "/eval/target_loss",
+    [RECORD_EVAL_SD] = "/eval/sd",
+    [RECORD_EVAL_Q05] = "/eval_quantiles/0",
+    [RECORD_EVAL_Q25] = "/eval_quantiles/1",
+    [RECORD_EVAL_Q50] = "/eval_quantiles/2",
+    [RECORD_EVAL_Q75] = "/eval_quantiles/3",
+    [RECORD_EVAL_Q95] = "/eval_quantiles/4",
 };
 
 int record_size(int n_groups)

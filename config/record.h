@@ -101,6 +101,12 @@ enum record_field {
     RECORD_EVAL_MEAN_P,
     RECORD_EVAL_MEAN_LOGIT,
     RECORD_EVAL_TARGET_LOSS,
+    RECORD_EVAL_SD,  /* of the per-token means over those windows, as RECORD_SD */
+    RECORD_EVAL_Q05, /* and their quantiles */
+    RECORD_EVAL_Q25,
+    RECORD_EVAL_Q50,
+    RECORD_EVAL_Q75,
+    RECORD_EVAL_Q95,
     RECORD_FIELDS
 };
 

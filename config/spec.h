@@ -24,7 +24,7 @@ enum {
     SPEC_TAGS_MAX = 16,
     SPEC_TAG_MAX = 40,         /* bytes each */
     SPEC_CORPUS_MAX = 100,     /* bytes of a corpus name; a sha256 has 64 */
-    SPEC_EPOCHS_MAX = 1000000, /* with the default groups 2.9 GB of records and tokens */
+    SPEC_EPOCHS_MAX = 1000000, /* with the default groups 3.0 GB of records and tokens */
     SPEC_STEPS_PER_EPOCH_MAX = 1000000,
     SPEC_D_MODEL_MAX = 8192, /* GPT-3 175B has 12288; one box cannot train that */
     SPEC_LAYERS_MAX = 128,

@@ -10,6 +10,7 @@
 
 #include "config/record.h"
 #include "lab/dataset.h"
+#include "lab/statistics.h"
 
 struct sums {
     double loss, lse[CLUSTERS_MAX]; /* of each cluster of the output layer */
@@ -37,6 +38,7 @@ struct evaluation {
     double *h_mean;            /* [C] */
     double *logits;            /* [M] sum over positions */
     double *p;                 /* [M] sum over full batches of the mean over positions */
+    double *logp;              /* [M] mean over positions; sorted within a group */
     struct sums sums;
 };
 
@@ -56,9 +58,10 @@ int evaluate_open(const struct groups *groups, const struct frequency *frequency
         e->h_mean = calloc((size_t)C, sizeof *e->h_mean);
         e->logits = calloc(M, sizeof *e->logits);
         e->p = calloc(M, sizeof *e->p);
+        e->logp = calloc(M, sizeof *e->logp);
     }
     if (!e || !e->count_class || !e->in_group || !e->h || !e->h_sum || !e->h_mean || !e->logits ||
-        !e->p) {
+        !e->p || !e->logp) {
         evaluate_close(e);
         return err_set(err, ERR_NO_MEMORY, "no memory to evaluate %d tokens", groups->n_tokens);
     }
@@ -82,6 +85,7 @@ void evaluate_close(struct evaluation *e)
     free(e->h_mean);
     free(e->logits);
     free(e->p);
+    free(e->logp);
     free(e);
 }
 
@@ -207,6 +211,31 @@ static void spectrum(const struct evaluation *e, const float *scores, double *lo
         logp[class] = mean_of(sum[class], tokens[class]);
 }
 
+/* The numbers of group g, whose tokens are [start, start + n). */
+static void group_of(const struct evaluation *e, int g, int start, int n, double *fields)
+{
+    static_assert(RECORD_EVAL_Q95 == RECORD_EVAL_Q05 + STATISTICS_QUANTILES - 1,
+                  "quantiles in a row");
+    const struct sums *sums = &e->sums;
+    double logits = 0, log_z = 0, p = 0, ln_p = 0;
+    for (int m = start; m < start + n; m++) {
+        const double logit = mean_of(e->logits[m], sums->positions),
+                     z = log_z_of(e, e->groups->tokens[m]),
+                     mean_p = mean_of(e->p[m], sums->full_batches);
+        logits += logit;
+        log_z += z;
+        e->logp[m] = logit - z;
+        p += mean_p;
+        ln_p += log(mean_p);
+    }
+    fields[RECORD_EVAL_MEAN_LOGIT] = mean_of(logits, n);
+    fields[RECORD_EVAL_MEAN_LOGP] = mean_of(logits - log_z, n);
+    fields[RECORD_EVAL_MEAN_P] = mean_of(p, n);
+    fields[RECORD_EVAL_LN_MEAN_P] = mean_of(ln_p, n);
+    fields[RECORD_EVAL_TARGET_LOSS] = mean_of(sums->target_loss[g], sums->target_hits[g]);
+    fields[RECORD_EVAL_SD] = statistics_spread(e->logp + start, n, fields + RECORD_EVAL_Q05);
+}
+
 void evaluate_text(const struct evaluation *e, const float *scores, double *values)
 {
     const struct sums *sums = &e->sums;
@@ -214,22 +243,8 @@ void evaluate_text(const struct evaluation *e, const float *scores, double *valu
     values[RECORD_EVAL_LOG_Z] = mean_of(sums->lse[0], sums->positions);
     classes(sums, values + RECORD_EVAL_LOSS_BY_COUNT, values + RECORD_EVAL_N_BY_COUNT);
     spectrum(e, scores, values + RECORD_EVAL_LOGP_BY_COUNT);
-    for (int g = 0, m = 0; g < e->groups->n; g++) {
-        const int n = e->groups->group[g].n;
-        double *fields = values + record_at(g, 0), logits = 0, log_z = 0, p = 0, ln_p = 0;
-        for (const int end = m + n; m < end; m++) {
-            const double mean_p = mean_of(e->p[m], sums->full_batches);
-            logits += mean_of(e->logits[m], sums->positions);
-            log_z += log_z_of(e, e->groups->tokens[m]);
-            p += mean_p;
-            ln_p += log(mean_p);
-        }
-        fields[RECORD_EVAL_MEAN_LOGIT] = mean_of(logits, n);
-        fields[RECORD_EVAL_MEAN_LOGP] = mean_of(logits - log_z, n);
-        fields[RECORD_EVAL_MEAN_P] = mean_of(p, n);
-        fields[RECORD_EVAL_LN_MEAN_P] = mean_of(ln_p, n);
-        fields[RECORD_EVAL_TARGET_LOSS] = mean_of(sums->target_loss[g], sums->target_hits[g]);
-    }
+    for (int g = 0, start = 0; g < e->groups->n; start += e->groups->group[g++].n)
+        group_of(e, g, start, e->groups->group[g].n, values + record_at(g, 0));
 }
 
 /* The four numbers of a kind of word. */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "lab/statistics.h"
 
 /* Sums of one group over the windows and positions of a batch. */
 struct tally {
@@ -424,45 +425,11 @@ static void tally_advantage(struct measure *measure)
     }
 }
 
-static int ascending(const void *a, const void *b)
+static void record_spread(struct measure *measure, int start, int n, double *fields)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Quantile by linear interpolation of order statistics (Hyndman and Fan 1996,
- * definition 7). */
-static double quantile(const double *sorted, int n, double q)
-{
-    if (n == 0)
-        return NAN;
-    double at = q * (n - 1);
-    int below = (int)floor(at);
-    if (below + 1 >= n)
-        return sorted[n - 1];
-    return sorted[below] + (at - below) * (sorted[below + 1] - sorted[below]);
-}
-
-static void record_spread(struct measure *measure, int start, int n, double mean, double *fields)
-{
-    static const struct {
-        enum record_field field;
-        double q;
-    } wanted[] = {{RECORD_Q05, 0.05},
-                  {RECORD_Q25, 0.25},
-                  {RECORD_Q50, 0.50},
-                  {RECORD_Q75, 0.75},
-                  {RECORD_Q95, 0.95}};
-    const double *logp = measure->token_logp + start;
-    double squares = 0;
-    for (int i = 0; i < n; i++)
-        squares += (logp[i] - mean) * (logp[i] - mean);
-    fields[RECORD_SD] = n > 1 ? sqrt(squares / (n - 1)) : NAN;
-
-    memcpy(measure->sorted, logp, (size_t)n * sizeof(double));
-    qsort(measure->sorted, (size_t)n, sizeof(double), ascending);
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        fields[wanted[i].field] = quantile(measure->sorted, n, wanted[i].q);
+    static_assert(RECORD_Q95 == RECORD_Q05 + STATISTICS_QUANTILES - 1, "quantiles in a row");
+    memcpy(measure->sorted, measure->token_logp + start, (size_t)n * sizeof(double));
+    fields[RECORD_SD] = statistics_spread(measure->sorted, n, fields + RECORD_Q05);
 }
 
 /* The four masked means of group g, whose slots are [start, start + n). */
@@ -697,7 +664,7 @@ void measure_record(struct measure *measure, const struct model_observation *obs
         int n = measure->groups->group[g].n;
         double *fields = values + record_at(g, 0);
         record_masks(measure, seen, g, start, n, lse, fields);
-        record_spread(measure, start, n, fields[RECORD_MEAN_LOGP_NONE], fields);
+        record_spread(measure, start, n, fields);
         record_tokens(measure, seen, g, start, n, fields);
         record_gradient(measure, seen, start, n, fields);
         record_cosines(measure, seen, g, start, n, fields);

@@ -5,6 +5,7 @@
 #include "lab/statistics.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static const double pi = 3.14159265358979323846;
 static const double level = 0.95;
@@ -58,4 +59,37 @@ struct statistics statistics_of(const double *values, int n, int stride)
         out.half = statistics_t(out.n - 1, level) * out.sd / sqrt(out.n);
     }
     return out;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *sorted, int n, double q)
+{
+    if (n == 0)
+        return NAN;
+    const double at = q * (n - 1);
+    const int below = (int)floor(at);
+    if (below + 1 >= n)
+        return sorted[n - 1];
+    return sorted[below] + (at - below) * (sorted[below + 1] - sorted[below]);
+}
+
+double statistics_spread(double *values, int n, double quantiles[STATISTICS_QUANTILES])
+{
+    static const double wanted[STATISTICS_QUANTILES] = {0.05, 0.25, 0.50, 0.75, 0.95};
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++)
+        sum += values[i];
+    const double mean = sum / n;
+    for (int i = 0; i < n; i++)
+        squares += (values[i] - mean) * (values[i] - mean);
+    if (n > 0)
+        qsort(values, (size_t)n, sizeof *values, ascending);
+    for (int i = 0; i < STATISTICS_QUANTILES; i++)
+        quantiles[i] = quantile(values, n, wanted[i]);
+    return n > 1 ? sqrt(squares / (n - 1)) : NAN;
 }

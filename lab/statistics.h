@@ -1,6 +1,6 @@
 /* statistics: a mean and how far it can be trusted, over runs that differ in
- * their seed. A value that is not finite stands for "not measured" and is left
- * out. Pure functions, any thread. */
+ * their seed, and how far numbers lie apart. A value that is not finite stands for
+ * "not measured" and is left out, unless said otherwise. Pure functions, any thread. */
 #ifndef TOKENFATE_STATISTICS_H
 #define TOKENFATE_STATISTICS_H
 
@@ -14,6 +14,12 @@ struct statistics {
 
 /* Of values[0], values[stride], ... (n of them). */
 struct statistics statistics_of(const double *values, int n, int stride);
+
+/* How far values[0 .. n-1], which are sorted in place, lie apart: returns their sd (n - 1
+ * in the denominator; NaN below two) and fills their 5, 25, 50, 75 and 95 % quantiles by
+ * linear interpolation (Hyndman & Fan 1996, definition 7; NaN of none). Finite values. */
+enum { STATISTICS_QUANTILES = 5 };
+double statistics_spread(double *values, int n, double quantiles[STATISTICS_QUANTILES]);
 
 /* t with P(|T| <= t) = probability, T of Student's distribution with
  * `degrees` >= 1 degrees of freedom; 0 < probability < 1. */

@@ -12,6 +12,7 @@ import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // live data redraw at most this often
 const LABEL_GAP = 14; // pixels between labels of horizontal lines
+const BAND_ALPHAS = [0.1, 0.16]; // of a series' bands, from outside
 const NARROW = 520; // pixels: below, axes have fewer labels
 
 // Epochs shown on the x axis: up to the end of the job, but never so far ahead
@@ -84,7 +85,7 @@ export class Chart {
 
   // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values, band, note}],
   // lines: [{key, label, value, color}], y: {label, log, format}}. band: pairs of
-  // arrays [low, high, alpha]; note(index): small text beside the value; sparse: not
+  // arrays [low, high], the outermost first; note(index): small text beside the value; sparse: not
   // every epoch has a value, the line goes over those that have none. title and note are
   // a picture's.
   show(content) {
@@ -185,9 +186,9 @@ export class Chart {
     const bands = [];
     for (const item of this.content.series) {
       const show = !this.hidden.has(item.key);
-      for (const [, , alpha] of item.band ?? []) {
-        const edge = { show, stroke: "transparent", width: 0, points: { show: false } };
-        bands.push({ series: [series.length, series.length + 1], fill: color(item.color, alpha) });
+      for (const index of (item.band ?? []).keys()) {
+        const edge = { show, stroke: "transparent", width: 0, spanGaps: Boolean(item.sparse), points: { show: false } };
+        bands.push({ series: [series.length, series.length + 1], fill: color(item.color, BAND_ALPHAS[index]) });
         series.push({ ...edge }, { ...edge });
       }
       series.push({

@@ -58,6 +58,7 @@ export const DRIVERS = [
   "eval/mean_p",
   "eval/mean_logit",
   "eval/target_loss",
+  "eval/sd",
 ];
 
 // Numbers of the whole model and its vocabulary that are drawn.
@@ -70,7 +71,7 @@ function drawnPointers(group) {
   const quantities = [
     ...MASKS.map((mask) => `mean_logp/${mask}`),
     ...MASKS.map((mask) => `tokens_kept/${mask}`),
-    ...[0, 1, 3, 4].map((index) => `quantiles/${index}`),
+    ...["quantiles", "eval_quantiles"].flatMap((array) => [0, 1, 3, 4].map((index) => `${array}/${index}`)),
     "ln_mean_p",
     "mean_p",
     ...DRIVERS,
@@ -117,6 +118,11 @@ export class Epochs {
   // The column, or one of nulls for what was never measured.
   column(pointer) {
     return this.columns.get(pointer) ?? this.x.map(() => null);
+  }
+
+  // The middle 90 and 50 % of a group's tokens, from an array of five quantiles.
+  band(group, array) {
+    return [[0, 4], [1, 3]].map((edges) => edges.map((index) => this.column(groupPointer(group, `${array}/${index}`))));
   }
 
   // The first epoch that is missing before `record`, or -1 if it fits.

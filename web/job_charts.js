@@ -25,8 +25,6 @@ const VIEWS = [
   ["p", "p, linear"],
   ["logscale", "p, log"],
 ];
-const OUTER_ALPHA = 0.1;
-const INNER_ALPHA = 0.16;
 
 const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, tidy(value)) };
 const tidy = (value) => (Number.isInteger(value) ? 0 : Math.abs(value * 10 - Math.round(value * 10)) < 1e-9 ? 1 : 2);
@@ -137,11 +135,7 @@ export class JobCharts {
       const quantity = logp ? `mean_logp/${this.mask}` : "mean_p";
       const line = { key: name, label: groupLabel(name), color: groupColor(index), values: column(quantity) };
       if (!logp) return [line];
-      if (this.bands)
-        line.band = [
-          [column("quantiles/0"), column("quantiles/4"), OUTER_ALPHA],
-          [column("quantiles/1"), column("quantiles/3"), INNER_ALPHA],
-        ];
+      if (this.bands) line.band = epochs.band(name, "quantiles");
       line.note = this.keptNote(column(`tokens_kept/${this.mask}`), column("tokens_kept/none"));
       if (!this.geometric) return [line];
       const dashed = {

@@ -17,7 +17,8 @@ const positions = { ...tokensAxis, label: "positions" };
 
 const EVALUATED = "Windows that are the same for every epoch and every seed, evaluated every so many epochs.";
 
-// One entry of the list: of: pointer below the group (minus: another to take from it),
+// One entry of the list: of: pointer below the group (minus: another to take from it;
+// quantiles: the array whose bands are drawn with it),
 // or classes: array of the record (sizes: the one that counts what a class holds), or
 // run: [label, pointer, colour] of the model. optima: the classes' levels are those of
 // the closed forms; counts: the groups' are mean ln(c/N); entropy: so is the loss.
@@ -67,7 +68,8 @@ const QUANTITIES = {
     { key: "eval_spectrum", label: "Spectrum on fixed windows: log p by count", classes: "eval_logp_by_count", sizes: "tokens_by_count", unit: "tokens", sparse: true, optima: true, y: nats, help: `${EVALUATED} Mean log p over tokens and positions, tokens put together by how often they occur in the text.` },
     { key: "words", label: "Loss of held-out words", run: [["Words never seen in training", "/holdout/unseen_word_loss", "--ink"], ["Seen words", "/holdout/seen_word_loss", "--log-z"]], sparse: true, y: { ...nats, label: "nats a word" }, help: `${EVALUATED} Words that the training part never has are plausible all the same: the book has them.` },
     { key: "word_tokens", label: "Loss of held-out words, by token", run: [["Words never seen in training", "/holdout/unseen_word_token_loss", "--ink"], ["Seen words", "/holdout/seen_word_token_loss", "--log-z"]], sparse: true, y: { ...nats, label: "nats a token" }, help: `${EVALUATED} Unseen words have more tokens than seen ones.` },
-    { key: "eval_logp", label: "Mean log p on fixed windows", of: "eval/mean_logp", sparse: true, counts: true, y: nats, help: `${EVALUATED} Without a mask.` },
+    { key: "eval_logp", label: "Mean log p on fixed windows", of: "eval/mean_logp", quantiles: "eval_quantiles", sparse: true, counts: true, y: nats, help: `${EVALUATED} Without a mask. Bands: 5–95 % and 25–75 % of the per-token means.` },
+    { key: "eval_sd", label: "Spread of the tokens' mean log p on fixed windows", of: "eval/sd", sparse: true, y: nats, help: `Standard deviation over the tokens of the group. ${EVALUATED}` },
     { key: "eval_ln_mean_p", label: "ln mean p on fixed windows", of: "eval/ln_mean_p", sparse: true, counts: true, y: nats, help: `${EVALUATED} A calibrated model's tends to ln(c/N), with context or without.` },
     { key: "eval_jensen", label: "Jensen gap on fixed windows", of: "eval/ln_mean_p", minus: "eval/mean_logp", sparse: true, y: nats, help: `ln mean p − mean log p. ${EVALUATED}` },
     { key: "eval_mean_p", label: "Mean p on fixed windows", of: "eval/mean_p", sparse: true, y: { ...plain("mean p"), log: true }, help: EVALUATED },
@@ -129,7 +131,10 @@ export class JobDrivers {
     if (quantity.run) return quantity.run.map(([label, pointer, color]) => line(label, color, epochs.column(pointer)));
     if (quantity.classes)
       return CLASSES.map((label, index) => ({ ...line(label, `--group-${index}`, epochs.column(`/${quantity.classes}/${index}`)), note: sizeNote(quantity, index, epochs) }));
-    return epochs.groups.map((name, index) => line(groupLabel(name), `--group-${index}`, this.values(quantity, name, epochs)));
+    return epochs.groups.map((name, index) => ({
+      ...line(groupLabel(name), `--group-${index}`, this.values(quantity, name, epochs)),
+      band: quantity.quantiles && epochs.band(name, quantity.quantiles),
+    }));
   }
 
   values({ of, minus }, group, epochs) {

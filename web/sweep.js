@@ -8,7 +8,6 @@ import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 200;
-const BAND_ALPHA = 0.14;
 const REFRESH_MS = 2000; // changes are gathered this long
 const COLOURS = 8;
 
@@ -123,7 +122,7 @@ class SweepPage {
     const series = settings.slice(0, COLOURS).map(({ setting, curves }, index) => {
       const { mean, half } = curves[pointer];
       const edge = (sign) => mean.map((value, i) => (value === null || half[i] === null ? null : value + sign * half[i]));
-      return { key: settingLabel(setting), label: settingLabel(setting), color: `--group-${index}`, values: mean, band: [[edge(-1), edge(1), BAND_ALPHA]] };
+      return { key: settingLabel(setting), label: settingLabel(setting), color: `--group-${index}`, values: mean, band: [[edge(-1), edge(1)]] };
     });
     const note = settings.length > COLOURS ? [notice("info", "Not all are drawn", `The first ${COLOURS} of ${settings.length} settings are.`)] : [];
     this.banner.replaceChildren(...note);

@@ -519,6 +519,7 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   await drivers.locator('select').selectOption('eval_mean_p');
   assert.equal(await drivers.locator('.legend .value').first().innerText(), significant(evaluated.mean_p));
   await chosen('eval_mean_logit', 'Most common', Number(evaluated.mean_logit.toPrecision(3)));
+  await chosen('eval_sd', 'Most common', evaluated.sd);
   await chosen('eval_log_z', 'Training part', last.eval.log_z);
   await chosen('eval_n_by_count', '1000 and more', last.eval_n_by_count[7]);
   await chosen('eval_spectrum', '1000 and more', last.eval_logp_by_count[7]);

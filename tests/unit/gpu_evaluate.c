@@ -129,6 +129,41 @@ static void check_classes(const double *loss_of, const double *n_of)
     assert_true(n_of[0] == 0 && n_of[1] > 0);
 }
 
+/* Tokens of a group at which or below which a share q of the others lies, without sorting:
+ * the k-th lowest is the one that k of the others are below. */
+static double naive_quantile(const double *list, int n, double q)
+{
+    const double at = q * (n - 1);
+    double low = NAN, high = NAN;
+    for (int i = 0; i < n; i++) {
+        int below = 0;
+        for (int j = 0; j < n; j++)
+            below += list[j] < list[i];
+        low = below == (int)at ? list[i] : low;
+        high = below == (int)ceil(at) ? list[i] : high;
+    }
+    return low + (at - (int)at) * (high - low);
+}
+
+/* Of the per-token means over every position of the text. */
+static void check_spread(int at, int n, const double *fields)
+{
+    static const double q[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+    double means[M] = {0}, mean = 0, squares = 0;
+    for (int i = 0; i < n; i++) {
+        for (int b = 0; b < BATCHES; b++)
+            for (int p = 0; p < N; p++)
+                if (counts_in(b, p))
+                    means[i] += logp(&batches[b], p, tokens[at + i]) / ((BATCHES - 1) * N + T);
+        mean += means[i] / n;
+    }
+    for (int i = 0; i < n; i++)
+        squares += (means[i] - mean) * (means[i] - mean);
+    check(fields[RECORD_EVAL_SD], sqrt(squares / (n - 1)), "sd");
+    for (int i = 0; i < 5; i++)
+        check(fields[RECORD_EVAL_Q05 + i], naive_quantile(means, n, q[i]), "quantile");
+}
+
 static void check_group(int g, int at, const double *fields)
 {
     const struct group *group = &groups.group[g];
@@ -157,6 +192,7 @@ static void check_group(int g, int at, const double *fields)
     check(fields[RECORD_EVAL_MEAN_P], p_sum, "mean p");
     check(fields[RECORD_EVAL_LN_MEAN_P], ln_p, "ln mean p");
     check(fields[RECORD_EVAL_TARGET_LOSS], hits > 0 ? loss / hits : NAN, "target loss");
+    check_spread(at, group->n, fields);
 }
 
 /* log p at every position, of every token of a class; the scores that it is made of come

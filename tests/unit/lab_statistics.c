@@ -46,6 +46,23 @@ static void too_few_values(void **state)
     assert_true(none.n == 0 && isnan(none.mean));
 }
 
+/* By hand; quantiles lie between the values, at 4 q from the lowest of five. */
+static void spread_by_hand(void **state)
+{
+    (void)state;
+    double values[] = {9, -1, 4, 2, 1}, quantiles[STATISTICS_QUANTILES];
+    const double want[] = {-0.6, 1, 2, 4, 8};
+    assert_true(fabs(statistics_spread(values, 5, quantiles) - sqrt(58 / 4.0)) < 1e-12);
+    for (int i = 0; i < STATISTICS_QUANTILES; i++)
+        assert_true(fabs(quantiles[i] - want[i]) < 1e-12);
+    assert_true(isnan(statistics_spread(values, 1, quantiles)));
+    for (int i = 0; i < STATISTICS_QUANTILES; i++)
+        assert_true(quantiles[i] == -1);
+    assert_true(isnan(statistics_spread(values, 0, quantiles)));
+    for (int i = 0; i < STATISTICS_QUANTILES; i++)
+        assert_true(isnan(quantiles[i]));
+}
+
 /* 4,000 samples of 4 normal draws: the interval covers the true mean 95 % of the
  * time, give or take four standard errors. */
 static void interval_covers(void **state)
@@ -66,9 +83,8 @@ static void interval_covers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantiles_of_the_table),
-        cmocka_unit_test(mean_and_interval_by_hand),
-        cmocka_unit_test(too_few_values),
+        cmocka_unit_test(quantiles_of_the_table), cmocka_unit_test(mean_and_interval_by_hand),
+        cmocka_unit_test(too_few_values),         cmocka_unit_test(spread_by_hand),
         cmocka_unit_test(interval_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
