@@ -185,4 +185,4 @@ fs.writeFileSync(figure, chartSvg([
     series: settings.map((setting) => line(NAMES[setting], color(setting), of(setting), logDose, (run, i) => run.doses[i])) },
   { title: 'Inserted once: the first moment', ...axis, series: [first, 'beta1-0', 'sgd'].map(ofSetting) },
   { title: 'Inserted once: the second moment', ...axis, series: [first, 'beta2-0.9', 'beta1-0-beta2-0.9'].map(ofSetting) },
-], 'Exposure response: mean over three seeds, bands and bars are 95 % intervals', 2));
+], `Exposure response: mean over ${of(first).length} seeds, bands and bars are 95 % intervals`, 2));
