@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/hash.h"
 #include "db/db.h"
 
 enum {
@@ -58,6 +59,12 @@ int token_list(struct db_reader *reader, const char *user, const char *id, token
                void *self, struct err *err);
 /* The row that keeps the first one in the struct token `self`. */
 token_row token_take;
+
+/* What a client shows: "token" or "session" and its hash; kind NULL: neither. */
+struct credential {
+    const char *kind;
+    char hash[HASH_HEX];
+};
 
 /* The user a hash belongs to, if it is known, not expired and not disabled.
  * ERR_UNAUTHORIZED. */

@@ -9,19 +9,20 @@
 #include "server/routes.h"
 
 static int auth_credential(struct db_reader *reader, const char *kind, const char *text,
-                           struct user *out, struct err *err)
+                           struct credential *credential, struct user *out, struct err *err)
 {
-    char hash[HASH_HEX];
     size_t n = strlen(text);
     if (!n || n > AUTH_TOKEN_TEXT_MAX)
         return err_set(err, ERR_UNAUTHORIZED, "this %s is not known", kind);
-    hash_sha256(text, n, hash);
-    return credential_user(reader, kind, hash, out, err);
+    credential->kind = kind;
+    hash_sha256(text, n, credential->hash);
+    return credential_user(reader, kind, credential->hash, out, err);
 }
 
 int auth_token_user(struct db_reader *reader, const char *token, struct user *out, struct err *err)
 {
-    return auth_credential(reader, "token", token, out, err);
+    struct credential credential;
+    return auth_credential(reader, "token", token, &credential, out, err);
 }
 
 const char *auth_session(const struct request *request, char *id, size_t n)
@@ -46,7 +47,8 @@ static int auth_bearer(struct request *request, const char *text, struct err *er
     char hash[HASH_HEX];
     hash_sha256(text, strlen(text), hash);
     if (!hash_equal(hash, server->secret_hash))
-        return auth_token_user(server->reader, text, &request->user, err);
+        return auth_credential(server->reader, "token", text, &request->credential, &request->user,
+                               err);
     auth_local(&request->user);
     return 0;
 }
@@ -60,7 +62,8 @@ static int auth_identify(struct request *request, struct err *err)
     if (header)
         return err_set(err, ERR_UNAUTHORIZED, "only Authorization: Bearer TOKEN is understood");
     if (auth_session(request, session, sizeof session))
-        return auth_credential(request->server->reader, "session", session, &request->user, err);
+        return auth_credential(request->server->reader, "session", session, &request->credential,
+                               &request->user, err);
     return err_set(err, ERR_UNAUTHORIZED, "this server wants a token: Authorization: Bearer TOKEN");
 }
 

@@ -49,6 +49,7 @@ struct request {
     int n_segments;
     const char *params[REQUEST_PARAMS_MAX]; /* what stood where the template has braces */
     struct user user;
+    struct credential credential; /* what showed who the user is */
 
     char *body; /* n_body bytes and a zero, for routes with ROUTE_BODY_JSON */
     size_t n_body, body_room;

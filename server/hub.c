@@ -13,6 +13,7 @@
 #include "config/log.h"
 #include "db/events.h"
 #include "db/jobs.h"
+#include "db/users.h"
 
 /* ---- hub thread: filling ---- */
 
@@ -124,6 +125,29 @@ static void hub_write_start(struct hub_fill *fill)
     } else {
         fputs("\n", fill->out);
     }
+}
+
+/* 0 for a stream whose credential is not good any more; a database that cannot be read
+ * says nothing about it. */
+static int hub_may_read(struct hub *hub, struct stream *stream, time_t now)
+{
+    const struct credential *credential = &stream->credential;
+    struct user user;
+    struct err err;
+    if (!credential->kind || now - stream->checked_at < STREAM_CREDENTIAL_SECONDS)
+        return 1;
+    stream->checked_at = now;
+    err_clear(&err);
+    return credential_user(hub->reader, credential->kind, credential->hash, &user, &err) == 0 ||
+           err.code != ERR_UNAUTHORIZED;
+}
+
+static void hub_end_stream(struct hub *hub, struct stream *stream)
+{
+    pthread_mutex_lock(&hub->mutex);
+    stream->gone = 1;
+    stream_resume(stream);
+    pthread_mutex_unlock(&hub->mutex);
 }
 
 static void hub_fill_stream(struct hub *hub, struct stream *stream, time_t now)
@@ -247,7 +271,10 @@ static void hub_round(struct hub *hub, int round)
     if (events_range(hub->reader, &hub->oldest, &hub->newest, &err))
         log_line(LOG_ERROR, "event hub: %s", err.message);
     while ((stream = hub_pin(hub, round))) {
-        hub_fill_stream(hub, stream, now);
+        if (hub_may_read(hub, stream, now))
+            hub_fill_stream(hub, stream, now);
+        else
+            hub_end_stream(hub, stream);
         hub_unpin(hub, stream);
     }
     hub_answer_waiters(hub, now);

@@ -27,6 +27,8 @@ struct stream {
     size_t n, taken;                            /* bytes in it, bytes the HTTP thread has copied */
     int suspended, gone, filling, freed, round; /* round: the last one that filled it */
     time_t sent_at;                             /* last time something was handed over */
+    struct credential credential;               /* it was opened with */
+    time_t checked_at;                          /* last time that was still good */
     struct stream *next;
 };
 

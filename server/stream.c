@@ -157,6 +157,8 @@ static struct stream *stream_new(struct hub *hub, struct request *request,
     stream->hub = hub;
     stream->connection = request->connection;
     stream->fd = info ? info->connect_fd : -1;
+    stream->credential = request->credential;
+    stream->checked_at = hub_clock();
     stream->at_present = position == NULL;
     if (position)
         stream->position = *position;
