@@ -776,6 +776,8 @@ cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *out, const void *)
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
+    if (result() != cudaSuccess)
+        return result();
     *out = new cuda_host_stream{};
     streams.push_back(*out);
     objects++;
@@ -808,6 +810,8 @@ cudaError_t cudaDeviceSynchronize(void)
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
+    if (result() != cudaSuccess)
+        return result();
     *out = new cuda_host_event{};
     objects++;
     return result();
@@ -888,6 +892,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
 {
+    if (result() != cudaSuccess)
+        return result();
     *out = new cuda_host_graph(*graph);
     objects++;
     return result();
