@@ -1,5 +1,5 @@
 /* hub: the hub thread: see stream.h and hub.h. A round: fill the streams whose
- * buffers are empty, answer those that wait for a job, and notice streams whose
+ * buffers are empty, end those whose credential is not good any more, answer those that wait for a job, and notice streams whose
  * client has left, because a suspended connection is not watched by
  * libmicrohttpd. Between rounds it sleeps in poll() on its eventfd and on the
  * sockets of the streams. */
@@ -145,7 +145,7 @@ static int hub_may_read(struct hub *hub, struct stream *stream, time_t now)
 static void hub_end_stream(struct hub *hub, struct stream *stream)
 {
     pthread_mutex_lock(&hub->mutex);
-    stream->gone = 1;
+    stream->ended = 1;
     stream_resume(stream);
     pthread_mutex_unlock(&hub->mutex);
 }
@@ -204,7 +204,8 @@ static struct stream *hub_pin(struct hub *hub, int round)
     pthread_mutex_lock(&hub->mutex);
     for (struct stream *stream = hub->streams; stream && !found && !hub->ending;
          stream = stream->next)
-        if (!stream->gone && stream->taken == stream->n && stream->round != round) {
+        if (!stream->gone && !stream->ended && stream->taken == stream->n &&
+            stream->round != round) {
             stream->round = round;
             stream->filling = 1;
             found = stream;

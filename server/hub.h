@@ -26,9 +26,10 @@ struct stream {
     char *buffer;
     size_t n, taken;                            /* bytes in it, bytes the HTTP thread has copied */
     int suspended, gone, filling, freed, round; /* round: the last one that filled it */
+    int ended;                                  /* after what is in the buffer */
     time_t sent_at;                             /* last time something was handed over */
     struct credential credential;               /* it was opened with */
-    time_t checked_at;                          /* last time that was still good */
+    time_t checked_at;                          /* last look whether that is still good */
     struct stream *next;
 };
 

@@ -103,7 +103,7 @@ static ssize_t stream_read(void *self, uint64_t position, char *out, size_t max)
         memcpy(out, stream->buffer + stream->taken, n);
         stream->taken += n;
         result = (ssize_t)n;
-    } else if (hub->ending) {
+    } else if (hub->ending || stream->ended) {
         result = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
         stream->suspended = 1;

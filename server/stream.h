@@ -23,7 +23,7 @@ enum {
     STREAM_CACHED = 32,              /* messages kept for the next stream that wants them */
     STREAM_LAYOUTS = 64,             /* jobs whose group names are kept */
     STREAM_HEARTBEAT_SECONDS = 15,
-    STREAM_CREDENTIAL_SECONDS = 1, /* between two looks whether a stream's may still read */
+    STREAM_CREDENTIAL_SECONDS = 1, /* between two looks whether a stream's credential is good */
     STREAM_PAUSE_MS = 20,          /* between two rounds: wakes are collected */
     STREAM_JOBS_MAX = 200,         /* ids in a jobs= filter */
     STREAM_WAITERS_MAX = 1000,     /* requests with ?wait= at once */
@@ -57,7 +57,7 @@ int stream_position_parse(const char *text, const char *name, struct stream_posi
                           struct err *err);
 
 /* Answer with a stream of the events after position (NULL: from now on), which ends when
- * the credential that the request came with is revoked, expires or is disabled. jobs:
+ * the credential that the request came with is revoked or expires, or its user is disabled. jobs:
  * comma separated ids or NULL. ERR_UNAVAILABLE at the limit. HTTP thread. */
 int hub_open_stream(struct hub *hub, struct request *request,
                     const struct stream_position *position, const char *jobs, struct err *err);

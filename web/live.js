@@ -7,7 +7,7 @@
 // with an error) a new stream continues after the last id seen. Only where no
 // position is known, or the server says `reset`, are views told to load again.
 
-import { eventsUrl } from "./api.js";
+import { eventsUrl, getWhoami } from "./api.js";
 
 const TYPES = ["job", "epoch", "device"];
 const RETRY_FIRST = 1000;
@@ -57,6 +57,7 @@ function onError() {
   emit("status", false);
   if (source?.readyState !== EventSource.CLOSED) return;
   source = null;
+  getWhoami().catch(() => {}); // if it was a 401, the page asks for a login
   clearTimeout(retryTimer);
   retryTimer = setTimeout(start, retryDelay);
   retryDelay = Math.min(2 * retryDelay, RETRY_MAX);

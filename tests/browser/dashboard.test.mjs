@@ -630,6 +630,11 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     assert.equal(await page.evaluate(() => document.cookie), '', 'no script can read the cookie');
     await page.reload();
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    await page.locator('#live', { hasText: /^live$/ }).waitFor();
+    await page.evaluate(() => fetch('/api/v1/session', { method: 'DELETE' })); // as another tab does
+    await page.getByLabel('Token', { exact: true }).fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByLabel('Token', { exact: true }).waitFor();
     await page.reload();
