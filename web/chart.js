@@ -12,7 +12,7 @@ import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // live data redraw at most this often
 const LABEL_GAP = 14; // pixels between labels of horizontal lines
-const BAND_ALPHAS = [0.1, 0.16]; // of a series' bands, from outside
+const BAND_ALPHAS = [0.1, 0.16]; // of a series' bands, the innermost last
 const NARROW = 520; // pixels: below, axes have fewer labels
 
 // Epochs shown on the x axis: up to the end of the job, but never so far ahead
@@ -186,9 +186,10 @@ export class Chart {
     const bands = [];
     for (const item of this.content.series) {
       const show = !this.hidden.has(item.key);
+      const alphas = BAND_ALPHAS.slice(-(item.band?.length ?? 0));
       for (const index of (item.band ?? []).keys()) {
         const edge = { show, stroke: "transparent", width: 0, spanGaps: Boolean(item.sparse), points: { show: false } };
-        bands.push({ series: [series.length, series.length + 1], fill: color(item.color, BAND_ALPHAS[index]) });
+        bands.push({ series: [series.length, series.length + 1], fill: color(item.color, alphas[index]) });
         series.push({ ...edge }, { ...edge });
       }
       series.push({

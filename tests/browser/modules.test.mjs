@@ -8,7 +8,7 @@ import { bytes, duration, fixed, significant, visible } from '../../web/format.j
 
 const record = (epoch) => ({
   job: 'x', epoch, loss: 10 - epoch / 1000, log_z: 10,
-  groups: { 'a/b': { mean_logp: { none: -epoch, columns: epoch % 2 ? null : -epoch }, quantiles: [-5, -4, -3, -2, -1] } },
+  groups: { 'a/b': { mean_logp: { none: -epoch, columns: epoch % 2 ? null : -epoch }, quantiles: [-5, -4, -3, -2, -1], eval_quantiles: [-9, -8, -7, -6, epoch % 2 ? null : -5] } },
 });
 const value = (epoch, pointer) => pointer.slice(1).split('/').map((key) => key.replaceAll('~1', '/')).reduce((at, key) => at?.[key], record(epoch)) ?? null;
 
@@ -71,13 +71,19 @@ test('a quantity that appears late has empty values before', () => {
   assert.deepEqual(epochs.column('/unknown'), [null, null]);
 });
 
+test('bands lie between the quantiles of a group, the outermost first', () => {
+  const epochs = new Epochs();
+  for (const epoch of [0, 1]) epochs.apply(record(epoch));
+  assert.deepEqual(epochs.band('a/b', 'eval_quantiles'), [[[-9, -9], [-5, null]], [[-8, -8], [-6, -6]]]);
+});
+
 test('a long job is loaded as buckets and stays bounded, its last record exact', async () => {
   serve(100_300); // the job has run on since it was asked how far it is
   const epochs = new Epochs();
   await epochs.load('x', 99_999);
   assert.ok(requests.length < 6, `${requests.length} requests`);
   const asked = requests.flatMap((path) => new URL(path, 'http://server').searchParams.get('series')?.split(',') ?? []);
-  for (const pointer of ['/holdout/log_z', '/tokens_by_exposure/7', '/holdout_n_by_count/0', groupPointer('a/b', 'eval/ln_mean_p')]) assert.ok(asked.includes(pointer), pointer);
+  for (const pointer of ['/holdout/log_z', '/tokens_by_exposure/7', '/holdout_n_by_count/0', groupPointer('a/b', 'eval/ln_mean_p'), groupPointer('a/b', 'eval_quantiles/4')]) assert.ok(asked.includes(pointer), pointer);
   assert.equal(new Set(asked).size, asked.length);
   assert.ok(epochs.x.length <= 1500);
   assert.equal(epochs.x.at(-1), 99_999);

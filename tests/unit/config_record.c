@@ -147,6 +147,7 @@ static void test_json_reads_back(void **state)
                 assert_true(json_is_null(printed));
         }
         assert_int_equal(json_array_size(json_object_get(object, "quantiles")), 5);
+        assert_int_equal(json_array_size(json_object_get(object, "eval_quantiles")), 5);
         assert_int_equal(json_object_size(json_object_get(object, "tokens_kept")), 4);
     }
     json_decref(root);

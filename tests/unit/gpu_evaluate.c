@@ -342,6 +342,8 @@ static void test_nothing_has_no_value(void **state)
         assert_true(isnan(values[RECORD_EVAL_LOGP_BY_COUNT + class]));
     assert_true(isnan(values[record_at(1, RECORD_EVAL_MEAN_LOGP)]));
     assert_true(isnan(values[record_at(1, RECORD_EVAL_LN_MEAN_P)]));
+    for (int field = RECORD_EVAL_SD; field <= RECORD_EVAL_Q95; field++)
+        assert_true(isnan(values[record_at(1, (enum record_field)field)]));
     assert_true(values[RECORD_EVAL_N_BY_COUNT] == 0);
     evaluate_held_out(evaluation, values);
     for (int i = RECORD_UNSEEN_WORD_LOSS; i <= RECORD_SEEN_WORD_TOKENS; i++)
