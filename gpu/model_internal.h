@@ -1,12 +1,16 @@
-/* model_internal: what model.c, model_head.c and model_update.c share: the state of a
- * model and the addresses of its tensors and buffers. The layers are model.c's;
+/* model_internal: what model.c, model_head.c, model_update.c and model_state.c share: the
+ * state of a model and the addresses of its tensors and buffers. The layers are model.c's;
  * everything behind the final layernorm is model_head.c's: the output layer, full or
  * adaptive, what is observed of it and what the host makes of that; the optimiser and
- * the gradient's norm are model_update.c's. Included by these three alone. */
+ * the gradient's norm are model_update.c's; weights and moments, drawn, read and written,
+ * are model_state.c's. Included by these four alone. */
 #ifndef TOKENFATE_MODEL_INTERNAL_H
 #define TOKENFATE_MODEL_INTERNAL_H
 
 #include "gpu/model.h"
+
+/* The first two tensors of the table: embeddings of tokens and of positions. */
+enum { WTE, WPE };
 
 /* The tracked tokens stand on the device in order of their clusters, so that those
  * of a cluster are one array; the observation has them in order of the groups. */
