@@ -39,7 +39,8 @@ double statistics_t(int degrees, double probability)
     }
 }
 
-struct statistics statistics_of(const double *values, int n, int stride)
+/* All but half, of the finite values. */
+static struct statistics moments(const double *values, int n, int stride)
 {
     struct statistics out = {0, NAN, NAN, NAN};
     double sum = 0, squares = 0;
@@ -54,10 +55,16 @@ struct statistics statistics_of(const double *values, int n, int stride)
     for (int i = 0; i < n; i++)
         if (isfinite(values[i * stride]))
             squares += (values[i * stride] - out.mean) * (values[i * stride] - out.mean);
-    if (out.n > 1) {
+    if (out.n > 1)
         out.sd = sqrt(squares / (out.n - 1));
+    return out;
+}
+
+struct statistics statistics_of(const double *values, int n, int stride)
+{
+    struct statistics out = moments(values, n, stride);
+    if (out.n > 1)
         out.half = statistics_t(out.n - 1, level) * out.sd / sqrt(out.n);
-    }
     return out;
 }
 
@@ -81,15 +88,10 @@ static double quantile(const double *sorted, int n, double q)
 double statistics_spread(double *values, int n, double quantiles[STATISTICS_QUANTILES])
 {
     static const double wanted[STATISTICS_QUANTILES] = {0.05, 0.25, 0.50, 0.75, 0.95};
-    double sum = 0, squares = 0;
-    for (int i = 0; i < n; i++)
-        sum += values[i];
-    const double mean = sum / n;
-    for (int i = 0; i < n; i++)
-        squares += (values[i] - mean) * (values[i] - mean);
+    const struct statistics finite = moments(values, n, 1);
     if (n > 0)
         qsort(values, (size_t)n, sizeof *values, ascending);
     for (int i = 0; i < STATISTICS_QUANTILES; i++)
         quantiles[i] = quantile(values, n, wanted[i]);
-    return n > 1 ? sqrt(squares / (n - 1)) : NAN;
+    return finite.n == n ? finite.sd : NAN;
 }

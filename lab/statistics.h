@@ -16,9 +16,8 @@ struct statistics {
 struct statistics statistics_of(const double *values, int n, int stride);
 
 /* How far values[0 .. n-1], which are sorted in place, lie apart: returns their sd (n - 1
- * in the denominator; NaN below two) and fills their 5, 25, 50, 75 and 95 % quantiles by
- * linear interpolation (Hyndman & Fan 1996, definition 7; NaN of none). All finite, or all NaN, which
- * gives NaN. */
+ * in the denominator; NaN below two, and if one is not finite) and fills their 5, 25, 50, 75 and 95 % quantiles by
+ * linear interpolation (Hyndman & Fan 1996, definition 7; NaN of none). */
 enum { STATISTICS_QUANTILES = 5 };
 double statistics_spread(double *values, int n, double quantiles[STATISTICS_QUANTILES]);
 

@@ -55,6 +55,8 @@ static void spread_by_hand(void **state)
     assert_true(fabs(statistics_spread(values, 5, quantiles) - sqrt(58 / 4.0)) < 1e-12);
     for (int i = 0; i < STATISTICS_QUANTILES; i++)
         assert_true(fabs(quantiles[i] - want[i]) < 1e-12);
+    double broken[] = {-INFINITY, 1, 2};
+    assert_true(isnan(statistics_spread(broken, 3, quantiles)) && quantiles[2] == 1);
     assert_true(isnan(statistics_spread(values, 1, quantiles)));
     for (int i = 0; i < STATISTICS_QUANTILES; i++)
         assert_true(quantiles[i] == -1);
