@@ -55,7 +55,14 @@ struct err {
     struct err_field fields[ERR_FIELDS_MAX];
 };
 
-/* Empty *err. Every caller that creates a struct err starts with this. */
+/* Every local starts as `struct err err = ERR_INIT;`: whoever reads its code or adds a
+ * field finds no error, not what the stack held. */
+#define ERR_INIT                                                                                   \
+    {                                                                                              \
+        .code = ERR_NONE                                                                           \
+    }
+
+/* Empty *err, so that it can be used again. */
 void err_clear(struct err *err);
 
 /* Set code and message (printf format), dropping what was there. Returns -1, so

@@ -1,0 +1,169 @@
+/* file: see file.h. */
+#include "config/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- folders ---- */
+
+int file_make_folder(const char *path, struct err *err)
+{
+    if (mkdir(path, 0755) && errno != EEXIST)
+        return err_set_errno(err, ERR_IO, "cannot make the folder %s", path);
+    return 0;
+}
+
+int file_make_folders(const char *path, struct err *err)
+{
+    char above[PATH_MAX];
+    if (snprintf(above, sizeof above, "%s", path) >= (int)sizeof above)
+        return err_set(err, ERR_TOO_LARGE, "the path %.80s... is too long", path);
+    for (char *at = strchr(above + 1, '/'); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (file_make_folder(above, err))
+            return -1;
+        *at = '/';
+    }
+    return file_make_folder(path, err);
+}
+
+static int file_sync_as(const char *path, int flags, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    int result =
+        fd < 0 || fsync(fd) ? err_set_errno(err, ERR_IO, "cannot make %s durable", path) : 0;
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+int file_sync(const char *path, struct err *err)
+{
+    return file_sync_as(path, 0, err);
+}
+
+int file_sync_folder(const char *path, struct err *err)
+{
+    return file_sync_as(path, O_DIRECTORY, err);
+}
+
+/* ---- whole reads and writes ---- */
+
+int file_read_whole(int fd, void *bytes, size_t n, const char *path, struct err *err)
+{
+    for (char *at = bytes; n > 0;) {
+        ssize_t got = read(fd, at, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_set_errno(err, ERR_IO, "cannot read %s", path);
+        if (got == 0)
+            return err_set(err, ERR_CORRUPT, "%s is cut short", path);
+        at += got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+
+int file_write_whole(int fd, const void *bytes, size_t n, const char *path, struct err *err)
+{
+    for (const char *at = bytes; n > 0;) {
+        ssize_t done = write(fd, at, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return err_set_errno(err, ERR_IO, "cannot write %s", path);
+        at += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+/* ---- maps ---- */
+
+static int file_map_fd(int fd, const char *path, struct file_map *out, struct err *err)
+{
+    struct stat info;
+    if (fstat(fd, &info))
+        return err_set_errno(err, ERR_IO, "cannot read %s", path);
+    if (!S_ISREG(info.st_mode) || info.st_size == 0)
+        return err_set(err, ERR_CORRUPT, "%s is empty or not a regular file", path);
+    void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return err_set_errno(err, ERR_IO, "cannot map %s", path);
+    *out = (struct file_map){.bytes = bytes, .n = (size_t)info.st_size};
+    return 0;
+}
+
+int file_map_open(const char *path, struct file_map *out, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
+    int result = file_map_fd(fd, path, out, err);
+    close(fd); /* the map keeps the file */
+    return result;
+}
+
+void file_map_close(struct file_map *map)
+{
+    if (map->bytes)
+        munmap((void *)map->bytes, map->n);
+    *map = (struct file_map){0};
+}
+
+/* ---- atomic replacement ---- */
+
+int file_atomic_open(struct file_atomic *file, const char *dir, const char *name, mode_t mode,
+                     struct err *err)
+{
+    file->dir = dir;
+    if (snprintf(file->temporary, sizeof file->temporary, "%s/%s.new", dir, name) >= PATH_MAX ||
+        snprintf(file->path, sizeof file->path, "%s/%s", dir, name) >= PATH_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the path %.80s... is too long", dir);
+    /* What a killed process left there goes first: the mode is that of a new file. */
+    unlink(file->temporary);
+    int fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    file->out = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (file->out)
+        return 0;
+    err_set_errno(err, ERR_IO, "cannot make %s", file->temporary);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+int file_atomic_sync(struct file_atomic *file, struct err *err)
+{
+    if (fflush(file->out) || ferror(file->out) || fsync(fileno(file->out)))
+        return err_set_errno(err, ERR_IO, "cannot write %s", file->temporary);
+    return 0;
+}
+
+void file_atomic_abort(struct file_atomic *file)
+{
+    if (file->out)
+        fclose(file->out);
+    file->out = NULL;
+    unlink(file->temporary);
+}
+
+int file_atomic_commit(struct file_atomic *file, struct err *err)
+{
+    int result = file_atomic_sync(file, err);
+    FILE *out = file->out;
+    file->out = NULL;
+    if (fclose(out) && !result)
+        result = err_set_errno(err, ERR_IO, "cannot write %s", file->temporary);
+    if (!result && rename(file->temporary, file->path))
+        result = err_set_errno(err, ERR_IO, "cannot rename %s", file->temporary);
+    if (result) {
+        file_atomic_abort(file);
+        return -1;
+    }
+    return file_sync_folder(file->dir, err);
+}

@@ -1,0 +1,60 @@
+/* file: whole reads, whole writes and atomic replacement of files.
+ *
+ * A file that others read is never seen half written: it is written under a temporary
+ * name, made durable with fsync, then renamed; the folder is synced last, because the
+ * new name itself lies in the folder. Any thread; one thread per object. */
+#ifndef TOKENFATE_FILE_H
+#define TOKENFATE_FILE_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "config/err.h"
+
+/* Make a folder if it is missing; the folder above it exists. ERR_IO. */
+int file_make_folder(const char *path, struct err *err);
+/* The same, with all folders above it. */
+int file_make_folders(const char *path, struct err *err);
+
+/* fsync of a file, and of a folder: its names become durable. ERR_IO. */
+int file_sync(const char *path, struct err *err);
+int file_sync_folder(const char *path, struct err *err);
+
+/* Exactly n bytes from and to a descriptor, restarted after EINTR and short transfers.
+ * `path` is what errors name. ERR_IO; ERR_CORRUPT if the file ends before n bytes. */
+int file_read_whole(int fd, void *bytes, size_t n, const char *path, struct err *err);
+int file_write_whole(int fd, const void *bytes, size_t n, const char *path, struct err *err);
+
+/* A regular file mapped read-only. `bytes` lies page-aligned and has `n` >= 1 bytes. */
+struct file_map {
+    const void *bytes;
+    size_t n;
+};
+/* ERR_NOT_FOUND; ERR_CORRUPT for an empty file or one that is not regular; ERR_IO. A FIFO
+ * is refused, not waited for. */
+int file_map_open(const char *path, struct file_map *out, struct err *err);
+/* NULL bytes are fine. */
+void file_map_close(struct file_map *map);
+
+/* A file that is replaced atomically: DIR/NAME by way of DIR/NAME.new. After
+ * file_atomic_open write to `out`, then call exactly one of commit and abort. */
+struct file_atomic {
+    char path[PATH_MAX], temporary[PATH_MAX];
+    const char *dir;
+    FILE *out;
+};
+/* mode: of the new file, less the umask. ERR_TOO_LARGE for a path that does not fit; ERR_IO. */
+int file_atomic_open(struct file_atomic *file, const char *dir, const char *name, mode_t mode,
+                     struct err *err);
+/* Flush and fsync the temporary file; errors of earlier writes to `out` show here. Called
+ * by commit too; on its own it lets a caller make room for the new file in between. */
+int file_atomic_sync(struct file_atomic *file, struct err *err);
+/* Sync, close, rename, sync the folder. On failure before the rename the temporary file
+ * is removed and the old file is untouched. ERR_IO. */
+int file_atomic_commit(struct file_atomic *file, struct err *err);
+/* Close and remove the temporary file. */
+void file_atomic_abort(struct file_atomic *file);
+
+#endif
