@@ -62,8 +62,8 @@ CPU_OBJECTS = $(foreach i,$(CPU_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(CPU
   $(if $(filter avx512_bf16,$(CPU_ISAS)),$(BUILD)/obj/gpu/cpu/cpu_fused.amx.o)
 
 ROOMS = config lab gpu db server
-MAINS = server/main.c gpu/trainer.c
-sources = $(filter-out $(MAINS) $(CPU_LOOPS),$(wildcard $(1)/*.c $(if $(filter gpu,$(1)),gpu/cpu/*.c)))
+MAINS = server/cli/main.c gpu/trainer.c
+sources = $(filter-out $(MAINS) $(CPU_LOOPS) gpu/cuda/%,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archives = $(foreach r,$(USES_$(1)),$(BUILD)/lib$(r).a)
 libraries = $(foreach r,$(USES_$(1)),$(LIBS_$(r)))
@@ -174,7 +174,7 @@ clean: ## remove everything that was built
 define room
 $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1))) $(if $(filter gpu,$(1)),$(CPU_OBJECTS))
 	@rm -f $$@
-	ar rcs $$@ $$^
+	ar qcs $$@ $$^
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
@@ -202,12 +202,12 @@ $(BUILD)/build-id: FORCE
 	@id=$(VERSION)+$$(cat $$(LC_ALL=C ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
-KNOW_BUILD = $(call objects,server/main.c server/api_misc.c gpu/trainer.c gpu/cuda/library.c)
+KNOW_BUILD = $(call objects,server/cli/main.c server/api/version.c gpu/trainer.c gpu/cuda/library.c)
 $(KNOW_BUILD): $(BUILD)/build-id
 $(KNOW_BUILD): DEFINES += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
 $(BUILD)/obj/db/migrate.o: $(wildcard db/schema/*.sql)
 
-$(BUILD)/tokenfate: $(BUILD)/obj/server/main.o $(call archives,server)
+$(BUILD)/tokenfate: $(BUILD)/obj/server/cli/main.o $(call archives,server)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,server)
 $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)

@@ -198,66 +198,66 @@ static int record_same_head(const char *pointer, const char *other, size_t head)
 
 /* The numbers that share the first part of number `first`, its slash included, as
  * one object or array. */
-static void record_print_shared(FILE *out, const char *const *table, int n, int first,
-                                const double *values)
+static void record_emit_shared(struct emit *json, const char *const *table, int n, int first,
+                               const char *key, const double *values)
 {
     const size_t head = record_head(table[first]);
     const char tail = table[first][head + 1];
     const int is_array = tail >= '0' && tail <= '9';
-    putc(is_array ? '[' : '{', out);
-    for (int i = first; i < n; i++) {
-        if (!record_same_head(table[first], table[i], head))
-            continue;
-        if (i > first)
-            putc(',', out);
-        if (!is_array)
-            fprintf(out, "\"%s\":", table[i] + head + 1);
-        record_print_number(out, values[i]);
-    }
-    putc(is_array ? ']' : '}', out);
+    if (is_array)
+        emit_array(json, key);
+    else
+        emit_object(json, key);
+    for (int i = first; i < n; i++)
+        if (record_same_head(table[first], table[i], head))
+            emit_number(json, is_array ? NULL : table[i] + head + 1, values[i]);
+    emit_end(json);
 }
 
-/* The n numbers of a table as the members of a JSON object. */
-static void record_print_members(FILE *out, const char *const *table, int n, const double *values)
+/* The n numbers of a table as the members of the open object. */
+static void record_emit_members(struct emit *json, const char *const *table, int n,
+                                const double *values)
 {
     for (int i = 0; i < n; i++) {
         const size_t head = record_head(table[i]);
+        char key[RECORD_NAME_MAX];
         int before = i - 1;
         while (before >= 0 && !record_same_head(table[i], table[before], head))
             before--;
-        if (before >= 0) /* printed with that one */
+        if (before >= 0) /* written with that one */
             continue;
-        if (i)
-            putc(',', out);
-        fprintf(out, "\"%.*s\":", (int)head - 1, table[i] + 1);
+        snprintf(key, sizeof key, "%.*s", (int)head - 1, table[i] + 1);
         if (table[i][head])
-            record_print_shared(out, table, n, i, values);
+            record_emit_shared(json, table, n, i, key, values);
         else
-            record_print_number(out, values[i]);
+            emit_number(json, key, values[i]);
     }
+}
+
+void record_emit(struct emit *json, const char *job, int64_t epoch, const double *values,
+                 int n_groups, const char *const *names)
+{
+    emit_object(json, NULL);
+    if (job)
+        emit_text(json, "job", job);
+    emit_integer(json, "epoch", epoch);
+    record_emit_members(json, record_scalar_table, RECORD_SCALARS, values);
+    emit_object(json, "groups");
+    for (int group = 0; group < n_groups; group++) {
+        emit_object(json, names[group]);
+        record_emit_members(json, record_field_table, RECORD_FIELDS, values + record_at(group, 0));
+        emit_end(json);
+    }
+    emit_end(json);
+    emit_end(json);
 }
 
 void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
                        int n_groups, const char *const *names)
 {
-    putc('{', out);
-    if (job) {
-        fputs("\"job\":", out);
-        record_print_string(out, job);
-        putc(',', out);
-    }
-    fprintf(out, "\"epoch\":%lld,", (long long)epoch);
-    record_print_members(out, record_scalar_table, RECORD_SCALARS, values);
-    fputs(",\"groups\":{", out);
-    for (int group = 0; group < n_groups; group++) {
-        if (group)
-            putc(',', out);
-        record_print_string(out, names[group]);
-        fputs(":{", out);
-        record_print_members(out, record_field_table, RECORD_FIELDS, values + record_at(group, 0));
-        putc('}', out);
-    }
-    fputs("}}", out);
+    struct emit json;
+    emit_open(&json, out, EMIT_COMPACT);
+    record_emit(&json, job, epoch, values, n_groups, names);
 }
 
 void record_expand(const double *old, int n_scalars, int n_fields, int n_groups, double *values)

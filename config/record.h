@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "config/emit.h"
 #include "config/err.h"
 
 enum {
@@ -125,7 +126,10 @@ const char *record_field_pointer(enum record_field field);
  * NAME escaped as RFC 6901 says), or -1 with ERR_INVALID naming it. */
 int record_find(const char *pointer, int n_groups, const char *const *names, struct err *err);
 
-/* The record as one JSON object (API.md, "An epoch"). */
+/* The record as one JSON object (API.md, "An epoch"), an element of the open array or the
+ * outermost value. job NULL: without the member "job". */
+void record_emit(struct emit *json, const char *job, int64_t epoch, const double *values,
+                 int n_groups, const char *const *names);
 void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
                        int n_groups, const char *const *names);
 

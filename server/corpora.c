@@ -13,7 +13,8 @@
 #include "config/hash.h"
 #include "config/log.h"
 #include "lab/text.h"
-#include "server/auth.h"
+#include "server/server.h"
+#include "server/data.h"
 #include "server/server.h"
 
 int corpora_check_name(const char *name, struct err *err)
@@ -66,10 +67,10 @@ static int corpora_check_text(const char *path, struct corpus *corpus, struct er
 int corpora_adopt(const struct settings *settings, const char *path, struct corpus *corpus,
                   struct err *err)
 {
-    char folder[SERVER_PATH_MAX], address[SERVER_PATH_MAX];
+    char folder[DATA_PATH_MAX], address[DATA_PATH_MAX];
     if (corpora_check_text(path, corpus, err) ||
-        server_data_path(settings, folder, sizeof folder, err, "corpora") ||
-        server_data_path(settings, address, sizeof address, err, "corpora/%s", corpus->sha256) ||
+        data_path(settings, folder, sizeof folder, err, "corpora") ||
+        data_path(settings, address, sizeof address, err, "corpora/%s", corpus->sha256) ||
         corpora_sync(path, O_RDONLY, err))
         return -1;
     if (rename(path, address))
@@ -120,22 +121,21 @@ static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
 /* 1 if the text is stored already: a start writes nothing then. */
 static int corpora_is_stored(const struct settings *settings, const struct corpus *corpus)
 {
-    char address[SERVER_PATH_MAX];
+    char address[DATA_PATH_MAX];
     struct stat info;
-    return !server_data_path(settings, address, sizeof address, NULL, "corpora/%s",
-                             corpus->sha256) &&
+    return !data_path(settings, address, sizeof address, NULL, "corpora/%s", corpus->sha256) &&
            !stat(address, &info) && (int64_t)info.st_size == corpus->bytes;
 }
 
 static int corpora_import_file(const struct settings *settings, const char *path,
                                struct corpus *corpus, struct err *err)
 {
-    char copy[SERVER_PATH_MAX];
+    char copy[DATA_PATH_MAX];
     if (corpora_check_text(path, corpus, err))
         return -1;
     if (corpora_is_stored(settings, corpus))
         return 0;
-    if (server_data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", corpus->name))
+    if (data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", corpus->name))
         return -1;
     if (corpora_copy(path, copy, err) || corpora_adopt(settings, copy, corpus, err)) {
         unlink(copy);
@@ -149,7 +149,7 @@ static int corpora_import_one(const struct settings *settings, struct db *db, co
 {
     struct corpora_row row = {0};
     snprintf(row.corpus.name, sizeof row.corpus.name, "%s", name);
-    strcpy(row.corpus.user, AUTH_LOCAL);
+    strcpy(row.corpus.user, SERVER_LOCAL_USER);
     if (corpora_import_file(settings, path, &row.corpus, err) ||
         db_call(db, corpora_store, &row, err))
         return -1;
@@ -161,7 +161,7 @@ static int corpora_import_one(const struct settings *settings, struct db *db, co
 
 int corpora_import(const struct settings *settings, struct db *db, struct err *err)
 {
-    char path[SERVER_PATH_MAX];
+    char path[DATA_PATH_MAX];
     for (const struct text_known *known = text_known; known->name; known++) {
         struct err missing;
         err_clear(&missing);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lab/text.h"
+#include "server/data.h"
 #include "server/server.h"
 
 enum { DATASETS_KEY_MAX = 256 };
@@ -154,9 +155,9 @@ static void datasets_key(const struct spec *spec, char *key)
 static int datasets_load(struct datasets *datasets, const struct spec *spec, const struct bpe *bpe,
                          const char *key, struct datasets_entry **out, struct err *err)
 {
-    char path[SERVER_PATH_MAX] = "";
+    char path[DATA_PATH_MAX] = "";
     if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) != 0 &&
-        server_data_path(datasets->settings, path, sizeof path, err, "corpora/%s", spec->corpus.id))
+        data_path(datasets->settings, path, sizeof path, err, "corpora/%s", spec->corpus.id))
         return -1;
     struct datasets_entry *entry = calloc(1, sizeof *entry);
     if (!entry)

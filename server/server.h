@@ -17,10 +17,14 @@ struct pool;
 struct hub;
 struct datasets;
 struct presets;
+struct route_table;
 struct workers;
 
-enum { SERVER_STATUS_CLASSES = 6, SERVER_PATH_MAX = 4096 };
-enum { SERVE_LOCK_TRIES = 50, SERVE_LOCK_PAUSE_US = 100000 }; /* 5 seconds */
+/* The user that everybody is on loopback, and that a command with the secret of the data
+ * folder is. An administrator. */
+#define SERVER_LOCAL_USER "local"
+
+enum { SERVER_STATUS_CLASSES = 6 };
 
 struct server {
     struct settings settings;
@@ -38,23 +42,10 @@ struct server {
     struct presets *presets;
     struct workers *workers;
     struct http *http;
+    const struct route_table *routes;
     atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class 1xx..5xx */
+    atomic_int suspended; /* requests that another thread than the HTTP thread owns */
     atomic_int stopping;
 };
-
-/* data/NAME[/NAME...] into path. ERR_TOO_LARGE if it does not fit. */
-int server_data_path(const struct settings *settings, char *path, size_t n, struct err *err,
-                     const char *format, ...) __attribute__((format(printf, 5, 6)));
-
-/* The whole life of `tokenfate serve`: lock, database, workers, HTTP, wait for
- * SIGTERM or SIGINT, end. Returns the exit code. */
-int serve_command(const struct settings *settings, const char *build);
-
-/* Take data/lock (made with its folder if missing). The descriptor, or -1 with
- * ERR_CONFLICT when a server holds it. */
-int serve_lock(const struct settings *settings, struct err *err);
-/* One look; serve_lock looks SERVE_LOCK_TRIES times, with pauses, for the lock of
- * a killed server stays with its trainers until they have died too. */
-int serve_lock_once(const struct settings *settings, struct err *err);
 
 #endif

@@ -12,8 +12,8 @@ before(async () => {
 });
 after(async () => { await server.stop(); });
 
-// The table in server/routes.c, as text: the one place a route is declared.
-const table = () => [...fs.readFileSync('server/routes.c', 'utf8').matchAll(/"(GET|POST|PATCH|PUT|DELETE)",\s*"(\/[^"]*)"/g)]
+// The table in server/api/routes.c, as text: the one place a route is declared.
+const table = () => [...fs.readFileSync('server/api/routes.c', 'utf8').matchAll(/"(GET|POST|PATCH|PUT|DELETE)",\s*"(\/[^"]*)"/g)]
   .map(([, method, route]) => `${method} ${route.replace(/\{[a-z_]+\}/g, '{}')}`);
 const documented = () => Object.entries(openapi.paths).flatMap(([route, methods]) => Object.keys(methods)
   .filter((method) => ['get', 'post', 'patch', 'put', 'delete'].includes(method))

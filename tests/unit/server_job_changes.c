@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "server/job_changes.h"
+#include "server/api/job_changes.h"
 
 static int parse(const char *json, struct job_changes *changes, struct err *err)
 {

@@ -4,7 +4,7 @@
 
 #include <sys/stat.h>
 
-#include "server/job_files.h"
+#include "server/queue/job_files.h"
 
 struct room {
     struct fixture *f;

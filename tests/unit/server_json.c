@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "server/json.h"
-#include "server/problem.h"
+#include "server/http/problem.h"
 
 static json_t *written(const char *bytes, size_t n)
 {

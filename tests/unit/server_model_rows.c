@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "server/model_rows.h"
+#include "server/api/model_rows.h"
 
 static char path[] = "/tmp/tokenfate-rows-XXXXXX";
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "server/pointers.h"
+#include "server/api/pointers.h"
 
 enum { MAX = 3 };
 

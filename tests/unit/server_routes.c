@@ -9,10 +9,18 @@
 
 #include <cmocka.h>
 
-#include "server/api.h"
-#include "server/guard.h"
-#include "server/request.h"
-#include "server/routes.h"
+#include "server/api/files.h"
+#include "server/api/health.h"
+#include "server/api/jobs.h"
+#include "server/api/presets.h"
+#include "server/api/routes.h"
+#include "server/api/submit.h"
+#include "server/api/users.h"
+#include "server/http/guard.h"
+#include "server/http/static.h"
+#include "server/http/word_list.h"
+#include "server/http/request.h"
+#include "server/http/route.h"
 
 /* "/a/b" cut into segments, as request_split_path does. */
 static int cut(const char *target, struct request *request)
@@ -66,8 +74,8 @@ static void test_find(void **state)
         const char *params[REQUEST_PARAMS_MAX] = {NULL};
         int known = -1;
         assert_int_equal(cut(cases[i].target, &request), 0);
-        const struct route *route =
-            route_find(cases[i].method, request.segments, request.n_segments, params, &known);
+        const struct route *route = route_find(&api_routes, cases[i].method, request.segments,
+                                               request.n_segments, params, &known);
         if (cases[i].handler) {
             assert_non_null(route);
             assert_ptr_equal(route->handler, cases[i].handler);
@@ -94,7 +102,7 @@ static void test_allow(void **state)
         struct request request;
         char allow[64];
         assert_int_equal(cut(cases[i][0], &request), 0);
-        route_allow(request.segments, request.n_segments, allow, sizeof allow);
+        route_allow(&api_routes, request.segments, request.n_segments, allow, sizeof allow);
         assert_string_equal(allow, cases[i][1]);
         drop(&request);
     }
@@ -105,16 +113,17 @@ static void test_allow(void **state)
 static void test_table(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < n_routes; i++) {
+    for (size_t i = 0; i < api_routes.n; i++) {
         for (size_t j = 0; j < i; j++)
-            assert_false(strcmp(routes[i].path, routes[j].path) == 0 &&
-                         strcmp(routes[i].method, routes[j].method) == 0);
-        if (strcmp(routes[i].method, "GET") != 0 && strcmp(routes[i].path, "/api/v1/session") != 0)
-            assert_int_equal(routes[i].flags & ROUTE_OPEN, 0);
-        if (strncmp(routes[i].path, "/api/v1/users", 13) == 0)
-            assert_int_equal(routes[i].flags & (ROUTE_ADMIN | ROUTE_OPEN), ROUTE_ADMIN);
-        if (strcmp(routes[i].method, "GET") == 0)
-            assert_int_equal(routes[i].flags & (ROUTE_BODY_JSON | ROUTE_BODY_FILE), 0);
+            assert_false(strcmp(api_routes.routes[i].path, api_routes.routes[j].path) == 0 &&
+                         strcmp(api_routes.routes[i].method, api_routes.routes[j].method) == 0);
+        if (strcmp(api_routes.routes[i].method, "GET") != 0 &&
+            strcmp(api_routes.routes[i].path, "/api/v1/session") != 0)
+            assert_int_equal(api_routes.routes[i].flags & ROUTE_OPEN, 0);
+        if (strncmp(api_routes.routes[i].path, "/api/v1/users", 13) == 0)
+            assert_int_equal(api_routes.routes[i].flags & (ROUTE_ADMIN | ROUTE_OPEN), ROUTE_ADMIN);
+        if (strcmp(api_routes.routes[i].method, "GET") == 0)
+            assert_int_equal(api_routes.routes[i].flags & (ROUTE_BODY_JSON | ROUTE_BODY_FILE), 0);
     }
 }
 
@@ -151,12 +160,12 @@ static void test_paths(void **state)
 static void test_lists(void **state)
 {
     (void)state;
-    assert_true(route_list_has("a,b,c", "b"));
-    assert_true(route_list_has(" one , two", "two"));
-    assert_true(route_list_has(" one , two", "one"));
-    assert_false(route_list_has("ab,c", "a"));
-    assert_false(route_list_has("", "a"));
-    assert_false(route_list_has("a,,b", ""));
+    assert_true(word_list_has("a,b,c", "b"));
+    assert_true(word_list_has(" one , two", "two"));
+    assert_true(word_list_has(" one , two", "one"));
+    assert_false(word_list_has("ab,c", "a"));
+    assert_false(word_list_has("", "a"));
+    assert_false(word_list_has("a,,b", ""));
 }
 
 static void test_addresses(void **state)

@@ -2,8 +2,8 @@
  * trainer that behaves as told (fake_trainer, beside this program), on the
  * built-in corpus; what goes to stdout; the closing table's numbers. The rank
  * table comes from $TOKENFATE_SHARE, or the folder share one above. */
-#include "server/run.h"
-#include "server/run_table.h"
+#include "server/cli/run.h"
+#include "server/cli/run_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

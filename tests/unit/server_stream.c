@@ -6,10 +6,10 @@
 #include <math.h>
 
 #include "config/record.h"
-#include "server/message_cache.h"
-#include "server/stream.h"
+#include "server/events/event_text.h"
+#include "server/events/stream.h"
 
-enum { EPOCHS = 3 * STREAM_RECORDS - 7 };
+enum { EPOCHS = 3 * EVENT_TEXT_RECORDS - 7 };
 
 static void test_positions(void **state)
 {
@@ -89,16 +89,16 @@ static void test_parts(void **state)
     int64_t next = 0, expected = 0;
     int parts = 0;
     make_event(f, &event);
-    struct message_cache *cache = message_cache_new(f->reader);
+    struct event_texts *cache = event_texts_new(f->reader);
     assert_non_null(cache);
     do {
         const char *text, *again;
         size_t n, n_again;
         int64_t first = next, next_again;
         err_clear(&f->err);
-        assert_int_equal(message_cache_get(cache, &event, first, &text, &n, &next, &f->err), 0);
+        assert_int_equal(event_texts_get(cache, &event, first, &text, &n, &next, &f->err), 0);
         assert_int_equal(
-            message_cache_get(cache, &event, first, &again, &n_again, &next_again, &f->err), 0);
+            event_texts_get(cache, &event, first, &again, &n_again, &next_again, &f->err), 0);
         assert_ptr_equal(text, again); /* made once */
         const char *data = strstr(text, "data: ");
         assert_non_null(data);
@@ -107,7 +107,7 @@ static void test_parts(void **state)
         assert_non_null(message);
         json_t *records = json_object_get(message, "records");
         assert_int_equal(json_integer_value(json_object_get(message, "from")), expected);
-        assert_true(json_array_size(records) <= STREAM_RECORDS);
+        assert_true(json_array_size(records) <= EVENT_TEXT_RECORDS);
         for (size_t i = 0; i < json_array_size(records); i++, expected++)
             assert_int_equal(
                 json_integer_value(json_object_get(json_array_get(records, i), "epoch")), expected);
@@ -118,7 +118,7 @@ static void test_parts(void **state)
     } while (next);
     assert_int_equal(expected, EPOCHS);
     assert_int_equal(parts, 3);
-    message_cache_free(cache);
+    event_texts_free(cache);
 }
 
 /* The job was deleted after the event was read: nothing to tell, no error. */
@@ -129,13 +129,13 @@ static void test_gone(void **state)
     const char *text;
     size_t n = 1;
     int64_t next = 1;
-    struct message_cache *cache = message_cache_new(f->reader);
+    struct event_texts *cache = event_texts_new(f->reader);
     assert_non_null(cache);
     err_clear(&f->err);
-    assert_int_equal(message_cache_get(cache, &event, 0, &text, &n, &next, &f->err), 0);
+    assert_int_equal(event_texts_get(cache, &event, 0, &text, &n, &next, &f->err), 0);
     assert_int_equal(n, 0);
     assert_int_equal(next, 0);
-    message_cache_free(cache);
+    event_texts_free(cache);
 }
 
 int main(void)

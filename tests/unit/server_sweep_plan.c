@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "server/sweep_plan.h"
+#include "server/api/sweep_plan.h"
 
 static struct sweep_plan *plan_of(const char *body)
 {

@@ -1,7 +1,7 @@
 /* trainer_process against a trainer that misbehaves on purpose (fake_trainer,
  * expected beside this program): it starts, talks and ends in bounded time
  * whatever the child does, and leaves no child and no descriptor behind. */
-#include "server/trainer_process.h"
+#include "server/queue/trainer_process.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

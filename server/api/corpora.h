@@ -1,0 +1,9 @@
+/* corpora: Texts: upload, list, counts. */
+#ifndef TOKENFATE_API_CORPORA_H
+#define TOKENFATE_API_CORPORA_H
+
+#include "server/http/request.h"
+
+request_handler api_corpus_create, api_corpus_list, api_corpus_show, api_corpus_frequencies;
+
+#endif

@@ -1,0 +1,9 @@
+/* epochs: GET /jobs/{id}/epochs: records as JSON or CSV. Pool. */
+#ifndef TOKENFATE_API_EPOCHS_H
+#define TOKENFATE_API_EPOCHS_H
+
+#include "server/http/request.h"
+
+request_handler api_epochs;
+
+#endif

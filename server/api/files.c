@@ -1,0 +1,166 @@
+/* api_files: what a job left on disk (models, its log), and the batch an epoch
+ * was measured on, made anew from the text: with the model of the same epoch,
+ * anyone can recompute the record. Pool. */
+#include "server/api/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/spec.h"
+#include "db/jobs.h"
+#include "lab/sampler.h"
+#include "server/datasets.h"
+#include "server/data.h"
+
+/* Answer with jobs/ID/NAME; missing: what to say when it is not there. */
+static enum request_result file_answer(struct request *request, const struct job *job,
+                                       const char *name, const char *type, const char *missing)
+{
+    char path[DATA_PATH_MAX];
+    struct stat info;
+    struct err *err = &request->err;
+    if (data_path(&request->server->settings, path, sizeof path, err, "jobs/%s/%s", job->id, name))
+        return request_fail(request, err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        err_set(err, ERR_NOT_FOUND, "%s", missing);
+        return request_fail(request, err);
+    }
+    if (fd < 0 || fstat(fd, &info)) {
+        err_set_errno(err, ERR_IO, "cannot read %s of job %s", name, job->id);
+        if (fd >= 0)
+            close(fd);
+        return request_fail(request, err);
+    }
+    return request_reply_fd(request, 200, type, fd, (uint64_t)info.st_size);
+}
+
+/* Job and ?epoch= (default: its last); NULL: answered. */
+static struct job *file_job(struct request *request, int64_t *epoch)
+{
+    struct job *job = NULL;
+    if (job_get(request->reader, request->params[0], &job, &request->err)) {
+        request_fail(request, &request->err);
+        return NULL;
+    }
+    if (epoch &&
+        request_query_int(request, "epoch", 0, job->epochs, job->epochs, epoch, &request->err)) {
+        request_fail(request, &request->err);
+        job_free(job);
+        return NULL;
+    }
+    return job;
+}
+
+enum request_result api_checkpoint(struct request *request)
+{
+    char name[64], missing[160], download[120];
+    int64_t epoch;
+    struct job *job = file_job(request, &epoch);
+    if (!job)
+        return REQUEST_DONE;
+    snprintf(name, sizeof name, "model/epoch-%07lld.safetensors", (long long)epoch);
+    snprintf(missing, sizeof missing,
+             "there is no model of epoch %lld: only of the epochs in train.snapshots and of the "
+             "last, once they were reached",
+             (long long)epoch);
+    file_answer(request, job, name, "application/octet-stream", missing);
+    if (request->status == 200) {
+        snprintf(download, sizeof download, "attachment; filename=\"%.8s-epoch-%lld.safetensors\"",
+                 job->id, (long long)epoch);
+        request_header(request, MHD_HTTP_HEADER_CONTENT_DISPOSITION, download);
+    }
+    job_free(job);
+    return REQUEST_DONE;
+}
+
+enum request_result api_checkpoint_config(struct request *request)
+{
+    struct job *job = file_job(request, NULL);
+    if (job)
+        file_answer(request, job, "model/config.json", MEDIA_JSON,
+                    "the job has not written a model yet");
+    job_free(job);
+    return REQUEST_DONE;
+}
+
+enum request_result api_log(struct request *request)
+{
+    struct job *job = file_job(request, NULL);
+    if (!job)
+        return REQUEST_DONE;
+    file_answer(request, job, "log", "text/plain; charset=utf-8", "");
+    if (request->status == 404) /* nothing has happened yet */
+        request_reply_text(request, 200, "text/plain; charset=utf-8", "");
+    job_free(job);
+    return REQUEST_DONE;
+}
+
+/* ---- batch ---- */
+
+static void batch_rows(FILE *out, const char *name, const int32_t *ids, int B, int T)
+{
+    fprintf(out, ",\"%s\":[", name);
+    for (int b = 0; b < B; b++) {
+        fputs(b ? ",\n[" : "\n[", out);
+        for (int t = 0; t < T; t++)
+            fprintf(out, "%s%d", t ? "," : "", ids[b * T + t]);
+        putc(']', out);
+    }
+    putc(']', out);
+}
+
+static enum request_result batch_answer(struct request *request, const struct spec *spec,
+                                        const struct datasets_use *use, int64_t epoch)
+{
+    const struct sampler_text text = dataset_text(use->text, &use->groups);
+    int B = spec->train.batch_size, T = spec->model.seq_len;
+    size_t n = (size_t)B * (size_t)T;
+    struct sampler *sampler = NULL;
+    struct request_buffer buffer;
+    int32_t *ids = malloc(2 * n * sizeof *ids);
+    if (!ids)
+        err_set(&request->err, ERR_NO_MEMORY, "no memory for a batch of %zu tokens", n);
+    if (!ids || sampler_open(spec, &text, &sampler, &request->err)) {
+        free(ids);
+        return request_fail(request, &request->err);
+    }
+    int64_t step = epoch * sampler_steps_per_epoch(sampler);
+    sampler_batch(sampler, step, ids, ids + n);
+    sampler_close(sampler);
+    for (size_t i = 0; i < 2 * n; i++)
+        ids[i] = dataset_original(use->text, ids[i]);
+    if (!request_open(request, &buffer)) {
+        fprintf(buffer.out, "{\"epoch\":%lld,\"step\":%lld", (long long)epoch, (long long)step);
+        batch_rows(buffer.out, "inputs", ids, B, T);
+        batch_rows(buffer.out, "targets", ids + n, B, T);
+        fputs("}\n", buffer.out);
+        request_close_reply(request, &buffer, 200, MEDIA_JSON);
+    }
+    free(ids);
+    return REQUEST_DONE;
+}
+
+enum request_result api_batch(struct request *request)
+{
+    int64_t epoch;
+    struct spec *spec = NULL;
+    struct datasets_use text;
+    struct job *job = file_job(request, &epoch);
+    if (!job)
+        return REQUEST_DONE;
+    if (spec_parse(job->spec, strlen(job->spec), &spec, &request->err) ||
+        datasets_get(request->server->datasets, spec, &text, &request->err)) {
+        request_fail(request, &request->err);
+    } else {
+        batch_answer(request, spec, &text, epoch);
+        datasets_release(request->server->datasets, &text);
+    }
+    spec_free(spec);
+    job_free(job);
+    return REQUEST_DONE;
+}

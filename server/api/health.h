@@ -1,0 +1,9 @@
+/* health: GET /healthz, /readyz and /metrics. */
+#ifndef TOKENFATE_API_HEALTH_H
+#define TOKENFATE_API_HEALTH_H
+
+#include "server/http/request.h"
+
+request_handler api_healthz, api_readyz, api_metrics;
+
+#endif

@@ -1,0 +1,9 @@
+/* indicators: GET /jobs/{id}/indicators: what the embedding rows of a stored model tell. Pool. */
+#ifndef TOKENFATE_API_INDICATORS_H
+#define TOKENFATE_API_INDICATORS_H
+
+#include "server/http/request.h"
+
+request_handler api_indicators;
+
+#endif

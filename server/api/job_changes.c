@@ -1,0 +1,129 @@
+/* job_changes: see job_changes.h. The changes are laid out as a spec and read by
+ * the spec's own table. */
+#include "server/api/job_changes.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/json.h"
+
+#define CHANGES_SECTION "/resources"
+
+char *job_changes_tags(const struct spec *spec)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    putc('[', out);
+    for (int i = 0; i < spec->n_tags; i++) {
+        fputs(i ? "," : "", out);
+        json_write_string(out, spec->tags[i]);
+    }
+    putc(']', out);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+void job_changes_free(struct job_changes *changes)
+{
+    free(changes->name), free(changes->notes), free(changes->tags);
+    *changes = (struct job_changes){0};
+}
+
+/* The patch as a spec that holds nothing else (a new reference). Fields that
+ * cannot change are reported. */
+static json_t *changes_layout(const json_t *patch, struct err *err)
+{
+    const char *key;
+    json_t *value, *spec = json_object();
+    char pointer[ERR_POINTER_MAX];
+    int failed = !spec;
+    json_object_foreach((json_t *)(uintptr_t)patch, key, value)
+    {
+        snprintf(pointer, sizeof pointer, "/%.90s", key);
+        if (strcmp(key, "name") == 0 || strcmp(key, "notes") == 0 || strcmp(key, "tags") == 0)
+            failed |= json_object_set(spec, key, value);
+        else if (strcmp(key, "priority") == 0)
+            failed |= json_object_set_new(spec, "resources", json_pack("{s:O}", key, value));
+        else
+            err_field(err, pointer, "only name, notes, tags and priority of a job can change");
+    }
+    if (!failed)
+        return spec;
+    json_decref(spec);
+    err_set(err, ERR_NO_MEMORY, "no memory for a change");
+    return NULL;
+}
+
+/* Faults of the spec under the names that they have in the patch. */
+static void changes_report(const struct err *bad, struct err *err)
+{
+    size_t n = strlen(CHANGES_SECTION);
+    if (bad->code != ERR_INVALID || !bad->n_fields)
+        *err = *bad;
+    for (int i = 0; bad->code == ERR_INVALID && i < bad->n_fields; i++) {
+        const char *pointer = bad->fields[i].pointer;
+        err_field(err, strncmp(pointer, CHANGES_SECTION, n) == 0 ? pointer + n : pointer, "%s",
+                  bad->fields[i].detail);
+    }
+}
+
+static int changes_take(const json_t *patch, const struct spec *spec, struct job_changes *out,
+                        struct err *err)
+{
+    struct job_changes taken = {.priority = spec->resources.priority,
+                                .has_priority = json_object_get(patch, "priority") != NULL};
+    int has_name = json_object_get(patch, "name") != NULL;
+    int has_notes = json_object_get(patch, "notes") != NULL;
+    int has_tags = json_object_get(patch, "tags") != NULL;
+    if ((has_name && !(taken.name = strdup(spec->name))) ||
+        (has_notes && !(taken.notes = strdup(spec->notes))) ||
+        (has_tags && !(taken.tags = job_changes_tags(spec)))) {
+        job_changes_free(&taken);
+        return err_set(err, ERR_NO_MEMORY, "no memory for a change");
+    }
+    *out = taken;
+    return 0;
+}
+
+static int changes_check(const json_t *patch, struct job_changes *out, struct err *err)
+{
+    struct spec *spec = NULL;
+    struct err bad;
+    json_t *layout = changes_layout(patch, err);
+    char *text = layout ? json_dumps(layout, JSON_COMPACT) : NULL;
+    int result = text ? 0 : -1;
+    json_decref(layout);
+    if (layout && !text)
+        err_set(err, ERR_NO_MEMORY, "no memory for a change");
+    err_clear(&bad);
+    if (text && spec_parse(text, strlen(text), &spec, &bad))
+        changes_report(&bad, err);
+    free(text);
+    if (result == 0 && err->code == ERR_NONE)
+        result = changes_take(patch, spec, out, err);
+    spec_free(spec);
+    return err->code == ERR_NONE ? result : -1;
+}
+
+int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err)
+{
+    json_error_t where;
+    json_t *patch = json_loadb(json, n, JSON_REJECT_DUPLICATES, &where);
+    err_clear(err);
+    if (!patch)
+        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
+                       where.text);
+    int result = json_is_object(patch)
+                     ? changes_check(patch, out, err)
+                     : err_set(err, ERR_MALFORMED, "the body must be a JSON object");
+    json_decref(patch);
+    return result;
+}

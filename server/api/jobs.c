@@ -1,0 +1,274 @@
+/* api_jobs: reading, changing and deleting jobs. Changes are one durable
+ * operation each; the answer is the job as it is afterwards. */
+#include "server/api/jobs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/http/auth.h"
+#include "server/api/job_changes.h"
+#include "server/queue/job_files.h"
+#include "server/api/job_json.h"
+#include "server/events/hub.h"
+#include "server/queue/workers.h"
+#include "db/jobs.h"
+
+enum { LIST_DEFAULT = 50, LIST_MAX = 200 };
+
+static enum request_result job_answer(struct request *request, const struct job *job)
+{
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    if (job_write_json(buffer.out, job, request->reader, 1, &request->err))
+        return request_close_fail(request, &buffer, &request->err);
+    putc('\n', buffer.out);
+    return request_close_reply(request, &buffer, 200, MEDIA_JSON);
+}
+
+/* The job of the path, as it is now. */
+static enum request_result job_answer_now(struct request *request)
+{
+    struct job *job = NULL;
+    err_clear(&request->err);
+    if (job_get(request->reader, request->params[0], &job, &request->err))
+        return request_fail(request, &request->err);
+    enum request_result result = job_answer(request, job);
+    job_free(job);
+    return result;
+}
+
+/* ---- GET ---- */
+
+static int job_is_final(const struct job *job)
+{
+    return job->state == JOB_SUCCEEDED || job->state == JOB_FAILED || job->state == JOB_CANCELLED;
+}
+
+enum request_result api_job_show(struct request *request)
+{
+    struct job *job = NULL;
+    int64_t seconds;
+    if (request_query_int(request, "wait", 0, HUB_WAIT_SECONDS_MAX, 0, &seconds, &request->err) ||
+        job_get(request->reader, request->params[0], &job, &request->err))
+        return request_fail(request, &request->err);
+    enum request_result result;
+    if (!seconds || job_is_final(job))
+        result = job_answer(request, job);
+    else if (hub_wait(request->server->hub, request, job->id, (int)job->state, (int)seconds,
+                      job_answer_now, &request->err))
+        result = request_fail(request, &request->err);
+    else
+        result = REQUEST_LATER;
+    job_free(job);
+    return result;
+}
+
+static int list_check_states(const char *states, struct err *err)
+{
+    char *copy = strdup(states), *at = copy, *word;
+    int bad = !copy;
+    while (!bad && (word = strsep(&at, ",")))
+        bad = job_state_from_name(word) < 0;
+    free(copy);
+    return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
+}
+
+/* A parameter that is empty asks for nothing, like one that is absent. */
+static const char *list_word(const struct request *request, const char *name)
+{
+    const char *word = request_query(request, name);
+    return word && *word ? word : NULL;
+}
+
+static int list_filter(struct request *request, struct job_filter *filter, struct err *err)
+{
+    int64_t limit = LIST_DEFAULT;
+    *filter = (struct job_filter){
+        .state = list_word(request, "state"),
+        .user = list_word(request, "user"),
+        .tag = list_word(request, "tag"),
+        .sweep = list_word(request, "sweep"),
+        .text = list_word(request, "q"),
+    };
+    if (filter->state)
+        list_check_states(filter->state, err);
+    request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
+    request_query_int(request, "cursor", 1, INT64_MAX, 0, &filter->before_seq, err);
+    filter->limit = (int)limit;
+    return err->n_fields ? -1 : 0;
+}
+
+static int list_write(struct request *request, FILE *out, struct job **jobs, int n, int limit)
+{
+    fputs("{\"jobs\":[", out);
+    for (int i = 0; i < n && i < limit; i++) {
+        fputs(i ? ",\n" : "\n", out);
+        if (job_write_json(out, jobs[i], request->reader, 0, &request->err))
+            return -1;
+    }
+    if (n > limit)
+        fprintf(out, "],\"next\":\"%lld\"}\n", (long long)jobs[limit - 1]->seq);
+    else
+        fputs("],\"next\":null}\n", out);
+    return 0;
+}
+
+enum request_result api_job_list(struct request *request)
+{
+    struct job_filter filter;
+    struct job **jobs = NULL;
+    struct request_buffer buffer;
+    int n = 0;
+    if (list_filter(request, &filter, &request->err))
+        return request_fail(request, &request->err);
+    int limit = filter.limit++; /* one more tells whether there is a next page */
+    if (job_list(request->reader, &filter, &jobs, &n, &request->err))
+        return request_fail(request, &request->err);
+    if (!request_open(request, &buffer)) {
+        if (list_write(request, buffer.out, jobs, n, limit))
+            request_close_fail(request, &buffer, &request->err);
+        else
+            request_close_reply(request, &buffer, 200, MEDIA_JSON);
+    }
+    for (int i = 0; i < n; i++)
+        job_free(jobs[i]);
+    free(jobs);
+    return REQUEST_DONE;
+}
+
+/* ---- state changes ---- */
+
+struct change {
+    char id[DB_ID_MAX];
+    enum job_request request;
+    enum job_state state;
+    struct job_changes changes;
+    int is_aside; /* the files are set aside by this request */
+};
+
+static void change_free(void *state)
+{
+    struct change *change = state;
+    job_changes_free(&change->changes);
+    free(change);
+}
+
+/* The change of the path's job, after checking that it is there and that the
+ * user may do it. NULL: answered. */
+static struct change *change_begin(struct request *request)
+{
+    struct job *job = NULL;
+    struct change *change = NULL;
+    if (job_get(request->reader, request->params[0], &job, &request->err)) {
+        request_fail(request, &request->err);
+        return NULL;
+    }
+    int refused = auth_may_change(request, job->user, &request->err);
+    if (!refused && !(change = calloc(1, sizeof *change)))
+        refused = err_set(&request->err, ERR_NO_MEMORY, "no memory for a change");
+    if (refused) {
+        request_fail(request, &request->err);
+    } else {
+        snprintf(change->id, sizeof change->id, "%s", job->id);
+        request->state = change;
+        request->free_state = change_free;
+    }
+    job_free(job);
+    return change;
+}
+
+static int change_state(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct change *change = arg;
+    return job_request(writer, change->id, change->request, &change->state, err);
+}
+
+static enum request_result change_done(struct request *request)
+{
+    if (request->result)
+        return request_fail(request, &request->err);
+    workers_wake(request->server->workers);
+    return job_answer_now(request);
+}
+
+static enum request_result job_ask(struct request *request, enum job_request what)
+{
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    change->request = what;
+    return request_submit(request, change_state, change, change_done);
+}
+
+enum request_result api_job_cancel(struct request *request)
+{
+    return job_ask(request, JOB_CANCEL);
+}
+
+enum request_result api_job_hold(struct request *request)
+{
+    return job_ask(request, JOB_HOLD);
+}
+
+enum request_result api_job_release(struct request *request)
+{
+    return job_ask(request, JOB_RELEASE);
+}
+
+enum request_result api_job_retry(struct request *request)
+{
+    return job_ask(request, JOB_RETRY);
+}
+
+/* ---- PATCH ---- */
+
+static int patch_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct change *change = arg;
+    const struct job_changes *changes = &change->changes;
+    return job_patch(writer, change->id, changes->name, changes->notes, changes->tags,
+                     changes->has_priority ? &changes->priority : NULL, err);
+}
+
+enum request_result api_job_patch(struct request *request)
+{
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    if (job_changes_parse(request->body ? request->body : "", request->n_body, &change->changes,
+                          &request->err))
+        return request_fail(request, &request->err);
+    return request_submit(request, patch_store, change, change_done);
+}
+
+/* ---- DELETE ---- */
+
+static int delete_row(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct request *request = arg;
+    struct change *change = request->state;
+    if (job_delete(writer, change->id, err) ||
+        job_files_set_aside(&request->server->settings, change->id, err))
+        return -1;
+    change->is_aside = 1;
+    return 0;
+}
+
+/* Files without a job are garbage, a job without its files would be a lie: so
+ * the files follow the row. */
+enum request_result api_job_delete(struct request *request)
+{
+    const struct settings *settings = &request->server->settings;
+    const struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    if (db_call(request->server->db, delete_row, request, &request->err)) {
+        if (change->is_aside) /* set aside, but not committed */
+            job_files_put_back(settings, change->id);
+        return request_fail(request, &request->err);
+    }
+    if (job_files_remove(settings, change->id, &request->err))
+        return request_fail(request, &request->err);
+    return request_reply_empty(request);
+}

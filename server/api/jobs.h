@@ -1,0 +1,10 @@
+/* jobs: GET, PATCH, DELETE and the actions of jobs. */
+#ifndef TOKENFATE_API_JOBS_H
+#define TOKENFATE_API_JOBS_H
+
+#include "server/http/request.h"
+
+request_handler api_job_list, api_job_show, api_job_patch, api_job_cancel, api_job_hold,
+    api_job_release, api_job_retry, api_job_delete;
+
+#endif

@@ -1,0 +1,338 @@
+/* api_probe: POST /jobs/{id}/probe. What a job's model says after a text: the
+ * likeliest next tokens, and log p and rank of named ones. The text becomes ids
+ * here, the model answers in a process of its own (probe.c). On a pool thread. */
+#include "server/api/probe.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/record.h"
+#include "config/spec.h"
+#include "server/datasets.h"
+#include "server/json.h"
+#include "server/api/probe_process.h"
+#include "server/data.h"
+#include "db/jobs.h"
+
+enum {
+    PROBE_TOP_DEFAULT = 10,
+    PROBE_TOP_MAX = 1000,
+    PROBE_TOKENS_MAX = 100,   /* named tokens */
+    PROBE_TEXT_MAX = 64 << 10 /* bytes; a window of 1,024 tokens has some 5,000 */
+};
+
+struct probing {
+    json_t *body;
+    struct job *job;
+    struct spec *spec;
+    const struct bpe *bpe;
+    struct datasets_use text; /* released when text.entry is set */
+    int64_t epoch, top;
+    int32_t *ids;   /* of the text: the tokenizer's */
+    int32_t *model; /* the same, as the model numbers them */
+    int n_ids;
+    int vocab;
+    float *logp;                     /* [vocab] */
+    int32_t *rank;                   /* [vocab] the model's ids, likeliest first */
+    int32_t named[PROBE_TOKENS_MAX]; /* the model's ids */
+    int n_named;
+    char file[DATA_PATH_MAX];
+};
+
+static void probing_free(struct request *request, struct probing *probing)
+{
+    if (probing->text.entry)
+        datasets_release(request->server->datasets, &probing->text);
+    json_decref(probing->body);
+    job_free(probing->job);
+    spec_free(probing->spec);
+    free(probing->ids), free(probing->model), free(probing->logp), free(probing->rank);
+}
+
+/* ---- the question ---- */
+
+static int read_integer(const json_t *body, const char *name, int64_t low, int64_t high,
+                        int64_t fallback, int64_t *out, struct err *err)
+{
+    const json_t *value = json_object_get(body, name);
+    char pointer[32];
+    *out = value ? json_integer_value(value) : fallback;
+    if (!value || (json_is_integer(value) && *out >= low && *out <= high))
+        return 0;
+    snprintf(pointer, sizeof pointer, "/%s", name);
+    return err_field(err, pointer, "must be an integer from %lld to %lld", (long long)low,
+                     (long long)high);
+}
+
+static void check_fields(json_t *body, struct err *err)
+{
+    static const char *const known[] = {"text", "ids", "tokens", "top", "epoch"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(body, key, value)
+    {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && strcmp(known[i], key) != 0)
+            i++;
+        if (i < sizeof known / sizeof *known)
+            continue;
+        char pointer[ERR_POINTER_MAX];
+        snprintf(pointer, sizeof pointer, "/%.80s", key);
+        err_field(err, pointer, "is not a field of a probe: text, ids, tokens, top, epoch");
+    }
+}
+
+/* The model's number of a tokenizer's id; -1: it has none. */
+static int32_t number_of(const struct probing *probing, int64_t id)
+{
+    return id < 0 || id > INT32_MAX
+               ? -1
+               : groups_counted_id((int32_t)id, probing->text.text->original, probing->vocab);
+}
+
+/* One entry of "tokens": an id, or a text that is one token. */
+static int read_token(struct probing *probing, const json_t *entry, size_t i, struct err *err)
+{
+    char pointer[32];
+    int32_t *ids = NULL;
+    int64_t id;
+    size_t n = 0;
+    struct err bad;
+    err_clear(&bad);
+    snprintf(pointer, sizeof pointer, "/tokens/%zu", i);
+    if (json_is_integer(entry)) {
+        id = json_integer_value(entry);
+    } else if (!json_is_string(entry)) {
+        return err_field(err, pointer, "must be a text or an id");
+    } else if (bpe_encode(probing->bpe, json_string_value(entry), json_string_length(entry), &ids,
+                          &n, &bad)) {
+        return err_field(err, pointer, "%s", bad.message);
+    } else {
+        id = n == 1 ? ids[0] : -1;
+        free(ids);
+        if (n != 1)
+            return err_field(err, pointer, "\"%.60s\" is %zu tokens, not one",
+                             json_string_value(entry), n);
+    }
+    const int32_t number = number_of(probing, id);
+    if (number < 0)
+        return err_field(err, pointer, "id %lld is not in the model's vocabulary of %d",
+                         (long long)id, probing->vocab);
+    probing->named[probing->n_named++] = number;
+    return 0;
+}
+
+static void read_tokens(struct probing *probing, struct err *err)
+{
+    const json_t *list = json_object_get(probing->body, "tokens"), *entry;
+    size_t i;
+    if (list && (!json_is_array(list) || json_array_size(list) > PROBE_TOKENS_MAX)) {
+        err_field(err, "/tokens", "must be a list of at most %d texts or ids", PROBE_TOKENS_MAX);
+        return;
+    }
+    json_array_foreach(list, i, entry) read_token(probing, entry, i, err);
+}
+
+static void read_text(struct probing *probing, const json_t *text, struct err *err)
+{
+    struct err bad;
+    size_t n = 0;
+    err_clear(&bad);
+    if (!json_is_string(text) || json_string_length(text) > PROBE_TEXT_MAX)
+        err_field(err, "/text", "must be a text of at most %d bytes", PROBE_TEXT_MAX);
+    else if (bpe_encode(probing->bpe, json_string_value(text), json_string_length(text),
+                        &probing->ids, &n, &bad))
+        err_field(err, "/text", "%s", bad.message);
+    else if (n < 1 || n > (size_t)probing->spec->model.seq_len)
+        err_field(err, "/text", "is %zu tokens; the model reads 1 to %d", n,
+                  probing->spec->model.seq_len);
+    probing->n_ids = (int)n;
+}
+
+static void read_ids(struct probing *probing, const json_t *list, struct err *err)
+{
+    const size_t n = json_array_size(list);
+    if (n < 1 || n > (size_t)probing->spec->model.seq_len) {
+        err_field(err, "/ids", "must be a list of 1 to %d ids", probing->spec->model.seq_len);
+        return;
+    }
+    if (!(probing->ids = calloc(n, sizeof *probing->ids))) {
+        err_set(err, ERR_NO_MEMORY, "no memory for %zu ids", n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(list, i);
+        char pointer[32];
+        snprintf(pointer, sizeof pointer, "/ids/%zu", i);
+        if (!json_is_integer(id) || number_of(probing, json_integer_value(id)) < 0)
+            err_field(err, pointer, "must be an id of the model's vocabulary of %d",
+                      probing->vocab);
+        else
+            probing->ids[i] = (int32_t)json_integer_value(id);
+    }
+    probing->n_ids = (int)n;
+}
+
+/* The ids as the model numbers them. */
+static int number_ids(struct probing *probing, struct err *err)
+{
+    probing->model = calloc((size_t)probing->n_ids + 1, sizeof *probing->model);
+    if (!probing->model)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", probing->n_ids);
+    for (int i = 0; i < probing->n_ids; i++)
+        if ((probing->model[i] = number_of(probing, probing->ids[i])) < 0)
+            return err_field(err, "/text",
+                             "token %d of it (id %d) is not in the model's vocabulary of %d", i,
+                             probing->ids[i], probing->vocab);
+    return 0;
+}
+
+/* What the model reads: a text, or its ids. */
+static void read_prompt(struct probing *probing, struct err *err)
+{
+    const json_t *ids = json_object_get(probing->body, "ids");
+    const json_t *text = json_object_get(probing->body, "text");
+    if (ids && text)
+        err_field(err, "/ids", "stands beside a text: one of them");
+    else if (ids)
+        read_ids(probing, ids, err);
+    else
+        read_text(probing, text, err);
+}
+
+static int find_model(struct request *request, struct probing *probing, struct err *err)
+{
+    if (data_path(&request->server->settings, probing->file, sizeof probing->file, err,
+                  "jobs/%s/model/epoch-%07lld.safetensors", probing->job->id,
+                  (long long)probing->epoch))
+        return -1;
+    if (access(probing->file, R_OK) != 0)
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no model of epoch %lld: only of the epochs in train.snapshots and "
+                       "of the last, once they were reached",
+                       (long long)probing->epoch);
+    return 0;
+}
+
+static int read_vocabulary(struct request *request, struct probing *probing, struct err *err)
+{
+    if (datasets_get(request->server->datasets, probing->spec, &probing->text, err))
+        return -1;
+    probing->vocab = probing->text.text->vocab;
+    probing->logp = malloc((size_t)probing->vocab * sizeof *probing->logp);
+    probing->rank = malloc((size_t)probing->vocab * sizeof *probing->rank);
+    return probing->logp && probing->rank ? 0
+                                          : err_set(err, ERR_NO_MEMORY, "no memory for a probe");
+}
+
+static int read_question(struct request *request, struct probing *probing, struct err *err)
+{
+    json_error_t where;
+    if (job_get(request->reader, request->params[0], &probing->job, err))
+        return -1;
+    probing->body = json_loadb(request->body, request->n_body, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(probing->body))
+        return err_set(err, ERR_MALFORMED, "not a JSON object: %s (line %d, column %d)",
+                       probing->body ? "another value" : where.text, where.line, where.column);
+    if (spec_parse(probing->job->spec, strlen(probing->job->spec), &probing->spec, err) ||
+        datasets_tokenizer(request->server->datasets, probing->spec->corpus.tokenizer,
+                           &probing->bpe, err) ||
+        read_vocabulary(request, probing, err))
+        return -1;
+    check_fields(probing->body, err);
+    read_prompt(probing, err);
+    read_tokens(probing, err);
+    read_integer(probing->body, "top", 0, PROBE_TOP_MAX, PROBE_TOP_DEFAULT, &probing->top, err);
+    read_integer(probing->body, "epoch", 0, probing->job->epochs, probing->job->epochs,
+                 &probing->epoch, err);
+    if (err->code != ERR_NONE || number_ids(probing, err))
+        return -1;
+    return find_model(request, probing, err);
+}
+
+/* ---- the answer ---- */
+
+static int by_logp(const void *a, const void *b, void *logp)
+{
+    const float *values = logp;
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return values[x] != values[y] ? (values[x] < values[y] ? 1 : -1) : x - y;
+}
+
+static void sort_vocabulary(struct probing *probing)
+{
+    for (int v = 0; v < probing->vocab; v++)
+        probing->rank[v] = v;
+    qsort_r(probing->rank, (size_t)probing->vocab, sizeof *probing->rank, by_logp, probing->logp);
+}
+
+static void write_token(FILE *out, const struct probing *probing, int rank)
+{
+    const int32_t number = probing->rank[rank];
+    const int32_t id = dataset_original(probing->text.text, number);
+    size_t n = 0;
+    const char *bytes = bpe_token(probing->bpe, id, &n);
+    fprintf(out, "{\"id\":%d,\"text\":", id);
+    json_write_bytes(out, bytes ? bytes : "", n);
+    fprintf(out, ",\"rank\":%d,\"logp\":", rank + 1);
+    record_print_number(out, (double)probing->logp[number]);
+    putc('}', out);
+}
+
+static void write_named(FILE *out, const struct probing *probing)
+{
+    for (int i = 0; i < probing->n_named; i++)
+        for (int rank = 0; rank < probing->vocab; rank++)
+            if (probing->rank[rank] == probing->named[i]) {
+                fputs(i ? ",\n" : "\n", out);
+                write_token(out, probing, rank);
+                break;
+            }
+}
+
+static void write_answer(FILE *out, const struct probing *probing)
+{
+    fprintf(out, "{\"job\":\"%s\",\"epoch\":%lld,\"ids\":[", probing->job->id,
+            (long long)probing->epoch);
+    for (int i = 0; i < probing->n_ids; i++)
+        fprintf(out, "%s%d", i ? "," : "", probing->ids[i]);
+    fputs("],\"top\":[", out);
+    for (int rank = 0; rank < probing->top && rank < probing->vocab; rank++) {
+        fputs(rank ? ",\n" : "\n", out);
+        write_token(out, probing, rank);
+    }
+    fputs("],\"tokens\":[", out);
+    write_named(out, probing);
+    fputs("]}\n", out);
+}
+
+enum request_result api_probe(struct request *request)
+{
+    struct probing probing = {0};
+    struct request_buffer buffer;
+    struct err *err = &request->err;
+    int failed = read_question(request, &probing, err);
+    if (!failed) {
+        const struct probe_question question = {.job = probing.job->id,
+                                                .spec = probing.job->spec,
+                                                .file = probing.file,
+                                                .vocab = probing.vocab,
+                                                .ids = probing.model,
+                                                .n = probing.n_ids};
+        failed = probe_ask(&request->server->settings, &question, probing.logp, err);
+    }
+    if (failed && err->code == ERR_TOO_MANY) {
+        request_fail_later(request, err, PROBE_RETRY_SECONDS);
+    } else if (failed) {
+        request_fail(request, err);
+    } else if (!request_open(request, &buffer)) {
+        sort_vocabulary(&probing);
+        write_answer(buffer.out, &probing);
+        request_close_reply(request, &buffer, 200, MEDIA_JSON);
+    }
+    probing_free(request, &probing);
+    return REQUEST_DONE;
+}

@@ -1,0 +1,87 @@
+/* routes: see routes.h. A test compares the table with openapi.json, both ways. */
+#include "server/api/routes.h"
+
+#include "server/api/compare.h"
+#include "server/api/corpora.h"
+#include "server/api/devices.h"
+#include "server/api/epochs.h"
+#include "server/api/events.h"
+#include "server/api/files.h"
+#include "server/api/findings.h"
+#include "server/api/health.h"
+#include "server/api/indicators.h"
+#include "server/api/jobs.h"
+#include "server/api/presets.h"
+#include "server/api/probe.h"
+#include "server/api/series.h"
+#include "server/api/session.h"
+#include "server/api/spectrum.h"
+#include "server/api/submit.h"
+#include "server/api/sweeps.h"
+#include "server/api/theory.h"
+#include "server/api/tokenize.h"
+#include "server/api/tokens.h"
+#include "server/api/users.h"
+#include "server/api/version.h"
+#include "server/http/static.h"
+
+/* clang-format off */
+static const struct route routes[] = {
+    {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state,user,tag,sweep,q,limit,cursor"},
+    {"GET", "/api/v1/jobs/{id}", api_job_show, ROUTE_ETAG, "wait"},
+    {"PATCH", "/api/v1/jobs/{id}", api_job_patch, ROUTE_BODY_JSON, NULL},
+    {"DELETE", "/api/v1/jobs/{id}", api_job_delete, ROUTE_SLOW, NULL},
+    {"POST", "/api/v1/jobs/{id}/cancel", api_job_cancel, 0, NULL},
+    {"POST", "/api/v1/jobs/{id}/hold", api_job_hold, 0, NULL},
+    {"POST", "/api/v1/jobs/{id}/release", api_job_release, 0, NULL},
+    {"POST", "/api/v1/jobs/{id}/retry", api_job_retry, 0, NULL},
+    {"GET", "/api/v1/jobs/{id}/epochs", api_epochs, ROUTE_SLOW, "from,to,limit,format,points,series"},
+    {"GET", "/api/v1/jobs/{id}/tokens", api_tokens, ROUTE_SLOW, "token,group,from,to,limit,format"},
+    {"GET", "/api/v1/jobs/{id}/findings", api_findings, ROUTE_SLOW, "with"},
+    {"GET", "/api/v1/jobs/{id}/indicators", api_indicators, ROUTE_SLOW, "epoch"},
+    {"GET", "/api/v1/jobs/{id}/theory", api_theory, ROUTE_SLOW, "points"},
+    {"GET", "/api/v1/jobs/{id}/checkpoint", api_checkpoint, ROUTE_SLOW, "epoch"},
+    {"GET", "/api/v1/jobs/{id}/checkpoint/config.json", api_checkpoint_config, ROUTE_SLOW, NULL},
+    {"GET", "/api/v1/jobs/{id}/batch", api_batch, ROUTE_SLOW, "epoch"},
+    {"GET", "/api/v1/jobs/{id}/spectrum", api_spectrum, ROUTE_SLOW, "points,epoch,format"},
+    {"POST", "/api/v1/jobs/{id}/probe", api_probe, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/jobs/{id}/log", api_log, ROUTE_SLOW, NULL},
+    {"GET", "/api/v1/compare", api_compare, ROUTE_SLOW | ROUTE_ETAG, "jobs,series,points"},
+    {"POST", "/api/v1/sweeps", api_sweep_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/sweeps", api_sweep_list, ROUTE_SLOW | ROUTE_ETAG, "limit,cursor"},
+    {"GET", "/api/v1/sweeps/{id}", api_sweep_show, ROUTE_SLOW | ROUTE_ETAG, "series,points,epoch"},
+    {"POST", "/api/v1/sweeps/{id}/cancel", api_sweep_cancel, 0, NULL},
+    {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_BODY_FILE, "name"},
+    {"GET", "/api/v1/corpora", api_corpus_list, ROUTE_ETAG, NULL},
+    {"GET", "/api/v1/corpora/{id}", api_corpus_show, ROUTE_SLOW, "variant,tokenizer"},
+    {"GET", "/api/v1/corpora/{id}/frequencies", api_corpus_frequencies, ROUTE_SLOW, "variant,tokenizer,limit"},
+    {"GET", "/api/v1/presets", api_presets, ROUTE_ETAG, NULL},
+    {"GET", "/api/v1/presets/{name}", api_preset, ROUTE_ETAG, NULL},
+    {"POST", "/api/v1/tokenize", api_tokenize, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/devices", api_devices, ROUTE_ETAG, NULL},
+    {"GET", "/api/v1/events", api_events, 0, "jobs,after"},
+    {"GET", "/api/v1/whoami", api_whoami, 0, NULL},
+    {"POST", "/api/v1/session", api_session_create, ROUTE_OPEN | ROUTE_BODY_JSON, NULL},
+    {"DELETE", "/api/v1/session", api_session_delete, 0, NULL},
+    {"GET", "/api/v1/users", api_user_list, ROUTE_SLOW | ROUTE_ADMIN | ROUTE_ETAG, NULL},
+    {"POST", "/api/v1/users", api_user_create, ROUTE_BODY_JSON | ROUTE_ADMIN, NULL},
+    {"GET", "/api/v1/users/{name}", api_user_show, ROUTE_ADMIN | ROUTE_ETAG, NULL},
+    {"PATCH", "/api/v1/users/{name}", api_user_patch, ROUTE_BODY_JSON | ROUTE_ADMIN, NULL},
+    {"POST", "/api/v1/users/{name}/tokens", api_user_token_create, ROUTE_BODY_JSON | ROUTE_ADMIN, NULL},
+    {"GET", "/api/v1/users/{name}/tokens/{id}", api_user_token_show, ROUTE_ADMIN | ROUTE_ETAG, NULL},
+    {"DELETE", "/api/v1/users/{name}/tokens/{id}", api_user_token_delete, ROUTE_ADMIN, NULL},
+    {"GET", "/api/v1/version", api_version, ROUTE_OPEN | ROUTE_ETAG, NULL},
+    {"GET", "/api/v1/openapi.json", api_openapi, ROUTE_SLOW | ROUTE_OPEN, NULL},
+    {"GET", "/healthz", api_healthz, ROUTE_OPEN, NULL},
+    {"GET", "/readyz", api_readyz, ROUTE_OPEN, NULL},
+    {"GET", "/metrics", api_metrics, 0, NULL},
+    {"GET", "/", static_file, ROUTE_SLOW | ROUTE_OPEN, NULL},
+};
+/* clang-format on */
+
+const struct route_table api_routes = {
+    .routes = routes,
+    .n = sizeof routes / sizeof routes[0],
+    .files = {"GET", "/", static_file, ROUTE_SLOW | ROUTE_OPEN, NULL},
+};

@@ -1,0 +1,136 @@
+/* api_session: a browser cannot keep a bearer token safe, so a page posts it
+ * once and gets a cookie that scripts cannot read. */
+#include "server/api/session.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/hash.h"
+#include "server/http/auth.h"
+#include "server/json.h"
+#include "server/secret.h"
+
+struct session {
+    char id[SECRET_TEXT_MAX], hash[HASH_HEX];
+    char user[USER_NAME_MAX + 1], token[TOKEN_ID_MAX];
+};
+
+static enum request_result whoami_answer(struct request *request)
+{
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    fputs("{\"name\":", buffer.out);
+    json_write_string(buffer.out, request->user.name);
+    fprintf(buffer.out, ",\"admin\":%s,\"auth\":%s}\n", request->user.admin ? "true" : "false",
+            request->server->auth ? "true" : "false");
+    return request_close_reply(request, &buffer, 200, MEDIA_JSON);
+}
+
+enum request_result api_whoami(struct request *request)
+{
+    return whoami_answer(request);
+}
+
+static void session_cookie(struct request *request, const char *id, int seconds)
+{
+    char cookie[SECRET_TEXT_MAX + 128];
+    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d",
+             AUTH_COOKIE, id, seconds);
+    request_header(request, MHD_HTTP_HEADER_SET_COOKIE, cookie);
+}
+
+static int session_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct session *session = arg;
+    int64_t until = db_now() + (int64_t)AUTH_SESSION_SECONDS * 1000000;
+    return credential_insert(writer, session->user, "session", session->hash, session->token, until,
+                             err);
+}
+
+static enum request_result session_stored(struct request *request)
+{
+    const struct session *session = request->state;
+    if (request->result)
+        return request_fail(request, &request->err);
+    whoami_answer(request);
+    session_cookie(request, session->id, AUTH_SESSION_SECONDS);
+    return REQUEST_DONE;
+}
+
+/* The token in the body {"token": "..."}, its user and its id. */
+static int session_user(struct request *request, struct session *session, struct err *err)
+{
+    char hash[HASH_HEX];
+    json_error_t where;
+    json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
+                              JSON_REJECT_DUPLICATES, &where);
+    if (!body)
+        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
+                       where.text);
+    const char *token = json_string_value(json_object_get(body, "token"));
+    int failed = !token || json_object_size(body) != 1
+                     ? err_field(err, "/token", "must be the only field, a string")
+                     : auth_token_user(request->reader, token, &request->user, err);
+    if (!failed) {
+        hash_sha256(token, strlen(token), hash);
+        token_id(hash, session->token);
+        strcpy(session->user, request->user.name);
+    }
+    json_decref(body);
+    return failed;
+}
+
+/* The request's state. NULL: answered. */
+static struct session *session_new(struct request *request)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session) {
+        err_set(&request->err, ERR_NO_MEMORY, "no memory for a session");
+        request_fail(request, &request->err);
+        return NULL;
+    }
+    request->state = session;
+    request->free_state = free;
+    return session;
+}
+
+enum request_result api_session_create(struct request *request)
+{
+    struct session *session = session_new(request);
+    if (!session)
+        return REQUEST_DONE;
+    if (!request->server->auth) /* nobody needs one: everybody is `local` */
+        return whoami_answer(request);
+    if (session_user(request, session, &request->err))
+        return request_fail(request, &request->err);
+    secret_make("session", session->id, sizeof session->id, session->hash);
+    return request_submit(request, session_store, session, session_stored);
+}
+
+static int session_revoke(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct session *session = arg;
+    return credential_revoke(writer, session->hash, err);
+}
+
+static enum request_result session_revoked(struct request *request)
+{
+    if (request->result && request->err.code != ERR_NOT_FOUND)
+        return request_fail(request, &request->err);
+    request_reply_empty(request);
+    session_cookie(request, "", 0);
+    return REQUEST_DONE;
+}
+
+enum request_result api_session_delete(struct request *request)
+{
+    struct session *session = session_new(request);
+    if (!session)
+        return REQUEST_DONE;
+    if (!auth_session(request, session->id, sizeof session->id))
+        return request_reply_empty(request);
+    hash_sha256(session->id, strlen(session->id), session->hash);
+    return request_submit(request, session_revoke, session, session_revoked);
+}

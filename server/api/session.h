@@ -1,0 +1,9 @@
+/* session: Login and logout of a browser, and who asks. */
+#ifndef TOKENFATE_API_SESSION_H
+#define TOKENFATE_API_SESSION_H
+
+#include "server/http/request.h"
+
+request_handler api_session_create, api_session_delete, api_whoami;
+
+#endif

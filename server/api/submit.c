@@ -1,0 +1,115 @@
+/* api_submit: POST /jobs. On a pool thread: did this request come before? If not,
+ * parse the spec, resolve its text, check it against the text, count its memory;
+ * then one durable operation; then the answer. Nothing is stored of a job that
+ * cannot run. */
+#include "server/api/submit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/hash.h"
+#include "server/api/job_json.h"
+#include "server/api/submission.h"
+#include "server/queue/workers.h"
+#include "db/jobs.h"
+
+struct submit {
+    struct job job;
+    char *key;
+    char body_sha256[HASH_HEX];
+    int64_t max_queue;
+    int existing;
+};
+
+static void submit_free(void *state)
+{
+    struct submit *submit = state;
+    submission_free(&submit->job);
+    free(submit->key);
+    free(submit);
+}
+
+static int submit_key(struct request *request, struct submit *submit, struct err *err)
+{
+    const char *key = request_head(request, "Idempotency-Key");
+    if (!key)
+        return 0;
+    if (!(submit->key = strdup(key)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for a job");
+    return 0;
+}
+
+/* 1 if the same request came before, as a job alone. */
+static int submit_known(const struct request *request, struct submit *submit, struct err *err)
+{
+    struct job *job = NULL;
+    const int known = submission_known(request, submit->key, submit->body_sha256, &job, err);
+    submit->existing = known > 0 && !job->sweep;
+    if (submit->existing)
+        memcpy(submit->job.id, job->id, sizeof job->id);
+    job_free(job);
+    return known < 0 ? -1 : submit->existing;
+}
+
+static int submit_check(struct request *request, struct submit *submit, struct err *err)
+{
+    struct spec *spec = NULL;
+    if (spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
+        return -1;
+    const int failed = submission_build(request, spec, &submit->job, err);
+    spec_free(spec);
+    return failed;
+}
+
+static int submit_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct submit *submit = arg;
+    return job_insert(writer, &submit->job, submit->key, submit->body_sha256, submit->max_queue,
+                      &submit->existing, err);
+}
+
+static enum request_result submit_stored(struct request *request)
+{
+    struct submit *submit = request->state;
+    struct request_buffer buffer;
+    struct job *job = NULL;
+    char location[64];
+    if (request->result)
+        return request_fail(request, &request->err);
+    if (!submit->existing)
+        workers_wake(request->server->workers);
+    err_clear(&request->err);
+    if (job_get(request->reader, submit->job.id, &job, &request->err))
+        return request_fail(request, &request->err);
+    if (!request_open(request, &buffer)) {
+        if (job_write_json(buffer.out, job, request->reader, 1, &request->err))
+            request_close_fail(request, &buffer, &request->err);
+        else
+            request_close_reply(request, &buffer, submit->existing ? 200 : 201, MEDIA_JSON);
+    }
+    snprintf(location, sizeof location, "/api/v1/jobs/%s", job->id);
+    request_header(request, MHD_HTTP_HEADER_LOCATION, location);
+    job_free(job);
+    return REQUEST_DONE;
+}
+
+enum request_result api_job_create(struct request *request)
+{
+    struct submit *submit = calloc(1, sizeof *submit);
+    if (!submit) {
+        err_set(&request->err, ERR_NO_MEMORY, "no memory for a job");
+        return request_fail(request, &request->err);
+    }
+    request->state = submit;
+    request->free_state = submit_free;
+    submit->max_queue = request->server->settings.max_queue;
+    hash_sha256(request->body, request->n_body, submit->body_sha256);
+    if (submit_key(request, submit, &request->err))
+        return request_fail(request, &request->err);
+    const int known = submit_known(request, submit, &request->err);
+    if (known > 0)
+        return submit_stored(request);
+    if (known < 0 || submit_check(request, submit, &request->err))
+        return request_fail(request, &request->err);
+    return request_submit(request, submit_store, submit, submit_stored);
+}

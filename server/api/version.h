@@ -1,0 +1,9 @@
+/* version: GET /version and /openapi.json. */
+#ifndef TOKENFATE_API_VERSION_H
+#define TOKENFATE_API_VERSION_H
+
+#include "server/http/request.h"
+
+request_handler api_version, api_openapi;
+
+#endif

@@ -1,0 +1,297 @@
+/* commands: see commands.h. */
+#include "server/cli/commands.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "db/db.h"
+#include "db/users.h"
+#include "server/cli/client.h"
+#include "server/secret.h"
+#include "server/data.h"
+#include "server/server.h"
+
+enum {
+    COMMANDS_PATH_MAX = 128, /* "/users/NAME/tokens/ID" */
+    COMMANDS_DAY_MAX = 32
+};
+
+static int commands_fail(const struct err *err)
+{
+    fprintf(stderr, "tokenfate: %s\n", err->message);
+    return 1;
+}
+
+static int commands_usage(const char *usage)
+{
+    fprintf(stderr, "usage: %s\n", usage);
+    return 2;
+}
+
+static int commands_database(const struct settings *settings, char *path, size_t n, struct err *err)
+{
+    return data_path(settings, path, n, err, "tokenfate.db");
+}
+
+/* What a command changes, in both ways. */
+struct commands_change {
+    db_operation *operation; /* without a server */
+    void *arg;
+    const char *method; /* of a running one: below /api/v1 */
+    char path[COMMANDS_PATH_MAX];
+    json_t *body, *answer;
+};
+
+/* With the lock, which is given back. */
+static int commands_operate(const struct settings *settings, const struct commands_change *change,
+                            int lock, struct err *err)
+{
+    struct db *db = NULL;
+    char path[DATA_PATH_MAX];
+    int failed = hash_init(err) || commands_database(settings, path, sizeof path, err) ||
+                 db_open(path, &db, err) || db_call(db, change->operation, change->arg, err);
+    db_close(db);
+    close(lock);
+    return failed ? -1 : 0;
+}
+
+/* Whoever holds the lock may be a server that starts or ends and does not answer,
+ * or what is left of one that was killed: look again for as long as a server
+ * would that starts. */
+static int commands_change(const struct settings *settings, struct commands_change *change)
+{
+    struct err err;
+    int result = 1;
+    for (int tries = 0; result > 0 && tries < DATA_LOCK_TRIES; tries++) {
+        if (tries)
+            usleep(DATA_LOCK_PAUSE_US);
+        err_clear(&err);
+        int lock = data_lock_once(settings, &err);
+        if (lock >= 0)
+            result = commands_operate(settings, change, lock, &err);
+        else if (err.code != ERR_CONFLICT)
+            result = -1;
+        else
+            result = client_request(settings, change->method, change->path, change->body,
+                                    &change->answer, &err);
+    }
+    json_decref(change->body);
+    if (result > 0)
+        err_prefix(&err, "a server holds %s but does not answer", settings->data);
+    return result ? commands_fail(&err) : 0;
+}
+
+/* One reading, beside a server or not. */
+static int commands_read(const struct settings *settings,
+                         int (*read)(struct db_reader *reader, void *arg, struct err *err),
+                         void *arg)
+{
+    struct err err;
+    struct db_reader *reader = NULL;
+    char path[DATA_PATH_MAX];
+    err_clear(&err);
+    int failed = commands_database(settings, path, sizeof path, &err) ||
+                 db_reader_open_path(path, &reader, &err) || read(reader, arg, &err);
+    db_reader_close(reader);
+    return failed ? commands_fail(&err) : 0;
+}
+
+static void commands_day(int64_t microseconds, char *text, size_t n)
+{
+    time_t seconds = (time_t)(microseconds / 1000000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    strftime(text, n, "%Y-%m-%d", &utc);
+}
+
+/* ---- user ---- */
+
+struct commands_user {
+    const char *name;
+    int admin, disabled;
+};
+
+static int commands_user_insert(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_user *user = arg;
+    return user_insert(writer, user->name, user->admin, err);
+}
+
+static int commands_user_change(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_user *user = arg;
+    return user_change(writer, user->name, -1, user->disabled, err);
+}
+
+static int commands_user_print(void *self, const struct user *user)
+{
+    char made[COMMANDS_DAY_MAX];
+    commands_day(user->created_at, made, sizeof made);
+    fprintf(self, "%-24s %-6s %-9s %s\n", user->name, user->admin ? "admin" : "user",
+            user->disabled ? "disabled" : "active", made);
+    return 0;
+}
+
+static int commands_user_list(struct db_reader *reader, void *arg, struct err *err)
+{
+    return user_list(reader, commands_user_print, arg, err);
+}
+
+static int commands_user_add(const struct settings *settings, struct commands_user *user)
+{
+    struct err err;
+    struct commands_change change = {commands_user_insert, user, "POST", "/users", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(user->name, &err))
+        return commands_fail(&err);
+    change.body = json_pack("{s:s, s:b}", "name", user->name, "admin", user->admin);
+    int code = commands_change(settings, &change);
+    json_decref(change.answer);
+    return code;
+}
+
+static int commands_user_set(const struct settings *settings, struct commands_user *user)
+{
+    struct err err;
+    struct commands_change change = {commands_user_change, user, "PATCH", "", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(user->name, &err))
+        return commands_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s", user->name);
+    change.body = json_pack("{s:b}", "disabled", user->disabled);
+    int code = commands_change(settings, &change);
+    json_decref(change.answer);
+    return code;
+}
+
+int commands_user(const struct settings *settings, int argc, char **argv)
+{
+    struct commands_user user = {.name = argc > 1 ? argv[1] : ""};
+    const char *verb = argc ? argv[0] : "";
+    if (strcmp(verb, "list") == 0 && argc == 1)
+        return commands_read(settings, commands_user_list, stdout);
+    user.admin = argc == 3 && strcmp(argv[2], "--admin") == 0;
+    if (strcmp(verb, "add") == 0 && argc == 2 + user.admin)
+        return commands_user_add(settings, &user);
+    user.disabled = strcmp(verb, "disable") == 0;
+    if ((user.disabled || strcmp(verb, "enable") == 0) && argc == 2)
+        return commands_user_set(settings, &user);
+    return commands_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME");
+}
+
+/* ---- token ---- */
+
+struct commands_token {
+    const char *user, *label;
+    char text[SECRET_TEXT_MAX], hash[HASH_HEX];
+    struct token found;
+};
+
+static int commands_token_insert(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_token *token = arg;
+    return credential_insert(writer, token->user, "token", token->hash, token->label, 0, err);
+}
+
+static int commands_token_issue(const struct settings *settings, struct commands_token *token)
+{
+    struct err err;
+    struct commands_change change = {commands_token_insert, token, "POST", "", NULL, NULL};
+    err_clear(&err);
+    if (user_check_name(token->user, &err))
+        return commands_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s/tokens", token->user);
+    if (!(change.body = json_pack("{s:s}", "label", token->label))) {
+        err_field(&err, "/label", "\"%s\" is not UTF-8", token->label);
+        return commands_fail(&err);
+    }
+    secret_make("token", token->text, sizeof token->text, token->hash);
+    int code = commands_change(settings, &change);
+    const char *text = json_string_value(json_object_get(change.answer, "token"));
+    if (!code)
+        printf("%s\n", text ? text : token->text);
+    json_decref(change.answer);
+    return code;
+}
+
+static int commands_token_revoke_found(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_token *token = arg;
+    return token_revoke(writer, token->found.user, token->found.id, err);
+}
+
+/* text: a token, or the id of one. */
+static int commands_token_find(struct db_reader *reader, void *arg, struct err *err)
+{
+    struct commands_token *token = arg;
+    char id[TOKEN_ID_MAX];
+    token_id(token->hash, id);
+    if (token_list(reader, NULL, id, token_take, &token->found, err) ||
+        (!*token->found.id &&
+         token_list(reader, NULL, token->text, token_take, &token->found, err)))
+        return -1;
+    return *token->found.id ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such token");
+}
+
+static int commands_token_revoke(const struct settings *settings, struct commands_token *token)
+{
+    struct commands_change change = {commands_token_revoke_found, token, "DELETE", "", NULL, NULL};
+    hash_sha256(token->text, strlen(token->text), token->hash);
+    if (commands_read(settings, commands_token_find, token))
+        return 1;
+    snprintf(change.path, sizeof change.path, "/users/%s/tokens/%s", token->found.user,
+             token->found.id);
+    return commands_change(settings, &change);
+}
+
+static int commands_token_print(void *self, const struct token *token)
+{
+    char made[COMMANDS_DAY_MAX];
+    commands_day(token->created_at, made, sizeof made);
+    fprintf(self, "%s %-24s %s %s\n", token->id, token->user, made, token->label);
+    return 0;
+}
+
+static int commands_token_list(struct db_reader *reader, void *arg, struct err *err)
+{
+    return token_list(reader, arg, NULL, commands_token_print, stdout, err);
+}
+
+int commands_token(const struct settings *settings, int argc, char **argv)
+{
+    struct commands_token token = {.user = argc > 1 ? argv[1] : NULL, .label = "command line"};
+    const char *verb = argc ? argv[0] : "";
+    struct err err;
+    err_clear(&err);
+    if (hash_init(&err))
+        return commands_fail(&err);
+    if (strcmp(verb, "list") == 0 && argc <= 2)
+        return commands_read(settings, commands_token_list, argc > 1 ? argv[1] : NULL);
+    if (strcmp(verb, "issue") == 0 && (argc == 2 || argc == 3)) {
+        token.label = argc == 3 ? argv[2] : token.label;
+        return commands_token_issue(settings, &token);
+    }
+    if (strcmp(verb, "revoke") == 0 && argc == 2) {
+        snprintf(token.text, sizeof token.text, "%s", argv[1]);
+        return commands_token_revoke(settings, &token);
+    }
+    return commands_usage("tokenfate token issue USER [LABEL] | list [USER] | revoke TOKEN|ID");
+}
+
+/* ---- backup ---- */
+
+static int commands_backup_to(struct db_reader *reader, void *arg, struct err *err)
+{
+    return db_backup(reader, arg, err);
+}
+
+int commands_backup(const struct settings *settings, int argc, char **argv)
+{
+    if (argc != 1)
+        return commands_usage("tokenfate backup FILE");
+    return commands_read(settings, commands_backup_to, argv[0]);
+}

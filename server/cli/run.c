@@ -1,0 +1,543 @@
+/* run: see run.h. One thread: it waits for the trainer and for Ctrl-C (a
+ * signalfd) at the same time. The first Ctrl-C asks the trainer to cancel, the
+ * second, or no answer within cancel_seconds, kills it. The folder for
+ * checkpoints and model is temporary and goes at the end, unless --out names
+ * one. */
+#include "server/cli/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/record.h"
+#include "config/spec.h"
+#include "lab/bpe.h"
+#include "lab/dataset.h"
+#include "lab/sampler.h"
+#include "lab/text.h"
+#include "server/cli/run_table.h"
+#include "server/queue/trainer_process.h"
+
+enum {
+    RUN_OK = 0,
+    RUN_FAILED = 1,
+    RUN_USAGE = 2,
+    RUN_LINE_MAX = 256,           /* progress line */
+    RUN_REFRESH_MS = 100,         /* of the progress line on a terminal */
+    RUN_PLAIN_LINES = 10,         /* progress lines where there is no terminal */
+    RUN_GRACE_MS = 2000,          /* for a trainer to exit at the end */
+    RUN_CHECKPOINT_SECONDS = 3600 /* nothing resumes a temporary folder */
+};
+
+#define RUN_JOB "local"
+
+struct run {
+    struct settings settings;
+    const char *spec_path, *out;
+    int is_json;
+    struct spec *spec;
+    struct bpe *bpe;
+    struct dataset *dataset;
+    const char *names[SPEC_GROUPS_MAX];
+    char corpus[SETTINGS_TEXT_MAX], dir[SETTINGS_TEXT_MAX];
+    int is_temporary; /* dir goes at the end */
+    int signals;      /* signalfd of SIGINT and SIGTERM */
+    int n_signals;    /* how many came */
+    struct trainer_process *trainer;
+    double *first, *last; /* records of epoch 0 and of the newest epoch */
+    struct findings_run *findings;
+    int64_t epoch; /* of last, -1 before the first */
+    int is_terminal;
+    int64_t started_ms, shown_ms, shown_epoch;
+};
+
+static int64_t run_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- arguments ------------------------------------------------------------------ */
+
+static int run_usage(const char *format, const char *argument)
+{
+    fprintf(stderr, "tokenfate run: ");
+    fprintf(stderr, format, argument);
+    fprintf(stderr, "\nusage: tokenfate run SPEC.json [--json] [--out DIR] [option...]\n"
+                    "SPEC.json may be - for standard input; options: tokenfate help\n");
+    return RUN_USAGE;
+}
+
+/* The argument at argv[*i] and its value, moving *i past them. 0 or RUN_USAGE. */
+static int run_argument(struct run *run, int argc, char **argv, int *i)
+{
+    struct err err;
+    const char *argument = argv[*i];
+    if (strcmp(argument, "--json") == 0) {
+        run->is_json = 1;
+        (*i)++;
+        return 0;
+    }
+    if (strncmp(argument, "--out=", 6) == 0) {
+        run->out = argument + 6;
+        (*i)++;
+        return 0;
+    }
+    if (strcmp(argument, "--out") == 0) {
+        if (*i + 1 >= argc)
+            return run_usage("%s needs a folder", argument);
+        run->out = argv[*i + 1];
+        *i += 2;
+        return 0;
+    }
+    err_clear(&err);
+    int is_option = settings_option(&run->settings, argc, argv, i, &err);
+    if (is_option < 0)
+        return run_usage("%s", err.message);
+    if (is_option > 0)
+        return 0;
+    if (argument[0] == '-' && argument[1])
+        return run_usage("unknown option %s", argument);
+    if (run->spec_path)
+        return run_usage("one spec at a time, not also %s", argument);
+    run->spec_path = argument;
+    (*i)++;
+    return 0;
+}
+
+static int run_arguments(struct run *run, int argc, char **argv)
+{
+    for (int i = 0; i < argc;)
+        if (run_argument(run, argc, argv, &i))
+            return RUN_USAGE;
+    return run->spec_path ? 0 : run_usage("%s", "which experiment?");
+}
+
+/* --- preparing ------------------------------------------------------------------ */
+
+static int run_read_spec(struct run *run, struct err *err)
+{
+    int is_stdin = strcmp(run->spec_path, "-") == 0, result = -1;
+    FILE *in = is_stdin ? stdin : fopen(run->spec_path, "re");
+    char *json = malloc(SPEC_BYTES_MAX + 1);
+    if (!in) {
+        err_set_errno(err, ERR_NOT_FOUND, "cannot open the spec");
+    } else if (!json) {
+        err_set(err, ERR_NO_MEMORY, "no memory for the spec");
+    } else {
+        size_t n = fread(json, 1, SPEC_BYTES_MAX + 1, in);
+        result = ferror(in) ? err_set_errno(err, ERR_IO, "cannot read the spec")
+                            : spec_parse(json, n, &run->spec, err);
+    }
+    if (in && !is_stdin)
+        fclose(in);
+    free(json);
+    return result ? err_prefix(err, "%s", is_stdin ? "standard input" : run->spec_path) : 0;
+}
+
+static int run_open_findings(struct run *run, struct err *err)
+{
+    struct sampler *sampler = NULL;
+    const struct dataset *data = run->dataset;
+    const struct sampler_text text = dataset_text(data, NULL);
+    if (sampler_open(run->spec, &text, &sampler, err))
+        return -1;
+    findings_open(run->findings, run->spec, &data->frequency, &data->groups,
+                  run->spec->train.epochs, sampler_steps_per_epoch(sampler));
+    sampler_close(sampler);
+    return 0;
+}
+
+static int run_prepare_text(struct run *run, struct err *err)
+{
+    const char *id = run->spec->corpus.id;
+    if (strcmp(id, TEXT_SYNTHETIC) != 0 &&
+        text_find(run->settings.corpus_path, id, run->corpus, sizeof run->corpus, err))
+        return -1;
+    if (bpe_open(run->settings.share, run->spec->corpus.tokenizer, &run->bpe, err) ||
+        dataset_open(run->spec, run->corpus, run->bpe, &run->dataset, err))
+        return -1;
+    const struct groups *groups = &run->dataset->groups;
+    for (int group = 0; group < groups->n; group++)
+        run->names[group] = groups->group[group].name;
+    run->first = calloc((size_t)record_size(groups->n), sizeof *run->first);
+    run->last = calloc((size_t)record_size(groups->n), sizeof *run->last);
+    run->findings = calloc(1, sizeof *run->findings);
+    if (!run->first || !run->last || !run->findings)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the records of a run");
+    return run_open_findings(run, err);
+}
+
+static int run_make_folder(struct run *run, struct err *err)
+{
+    const char *base = getenv("TMPDIR");
+    const char *path = run->out;
+    if (path) {
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return err_set_errno(err, ERR_IO, "cannot make the folder %s", path);
+        if (strlen(path) >= sizeof run->dir)
+            return err_set(err, ERR_TOO_LARGE, "the folder's path is too long");
+        strcpy(run->dir, path);
+        return 0;
+    }
+    if ((size_t)snprintf(run->dir, sizeof run->dir, "%s/tokenfate-run-XXXXXX",
+                         base && base[0] ? base : "/tmp") >= sizeof run->dir)
+        return err_set(err, ERR_TOO_LARGE, "the path in TMPDIR is too long");
+    if (!mkdtemp(run->dir))
+        return err_set_errno(err, ERR_IO, "cannot make a temporary folder %s", run->dir);
+    run->is_temporary = 1;
+    return 0;
+}
+
+static int run_catch_signals(struct run *run, struct err *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return run->signals < 0 ? err_set_errno(err, ERR_IO, "cannot wait for signals") : 0;
+}
+
+/* The first GPU that can be used, of those that the trainer names, copied to id;
+ * ERR_UNAVAILABLE with the reason of the first that cannot. */
+static int run_find_gpu(const struct trainer_process *trainer,
+                        char id[sizeof((struct trainer_device *)0)->id], struct err *err)
+{
+    int n;
+    const struct trainer_device *devices = trainer_process_devices(trainer, &n), *unfit = NULL;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(devices[i].kind, "cuda") != 0)
+            continue;
+        if (devices[i].available) {
+            strcpy(id, devices[i].id);
+            return 0;
+        }
+        unfit = unfit ? unfit : &devices[i];
+    }
+    return err_set(err, ERR_UNAVAILABLE, "there is no GPU that can be used%s%s%s%s",
+                   unfit ? ": " : "", unfit ? unfit->id : "", unfit ? ": " : "",
+                   unfit ? unfit->reason : "");
+}
+
+/* The device of the spec; "auto" and "cuda" are settled by what the CPU's
+ * trainer says is there. */
+static int run_start_trainer(struct run *run, struct err *err)
+{
+    const char *wanted = run->spec->resources.device;
+    const int is_auto = strcmp(wanted, "auto") == 0;
+    char id[sizeof((struct trainer_device *)0)->id], how[96];
+    struct err why;
+    err_clear(&why);
+    if (!is_auto && strcmp(wanted, "cuda") != 0)
+        return trainer_process_start(&run->settings, wanted, &run->trainer, err);
+    if (trainer_process_start(&run->settings, "cpu", &run->trainer, err))
+        return -1;
+    if (run_find_gpu(run->trainer, id, &why) != 0)
+        return is_auto ? 0 : err_set(err, why.code, "%s", why.message);
+    trainer_process_end(run->trainer, RUN_GRACE_MS, how, sizeof how);
+    run->trainer = NULL;
+    return trainer_process_start(&run->settings, id, &run->trainer, err);
+}
+
+static int run_send_job(struct run *run, struct err *err)
+{
+    char *json = spec_print(run->spec);
+    if (!json)
+        return err_set(err, ERR_NO_MEMORY, "no memory to print the spec");
+    struct message message = {.type = MESSAGE_RUN,
+                              .job = RUN_JOB,
+                              .spec = json,
+                              .corpus = run->corpus,
+                              .model = "",
+                              .dir = run->dir,
+                              .checkpoint_seconds = run->is_temporary
+                                                        ? RUN_CHECKPOINT_SECONDS
+                                                        : run->settings.checkpoint_seconds};
+    int result = trainer_process_send(run->trainer, &message, err);
+    free(json);
+    return result;
+}
+
+/* --- progress ------------------------------------------------------------------- */
+
+/* "epoch 250/500  loss 7.012  most_common -7.41 ...  26.0k tokens/s  0:45 left" */
+static void run_progress_text(const struct run *run, char *text, size_t n)
+{
+    const double *last = run->last;
+    size_t used = (size_t)snprintf(text, n, "epoch %lld/%lld  loss %.3f", (long long)run->epoch,
+                                   (long long)run->spec->train.epochs, last[RECORD_LOSS]);
+    for (int group = 0; group < 3; group++) {
+        int field = RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask;
+        double logp = last[record_at(group, (enum record_field)field)];
+        char value[16] = "-";
+        if (isfinite(logp))
+            snprintf(value, sizeof value, "%.2f", logp);
+        used += (size_t)snprintf(text + used, n - used, "  %s %s", run->names[group], value);
+    }
+    double rate = last[RECORD_TOKENS_PER_SECOND];
+    if (isfinite(rate) && rate > 0)
+        used += (size_t)snprintf(text + used, n - used,
+                                 rate < 1e4 ? "  %.0f tokens/s" : "  %.3gk tokens/s",
+                                 rate < 1e4 ? rate : rate / 1000);
+    if (run->epoch > 0) {
+        double left = (double)(run_now_ms() - run->started_ms) / 1000 / (double)run->epoch *
+                      (double)(run->spec->train.epochs - run->epoch);
+        snprintf(text + used, n - used, "  %d:%02d left", (int)(left / 60), (int)left % 60);
+    }
+}
+
+static int run_terminal_width(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1
+                                                                           : RUN_LINE_MAX;
+}
+
+static void run_show_progress(struct run *run)
+{
+    char text[RUN_LINE_MAX];
+    int64_t now = run_now_ms(), epochs = run->spec->train.epochs;
+    int is_end = run->epoch == epochs;
+    int64_t step = epochs / RUN_PLAIN_LINES > 0 ? epochs / RUN_PLAIN_LINES : 1;
+    int is_due = run->is_terminal ? now - run->shown_ms >= RUN_REFRESH_MS
+                                  : run->shown_epoch < 0 || run->epoch - run->shown_epoch >= step;
+    if (!is_due && !is_end)
+        return;
+    run_progress_text(run, text, sizeof text);
+    if (run->is_terminal)
+        fprintf(stderr, "\r\033[K%.*s", run_terminal_width(), text);
+    else
+        fprintf(stderr, "%s\n", text);
+    run->shown_ms = now;
+    run->shown_epoch = run->epoch;
+}
+
+/* Something else goes to stderr: leave the progress line. */
+static void run_end_line(struct run *run)
+{
+    if (run->is_terminal && run->shown_epoch >= 0)
+        fputs("\r\033[K", stderr);
+}
+
+/* --- the conversation ----------------------------------------------------------- */
+
+static int run_take_epochs(struct run *run, const struct message *message, struct err *err)
+{
+    const struct groups *groups = &run->dataset->groups;
+    int n = record_size(groups->n);
+    if (message->n_values != n || message->n_tokens != groups->n_tokens ||
+        message->from != run->epoch + 1)
+        return err_set(err, ERR_PROTOCOL,
+                       "the trainer sent epoch %lld with %lld values and %lld tokens, not %lld "
+                       "with %d and %d",
+                       (long long)message->from, (long long)message->n_values,
+                       (long long)message->n_tokens, (long long)run->epoch + 1, n,
+                       groups->n_tokens);
+    size_t stride = (size_t)n * sizeof(double) + (size_t)groups->n_tokens * sizeof(float);
+    const char *at = message->payload;
+    for (int64_t epoch = message->from; epoch <= message->to; epoch++, at += stride) {
+        memcpy(epoch == 0 ? run->first : run->last, at, (size_t)n * sizeof(double));
+        if (epoch == 0)
+            memcpy(run->last, at, (size_t)n * sizeof(double));
+        run->epoch = epoch;
+        findings_take(run->findings, epoch, run->last);
+        if (!run->is_json)
+            continue;
+        record_print_json(stdout, NULL, epoch, run->last, groups->n, run->names);
+        putchar('\n');
+    }
+    if (run->is_json)
+        fflush(stdout);
+    run_show_progress(run);
+    return 0;
+}
+
+static void run_take_start(struct run *run, const struct message *message)
+{
+    run->started_ms = run_now_ms();
+    fprintf(stderr, "%s: %s, %s, %s, %lld threads, %.1f MiB\n", run->spec->name, message->name,
+            message->isa, message->precision, (long long)message->threads,
+            (double)message->bytes / (1 << 20));
+}
+
+/* 1: the job has ended well, 0: it goes on, -1. */
+static int run_take(struct run *run, const struct message *message, struct err *err)
+{
+    switch (message->type) {
+    case MESSAGE_STARTED:
+        run_take_start(run, message);
+        return 0;
+    case MESSAGE_EPOCHS:
+        return run_take_epochs(run, message, err);
+    case MESSAGE_LOG:
+        run_end_line(run);
+        fprintf(stderr, "%s\n", message->text);
+        return 0;
+    case MESSAGE_DONE:
+        if (run->epoch != run->spec->train.epochs)
+            return err_set(err, ERR_PROTOCOL, "the trainer ended at epoch %lld of %lld",
+                           (long long)run->epoch, (long long)run->spec->train.epochs);
+        return 1;
+    case MESSAGE_CANCELLED:
+    case MESSAGE_STOPPED:
+        return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld", (long long)message->epoch);
+    case MESSAGE_FAILED:
+        return err_set(err, err_from_name(message->code), "%s", message->text);
+    default:
+        return 0;
+    }
+}
+
+/* Signals that came: the first asks the trainer to cancel, the second is final. */
+static int run_take_signals(struct run *run, struct err *err)
+{
+    struct signalfd_siginfo info;
+    struct message cancel = {.type = MESSAGE_CANCEL, .job = RUN_JOB};
+    while (read(run->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (++run->n_signals > 1)
+            return err_set(err, ERR_CANCELLED, "cancelled");
+        run_end_line(run);
+        fprintf(stderr, "cancelling; once more to end at once\n");
+        if (trainer_process_send(run->trainer, &cancel, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int run_converse(struct run *run, struct err *err)
+{
+    struct message message = {0};
+    int64_t heard_ms = run_now_ms();
+    int result = 0;
+    while (result == 0) {
+        int64_t limit = 1000 * (run->n_signals ? run->settings.cancel_seconds
+                                               : run->settings.heartbeat_seconds);
+        int64_t left = heard_ms + limit - run_now_ms();
+        int signals_before = run->n_signals;
+        int got = left <= 0 ? 0
+                            : trainer_process_receive(run->trainer, (int)left, run->signals,
+                                                      &message, err);
+        if (got > 0)
+            result = run_take(run, &message, err);
+        else if (got < 0)
+            result = -1;
+        else if (left <= 0)
+            result = err_set(err, ERR_TIMEOUT, "the trainer said nothing for %lld seconds",
+                             (long long)limit / 1000);
+        if (result == 0)
+            result = run_take_signals(run, err);
+        /* After a request to cancel only its end counts, not that the trainer is alive. */
+        if ((got > 0 && run->n_signals == 0) || run->n_signals > signals_before)
+            heard_ms = run_now_ms();
+    }
+    message_clear(&message);
+    return result < 0 ? -1 : 0;
+}
+
+/* --- the command ---------------------------------------------------------------- */
+
+static int run_remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static void run_report(const struct err *err)
+{
+    if (err->n_fields == 0)
+        fprintf(stderr, "tokenfate run: %s\n", err->message);
+    for (int i = 0; i < err->n_fields; i++)
+        fprintf(stderr, "tokenfate run: %s: %s\n", err->fields[i].pointer, err->fields[i].detail);
+    if (err->n_more)
+        fprintf(stderr, "tokenfate run: and %d more\n", err->n_more);
+}
+
+/* End the trainer; if it ended by itself, add how. */
+static void run_end_trainer(struct run *run, int result, struct err *err)
+{
+    char how[96];
+    int is_gone = result && err->code == ERR_IO;
+    trainer_process_end(run->trainer, result && !is_gone ? 0 : RUN_GRACE_MS, how, sizeof how);
+    run->trainer = NULL;
+    if (is_gone)
+        err_set(err, ERR_DEVICE, "the trainer was lost at epoch %lld: %s", (long long)run->epoch,
+                how);
+}
+
+static int run_train(struct run *run, struct err *err)
+{
+    if (run_read_spec(run, err) || run_prepare_text(run, err) || run_make_folder(run, err) ||
+        run_catch_signals(run, err) || run_start_trainer(run, err))
+        return -1;
+    int result = run_send_job(run, err);
+    if (result == 0)
+        result = run_converse(run, err);
+    run_end_line(run);
+    run_end_trainer(run, result, err);
+    return result;
+}
+
+static void run_close(struct run *run)
+{
+    char how[96];
+    trainer_process_end(run->trainer, 0, how, sizeof how);
+    if (run->is_temporary)
+        nftw(run->dir, run_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    if (run->signals >= 0)
+        close(run->signals);
+    dataset_close(run->dataset);
+    bpe_close(run->bpe);
+    spec_free(run->spec);
+    free(run->first);
+    free(run->last);
+    free(run->findings);
+}
+
+static void run_print_results(const struct run *run)
+{
+    run_print_table(stdout, &(struct run_table){.spec = run->spec,
+                                                .dataset = run->dataset,
+                                                .epoch = run->epoch,
+                                                .first = run->first,
+                                                .last = run->last});
+    run_print_findings(stdout, run->findings);
+}
+
+int run_command(const struct settings *settings, int argc, char **argv)
+{
+    struct err err;
+    struct run run = {.settings = *settings,
+                      .signals = -1,
+                      .epoch = -1,
+                      .shown_epoch = -1,
+                      .is_terminal = isatty(STDERR_FILENO)};
+    err_clear(&err);
+    if (run_arguments(&run, argc, argv))
+        return RUN_USAGE;
+    int result = run_train(&run, &err);
+    if (result)
+        run_report(&err);
+    else if (!run.is_json)
+        run_print_results(&run);
+    if (!result && fflush(stdout) != 0) {
+        fprintf(stderr, "tokenfate run: cannot write the results: %s\n", strerror(errno));
+        result = -1;
+    }
+    run_close(&run);
+    return result ? RUN_FAILED : RUN_OK;
+}

@@ -1,0 +1,31 @@
+/* csv: see csv.h. */
+#include "server/http/csv.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "config/record.h"
+#include "server/http/negotiate.h"
+
+int csv_wanted(struct request *request, int *csv, struct err *err)
+{
+    const char *format = request_query(request, "format");
+    if (format && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0)
+        return err_field(err, "format", "\"%.40s\" is neither json nor csv", format);
+    *csv = format ? strcmp(format, "csv") == 0
+                  : negotiate_prefers(request_head(request, MHD_HTTP_HEADER_ACCEPT), "text/csv",
+                                      MEDIA_JSON);
+    return 0;
+}
+
+void csv_write_number(FILE *out, double value)
+{
+    putc(',', out);
+    if (isfinite(value))
+        record_print_number(out, value);
+}
+
+void csv_vary(struct request *request)
+{
+    request_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT);
+}

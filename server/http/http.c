@@ -1,0 +1,469 @@
+/* http: see http.h. The life of one request, in order: http_begin (target read),
+ * http_head (admission), http_body (each piece of the body), http_run (handler,
+ * again after every resume, at last the queueing of the answer), http_end. All
+ * on the HTTP thread. Answers and hand-overs are in request.c.
+ *
+ * A refused request still has its body read and dropped up to HTTP_DRAIN_MAX:
+ * closing a socket with unread data resets it, and the client would never see
+ * the answer. */
+#include "server/http/http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "config/log.h"
+#include "server/data.h"
+#include "server/http/auth.h"
+#include "server/http/guard.h"
+#include "server/http/pool.h"
+#include "server/http/request.h"
+#include "server/http/route.h"
+#include "server/http/static.h"
+#include "server/http/word_list.h"
+
+struct http {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+    atomic_int running; /* requests between head and end */
+    struct sockaddr_storage address;
+};
+
+static void *http_begin(void *self, const char *uri, struct MHD_Connection *connection)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    request->server = self;
+    request->connection = connection;
+    request->upload_fd = -1;
+    request->target = strdup(uri);
+    hash_random_hex(REQUEST_ID_BYTES, request->id);
+    if (!request->target) {
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+/* The file of an upload, whole or not, that nobody has taken over. */
+static void http_drop_upload(struct request *request)
+{
+    if (request->upload_fd >= 0)
+        close(request->upload_fd);
+    if (request->upload_path)
+        unlink(request->upload_path);
+    free(request->upload_path);
+    request->upload_fd = -1;
+    request->upload_path = NULL;
+}
+
+static void http_free(struct request *request)
+{
+    if (request->response)
+        MHD_destroy_response(request->response);
+    http_drop_upload(request);
+    if (request->free_state)
+        request->free_state(request->state);
+    free(request->body);
+    free(request->path);
+    free(request->target);
+    free(request);
+}
+
+static void http_resumed(struct request *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = 0;
+    atomic_fetch_sub(&request->server->suspended, 1);
+}
+
+static void http_end(void *self, struct MHD_Connection *connection, void **state,
+                     enum MHD_RequestTerminationCode code)
+{
+    (void)connection, (void)code;
+    struct server *server = self;
+    struct request *request = *state;
+    *state = NULL;
+    if (!request)
+        return;
+    /* A client that left while its request was parked ends it unanswered. */
+    http_resumed(request);
+    if (request->seen_head)
+        atomic_fetch_sub(&server->http->running, 1);
+    http_free(request);
+}
+
+/* ---- admission ---- */
+
+static enum MHD_Result http_known_query(void *self, enum MHD_ValueKind kind, const char *key,
+                                        const char *value)
+{
+    (void)kind, (void)value;
+    struct request *request = self;
+    if (!request->route->query || !word_list_has(request->route->query, key))
+        err_field(&request->err, key, "\"%.60s\" is not a parameter of %s", key,
+                  request->route->path);
+    return MHD_YES;
+}
+
+static uint64_t http_body_limit(const struct request *request)
+{
+    const struct settings *settings = &request->server->settings;
+    int upload = request->route && (request->route->flags & ROUTE_BODY_FILE);
+    return (uint64_t)(upload ? settings->max_upload_bytes : settings->max_body_bytes);
+}
+
+static int http_too_large(struct request *request)
+{
+    return err_set(&request->err, ERR_TOO_LARGE, "the body is larger than %llu bytes",
+                   (unsigned long long)http_body_limit(request));
+}
+
+static int http_media_type(struct request *request)
+{
+    const char *type = request_head(request, "Content-Type");
+    size_t n = sizeof "application/json" - 1;
+    if (type && strncasecmp(type, "application/json", n) == 0 &&
+        (type[n] == '\0' || type[n] == ';' || type[n] == ' '))
+        return 0;
+    return err_set(&request->err, ERR_MEDIA_TYPE,
+                   "the body must be application/json, the request says \"%.80s\"",
+                   type ? type : "nothing");
+}
+
+static int http_open_upload(struct request *request)
+{
+    char path[DATA_PATH_MAX];
+    if (data_path(&request->server->settings, path, sizeof path, &request->err,
+                  "corpora/.upload-%s", request->id))
+        return -1;
+    if (!(request->upload_path = strdup(path)))
+        return err_set(&request->err, ERR_NO_MEMORY, "no memory for an upload");
+    request->upload_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (request->upload_fd < 0)
+        return err_set_errno(&request->err, ERR_IO, "cannot make %s", path);
+    return 0;
+}
+
+static int http_route(struct request *request)
+{
+    int known = 0;
+    request->route = route_find(request->server->routes, request->method, request->segments,
+                                request->n_segments, request->params, &known);
+    if (request->route)
+        return 0;
+    if (known == ROUTE_KNOWN || (known == ROUTE_KNOWN_FILE && static_exists(request)))
+        return err_set(&request->err, ERR_METHOD, "%.20s is not possible on %.200s",
+                       request->method, request->target);
+    return err_set(&request->err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);
+}
+
+/* Everything that can be said of a request from its head. */
+static int http_admit(struct request *request, uint64_t announced)
+{
+    struct err *err = &request->err;
+    if (guard_check_host(request, err) || request_split_path(request, err) || http_route(request) ||
+        guard_check_origin(request, err) || auth_check(request, err))
+        return -1;
+    unsigned flags = request->route->flags;
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, http_known_query,
+                              request);
+    if (err->n_fields)
+        return -1;
+    if ((flags & ROUTE_BODY_JSON) && http_media_type(request))
+        return -1;
+    if (announced > http_body_limit(request))
+        return http_too_large(request);
+    if (flags & ROUTE_BODY_FILE)
+        return http_open_upload(request);
+    return 0;
+}
+
+static void http_refuse(struct request *request)
+{
+    char allow[64];
+    http_drop_upload(request); /* now, not when the rest has been read: the disk may be full */
+    request_fail(request, &request->err);
+    if (request->err.code == ERR_METHOD) {
+        route_allow(request->server->routes, request->segments, request->n_segments, allow,
+                    sizeof allow);
+        request_header(request, MHD_HTTP_HEADER_ALLOW, allow);
+    }
+    request->refused = 1;
+}
+
+static enum MHD_Result http_answer(struct request *request);
+
+static enum MHD_Result http_head(struct request *request)
+{
+    uint64_t announced = 0;
+    atomic_fetch_add(&request->server->http->running, 1);
+    err_clear(&request->err);
+    if (guard_check_framing(request, &announced, &request->err)) {
+        /* Where such a body ends is not known: answer now and close. */
+        http_refuse(request);
+        request_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+        return http_answer(request);
+    }
+    if (!http_admit(request, announced))
+        return MHD_YES;
+    http_refuse(request);
+    if (announced > HTTP_DRAIN_MAX || request_head(request, MHD_HTTP_HEADER_EXPECT))
+        return http_answer(request);
+    return MHD_YES;
+}
+
+/* ---- body ---- */
+
+static int http_keep(struct request *request, const char *data, size_t n)
+{
+    if (request->n_body + n + 1 > request->body_room) {
+        size_t room = 2 * (request->n_body + n) + 4096;
+        char *grown = realloc(request->body, room);
+        if (!grown)
+            return err_set(&request->err, ERR_NO_MEMORY, "no memory for a body of %zu bytes", room);
+        request->body = grown;
+        request->body_room = room;
+    }
+    memcpy(request->body + request->n_body, data, n);
+    request->n_body += n;
+    request->body[request->n_body] = '\0';
+    return 0;
+}
+
+static int http_store(struct request *request, const char *data, size_t n)
+{
+    while (n) {
+        ssize_t done = write(request->upload_fd, data, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return err_set_errno(&request->err, ERR_IO, "cannot write %s", request->upload_path);
+        data += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static enum MHD_Result http_body(struct request *request, const char *data, size_t *n)
+{
+    size_t bytes = *n;
+    *n = 0;
+    request->received += bytes;
+    if (request->refused)
+        return request->received > HTTP_DRAIN_MAX ? MHD_NO : MHD_YES;
+    int failed = 0;
+    if (request->received > http_body_limit(request))
+        failed = http_too_large(request);
+    else if (request->upload_fd >= 0)
+        failed = http_store(request, data, bytes);
+    else if (request->route->flags & ROUTE_BODY_JSON)
+        failed = http_keep(request, data, bytes);
+    if (failed)
+        http_refuse(request);
+    return MHD_YES;
+}
+
+/* ---- handler and answer ---- */
+
+static void http_headers(struct request *request)
+{
+    static const char *const headers[][2] = {
+        {"X-Content-Type-Options", "nosniff"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+        {"Referrer-Policy", "no-referrer"},
+        {"X-Frame-Options", "DENY"},
+    };
+    request_header(request, "X-Request-Id", request->id);
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
+        request_header(request, headers[i][0], headers[i][1]);
+    if (!MHD_get_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL))
+        request_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+static enum MHD_Result http_answer(struct request *request)
+{
+    struct server *server = request->server;
+    if (!request->response) /* not even memory for the problem: close */
+        return MHD_NO;
+    http_headers(request);
+    if (request->status == 500 || request->status == 507)
+        log_line(LOG_ERROR, "%s %.200s: %u, %s (request %s)", request->method, request->target,
+                 request->status, request->err.message, request->id);
+    unsigned class = request->status / 100;
+    if (class < SERVER_STATUS_CLASSES)
+        atomic_fetch_add(&server->answers[class], 1);
+    enum MHD_Result queued =
+        MHD_queue_response(request->connection, request->status, request->response);
+    MHD_destroy_response(request->response);
+    request->response = NULL;
+    return queued;
+}
+
+static enum request_result http_first(struct request *request)
+{
+    request->ran = 1;
+    /* Nothing is parked any more once http_stop may have counted what is. */
+    if (atomic_load(&request->server->stopping)) {
+        err_set(&request->err, ERR_UNAVAILABLE, "the server is stopping");
+        return request_fail(request, &request->err);
+    }
+    if ((request->route->flags & ROUTE_BODY_JSON) && !request->n_body) {
+        err_set(&request->err, ERR_MALFORMED, "the body is empty; a JSON object is expected");
+        return request_fail(request, &request->err);
+    }
+    if (!(request->route->flags & ROUTE_SLOW)) {
+        request->reader = request->server->reader;
+        return request->route->handler(request);
+    }
+    request_park(request, NULL);
+    if (pool_push(request->server->pool, request)) {
+        struct err err;
+        err_clear(&err);
+        err_set(&err, ERR_UNAVAILABLE, "%d slow requests are waiting already", POOL_WAITING_MAX);
+        request_fail_later(request, &err, 2);
+        request_finish(request);
+    }
+    return REQUEST_LATER;
+}
+
+static enum MHD_Result http_run(struct request *request)
+{
+    enum request_result result = REQUEST_DONE;
+    http_resumed(request);
+    if (!request->response && !request->ran)
+        result = http_first(request);
+    else if (!request->response && request->next) {
+        request_handler *next = request->next;
+        request->next = NULL;
+        request->reader = request->server->reader;
+        result = next(request);
+    }
+    return result == REQUEST_LATER ? MHD_YES : http_answer(request);
+}
+
+static enum MHD_Result http_access(void *self, struct MHD_Connection *connection, const char *url,
+                                   const char *method, const char *version, const char *upload_data,
+                                   size_t *upload_bytes, void **state)
+{
+    (void)self, (void)connection, (void)url, (void)version;
+    struct request *request = *state;
+    if (!request)
+        return MHD_NO;
+    if (!request->seen_head) {
+        request->seen_head = 1;
+        request->method = method;
+        return http_head(request);
+    }
+    if (*upload_bytes)
+        return http_body(request, upload_data, upload_bytes);
+    return http_run(request);
+}
+
+/* ---- start and stop ---- */
+
+static void http_log(void *self, const char *format, va_list args)
+{
+    (void)self;
+    char line[LOG_LINE_MAX / 2];
+    vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_line(LOG_DEBUG, "http: %s", line);
+}
+
+static int http_bind(const struct addrinfo *to, const char *listen_on, struct err *err)
+{
+    int one = 1, fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_set_errno(err, ERR_IO, "cannot make a socket for %s", listen_on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, to->ai_addr, to->ai_addrlen) || listen(fd, 511)) {
+        err_set_errno(err, ERR_IO, "cannot listen on %s", listen_on);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int http_listen(const char *listen_on, struct err *err)
+{
+    char host[256], port[16];
+    if (guard_split_address(listen_on, host, sizeof host, port, sizeof port))
+        return err_set(err, ERR_INVALID, "listen: \"%s\" is not address:port", listen_on);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    int code = getaddrinfo(host, port, &hints, &found);
+    if (code)
+        return err_set(err, ERR_INVALID, "listen: \"%s\": %s", listen_on, gai_strerror(code));
+    int fd = http_bind(found, listen_on, err);
+    freeaddrinfo(found);
+    return fd;
+}
+
+static void http_url(int fd, const struct server *server, char *url, size_t n)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    char port[16] = "0";
+    if (!getsockname(fd, (struct sockaddr *)&address, &length))
+        getnameinfo((struct sockaddr *)&address, length, NULL, 0, port, sizeof port,
+                    NI_NUMERICSERV);
+    int six = strchr(server->listen_host, ':') != NULL;
+    snprintf(url, n, "http://%s%s%s:%s", six ? "[" : "", server->listen_host, six ? "]" : "", port);
+}
+
+int http_start(struct server *server, char *url, size_t url_bytes, struct err *err)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the HTTP server");
+    int fd = http_listen(server->settings.listen, err);
+    if (fd < 0) {
+        free(http);
+        return -1;
+    }
+    http_url(fd, server, url, url_bytes);
+    server->http = http; /* the first request may come before this returns */
+    http->daemon = MHD_start_daemon(
+        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+        0, NULL, NULL, http_access, server, MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_URI_LOG_CALLBACK, http_begin, server,
+        MHD_OPTION_NOTIFY_COMPLETED, http_end, server, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)server->settings.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)HTTP_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_MEMORY_PER_CONNECTION, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (!http->daemon) {
+        err_set(err, ERR_IO, "cannot start the HTTP server on %s", server->settings.listen);
+        close(fd);
+        server->http = NULL;
+        free(http);
+        return -1;
+    }
+    return 0;
+}
+
+void http_stop(struct http *http)
+{
+    if (!http)
+        return;
+    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+    /* Stopping the daemon with a suspended connection aborts the process, so
+     * those are waited for; clients that only read slowly are not. */
+    for (int ticks = 0; atomic_load(&http->server->suspended) > 0 ||
+                        (atomic_load(&http->running) > 0 && ticks < HTTP_STOP_SECONDS * 100);
+         ticks++)
+        usleep(10000);
+    MHD_stop_daemon(http->daemon);
+    free(http);
+}

@@ -1,0 +1,310 @@
+/* request: answers, hand-overs and questions of a request; see http.h. Runs on
+ * whichever thread owns the request at the time. */
+#include "server/http/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "config/hash.h"
+#include "config/utf8.h"
+#include "server/http/problem.h"
+#include "server/http/route.h"
+
+/* ---- the path ---- */
+
+static int request_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decode in place; -1 for a broken escape or a zero byte. */
+static int request_unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        int c = (unsigned char)*from;
+        if (c == '%') {
+            int high = request_hex(from[1]), low = high < 0 ? -1 : request_hex(from[2]);
+            if (low < 0 || !(c = high * 16 + low))
+                return -1;
+            from += 2;
+        }
+        *to++ = (char)c;
+    }
+    *to = '\0';
+    return 0;
+}
+
+static int request_is_utf8(const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t i = 0; i < n;) {
+        const size_t length = utf8_length(text + i, n - i);
+        if (!length)
+            return 0;
+        i += length;
+    }
+    return 1;
+}
+
+int request_split_path(struct request *request, struct err *err)
+{
+    size_t length = strcspn(request->target, "?");
+    if (strlen(request->target) > REQUEST_TARGET_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the address is longer than %d bytes",
+                       REQUEST_TARGET_MAX);
+    if (request->target[0] != '/')
+        return err_set(err, ERR_MALFORMED, "the path \"%.80s\" does not start with /",
+                       request->target);
+    if (!(request->path = strndup(request->target + 1, length - 1)))
+        return err_set(err, ERR_NO_MEMORY, "no memory for a path");
+    for (char *at = request->path, *part; at && *request->path;) {
+        part = strsep(&at, "/");
+        if (request_unescape(part) || !request_is_utf8(part))
+            return err_set(err, ERR_MALFORMED, "broken escape in the path \"%.80s\"",
+                           request->target);
+        if (request->n_segments == REQUEST_SEGMENTS_MAX)
+            return err_set(err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);
+        request->segments[request->n_segments++] = part;
+    }
+    return 0;
+}
+
+/* ---- answers ---- */
+
+enum request_result request_reply_response(struct request *request, unsigned status,
+                                           struct MHD_Response *response)
+{
+    if (request->response)
+        MHD_destroy_response(request->response);
+    request->status = status;
+    request->response = response;
+    return REQUEST_DONE;
+}
+
+void request_header(struct request *request, const char *name, const char *value)
+{
+    if (request->response)
+        MHD_add_response_header(request->response, name, value);
+}
+
+/* 1 if the client's If-None-Match names this tag. */
+static int request_has_tag(const struct request *request, const char *tag)
+{
+    const char *known = request_head(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    return known && (strcmp(known, "*") == 0 || strstr(known, tag));
+}
+
+enum request_result request_reply(struct request *request, unsigned status, const char *type,
+                                  char *body, size_t n)
+{
+    char hash[HASH_HEX], tag[32];
+    int tagged = status == 200 && request->route && (request->route->flags & ROUTE_ETAG);
+    if (tagged) {
+        hash_sha256(body, n, hash);
+        snprintf(tag, sizeof tag, "\"%.24s\"", hash);
+        if (request_has_tag(request, tag)) {
+            status = 304;
+            n = 0;
+        }
+    }
+    struct MHD_Response *response = MHD_create_response_from_buffer(n, body, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        free(body);
+    request_reply_response(request, status, response);
+    if (n)
+        request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    if (tagged) {
+        request_header(request, MHD_HTTP_HEADER_ETAG, tag);
+        request_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    }
+    return REQUEST_DONE;
+}
+
+enum request_result request_reply_text(struct request *request, unsigned status, const char *type,
+                                       const char *text)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    request_reply_response(request, status, response);
+    request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    return REQUEST_DONE;
+}
+
+enum request_result request_reply_empty(struct request *request)
+{
+    return request_reply_response(request, 204,
+                                  MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+enum request_result request_reply_fd(struct request *request, unsigned status, const char *type,
+                                     int fd, uint64_t size)
+{
+    struct MHD_Response *response = MHD_create_response_from_fd64(size, fd);
+    if (!response)
+        close(fd);
+    request_reply_response(request, status, response);
+    request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    return REQUEST_DONE;
+}
+
+enum request_result request_fail(struct request *request, const struct err *err)
+{
+    size_t n = 0;
+    char *text = problem_print(err, request->id, &n);
+    struct MHD_Response *response =
+        text ? MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (text && !response)
+        free(text);
+    request_reply_response(request, (unsigned)err_http_status(err->code), response);
+    request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, PROBLEM_TYPE);
+    if (err->code == ERR_UNAUTHORIZED)
+        request_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    if (err->code == ERR_TOO_MANY || err->code == ERR_UNAVAILABLE)
+        request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    return REQUEST_DONE;
+}
+
+enum request_result request_fail_later(struct request *request, const struct err *err, int seconds)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", seconds);
+    request_fail(request, err);
+    if (request->response)
+        MHD_del_response_header(request->response, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, text);
+    return REQUEST_DONE;
+}
+
+static enum request_result request_no_memory(struct request *request)
+{
+    struct err err;
+    err_clear(&err);
+    err_set(&err, ERR_NO_MEMORY, "no memory for the answer");
+    return request_fail(request, &err);
+}
+
+int request_open(struct request *request, struct request_buffer *buffer)
+{
+    memset(buffer, 0, sizeof *buffer);
+    buffer->out = open_memstream(&buffer->bytes, &buffer->n);
+    if (buffer->out) {
+        emit_open(&buffer->json, buffer->out, EMIT_LINES);
+        return 0;
+    }
+    request_no_memory(request);
+    return -1;
+}
+
+enum request_result request_close_reply(struct request *request, struct request_buffer *buffer,
+                                        unsigned status, const char *type)
+{
+    int failed = ferror(buffer->out);
+    if (fclose(buffer->out) != 0 || failed) {
+        free(buffer->bytes);
+        return request_no_memory(request);
+    }
+    return request_reply(request, status, type, buffer->bytes, buffer->n);
+}
+
+enum request_result request_close_fail(struct request *request, struct request_buffer *buffer,
+                                       const struct err *err)
+{
+    fclose(buffer->out);
+    free(buffer->bytes);
+    return request_fail(request, err);
+}
+
+/* ---- later ---- */
+
+void request_park(struct request *request, request_handler *next)
+{
+    request->next = next;
+    if (request->suspended)
+        return;
+    request->suspended = 1;
+    atomic_fetch_add(&request->server->suspended, 1);
+    MHD_suspend_connection(request->connection);
+}
+
+void request_finish(struct request *request)
+{
+    MHD_resume_connection(request->connection);
+}
+
+static void request_written(void *arg, int result, const struct err *err)
+{
+    struct request *request = arg;
+    request->result = result;
+    if (result)
+        request->err = *err;
+    request_finish(request);
+}
+
+/* What an operation needs to find its own arg through the request. */
+static int request_operate(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct request *request = arg;
+    return request->operation(writer, request->operation_arg, err);
+}
+
+enum request_result request_submit(struct request *request, db_operation *operation, void *arg,
+                                   request_handler *next)
+{
+    struct err err;
+    err_clear(&err);
+    request->operation = operation;
+    request->operation_arg = arg;
+    request_park(request, next);
+    if (db_submit(request->server->db, request_operate, request, request_written, &err)) {
+        request->next = NULL;
+        request_fail(request, &err);
+        request_finish(request);
+    }
+    return REQUEST_LATER;
+}
+
+/* ---- what the client said ---- */
+
+const char *request_query(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *request_head(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+int request_query_int(const struct request *request, const char *name, int64_t min, int64_t max,
+                      int64_t fallback, int64_t *out, struct err *err)
+{
+    const char *text = request_query(request, name);
+    if (!text) {
+        *out = fallback;
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (!text[0] || strspn(text, "-0123456789") != strlen(text) || *end || errno || value < min ||
+        value > max)
+        return err_field(err, name, "\"%.40s\" is not an integer from %lld to %lld", text,
+                         (long long)min, (long long)max);
+    *out = value;
+    return 0;
+}
+
+int request_is(const struct request *request, const char *method)
+{
+    return strcmp(request->method, method) == 0;
+}

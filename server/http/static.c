@@ -1,0 +1,114 @@
+/* static: the dashboard's files, share/web, for every path that no route owns.
+ * Names are plain ([A-Za-z0-9._-], no leading dot), so that no path leaves the
+ * folder; types come from a table and a type that is not in it is not served.
+ * Pages may load only from this server (Content-Security-Policy). Pool. */
+#include "server/http/static.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/data.h"
+
+static const struct {
+    const char *suffix, *type;
+} static_types[] = {
+    {".html", "text/html; charset=utf-8"},
+    {".js", "text/javascript; charset=utf-8"},
+    {".mjs", "text/javascript; charset=utf-8"},
+    {".css", "text/css; charset=utf-8"},
+    {".svg", "image/svg+xml"},
+    {".png", "image/png"},
+    {".ico", "image/x-icon"},
+    {".json", "application/json"},
+    {".txt", "text/plain; charset=utf-8"},
+    {".woff2", "font/woff2"},
+    {".webmanifest", "application/manifest+json"},
+};
+
+#define STATIC_POLICY                                                                              \
+    "default-src 'self'; object-src 'none'; base-uri 'none'; "                                     \
+    "form-action 'self'; frame-ancestors 'none'"
+
+static const char *static_type(const char *path)
+{
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof static_types / sizeof static_types[0]; i++) {
+        size_t length = strlen(static_types[i].suffix);
+        if (n > length && strcmp(path + n - length, static_types[i].suffix) == 0)
+            return static_types[i].type;
+    }
+    return NULL;
+}
+
+static int static_is_plain(const char *name)
+{
+    return name[0] && name[0] != '.' &&
+           name[strspn(
+               name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == '\0';
+}
+
+static int static_path(const struct request *request, char *path, size_t n)
+{
+    int used = snprintf(path, n, "%s/web", request->server->settings.share);
+    for (int i = 0; i < request->n_segments && used > 0 && (size_t)used < n; i++) {
+        if (!static_is_plain(request->segments[i]))
+            return -1;
+        used += snprintf(path + used, n - (size_t)used, "/%s", request->segments[i]);
+    }
+    if (!request->n_segments && used > 0 && (size_t)used < n)
+        used += snprintf(path + used, n - (size_t)used, "/index.html");
+    return used > 0 && (size_t)used < n ? 0 : -1;
+}
+
+int static_exists(const struct request *request)
+{
+    char path[DATA_PATH_MAX];
+    struct stat info;
+    return !static_path(request, path, sizeof path) && static_type(path) && !stat(path, &info) &&
+           S_ISREG(info.st_mode);
+}
+
+static enum request_result static_missing(struct request *request)
+{
+    err_set(&request->err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);
+    return request_fail(request, &request->err);
+}
+
+static void static_headers(struct request *request, const char *tag)
+{
+    request_header(request, MHD_HTTP_HEADER_ETAG, tag);
+    request_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    request_header(request, "Content-Security-Policy", STATIC_POLICY);
+}
+
+enum request_result static_file(struct request *request)
+{
+    char path[DATA_PATH_MAX], tag[64];
+    struct stat info;
+    const char *type;
+    if (static_path(request, path, sizeof path) || !(type = static_type(path)))
+        return static_missing(request);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return static_missing(request);
+    if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return static_missing(request);
+    }
+    snprintf(tag, sizeof tag, "\"%llx-%llx-%lx\"", (unsigned long long)info.st_size,
+             (unsigned long long)info.st_mtim.tv_sec, (unsigned long)info.st_mtim.tv_nsec);
+    const char *known = request_head(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    if (known && strstr(known, tag)) {
+        close(fd);
+        request_reply_response(request, 304,
+                               MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+    } else {
+        request_reply_fd(request, 200, type, fd, (uint64_t)info.st_size);
+    }
+    static_headers(request, tag);
+    return REQUEST_DONE;
+}

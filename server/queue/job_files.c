@@ -1,0 +1,101 @@
+/* job_files: see job_files.h. */
+#include "server/queue/job_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/log.h"
+#include "db/jobs.h"
+#include "server/data.h"
+#include "server/server.h"
+
+enum { JOB_FILES_OPEN = 16 }; /* descriptors that a removal may use */
+
+#define JOB_FILES_ASIDE ".deleted-"
+
+struct job_files {
+    char path[DATA_PATH_MAX], aside[DATA_PATH_MAX];
+};
+
+static int job_files_paths(const struct settings *settings, const char *id, struct job_files *files,
+                           struct err *err)
+{
+    if (data_path(settings, files->path, sizeof files->path, err, "jobs/%s", id))
+        return -1;
+    return data_path(settings, files->aside, sizeof files->aside, err, "jobs/" JOB_FILES_ASIDE "%s",
+                     id);
+}
+
+int job_files_set_aside(const struct settings *settings, const char *id, struct err *err)
+{
+    struct job_files files;
+    if (job_files_paths(settings, id, &files, err))
+        return -1;
+    if (rename(files.path, files.aside) && errno != ENOENT)
+        return err_set_errno(err, ERR_IO, "cannot rename the files of job %s", id);
+    return 0;
+}
+
+void job_files_put_back(const struct settings *settings, const char *id)
+{
+    struct job_files files;
+    if (!job_files_paths(settings, id, &files, NULL) && rename(files.aside, files.path) &&
+        errno != ENOENT)
+        log_line(LOG_ERROR, "%s cannot be renamed to %s: %s", files.aside, files.path,
+                 strerror(errno));
+}
+
+static int job_files_remove_one(const char *path, const struct stat *info, int type,
+                                struct FTW *where)
+{
+    (void)info, (void)type, (void)where;
+    return remove(path) && errno != ENOENT;
+}
+
+int job_files_remove(const struct settings *settings, const char *id, struct err *err)
+{
+    struct job_files files;
+    if (job_files_paths(settings, id, &files, err))
+        return -1;
+    if (nftw(files.aside, job_files_remove_one, JOB_FILES_OPEN, FTW_DEPTH | FTW_PHYS) &&
+        errno != ENOENT)
+        return err_set_errno(err, ERR_IO, "job %s is deleted, but not all of its files", id);
+    return 0;
+}
+
+static int job_files_sweep_one(const struct settings *settings, struct db_reader *reader,
+                               const char *id, struct err *err)
+{
+    struct job *job = NULL;
+    err_clear(err);
+    if (!job_get(reader, id, &job, err)) {
+        job_free(job);
+        job_files_put_back(settings, id);
+        return 0;
+    }
+    if (err->code != ERR_NOT_FOUND)
+        return -1;
+    err_clear(err);
+    if (job_files_remove(settings, id, err))
+        log_line(LOG_WARNING, "%s", err->message);
+    return 0;
+}
+
+int job_files_sweep(const struct settings *settings, struct db_reader *reader, struct err *err)
+{
+    char folder[DATA_PATH_MAX];
+    int result = data_path(settings, folder, sizeof folder, err, "jobs");
+    DIR *entries = result ? NULL : opendir(folder);
+    if (!result && !entries)
+        result = err_set_errno(err, ERR_IO, "cannot read %s", folder);
+    for (struct dirent *entry; !result && (entry = readdir(entries));)
+        if (strncmp(entry->d_name, JOB_FILES_ASIDE, sizeof JOB_FILES_ASIDE - 1) == 0)
+            result = job_files_sweep_one(settings, reader,
+                                         entry->d_name + sizeof JOB_FILES_ASIDE - 1, err);
+    if (entries)
+        closedir(entries);
+    return result;
+}

@@ -1,0 +1,179 @@
+/* placement: see placement.h. */
+#include "server/queue/placement.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lab/memory.h"
+
+enum { PLACEMENT_NEEDS_MAX = 96 }; /* bytes of what a job needs, with its zero */
+
+enum obstacle {
+    OBSTACLE_NONE,
+    OBSTACLE_UNAVAILABLE,
+    OBSTACLE_SIZE,
+    OBSTACLE_PROVENANCE,
+    OBSTACLE_REFUSED,
+    OBSTACLE_BUSY,
+    OBSTACLE_FREE
+};
+
+char *placement_provenance(const struct placement_facts *facts, const char *precision,
+                           const char *corpus_sha256)
+{
+    char host[128] = "";
+    gethostname(host, sizeof host - 1);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "host", host, "device", facts->device,
+                  "precision", precision, "isa", facts->isa, "threads", (json_int_t)facts->threads,
+                  "build", facts->build, "corpus_sha256", corpus_sha256);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static int placement_same_text(json_t *root, const char *key, const char *here, char *why,
+                               size_t size)
+{
+    const char *there = json_string_value(json_object_get(root, key));
+    if (!there || !here[0] || strcmp(there, here) == 0)
+        return 1;
+    snprintf(why, size, "it started with %s %s, here it is %s; a retry starts it anew", key, there,
+             here);
+    return 0;
+}
+
+/* `auto` may come to anything at the first start, and to nothing else later. */
+static int placement_as_asked(const char *asked, const char *precision, char *why, size_t size)
+{
+    if (!precision[0] || strcmp(asked, "auto") == 0 || strcmp(asked, precision) == 0)
+        return 1;
+    snprintf(why, size, "it asks for precision %s, here it would be %s", asked, precision);
+    return 0;
+}
+
+int placement_continues(const struct job *job, const struct placement_facts *facts,
+                        const char *precision, char *why, size_t size)
+{
+    json_t *root = job->provenance ? json_loads(job->provenance, 0, NULL) : NULL;
+    if (!placement_as_asked(job->precision, precision, why, size)) {
+        json_decref(root);
+        return 0;
+    }
+    if (!root)
+        return 1;
+    json_int_t threads = json_integer_value(json_object_get(root, "threads"));
+    int same = placement_same_text(root, "build", facts->build, why, size) &&
+               placement_same_text(root, "device", facts->device, why, size) &&
+               placement_same_text(root, "isa", facts->isa, why, size) &&
+               placement_same_text(root, "precision", precision, why, size);
+    if (same && facts->threads && threads != facts->threads) {
+        same = 0;
+        snprintf(why, size,
+                 "it started with %lld threads, here there are %lld;"
+                 " a retry starts it anew",
+                 (long long)threads, (long long)facts->threads);
+    }
+    json_decref(root);
+    return same;
+}
+
+static const struct placement_refusal *placement_refused(const struct job *job,
+                                                         const struct placement_slot *slot)
+{
+    for (int i = 0; i < PLACEMENT_REFUSALS; i++)
+        if (slot->refusals[i].job[0] && slot->refusals[i].attempt == job->attempt &&
+            strcmp(slot->refusals[i].job, job->id) == 0)
+            return &slot->refusals[i];
+    return NULL;
+}
+
+static void placement_needs(const struct job *job, const char *kind, int64_t beside,
+                            char needs[PLACEMENT_NEEDS_MAX])
+{
+    const double bytes = (double)job->memory_bytes;
+    if (beside > 0)
+        snprintf(needs, PLACEMENT_NEEDS_MAX, "it needs %.2f GB and %s %.2f GB beside it",
+                 bytes / 1e9, kind, (double)beside / 1e9);
+    else
+        snprintf(needs, PLACEMENT_NEEDS_MAX, "it needs %.2f GB", bytes / 1e9);
+}
+
+/* The first thing in the way, lasting ones before passing ones. */
+static enum obstacle placement_obstacle(const struct job *job, const struct placement_slot *slot,
+                                        char *waits, size_t size)
+{
+    const struct trainer_device *device = &slot->device;
+    const int64_t at_first = memory_beside(device->kind, 0);
+    const int64_t beside = memory_beside(device->kind, slot->is_open);
+    char why[PLACEMENT_WHY_MAX], needs[PLACEMENT_NEEDS_MAX];
+    if (!device->available) {
+        snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
+        return OBSTACLE_UNAVAILABLE;
+    }
+    if (device->memory_bytes > 0 && job->memory_bytes + at_first > device->memory_bytes) {
+        placement_needs(job, device->kind, at_first, needs);
+        snprintf(waits, size, "%s, %s has %.2f GB in all", needs, device->id,
+                 (double)device->memory_bytes / 1e9);
+        return OBSTACLE_SIZE;
+    }
+    if (!placement_continues(job, &slot->facts, "", why, sizeof why)) {
+        snprintf(waits, size, "%s: %s", device->id, why);
+        return OBSTACLE_PROVENANCE;
+    }
+    const struct placement_refusal *refusal = placement_refused(job, slot);
+    if (refusal) {
+        snprintf(waits, size, "%s: %s", device->id, refusal->why);
+        return OBSTACLE_REFUSED;
+    }
+    if (slot->job[0]) {
+        snprintf(waits, size, "%s is busy", device->id);
+        return OBSTACLE_BUSY;
+    }
+    if (device->memory_bytes > 0 && job->memory_bytes + beside > device->free_bytes) {
+        placement_needs(job, device->kind, beside, needs);
+        snprintf(waits, size, "%s, %s has %.2f GB free", needs, device->id,
+                 (double)device->free_bytes / 1e9);
+        return OBSTACLE_FREE;
+    }
+    return OBSTACLE_NONE;
+}
+
+/* The kind or id that "auto" stands for on this box. */
+static const char *placement_wanted(const struct job *job, const struct placement_slot *slots,
+                                    int n)
+{
+    if (strcmp(job->device, "auto") != 0)
+        return job->device;
+    for (int i = 0; i < n; i++)
+        if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0)
+            return "cuda";
+    return "cpu";
+}
+
+int placement_match(const struct job *job, const struct placement_slot *slots, int n, char *waits,
+                    size_t size, int *stale)
+{
+    const char *wanted = placement_wanted(job, slots, n);
+    enum obstacle told = OBSTACLE_NONE;
+    snprintf(waits, size, "there is no device %s here", wanted);
+    *stale = -1;
+    for (int i = 0; i < n; i++) {
+        char sentence[PLACEMENT_WAITS_MAX];
+        if (strcmp(slots[i].device.kind, wanted) != 0 && strcmp(slots[i].device.id, wanted) != 0)
+            continue;
+        enum obstacle obstacle = placement_obstacle(job, &slots[i], sentence, sizeof sentence);
+        if (obstacle == OBSTACLE_NONE)
+            return i;
+        if (obstacle == OBSTACLE_FREE)
+            *stale = i;
+        /* Of several devices, the one that is nearest to taking the job speaks. */
+        if (obstacle > told) {
+            told = obstacle;
+            snprintf(waits, size, "%s", sentence);
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,397 @@
+/* slot: see slot.h. */
+#include "server/queue/slot.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/clock.h"
+#include "config/emit.h"
+#include "config/log.h"
+#include "db/events.h"
+#include "db/jobs.h"
+#include "server/queue/job_run.h"
+
+enum {
+    SLOT_IDLE_MIN_MS = 1000,   /* a new trainer lives long enough to be handed a job */
+    SLOT_RETRY_MS = 1000,      /* first pause after a trainer that did not start, doubled */
+    SLOT_RETRY_MAX_MS = 60000, /* up to this */
+    SLOT_REFRESH_MS = 30000,   /* age of a free memory that is asked for again */
+    SLOT_REFUSED_MS = 60000    /* a job that was sent back is not tried again before */
+};
+
+/* ---- the set ---- */
+
+void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db)
+{
+    pthread_condattr_t monotonic;
+    set->settings = settings;
+    set->db = db;
+    set->changed = 1;
+    pthread_mutex_init(&set->mutex, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&set->changed_cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+void slot_set_close(struct slot_set *set)
+{
+    pthread_cond_destroy(&set->changed_cond);
+    pthread_mutex_destroy(&set->mutex);
+}
+
+void slot_set_changed(struct slot_set *set)
+{
+    pthread_mutex_lock(&set->mutex);
+    set->changed = 1;
+    pthread_cond_signal(&set->changed_cond);
+    pthread_mutex_unlock(&set->mutex);
+}
+
+void slot_set_wait(struct slot_set *set, int seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += seconds;
+    pthread_mutex_lock(&set->mutex);
+    int waited = 0;
+    while (!set->changed && waited == 0)
+        waited = pthread_cond_timedwait(&set->changed_cond, &set->mutex, &until);
+    set->changed = 0;
+    pthread_mutex_unlock(&set->mutex);
+}
+
+/* ---- what it shows ---- */
+
+static int write_device_event(struct db_writer *writer, void *arg, struct err *err)
+{
+    return events_add(writer, "device", "", 0, 0, arg, err);
+}
+
+/* What a `device` event says of the slot, as JSON (malloc); NULL without memory. */
+static char *slot_print(struct slot *slot)
+{
+    char *text = NULL;
+    size_t n = 0;
+    struct emit json;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    emit_open(&json, out, EMIT_COMPACT);
+    pthread_mutex_lock(&slot->set->mutex);
+    emit_object(&json, NULL);
+    emit_text(&json, "id", slot->shown.device.id);
+    emit_bool(&json, "available", slot->shown.device.available);
+    emit_text(&json, "reason", slot->shown.device.reason);
+    emit_text(&json, "job", slot->shown.job);
+    emit_integer(&json, "pid", slot->pid);
+    emit_integer(&json, "faults", slot->faults);
+    emit_end(&json);
+    pthread_mutex_unlock(&slot->set->mutex);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* Tell the event streams and the scheduler that the slot has changed. */
+static void slot_announce(struct slot *slot)
+{
+    struct err err = ERR_INIT;
+    char *text = slot_print(slot);
+    if (text && db_call(slot->set->db, write_device_event, text, &err) < 0)
+        log_line(LOG_WARNING, "device %s: %s", slot->shown.device.id, err.message);
+    free(text);
+    slot_set_changed(slot->set);
+}
+
+/* ---- its trainer ---- */
+
+static void slot_end_trainer(struct slot *slot, const char *why)
+{
+    char how[128], id[sizeof slot->shown.device.id];
+    if (!slot->process)
+        return;
+    trainer_process_end(slot->process, SLOT_GRACE_MS, how, sizeof how);
+    slot->process = NULL;
+    pthread_mutex_lock(&slot->set->mutex);
+    slot->pid = 0;
+    memcpy(id, slot->shown.device.id, sizeof id);
+    pthread_mutex_unlock(&slot->set->mutex);
+    log_line(LOG_INFO, "device %s: trainer %s (%s)", id, how, why);
+}
+
+/* No trainer can be had: the device is shown as unavailable for a while. */
+static void slot_unavailable(struct slot *slot, const char *reason)
+{
+    slot->retry_pause = slot->retry_pause ? 2 * slot->retry_pause : SLOT_RETRY_MS;
+    if (slot->retry_pause > SLOT_RETRY_MAX_MS)
+        slot->retry_pause = SLOT_RETRY_MAX_MS;
+    slot->retry_at = clock_monotonic_ms() + slot->retry_pause;
+    pthread_mutex_lock(&slot->set->mutex);
+    slot->shown.device.available = 0;
+    snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%.255s", reason);
+    slot->refresh = 0;
+    pthread_mutex_unlock(&slot->set->mutex);
+    log_line(LOG_ERROR, "device %s: %s", slot->shown.device.id, reason);
+}
+
+/* What the new trainer says of this slot's device, or NULL. */
+static const struct trainer_device *slot_find(const struct slot *slot)
+{
+    int n;
+    const struct trainer_device *devices = trainer_process_devices(slot->process, &n);
+    for (int i = 0; i < n; i++)
+        if (strcmp(devices[i].id, slot->shown.device.id) == 0)
+            return &devices[i];
+    return NULL;
+}
+
+/* 1 if a trainer is there (started now if need be) and offers the device. */
+static int slot_ensure_trainer(struct slot *slot)
+{
+    struct slot_set *set = slot->set;
+    struct err err;
+    if (slot->process)
+        return 1;
+    if (trainer_process_start(set->settings, slot->shown.device.id, &slot->process, &err) < 0) {
+        slot->process = NULL;
+        slot_unavailable(slot, err.message);
+        return 0;
+    }
+    const struct trainer_device *device = slot_find(slot);
+    if (!device || !device->available) {
+        char reason[sizeof device->reason];
+        snprintf(reason, sizeof reason, "%s", device ? device->reason : "the trainer misses it");
+        slot_end_trainer(slot, "device not available");
+        slot_unavailable(slot, reason);
+        return 0;
+    }
+    const char *build = trainer_process_build(slot->process);
+    slot->retry_at = slot->retry_pause = 0;
+    pthread_mutex_lock(&set->mutex);
+    slot->shown.device = *device;
+    if (strcmp(slot->shown.facts.build, build) != 0) {
+        slot->shown.facts = (struct placement_facts){0};
+        snprintf(slot->shown.facts.build, sizeof slot->shown.facts.build, "%s", build);
+    }
+    slot->seen_at = clock_monotonic_ms();
+    slot->refresh = 0;
+    slot->pid = trainer_process_pid(slot->process);
+    pthread_mutex_unlock(&set->mutex);
+    return 1;
+}
+
+/* ---- its thread ---- */
+
+/* The slot is free of its job. */
+static void slot_release(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    slot->shown.job[0] = '\0';
+    pthread_mutex_unlock(&slot->set->mutex);
+    slot_announce(slot);
+}
+
+/* With the mutex held: the refusal takes the place of the oldest one. */
+static void slot_remember(struct slot *slot, const struct placement_refusal *refusal)
+{
+    int oldest = 0;
+    for (int i = 1; i < PLACEMENT_REFUSALS; i++)
+        if (slot->refused_until[i] < slot->refused_until[oldest])
+            oldest = i;
+    slot->shown.refusals[oldest] = *refusal;
+    slot->refused_until[oldest] = clock_monotonic_ms() + SLOT_REFUSED_MS;
+}
+
+static void slot_run(struct slot *slot, const char *job)
+{
+    struct slot_set *set = slot->set;
+    struct job_run run = {.settings = set->settings,
+                          .db = set->db,
+                          .reader = slot->reader,
+                          .device = slot->shown.device.id,
+                          .wake_fd = slot->wake_fd,
+                          .stopping = &set->stopping,
+                          .process = slot->process};
+    struct err err;
+    slot_announce(slot);
+    if (job_run(&run, job, &err) < 0 && err.code != ERR_CONFLICT)
+        log_line(LOG_ERROR, "job %s: %s", job, err.message);
+    slot->process = run.process;
+    pthread_mutex_lock(&set->mutex);
+    slot->faults += run.fault;
+    if (run.facts.device[0])
+        slot->shown.facts = run.facts;
+    if (run.refusal.job[0])
+        slot_remember(slot, &run.refusal);
+    if (!slot->process)
+        slot->pid = 0;
+    pthread_mutex_unlock(&set->mutex);
+    slot_release(slot);
+}
+
+/* A job for a cold slot: with what the new trainer says of its device (there or
+ * not, how much memory is free), the scheduler decides once more. */
+static void slot_warm(struct slot *slot)
+{
+    slot_ensure_trainer(slot);
+    slot_release(slot);
+}
+
+/* What the slot shall do next: a job (copied), a refresh, or neither. */
+static int slot_next(struct slot *slot, char job[DB_ID_MAX])
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    memcpy(job, slot->shown.job, sizeof slot->shown.job);
+    int refresh = slot->refresh;
+    pthread_mutex_unlock(&slot->set->mutex);
+    return refresh;
+}
+
+/* An idle trainer ended, or said what an idle trainer does not say. */
+static void slot_lost(struct slot *slot)
+{
+    slot_end_trainer(slot, "it did not stay idle");
+    pthread_mutex_lock(&slot->set->mutex);
+    slot->faults++;
+    pthread_mutex_unlock(&slot->set->mutex);
+    slot_announce(slot);
+}
+
+/* Waits until woken, until `until` (ms, 0: never), or until the idle trainer
+ * moves. */
+static void slot_wait(struct slot *slot, int64_t until)
+{
+    struct message message = {0};
+    struct err err;
+    int64_t left = until - clock_monotonic_ms();
+    int timeout = until == 0 ? -1 : left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+    eventfd_t woken;
+    if (!slot->process) {
+        struct pollfd fd = {.fd = slot->wake_fd, .events = POLLIN};
+        poll(&fd, 1, timeout);
+    } else if (trainer_process_receive(slot->process, timeout, slot->wake_fd, &message, &err) !=
+               0) {
+        slot_lost(slot);
+    }
+    message_clear(&message);
+    eventfd_read(slot->wake_fd, &woken);
+}
+
+/* Asks for the device's free memory again, or tries a trainer once more. */
+static void slot_refresh(struct slot *slot)
+{
+    slot_end_trainer(slot, "asking for free memory");
+    slot_ensure_trainer(slot);
+    slot_announce(slot);
+}
+
+static void *slot_thread(void *arg)
+{
+    struct slot *slot = arg;
+    struct slot_set *set = slot->set;
+    int64_t idle_ms = set->settings->idle_seconds * 1000, idle_since = clock_monotonic_ms();
+    if (idle_ms < SLOT_IDLE_MIN_MS)
+        idle_ms = SLOT_IDLE_MIN_MS;
+    while (!atomic_load(&set->stopping)) {
+        char job[DB_ID_MAX];
+        int refresh = slot_next(slot, job);
+        if (job[0]) {
+            if (slot->process)
+                slot_run(slot, job);
+            else
+                slot_warm(slot);
+            idle_since = clock_monotonic_ms();
+        } else if (refresh || (slot->retry_at && clock_monotonic_ms() >= slot->retry_at)) {
+            slot_refresh(slot);
+            idle_since = clock_monotonic_ms();
+        } else if (slot->process && clock_monotonic_ms() >= idle_since + idle_ms) {
+            slot_end_trainer(slot, "idle, the device is given back");
+            slot_announce(slot);
+        } else {
+            slot_wait(slot, slot->process ? idle_since + idle_ms : slot->retry_at);
+        }
+    }
+    slot_end_trainer(slot, "the server stops");
+    return NULL;
+}
+
+/* ---- what the scheduler asks ---- */
+
+void slot_wake(struct slot *slot)
+{
+    if (slot->wake_fd >= 0)
+        eventfd_write(slot->wake_fd, 1);
+}
+
+/* With the mutex held: what was refused long ago may be tried again. */
+static void slot_forget(struct slot *slot)
+{
+    for (int i = 0; i < PLACEMENT_REFUSALS; i++)
+        if (clock_monotonic_ms() >= slot->refused_until[i])
+            slot->shown.refusals[i].job[0] = '\0';
+}
+
+int slot_set_snapshot(struct slot_set *set, struct placement_slot *slots)
+{
+    pthread_mutex_lock(&set->mutex);
+    for (int i = 0; i < set->n; i++) {
+        slot_forget(&set->slots[i]);
+        slots[i] = set->slots[i].shown;
+        slots[i].is_open = set->slots[i].pid != 0;
+    }
+    pthread_mutex_unlock(&set->mutex);
+    return set->n;
+}
+
+void slot_hand_over(struct slot *slot, const char *job)
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    snprintf(slot->shown.job, sizeof slot->shown.job, "%s", job);
+    pthread_mutex_unlock(&slot->set->mutex);
+    slot_wake(slot);
+}
+
+void slot_refresh_memory(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    int old = clock_monotonic_ms() - slot->seen_at >= SLOT_REFRESH_MS;
+    slot->refresh |= old;
+    pthread_mutex_unlock(&slot->set->mutex);
+    if (old)
+        slot_wake(slot);
+}
+
+/* ---- start and stop ---- */
+
+int slot_start(struct slot *slot, struct err *err)
+{
+    if (!slot->shown.device.available)
+        return 0;
+    slot->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (slot->wake_fd < 0)
+        return err_set_errno(err, ERR_UNAVAILABLE, "no descriptor for a worker");
+    if (db_reader_open(slot->set->db, &slot->reader, err) < 0)
+        return -1;
+    errno = pthread_create(&slot->thread, NULL, slot_thread, slot);
+    if (errno)
+        return err_set_errno(err, ERR_UNAVAILABLE, "a worker thread cannot start");
+    slot->has_thread = 1;
+    return 0;
+}
+
+void slot_stop(struct slot *slot)
+{
+    if (slot->has_thread)
+        pthread_join(slot->thread, NULL);
+    db_reader_close(slot->reader);
+    if (slot->wake_fd >= 0)
+        close(slot->wake_fd);
+}

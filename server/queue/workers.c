@@ -1,0 +1,171 @@
+/* workers: see workers.h. */
+#include "server/queue/workers.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/clock.h"
+#include "config/log.h"
+#include "server/queue/device_watch.h"
+#include "server/queue/scheduler.h"
+#include "server/queue/slot.h"
+
+struct workers {
+    struct slot_set set;
+    struct scheduler *scheduler;
+    struct device_watch *watch; /* NULL: no GPU to watch */
+};
+
+/* ---- how the GPUs are doing ---- */
+
+/* On the watch's thread. What other programs leave of a card counts for jobs while
+ * no trainer of ours holds it; else the trainer's own word does, which takes off
+ * neither its context nor its libraries. */
+static void workers_watched(void *self, const struct trainer_device *device)
+{
+    struct workers *workers = self;
+    int has_room = 0;
+    pthread_mutex_lock(&workers->set.mutex);
+    for (int i = 0; i < workers->set.n; i++) {
+        struct slot *slot = &workers->set.slots[i];
+        if (device && strcmp(slot->shown.device.id, device->id) != 0)
+            continue;
+        slot->is_watched = device != NULL;
+        if (!device)
+            continue;
+        slot->watched = *device;
+        if (slot->watched.free_bytes > slot->shown.device.memory_bytes)
+            slot->watched.free_bytes = slot->shown.device.memory_bytes;
+        if (slot->pid)
+            continue;
+        has_room |= slot->watched.free_bytes > slot->shown.device.free_bytes;
+        slot->shown.device.free_bytes = slot->watched.free_bytes;
+        slot->seen_at = clock_monotonic_ms();
+    }
+    pthread_mutex_unlock(&workers->set.mutex);
+    if (has_room)
+        slot_set_changed(&workers->set);
+}
+
+/* Without a watch jobs run all the same: the log says what is missing. */
+static void workers_watch(struct workers *workers)
+{
+    struct err err = ERR_INIT;
+    int gpus = 0;
+    for (int i = 0; i < workers->set.n; i++)
+        gpus += workers->set.slots[i].shown.device.available &&
+                strcmp(workers->set.slots[i].shown.device.kind, "cuda") == 0;
+    if (gpus && device_watch_start(workers->set.settings, workers_watched, workers, &workers->watch,
+                                   &err) != 0)
+        log_line(LOG_WARNING, "%s", err.message);
+}
+
+/* ---- start, wake, show, stop ---- */
+
+/* The devices of this box, as a first trainer names them. It was spawned by a
+ * thread that is not a worker's, so it is not kept. */
+static int workers_find_devices(struct workers *workers, struct err *err)
+{
+    struct trainer_process *process;
+    char how[128];
+    int n;
+    if (trainer_process_start(workers->set.settings, "cpu", &process, err) < 0)
+        return err_prefix(err, "no trainer can be started");
+    const struct trainer_device *devices = trainer_process_devices(process, &n);
+    for (workers->set.n = 0; workers->set.n < n; workers->set.n++) {
+        struct slot *slot = &workers->set.slots[workers->set.n];
+        slot->set = &workers->set;
+        slot->shown.device = devices[workers->set.n];
+        slot->seen_at = clock_monotonic_ms();
+        slot->wake_fd = -1;
+        if (!slot->shown.device.available)
+            log_line(LOG_INFO, "device %s is not available: %s", slot->shown.device.id,
+                     slot->shown.device.reason);
+    }
+    trainer_process_end(process, SLOT_GRACE_MS, how, sizeof how);
+    return 0;
+}
+
+static int workers_start_threads(struct workers *workers, struct err *err)
+{
+    for (int i = 0; i < workers->set.n; i++)
+        if (slot_start(&workers->set.slots[i], err) < 0)
+            return -1;
+    return scheduler_start(&workers->set, &workers->scheduler, err);
+}
+
+int workers_start(const struct settings *settings, struct db *db, int lock_fd, struct workers **out,
+                  struct err *err)
+{
+    struct workers *workers = calloc(1, sizeof *workers);
+    if (!workers)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the workers");
+    slot_set_open(&workers->set, settings, db);
+    /* While a trainer of ours lives, nobody else takes the data folder. */
+    if (lock_fd >= 0)
+        fcntl(lock_fd, F_SETFD, 0);
+    if (workers_find_devices(workers, err) < 0 || workers_start_threads(workers, err) < 0) {
+        workers_stop(workers);
+        return -1;
+    }
+    workers_watch(workers);
+    *out = workers;
+    return 0;
+}
+
+void workers_wake(struct workers *workers)
+{
+    slot_set_changed(&workers->set);
+    for (int i = 0; i < workers->set.n; i++)
+        slot_wake(&workers->set.slots[i]);
+}
+
+void workers_devices(struct workers *workers, struct worker_status *status, int max, int *n)
+{
+    pthread_mutex_lock(&workers->set.mutex);
+    *n = workers->set.n < max ? workers->set.n : max;
+    for (int i = 0; i < *n; i++) {
+        const struct slot *slot = &workers->set.slots[i];
+        status[i] = (struct worker_status){
+            .device = slot->shown.device, .pid = slot->pid, .faults = slot->faults};
+        memcpy(status[i].job, slot->shown.job, sizeof status[i].job);
+        /* A trainer told of its start; these two are of now or not known. */
+        status[i].device.utilisation = slot->is_watched ? slot->watched.utilisation : -1;
+        status[i].device.temperature = slot->is_watched ? slot->watched.temperature : -1;
+        if (slot->is_watched)
+            status[i].device.free_bytes = slot->watched.free_bytes;
+    }
+    pthread_mutex_unlock(&workers->set.mutex);
+}
+
+int workers_check_device(struct workers *workers, const char *device, struct err *err)
+{
+    char there[ERR_DETAIL_MAX] = "";
+    int found = strcmp(device, "auto") == 0;
+    pthread_mutex_lock(&workers->set.mutex);
+    for (int i = 0; i < workers->set.n; i++) {
+        const struct trainer_device *here = &workers->set.slots[i].shown.device;
+        const size_t used = strlen(there);
+        found |= strcmp(device, here->id) == 0 || strcmp(device, here->kind) == 0;
+        snprintf(there + used, sizeof there - used, "%s%s", used ? ", " : "", here->id);
+    }
+    pthread_mutex_unlock(&workers->set.mutex);
+    return found ? 0
+                 : err_field(err, "/resources/device",
+                             "there is no device %s here, there is %.120s", device, there);
+}
+
+void workers_stop(struct workers *workers)
+{
+    if (!workers)
+        return;
+    device_watch_stop(workers->watch);
+    atomic_store(&workers->set.stopping, 1);
+    workers_wake(workers);
+    scheduler_stop(workers->scheduler);
+    for (int i = 0; i < workers->set.n; i++)
+        slot_stop(&workers->set.slots[i]);
+    slot_set_close(&workers->set);
+    free(workers);
+}
