@@ -1,6 +1,7 @@
 /* file: see file.h. */
 #include "config/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -29,6 +30,43 @@ int file_make_folders(const char *path, struct err *err)
         *at = '/';
     }
     return file_make_folder(path, err);
+}
+
+/* Errors of one entry do not end the walk: as much goes as can. Returns how many stayed. */
+static int file_clear_at(int parent, const char *name, const char *kept)
+{
+    int left = 0, fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder) {
+        if (fd >= 0)
+            close(fd);
+        return errno != ENOENT;
+    }
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        const char *found = entry->d_name;
+        if (strcmp(found, ".") == 0 || strcmp(found, "..") == 0 ||
+            (kept && strcmp(found, kept) == 0) || unlinkat(fd, found, 0) == 0)
+            continue;
+        left += file_clear_at(fd, found, NULL) + (unlinkat(fd, found, AT_REMOVEDIR) != 0);
+    }
+    closedir(folder);
+    return left;
+}
+
+int file_clear_folder(const char *path, const char *kept, struct err *err)
+{
+    if (file_clear_at(AT_FDCWD, path, kept))
+        return err_set_errno(err, ERR_IO, "cannot remove everything in %s", path);
+    return 0;
+}
+
+int file_remove_folder(const char *path, struct err *err)
+{
+    if (file_clear_folder(path, NULL, err))
+        return -1;
+    if (rmdir(path) && errno != ENOENT)
+        return err_set_errno(err, ERR_IO, "cannot remove the folder %s", path);
+    return 0;
 }
 
 static int file_sync_as(const char *path, int flags, struct err *err)

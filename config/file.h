@@ -18,6 +18,12 @@ int file_make_folder(const char *path, struct err *err);
 /* The same, with all folders above it. */
 int file_make_folders(const char *path, struct err *err);
 
+/* Remove what lies in a folder but for the entry `kept` (NULL: everything), with all that is
+ * below, following no link. A folder that is missing is empty. ERR_IO names what is left. */
+int file_clear_folder(const char *path, const char *kept, struct err *err);
+/* The same, and the folder itself. */
+int file_remove_folder(const char *path, struct err *err);
+
 /* fsync of a file, and of a folder: its names become durable. ERR_IO. */
 int file_sync(const char *path, struct err *err);
 int file_sync_folder(const char *path, struct err *err);

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
+
 enum { MESSAGE_BLOCK = 1 << 16 }; /* bytes asked from the fd at a time */
 
 enum message_field {
@@ -114,6 +116,17 @@ static const struct {
     [MESSAGE_LOG] = {"log", F(JOB) | F(TEXT)},
     [MESSAGE_PROBED] = {"probed", F(JOB) | F(N_VALUES)},
 };
+
+void message_record(const struct message *message, int64_t i, double *values, float *tokens)
+{
+    const size_t of_values = (size_t)message->n_values * sizeof *values,
+                 of_tokens = (size_t)message->n_tokens * sizeof *tokens;
+    const char *at = (const char *)message->payload + (size_t)i * (of_values + of_tokens);
+    if (values)
+        memcpy(values, at, of_values);
+    if (tokens)
+        memcpy(tokens, at + of_values, of_tokens);
+}
 
 void message_clear(struct message *message)
 {
@@ -475,19 +488,12 @@ static int message_fill(struct message_reader *reader, struct err *err)
     return 0;
 }
 
-static int64_t message_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* 1 readable (or at its end), 0 not before the deadline. */
 static int message_wait(int fd, int timeout_ms, int64_t deadline)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     for (;;) {
-        int64_t left = timeout_ms < 0 ? -1 : deadline - message_now_ms();
+        int64_t left = timeout_ms < 0 ? -1 : deadline - clock_monotonic_ms();
         if (timeout_ms >= 0 && left < 0)
             left = 0;
         int ready = poll(&poll_fd, 1, (int)left);
@@ -499,7 +505,7 @@ static int message_wait(int fd, int timeout_ms, int64_t deadline)
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err)
 {
-    int64_t deadline = message_now_ms() + timeout_ms;
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
     for (;;) {
         int whole = message_advance(reader, err);
         if (whole < 0) {

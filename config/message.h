@@ -111,6 +111,11 @@ void message_reader_free(struct message_reader *reader);
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err);
 
+/* Record i (0 is epoch `from`) of the payload of an `epochs` message: n_values numbers into
+ * values, n_tokens into tokens; NULL: not copied. A copy, because a double behind an odd
+ * number of floats is not aligned. */
+void message_record(const struct message *message, int64_t i, double *values, float *tokens);
+
 /* Frees the strings and payload of a message that was read, and zeroes it. */
 void message_clear(struct message *message);
 

@@ -124,8 +124,7 @@ static void serve_unpublish(const struct server *server)
 {
     static const char *const names[] = {"address", "secret"};
     char path[DATA_PATH_MAX];
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!data_path(&server->settings, path, sizeof path, &err, "%s", names[i]))
             unlink(path);
@@ -181,11 +180,10 @@ static void serve_close(struct server *server)
 int serve_command(const struct settings *settings, const char *build)
 {
     struct server *server = calloc(1, sizeof *server);
-    struct err err;
+    struct err err = ERR_INIT;
     char url[300];
     sigset_t ends;
     int code = 1, lock = -1, signal_number = 0;
-    err_clear(&err);
     if (!server) {
         log_line(LOG_ERROR, "no memory for the server");
         return 1;

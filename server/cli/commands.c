@@ -64,7 +64,7 @@ static int commands_operate(const struct settings *settings, const struct comman
  * would that starts. */
 static int commands_change(const struct settings *settings, struct commands_change *change)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     int result = 1;
     for (int tries = 0; result > 0 && tries < DATA_LOCK_TRIES; tries++) {
         if (tries)
@@ -90,10 +90,9 @@ static int commands_read(const struct settings *settings,
                          int (*read)(struct db_reader *reader, void *arg, struct err *err),
                          void *arg)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct db_reader *reader = NULL;
     char path[DATA_PATH_MAX];
-    err_clear(&err);
     int failed = commands_database(settings, path, sizeof path, &err) ||
                  db_reader_open_path(path, &reader, &err) || read(reader, arg, &err);
     db_reader_close(reader);
@@ -143,9 +142,8 @@ static int commands_user_list(struct db_reader *reader, void *arg, struct err *e
 
 static int commands_user_add(const struct settings *settings, struct commands_user *user)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct commands_change change = {commands_user_insert, user, "POST", "/users", NULL, NULL};
-    err_clear(&err);
     if (user_check_name(user->name, &err))
         return commands_fail(&err);
     change.body = json_pack("{s:s, s:b}", "name", user->name, "admin", user->admin);
@@ -156,9 +154,8 @@ static int commands_user_add(const struct settings *settings, struct commands_us
 
 static int commands_user_set(const struct settings *settings, struct commands_user *user)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct commands_change change = {commands_user_change, user, "PATCH", "", NULL, NULL};
-    err_clear(&err);
     if (user_check_name(user->name, &err))
         return commands_fail(&err);
     snprintf(change.path, sizeof change.path, "/users/%s", user->name);
@@ -199,9 +196,8 @@ static int commands_token_insert(struct db_writer *writer, void *arg, struct err
 
 static int commands_token_issue(const struct settings *settings, struct commands_token *token)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct commands_change change = {commands_token_insert, token, "POST", "", NULL, NULL};
-    err_clear(&err);
     if (user_check_name(token->user, &err))
         return commands_fail(&err);
     snprintf(change.path, sizeof change.path, "/users/%s/tokens", token->user);
@@ -265,8 +261,7 @@ int commands_token(const struct settings *settings, int argc, char **argv)
 {
     struct commands_token token = {.user = argc > 1 ? argv[1] : NULL, .label = "command line"};
     const char *verb = argc ? argv[0] : "";
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (hash_init(&err))
         return commands_fail(&err);
     if (strcmp(verb, "list") == 0 && argc <= 2)

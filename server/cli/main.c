@@ -80,9 +80,8 @@ static int main_options(struct settings *settings, int *argc, char **argv, struc
 static int main_run(int command, int argc, char **argv)
 {
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used = 1;
-    err_clear(&err);
     if (settings_load(&settings, settings_config(argc, argv), argc, argv, &used, &err)) {
         fprintf(stderr, "tokenfate: %s\n", err.message);
         return 2;

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,10 +14,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
+#include "config/emit.h"
+#include "config/file.h"
 #include "config/record.h"
 #include "config/spec.h"
 #include "lab/bpe.h"
@@ -26,6 +26,7 @@
 #include "lab/sampler.h"
 #include "lab/text.h"
 #include "server/cli/run_table.h"
+#include "server/queue/conversation.h"
 #include "server/queue/trainer_process.h"
 
 enum {
@@ -54,19 +55,13 @@ struct run {
     int signals;      /* signalfd of SIGINT and SIGTERM */
     int n_signals;    /* how many came */
     struct trainer_process *trainer;
+    struct conversation conversation;
     double *first, *last; /* records of epoch 0 and of the newest epoch */
     struct findings_run *findings;
     int64_t epoch; /* of last, -1 before the first */
     int is_terminal;
     int64_t started_ms, shown_ms, shown_epoch;
 };
-
-static int64_t run_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- arguments ------------------------------------------------------------------ */
 
@@ -82,7 +77,7 @@ static int run_usage(const char *format, const char *argument)
 /* The argument at argv[*i] and its value, moving *i past them. 0 or RUN_USAGE. */
 static int run_argument(struct run *run, int argc, char **argv, int *i)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     const char *argument = argv[*i];
     if (strcmp(argument, "--json") == 0) {
         run->is_json = 1;
@@ -101,7 +96,6 @@ static int run_argument(struct run *run, int argc, char **argv, int *i)
         *i += 2;
         return 0;
     }
-    err_clear(&err);
     int is_option = settings_option(&run->settings, argc, argv, i, &err);
     if (is_option < 0)
         return run_usage("%s", err.message);
@@ -184,8 +178,8 @@ static int run_make_folder(struct run *run, struct err *err)
     const char *base = getenv("TMPDIR");
     const char *path = run->out;
     if (path) {
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return err_set_errno(err, ERR_IO, "cannot make the folder %s", path);
+        if (file_make_folder(path, err))
+            return -1;
         if (strlen(path) >= sizeof run->dir)
             return err_set(err, ERR_TOO_LARGE, "the folder's path is too long");
         strcpy(run->dir, path);
@@ -239,8 +233,7 @@ static int run_start_trainer(struct run *run, struct err *err)
     const char *wanted = run->spec->resources.device;
     const int is_auto = strcmp(wanted, "auto") == 0;
     char id[sizeof((struct trainer_device *)0)->id], how[96];
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     if (!is_auto && strcmp(wanted, "cuda") != 0)
         return trainer_process_start(&run->settings, wanted, &run->trainer, err);
     if (trainer_process_start(&run->settings, "cpu", &run->trainer, err))
@@ -252,7 +245,7 @@ static int run_start_trainer(struct run *run, struct err *err)
     return trainer_process_start(&run->settings, id, &run->trainer, err);
 }
 
-static int run_send_job(struct run *run, struct err *err)
+static int run_start_job(struct run *run, struct err *err)
 {
     char *json = spec_print(run->spec);
     if (!json)
@@ -266,7 +259,8 @@ static int run_send_job(struct run *run, struct err *err)
                               .checkpoint_seconds = run->is_temporary
                                                         ? RUN_CHECKPOINT_SECONDS
                                                         : run->settings.checkpoint_seconds};
-    int result = trainer_process_send(run->trainer, &message, err);
+    int result =
+        conversation_start(&run->conversation, &run->settings, run->trainer, &message, err);
     free(json);
     return result;
 }
@@ -293,7 +287,7 @@ static void run_progress_text(const struct run *run, char *text, size_t n)
                                  rate < 1e4 ? "  %.0f tokens/s" : "  %.3gk tokens/s",
                                  rate < 1e4 ? rate : rate / 1000);
     if (run->epoch > 0) {
-        double left = (double)(run_now_ms() - run->started_ms) / 1000 / (double)run->epoch *
+        double left = (double)(clock_monotonic_ms() - run->started_ms) / 1000 / (double)run->epoch *
                       (double)(run->spec->train.epochs - run->epoch);
         snprintf(text + used, n - used, "  %d:%02d left", (int)(left / 60), (int)left % 60);
     }
@@ -309,7 +303,7 @@ static int run_terminal_width(void)
 static void run_show_progress(struct run *run)
 {
     char text[RUN_LINE_MAX];
-    int64_t now = run_now_ms(), epochs = run->spec->train.epochs;
+    int64_t now = clock_monotonic_ms(), epochs = run->spec->train.epochs;
     int is_end = run->epoch == epochs;
     int64_t step = epochs / RUN_PLAIN_LINES > 0 ? epochs / RUN_PLAIN_LINES : 1;
     int is_due = run->is_terminal ? now - run->shown_ms >= RUN_REFRESH_MS
@@ -334,6 +328,14 @@ static void run_end_line(struct run *run)
 
 /* --- the conversation ----------------------------------------------------------- */
 
+static void run_print_record(const struct run *run)
+{
+    struct emit json;
+    emit_open(&json, stdout, EMIT_COMPACT);
+    record_emit(&json, NULL, run->epoch, run->last, run->dataset->groups.n, run->names);
+    putchar('\n');
+}
+
 static int run_take_epochs(struct run *run, const struct message *message, struct err *err)
 {
     const struct groups *groups = &run->dataset->groups;
@@ -346,18 +348,14 @@ static int run_take_epochs(struct run *run, const struct message *message, struc
                        (long long)message->from, (long long)message->n_values,
                        (long long)message->n_tokens, (long long)run->epoch + 1, n,
                        groups->n_tokens);
-    size_t stride = (size_t)n * sizeof(double) + (size_t)groups->n_tokens * sizeof(float);
-    const char *at = message->payload;
-    for (int64_t epoch = message->from; epoch <= message->to; epoch++, at += stride) {
-        memcpy(epoch == 0 ? run->first : run->last, at, (size_t)n * sizeof(double));
+    for (int64_t epoch = message->from; epoch <= message->to; epoch++) {
+        message_record(message, epoch - message->from, run->last, NULL);
         if (epoch == 0)
-            memcpy(run->last, at, (size_t)n * sizeof(double));
+            memcpy(run->first, run->last, (size_t)n * sizeof *run->first);
         run->epoch = epoch;
         findings_take(run->findings, epoch, run->last);
-        if (!run->is_json)
-            continue;
-        record_print_json(stdout, NULL, epoch, run->last, groups->n, run->names);
-        putchar('\n');
+        if (run->is_json)
+            run_print_record(run);
     }
     if (run->is_json)
         fflush(stdout);
@@ -367,7 +365,7 @@ static int run_take_epochs(struct run *run, const struct message *message, struc
 
 static void run_take_start(struct run *run, const struct message *message)
 {
-    run->started_ms = run_now_ms();
+    run->started_ms = clock_monotonic_ms();
     fprintf(stderr, "%s: %s, %s, %s, %lld threads, %.1f MiB\n", run->spec->name, message->name,
             message->isa, message->precision, (long long)message->threads,
             (double)message->bytes / (1 << 20));
@@ -405,13 +403,12 @@ static int run_take(struct run *run, const struct message *message, struct err *
 static int run_take_signals(struct run *run, struct err *err)
 {
     struct signalfd_siginfo info;
-    struct message cancel = {.type = MESSAGE_CANCEL, .job = RUN_JOB};
     while (read(run->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (++run->n_signals > 1)
             return err_set(err, ERR_CANCELLED, "cancelled");
         run_end_line(run);
         fprintf(stderr, "cancelling; once more to end at once\n");
-        if (trainer_process_send(run->trainer, &cancel, err))
+        if (conversation_order(&run->conversation, MESSAGE_CANCEL, err))
             return -1;
     }
     return 0;
@@ -420,42 +417,21 @@ static int run_take_signals(struct run *run, struct err *err)
 static int run_converse(struct run *run, struct err *err)
 {
     struct message message = {0};
-    int64_t heard_ms = run_now_ms();
     int result = 0;
     while (result == 0) {
-        int64_t limit = 1000 * (run->n_signals ? run->settings.cancel_seconds
-                                               : run->settings.heartbeat_seconds);
-        int64_t left = heard_ms + limit - run_now_ms();
-        int signals_before = run->n_signals;
-        int got = left <= 0 ? 0
-                            : trainer_process_receive(run->trainer, (int)left, run->signals,
-                                                      &message, err);
+        int got = conversation_receive(&run->conversation, 0, run->signals, &message, err);
         if (got > 0)
             result = run_take(run, &message, err);
         else if (got < 0)
-            result = -1;
-        else if (left <= 0)
-            result = err_set(err, ERR_TIMEOUT, "the trainer said nothing for %lld seconds",
-                             (long long)limit / 1000);
+            result = err->code == ERR_TIMEOUT ? err_prefix(err, "the trainer was given up") : -1;
         if (result == 0)
             result = run_take_signals(run, err);
-        /* After a request to cancel only its end counts, not that the trainer is alive. */
-        if ((got > 0 && run->n_signals == 0) || run->n_signals > signals_before)
-            heard_ms = run_now_ms();
     }
     message_clear(&message);
     return result < 0 ? -1 : 0;
 }
 
 /* --- the command ---------------------------------------------------------------- */
-
-static int run_remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
 
 static void run_report(const struct err *err)
 {
@@ -484,7 +460,7 @@ static int run_train(struct run *run, struct err *err)
     if (run_read_spec(run, err) || run_prepare_text(run, err) || run_make_folder(run, err) ||
         run_catch_signals(run, err) || run_start_trainer(run, err))
         return -1;
-    int result = run_send_job(run, err);
+    int result = run_start_job(run, err);
     if (result == 0)
         result = run_converse(run, err);
     run_end_line(run);
@@ -497,7 +473,7 @@ static void run_close(struct run *run)
     char how[96];
     trainer_process_end(run->trainer, 0, how, sizeof how);
     if (run->is_temporary)
-        nftw(run->dir, run_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        file_remove_folder(run->dir, NULL);
     if (run->signals >= 0)
         close(run->signals);
     dataset_close(run->dataset);
@@ -520,13 +496,12 @@ static void run_print_results(const struct run *run)
 
 int run_command(const struct settings *settings, int argc, char **argv)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct run run = {.settings = *settings,
                       .signals = -1,
                       .epoch = -1,
                       .shown_epoch = -1,
                       .is_terminal = isatty(STDERR_FILENO)};
-    err_clear(&err);
     if (run_arguments(&run, argc, argv))
         return RUN_USAGE;
     int result = run_train(&run, &err);

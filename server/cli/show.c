@@ -90,7 +90,7 @@ static int show_read(const struct settings *settings, const char *id, struct db_
 
 int show_command(const struct settings *settings, int argc, char **argv)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct show show = {0};
     struct db_reader *reader = NULL;
     char path[DATA_PATH_MAX];
@@ -98,7 +98,6 @@ int show_command(const struct settings *settings, int argc, char **argv)
         fprintf(stderr, "usage: tokenfate show JOB_ID\n");
         return 2;
     }
-    err_clear(&err);
     int failed = data_path(settings, path, sizeof path, &err, "tokenfate.db") ||
                  db_reader_open_path(path, &reader, &err) ||
                  show_read(settings, argv[0], reader, &show, &err);

@@ -160,11 +160,10 @@ static int hub_may_read(struct hub *hub, struct stream *stream, int64_t now_ms)
 {
     const struct credential *credential = &stream->credential;
     struct user user;
-    struct err err;
+    struct err err = ERR_INIT;
     if (!credential->kind || now_ms - stream->checked_ms < HUB_CREDENTIAL_SECONDS * 1000)
         return 1;
     stream->checked_ms = now_ms;
-    err_clear(&err);
     return credential_user(hub->reader, credential->kind, credential->hash, &user, &err) == 0 ||
            err.code != ERR_UNAUTHORIZED;
 }
@@ -256,8 +255,7 @@ static void hub_unpin(struct hub *hub, struct stream *stream)
 static int hub_waiter_is_over(struct hub *hub, const struct waiter *waiter, int64_t now_ms)
 {
     struct job *job = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (hub->streams.ending || now_ms >= waiter->until_ms ||
         job_get(hub->reader, waiter->job, &job, &err))
         return 1; /* a job that is gone is told by the handler */
@@ -293,10 +291,9 @@ static void hub_answer_waiters(struct hub *hub, int64_t now_ms)
 
 static void hub_round(struct hub *hub, int round)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     const int64_t now_ms = clock_monotonic_ms();
     struct stream *stream;
-    err_clear(&err);
     if (events_range(hub->reader, &hub->oldest, &hub->newest, &err))
         log_line(LOG_ERROR, "event hub: %s", err.message);
     while ((stream = hub_pin(hub, round))) {

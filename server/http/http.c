@@ -327,8 +327,7 @@ static enum request_result http_first(struct request *request)
     }
     request_park(request, NULL);
     if (pool_push(request->server->pool, request)) {
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         err_set(&err, ERR_UNAVAILABLE, "%d slow requests are waiting already", POOL_WAITING_MAX);
         request_fail_later(request, &err, 2);
         request_finish(request);

@@ -187,8 +187,7 @@ enum request_result request_fail_later(struct request *request, const struct err
 
 static enum request_result request_no_memory(struct request *request)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     err_set(&err, ERR_NO_MEMORY, "no memory for the answer");
     return request_fail(request, &err);
 }
@@ -260,8 +259,7 @@ static int request_operate(struct db_writer *writer, void *arg, struct err *err)
 enum request_result request_submit(struct request *request, db_operation *operation, void *arg,
                                    request_handler *next)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     request->operation = operation;
     request->operation_arg = arg;
     request_park(request, next);

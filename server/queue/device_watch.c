@@ -49,7 +49,7 @@ static void *watch_thread(void *arg)
 {
     struct device_watch *watch = arg;
     struct trainer_process *process;
-    struct err err;
+    struct err err = ERR_INIT;
     char how[128];
     while (!atomic_load(&watch->stopping)) {
         err_clear(&err);

@@ -3,16 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "config/file.h"
 #include "config/log.h"
 #include "db/jobs.h"
 #include "server/data.h"
 #include "server/server.h"
-
-enum { JOB_FILES_OPEN = 16 }; /* descriptors that a removal may use */
 
 #define JOB_FILES_ASIDE ".deleted-"
 
@@ -48,21 +46,13 @@ void job_files_put_back(const struct settings *settings, const char *id)
                  strerror(errno));
 }
 
-static int job_files_remove_one(const char *path, const struct stat *info, int type,
-                                struct FTW *where)
-{
-    (void)info, (void)type, (void)where;
-    return remove(path) && errno != ENOENT;
-}
-
 int job_files_remove(const struct settings *settings, const char *id, struct err *err)
 {
     struct job_files files;
     if (job_files_paths(settings, id, &files, err))
         return -1;
-    if (nftw(files.aside, job_files_remove_one, JOB_FILES_OPEN, FTW_DEPTH | FTW_PHYS) &&
-        errno != ENOENT)
-        return err_set_errno(err, ERR_IO, "job %s is deleted, but not all of its files", id);
+    if (file_remove_folder(files.aside, err))
+        return err_prefix(err, "job %s is deleted, but not all of its files", id);
     return 0;
 }
 

@@ -157,7 +157,7 @@ static const struct trainer_device *slot_find(const struct slot *slot)
 static int slot_ensure_trainer(struct slot *slot)
 {
     struct slot_set *set = slot->set;
-    struct err err;
+    struct err err = ERR_INIT;
     if (slot->process)
         return 1;
     if (trainer_process_start(set->settings, slot->shown.device.id, &slot->process, &err) < 0) {
@@ -220,7 +220,7 @@ static void slot_run(struct slot *slot, const char *job)
                           .wake_fd = slot->wake_fd,
                           .stopping = &set->stopping,
                           .process = slot->process};
-    struct err err;
+    struct err err = ERR_INIT;
     slot_announce(slot);
     if (job_run(&run, job, &err) < 0 && err.code != ERR_CONFLICT)
         log_line(LOG_ERROR, "job %s: %s", job, err.message);
@@ -270,7 +270,7 @@ static void slot_lost(struct slot *slot)
 static void slot_wait(struct slot *slot, int64_t until)
 {
     struct message message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     int64_t left = until - clock_monotonic_ms();
     int timeout = until == 0 ? -1 : left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
     eventfd_t woken;

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
+
 enum {
     TRAINER_FD = 3,               /* the child's end of the socket pair */
     TRAINER_SPARE_FD = 10,        /* lowest number that an inherited descriptor 3 moves to */
@@ -32,13 +34,6 @@ struct trainer_process {
     struct trainer_device devices[TRAINER_DEVICES_MAX];
     char build[128];
 };
-
-static int64_t trainer_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- starting ------------------------------------------------------------------ */
 
@@ -259,12 +254,12 @@ int trainer_process_receive(struct trainer_process *process, int timeout_ms, int
 {
     struct pollfd fds[] = {{.fd = process->fd, .events = POLLIN},
                            {.fd = wake_fd, .events = POLLIN}}; /* poll skips negative ones */
-    int64_t deadline = trainer_now_ms() + timeout_ms;
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
     for (;;) {
         int got = message_read(process->reader, 0, out, err);
         if (got != 0)
             return got;
-        int64_t left = timeout_ms < 0 ? -1 : deadline - trainer_now_ms();
+        int64_t left = timeout_ms < 0 ? -1 : deadline - clock_monotonic_ms();
         if (timeout_ms >= 0 && left <= 0)
             return 0;
         int ready = poll(fds, 2, (int)left);
@@ -297,7 +292,7 @@ static void trainer_drain(int fd)
 /* 1 if it has ended (how says so), 0 if it is still there after limit_ms. */
 static int trainer_reap(struct trainer_process *process, int limit_ms, char *how, size_t n)
 {
-    int64_t deadline = trainer_now_ms() + limit_ms;
+    int64_t deadline = clock_monotonic_ms() + limit_ms;
     for (;;) {
         int status;
         pid_t pid = waitpid(process->pid, &status, WNOHANG);
@@ -309,7 +304,7 @@ static int trainer_reap(struct trainer_process *process, int limit_ms, char *how
             snprintf(how, n, "lost: %s", strerror(errno));
             return 1;
         }
-        if (trainer_now_ms() >= deadline)
+        if (clock_monotonic_ms() >= deadline)
             return 0;
         trainer_drain(process->fd);
         poll(NULL, 0, TRAINER_REAP_MS);
@@ -322,7 +317,7 @@ void trainer_process_end(struct trainer_process *process, int grace_ms, char *ho
         return;
     if (grace_ms > 0) {
         struct timeval limit = {.tv_sec = grace_ms / 1000, .tv_usec = grace_ms % 1000 * 1000};
-        struct err ignored; /* a trainer that cannot be asked is killed */
+        struct err ignored = ERR_INIT; /* a trainer that cannot be asked is killed */
         setsockopt(process->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
         message_write(process->fd, &(struct message){.type = MESSAGE_EXIT}, &ignored);
     }

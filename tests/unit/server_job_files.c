@@ -62,7 +62,7 @@ static int is_there(const struct room *room, const char *name)
 static void test_delete(void **state)
 {
     struct room *room = *state;
-    struct err err;
+    struct err err = ERR_INIT;
     make(room, "one");
     assert_int_equal(job_files_set_aside(&room->settings, "one", &err), 0);
     assert_false(is_there(room, "one"));
@@ -80,7 +80,7 @@ static void test_sweep(void **state)
 {
     struct room *room = *state;
     struct db_reader *reader = NULL;
-    struct err err;
+    struct err err = ERR_INIT;
     struct job job = job_example("kept");
     assert_int_equal(insert(room->f, &job), 0);
     make(room, ".deleted-kept");

@@ -25,9 +25,8 @@
 /* "/a/b" cut into segments, as request_split_path does. */
 static int cut(const char *target, struct request *request)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     memset(request, 0, sizeof *request);
-    err_clear(&err);
     request->target = strdup(target);
     assert_non_null(request->target);
     if (!request_split_path(request, &err))

@@ -332,7 +332,7 @@ static void test_table(void **state)
 
 int main(void)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_at_the_end),
@@ -345,7 +345,6 @@ int main(void)
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_table),
     };
-    err_clear(&err);
     if (!mkdtemp(folder) || settings_load(&settings, NULL, 0, NULL, &used, &err) ||
         settings_beside("fake_trainer", settings.trainer, sizeof settings.trainer, &err))
         return 1;

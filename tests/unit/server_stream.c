@@ -26,8 +26,7 @@ static void test_positions(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct stream_position position = {-1, -1};
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         int result = stream_position_parse(cases[i].text, "after", &position, &err);
         assert_int_equal(result, cases[i].good ? 0 : -1);
         if (!cases[i].good) {

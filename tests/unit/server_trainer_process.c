@@ -72,7 +72,7 @@ static void test_greeting(void **state)
 {
     (void)state;
     struct trainer_process *process;
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     int n;
     assert_int_equal(start("good", &process, &err), 0);
@@ -97,7 +97,7 @@ static void test_a_run(void **state)
     (void)state;
     struct trainer_process *process;
     struct message run = run_message(0), message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     assert_int_equal(start("good", &process, &err), 0);
     for (int repeat = 0; repeat < 2; repeat++) {
@@ -128,7 +128,7 @@ static void test_bad_starts(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct trainer_process *process = NULL;
-        struct err err;
+        struct err err = ERR_INIT;
         int64_t before = now_ms();
         assert_int_equal(start(cases[i].mode, &process, &err), -1);
         assert_null(process);
@@ -146,7 +146,7 @@ static void test_no_program(void **state)
     (void)state;
     struct trainer_process *process = NULL;
     struct settings elsewhere = settings;
-    struct err err;
+    struct err err = ERR_INIT;
     strcpy(elsewhere.trainer, "/nonexistent/trainer");
     assert_int_equal(trainer_process_start(&elsewhere, "cpu", &process, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
@@ -165,7 +165,7 @@ static void test_crash(void **state)
     (void)state;
     struct trainer_process *process;
     struct message run = run_message(0), message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     assert_int_equal(start("crash", &process, &err), 0);
     assert_int_equal(trainer_process_send(process, &run, &err), 0);
@@ -189,7 +189,7 @@ static void test_garbage(void **state)
     (void)state;
     struct trainer_process *process;
     struct message run = run_message(0), message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     assert_int_equal(start("garbage", &process, &err), 0);
     assert_int_equal(trainer_process_send(process, &run, &err), 0);
@@ -207,7 +207,7 @@ static void test_a_trainer_that_hangs_is_killed(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct trainer_process *process;
         struct message run = run_message(0), message = {0};
-        struct err err;
+        struct err err = ERR_INIT;
         char how[96];
         assert_int_equal(start(modes[i], &process, &err), 0);
         assert_int_equal(trainer_process_send(process, &run, &err), 0);
@@ -230,7 +230,7 @@ static void test_cancel(void **state)
     struct trainer_process *process;
     struct message run = run_message(0), message = {0};
     struct message cancel = {.type = MESSAGE_CANCEL, .job = "local"};
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     setenv("FAKE_TRAINER_MS", "100", 1);
     assert_int_equal(start("good", &process, &err), 0);
@@ -248,7 +248,7 @@ static void test_waiting(void **state)
     (void)state;
     struct trainer_process *process;
     struct message message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     int wake[2];
     assert_int_equal(pipe2(wake, O_CLOEXEC), 0);
@@ -270,7 +270,7 @@ static void test_send_to_the_dead(void **state)
     (void)state;
     struct trainer_process *process;
     struct message run = run_message(0);
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     assert_int_equal(start("good", &process, &err), 0);
     kill(trainer_process_pid(process), SIGKILL);
@@ -291,7 +291,7 @@ static void test_lock_is_inherited(void **state)
     (void)state;
     char path[] = "/tmp/server_trainer_process_XXXXXX", how[96];
     struct trainer_process *process;
-    struct err err;
+    struct err err = ERR_INIT;
     int saved = fcntl(3, F_DUPFD_CLOEXEC, 50);
     int lock = mkstemp(path);
     assert_true(lock >= 0);
@@ -318,7 +318,7 @@ static void test_nothing_is_left(void **state)
     (void)state;
     int before = count_descriptors();
     struct trainer_process *process;
-    struct err err;
+    struct err err = ERR_INIT;
     char how[96];
     for (int i = 0; i < 5; i++) {
         assert_int_equal(start("good", &process, &err), 0);
@@ -331,7 +331,7 @@ static void test_nothing_is_left(void **state)
 
 int main(void)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greeting),
@@ -347,7 +347,6 @@ int main(void)
         cmocka_unit_test(test_lock_is_inherited),
         cmocka_unit_test(test_nothing_is_left),
     };
-    err_clear(&err);
     if (settings_load(&settings, NULL, 0, NULL, &used, &err) ||
         settings_beside("fake_trainer", settings.trainer, sizeof settings.trainer, &err))
         return 1;
