@@ -146,8 +146,9 @@ fuzz: deps-test ## libFuzzer on tokenizer, spec and protocol: FUZZ_SECONDS=60 ea
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-lint: deps-test ## format, layering, whitespace, words
-	@tests/lint.sh
+lint: deps-test ## format, rooms, circles, white space, words
+	@$(MAKE) --no-print-directory -s -j$(JOBS) programs
+	@tests/lint.sh $(BUILD)
 
 fmt: ## format all C files
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')

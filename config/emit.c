@@ -15,6 +15,21 @@ void emit_open(struct emit *emit, FILE *out, enum emit_style style)
     *emit = (struct emit){.out = out, .style = style};
 }
 
+int emit_open_text(struct emit *emit)
+{
+    emit_open(emit, NULL, EMIT_COMPACT);
+    emit->out = open_memstream(&emit->text, &emit->n_text);
+    return emit->out ? 0 : -1;
+}
+
+char *emit_close_text(struct emit *emit)
+{
+    if (fclose(emit->out) == 0)
+        return emit->text;
+    free(emit->text);
+    return NULL;
+}
+
 /* ---- strings ---- */
 
 static void emit_ascii(FILE *out, unsigned char c)

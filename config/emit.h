@@ -29,10 +29,17 @@ struct emit {
         char end;   /* '}' or ']' */
         int filled; /* has a member already */
     } level[EMIT_DEPTH_MAX];
+    char *text; /* of emit_open_text */
+    size_t n_text;
 };
 
 /* A writer at the start of a text. */
 void emit_open(struct emit *emit, FILE *out, enum emit_style style);
+
+/* A compact writer into memory: 0, or -1 without memory. The struct stays where it is until
+ * emit_close_text returns the text (malloc), or NULL when memory ran out on the way. */
+int emit_open_text(struct emit *emit);
+char *emit_close_text(struct emit *emit);
 
 void emit_object(struct emit *emit, const char *key);
 void emit_array(struct emit *emit, const char *key);

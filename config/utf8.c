@@ -1,6 +1,9 @@
 /* utf8: see utf8.h. */
 #include "config/utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 /* Lead bytes with the length of their sequence and the range of its second byte.
  * All further bytes are 80..BF. */
 static const struct lead {
@@ -30,4 +33,23 @@ size_t utf8_length(const char *bytes, size_t n)
         if (p[0] >= leads[i].from && p[0] <= leads[i].to)
             return utf8_check(&leads[i], p, n);
     return 0;
+}
+
+size_t utf8_valid(const char *bytes, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        uint64_t eight;
+        if (n - at >= sizeof eight) {
+            memcpy(&eight, bytes + at, sizeof eight);
+            if ((eight & 0x8080808080808080u) == 0) { /* eight ASCII characters at once */
+                at += sizeof eight;
+                continue;
+            }
+        }
+        const size_t length = utf8_length(bytes + at, n - at);
+        if (length == 0)
+            return at;
+        at += length;
+    }
+    return n;
 }

@@ -9,4 +9,7 @@
  * above U+10FFFF are malformed. n >= 1. */
 size_t utf8_length(const char *bytes, size_t n);
 
+/* Bytes before the first malformed sequence; n if there is none. */
+size_t utf8_valid(const char *bytes, size_t n);
+
 #endif

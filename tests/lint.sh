@@ -1,8 +1,10 @@
 #!/bin/bash
-# lint: what a machine can see of the house rules (DESIGN sections 1 and 5).
+# lint: what a machine can see of the house rules (CONTRIBUTING.md).
+#   tests/lint.sh [BUILD]     BUILD: where `make programs` has put the object files
 # Prints every violation and ends with `N passed, N failed` over its checks.
 set -u
 cd "$(dirname "$0")/.."
+build=${1:-build}
 passed=0 failed=0
 
 check() { # name, then a command whose output is the list of violations
@@ -22,22 +24,26 @@ sources() { files "$@" | grep -E '\.(c|h|cc|cu|cuh)$'; }
 
 format() { sources | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|warning' | head -20; }
 
-# room, then a regular expression of what its #include lines may name
-layer() {
-    sources "$1/*" | xargs -r grep -nE '^#include' |
-        grep -vE "#include (<($libc|$3)>|\"($2)/[a-z_/.0-9]+\")" | head -20
-}
-libc_only='assert|cpuid|ctype|dirent|dlfcn|errno|fcntl|ftw|fenv|float|getopt|immintrin|inttypes|limits|linux/oom|locale|math|netdb|netinet/in|netinet/tcp|arpa/inet|poll|pthread|sched|semaphore|signal|spawn|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|sys/[a-z]+|syslog|termios|time|unistd|wchar'
-libc="($libc_only)\.h"
-layering() {
-    layer config config 'jansson.h|sodium.h'
-    layer lab 'config|lab' 'pcre2.h'
-    layer gpu 'config|lab|gpu' '(oneapi/dnnl/)?dnnl[a-z_]*.h|omp.h|cuda[a-z_0-9]*.h|cublas[a-zA-Z_]*.h|nvml.h'
-    layer db 'config|db' 'sqlite3.h'
-    layer server 'config|lab|db|server' 'microhttpd.h|jansson.h|uuid/uuid.h|sodium.h|curl/curl.h'
-    sources 'gpu/*' | grep -v '^gpu/cuda/' | xargs -r grep -nE '#include <(cuda|cublas|nvml)'
+rooms() {
+    node tests/lib/rooms.mjs | head -20
     sources 'config/*' | grep -vE 'config/(spec|spec_kind|message|settings)\.' | xargs -r grep -n 'jansson.h'
     sources 'config/*' | grep -vE 'config/hash\.' | xargs -r grep -n 'sodium.h'
+}
+modules() { node tests/lib/modules.mjs "$build" | head -40; }
+
+# Local errors that start as whatever the stack held.
+errors() {
+    sources config lab gpu db server tests | grep '\.c$' | xargs awk '
+        FNR == 1 { inside = 0 }
+        /^[^ \t}#\/]/ { inside = $0 == "{" }
+        inside && /^[ \t]+struct err [a-z_]+(, [a-z_]+)*;/ { print FILENAME ":" FNR ":" $0 }' | head -20
+}
+
+# JSON in a string: a quoted name with its colon, then a value's first character. Jansson
+# is for parsing.
+json() {
+    sources config lab gpu db server | grep '\.c$' |
+        xargs grep -nE '\\":("|%|\{|\[|[a-z])|json_pack' | head -20
 }
 
 whitespace() { files | grep -vE '\.(png|bin|bpe)$' | xargs grep -nIE '[[:space:]]+$' | head -20; }
@@ -56,7 +62,10 @@ functions() {
 }
 
 check "clang-format (make fmt)" format
-check "layering: a room includes what it may not" layering
+check "a room includes what it may not (CONTRIBUTING.md)" rooms
+check "circles of calls, functions declared in another file's header" modules
+check "local errors without ERR_INIT" errors
+check "JSON written by hand" json
 check "trailing white space" whitespace
 check "marks of unfinished work" words
 check "registry hosts" hosts

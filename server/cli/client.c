@@ -21,7 +21,6 @@ struct client {
     char url[CLIENT_HEADER_MAX], authorization[CLIENT_HEADER_MAX];
     CURL *curl;
     struct curl_slist *headers;
-    char *body;
     FILE *out; /* the answer */
     char *bytes;
     size_t n;
@@ -81,14 +80,11 @@ static int client_add(struct client *client, const char *header)
     return longer ? 0 : -1;
 }
 
-static int client_open(struct client *client, const char *method, const json_t *body,
-                       struct err *err)
+static int client_open(struct client *client, const char *method, const char *body, struct err *err)
 {
     client->curl = curl_easy_init();
     client->out = open_memstream(&client->bytes, &client->n);
-    client->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (!client->curl || !client->out || (body && !client->body) ||
-        client_add(client, client->authorization) ||
+    if (!client->curl || !client->out || client_add(client, client->authorization) ||
         (body && client_add(client, "Content-Type: application/json")))
         return err_set(err, ERR_NO_MEMORY, "no memory for a request");
     curl_easy_setopt(client->curl, CURLOPT_URL, client->url);
@@ -98,8 +94,8 @@ static int client_open(struct client *client, const char *method, const json_t *
     curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, (long)CLIENT_SECONDS);
     curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, client->headers);
     curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
-    if (client->body)
-        curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, client->body);
+    if (body)
+        curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, body);
     curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, client_take);
     curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, client);
     return 0;
@@ -144,7 +140,7 @@ static int client_understand(struct client *client, json_t **answer, struct err 
 }
 
 int client_request(const struct settings *settings, const char *method, const char *path,
-                   const json_t *body, json_t **answer, struct err *err)
+                   const char *body, json_t **answer, struct err *err)
 {
     struct client client = {.n = 0};
     int result = client_prepare(&client, settings, path, err);
@@ -159,6 +155,5 @@ int client_request(const struct settings *settings, const char *method, const ch
     curl_slist_free_all(client.headers);
     curl_easy_cleanup(client.curl);
     free(client.bytes);
-    free(client.body);
     return result;
 }

@@ -13,6 +13,6 @@
  * empty. 1: nobody is there, nothing was done; *err says why. -1: *err is what
  * the server said, or ERR_TIMEOUT, ERR_IO when nobody knows whether it was done. */
 int client_request(const struct settings *settings, const char *method, const char *path,
-                   const json_t *body, json_t **answer, struct err *err);
+                   const char *body, json_t **answer, struct err *err);
 
 #endif

@@ -3,11 +3,14 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "config/emit.h"
 #include "config/hash.h"
+#include "config/utf8.h"
 #include "db/db.h"
 #include "db/users.h"
 #include "server/cli/client.h"
@@ -43,7 +46,8 @@ struct commands_change {
     void *arg;
     const char *method; /* of a running one: below /api/v1 */
     char path[COMMANDS_PATH_MAX];
-    json_t *body, *answer;
+    char *body; /* JSON (malloc), NULL: none */
+    json_t *answer;
 };
 
 /* With the lock, which is given back. */
@@ -79,7 +83,7 @@ static int commands_change(const struct settings *settings, struct commands_chan
             result = client_request(settings, change->method, change->path, change->body,
                                     &change->answer, &err);
     }
-    json_decref(change->body);
+    free(change->body);
     if (result > 0)
         err_prefix(&err, "a server holds %s but does not answer", settings->data);
     return result ? commands_fail(&err) : 0;
@@ -105,6 +109,27 @@ static void commands_day(int64_t microseconds, char *text, size_t n)
     struct tm utc;
     gmtime_r(&seconds, &utc);
     strftime(text, n, "%Y-%m-%d", &utc);
+}
+
+/* A text and a flag as the body of a request (malloc); a NULL key leaves one out. */
+static char *commands_body(const char *text_key, const char *text, const char *flag_key, int flag)
+{
+    struct emit json;
+    if (emit_open_text(&json))
+        return NULL;
+    emit_object(&json, NULL);
+    if (text_key)
+        emit_text(&json, text_key, text);
+    if (flag_key)
+        emit_bool(&json, flag_key, flag);
+    emit_end(&json);
+    return emit_close_text(&json);
+}
+
+static int commands_no_memory(struct err *err)
+{
+    err_set(err, ERR_NO_MEMORY, "no memory for a request");
+    return commands_fail(err);
 }
 
 /* ---- user ---- */
@@ -146,7 +171,9 @@ static int commands_user_add(const struct settings *settings, struct commands_us
     struct commands_change change = {commands_user_insert, user, "POST", "/users", NULL, NULL};
     if (user_check_name(user->name, &err))
         return commands_fail(&err);
-    change.body = json_pack("{s:s, s:b}", "name", user->name, "admin", user->admin);
+    change.body = commands_body("name", user->name, "admin", user->admin);
+    if (!change.body)
+        return commands_no_memory(&err);
     int code = commands_change(settings, &change);
     json_decref(change.answer);
     return code;
@@ -159,7 +186,9 @@ static int commands_user_set(const struct settings *settings, struct commands_us
     if (user_check_name(user->name, &err))
         return commands_fail(&err);
     snprintf(change.path, sizeof change.path, "/users/%s", user->name);
-    change.body = json_pack("{s:b}", "disabled", user->disabled);
+    change.body = commands_body(NULL, NULL, "disabled", user->disabled);
+    if (!change.body)
+        return commands_no_memory(&err);
     int code = commands_change(settings, &change);
     json_decref(change.answer);
     return code;
@@ -201,10 +230,13 @@ static int commands_token_issue(const struct settings *settings, struct commands
     if (user_check_name(token->user, &err))
         return commands_fail(&err);
     snprintf(change.path, sizeof change.path, "/users/%s/tokens", token->user);
-    if (!(change.body = json_pack("{s:s}", "label", token->label))) {
+    const size_t n = strlen(token->label);
+    if (utf8_valid(token->label, n) != n) {
         err_field(&err, "/label", "\"%s\" is not UTF-8", token->label);
         return commands_fail(&err);
     }
+    if (!(change.body = commands_body("label", token->label, NULL, 0)))
+        return commands_no_memory(&err);
     secret_make("token", token->text, sizeof token->text, token->hash);
     int code = commands_change(settings, &change);
     const char *text = json_string_value(json_object_get(change.answer, "token"));

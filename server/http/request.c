@@ -44,18 +44,6 @@ static int request_unescape(char *text)
     return 0;
 }
 
-static int request_is_utf8(const char *text)
-{
-    size_t n = strlen(text);
-    for (size_t i = 0; i < n;) {
-        const size_t length = utf8_length(text + i, n - i);
-        if (!length)
-            return 0;
-        i += length;
-    }
-    return 1;
-}
-
 int request_split_path(struct request *request, struct err *err)
 {
     size_t length = strcspn(request->target, "?");
@@ -69,7 +57,7 @@ int request_split_path(struct request *request, struct err *err)
         return err_set(err, ERR_NO_MEMORY, "no memory for a path");
     for (char *at = request->path, *part; at && *request->path;) {
         part = strsep(&at, "/");
-        if (request_unescape(part) || !request_is_utf8(part))
+        if (request_unescape(part) || utf8_valid(part, strlen(part)) != strlen(part))
             return err_set(err, ERR_MALFORMED, "broken escape in the path \"%.80s\"",
                            request->target);
         if (request->n_segments == REQUEST_SEGMENTS_MAX)

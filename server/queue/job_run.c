@@ -531,28 +531,19 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
     return 0;
 }
 
-/* {"code", "message", "epoch"} of what ended the job (malloc), or NULL. A sentence cut in
- * the middle of a letter ends with U+FFFD. */
+/* {"code", "message", "epoch"} of what ended the job (malloc), or NULL. A sentence that was
+ * cut in the middle of a letter ends with U+FFFD. */
 static char *attempt_error(const struct attempt *attempt)
 {
-    char *error = NULL;
-    size_t n = 0;
     struct emit json;
-    if (attempt->end != JOB_END_FAILED && attempt->end != JOB_END_FAULT)
+    if ((attempt->end != JOB_END_FAILED && attempt->end != JOB_END_FAULT) || emit_open_text(&json))
         return NULL;
-    FILE *out = open_memstream(&error, &n);
-    if (!out)
-        return NULL;
-    emit_open(&json, out, EMIT_COMPACT);
     emit_object(&json, NULL);
     emit_text(&json, "code", err_name(attempt->why.code));
     emit_text(&json, "message", attempt->why.message);
     emit_integer(&json, "epoch", attempt->why_epoch);
     emit_end(&json);
-    if (fclose(out) == 0)
-        return error;
-    free(error);
-    return NULL;
+    return emit_close_text(&json);
 }
 
 static void attempt_finish(struct attempt *attempt)

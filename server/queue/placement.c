@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/emit.h"
 #include "lab/memory.h"
 
 enum { PLACEMENT_NEEDS_MAX = 96 }; /* bytes of what a job needs, with its zero */
@@ -25,13 +26,19 @@ char *placement_provenance(const struct placement_facts *facts, const char *prec
 {
     char host[128] = "";
     gethostname(host, sizeof host - 1);
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "host", host, "device", facts->device,
-                  "precision", precision, "isa", facts->isa, "threads", (json_int_t)facts->threads,
-                  "build", facts->build, "corpus_sha256", corpus_sha256);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    json_decref(root);
-    return text;
+    struct emit json;
+    if (emit_open_text(&json))
+        return NULL;
+    emit_object(&json, NULL);
+    emit_text(&json, "host", host);
+    emit_text(&json, "device", facts->device);
+    emit_text(&json, "precision", precision);
+    emit_text(&json, "isa", facts->isa);
+    emit_integer(&json, "threads", facts->threads);
+    emit_text(&json, "build", facts->build);
+    emit_text(&json, "corpus_sha256", corpus_sha256);
+    emit_end(&json);
+    return emit_close_text(&json);
 }
 
 static int placement_same_text(json_t *root, const char *key, const char *here, char *why,

@@ -77,13 +77,9 @@ static int write_device_event(struct db_writer *writer, void *arg, struct err *e
 /* What a `device` event says of the slot, as JSON (malloc); NULL without memory. */
 static char *slot_print(struct slot *slot)
 {
-    char *text = NULL;
-    size_t n = 0;
     struct emit json;
-    FILE *out = open_memstream(&text, &n);
-    if (!out)
+    if (emit_open_text(&json))
         return NULL;
-    emit_open(&json, out, EMIT_COMPACT);
     pthread_mutex_lock(&slot->set->mutex);
     emit_object(&json, NULL);
     emit_text(&json, "id", slot->shown.device.id);
@@ -94,10 +90,7 @@ static char *slot_print(struct slot *slot)
     emit_integer(&json, "faults", slot->faults);
     emit_end(&json);
     pthread_mutex_unlock(&slot->set->mutex);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
+    return emit_close_text(&json);
 }
 
 /* Tell the event streams and the scheduler that the slot has changed. */
