@@ -1,7 +1,7 @@
-/* connection: see connection.h. One table maps SQLite's result codes to ours,
- * extended ones before the primary ones they belong to: what waiting or making
- * room can cure is ERR_UNAVAILABLE, what the disk did is ERR_IO, what the file
- * holds is ERR_CORRUPT. */
+/* connection: see connection.h. One table maps SQLite's result codes to ours.
+ * Extended codes stand before their primary codes, because the first match is
+ * taken. Errors that pass with time or with free space are ERR_UNAVAILABLE,
+ * failures of the disk ERR_IO, damaged contents of the file ERR_CORRUPT. */
 #include "db/connection.h"
 
 #include <assert.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTION_BUSY_MS = 5000 }; /* another program looking into the file */
+enum { CONNECTION_BUSY_MS = 5000 }; /* wait for the lock of another program on the file */
 
 static const struct {
     int result;

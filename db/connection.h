@@ -1,10 +1,11 @@
 /* connection: one SQLite handle with its prepared statements. Private to the db
- * room: the tables' files run all their SQL through the few functions here, so
- * that binding, error mapping and resetting exist once.
+ * room: the files of the tables run all their SQL through these functions, so
+ * that binding, error mapping and reset are written once.
  *
- * A statement is prepared at its first use and kept, found again by the address
- * of its text: SQL texts are string constants. Not thread safe: a connection
- * belongs to one thread at a time. */
+ * A statement is prepared at its first use and kept until the connection closes.
+ * The key of this cache is the address of the SQL text, so SQL texts must be
+ * string constants. Not thread safe: a connection belongs to one thread at a
+ * time, and SQLite's own mutexes are off (SQLITE_OPEN_NOMUTEX). */
 #ifndef TOKENFATE_CONNECTION_H
 #define TOKENFATE_CONNECTION_H
 
@@ -31,10 +32,11 @@ struct db_reader {
 
 struct db_writer {
     struct connection connection;
-    int64_t last_event; /* newest event written, 0 = none since the start */
+    int64_t last_event; /* newest event id written, 0 = none since the start */
 };
 
-/* A value to bind. Texts and blobs are borrowed until the statement is closed. */
+/* A value to bind. Texts and blobs are borrowed, not copied: they must live until
+ * the statement is closed. */
 enum value_type { VALUE_TEXT, VALUE_INTEGER, VALUE_REAL, VALUE_BLOB };
 struct value {
     enum value_type type;
@@ -49,28 +51,29 @@ struct value value_integer(int64_t integer);
 struct value value_real(double real); /* not finite binds NULL */
 struct value value_blob(const void *bytes, size_t n);
 
-/* The values of a call, in the order of ?1, ?2, ... */
+/* The two arguments `values, n` of a call: the values of ?1, ?2, ... in order. */
 #define VALUES(...)                                                                                \
     (const struct value[]){__VA_ARGS__},                                                           \
         (int)(sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))
 #define NO_VALUES NULL, 0
 
-/* Open the file with the settings every connection needs (foreign keys, full
- * sync, the schema defended). read_only: never writes, never checkpoints. */
+/* Open the file with the settings of every connection: foreign keys, fsync at each
+ * commit (synchronous=FULL), SQLite's defensive mode. read_only: the connection
+ * never writes and never checkpoints. */
 int connection_open(struct connection *connection, const char *path, int read_only,
                     struct err *err);
 void connection_close(struct connection *connection);
 
-/* Start a statement; step it with statement_step, end it with statement_close.
- * Values beyond the statement's parameters are left out. */
+/* Start a statement: prepare it and bind the values. Step it with statement_step,
+ * end it with statement_close. Values beyond its parameters are ignored. */
 int connection_start(struct connection *connection, const char *sql, const struct value *values,
                      int n, sqlite3_stmt **out, struct err *err);
 
-/* 1: a row is there. 0: no more. -1: error. */
+/* 1 = there is a row, 0 = there are no more rows, -1 = error. */
 int statement_step(sqlite3_stmt *statement, struct err *err);
 void statement_close(sqlite3_stmt *statement);
 
-/* Run a statement to its end. */
+/* Run a statement to its end; rows are ignored. */
 int connection_run(struct connection *connection, const char *sql, const struct value *values,
                    int n, struct err *err);
 
@@ -78,14 +81,14 @@ int connection_run(struct connection *connection, const char *sql, const struct 
 int connection_integer(struct connection *connection, const char *sql, const struct value *values,
                        int n, int64_t none, int64_t *out, struct err *err);
 
-/* Rows that the last connection_run changed. */
+/* Number of rows that the last connection_run changed. */
 int64_t connection_changes(const struct connection *connection);
 
-/* Run a script of several statements, not prepared, not kept. */
+/* Run a script of several statements; they are not kept. */
 int connection_script(struct connection *connection, const char *sql, struct err *err);
 
-/* Copies of a text column: in malloc'ed memory (NULL column: NULL), and into a
- * buffer of n bytes. */
+/* Copy a text column: into malloc'ed memory (NULL for a NULL column), and into a
+ * buffer of n bytes, cut to fit and terminated. */
 int column_text(sqlite3_stmt *statement, int column, char **out, struct err *err);
 void column_copy(sqlite3_stmt *statement, int column, char *out, size_t n);
 

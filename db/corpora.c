@@ -1,4 +1,5 @@
-/* corpora: see corpora.h. */
+/* corpora: see corpora.h. One row for each pair of name and text; the row with the
+ * largest seq is the text that the name stands for. */
 #include "db/corpora.h"
 
 #include <string.h>
@@ -11,7 +12,7 @@ static const char sql_remove[] = "DELETE FROM corpora WHERE name = ?1 AND sha256
 static const char sql_insert[] = "INSERT INTO corpora (sha256, name, bytes, user, created_at)"
                                  " VALUES (?1, ?2, ?3, ?4, ?5)";
 #define COLUMNS "SELECT sha256, name, bytes, created_at, user FROM corpora"
-/* An address always wins over a name that looks like one. */
+/* An address takes precedence over a name that looks like an address. */
 static const char sql_get[] =
     COLUMNS " WHERE sha256 = ?1 OR name = ?1 ORDER BY sha256 = ?1 DESC, seq DESC LIMIT 1";
 static const char sql_list[] = COLUMNS " ORDER BY seq DESC";
@@ -28,7 +29,7 @@ int corpus_insert(struct db_writer *writer, const struct corpus *corpus, int *cr
         *created = 0;
         return 0;
     }
-    /* A text that had this name before comes back as its newest. */
+    /* A text that had this name before gets a new seq and becomes its newest. */
     if (connection_run(connection, sql_remove, VALUES(name, sha256), err) < 0 ||
         connection_run(connection, sql_insert,
                        VALUES(sha256, name, value_integer(corpus->bytes), value_text(corpus->user),

@@ -1,5 +1,6 @@
-/* corpora: names and addresses of texts. The bytes are files below
- * data/corpora/<sha256>; a row exists only for a file that is there. */
+/* corpora: names and addresses of texts. The address of a text is its SHA-256, the
+ * bytes are the file corpora/<sha256> of the data folder. A row exists only for a
+ * file that exists. Functions that take a writer run inside a db_operation. */
 #ifndef TOKENFATE_CORPORA_H
 #define TOKENFATE_CORPORA_H
 
@@ -16,14 +17,15 @@ struct corpus {
     char user[65];
 };
 
-/* A name always means its newest text; the older ones keep their address.
- * *created: 1 new bytes or a new name, 0 nothing changed. */
+/* Insert a text under a name. A name stands for its newest text; older texts keep
+ * their address. *created: 1 = new bytes or a new name, 0 = nothing changed. */
 int corpus_insert(struct db_writer *writer, const struct corpus *corpus, int *created,
                   struct err *err);
 
-/* By name or sha256. ERR_NOT_FOUND. */
+/* Get a text by name or address. ERR_NOT_FOUND. */
 int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err);
 
+/* Call row for every text, newest first; stops when row returns non-zero. */
 typedef int corpus_row(void *self, const struct corpus *corpus);
 int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct err *err);
 

@@ -1,16 +1,16 @@
 /* db: see db.h. The writer thread takes up to DB_BATCH_MAX waiting operations,
  * runs them in one transaction and reports after its COMMIT. An operation that
- * fails is rolled back to its own savepoint. When SQLite itself ends the
- * transaction (disk full, I/O error), nothing of the batch is stored and all of
- * it is reported as failed: success is never said of what may be lost.
+ * fails is rolled back to its own savepoint. SQLite itself ends the transaction
+ * on some errors (disk full, I/O error): then nothing of the batch is stored,
+ * and the whole batch is reported as failed. Success is reported only after the
+ * COMMIT returned.
  *
- * The mutex guards the queue and the flags; the connection is the writer
- * thread's alone. */
+ * Threads. The mutex guards the queue, `stopping` and the callback. The writer's
+ * connection, the batch and `announced` belong to the writer thread alone. */
 #include "db/db.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/file.h"
 #include "db/connection.h"
 #include "db/migrate.h"
 
-enum { DB_BATCH_MAX = 128 }; /* bounds how long the first of a batch waits for its COMMIT */
+enum { DB_BATCH_MAX = 128 }; /* bounds the wait of a batch's first operation for the COMMIT */
 
 struct db_request {
     db_operation *operation;
@@ -48,7 +49,7 @@ struct db {
     int waiting, stopping;
     void (*notify)(void *self, int64_t last_event);
     void *notify_self;
-    int64_t announced; /* newest event told to notify */
+    int64_t announced; /* newest event id passed to notify */
 };
 
 int64_t db_now(void)
@@ -58,7 +59,8 @@ int64_t db_now(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Waits for work; 0 when there is none left and the database closes. */
+/* Move waiting operations into the batch; block until there is one. Returns 0
+ * when the queue is empty and the database is closing. */
 static int db_take(struct db *db)
 {
     struct db_batch *batch = &db->batch;
@@ -77,7 +79,9 @@ static int db_take(struct db *db)
     return batch->n > 0;
 }
 
-/* One operation in its savepoint. */
+/* Run one operation in its savepoint. On failure last_event goes back too, since
+ * the events that it counted are rolled back. If SQLite has already ended the
+ * transaction, the savepoint is gone and autocommit is on. */
 static int db_run_one(struct db_writer *writer, const struct db_request *request, struct err *err)
 {
     struct connection *connection = &writer->connection;
@@ -97,7 +101,7 @@ static int db_run_one(struct db_writer *writer, const struct db_request *request
     return -1;
 }
 
-/* Everything that had succeeded fails with err: its transaction is gone. */
+/* The transaction is lost: the operations that had succeeded fail with err. */
 static void db_batch_fail(struct db_batch *batch, const struct err *err)
 {
     for (int i = 0; i < batch->n; i++)
@@ -127,8 +131,7 @@ static void db_batch_commit(struct db *db)
     struct db_batch *batch = &db->batch;
     struct db_writer *writer = &db->writer;
     int64_t last_event = writer->last_event;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (int i = 0; i < batch->n; i++) {
         batch->result[i] = 0;
         err_clear(&batch->err[i]);
@@ -141,6 +144,7 @@ static void db_batch_commit(struct db *db)
     db_batch_fail(batch, &err);
 }
 
+/* Call the callback outside the mutex: it may take locks of its own. */
 static void db_announce(struct db *db)
 {
     pthread_mutex_lock(&db->mutex);
@@ -210,7 +214,8 @@ void db_close(struct db *db)
     pthread_cond_signal(&db->wake);
     pthread_mutex_unlock(&db->mutex);
     pthread_join(db->thread, NULL);
-    /* A reader that is still open only leaves some of the WAL for the next start. */
+    /* The checkpoint is incomplete while a reader is open; the rest of the WAL
+     * then stays for the next start. */
     connection_script(&db->writer.connection, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
     connection_close(&db->writer.connection);
     pthread_cond_destroy(&db->wake);
@@ -243,7 +248,9 @@ int db_submit(struct db *db, db_operation *operation, void *arg, db_done *done, 
     return refused;
 }
 
-/* db_call waits on the stack of its caller. */
+/* State of one db_call, on the stack of its caller, which waits until `finished`
+ * is set. The caller may leave db_call as soon as the mutex is released, so
+ * db_waiter_done signals while it holds the mutex. */
 struct db_waiter {
     db_operation *operation;
     void *arg;
@@ -339,15 +346,6 @@ void db_reader_close(struct db_reader *reader)
     free(reader);
 }
 
-static int db_sync_file(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int result = fd < 0 || fsync(fd) < 0 ? err_set_errno(err, ERR_IO, "%s", path) : 0;
-    if (fd >= 0)
-        close(fd);
-    return result;
-}
-
 int db_backup(struct db_reader *reader, const char *path, struct err *err)
 {
     char partial[4096];
@@ -360,8 +358,9 @@ int db_backup(struct db_reader *reader, const char *path, struct err *err)
     int result =
         connection_run(&reader->connection, "VACUUM INTO ?1", VALUES(value_text(partial)), err);
     if (result == 0)
-        result = db_sync_file(partial, err);
-    /* link, not rename: a file that appeared meanwhile is not overwritten. */
+        result = file_sync(partial, err);
+    /* link instead of rename: link fails when the target has appeared meanwhile,
+     * rename would overwrite it. */
     if (result == 0 && link(partial, path) < 0)
         result = err_set_errno(err, errno == EEXIST ? ERR_CONFLICT : ERR_IO, "%s", path);
     unlink(partial);

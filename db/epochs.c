@@ -1,6 +1,7 @@
-/* epochs: see epochs.h. Numbers are stored as they lie in memory, which is
- * little-endian on every machine we build for. A job's first record notes the
- * layout (scalars, fields), so that a later program can still read it. */
+/* epochs: see epochs.h. Numbers are stored in their memory layout, little-endian on
+ * every machine that the program is built for. The row of the job holds the layout
+ * of its records (number of scalars, of fields), so that a later program with more
+ * fields can read them. */
 #include "db/epochs.h"
 
 #include <stdlib.h>
@@ -73,7 +74,7 @@ static int epochs_check(const struct epochs_job *job, const char *id, int64_t fr
     return 0;
 }
 
-/* A replayed epoch must be what is stored. */
+/* Compare a replayed epoch with the stored one, bit for bit. */
 static int epochs_compare(struct db_writer *writer, const struct epochs_job *job, int64_t epoch,
                           const double *values, const float *tokens, struct err *err)
 {
@@ -136,6 +137,7 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
                               value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS)),
                        err) < 0)
         return -1;
+    /* The event covers only the epochs that are new, not the replayed ones. */
     int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
     return events_add(writer, "epoch", job, first, last, NULL, err);
 }
@@ -147,8 +149,8 @@ int epochs_clear(struct db_writer *writer, const char *job, struct err *err)
     return connection_run(&writer->connection, sql_clear_events, VALUES(value_text(job)), err);
 }
 
-/* The row under the statement, its record copied into `expanded` when another
- * program's layout was shorter. */
+/* Pass the statement's present row to `row`. A record of a shorter layout is
+ * expanded into *expanded, which is allocated once for a whole read. */
 static int epochs_give(sqlite3_stmt *statement, double **expanded, epochs_row *row, void *self,
                        int *stop, struct err *err)
 {

@@ -1,5 +1,5 @@
-/* events: see events.h. Old events are dropped a few at a time, with every
- * EVENTS_PRUNE_STEPth one that is written. */
+/* events: see events.h. Every EVENTS_PRUNE_STEPth event that is written deletes the
+ * events that have become too old, so one transaction deletes only a few. */
 #include "db/events.h"
 
 #include "db/connection.h"
@@ -61,7 +61,8 @@ int events_read(struct db_reader *reader, int64_t after, const char *jobs, int l
 int events_range(struct db_reader *reader, int64_t *oldest, int64_t *newest, struct err *err)
 {
     int64_t first, last;
-    /* Newest first: what is added in between only widens the range. */
+    /* Read the newest id first: an event that is added or pruned between the two
+     * reads then leaves the reported range inside the stored one. */
     if (connection_integer(&reader->connection, sql_newest, NO_VALUES, 0, &last, err) < 0 ||
         connection_integer(&reader->connection, sql_oldest, NO_VALUES, 0, &first, err) < 0)
         return -1;

@@ -1,6 +1,8 @@
-/* jobs: see jobs.h. job_next is the one table of allowed transitions, job_sql
- * what each of them writes; job_change is the only function that moves a job:
- * read the state, look the next one up, compare-and-swap, write the event. */
+/* jobs: see jobs.h. job_next is the table of allowed transitions, job_sql the
+ * statement of each. job_change is the only function that changes a state: it
+ * looks up the next state, does the compare-and-swap and writes the event, all in
+ * the transaction of the caller's operation. job_finish decides whether a job runs
+ * again; sql_queue has the order of the queue. */
 #include "db/jobs.h"
 
 #include <math.h>
@@ -34,8 +36,8 @@ int job_state_from_name(const char *name)
     return -1;
 }
 
-/* Everything that can happen to a job. The last trainer fault that max_attempts
- * allows is EXHAUST instead of FAULT. */
+/* Everything that can happen to a job. FAULT: the trainer was lost and the job
+ * runs again. EXHAUST: it was lost for the max_attempts-th time and the job fails. */
 enum job_action {
     ACTION_CANCEL,
     ACTION_HOLD,
@@ -51,6 +53,7 @@ enum job_action {
     ACTIONS
 };
 
+/* The participle that error messages use: "job X is held and cannot be retried". */
 static const char *const job_action_names[ACTIONS] = {
     [ACTION_CANCEL] = "cancelled", [ACTION_HOLD] = "held",     [ACTION_RELEASE] = "released",
     [ACTION_RETRY] = "retried",    [ACTION_CLAIM] = "started", [ACTION_SUCCEED] = "ended",
@@ -75,16 +78,22 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
 };
 #undef NO
 
-/* ---- SQL of the tables jobs, job_texts, idempotency ---- */
+/* ---- SQL of the tables jobs, job_texts, idempotency ----
+ * One string literal is one line of SQL. clang-format keeps the line break between
+ * two adjacent literals, so a line that names a macro ends with a literal. */
 
-/* What each action writes. ?1 seq, ?2 state before, ?3 state after, ?4 now,
- * ?5 a text: the device of a claim, the error of an end. */
+/* The statement of each action. Parameters: ?1 seq, ?2 state before, ?3 state
+ * after, ?4 time, ?5 text: the device of a claim, the error of an end. The WHERE
+ * clause is the compare part of compare-and-swap: no row changes if the state is
+ * not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
 #define ENDED "waits = NULL, cancel_requested = 0, finished_at = ?4, error = ?5"
-/* A job that has never started may still go to any device it asked for. */
+/* A job without provenance has never started: its device becomes the one asked for
+ * again, so that any matching device may take it. */
 #define REQUEUED                                                                                   \
-    "waits = NULL, device = CASE WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL"  \
-    " THEN device_asked ELSE device END"
+    "waits = NULL, device = CASE"                                                                  \
+    " WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL THEN device_asked"           \
+    " ELSE device END"
 static const char *const job_sql[ACTIONS] = {
     [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), waits = NULL,"
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
@@ -104,35 +113,45 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_EXHAUST] = CHANGE("faults = faults + 1, " ENDED),
 };
 
-static const char sql_state[] = "SELECT seq, state, cancel_requested, faults, max_attempts"
-                                " FROM jobs WHERE id = ?1";
+static const char sql_state[] =
+    "SELECT seq, state, cancel_requested, faults, max_attempts FROM jobs WHERE id = ?1";
 
-/* As the answers of the API have them: microseconds, null for what is not yet. */
-#define TIME_TEXT(column)                                                                          \
-    "iif(" column " = 0, NULL, strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"   \
+/* The data of a `job` event, in the form of the API's answers: RFC 3339 times with
+ * microseconds, null for a time that has not come. */
+#define TIME(column)                                                                               \
+    "iif(" column " = 0, NULL,"                                                                    \
+    " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
     " || printf('.%06dZ', " column " % 1000000))"
+#define SUBMITTED_AT TIME("submitted_at")
+#define STARTED_AT TIME("started_at")
+#define FINISHED_AT TIME("finished_at")
 static const char sql_event[] =
-    "SELECT json_object('id', id, 'name', name, 'tags', json(tags), 'user', user, 'state', state,"
-    " 'priority', priority, 'attempt', attempt, 'cancel_requested',"
-    " json(iif(cancel_requested, 'true', 'false')),"
-    " 'submitted_at', " TIME_TEXT("submitted_at") ", 'started_at', " TIME_TEXT(
-        "started_at") ","
-                      " 'finished_at', " TIME_TEXT(
-                          "finished_at") ", 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs,"
-                                         " 'loss', loss, 'device', device, 'memory_bytes', "
-                                         "memory_bytes, 'error', json(error),"
-                                         " 'waits', waits, 'sweep',"
-                                         " (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
-                                         " FROM jobs WHERE id = ?1";
+    "SELECT json_object("
+    "'id', id, 'name', name, 'tags', json(tags), 'user', user,"
+    " 'state', state, 'priority', priority, 'attempt', attempt,"
+    " 'cancel_requested', json(iif(cancel_requested, 'true', 'false')),"
+    " 'submitted_at', " SUBMITTED_AT ","
+    " 'started_at', " STARTED_AT ","
+    " 'finished_at', " FINISHED_AT ","
+    " 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs, 'loss', loss,"
+    " 'device', device, 'memory_bytes', memory_bytes,"
+    " 'error', json(error), 'waits', waits,"
+    " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
+    " FROM jobs WHERE id = ?1";
 static const char sql_deleted[] = "SELECT json_object('id', ?1, 'state', 'deleted')";
 
 static const char sql_unfinished[] =
     "SELECT count(*) FROM jobs WHERE state IN ('queued', 'held', 'running')";
 static const char sql_insert[] =
-    "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at, epochs,"
-    " device_asked, device, precision, memory_bytes, n_groups, n_tokens, sweep)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10,"
-    " coalesce(json_extract(?11, '$.train.precision'), 'auto'), ?12, ?13, ?14,"
+    "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at,"
+    " epochs, device_asked, device,"
+    " precision,"
+    " memory_bytes, n_groups, n_tokens,"
+    " sweep)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+    " ?9, ?10, ?10,"
+    " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
+    " ?12, ?13, ?14,"
     " (SELECT seq FROM sweeps WHERE id = ?15))";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
@@ -144,26 +163,29 @@ static const char sql_key_insert[] =
     "INSERT INTO idempotency (user, key, body_sha256, job) VALUES (?1, ?2, ?3, ?4)";
 static const char sql_patch[] =
     "UPDATE jobs SET name = coalesce(?2, name), tags = coalesce(?3, tags),"
-    " priority = coalesce(?4, priority) WHERE id = ?1";
-/* The stored spec says the same as the row: it can be posted again as it is. */
+    " priority = coalesce(?4, priority)"
+    " WHERE id = ?1";
+/* The stored spec follows the row, so that it can be posted again unchanged. */
 static const char sql_patch_texts[] =
-    "UPDATE job_texts SET notes = coalesce(?2, notes), spec = json_set(spec, '$.name', j.name,"
-    " '$.notes', coalesce(?2, notes), '$.tags', json(j.tags), '$.resources.priority', j.priority)"
+    "UPDATE job_texts SET notes = coalesce(?2, notes),"
+    " spec = json_set(spec, '$.name', j.name, '$.notes', coalesce(?2, notes),"
+    " '$.tags', json(j.tags), '$.resources.priority', j.priority)"
     " FROM jobs j WHERE j.id = ?1 AND job_texts.job = j.seq";
-/* The job ?1 is one that a job not yet finished starts from: that one's id. */
+/* The id of an unfinished job that starts from the model of job ?1. */
 static const char sql_needed_by[] =
-    "SELECT id FROM jobs JOIN job_texts ON job = seq WHERE state IN ('queued', 'held', 'running')"
-    " AND json_extract(spec, '$.init_from') = ?1 LIMIT 1";
-/* 1: the spec ?1 starts from a job that has no model any more. */
+    "SELECT id FROM jobs JOIN job_texts ON job = seq"
+    " WHERE state IN ('queued', 'held', 'running') AND json_extract(spec, '$.init_from') = ?1"
+    " LIMIT 1";
+/* 1 if the spec ?1 starts from a job that has no model (any more). */
 static const char sql_source_gone[] =
-    "SELECT json_extract(?1, '$.init_from') IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs"
-    " WHERE id = json_extract(?1, '$.init_from') AND state = 'succeeded')";
+    "SELECT json_extract(?1, '$.init_from') IS NOT NULL AND NOT EXISTS ("
+    "SELECT 1 FROM jobs WHERE id = json_extract(?1, '$.init_from') AND state = 'succeeded')";
 static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
 static const char sql_delete_sweeps[] =
     "DELETE FROM sweeps WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = sweeps.seq)";
 static const char sql_delete_events[] = "DELETE FROM events WHERE job = ?1";
-static const char sql_started[] = "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1"
-                                  " AND state = 'running'";
+static const char sql_started[] =
+    "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1 AND state = 'running'";
 static const char sql_provenance[] = "UPDATE job_texts SET provenance = coalesce(provenance, ?2)"
                                      " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
 static const char sql_provenance_clear[] =
@@ -173,23 +195,34 @@ static const char sql_waits[] =
 static const char sql_running[] =
     "SELECT id FROM jobs WHERE state = 'running' ORDER BY seq LIMIT 1";
 
-/* Columns in the order job_fill reads them. ROW: without the long texts. */
+/* The columns of a struct job; job_fill and job_texts go by their numbers, which
+ * stand at the end of each line. ROW leaves the long texts out, FULL has them. */
 #define ROW                                                                                        \
-    "j.id, j.seq, j.name, j.tags, j.user, j.state, j.priority, j.attempt, j.cancel_requested,"     \
-    " j.submitted_at, j.started_at, j.finished_at, j.epoch, j.epochs, j.device, j.precision,"      \
-    " j.memory_bytes, j.error, j.waits, j.n_groups, j.n_tokens, j.max_attempts, j.loss,"           \
-    " t.provenance, t.group_names, t.corpus_sha256, s.id, t.setting"
-#define FULL ROW ", t.notes, t.spec, t.facts"
+    "j.id, j.seq, j.name, j.tags, j.user, j.state, " /* 0 to 5 */                                  \
+    "j.priority, j.attempt, j.cancel_requested, "    /* 6 to 8 */                                  \
+    "j.submitted_at, j.started_at, j.finished_at, "  /* 9 to 11 */                                 \
+    "j.epoch, j.epochs, j.device, j.precision, "     /* 12 to 15 */                                \
+    "j.memory_bytes, j.error, j.waits, j.n_groups, " /* 16 to 19 */                                \
+    "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                                \
+    "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                                \
+    "s.id, t.setting"                                /* 26 and 27 */
+#define FULL ROW ", t.notes, t.spec, t.facts"        /* 28 to 30 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
+/* State names contain no comma, so a search for ',NAME,' finds whole names only. */
 static const char sql_list[] =
-    "SELECT " FULL FROM " WHERE (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
+    "SELECT " FULL FROM " WHERE"
+    " (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
     " AND (?2 IS NULL OR j.user = ?2)"
     " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?3))"
-    " AND (?4 IS NULL OR instr(lower(j.name), lower(?4)) > 0"
-    "  OR instr(lower(t.notes), lower(?4)) > 0 OR EXISTS (SELECT 1 FROM json_each(j.tags)"
-    "  WHERE instr(lower(value), lower(?4)) > 0))"
-    " AND (?5 = 0 OR j.seq < ?5) AND (?7 IS NULL OR s.id = ?7) ORDER BY j.seq DESC LIMIT ?6";
+    " AND (?4 IS NULL"
+    " OR instr(lower(j.name), lower(?4)) > 0"
+    " OR instr(lower(t.notes), lower(?4)) > 0"
+    " OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE instr(lower(value), lower(?4)) > 0))"
+    " AND (?5 = 0 OR j.seq < ?5)"
+    " AND (?7 IS NULL OR s.id = ?7)"
+    " ORDER BY j.seq DESC LIMIT ?6";
+/* The order of the queue; the index jobs_queue has the same columns. */
 static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued'"
                                 " ORDER BY j.priority DESC, j.seq LIMIT ?1";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
@@ -202,7 +235,8 @@ static int job_not_found(const char *id, struct err *err)
     return err_set(err, ERR_NOT_FOUND, "there is no job %s", id);
 }
 
-/* The event that `sql` words about a job. */
+/* Write a `job` event; `sql` makes its data from the job's id. It runs after the
+ * change in the same transaction, so the data show the state after the change. */
 static int job_event(struct db_writer *writer, const char *sql, const char *id, struct err *err)
 {
     sqlite3_stmt *statement;
@@ -216,7 +250,7 @@ static int job_event(struct db_writer *writer, const char *sql, const char *id, 
     return result;
 }
 
-/* Where a job stands, as far as a change needs it. */
+/* The columns of a job on which a change depends. */
 struct job_standing {
     int64_t seq, cancel_requested, faults, max_attempts;
     enum job_state state;
@@ -244,6 +278,9 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
     return result < 0 ? -1 : 0;
 }
 
+/* Change the state. The writer thread is the only one that writes, so the swap
+ * fails only if an earlier statement of the same operation changed the job. The
+ * comparison makes that an error instead of a second transition. */
 static int job_change(struct db_writer *writer, const char *id, const struct job_standing *standing,
                       enum job_action action, const char *text, enum job_state *state,
                       struct err *err)
@@ -268,7 +305,7 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
     return 0;
 }
 
-/* Looks a key up: 1 the same request came before (id is set), 0 new. */
+/* Look a key up: 1 = the same request came before (id is set), 0 = the key is new. */
 static int job_known(struct connection *connection, const char *user, const char *key,
                      const char *body_sha256, char id[DB_ID_MAX], struct err *err)
 {
@@ -393,7 +430,7 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     return job_change(writer, id, &standing, actions[request], NULL, state, err);
 }
 
-/* Refuse to delete what another job still needs. */
+/* ERR_CONFLICT if an unfinished job starts from the model of this one. */
 static int job_check_unneeded(struct connection *connection, const char *id, struct err *err)
 {
     sqlite3_stmt *statement;
@@ -463,6 +500,8 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     struct job_standing standing;
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
+    /* The retry decision: a cancel request wins over another run; a fault that uses
+     * up max_attempts fails the job. */
     enum job_action action = actions[end];
     int again = end == JOB_END_REQUEUE || end == JOB_END_FAULT;
     if (again && standing.cancel_requested)
@@ -479,7 +518,7 @@ int job_set_waits(struct db_writer *writer, const char *id, const char *waits, s
                           err);
 }
 
-/* 1: *id is a running job; 0: there is none. */
+/* 1 = *id is the oldest running job, 0 = no job is running. */
 static int job_any_running(struct db_writer *writer, char id[DB_ID_MAX], struct err *err)
 {
     sqlite3_stmt *statement;
@@ -520,7 +559,7 @@ void job_free(struct job *job)
     free(job);
 }
 
-/* The text columns of ROW and FULL and where they go. */
+/* The text columns of ROW and FULL: column number and member of struct job. */
 static const struct {
     int column;
     size_t offset;
@@ -592,7 +631,7 @@ int job_get(struct db_reader *reader, const char *id, struct job **out, struct e
     return 0;
 }
 
-/* All rows of a started statement, which it closes. */
+/* Read all rows of a started statement and close it. */
 static int job_collect(sqlite3_stmt *statement, struct job ***jobs, int *n, struct err *err)
 {
     struct job **list = NULL;

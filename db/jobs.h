@@ -1,7 +1,19 @@
-/* jobs: the queue. Job states and their transitions (DESIGN section 3) as one
- * table; every transition is a compare-and-swap and writes its event in the same
- * transaction. Write functions run inside a db_operation, read functions on any
- * reader. Strings of a struct job are its own: job_free. */
+/* jobs: the queue: job states, their transitions, the order of the queue and the
+ * decision to retry.
+ *
+ * Two decisions are made here and not in the scheduler:
+ * - Queue order: job_queue returns queued jobs by priority (highest first), then
+ *   by order of submission. The scheduler (server/) only matches each job of this
+ *   list, in this order, to a free device.
+ * - Retry after a fault: job_finish with JOB_END_FAULT puts the job back into the
+ *   queue, or ends it as failed when max_attempts trainers were lost.
+ *
+ * States and transitions (DESIGN section 3) are one table in jobs.c. Every
+ * transition is a compare-and-swap on the state, so of two requests that race
+ * only the first succeeds, and it writes its event in the same transaction, so
+ * an event exists exactly when its transition was committed. Write functions run
+ * inside a db_operation, on the writer thread; read functions run on any reader.
+ * A struct job owns its strings: job_free. */
 #ifndef TOKENFATE_JOBS_H
 #define TOKENFATE_JOBS_H
 
@@ -20,7 +32,7 @@ enum job_state {
     JOB_STATES
 };
 const char *job_state_name(enum job_state state);
-int job_state_from_name(const char *name); /* -1: none */
+int job_state_from_name(const char *name); /* -1: no state has that name */
 
 struct job {
     char id[DB_ID_MAX];
@@ -35,19 +47,19 @@ struct job {
     int64_t submitted_at, started_at, finished_at; /* microseconds, 0 = not yet */
     int64_t epoch;                                 /* last stored epoch, -1 = none */
     int64_t epochs;                                /* epochs of the spec */
-    char *device;    /* asked for until it starts ("auto", "cpu"), then the one it runs on */
-    char *precision; /* asked for: train.precision of the spec */
+    char *device;    /* until the start the device asked for ("auto", "cpu"), then its device */
+    char *precision; /* precision asked for: train.precision of the spec */
     int64_t memory_bytes;
     char *error;            /* JSON {"code","message","epoch"} or NULL */
-    char *waits;            /* why it is not running, or NULL */
+    char *waits;            /* reason why the queued job does not start, or NULL */
     char *provenance;       /* JSON, fixed at the first start, or NULL */
     char *spec;             /* complete JSON */
     char *facts;            /* JSON made at submit: corpus counts, groups, closed forms */
     char *group_names;      /* names in order, separated by '\n' */
-    int n_groups, n_tokens; /* layout of its epochs */
+    int n_groups, n_tokens; /* layout of its epoch records */
     char *corpus_sha256;
     char *sweep;   /* id of the sweep it belongs to, or NULL */
-    char *setting; /* JSON: what of the spec its sweep varies, with its values; or NULL */
+    char *setting; /* JSON: the fields that its sweep varies, with this job's values; or NULL */
     int64_t max_attempts;
     double loss; /* of the last epoch, NaN if none */
 };
@@ -56,50 +68,59 @@ void job_free(struct job *job);
 
 /* ---- write, inside an operation ---- */
 
-/* Insert (state queued or held; id, spec, facts, ... as given; times set here).
- * idempotency_key NULL or at most 200 bytes; body_sha256 the request body's.
- * *existing: 0 inserted; 1 the same key and body came before, and id is
- * overwritten with that job's. Keys belong to the job's user. ERR_INVALID
- * (/Idempotency-Key) for another body.
- * ERR_TOO_MANY when max_queue jobs are not finished. */
+/* Insert a job in state queued or held; id, spec, facts, ... are the caller's,
+ * times are set here. idempotency_key: NULL or at most 200 bytes, one key space
+ * per user; body_sha256: of the request body.
+ * *existing: 0 = inserted; 1 = the same key and body came before, and job->id is
+ * overwritten with the id of that job.
+ * ERR_INVALID: pointer /Idempotency-Key if the key came with another body,
+ * /init_from if the source job has no model any more. ERR_TOO_MANY: max_queue
+ * jobs are not finished. */
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
                const char *body_sha256, int64_t max_queue, int *existing, struct err *err);
 
-/* The job that the user's request with the same key and body made: 1 (id is set),
- * 0 there was none. Errors as of job_insert, which asks again. */
+/* Find the job that the user's request with the same key and body created: 1 = id
+ * is set, 0 = there is none. Key errors as of job_insert, which looks again inside
+ * its transaction. */
 int job_of_key(struct db_reader *reader, const char *user, const char *key, const char *body_sha256,
                char id[DB_ID_MAX], struct err *err);
 
-/* Change name, notes, tags, priority; NULL fields stay. ERR_NOT_FOUND. */
+/* Change name, notes, tags, priority; NULL leaves a field. ERR_NOT_FOUND. */
 int job_patch(struct db_writer *writer, const char *id, const char *name, const char *notes,
               const char *tags, const int *priority, struct err *err);
 
-/* What a user asks for. cancel: queued|held -> cancelled, running -> sets
- * cancel_requested; hold, release, retry (back to queued; epochs, error and
- * provenance are dropped now, the files by the next start). ERR_NOT_FOUND, or ERR_CONFLICT
- * with the present state in the message. *state: the state afterwards. */
+/* Requests of a user. cancel: queued|held -> cancelled; a running job gets
+ * cancel_requested, and its worker ends it. hold: queued -> held. release: held
+ * -> queued. retry: failed|cancelled -> queued; epochs, error and provenance are
+ * dropped here, the files at the next start. ERR_NOT_FOUND; ERR_CONFLICT with the
+ * present state in the message. *state: the state afterwards. */
 enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* A finished job, its epochs and events, and its sweep if it was the last of it; one last `job` event says state
- * "deleted". ERR_CONFLICT if not finished, or if an unfinished job starts from it. */
+/* Delete a finished job with its epochs and events, and its sweep with the last
+ * job of it. One last `job` event has the state "deleted". ERR_CONFLICT if the job
+ * is not finished, or if an unfinished job starts from its model. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
-/* queued -> running, only if still queued. */
+/* queued -> running; ERR_CONFLICT if the job is not queued any more. */
 int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err);
 
-/* The trainer said `started`: provenance is stored if none is yet; if there is
- * one, the caller has compared it. */
+/* Store what the trainer's `started` message says. Provenance is stored if the
+ * job has none; otherwise the stored one stays, and the caller has compared it.
+ * ERR_CONFLICT if the job is not running. */
 int job_started(struct db_writer *writer, const char *id, const char *provenance,
                 int64_t memory_bytes, struct err *err);
 
-/* How a run ended. error is JSON or NULL.
- * succeeded | failed | cancelled: the final states.
- * requeue: running -> queued, not counted (server stops or was killed);
- * fault: attempt + 1, -> queued, or failed with error when max_attempts trainers
- * were lost since the submission or the retry. After a cancel was asked for,
- * requeue and fault end in cancelled. error is stored with failed only. */
+/* End a run, and decide whether the job runs again.
+ * SUCCEEDED, FAILED, CANCELLED: the final states.
+ * REQUEUE: running -> queued, does not count as an attempt (the server stops or
+ * was killed).
+ * FAULT: attempt + 1 and -> queued; -> failed with `error` when max_attempts
+ * trainers were lost since the submission or the last retry.
+ * After a cancel request REQUEUE and FAULT end in cancelled: a cancel survives a
+ * crash. error: JSON or NULL, stored with the state failed only. *state: the state
+ * afterwards; NULL is fine. */
 enum job_end {
     JOB_END_SUCCEEDED,
     JOB_END_FAILED,
@@ -110,12 +131,13 @@ enum job_end {
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err);
 
-/* Set why a queued job waits (NULL clears); writes only what changed, and no
- * event. */
+/* Set the reason why a queued job waits (NULL clears it). Writes only a change,
+ * and no event. */
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err);
 
-/* Every running job: cancel_requested -> cancelled, else -> queued. *n: how many.
- * Before the first request is answered. */
+/* Requeue the jobs that the last server left running; those with cancel_requested
+ * become cancelled. *n: number of jobs. Call it before the first request is
+ * answered. */
 int job_reconcile(struct db_writer *writer, int *n, struct err *err);
 
 /* ---- read ---- */
@@ -123,21 +145,23 @@ int job_reconcile(struct db_writer *writer, int *n, struct err *err);
 int job_get(struct db_reader *reader, const char *id, struct job **out, struct err *err);
 
 struct job_filter {
-    const char *state; /* one name or several, separated by commas; here and below NULL: any */
+    const char *state; /* names separated by commas; here and below NULL matches all */
     const char *user, *tag, *sweep;
-    const char *text;   /* text is looked for in name, notes and tags */
-    int64_t before_seq; /* 0: from the newest */
+    const char *text;   /* substring of name, notes or a tag; ASCII case is ignored */
+    int64_t before_seq; /* only jobs submitted before this one; 0: from the newest */
     int limit;
 };
-/* Newest first; *jobs is an array of *n pointers, caller frees each and it. */
+/* Newest first. *jobs: an array of *n pointers; the caller frees each job
+ * (job_free) and the array. */
 int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
              struct err *err);
 
-/* Queued jobs in the order they should run: priority, then submission. Without
- * notes, spec and facts (NULL): a long queue is read often. */
+/* Queued jobs in the order in which they run: highest priority first, then order
+ * of submission. notes, spec and facts stay NULL, because a long queue is read
+ * often. */
 int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err);
 
-/* The jobs of a sweep in order of submission; without what job_queue leaves out. */
+/* The jobs of a sweep in order of submission; notes, spec and facts stay NULL. */
 int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,
                  struct err *err);
 

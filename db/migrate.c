@@ -1,10 +1,10 @@
-/* migrate: see migrate.h. The texts of db/schema are assembled into the program,
- * one symbol each: an installed program needs no file beside it. */
+/* migrate: see migrate.h. The assembler embeds each file of db/schema as a symbol
+ * (.incbin), so that an installed program needs no schema files. */
 #include "db/migrate.h"
 
 #include <stdio.h>
 
-/* The compiler runs in the root of the tree, so the paths are relative to it. */
+/* Paths are relative to the root of the source tree, where the compiler runs. */
 #define MIGRATION(symbol, path)                                                                    \
     __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.popsection\n");   \
     extern const char symbol[] __attribute__((visibility("hidden")))
@@ -15,7 +15,8 @@ MIGRATION(migrate_0002_sweeps, "db/schema/0002_sweeps.sql");
 static const char *const migrations[] = {migrate_0001_initial, migrate_0002_sweeps};
 enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
 
-/* Is it empty, ours, or neither? *version: migrations it has. */
+/* ERR_CORRUPT unless the file is empty or a tokenfate database of a known version.
+ * *version: number of migrations that it has. */
 static int migrate_identify(struct connection *connection, int64_t *version, struct err *err)
 {
     int64_t application, objects;
@@ -52,8 +53,9 @@ static int migrate_apply(struct connection *connection, int64_t version, struct 
 int migrate(struct connection *connection, struct err *err)
 {
     int64_t version;
-    /* A first look without a lock: a foreign file must not even be switched to
-     * WAL. The second one, under the lock, decides. */
+    /* The first check runs before anything is written: the switch to WAL would
+     * already change a foreign file. The second check decides, because only the
+     * lock excludes another program that migrates the file. */
     if (migrate_identify(connection, &version, err) < 0 ||
         connection_script(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;", err) < 0)
         return -1;

@@ -1,7 +1,7 @@
-/* migrate: brings a file to the present schema, or refuses it. The number of
- * migrations applied is PRAGMA user_version; PRAGMA application_id says that the
- * file is ours. A foreign or newer file is left untouched, byte for byte. Called
- * by db_open before any other thread knows the connection. */
+/* migrate: brings a database file to the present schema, or refuses it. PRAGMA
+ * user_version is the number of migrations applied; PRAGMA application_id marks a
+ * tokenfate database. A foreign or newer file is not changed by a single byte.
+ * db_open calls it before the writer thread starts. */
 #ifndef TOKENFATE_MIGRATE_H
 #define TOKENFATE_MIGRATE_H
 
@@ -10,11 +10,11 @@
 
 enum { MIGRATE_APPLICATION_ID = 0x74666174 }; /* "tfat" */
 
-/* Apply what is missing, all in one transaction. ERR_CORRUPT for a file that is
- * not a tokenfate database or was written by a newer program. */
+/* Apply the missing migrations in one transaction. ERR_CORRUPT for a file that is
+ * not a tokenfate database or has a newer schema. */
 int migrate(struct connection *connection, struct err *err);
 
-/* 0 if the file has the present schema, else ERR_CORRUPT. Writes nothing. */
+/* ERR_CORRUPT if the file does not have the present schema. Writes nothing. */
 int migrate_check(struct connection *connection, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* sweeps: see sweeps.h. The jobs' own rules (queue limit, idempotency, events)
- * stay in jobs.c; a sweep adds its row before them and their names after. */
+/* sweeps: see sweeps.h. The rules of jobs (queue limit, idempotency, events) stay in
+ * jobs.c. The row of the sweep is inserted before its jobs, because job_insert looks
+ * it up by its id. */
 #include "db/sweeps.h"
 
 #include <stdlib.h>
@@ -33,7 +34,7 @@ void sweep_free(struct sweep *sweep)
 
 /* ---- write ---- */
 
-/* The sweep that a job of an earlier request belongs to. */
+/* Get the id of the sweep of a job that an earlier request inserted. */
 static int find_existing(struct db_writer *writer, const char *job, struct sweep *sweep,
                          struct err *err)
 {
@@ -50,7 +51,8 @@ static int find_existing(struct db_writer *writer, const char *job, struct sweep
     return found < 0 ? -1 : 0;
 }
 
-/* The sweep's own jobs count as not finished: the first `stored` of them fitted. */
+/* Correct the numbers in a queue limit error: job_insert has counted the first
+ * `stored` jobs of this sweep as not finished. */
 static int not_all(int n, int stored, int64_t max_queue, struct err *err)
 {
     if (err->code == ERR_TOO_MANY)
@@ -90,7 +92,7 @@ static int not_found(const char *id, struct err *err)
     return err_set(err, ERR_NOT_FOUND, "there is no sweep %s", id);
 }
 
-/* 1: *job has not ended and was not asked to; 0: there is none left. */
+/* 1 = *job has not ended and has no cancel request, 0 = there is no such job left. */
 static int find_open(struct db_writer *writer, const char *id, char job[DB_ID_MAX], struct err *err)
 {
     sqlite3_stmt *statement;

@@ -1,5 +1,4 @@
-/* users: see users.h. Credentials that have expired are removed whenever a new
- * one is issued. */
+/* users: see users.h. Expired credentials are deleted whenever a new one is issued. */
 #include "db/users.h"
 
 #include <string.h>
@@ -19,7 +18,8 @@ static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWE
 static const char sql_credential[] =
     "INSERT INTO credentials (hash, user, kind, label, created_at, expires_at)"
     " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2 AND disabled = 0"
-    /* A session's label is its token's id: it may have been revoked a moment ago. */
+    /* The label of a session is the id of its token. The token may have been revoked
+     * after the request was authenticated, so its row is checked in this transaction. */
     " AND (?3 <> 'session' OR EXISTS (SELECT 1 FROM credentials"
     " WHERE user = ?2 AND kind = 'token' AND substr(hash, 1, 16) = ?4))";
 static const char sql_revoke[] = "DELETE FROM credentials WHERE hash = ?1";
@@ -41,8 +41,8 @@ static int user_not_found(const char *name, struct err *err)
     return err_set(err, ERR_NOT_FOUND, "there is no user \"%.64s\"", name);
 }
 
-/* Letters, digits and ._- only: names stand in URLs and in command lines. A path
- * of dots alone would be another folder. */
+/* Names stand in URLs and in command lines, so only letters, digits and ._- are
+ * allowed. A URL path segment that is only dots would name another folder. */
 int user_check_name(const char *name, struct err *err)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -59,7 +59,7 @@ int user_check_name(const char *name, struct err *err)
     return 0;
 }
 
-/* Labels are shown in terminals. */
+/* Labels are printed in terminals, so they must not contain control characters. */
 int token_check_label(const char *label, struct err *err)
 {
     size_t length = strlen(label);
@@ -145,14 +145,14 @@ int user_list(struct db_reader *reader, user_row *row, void *self, struct err *e
     return stop ? 0 : result;
 }
 
-/* Why nobody of that name can have a credential. */
+/* Set the error of a credential that was not inserted. */
 static int credential_refuse(struct connection *connection, const char *user, struct err *err)
 {
     int64_t disabled;
     if (connection_integer(connection, sql_disabled, VALUES(value_text(user)), -1, &disabled, err) <
         0)
         return -1;
-    if (disabled == 0) /* so it was a session, and */
+    if (disabled == 0) /* the user may have credentials, so the session's token is missing */
         return err_set(err, ERR_UNAUTHORIZED, "the token has been revoked");
     return disabled > 0 ? err_set(err, ERR_CONFLICT, "the user %s is disabled", user)
                         : user_not_found(user, err);

@@ -1,5 +1,6 @@
-/* users: people, their bearer tokens and their browser sessions. Only SHA-256
- * hashes of tokens and session ids are stored. */
+/* users: user accounts, their bearer tokens and their browser sessions. Only SHA-256
+ * hashes of tokens and session ids are stored. Functions that take a writer run
+ * inside a db_operation. */
 #ifndef TOKENFATE_USERS_H
 #define TOKENFATE_USERS_H
 
@@ -12,7 +13,7 @@
 enum {
     USER_NAME_MAX = 64,
     TOKEN_LABEL_MAX = 64,
-    TOKEN_ID_MAX = 17 /* an id and its zero */
+    TOKEN_ID_MAX = 17 /* 16 hex digits and the terminating zero */
 };
 
 struct user {
@@ -21,8 +22,8 @@ struct user {
     int64_t created_at;
 };
 
-/* A token as it can be shown: its id is the start of its hash, from which nobody
- * gets the token back. */
+/* The public part of a token. Its id is the start of its hash, from which the token
+ * cannot be computed. */
 struct token {
     char id[TOKEN_ID_MAX], user[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
     int64_t created_at;
@@ -32,42 +33,45 @@ struct token {
 int user_check_name(const char *name, struct err *err);
 int token_check_label(const char *label, struct err *err);
 
-/* ERR_CONFLICT if there is one of that name. */
+/* ERR_CONFLICT if a user has that name. */
 int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err);
-/* admin, disabled: 0 or 1, -1 leaves it. ERR_CONFLICT if that would leave no
- * administrator who is not disabled. */
+/* admin, disabled: 0 or 1, -1 leaves the value. ERR_CONFLICT if no enabled
+ * administrator would be left; ERR_NOT_FOUND. */
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,
                 struct err *err);
 int user_get(struct db_reader *reader, const char *name, struct user *out, struct err *err);
 typedef int user_row(void *self, const struct user *user);
 int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err);
 
-/* hash: hex SHA-256 of the token. expires_at 0: never. kind: "token" or "session";
- * a session's label is the id of the token it was got for, ERR_UNAUTHORIZED if
- * the user does not have that one any more. ERR_CONFLICT for a disabled user. */
+/* hash: hex SHA-256 of the token. expires_at 0: never. kind: "token" or "session".
+ * The label of a session is the id of the token that it was exchanged for;
+ * ERR_UNAUTHORIZED if that token was revoked. ERR_CONFLICT for a disabled user. */
 int credential_insert(struct db_writer *writer, const char *user, const char *kind,
                       const char *hash, const char *label, int64_t expires_at, struct err *err);
-/* One credential, by its hash. */
+/* Revoke one credential by its hash. ERR_NOT_FOUND. */
 int credential_revoke(struct db_writer *writer, const char *hash, struct err *err);
 
+/* The id of the token with this hash. */
 void token_id(const char *hash, char id[TOKEN_ID_MAX]);
-/* A user's token and the sessions it was exchanged for. */
+/* Revoke a user's token and the sessions that it was exchanged for. ERR_NOT_FOUND. */
 int token_revoke(struct db_writer *writer, const char *user, const char *id, struct err *err);
-/* Tokens, oldest first; user, id: only of this one, NULL any. */
+/* Call row for every token, oldest first; user, id: NULL matches all. Stops when row
+ * returns non-zero. */
 typedef int token_row(void *self, const struct token *token);
 int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
                void *self, struct err *err);
-/* The row that keeps the first one in the struct token `self`. */
+/* A token_row that copies the first token into the struct token `self` and stops. */
 token_row token_take;
 
-/* What a client shows: "token" or "session" and its hash; kind NULL: neither. */
+/* The credential of a request: kind "token" or "session" and its hash; kind NULL: the
+ * request has none. */
 struct credential {
     const char *kind;
     char hash[HASH_HEX];
 };
 
-/* The user a hash belongs to, if it is known, not expired and not disabled.
- * ERR_UNAUTHORIZED. */
+/* The user of a credential. ERR_UNAUTHORIZED if the hash is unknown or expired or the
+ * user is disabled. */
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,
                     struct err *err);
 

@@ -1,5 +1,5 @@
-/* Epoch records: stored once, replayed without a trace when the bits agree,
- * refused when they do not; and the numbered events that tell of them. */
+/* Epoch records: they are stored once; a replay with the same bits changes nothing, a
+ * replay with other bits is refused. And the numbered events that announce them. */
 #include "tests/unit/db_fixture.h"
 
 #include <math.h>
@@ -81,7 +81,8 @@ static int count_epoch_events(void *self, const struct event *event)
     return 0;
 }
 
-/* Number of epoch events; *last: the newest epoch they tell of, without gaps. */
+/* Number of epoch events; *last: the newest epoch that they announce. Their ranges
+ * must follow each other without a gap. */
 static int64_t epoch_events(struct fixture *f, int64_t *last)
 {
     int64_t range[2] = {0, -1};
@@ -161,7 +162,7 @@ static void test_replay(void **state)
     assert_int_equal(finish(f, "one", JOB_END_FAULT), 0);
     assert_int_equal(claim(f, "one"), 0);
 
-    /* The rate may differ, and one NaN is as good as another. */
+    /* The rate may differ, and all NaNs count as equal. */
     for (int e = 0; e < EPOCHS_MAX; e++)
         replayed.values[e][RECORD_TOKENS_PER_SECOND] = 5;
     replayed.values[2][6] = -NAN;
@@ -169,7 +170,7 @@ static void test_replay(void **state)
     assert_int_equal(epoch_events(f, &last), 1); /* neither stored nor announced again */
     assert_int_equal(read_from(f, &records, 0, 3, 100), 4);
 
-    /* Half replayed, half new: only the new half is told of. */
+    /* One replayed and one new epoch: only the new one is announced. */
     assert_int_equal(append(f, &records, 3, 2), 0);
     assert_int_equal(epoch_events(f, &last), 2);
     assert_int_equal(last, 4);
@@ -282,7 +283,7 @@ static void test_events_resume(void **state)
     struct seen whole = {0}, parts = {0}, filtered = {0}, none = {0};
     assert_int_equal(events_read(f->reader, 0, NULL, 1000, see, &whole, &f->err), 0);
     assert_int_equal(whole.n, 12);
-    /* In pages of five, each from where the last one ended. */
+    /* Read in pages of five; each starts after the last id of the page before. */
     for (int page = 0; page < 3; page++)
         assert_int_equal(events_read(f->reader, parts.last, NULL, 5, see, &parts, &f->err), 0);
     assert_int_equal(parts.n, whole.n);
@@ -319,7 +320,7 @@ static void test_events_are_pruned(void **state)
     assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
     assert_int_equal(newest, 1001000);
     assert_int_equal(oldest, 1000991); /* 1..10 are older than EVENTS_KEPT */
-    /* Ids grow for ever, even when all events are gone. */
+    /* Ids are not used again when all events are deleted. */
     assert_int_equal(script(f, "DELETE FROM events"), 0);
     assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
     assert_int_equal(oldest, 0);

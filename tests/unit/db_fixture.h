@@ -1,6 +1,6 @@
-/* db_fixture: a fresh database in a temporary folder for each test, and short
- * ways to call the write functions from a test's thread. Included once by each
- * db_*.c test program. */
+/* db_fixture: a new database in a temporary folder for each test, and helpers that
+ * call the write functions from the thread of a test. Each db_*.c test program
+ * includes it once. */
 #ifndef TOKENFATE_TESTS_DB_FIXTURE_H
 #define TOKENFATE_TESTS_DB_FIXTURE_H
 
@@ -59,8 +59,8 @@ static int fixture_close(void **state)
     return 0;
 }
 
-/* A write function as an operation: body reads what it needs from the call and
- * leaves its results there. */
+/* A write function as an operation: body reads its arguments from the call and writes
+ * its results to it. */
 struct call {
     int (*body)(struct db_writer *writer, struct call *call, struct err *err);
     struct job *job;

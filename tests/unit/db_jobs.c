@@ -1,5 +1,5 @@
 /* The queue: every transition of every state, compare-and-swap, idempotent
- * submission, listing, and what a restart makes of running jobs. */
+ * submission, lists, deletion, and the running jobs after a restart. */
 #include "tests/unit/db_fixture.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@ static const char *const ways[JOB_STATES] = {
     [JOB_SUCCEEDED] = "rs", [JOB_FAILED] = "rf", [JOB_CANCELLED] = "c",
 };
 
-/* Brings a queued job into a state by the letters of its way. */
+/* Bring a queued job into a state by the steps in `ways`. */
 static void walk(struct fixture *f, const char *id, enum job_state state)
 {
     for (const char *step = ways[state]; *step; step++) {
@@ -29,9 +29,9 @@ static void bring(struct fixture *f, const char *id, enum job_state state)
     walk(f, id, state);
 }
 
-/* What DESIGN's section on job states allows, written down independently: one
- * letter for each state before (queued held running succeeded failed cancelled),
- * '-' where the answer is a conflict. */
+/* The transitions of DESIGN section 3, written down independently of jobs.c. One
+ * letter for each state before (queued held running succeeded failed cancelled): the
+ * initial of the state after, '-' for a conflict. */
 static const struct {
     const char *name;
     int kind, what; /* 0 request, 1 claim, 2 end */
@@ -138,7 +138,7 @@ static void test_idempotency(void **state)
     assert_int_equal(submit(f, &other, "key", "another body", &existing), -1);
     assert_int_equal(f->err.code, ERR_INVALID);
     assert_string_equal(f->err.fields[0].pointer, "/Idempotency-Key");
-    other.user = "ada"; /* another user's key is another key */
+    other.user = "ada"; /* each user has an own key space */
     assert_int_equal(submit(f, &other, "key", "another body", &existing), 0);
     assert_int_equal(existing, 0);
 
@@ -150,7 +150,7 @@ static void test_idempotency(void **state)
     assert_int_equal(submit(f, &third, "", "body", &existing), -1);
     assert_int_equal(submit(f, &third, key + 1, "body", &existing), 0);
 
-    /* The queue is full at three; a repeated request is still answered. */
+    /* The queue is full with three jobs; a repeated request still gets its answer. */
     assert_int_equal(submit(f, &fourth, NULL, NULL, &existing), -1);
     assert_int_equal(f->err.code, ERR_TOO_MANY);
     assert_int_equal(submit(f, &fourth, "key", "body", &existing), 0);
@@ -184,7 +184,7 @@ static void test_provenance_is_fixed(void **state)
     assert_string_equal(job->device, "cpu");
     job_free(job);
 
-    /* Not started yet: free to go to another device. */
+    /* The trainer has not said `started`: the job may go to another device. */
     assert_int_equal(finish(f, "one", JOB_END_REQUEUE), 0);
     job = get(f, "one");
     assert_string_equal(job->device, "auto");
@@ -219,7 +219,7 @@ static void test_faults_use_up_attempts(void **state)
         assert_int_equal(job->error != NULL, fault == 3);
         job_free(job);
     }
-    /* A retry gives it all its attempts back. */
+    /* A retry resets the count of faults. */
     assert_int_equal(request(f, "one", JOB_RETRY), 0);
     assert_int_equal(claim(f, "one"), 0);
     assert_int_equal(finish(f, "one", JOB_END_FAULT), 0);
@@ -235,7 +235,7 @@ static void test_cancel_wins(void **state)
         insert_example(f, id);
         assert_int_equal(claim(f, id), 0);
         assert_int_equal(request(f, id, JOB_CANCEL), 0);
-        assert_int_equal(request(f, id, JOB_CANCEL), 0); /* asking twice is no conflict */
+        assert_int_equal(request(f, id, JOB_CANCEL), 0); /* a second request is no conflict */
         struct job *job = get(f, id);
         assert_int_equal(job->state, JOB_RUNNING);
         assert_int_equal(job->cancel_requested, 1);
@@ -395,7 +395,7 @@ static void test_waits(void **state)
     assert_string_equal(job->waits, "there is no cuda:3 here");
     job_free(job);
     assert_int_equal(claim(f, "one"), 0);
-    assert_int_equal(call_run(f, &call), 0); /* a running job waits for nothing */
+    assert_int_equal(call_run(f, &call), 0); /* only a queued job waits */
     job = get(f, "one");
     assert_null(job->waits);
     job_free(job);
@@ -413,8 +413,8 @@ static int count_event(void *self, const struct event *event)
     return 0;
 }
 
-/* A job that an unfinished one starts from stays; one that is gone, or has no
- * last model yet, cannot be started from. */
+/* A job cannot be deleted while an unfinished one starts from its model. A job that
+ * was deleted or has not succeeded cannot be the source of another. */
 static void test_source_of_another(void **state)
 {
     struct fixture *f = *state;
@@ -425,10 +425,10 @@ static void test_source_of_another(void **state)
         snprintf(spec, sizeof spec, "{\"init_from\":\"%s\"}", source);
         struct job job = job_example(user);
         job.spec = spec;
-        assert_int_equal(insert(f, &job), -1); /* it is not there */
+        assert_int_equal(insert(f, &job), -1); /* the source does not exist */
         assert_string_equal(f->err.fields[0].pointer, "/init_from");
         insert_example(f, source);
-        assert_int_equal(insert(f, &job), -1); /* it is not finished */
+        assert_int_equal(insert(f, &job), -1); /* the source is not finished */
         assert_int_equal(claim(f, source), 0);
         assert_int_equal(finish(f, source, JOB_END_SUCCEEDED), 0);
         assert_int_equal(insert(f, &job), 0);
@@ -463,7 +463,7 @@ static int keep_data(void *self, const struct event *event)
     return 0;
 }
 
-/* The event and GET /jobs/{id} say the same: microseconds, true and false, null. */
+/* An event has the formats of GET /jobs/{id}: microseconds, true and false, null. */
 static void check_event_of_a_start(struct fixture *f)
 {
     char *data = NULL, digit;

@@ -1,5 +1,6 @@
-/* Opening, migrating, refusing; the writer thread's promises: what succeeded is
- * durable, what failed takes nothing with it, a full disk is survived. */
+/* Opening, migration, refusal of foreign files, and the guarantees of the writer
+ * thread: a successful operation is durable, a failed one is rolled back alone, and
+ * a full disk does not stop the thread. */
 #include "tests/unit/db_fixture.h"
 
 #include <fcntl.h>
@@ -15,7 +16,7 @@ enum { SCHEMAS = 2 }; /* files in db/schema */
 static int64_t pragma(const char *path, const char *name)
 {
     struct connection connection;
-    struct err err;
+    struct err err = ERR_INIT;
     int64_t value;
     assert_int_equal(connection_open(&connection, path, 1, &err), 0);
     assert_int_equal(connection_integer(&connection, name, NO_VALUES, 0, &value, &err), 0);
@@ -33,7 +34,7 @@ static void test_new_file(void **state)
         pragma(f->path, "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND strict = 0"
                         " AND name NOT LIKE 'sqlite_%'"),
         0);
-    /* Opened again: nothing is migrated twice, everything is there. */
+    /* Opening it again migrates nothing and loses nothing. */
     db_reader_close(f->reader);
     db_close(f->db);
     assert_int_equal(db_open(f->path, &f->db, &f->err), 0);
@@ -41,12 +42,13 @@ static void test_new_file(void **state)
     assert_int_equal(state_of(f, "one"), JOB_QUEUED);
 }
 
-/* Writes `bytes` to a file, tries to open it, and sees it refused and unchanged. */
+/* Opening the file fails with an error that contains `word`, and leaves the file
+ * unchanged. */
 static void refuse(const char *path, const char *word)
 {
     struct db *db = NULL;
     struct db_reader *reader = NULL;
-    struct err err;
+    struct err err = ERR_INIT;
     struct stat before, after;
     assert_int_equal(stat(path, &before), 0);
     assert_int_equal(db_open(path, &db, &err), -1);
@@ -65,7 +67,7 @@ static void refuse(const char *path, const char *word)
 static void make_file(const char *path, const char *sql)
 {
     struct connection connection;
-    struct err err;
+    struct err err = ERR_INIT;
     unlink(path);
     assert_int_equal(connection_open(&connection, path, 0, &err), 0);
     assert_int_equal(connection_script(&connection, sql, &err), 0);
@@ -154,7 +156,7 @@ struct worker {
     int index, wrong;
 };
 
-/* Inserts two jobs; every third operation then fails, and must leave neither. */
+/* Inserts two jobs. Every third operation then fails, which must roll both back. */
 static int body_two(struct db_writer *writer, struct call *call, struct err *err)
 {
     struct job job = job_example(call->id);
@@ -171,8 +173,7 @@ static void *hammer(void *arg)
     struct worker *worker = arg;
     for (int i = 0; i < OPERATIONS; i++) {
         char id[DB_ID_MAX];
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         snprintf(id, sizeof id, "%d-%d", worker->index, i);
         struct call call = {.body = body_two, .id = id, .n = i};
         int result = db_call(worker->f->db, call_operation, &call, &err);
@@ -209,7 +210,7 @@ struct gate {
     int64_t told;
 };
 
-/* Inserts, then waits with its transaction open. */
+/* Inserts a job, then waits for the gate with its transaction open. */
 static int gated(struct db_writer *writer, void *arg, struct err *err)
 {
     struct gate *gate = arg;
@@ -271,8 +272,8 @@ static void test_readers_see_only_commits(void **state)
     db_on_events(f->db, NULL, NULL);
 }
 
-/* Ends the transaction under the writer's feet, as SQLite does by itself when
- * the disk is full in the middle of a statement. */
+/* Ends the transaction inside an operation, as SQLite itself does when the disk is
+ * full in the middle of a statement. */
 static int body_rollback(struct db_writer *writer, struct call *call, struct err *err)
 {
     (void)call;
@@ -305,7 +306,7 @@ static void test_a_lost_transaction_is_reported_to_all(void **state)
                             {.body = body_insert, .job = &jobs[1], .number = 100}};
     struct call last = {.body = body_nothing};
     struct job *job;
-    /* While the first operation holds the writer, three more gather: one batch. */
+    /* The first operation blocks the writer thread, so the next three are one batch. */
     assert_int_equal(db_submit(f->db, gated, &gate, gate_done, &f->err), 0);
     pthread_mutex_lock(&gate.mutex);
     while (!gate.inside)
@@ -350,7 +351,7 @@ static void test_full_disk(void **state)
     assert_int_equal(insert(f, &job), -1);
     assert_int_equal(f->err.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(f->err.message, "full"));
-    /* Nothing half written, reading goes on. */
+    /* No part of the job is stored, and readers still work. */
     struct job *read;
     int64_t oldest, newest;
     assert_int_equal(job_get(f->reader, "big", &read, &f->err), -1);
@@ -358,7 +359,7 @@ static void test_full_disk(void **state)
     assert_int_equal(events_range(f->reader, &oldest, &newest, &f->err), 0);
     assert_int_equal(newest, 1);
     assert_int_equal(insert(f, &job), -1);
-    /* Room again: the same thread goes on. */
+    /* With free space the same writer thread works again. */
     limit.number = 100000;
     assert_int_equal(call_run(f, &limit), 0);
     assert_int_equal(insert(f, &job), 0);
@@ -369,7 +370,7 @@ static void test_full_disk(void **state)
 static void child(const char *path, int fd)
 {
     struct db *db;
-    struct err err;
+    struct err err = ERR_INIT;
     if (db_open(path, &db, &err) < 0)
         _exit(1);
     for (int64_t i = 0;; i++) {
@@ -382,7 +383,8 @@ static void child(const char *path, int fd)
     }
 }
 
-/* What was reported before kill -9 is there afterwards. */
+/* Operations that were reported as successful before kill -9 are stored. One more may
+ * be: it was committed and not yet reported. */
 static void test_durable(void **state)
 {
     struct fixture *f = *state;

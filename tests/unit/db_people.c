@@ -20,7 +20,7 @@ static int body_credential(struct db_writer *writer, struct call *call, struct e
     return credential_insert(writer, call->id, call->key, call->text, label, call->number, err);
 }
 
-/* key: the id of its token */
+/* call->key: the id of the session's token. */
 static int body_session(struct db_writer *writer, struct call *call, struct err *err)
 {
     return credential_insert(writer, call->id, "session", call->text, call->key, 0, err);
@@ -42,7 +42,7 @@ static int add_user(struct fixture *f, const char *name, int admin)
     return call_run(f, &call);
 }
 
-/* -1 leaves as it is. */
+/* admin, disabled: -1 leaves the value. */
 static int change(struct fixture *f, const char *name, int admin, int disabled)
 {
     struct call call = {.body = body_change, .id = name, .number = admin, .n = disabled};
@@ -104,14 +104,14 @@ static void test_users(void **state)
     assert_string_equal(names, "ada! ben- ");
 }
 
-/* Somebody must be left who can let others in. */
+/* One enabled administrator must remain, because only administrators add users. */
 static void test_last_admin(void **state)
 {
     struct fixture *f = *state;
     static const int takes[][2] = {{-1, 1}, {0, -1}, {0, 1}};
     struct user user;
     assert_int_equal(add_user(f, "ben", 0), 0);
-    assert_int_equal(change(f, "ben", -1, 1), 0); /* nobody is yet */
+    assert_int_equal(change(f, "ben", -1, 1), 0); /* there is no administrator yet */
     assert_int_equal(add_user(f, "ada", 1), 0);
     assert_int_equal(add_user(f, "eve", 1), 0);
     assert_int_equal(change(f, "eve", -1, 1), 0);
@@ -121,7 +121,7 @@ static void test_last_admin(void **state)
         assert_int_equal(user_get(f->reader, "ada", &user, &f->err), 0);
         assert_true(user.admin && !user.disabled);
     }
-    assert_int_equal(change(f, "ben", 1, -1), 0); /* still disabled: does not count */
+    assert_int_equal(change(f, "ben", 1, -1), 0); /* a disabled administrator does not count */
     assert_int_equal(change(f, "ada", -1, 1), -1);
     assert_int_equal(change(f, "eve", -1, 0), 0);
     assert_int_equal(change(f, "ada", 0, 1), 0);
@@ -144,7 +144,7 @@ static void test_credentials(void **state)
     struct user user;
     int64_t hour = 3600LL * 1000000, past = db_now() - 1, number;
     assert_int_equal(add_user(f, "ada", 1), 0);
-    assert_int_equal(add_user(f, "eve", 1), 0); /* ada may be disabled */
+    assert_int_equal(add_user(f, "eve", 1), 0); /* so that ada can be disabled */
     assert_int_equal(issue(f, "ada", "token", "h1", 0), 0);
     assert_int_equal(issue(f, "ada", "session", "h2", db_now() + hour), 0);
     assert_int_equal(issue(f, "ada", "session", "h3", past), 0);
@@ -156,7 +156,7 @@ static void test_credentials(void **state)
     assert_string_equal(user.name, "ada");
     assert_int_equal(user.admin, 1);
     assert_int_equal(credential_user(f->reader, "session", "h2", &user, &f->err), 0);
-    refuse(f, "session", "h1"); /* of the other kind */
+    refuse(f, "session", "h1"); /* a token is no session */
     refuse(f, "session", "h3"); /* expired */
     refuse(f, "token", "nothing");
 
@@ -169,7 +169,7 @@ static void test_credentials(void **state)
     assert_int_equal(take_back(f, "h1"), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
 
-    assert_int_equal(issue(f, "ada", "token", "h6", 0), 0); /* clears what has expired */
+    assert_int_equal(issue(f, "ada", "token", "h6", 0), 0); /* deletes expired credentials */
     assert_int_equal(connection_integer(&f->reader->connection, "SELECT count(*) FROM credentials",
                                         NO_VALUES, 0, &number, &f->err),
                      0);
@@ -210,11 +210,11 @@ static void test_tokens(void **state)
     assert_int_equal(issue(f, "ben", "token", "h", 0), -1);
     assert_int_equal(f->err.code, ERR_CONFLICT);
 
-    /* The sessions a token was exchanged for end with it, and no others. */
+    /* Revoking a token ends the sessions that it was exchanged for, and no others. */
     call.text = session;
     assert_int_equal(call_run(f, &call), 0);
     call.text = "4444444444444444-other", call.key = "2222222222222222";
-    assert_int_equal(call_run(f, &call), -1); /* not a token of hers */
+    assert_int_equal(call_run(f, &call), -1); /* a token of another user */
     assert_int_equal(f->err.code, ERR_UNAUTHORIZED);
     assert_int_equal(issue(f, "ada", "token", more, 0), 0);
     call.key = "5555555555555555";
@@ -234,8 +234,7 @@ static void test_labels(void **state)
 {
     (void)state;
     char label[TOKEN_LABEL_MAX + 2] = "";
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     memset(label, 'x', TOKEN_LABEL_MAX);
     assert_int_equal(token_check_label(label, &err), 0);
     assert_int_equal(token_check_label("", &err), 0);
@@ -259,7 +258,7 @@ static int upload_operation(struct db_writer *writer, void *arg, struct err *err
     return corpus_insert(writer, &upload->corpus, &upload->created, err);
 }
 
-/* 1 if something was created. sha: the letter its address is made of. */
+/* 1 if something was created. sha: the letter of which the address consists. */
 static int upload(struct fixture *f, const char *name, char sha)
 {
     struct upload upload = {.corpus = {.bytes = sha, .user = "ada"}, .created = -1};

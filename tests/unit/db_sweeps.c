@@ -1,5 +1,5 @@
-/* Sweeps: all jobs or none, keys, cancelling, what is left when jobs are
- * deleted, and a database from before there were sweeps. */
+/* Sweeps: insertion of all jobs or none, idempotency keys, cancelling, deletion of
+ * jobs, and the migration of a database of the first schema. */
 #include "db_fixture.h"
 
 #include <sqlite3.h>
@@ -198,7 +198,7 @@ static void listing(void **state)
     free(jobs);
 }
 
-/* A database of the first schema, with a job in it, is brought up to date. */
+/* A database of the first schema that has a job is migrated. */
 static void from_the_first_schema(void **state)
 {
     struct fixture *f = *state;
