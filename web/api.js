@@ -1,11 +1,11 @@
-// The HTTP API as functions, one per call the dashboard makes: no other module
-// writes a path below /api/v1. Every failure is a Problem (RFC 9457), a lost
-// connection included (status 0). An answer of 401 is also announced to
-// onUnauthorized, so that any view can be interrupted by the login page.
+// The HTTP API as functions, one per call of the dashboard. No other module contains
+// a path below /api/v1. Every failure is thrown as a Problem (RFC 9457), a lost
+// connection too (status 0). A 401 also calls the listener of onUnauthorized, which
+// can replace any view by the login page.
 
 import { saveFile } from "./dom.js";
 
-export class Problem extends Error {
+class Problem extends Error {
   constructor({ status = 0, title = "", detail = "", errors = [] }) {
     super(detail || title || `HTTP ${status}`);
     this.status = status;
@@ -55,8 +55,8 @@ async function call(method, path, { json, body, headers = {}, signal } = {}) {
   return text === "" ? null : JSON.parse(text);
 }
 
-// A path with the parameters that are given; paths themselves stand below as
-// whole literals, so that a test can compare them with the route table.
+// Append the parameters that have a value. The paths below are whole literals, so
+// that a test can compare them with the route table.
 function at(path, values) {
   const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== "");
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
@@ -69,7 +69,7 @@ export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
 export const eventsUrl = (after) => at("/api/v1/events", { after });
 
-// Ids of jobs are UUIDs: letters, digits and "-", nothing to escape.
+// Job ids are UUIDs (letters, digits and "-") and need no escaping.
 export const getJobs = (filter, signal) => call("GET", at("/api/v1/jobs", filter), { signal });
 export const getJob = (id) => call("GET", `/api/v1/jobs/${id}`);
 export const createJob = (spec, key) =>
@@ -85,7 +85,7 @@ const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
 const tokensPath = (id) => `/api/v1/jobs/${id}/tokens`;
 export const getEpochs = (id, from, to, limit) =>
   call("GET", at(epochsPath(id), { from, to, limit }));
-// Pointers are separated by commas; one within a group's name is written ~2.
+// Pointers are separated by commas, so a comma inside a group name is written ~2.
 const listOf = (pointers) => pointers.map((pointer) => pointer.replaceAll(",", "~2")).join(",");
 export const getSeries = (id, to, points, pointers) =>
   call("GET", at(epochsPath(id), { to, points, series: listOf(pointers) }));
@@ -116,8 +116,8 @@ export const createCorpus = (name, file) =>
     headers: { "Content-Type": "application/octet-stream" },
   });
 
-// All epochs as one CSV file. The server answers in pages and names the next one
-// in a Link header; only the first page's header line is kept.
+// Save all epochs as one CSV file. The server answers in pages and gives the next one
+// in a Link header. Only the first page keeps its header line.
 export async function downloadCsv(id, filename) {
   const pages = [];
   for (let url = at(epochsPath(id), { format: "csv" }); url; ) {

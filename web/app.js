@@ -1,6 +1,6 @@
-// Starts the dashboard: routes the address after "#" to a view, keeps the header
-// (user, connection, theme), and puts the login page in front when the API asks
-// for it. A view is render(element, params) and returns what ends it.
+// Entry module of the dashboard. It routes the address after "#" to a view, updates
+// the header (user, connection, theme), and shows the login page after a 401. A view
+// exports render(element, params), which returns a function that closes the view.
 
 import * as api from "./api.js";
 import * as live from "./live.js";

@@ -1,8 +1,7 @@
-// One line chart: uPlot on a canvas, with what uPlot leaves to its user: colours
-// from CSS variables that follow the theme, a legend with the values at the
-// cursor that also switches lines off, labelled horizontal lines for closed
-// forms, zoom shared by several charts, a cursor for the keyboard, and the chart as
-// a picture to take away.
+// One line chart: uPlot on a canvas. This module adds colours from CSS variables that
+// follow the theme, a legend that shows the values at the cursor and switches lines
+// off, labelled horizontal lines for closed forms, zoom shared by several charts, a
+// keyboard cursor, and the export as a picture.
 
 import uPlot from "/vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
@@ -10,20 +9,20 @@ import { NONE } from "./format.js";
 import { axisStyle, dotted, font, SCREEN } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
-const REDRAW_MS = 120; // live data redraw at most this often
+const REDRAW_MS = 120; // shortest time between two redraws of live data
 const LABEL_GAP = 14; // pixels between labels of horizontal lines
-const BAND_ALPHAS = [0.1, 0.16]; // of a series' bands, the innermost last
-const NARROW = 520; // pixels: below, axes have fewer labels
+const BAND_ALPHAS = [0.1, 0.16]; // opacity of a series' bands, the innermost last
+const NARROW = 520; // pixels: narrower charts have fewer axis labels
 
-// Epochs shown on the x axis: up to the end of the job, but never so far ahead
-// that a young job is a dot in the corner.
+// Last epoch on the x axis. The axis doubles as the job grows, up to the job's end;
+// with the whole range from the start, a young job would be a dot in the corner.
 export function horizon(lastEpoch, epochs) {
   let reach = 20;
   while (reach < lastEpoch) reach *= 2;
   return Math.max(1, Math.min(reach, Math.max(epochs, lastEpoch)));
 }
 
-// What several charts above the same epochs share: cursor and zoom.
+// Cursor and zoom that several charts over the same epochs share.
 export class Linked {
   constructor(onchange) {
     this.key = uPlot.sync(`linked-${Math.random()}`).key;
@@ -48,8 +47,9 @@ export class Linked {
   }
 }
 
-// options: {label, height, linked, subject(): {name, file} of what is shown, xLabel,
-// bare: no epoch in the legend}; then show(content).
+// options: {label, height, linked, subject, xLabel, bare}. subject() returns {name,
+// file} of the job or sweep that is drawn; bare hides the epoch in the legend. Call
+// show(content) to draw.
 export class Chart {
   constructor(options) {
     this.options = options;
@@ -65,7 +65,7 @@ export class Chart {
     });
     this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
     this.save = pictureButton(options.label, () => this.figure());
-    this.save.disabled = true; // until there is something to draw
+    this.save.disabled = true; // until the first epoch
     this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.save));
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
@@ -83,11 +83,11 @@ export class Chart {
     this.plot = null;
   }
 
-  // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values, band, note}],
-  // lines: [{key, label, value, color}], y: {label, log, format}}. band: pairs of
-  // arrays [low, high], the outermost first; note(index): small text beside the value; sparse: not
-  // every epoch has a value, the line goes over those that have none. title and note are
-  // a picture's.
+  // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values,
+  // band, note}], lines: [{key, label, value, color}], y: {label, log, format}}.
+  // title and note of the content appear in the picture only. band: pairs of arrays
+  // [low, high], the outermost first. note(index) of a series: small text beside the
+  // value. sparse: some epochs have no value, and the line bridges them.
   show(content) {
     const before = this.content;
     this.content = content;
@@ -112,7 +112,8 @@ export class Chart {
     this.updateLegend();
   }
 
-  // x, then per series its bands' edges and its line.
+  // uPlot's columns: x, then for each series the edges of its bands and its line.
+  // uplotSeries has the same order.
   data() {
     const rows = [this.content.x];
     for (const series of this.content.series) {
@@ -163,7 +164,7 @@ export class Chart {
     };
   }
 
-  // What is shown, for picture.js: the same lines over the same epochs.
+  // The figure for picture.js: the visible lines over the visible epochs.
   figure() {
     const { title, note, series } = this.content;
     const drawn = series.filter(({ key, values }) => !this.hidden.has(key) && values.some(Number.isFinite));
@@ -198,7 +199,7 @@ export class Chart {
         width: (item.dash ? 1.25 : 1.75) * zoom,
         dash: item.dash?.map((length) => length * zoom),
         spanGaps: Boolean(item.sparse),
-        points: { show: (plot) => plot.data[0].length < 2, size: 5 * zoom }, // a single epoch has no line
+        points: { show: (plot) => plot.data[0].length < 2, size: 5 * zoom }, // one epoch makes no line
       });
     }
     return { series, bands };
@@ -248,7 +249,8 @@ export class Chart {
     );
   }
 
-  // Closed forms: dashed horizontals whose labels make room for one another.
+  // Draw closed forms as dotted horizontal lines. A label that would overlap the one
+  // above it moves down.
   drawLines(plot, { zoom, color }) {
     const { ctx, bbox } = plot;
     const ratio = devicePixelRatio * zoom;
@@ -362,7 +364,7 @@ export class Chart {
 
 const isMove = (type) => type === "mousemove" || type === "mouseleave";
 
-// Whether new data can be poured into the plot that stands.
+// Whether the present plot can take new data. Otherwise it must be built again.
 function sameShape(a, b) {
   if (!a || a.y.log !== b.y.log || a.y.label !== b.y.label) return false;
   if (a.series.length !== b.series.length) return false;

@@ -1,5 +1,5 @@
-// Jobs side by side: what differs in their settings, and one number of each by
-// epoch. The jobs stand in the address.
+// Jobs side by side: the settings that differ, and one number of each job by epoch.
+// The address contains the ids of the jobs.
 
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
@@ -7,7 +7,7 @@ import { h, problemNotice, uniqueId } from "./dom.js";
 import { fixed, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 400;
-const MAX = 8; // as many as there are colours
+const MAX = 8; // number of group colours
 
 const show = (value) => (value === null || value === undefined ? NONE : typeof value === "object" ? JSON.stringify(value) : String(value));
 

@@ -1,4 +1,4 @@
-// Texts that experiments can use, and the upload of a new one.
+// List of the texts that experiments can use, and the upload of a new text.
 
 import * as api from "./api.js";
 import { announce, h, notice, problemNotice } from "./dom.js";
@@ -6,7 +6,7 @@ import { bytes, fullTime, time } from "./format.js";
 
 const SHA256 = /^[0-9a-f]{64}$/;
 
-// A text without an address is made by the program itself.
+// A text without an address is built into the program.
 function addressOf({ id }) {
   return SHA256.test(id) ? h("code", { title: id }, id.slice(0, 16)) : h("span.quiet", null, "built in");
 }

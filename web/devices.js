@@ -1,11 +1,11 @@
-// What can compute here: each device, its memory, its job, or why it cannot.
+// List of devices: memory, job, and the reason if a device is unavailable.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, problemNotice } from "./dom.js";
 import { bytes, shortId } from "./format.js";
 
-const REFRESH_MS = 5000; // instruments move without an event
+const REFRESH_MS = 5000; // utilisation and temperature change without an event
 
 function memory(device) {
   if (!device.memory_bytes) return null;
@@ -24,7 +24,7 @@ function activity(device) {
   return h("p", null, "Working on ", h("a", { href: `#/jobs/${device.job}` }, `job ${shortId(device.job)}`));
 }
 
-// What the card's own instruments say, where there are any.
+// Utilisation, temperature and driver, where the device reports them.
 function condition(device) {
   const parts = [];
   if (device.utilisation_percent !== null) parts.push(`${device.utilisation_percent} % busy`);

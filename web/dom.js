@@ -1,9 +1,10 @@
-// Building elements. Text only ever becomes text nodes: there is no innerHTML
-// anywhere in the dashboard, so no name, note or token can become markup.
+// Functions that build elements. The dashboard never uses innerHTML: text becomes text
+// nodes only, so a name, note or token cannot inject markup.
 
-// h("a.quiet", {href: "#/new", onclick: f}, "New"): tag with classes, then
-// properties (on… = listener, a key with "-" or role = attribute, rest =
-// property; undefined, null and false leave attributes out), then children.
+// h("a.quiet", {href: "#/new", onclick: f}, "New") makes an element: tag with classes,
+// then props, then children. A prop that starts with "on" is a listener; dataset is
+// merged; a key with "-", role and for are attributes (undefined, null and false leave
+// them out); all others are properties.
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split(".");
   const element = document.createElement(name);
@@ -21,8 +22,8 @@ function setProp(element, key, value) {
   } else if (value !== undefined) element[key] = value;
 }
 
-// Writes only what differs, so that live updates neither disturb a selection
-// nor make a screen reader speak again.
+// Set the text only if it differs: a write would clear the user's selection and make a
+// screen reader repeat the text.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -30,14 +31,14 @@ export function setText(element, text) {
 let serial = 0;
 export const uniqueId = (stem) => `${stem}-${++serial}`;
 
-// Hands a file to whoever sits there.
+// Save a blob as a file of the user.
 export function saveFile(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// A sentence for screen readers.
+// Let screen readers say a sentence.
 export function announce(text) {
   setText(document.getElementById("announce"), text);
 }
@@ -52,7 +53,7 @@ export function problemNotice(title, problem) {
   return notice("bad", title, detail);
 }
 
-// One of several, as a row of radio buttons: {legend, name, options: [[value, label]]}.
+// A choice as a row of radio buttons; options: [[value, label]].
 export function segmented({ legend, name, options, value, onchange }) {
   const group = uniqueId(name);
   const inputs = options.map(([option, label]) => {

@@ -1,21 +1,21 @@
-// The epochs of one job as columns, ready to draw: `x` (epoch numbers) and, per
-// JSON pointer below the record ("/groups/never_used/mean_logp/columns"), an
-// array as long as x. Fed by one load over REST and then by live records;
-// applying a record twice changes nothing, and a gap is reported so that the
-// caller can fetch what is missing.
+// The epochs of one job as columns for charts: `x` (epoch numbers) and, for each JSON
+// pointer into the record ("/groups/never_used/mean_logp/columns"), an array as long
+// as x. The data come from one load over REST and then from live records. apply() is
+// idempotent, because a record can come by both ways. The caller fills gaps
+// (lastEpoch, loadRange).
 //
-// A long job is loaded as POINTS buckets (the last value of each), and thinned
-// again whenever live records have made it twice POINTS_MAX long: what is drawn
-// stays bounded, the last record is always exact.
+// A long job is loaded as POINTS buckets (the last value of each). When live records
+// make the columns longer than POINTS_MAX, every second point is dropped. So the
+// number of points is bounded, and the last record is always exact.
 
 import { getEpochs, getSeries } from "./api.js";
 
-const WHOLE_MAX = 3000; // records loaded one by one: some 7 MB of JSON
-const PAGE = 1000; // records a request
-const SERIES = 64; // curves a request, at most ...
-const ADDRESS = 6000; // ... and characters of their names in its address
+const WHOLE_MAX = 3000; // a shorter job is loaded record by record: about 7 MB of JSON
+const PAGE = 1000; // records per request
+const SERIES = 64; // most curves per request
+const ADDRESS = 6000; // most characters of curve names in the address of a request
 const POINTS = 1500; // buckets of a longer job
-const POINTS_MAX = 6000; // columns longer than this are halved
+const POINTS_MAX = 6000; // longer columns are halved
 
 const MASKS = ["columns", "windows", "positions", "none"];
 
@@ -28,15 +28,14 @@ function flatten(value, pointer, out) {
 
 const escapeKey = (key) => key.replaceAll("~", "~0").replaceAll("/", "~1");
 
-// Pointer of a quantity of a group.
 export const groupPointer = (group, quantity) => `/groups/${escapeKey(group)}/${quantity}`;
 
-// Classes of tokens by their count, lowest first: "0", "1", "2–3", ... (docs/SCIENCE.md, section 2).
+// Classes of tokens by count, lowest first (docs/SCIENCE.md, section 2).
 export const CLASSES = ["0", "1", "2–3", "4–9", "10–29", "30–99", "100–999", "1000 and more"];
 const classPointers = (array) => CLASSES.map((_, index) => `/${array}/${index}`);
 
-// Quantities of a group that one chart shows one at a time.
-export const DRIVERS = [
+// Quantities of a group that job_drivers.js draws, one at a time.
+const DRIVERS = [
   "grad/softmax",
   "grad/target",
   "grad/input",
@@ -61,12 +60,12 @@ export const DRIVERS = [
   "eval/sd",
 ];
 
-// Numbers of the whole model and its vocabulary that are drawn.
+// Numbers of the whole model, and arrays over the count classes of its vocabulary.
 const RUN = ["/loss", "/log_z", "/objective", "/grad_norm", "/h_norm", "/h_l1", "/tokens_per_second", "/eval/loss", "/eval/log_z", "/holdout/loss", "/holdout/log_z",
   "/holdout/unseen_word_loss", "/holdout/unseen_word_token_loss", "/holdout/seen_word_loss", "/holdout/seen_word_token_loss"];
 const ARRAYS = ["logp_by_count", "tokens_by_count", "logp_by_exposure", "tokens_by_exposure", "eval_loss_by_count", "eval_n_by_count", "eval_logp_by_count", "holdout_loss_by_count", "holdout_n_by_count"];
 
-// What the charts draw of one group.
+// Pointers of all curves of one group.
 function drawnPointers(group) {
   const quantities = [
     ...MASKS.map((mask) => `mean_logp/${mask}`),
@@ -79,7 +78,8 @@ function drawnPointers(group) {
   return quantities.map((quantity) => groupPointer(group, quantity));
 }
 
-// As few requests as hold them: for each, the server reads all records.
+// Distribute the pointers over as few requests as possible, because the server reads
+// all records for each request.
 function perRequest(pointers) {
   const requests = [[]];
   let room = ADDRESS;
@@ -115,12 +115,13 @@ export class Epochs {
     return Object.keys(this.last?.groups ?? {});
   }
 
-  // The column, or one of nulls for what was never measured.
+  // The column of a pointer; all null if it was never measured.
   column(pointer) {
     return this.columns.get(pointer) ?? this.x.map(() => null);
   }
 
-  // The middle 90 and 50 % of a group's tokens, from an array of five quantiles.
+  // Edges of the bands that hold the middle 90 and 50 % of a group's tokens; `array` has
+  // the quantiles 5, 25, 50, 75 and 95 %.
   band(group, array) {
     return [[0, 4], [1, 3]].map((edges) => edges.map((index) => this.column(groupPointer(group, `${array}/${index}`))));
   }
@@ -144,14 +145,14 @@ export class Epochs {
     if (this.x.length > POINTS_MAX) this.halve();
   }
 
-  // Keep every second point, counted from the newest.
+  // Keep every second point, counted from the newest, so that the last one stays.
   halve() {
     const keep = (_, index, all) => (all.length - 1 - index) % 2 === 0;
     this.x = this.x.filter(keep);
     for (const [pointer, column] of this.columns) this.columns.set(pointer, column.filter(keep));
   }
 
-  // Load everything up to epoch `to`.
+  // Load epochs 0 to `to`; -1: there is none.
   async load(id, to) {
     this.clear();
     if (to < 0) return;
@@ -165,7 +166,7 @@ export class Epochs {
     this.last = last[0];
   }
 
-  // Append epochs from .. to, as far as they exist; the server pages them.
+  // Append the epochs from .. to that exist; the server answers in pages.
   async loadRange(id, from, to) {
     for (let start = from; start !== null && start <= to;) {
       const { epochs, next } = await getEpochs(id, start, to, PAGE);
@@ -174,8 +175,8 @@ export class Epochs {
     }
   }
 
-  // Every request ends at the same epoch: a job that grows meanwhile would give
-  // each its own buckets.
+  // All requests end at the same epoch. Otherwise a job that grows between them would
+  // have other buckets in each answer.
   async loadPoints(id, to, groups) {
     const pointers = [...RUN, ...ARRAYS.flatMap(classPointers), ...groups.flatMap(drawnPointers)];
     const answers = await Promise.all(perRequest(pointers).map((some) => getSeries(id, to, POINTS, some)));

@@ -1,12 +1,12 @@
-// Every field of a job's spec, once: the form is generated from this table and
-// the job page prints specs with it. Limits are told, not enforced: the server
-// is the only judge, and its answer names each bad field by its pointer.
+// Table of all fields of a job's spec. The form is generated from it, and the job page
+// prints specs with it. The form shows limits and does not enforce them: only the
+// server validates, and its answer names each bad field by its pointer.
 //
-// kind: text, lines, tags, integer, number, flag, choice (options), integers
-// (list), range (two integers, or empty = null), word (number, or one of
-// `words`), seed (integer, or empty = null), job (id, or empty = null), groups
-// (custom groups), corpus (choice among the known texts), members (an object of
-// fields that is on or null; `start` is its value when it is switched on).
+// kind: text, lines, tags, integer, number, flag, choice (one of `options`), integers
+// (a list), range (two integers, empty = null), word (a number, or one of `words`),
+// seed (an integer, empty = null), job (an id, empty = null), groups (custom groups),
+// corpus (one of the known texts), members (an object with fields, or null for off;
+// `start` is its value when it is switched on).
 
 export const FIELDSETS = [
   {
@@ -271,8 +271,8 @@ export const FIELDSETS = [
   },
 ];
 
-// Value at a pointer, undefined where there is none. (Names of fields hold
-// neither "~" nor "/".)
+// Value at a pointer, or undefined. Field names contain neither "~" nor "/", so the
+// pointer needs no unescaping.
 export function valueAt(spec, pointer) {
   return pointer.slice(1).split("/").reduce((value, key) => value?.[key], spec);
 }
@@ -287,8 +287,8 @@ export function setValue(spec, pointer, value) {
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-// What was typed, as a number if it is one; else the text as it is, for the
-// server to refuse with its reason.
+// The typed text as a number if it is one. Any other text is sent unchanged, so that
+// the server refuses it with a reason.
 export function typedNumber(text) {
   const trimmed = text.trim();
   return NUMBER.test(trimmed) ? Number(trimmed) : trimmed;
@@ -306,7 +306,7 @@ const lineToken = (line) => (/^#\d+$/.test(line) ? Number(line.slice(1)) : line)
 export const tokensToText = (tokens) => (tokens ?? []).map(tokenLine).join("\n");
 export const textToTokens = (text) => text.split("\n").filter((line) => line !== "").map(lineToken);
 
-// Between a value of the spec and the text of its control, by kind.
+// Conversion between a value of the spec (show) and the text of its control (read).
 export const TEXT_KINDS = {
   text: { show: (value) => value ?? "", read: (text) => text },
   lines: { show: (value) => value ?? "", read: (text) => text },
@@ -330,7 +330,7 @@ export const TEXT_KINDS = {
   },
 };
 
-// A value as the job page prints it.
+// Text of a value on the job page.
 export function describe(field, value) {
   if (value === undefined || value === null || value === "") return "–";
   if (field.kind === "flag") return value ? "yes" : "no";

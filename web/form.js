@@ -1,6 +1,6 @@
-// New experiment: one spec object, edited through generated fields or as raw
-// JSON, both views of the same object. Starts from a preset or an earlier job.
-// The server's answer puts each error beside the field its pointer names.
+// New experiment: one spec object with two views, generated fields and raw JSON. It
+// starts from a preset or from the spec of an earlier job. Each error of the server is
+// shown beside the field that its pointer names.
 
 import * as api from "./api.js";
 import { h, notice, problemNotice, setText, uniqueId, announce } from "./dom.js";
@@ -10,7 +10,8 @@ import { count } from "./format.js";
 const FIRST_PRESET = "gulliver";
 const VOCABULARIES = { gpt2: 50257, cl100k_base: 100277, bytes: 256 };
 
-// crypto.randomUUID is missing on plain http to another host; this is not.
+// crypto.randomUUID exists only in secure contexts, not on plain http to another host;
+// crypto.getRandomValues exists in both.
 function randomKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -62,7 +63,7 @@ class Form {
     this.refresh();
   }
 
-  // Every control and the raw text show the spec again.
+  // Update every control and the raw text from the spec.
   refresh() {
     for (const control of this.controls.values()) control.show();
     this.showRaw();
@@ -190,7 +191,8 @@ class Form {
     return { element, show };
   }
 
-  // An object that a switch turns on and off, with a text field for each member.
+  // Control of an object: a checkbox switches it on and off, a text field edits each
+  // member.
   members(field, id) {
     const toggle = h("input", { id, type: "checkbox", onchange: () => edit(toggle.checked ? structuredClone(field.start) : null) });
     const list = h("div.members");
@@ -289,7 +291,7 @@ class Form {
     for (const control of this.controls.values()) control.setError("");
   }
 
-  // The field whose pointer is the error's, or the nearest above it.
+  // The control whose pointer equals the pointer or is its nearest prefix.
   controlFor(pointer) {
     for (let at = pointer; at !== ""; at = at.slice(0, at.lastIndexOf("/")))
       if (this.controls.has(at)) return this.controls.get(at);
@@ -315,7 +317,8 @@ class Form {
     else this.summary.focus();
   }
 
-  // The same spec sent again (a lost answer, a double click) is the same job.
+  // Idempotency key: the same spec keeps its key, so a second request (lost answer,
+  // double click) creates no second job.
   keyFor(body) {
     if (this.sent.body !== body) this.sent = { body, key: randomKey() };
     return this.sent.key;
@@ -350,7 +353,7 @@ class Form {
   }
 }
 
-// Parameters of the model and tokens of an epoch, for a feeling of size.
+// Text with the number of the model's parameters and of positions in a step.
 function sizeText(spec) {
   const { d_model: d, n_layers: layers, seq_len: T, tie } = spec.model ?? {};
   const positions = (spec.train?.batch_size ?? 0) * T;

@@ -1,6 +1,6 @@
-// Numbers, times and tokens as people read them. Pure functions. A value that
-// was not measured is an en dash, one that is undefined or infinite is null in
-// the API and also an en dash here: never a zero.
+// Text of numbers, times and tokens. Pure functions. A value that was not measured is
+// an en dash, never a zero; so is an undefined or infinite one, which is null in the
+// API.
 
 export const NONE = "–";
 const MINUS = "\u2212";
@@ -8,7 +8,7 @@ const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴",
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
-const LARGE = 1e5; // above it decimals say nothing: a diverged run
+const LARGE = 1e5; // such values come from a diverged run; their decimals mean nothing
 
 export function fixed(value, digits = 3) {
   if (!known(value)) return NONE;
@@ -16,7 +16,7 @@ export function fixed(value, digits = 3) {
   return value.toFixed(digits).replace("-", MINUS);
 }
 
-// Three significant digits; powers of ten outside 0.001 .. 99999.
+// `digits` significant digits, with a power of ten outside 0.001 .. 99999.
 export function significant(value, digits = 3) {
   if (!known(value)) return NONE;
   if (value === 0) return "0";
@@ -47,7 +47,7 @@ export function bytes(value) {
   return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
 }
 
-// A length of time, in its two largest units.
+// A duration in its two largest units.
 export function duration(seconds) {
   if (!known(seconds) || seconds < 0) return NONE;
   if (seconds < 1) return "under 1 s";
@@ -70,7 +70,7 @@ const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-// "14:05" today, "21 Nov 14:05" this year, else with the year.
+// "14:05" for today, "21 Nov 14:05" for this year, otherwise with the year.
 export function time(text, now = new Date()) {
   if (!text) return NONE;
   const date = new Date(text);
@@ -83,7 +83,7 @@ export const fullTime = (text) => (text ? FULL.format(new Date(text)) : NONE);
 
 const WHITESPACE = { " ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\ufeff": "BOM" };
 
-// A token with its invisible characters made visible.
+// Text of a token with symbols for its invisible characters.
 export function visible(text) {
   return [...text]
     .map((letter) => {
@@ -99,5 +99,5 @@ export const groupLabel = (name) =>
 
 export const shortId = (id) => id.slice(0, 8);
 
-// How files about something are named, without their ending.
+// File name without extension.
 export const fileStem = (name, id) => `${name.replace(/[^\w.-]+/g, "-")}-${shortId(id)}`;

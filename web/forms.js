@@ -1,11 +1,11 @@
-// Closed forms of a job, as GET /jobs/{id}/theory gives them (docs/SCIENCE.md, section
-// 3), in the shape that charts draw.
+// Converts the closed forms of GET /jobs/{id}/theory (docs/SCIENCE.md, section 3) to
+// series and lines of charts.
 
 import { fixed, groupLabel } from "./format.js";
 
-// Curves about a quantity of a group, beside the measured ones: dashed, in the
-// group's colour. A long job's curve has fewer points than its epochs. aside: in what
-// they differ from the lines that are drawn.
+// Predicted curves of a quantity of the groups: dashed, in the colour of the group. The
+// curve of a long job has fewer points than the job has epochs, so it is sparse. aside:
+// text in the label if the curves are not about the same mask as the measured ones.
 export function formCurves(forms, quantity, epochs, aside = "") {
   if (!forms) return [];
   return forms.curves
@@ -24,14 +24,14 @@ export function formCurves(forms, quantity, epochs, aside = "") {
     });
 }
 
-// The loss of the best model without context.
+// Line at the entropy of the counts: the loss of the best model without context.
 export function entropyLine(forms) {
   const value = forms?.levels.find(({ id }) => id === "entropy")?.value;
   return Number.isFinite(value) ? [{ key: "entropy", color: "--muted", value, label: `entropy of the counts ${fixed(value, 2)}` }] : [];
 }
 
-// Mean ln(c/N) of each group that has one; levels: {name: {context_free}}, keyOf: the
-// series that a line belongs to.
+// Lines at mean ln(c/N) of the groups that have this level. levels: {name:
+// {context_free}}; keyOf(name): key of the series that hides the line with it.
 export function countLines(levels, groups, keyOf = (name) => name) {
   return groups.flatMap((name, index) => {
     const value = levels?.[name]?.context_free;
@@ -39,8 +39,8 @@ export function countLines(levels, groups, keyOf = (name) => name) {
   });
 }
 
-// What a group's mean log p tends to without context under the job's own loss, where
-// that is not the ln(c/N) that is drawn anyway.
+// Lines at the limit of the groups' mean log p without context under the job's own
+// loss, unless it equals ln(c/N), which countLines draws.
 export function optimumLines(forms, groups) {
   return groups.flatMap((name, index) => {
     const { optimum, context_free: counts } = forms?.groups[name] ?? {};

@@ -1,7 +1,7 @@
-// One job, live. The page loads the job and its epochs by REST and then applies
-// the stream's events in order: one queue, so that an event which arrives while
-// something loads waits its turn. A gap between what is here and what arrives is
-// fetched; a job whose epochs went back (it was retried) is loaded anew.
+// Live page of one job. It loads the job and its epochs over REST, then applies the
+// events of the stream in order. All steps run in one queue, so an event that arrives
+// during a load is applied after it. A gap between the loaded and the arriving epochs
+// is fetched. If the epochs go back, the job was retried and is loaded again.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
@@ -18,16 +18,16 @@ import { isEnded, progressBar, stateBadge } from "./state.js";
 import { JobSpectrum } from "./job_spectrum.js";
 import { TokenTable } from "./job_tokens.js";
 
-const TABLES_MS = 250; // tables follow live epochs at most this often
-const FETCH_MS = 3000; // estimates and tokens of a running job are this fresh
+const TABLES_MS = 250; // shortest time between two updates of the tables
+const FETCH_MS = 3000; // greatest age of a running job's estimates and tokens
 
 class JobPage {
   constructor(view, id) {
     this.view = view;
     this.id = id;
     this.epochs = new Epochs();
-    this.forms = null; // what /theory says
-    this.tail = live.ready();
+    this.forms = null; // the answer of /theory
+    this.tail = live.ready(); // last promise of the queue
     this.closed = false;
     this.unsubscribe = [
       live.subscribe("epoch", (data) => data.job === id && this.enqueue(() => this.onEpochs(data))),
@@ -81,8 +81,9 @@ class JobPage {
     this.loadForms();
   }
 
-  // Curves end at the epoch of the asking: they are fetched anew with every state, not
-  // with every epoch, because each time the server reads all records for them.
+  // The curves of /theory end at the epoch of the request. They are fetched after every
+  // change of state and not after every epoch, because the server reads all records for
+  // each request.
   async loadForms() {
     try {
       this.forms = await api.getTheory(this.id);
@@ -108,7 +109,7 @@ class JobPage {
     }
   }
 
-  // Fetch what lies between the last epoch here and epoch `to`.
+  // Fetch the epochs after the last loaded one up to `to`.
   async fill(to) {
     const from = this.epochs.lastEpoch + 1;
     if (to >= from) await this.epochs.loadRange(this.id, from, to);
@@ -173,7 +174,7 @@ class JobPage {
     );
   }
 
-  // Everything that depends on the job; live epochs need only updateLive.
+  // Update everything that depends on the job. A live epoch needs only updateLive.
   update() {
     if (this.closed || !this.banner) return;
     const { job } = this;
@@ -247,7 +248,7 @@ function tileNote(key, last, mask, start) {
   return [from, `${kept[mask]} of ${kept.none} tokens`].filter(Boolean).join(" · ");
 }
 
-// What pictures of this page are of.
+// Subject line and file name of pictures from this page.
 function pictureSubject(job) {
   const at = `epoch ${count(Math.max(0, job.epoch ?? 0))} of ${count(job.epochs)}`;
   return { name: [job.name, `job ${shortId(job.id)}`, at].filter(Boolean).join(" · "), file: fileStem(job.name || "job", job.id) };

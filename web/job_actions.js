@@ -1,5 +1,5 @@
-// What one can do with a job in its present state, as a row of buttons. One table
-// says which action exists in which states; the server decides (409 is shown).
+// Buttons for the actions that the present state of a job allows. One table lists the
+// states of each action. The server decides; its 409 is shown.
 
 import * as api from "./api.js";
 import { h, problemNotice, uniqueId } from "./dom.js";
@@ -29,7 +29,7 @@ const ACTIONS = [
   },
 ];
 
-// A modal question; resolves to whether it was confirmed.
+// Show a modal question. Resolves to true if the user confirms.
 function confirmed(question, action) {
   return new Promise((resolve) => {
     const dialog = h(
@@ -61,7 +61,7 @@ function field(label, input, help) {
   return h("div.field", null, h("label", { for: input.id }, label), input, help && h("span.help", null, help));
 }
 
-// Name, notes, tags and priority of a job, changed in a dialog.
+// Dialog that changes name, notes, tags and priority of a job.
 function edit(job, ondone) {
   const name = h("input", { value: job.name ?? "", autocomplete: "off" });
   const tags = h("input", { value: (job.tags ?? []).join(", "), autocomplete: "off" });

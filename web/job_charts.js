@@ -1,6 +1,6 @@
-// The charts of one job: mean log p of the groups with quantile bands and closed
-// forms, tokens that survive the mask, loss and log Z. All three share the epoch
-// axis, the cursor and the zoom.
+// Main charts of one job: mean log p of the groups with quantile bands and closed
+// forms, tokens that the mask keeps, loss and log Z. All three share the epoch axis,
+// the cursor and the zoom.
 
 import { Chart, horizon, Linked } from "./chart.js";
 import { h, segmented, setText } from "./dom.js";
@@ -44,7 +44,7 @@ export class JobCharts {
     this.onmask = onmask;
     this.view = "logp";
     this.bands = true;
-    this.geometric = false; // ln mean p drawn too
+    this.geometric = false; // draw ln mean p too
     this.chosenMask = null;
     this.linked = new Linked((zoom) => (this.resetZoom.hidden = !zoom));
     const chart = (label, height, more) => new Chart({ label, height, linked: this.linked, subject, ...more });
@@ -95,7 +95,7 @@ export class JobCharts {
     if ("chosenMask" in changes) this.onmask();
   }
 
-  // The mask that headlines is known only with the job: built at the first update.
+  // Built at the first update, because the headline mask is a field of the job.
   buildMaskControl() {
     if (this.maskControl.firstChild) return;
     this.maskControl.append(
@@ -103,7 +103,7 @@ export class JobCharts {
     );
   }
 
-  // forms: what /theory says, null before it is there.
+  // forms: the answer of /theory, null before it arrives.
   update(job, epochs, forms) {
     this.job = job;
     this.epochs = epochs;
@@ -149,7 +149,8 @@ export class JobCharts {
     });
   }
 
-  // They begin at what was measured without a mask, whichever is chosen.
+  // The predicted curves start at the mean log p measured without a mask, whichever mask
+  // is chosen; the label says so.
   mainForms() {
     return formCurves(this.forms, "mean_logp/none", this.epochs, this.mask === "none" ? "" : " (mask none)");
   }

@@ -1,6 +1,6 @@
-// What moves the tokens: one quantity at a time by epoch, of each group, of classes
-// of the whole vocabulary or of the model, above the same epochs as the main charts;
-// with the closed forms of /theory that are about it.
+// Chart of one selectable quantity by epoch: of each group, of count classes of the
+// whole vocabulary, or of the model. It shares the epochs of the main charts and draws
+// the closed forms of /theory for this quantity.
 
 import { Chart } from "./chart.js";
 import { h, setText, uniqueId } from "./dom.js";
@@ -17,11 +17,14 @@ const positions = { ...tokensAxis, label: "positions" };
 
 const EVALUATED = "Windows that are the same for every epoch and every seed, evaluated every so many epochs.";
 
-// One entry of the list: of: pointer below the group (minus: another to take from it;
-// quantiles: the array whose bands are drawn with it),
-// or classes: array of the record (sizes: the one that counts what a class holds), or
-// run: [label, pointer, colour] of the model. optima: the classes' levels are those of
-// the closed forms; counts: the groups' are mean ln(c/N); entropy: so is the loss.
+// Each entry has exactly one source of its series:
+// - of: pointer below a group. minus: a second pointer that is subtracted. quantiles:
+//   the array whose bands are drawn.
+// - classes: array of the record over the count classes. sizes: the array with the
+//   number of tokens or positions in each class.
+// - run: [label, pointer, colour] of numbers of the model.
+// Horizontal lines: optima (closed form of each class), counts (mean ln(c/N) of each
+// group), entropy (entropy of the counts).
 const QUANTITIES = {
   "Whole vocabulary": [
     { key: "by_count", label: "Spectrum: log p by count in the text", classes: "logp_by_count", sizes: "tokens_by_count", unit: "tokens", optima: true, y: nats, help: "Mean log p over tokens and positions, tokens put together by how often they occur in the text. Dotted: the best model without context under this loss." },
@@ -79,7 +82,7 @@ const QUANTITIES = {
 };
 const ALL = Object.values(QUANTITIES).flat();
 
-// What a class holds, beside its value.
+// Note beside the value of a class: the number of tokens or positions in it.
 function sizeNote({ sizes, unit }, index, epochs) {
   if (!sizes) return undefined;
   const column = epochs.column(`/${sizes}/${index}`);
@@ -111,7 +114,7 @@ export class JobDrivers {
     this.update(this.epochs, this.forms);
   }
 
-  // Only what this job measures is offered: an untied model has no input part.
+  // Offer only quantities that this job measures: an untied model has no input part.
   offer(epochs) {
     const measured = ALL.filter((quantity) => this.series(quantity, epochs).some(({ values }) => values.some(Number.isFinite)));
     const keys = measured.map(({ key }) => key).join();
@@ -124,7 +127,7 @@ export class JobDrivers {
     this.select.value = this.chosen.key;
   }
 
-  // Keys tell quantities apart, so that a chart of another one is built anew.
+  // The keys contain the quantity, so the chart is built again for another quantity.
   series(quantity, epochs) {
     const { key, sparse } = quantity;
     const line = (label, color, values) => ({ key: `${key}/${label}`, label, color, sparse, values });
@@ -152,7 +155,7 @@ export class JobDrivers {
     return this.forms.classes.map(({ optimum }, index) => ({ key: `by_count/${CLASSES[index]}`, color: `--group-${index}`, value: optimum, label: "" }));
   }
 
-  // forms: what /theory says, null before it is there.
+  // forms: the answer of /theory, null before it arrives.
   update(epochs, forms) {
     this.epochs = epochs;
     this.forms = forms;

@@ -1,5 +1,5 @@
-// The study's claims, judged by what this job measured: verdict, sentence with the
-// numbers, the rule that was declared beforehand, and the numbers themselves.
+// The study's claims, judged by the measurements of this job: verdict, sentence with
+// the numbers, the rule that was declared beforehand, and the numbers themselves.
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
@@ -56,7 +56,8 @@ export class JobFindings {
     this.element = h("section.panel", { hidden: true }, h("h2", null, "Findings: the study’s claims in this run"), this.note, this.list);
   }
 
-  // Judged when the job has ended: verdicts about a start would only mislead.
+  // Claims are judged after the end of the job, because verdicts on its first epochs
+  // would mislead.
   async update(job) {
     const state = `${job.state} ${job.epoch}`;
     if (!isEnded(job) || (job.epoch ?? -1) < 1 || this.state === state) return;
@@ -65,7 +66,7 @@ export class JobFindings {
     try {
       answer = await api.getFindings(this.id);
     } catch {
-      return; // a text that is gone: everything else on the page stands without it
+      return; // the text was deleted; the rest of the page does not need the findings
     }
     const { findings, runs, epoch, end_from: from } = answer;
     const seeds = runs.length === 1 ? "One seed: each verdict holds for this run." : `Over ${runs.length} seeds; ± is the 95 % interval.`;

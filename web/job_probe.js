@@ -1,4 +1,4 @@
-// Asks the job's model what follows a text.
+// Form that asks the job's model for the next token after a text.
 
 import * as api from "./api.js";
 import { announce, h, problemNotice, uniqueId } from "./dom.js";
@@ -48,7 +48,7 @@ export class JobProbe {
     this.epoch.value = models.at(-1);
   }
 
-  // A word inside a text has its blank in front: " estate" is the token that follows "small".
+  // GPT-2's tokens of words inside a text begin with a space: " estate" follows "small".
   named() {
     return this.tokens.value.split(",").map((word) => word.trim()).filter(Boolean).map((word) => ` ${word}`);
   }

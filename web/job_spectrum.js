@@ -1,5 +1,6 @@
-// Every token of the vocabulary at a snapshot: log p against how often it occurs
-// in the text, beside ln(c/N). Loaded when it is opened: it is one number for each token.
+// Scatter plot of the whole vocabulary at a snapshot: mean log p of each token against
+// its count in the text, beside ln(c/N). The data are loaded when the panel is opened,
+// because they have one number for each token.
 
 import uPlot from "/vendor/uPlot.esm.js";
 import * as api from "./api.js";
@@ -10,11 +11,11 @@ import { axisStyle, dotted, SCREEN } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
 const HEIGHT = 360;
-const NEVER = 0.5; // where count 0 stands on the logarithmic axis
-const SPREAD = 0.22; // equal counts are spread by up to this factor, so that they do not hide one another
+const NEVER = 0.5; // position of count 0 on the logarithmic axis
+const SPREAD = 0.22; // jitter of equal counts, relative, so that points do not hide each other
 const LABEL = "Mean log p of every token against its count in the text";
 
-// Tokens left to right; equal counts side by side, the same way at every drawing.
+// Points from left to right. The jitter is a hash of the id, so every drawing is equal.
 function points({ counts, logp, ids }) {
   const shown = ids.map((id, i) => {
     const jitter = 1 + SPREAD * (((id * 2654435761) % 4096) / 2048 - 1);
@@ -24,7 +25,7 @@ function points({ counts, logp, ids }) {
   return [shown.map(([x]) => x), shown.map(([, y]) => y)];
 }
 
-// Every token as a translucent square.
+// Path function of uPlot: draws each token as a translucent square.
 function dots(plot, index, { zoom, color }) {
   const { ctx } = plot;
   const [xs, ys] = [plot.data[0], plot.data[index]];
@@ -37,7 +38,7 @@ function dots(plot, index, { zoom, color }) {
   return null;
 }
 
-// ln(c/N) for every count c from 1 on, of N tokens: straight where counts are logarithmic.
+// Draw ln(c/N) from count c = 1 on; it is a straight line on the logarithmic axis.
 function countLine(plot, total, { zoom, color }) {
   const { ctx } = plot;
   const at = (occurs) => [plot.valToPos(occurs, "x", true), plot.valToPos(Math.log(occurs / total), "y", true)];

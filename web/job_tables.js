@@ -1,5 +1,5 @@
-// Tables of one job: every quantity of every group now and at the start, and the
-// panels of facts: times, downloads, settings, provenance.
+// Tables of one job: every quantity of every group at the last and the first epoch,
+// and the panels with times, downloads, settings and provenance.
 
 import * as api from "./api.js";
 import { h, problemNotice, setText } from "./dom.js";
@@ -10,7 +10,7 @@ import { modelEpochs } from "./models.js";
 const nats = (value) => fixed(value, 3);
 const MASKS = ["columns", "windows", "positions", "none"];
 
-// What is measured (per group), in the order it is read. at: keys below the group.
+// Quantities of a group in the order of the rows. at: keys below the group.
 const QUANTITIES = [
   ...MASKS.map((mask) => ({ at: ["mean_logp", mask], label: `Mean log p, mask ${mask}`, format: nats, kept: mask })),
   { at: ["sd"], label: "SD of per-token means", format: nats },

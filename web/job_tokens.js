@@ -1,5 +1,5 @@
-// Tracked tokens of a job: a table to sort and filter, and the history of those
-// chosen drawn above it.
+// Table of a job's tracked tokens, with sort and filter, and above it a chart with the
+// histories of the selected tokens.
 
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
@@ -7,7 +7,7 @@ import { h, problemNotice, setText } from "./dom.js";
 import { count, fixed, groupLabel, signed, visible } from "./format.js";
 
 const SHOWN = 25; // rows before "show all"
-const DRAWN_MAX = 6; // histories at once: as many as are told apart
+const DRAWN_MAX = 6; // histories in the chart; more could not be told apart
 
 const change = (token) =>
   Number.isFinite(token.first) && Number.isFinite(token.last) ? token.last - token.first : null;

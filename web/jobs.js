@@ -1,6 +1,5 @@
-// The list of jobs, newest first, kept live by the tab's event stream: progress
-// and headline numbers come with `epoch` events, anything else about a job is
-// fetched again when a `job` event names it.
+// List of jobs, newest first, updated by the tab's event stream. `epoch` events carry
+// progress and headline numbers. After a `job` event the job is fetched again.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
@@ -10,8 +9,8 @@ import { progressBar, stateBadge } from "./state.js";
 
 const PAGE = 25;
 const SEARCH_MS = 250; // pause in typing after which the search starts
-const REFETCH_MS = 150; // job events are gathered this long
-const REFETCH_ONE_BY_ONE = 8; // more changed jobs than this: load the list again
+const REFETCH_MS = 150; // `job` events are collected for this time
+const REFETCH_ONE_BY_ONE = 8; // with more changed jobs the whole list is loaded
 const MAIN_GROUPS = ["most_common", "least_common", "never_used"];
 const STATES = ["", "queued", "held", "running", "succeeded", "failed", "cancelled"];
 
@@ -144,7 +143,7 @@ class JobList {
     this.compare.href = `#/compare?jobs=${[...this.picks].join()}`;
   }
 
-  // The filter also stands in the address, so that a list can be linked to.
+  // The address contains the filter, so that a filtered list can be linked to.
   setFilter(changes) {
     Object.assign(this.filter, changes);
     const given = Object.entries(this.filter).filter(([, value]) => value);
@@ -233,7 +232,7 @@ class JobList {
     this.dirtyLater(id);
   }
 
-  // Estimates of the time left come with the job only: fetch them now and then.
+  // An `epoch` event has no estimate of the time left, so fetch the job from time to time.
   dirtyLater(id) {
     const row = this.rows.get(id);
     if (Date.now() - (row.fetchedAt ?? 0) < 3000) return;

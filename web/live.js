@@ -1,11 +1,11 @@
-// The one event stream of this tab. Browsers open six connections per host over
-// HTTP/1.1, so every view shares this EventSource.
+// The event stream of this tab. All views share one EventSource, because browsers open
+// only six connections per host over HTTP/1.1.
 //
-// A stream without a position begins at the present: open it first, load by REST
-// after `ready()`, then apply events by epoch, and nothing is missed. The browser
-// reconnects by itself with Last-Event-ID; when it gives up (the server answered
-// with an error) a new stream continues after the last id seen. Only where no
-// position is known, or the server says `reset`, are views told to load again.
+// A stream without a position starts at the present. A view therefore subscribes, waits
+// for ready(), loads over REST and applies events by epoch: no event is missed. The
+// browser reconnects by itself with Last-Event-ID. When it gives up (the server answered
+// with an error), a new stream continues after the last id seen. Views get `reset` and
+// load again only if no position is known or the server sends `reset`.
 
 import { eventsUrl, getWhoami } from "./api.js";
 
@@ -31,16 +31,17 @@ function emit(type, data) {
   for (const listener of listeners.get(type) ?? []) listener(data);
 }
 
-// type: job, epoch, device (data: the event's), reset (load again), status
-// (true: connected). Returns the function that ends the subscription.
+// type: job, epoch, device (the listener gets the event's data), reset (load again),
+// status (the listener gets true when connected). Returns the function that ends the
+// subscription.
 export function subscribe(type, listener) {
   if (!listeners.has(type)) listeners.set(type, new Set());
   listeners.get(type).add(listener);
   return () => listeners.get(type).delete(listener);
 }
 
-// Resolves once the stream is open, or after a moment without one: a dashboard
-// that cannot stream still shows what it can load.
+// Resolves when the stream is open, or after two seconds without one: without a stream
+// the dashboard still shows what it can load.
 export function ready() {
   return Promise.race([opened.promise, new Promise((resolve) => setTimeout(resolve, 2000))]);
 }
@@ -57,7 +58,7 @@ function onError() {
   emit("status", false);
   if (source?.readyState !== EventSource.CLOSED) return;
   source = null;
-  getWhoami().catch(() => {}); // if it was a 401, the page asks for a login
+  getWhoami().catch(() => {}); // EventSource hides the status; a 401 here opens the login page
   clearTimeout(retryTimer);
   retryTimer = setTimeout(start, retryDelay);
   retryDelay = Math.min(2 * retryDelay, RETRY_MAX);

@@ -1,6 +1,5 @@
-// The page that stands in for every other one while the API answers 401. The
-// token is posted once; from then on the browser holds a cookie that no script
-// can read.
+// Login page, shown instead of any other view while the API answers 401. The token is
+// posted once. After that the browser has a session cookie that scripts cannot read.
 
 import { login } from "./api.js";
 import { h, problemNotice } from "./dom.js";

@@ -1,5 +1,5 @@
-// Which epochs of a job left a model on disk: its snapshots as they are reached,
-// and the last when the job has succeeded.
+// Epochs of a job that have a model on disk: the snapshots that it has reached, and the
+// last epoch after success.
 
 export function modelEpochs(job) {
   const wanted = [...new Set([...(job.spec?.train?.snapshots ?? []), job.epochs])];

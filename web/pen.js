@@ -1,12 +1,12 @@
-// What charts are drawn with: the colours behind CSS variables, and how many pixels
-// one pixel of the design takes. On the screen that is one CSS pixel; on paper
-// several, and the colours are those of the light theme.
+// A pen holds what differs between screen and paper: `zoom`, the pixels per pixel of
+// the design, and color(), which resolves CSS variables. On the screen zoom is 1 (CSS
+// pixels); on paper it is larger, and the colours are those of the light theme.
 
 import { h } from "./dom.js";
 
-export const DOTS = 3; // pixels of a picture for each of the design: 300 dpi at 18 cm
+export const DOTS = 3; // picture pixels per pixel of the design: 300 dpi at 18 cm
 
-// The colour behind a CSS variable, resolved for the present theme or a given one.
+// Resolve a CSS variable to a colour, for the present or a given theme.
 export function color(variable, alpha = 1, theme = "inherit") {
   const probe = h("span", { hidden: true });
   probe.style.colorScheme = theme;
@@ -20,13 +20,13 @@ export function color(variable, alpha = 1, theme = "inherit") {
 
 export const SCREEN = { zoom: 1, color };
 
-// uPlot itself multiplies by the screen's ratio.
+// uPlot multiplies all sizes by devicePixelRatio, so the zoom divides by it.
 export const paper = () => ({ zoom: DOTS / devicePixelRatio, color: (variable, alpha) => color(variable, alpha, "light") });
 
-// uPlot reads whole pixels only.
+// The font size is rounded, because uPlot parses whole pixels only.
 export const font = (zoom, size = 12) => `${Math.round(size * zoom)}px system-ui, sans-serif`;
 
-// What the axes of all charts share.
+// uPlot options common to the axes of all charts.
 export function axisStyle({ zoom, color: ink }) {
   const line = { stroke: ink("--grid"), width: zoom };
   return {
@@ -41,7 +41,7 @@ export function axisStyle({ zoom, color: ink }) {
   };
 }
 
-// A line of a closed form: dotted.
+// Stroke the path that draw() makes as a dotted line, the style of closed forms.
 export function dotted(ctx, ratio, stroke, draw) {
   ctx.strokeStyle = stroke;
   ctx.lineWidth = 1.25 * ratio;

@@ -1,18 +1,18 @@
-// A chart as a picture for print: title, plot, legend and note on white, in the light
-// theme's colours and at one size, whatever the screen is.
+// Export of a chart as a PNG for print: title, plot, legend and note on white. Colours
+// (light theme) and size do not depend on the screen.
 
 import uPlot from "/vendor/uPlot.esm.js";
 import { announce, h, saveFile } from "./dom.js";
 import { DOTS, font, paper } from "./pen.js";
 
-// Pixels of the design; each is DOTS of the picture.
+// Sizes in pixels of the design; each is DOTS pixels of the picture.
 const WIDTH = 760;
 const PLOT = 400;
 const MARGIN = 20;
 const LINE = 17;
 const SWATCH = 22;
 
-// The plot drawn off the page.
+// Draw the plot into an element that is not in the page.
 async function drawPlot({ options, data }, pen) {
   const size = { width: (WIDTH - 2 * MARGIN) * pen.zoom, height: PLOT * pen.zoom };
   const base = options(size, pen);
@@ -32,14 +32,16 @@ function wrap(ctx, words, width) {
   return lines;
 }
 
-// A sheet as long as what is put on it, from top to bottom; drawn at the end.
+// A sheet that grows with its content, from top to bottom. Its height is known only at
+// the end, and setting the size of a canvas clears it, so strokes are recorded and
+// drawn by png().
 class Sheet {
   constructor(pen) {
     this.pen = pen;
     this.canvas = h("canvas");
     this.ctx = this.canvas.getContext("2d");
-    this.top = MARGIN - LINE / 2; // letters stand on their line
-    this.strokes = []; // what draws, in order
+    this.top = MARGIN - LINE / 2; // text is placed by its baseline
+    this.strokes = []; // drawing functions, in order
   }
 
   text(words, { size = 12, weight = "", ink = "--ink", gap = 0 } = {}) {
@@ -109,7 +111,7 @@ class Sheet {
 const slug = (title) => title.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
 
 // figure: {title, note, subject: {name, file}, legend: [{label, color, dash, dot}],
-// options(size, pen): uPlot's, data}.
+// options, data}. options(size, pen) returns the options of uPlot, data its columns.
 async function savePicture(figure) {
   const pen = paper();
   const plot = await drawPlot(figure, pen);
@@ -126,7 +128,7 @@ async function savePicture(figure) {
   announce(`Picture saved as ${name}`);
 }
 
-// The button under a chart; figure(): what it shows now.
+// The button under a chart; figure() returns the figure of its present content.
 export function pictureButton(label, figure) {
   return h("button.save", { type: "button", "aria-label": `Save picture: ${label}`, title: "This chart as PNG, for print", onclick: () => savePicture(figure()).catch((error) => announce(`The picture was not saved: ${error.message}`)) }, "Save picture");
 }

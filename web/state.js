@@ -1,4 +1,4 @@
-// A job's state and progress, drawn the same way wherever they stand.
+// Badge and progress bar of a job, shared by all views.
 
 import { h, setText } from "./dom.js";
 

@@ -1,5 +1,5 @@
-// One sweep: per setting the mean over seeds with its 95 % interval, the effect
-// against the first setting, and curves with bands. Kept fresh while its jobs run.
+// Page of one sweep: for each setting the mean over seeds with its 95 % interval, the
+// effect against the first setting, and curves with bands. Updated while its jobs run.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
@@ -8,7 +8,7 @@ import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 200;
-const REFRESH_MS = 2000; // changes are gathered this long
+const REFRESH_MS = 2000; // events are collected for this time
 const COLOURS = 8;
 
 export const stateList = (states) =>
@@ -22,7 +22,7 @@ const settingLabel = (setting) =>
     .map(([field, value]) => `${field.split(".").at(-1)} ${typeof value === "object" ? JSON.stringify(value) : value}`)
     .join(", ") || "all seeds";
 
-// "/groups/never_used/mean_logp/none" for people.
+// Readable label of a pointer such as "/groups/never_used/mean_logp/none".
 function seriesLabel(pointer) {
   const parts = pointer.slice(1).split("/").map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
   if (parts[0] !== "groups") return groupLabel(parts.join(" "));

@@ -1,4 +1,4 @@
-// The list of sweeps, newest first.
+// List of sweeps, newest first.
 
 import * as api from "./api.js";
 import { h, problemNotice } from "./dom.js";

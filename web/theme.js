@@ -1,6 +1,6 @@
-// Light or dark, before the first paint: a stored choice wins over the system's.
-// Runs as a classic script in <head>; app.js drives the button through
-// window.tokenfateTheme.
+// Sets the light or dark theme; a stored choice takes precedence over the system's. It
+// is a classic script in <head>, because a module would run after the first paint.
+// app.js uses window.tokenfateTheme for the button.
 {
   const KEY = "tokenfate-theme";
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -26,7 +26,7 @@
       try {
         localStorage.setItem(KEY, choice);
       } catch {
-        // Storage is off: the choice then lasts as long as the page.
+        // Without storage the choice lasts until the page is closed.
       }
       apply();
     },
