@@ -9,11 +9,11 @@
  *   queue, or ends it as failed when max_attempts trainers were lost.
  *
  * States and transitions (DESIGN section 3) are one table in jobs.c. Every
- * transition is a compare-and-swap on the state, so of two requests that race
- * only the first succeeds, and it writes its event in the same transaction, so
- * an event exists exactly when its transition was committed. Write functions run
- * inside a db_operation, on the writer thread; read functions run on any reader.
- * A struct job owns its strings: job_free. */
+ * transition is a compare-and-swap: it changes nothing if the job has left the
+ * state that was read. It writes its event in the same transaction, so an event
+ * exists exactly when its transition was committed. Write functions run inside a
+ * db_operation, on the writer thread; read functions run on any reader. A struct
+ * job owns its strings: job_free. */
 #ifndef TOKENFATE_JOBS_H
 #define TOKENFATE_JOBS_H
 

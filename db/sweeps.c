@@ -35,8 +35,8 @@ void sweep_free(struct sweep *sweep)
 /* ---- write ---- */
 
 /* Get the id of the sweep of a job that an earlier request inserted. */
-static int find_existing(struct db_writer *writer, const char *job, struct sweep *sweep,
-                         struct err *err)
+static int sweep_of_job(struct db_writer *writer, const char *job, struct sweep *sweep,
+                        struct err *err)
 {
     sqlite3_stmt *statement;
     if (connection_start(&writer->connection, sql_of_job, VALUES(value_text(job)), &statement,
@@ -53,7 +53,7 @@ static int find_existing(struct db_writer *writer, const char *job, struct sweep
 
 /* Correct the numbers in a queue limit error: job_insert has counted the first
  * `stored` jobs of this sweep as not finished. */
-static int not_all(int n, int stored, int64_t max_queue, struct err *err)
+static int sweep_does_not_fit(int n, int stored, int64_t max_queue, struct err *err)
 {
     if (err->code == ERR_TOO_MANY)
         err_set(err, ERR_TOO_MANY,
@@ -78,22 +78,23 @@ int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs
     for (int i = 0; i < n && !known; i++)
         if (job_insert(writer, &jobs[i], i ? NULL : idempotency_key, body_sha256, max_queue, &known,
                        err) < 0)
-            return i ? not_all(n, i, max_queue, err) : -1;
+            return i ? sweep_does_not_fit(n, i, max_queue, err) : -1;
     if (known && (connection_run(connection, sql_drop, VALUES(value_text(sweep->id)), err) < 0 ||
-                  find_existing(writer, jobs[0].id, sweep, err) < 0))
+                  sweep_of_job(writer, jobs[0].id, sweep, err) < 0))
         return -1;
     sweep->submitted_at = now;
     *existing = known;
     return 0;
 }
 
-static int not_found(const char *id, struct err *err)
+static int sweep_not_found(const char *id, struct err *err)
 {
     return err_set(err, ERR_NOT_FOUND, "there is no sweep %s", id);
 }
 
 /* 1 = *job has not ended and has no cancel request, 0 = there is no such job left. */
-static int find_open(struct db_writer *writer, const char *id, char job[DB_ID_MAX], struct err *err)
+static int sweep_open_job(struct db_writer *writer, const char *id, char job[DB_ID_MAX],
+                          struct err *err)
 {
     sqlite3_stmt *statement;
     if (connection_start(&writer->connection, sql_open, VALUES(value_text(id)), &statement, err) <
@@ -116,8 +117,8 @@ int sweep_cancel(struct db_writer *writer, const char *id, int *n, struct err *e
                            err) < 0)
         return -1;
     if (!exists)
-        return not_found(id, err);
-    for (; (found = find_open(writer, id, job, err)) > 0; count++)
+        return sweep_not_found(id, err);
+    for (; (found = sweep_open_job(writer, id, job, err)) > 0; count++)
         if (job_request(writer, job, JOB_CANCEL, &state, err) < 0)
             return -1;
     if (found < 0)
@@ -128,7 +129,7 @@ int sweep_cancel(struct db_writer *writer, const char *id, int *n, struct err *e
 
 /* ---- read ---- */
 
-static int count_jobs(struct db_reader *reader, struct sweep *sweep, struct err *err)
+static int sweep_count_jobs(struct db_reader *reader, struct sweep *sweep, struct err *err)
 {
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_states, VALUES(value_integer(sweep->seq)),
@@ -154,7 +155,7 @@ static struct sweep *sweep_read(struct db_reader *reader, sqlite3_stmt *row, str
     sweep->submitted_at = sqlite3_column_int64(row, 4);
     if (column_text(row, 2, &sweep->name, err) < 0 || column_text(row, 3, &sweep->user, err) < 0 ||
         column_text(row, 5, &sweep->base, err) < 0 || column_text(row, 6, &sweep->vary, err) < 0 ||
-        count_jobs(reader, sweep, err) < 0) {
+        sweep_count_jobs(reader, sweep, err) < 0) {
         sweep_free(sweep);
         return NULL;
     }
@@ -168,7 +169,7 @@ int sweep_get(struct db_reader *reader, const char *id, struct sweep **out, stru
         return -1;
     int found = statement_step(statement, err);
     if (found == 0)
-        not_found(id, err);
+        sweep_not_found(id, err);
     struct sweep *sweep = found > 0 ? sweep_read(reader, statement, err) : NULL;
     statement_close(statement);
     if (!sweep)
