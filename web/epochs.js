@@ -126,11 +126,6 @@ export class Epochs {
     return [[0, 4], [1, 3]].map((edges) => edges.map((index) => this.column(groupPointer(group, `${array}/${index}`))));
   }
 
-  // The first epoch that is missing before `record`, or -1 if it fits.
-  gapBefore(record) {
-    return record.epoch > this.lastEpoch + 1 ? this.lastEpoch + 1 : -1;
-  }
-
   apply(record) {
     if (record.epoch <= this.lastEpoch) return;
     if (record.epoch === 0) this.first = record;
