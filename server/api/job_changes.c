@@ -1,5 +1,5 @@
-/* job_changes: see job_changes.h. The changes are laid out as a spec and read by
- * the spec's own table. */
+/* job_changes: see job_changes.h. The patch is laid out as a spec and parsed as one, so that
+ * no rule of a field is written twice. */
 #include "server/api/job_changes.h"
 
 #include <jansson.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/json.h"
+#include "config/emit.h"
 
 #define CHANGES_SECTION "/resources"
 
@@ -15,15 +15,15 @@ char *job_changes_tags(const struct spec *spec)
 {
     char *text = NULL;
     size_t n = 0;
+    struct emit json;
     FILE *out = open_memstream(&text, &n);
     if (!out)
         return NULL;
-    putc('[', out);
-    for (int i = 0; i < spec->n_tags; i++) {
-        fputs(i ? "," : "", out);
-        json_write_string(out, spec->tags[i]);
-    }
-    putc(']', out);
+    emit_open(&json, out, EMIT_COMPACT);
+    emit_array(&json, NULL);
+    for (int i = 0; i < spec->n_tags; i++)
+        emit_text(&json, NULL, spec->tags[i]);
+    emit_end(&json);
     if (fclose(out) != 0) {
         free(text);
         return NULL;
@@ -37,8 +37,8 @@ void job_changes_free(struct job_changes *changes)
     *changes = (struct job_changes){0};
 }
 
-/* The patch as a spec that holds nothing else (a new reference). Fields that
- * cannot change are reported. */
+/* The patch as a spec with only its fields (a new reference): priority goes below
+ * resources. Fields that cannot change are reported in err. */
 static json_t *changes_layout(const json_t *patch, struct err *err)
 {
     const char *key;
@@ -62,7 +62,7 @@ static json_t *changes_layout(const json_t *patch, struct err *err)
     return NULL;
 }
 
-/* Faults of the spec under the names that they have in the patch. */
+/* Add the faults of the spec to err, with pointers into the patch. */
 static void changes_report(const struct err *bad, struct err *err)
 {
     size_t n = strlen(CHANGES_SECTION);
@@ -96,14 +96,13 @@ static int changes_take(const json_t *patch, const struct spec *spec, struct job
 static int changes_check(const json_t *patch, struct job_changes *out, struct err *err)
 {
     struct spec *spec = NULL;
-    struct err bad;
+    struct err bad = ERR_INIT;
     json_t *layout = changes_layout(patch, err);
     char *text = layout ? json_dumps(layout, JSON_COMPACT) : NULL;
     int result = text ? 0 : -1;
     json_decref(layout);
     if (layout && !text)
         err_set(err, ERR_NO_MEMORY, "no memory for a change");
-    err_clear(&bad);
     if (text && spec_parse(text, strlen(text), &spec, &bad))
         changes_report(&bad, err);
     free(text);

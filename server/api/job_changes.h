@@ -1,6 +1,8 @@
-/* job_changes: what a PATCH asks to change of a job. The fields obey the rules of
- * the spec they stand in, because the stored spec changes with them and must
- * stay one that can be posted again. Any thread. */
+/* job_changes: the changes that a PATCH of a job asks for, and tags as the database keeps
+ * them. Called by jobs.c (HTTP thread) and submission.c (pool). Pure.
+ *
+ * The changed fields obey the rules of the spec: the stored spec changes with them and must
+ * stay one that can be posted again. */
 #ifndef TOKENFATE_JOB_CHANGES_H
 #define TOKENFATE_JOB_CHANGES_H
 
@@ -11,7 +13,7 @@
 
 struct job_changes {
     char *name, *notes; /* NULL: unchanged */
-    char *tags;         /* JSON array */
+    char *tags;         /* JSON array; NULL: unchanged */
     int priority, has_priority;
 };
 

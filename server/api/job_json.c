@@ -1,63 +1,73 @@
 /* job_json: see job_json.h. */
 #include "server/api/job_json.h"
 
-#include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/record.h"
+#include "config/spec_kind.h"
 #include "db/epochs.h"
 #include "lab/theory.h"
 #include "server/group_names.h"
-#include "server/json.h"
-#include "db/jobs.h"
 
 /* ---- facts ---- */
 
-/* Ids are the tokenizer's, whatever the model calls them. */
-static void facts_group(FILE *out, const struct group *group, const struct dataset *text)
+/* "ids" are the tokenizer's ids: the model's ids differ if it has a vocabulary of its own. */
+static void write_facts_group(struct emit *json, const struct group *group,
+                              const struct dataset *text)
 {
     const struct frequency *frequency = &text->frequency;
-    fputs("{\"name\":", out);
-    json_write_string(out, group->name);
-    fputs(",\"context_free\":", out);
-    record_print_number(out, theory_context_free(group, frequency));
-    fputs(",\"ids\":[", out);
+    emit_object(json, NULL);
+    emit_text(json, "name", group->name);
+    emit_number(json, "context_free", theory_context_free(group, frequency));
+    emit_array(json, "ids");
     for (int i = 0; i < group->n; i++)
-        fprintf(out, "%s%d", i ? "," : "", dataset_original(text, group->ids[i]));
-    fputs("],\"counts\":[", out);
+        emit_integer(json, NULL, dataset_original(text, group->ids[i]));
+    emit_end(json);
+    emit_array(json, "counts");
     for (int i = 0; i < group->n; i++)
-        fprintf(out, "%s%lld", i ? "," : "", (long long)frequency->counts[group->ids[i]]);
-    fputs("]}", out);
+        emit_integer(json, NULL, frequency->counts[group->ids[i]]);
+    emit_end(json);
+    emit_end(json);
 }
 
-char *job_facts_print(const struct spec *spec, const char *corpus_name,
-                      const struct datasets_use *text, struct err *err)
+static void write_facts(struct emit *json, const struct spec *spec, const char *corpus_name,
+                        const struct datasets_use *text)
+{
+    const struct frequency *frequency = &text->text->frequency;
+    /* A model that starts from another one is not untrained. With an adaptive head the
+     * untrained level differs between clusters. */
+    const int has_level = !spec->init_from[0] && spec->model.head == HEAD_FULL;
+    emit_object(json, NULL);
+    emit_text(json, "corpus_name", corpus_name);
+    emit_integer(json, "tokens", frequency->total);
+    emit_integer(json, "held_out", (int64_t)text->text->n_held_out);
+    emit_integer(json, "types", frequency->types);
+    emit_integer(json, "once", frequency->once);
+    emit_integer(json, "vocabulary", frequency->vocab);
+    emit_text(json, "mask", spec_mask_name(spec->groups.mask));
+    emit_integer(json, "tokens_per_epoch",
+                 text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len);
+    emit_number(json, "untrained", has_level ? theory_untrained(spec, frequency->vocab) : NAN);
+    emit_array(json, "groups");
+    for (int g = 0; g < text->groups.n; g++)
+        write_facts_group(json, &text->groups.group[g], text->text);
+    emit_end(json);
+    emit_end(json);
+}
+
+char *job_json_facts(const struct spec *spec, const char *corpus_name,
+                     const struct datasets_use *text, struct err *err)
 {
     char *facts = NULL;
     size_t n = 0;
-    const struct frequency *frequency = &text->text->frequency;
+    struct emit json;
     FILE *out = open_memstream(&facts, &n);
     if (out) {
-        fputs("{\"corpus_name\":", out);
-        json_write_string(out, corpus_name);
-        fprintf(out, ",\"tokens\":%lld,\"held_out\":%zu,\"types\":%d,\"once\":%d,\"vocabulary\":%d",
-                (long long)frequency->total, text->text->n_held_out, frequency->types,
-                frequency->once, frequency->vocab);
-        fprintf(out, ",\"mask\":\"%s\"", spec_mask_name(spec->groups.mask));
-        fprintf(out, ",\"tokens_per_epoch\":%lld,\"untrained\":",
-                (long long)(text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len));
-        /* A model that starts from another one is not untrained; the clusters of an
-         * adaptive head have a level each. */
-        const int has_level = !spec->init_from[0] && spec->model.head == HEAD_FULL;
-        record_print_number(out, has_level ? theory_untrained(spec, frequency->vocab) : NAN);
-        fputs(",\"groups\":[", out);
-        for (int g = 0; g < text->groups.n; g++) {
-            fputs(g ? "," : "", out);
-            facts_group(out, &text->groups.group[g], text->text);
-        }
-        fputs("]}", out);
+        emit_open(&json, out, EMIT_COMPACT);
+        write_facts(&json, spec, corpus_name, text);
     }
     if (!out || fclose(out) != 0) {
         free(facts);
@@ -102,135 +112,161 @@ static int job_mask(const json_t *facts)
     return MASK_COLUMNS;
 }
 
-static void job_write_summary(FILE *out, const struct job *job, const json_t *facts,
-                              const struct job_last *last, const struct group_names *names)
+static void write_summary(struct emit *json, const struct job *job, const json_t *facts,
+                          const struct job_last *last, const struct group_names *names)
 {
-    int mask = job_mask(facts);
-    fprintf(out, "{\"epoch\":%lld,\"loss\":", (long long)job->epoch);
-    record_print_number(out, last->loss);
-    fputs(",\"log_z\":", out);
-    record_print_number(out, last->log_z);
-    fputs(",\"tokens_per_second\":", out);
-    record_print_number(out, last->rate);
-    fprintf(out, ",\"mask\":\"%s\",\"groups\":{", spec_mask_name((enum spec_mask)mask));
-    for (int g = 0; g < names->n; g++) {
-        fputs(g ? "," : "", out);
-        json_write_string(out, names->name[g]);
-        fputs(":{\"mean_logp\":", out);
-        record_print_number(out, last->mean[g][mask]);
-        fputs(",\"ln_mean_p\":", out);
-        record_print_number(out, last->ln_mean_p[g]);
-        putc('}', out);
+    const int mask = job_mask(facts);
+    if (!last->found) {
+        emit_null(json, "summary");
+        return;
     }
-    fputs("}}", out);
+    emit_object(json, "summary");
+    emit_integer(json, "epoch", job->epoch);
+    emit_number(json, "loss", last->loss);
+    emit_number(json, "log_z", last->log_z);
+    emit_number(json, "tokens_per_second", last->rate);
+    emit_text(json, "mask", spec_mask_name((enum spec_mask)mask));
+    emit_object(json, "groups");
+    for (int g = 0; g < names->n; g++) {
+        emit_object(json, names->name[g]);
+        emit_number(json, "mean_logp", last->mean[g][mask]);
+        emit_number(json, "ln_mean_p", last->ln_mean_p[g]);
+        emit_end(json);
+    }
+    emit_end(json);
+    emit_end(json);
 }
 
 /* ---- the job ---- */
 
-static void job_write_eta(FILE *out, const struct job *job, const json_t *facts,
-                          const struct job_last *last)
+void job_json_emit_epoch(struct emit *json, const struct job *job)
 {
-    double tokens = (double)json_integer_value(json_object_get(facts, "tokens_per_epoch"));
-    fputs(",\"eta_seconds\":", out);
-    if (job->state == JOB_RUNNING && last->found && last->rate > 0)
-        record_print_number(
-            out, round((double)(job->epochs - job->epoch) * tokens / last->rate * 10) / 10);
+    if (job->epoch >= 0)
+        emit_integer(json, "epoch", job->epoch);
     else
-        fputs("null", out);
+        emit_null(json, "epoch");
 }
 
-static void job_write_theory(FILE *out, const json_t *facts)
+void job_json_emit_value(struct emit *json, const char *key, const json_t *value)
+{
+    char *text = value ? spec_dumps(value) : NULL;
+    emit_raw(json, key, text);
+    free(text);
+}
+
+void job_json_emit_next(struct emit *json, int64_t seq)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)seq);
+    emit_text(json, "next", seq ? text : NULL);
+}
+
+static void write_state(struct emit *json, const struct job *job)
+{
+    emit_text(json, "id", job->id);
+    emit_text(json, "name", job->name);
+    emit_text(json, "notes", job->notes);
+    emit_raw(json, "tags", job->tags);
+    emit_text(json, "user", job->user);
+    emit_text(json, "state", job_state_name(job->state));
+    emit_integer(json, "priority", job->priority);
+    emit_integer(json, "attempt", job->attempt);
+    emit_bool(json, "cancel_requested", job->cancel_requested);
+    emit_time(json, "submitted_at", job->submitted_at);
+    emit_time(json, "started_at", job->started_at);
+    emit_time(json, "finished_at", job->finished_at);
+    job_json_emit_epoch(json, job);
+    emit_integer(json, "epochs", job->epochs);
+    emit_text(json, "device", job->device);
+    emit_integer(json, "memory_bytes", job->memory_bytes);
+    emit_raw(json, "error", job->error);
+    emit_text(json, "waits", job->waits);
+    emit_raw(json, "provenance", job->provenance);
+    emit_text(json, "sweep", job->sweep);
+    emit_raw(json, "setting", job->setting);
+}
+
+/* Seconds at the rate of the last record, to a tenth; null if the job does not run. */
+static void write_eta(struct emit *json, const struct job *job, const json_t *facts,
+                      const struct job_last *last)
+{
+    const double tokens = (double)json_integer_value(json_object_get(facts, "tokens_per_epoch"));
+    const int has_rate = job->state == JOB_RUNNING && last->found && last->rate > 0;
+    const double seconds =
+        has_rate ? (double)(job->epochs - job->epoch) * tokens / last->rate : NAN;
+    emit_number(json, "eta_seconds", round(seconds * 10) / 10);
+}
+
+static void write_corpus(struct emit *json, const struct job *job, const json_t *facts)
+{
+    static const char *const counts[] = {"tokens", "held_out", "types", "once", "vocabulary"};
+    emit_object(json, "corpus");
+    emit_text(json, "name", json_string_value(json_object_get(facts, "corpus_name")));
+    emit_text(json, "sha256", job->corpus_sha256);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        emit_integer(json, counts[i], json_integer_value(json_object_get(facts, counts[i])));
+    emit_end(json);
+}
+
+/* A stored number of the facts; null stays null. */
+static void write_fact(struct emit *json, const char *key, const json_t *object)
+{
+    const json_t *value = json_object_get(object, key);
+    emit_number(json, key, json_is_number(value) ? json_number_value(value) : NAN);
+}
+
+static void write_groups(struct emit *json, const json_t *facts)
 {
     size_t i;
     json_t *group;
-    fputs(",\"groups\":[", out);
+    emit_array(json, "groups");
     json_array_foreach(json_object_get(facts, "groups"), i, group)
     {
-        fputs(i ? ",{\"name\":" : "{\"name\":", out);
-        json_write_string(out, json_string_value(json_object_get(group, "name")));
-        fprintf(out, ",\"size\":%zu}", json_array_size(json_object_get(group, "ids")));
+        emit_object(json, NULL);
+        emit_text(json, "name", json_string_value(json_object_get(group, "name")));
+        emit_integer(json, "size", (int64_t)json_array_size(json_object_get(group, "ids")));
+        emit_end(json);
     }
-    fputs("],\"theory\":{\"untrained\":", out);
-    json_t *untrained = json_object_get(facts, "untrained");
-    record_print_number(out, json_is_number(untrained) ? json_number_value(untrained) : NAN);
-    fputs(",\"groups\":{", out);
+    emit_end(json);
+}
+
+static void write_theory(struct emit *json, const json_t *facts)
+{
+    size_t i;
+    json_t *group;
+    emit_object(json, "theory");
+    write_fact(json, "untrained", facts);
+    emit_object(json, "groups");
     json_array_foreach(json_object_get(facts, "groups"), i, group)
     {
-        json_t *value = json_object_get(group, "context_free");
-        fputs(i ? "," : "", out);
-        json_write_string(out, json_string_value(json_object_get(group, "name")));
-        fputs(":{\"context_free\":", out);
-        record_print_number(out, json_is_number(value) ? json_number_value(value) : NAN);
-        putc('}', out);
+        emit_object(json, json_string_value(json_object_get(group, "name")));
+        write_fact(json, "context_free", group);
+        emit_end(json);
     }
-    fputs("}}", out);
+    emit_end(json);
+    emit_end(json);
 }
 
-static void job_write_corpus(FILE *out, const struct job *job, const json_t *facts)
-{
-    fputs(",\"corpus\":{\"name\":", out);
-    json_write_string(out, json_string_value(json_object_get(facts, "corpus_name")));
-    fputs(",\"sha256\":", out);
-    json_write_string(out, job->corpus_sha256);
-    for (const char *const *key =
-             (const char *const[]){"tokens", "held_out", "types", "once", "vocabulary", NULL};
-         *key; key++)
-        fprintf(out, ",\"%s\":%lld", *key,
-                (long long)json_integer_value(json_object_get(facts, *key)));
-    putc('}', out);
-}
-
-static void job_write_state(FILE *out, const struct job *job)
-{
-    fprintf(out, "{\"id\":\"%s\",\"name\":", job->id);
-    json_write_string(out, job->name);
-    fputs(",\"notes\":", out);
-    json_write_string(out, job->notes);
-    fputs(",\"tags\":", out);
-    json_write_raw(out, job->tags);
-    fputs(",\"user\":", out);
-    json_write_string(out, job->user);
-    fprintf(out, ",\"state\":\"%s\",\"priority\":%d,\"attempt\":%d,\"cancel_requested\":%s",
-            job_state_name(job->state), job->priority, job->attempt,
-            job->cancel_requested ? "true" : "false");
-    fputs(",\"submitted_at\":", out);
-    json_write_time(out, job->submitted_at);
-    fputs(",\"started_at\":", out);
-    json_write_time(out, job->started_at);
-    fputs(",\"finished_at\":", out);
-    json_write_time(out, job->finished_at);
-    fputs(",\"epoch\":", out);
-    if (job->epoch >= 0)
-        fprintf(out, "%lld", (long long)job->epoch);
-    else
-        fputs("null", out);
-    fprintf(out, ",\"epochs\":%lld,\"device\":", (long long)job->epochs);
-    json_write_string(out, job->device);
-    fprintf(out, ",\"memory_bytes\":%lld,\"error\":", (long long)job->memory_bytes);
-    json_write_raw(out, job->error);
-    fputs(",\"waits\":", out);
-    json_write_string(out, job->waits);
-    fputs(",\"provenance\":", out);
-    json_write_raw(out, job->provenance);
-    fputs(",\"sweep\":", out);
-    json_write_string(out, job->sweep);
-    fputs(",\"setting\":", out);
-    json_write_raw(out, job->setting);
-}
-
-static void job_write_links(FILE *out, const struct job *job)
+static void write_links(struct emit *json, const struct job *job)
 {
     static const char *const below[] = {"epochs",   "tokens",     "spectrum",   "theory",
                                         "findings", "indicators", "checkpoint", "batch",
                                         "probe",    "log"};
-    fprintf(out, ",\"links\":{\"self\":\"/api/v1/jobs/%s\"", job->id);
-    for (size_t i = 0; i < sizeof below / sizeof below[0]; i++)
-        fprintf(out, ",\"%s\":\"/api/v1/jobs/%s/%s\"", below[i], job->id, below[i]);
-    fprintf(out, ",\"events\":\"/api/v1/events?jobs=%s\"}", job->id);
+    char path[DB_ID_MAX + 64];
+    emit_object(json, "links");
+    snprintf(path, sizeof path, "/api/v1/jobs/%s", job->id);
+    emit_text(json, "self", path);
+    for (size_t i = 0; i < sizeof below / sizeof below[0]; i++) {
+        snprintf(path, sizeof path, "/api/v1/jobs/%s/%s", job->id, below[i]);
+        emit_text(json, below[i], path);
+    }
+    snprintf(path, sizeof path, "/api/v1/events?jobs=%s", job->id);
+    emit_text(json, "events", path);
+    emit_end(json);
 }
 
-int job_write_json(FILE *out, const struct job *job, struct db_reader *reader, int with_spec,
-                   struct err *err)
+int job_json_emit(struct emit *json, const struct job *job, struct db_reader *reader, int with_spec,
+                  struct err *err)
 {
     struct job_last last = {.n_groups = job->n_groups};
     struct group_names names;
@@ -240,21 +276,17 @@ int job_write_json(FILE *out, const struct job *job, struct db_reader *reader, i
     if (group_names_split(job->group_names, &names, err))
         return -1;
     json_t *facts = json_loads(job->facts ? job->facts : "{}", 0, NULL);
-    job_write_state(out, job);
-    job_write_eta(out, job, facts, &last);
-    job_write_corpus(out, job, facts);
-    job_write_theory(out, facts);
-    fputs(",\"summary\":", out);
-    if (last.found)
-        job_write_summary(out, job, facts, &last, &names);
-    else
-        fputs("null", out);
-    if (with_spec) {
-        fputs(",\"spec\":", out);
-        json_write_raw(out, job->spec);
-    }
-    job_write_links(out, job);
-    putc('}', out);
+    emit_object(json, NULL);
+    write_state(json, job);
+    write_eta(json, job, facts, &last);
+    write_corpus(json, job, facts);
+    write_groups(json, facts);
+    write_theory(json, facts);
+    write_summary(json, job, facts, &last, &names);
+    if (with_spec)
+        emit_raw(json, "spec", job->spec);
+    write_links(json, job);
+    emit_end(json);
     json_decref(facts);
     group_names_free(&names);
     return 0;

@@ -1,17 +1,20 @@
-/* api_jobs: reading, changing and deleting jobs. Changes are one durable
- * operation each; the answer is the job as it is afterwards. */
+/* jobs: the handlers that list, show, change and delete jobs. The list and DELETE run on a
+ * pool thread, everything else on the HTTP thread.
+ *
+ * A change is one durable operation on the database writer; its answer is the job read
+ * again after the operation. Who may change a job: auth.h. */
 #include "server/api/jobs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/http/auth.h"
+#include "db/jobs.h"
 #include "server/api/job_changes.h"
-#include "server/queue/job_files.h"
 #include "server/api/job_json.h"
 #include "server/events/hub.h"
+#include "server/http/auth.h"
+#include "server/queue/job_files.h"
 #include "server/queue/workers.h"
-#include "db/jobs.h"
 
 enum { LIST_DEFAULT = 50, LIST_MAX = 200 };
 
@@ -20,13 +23,12 @@ static enum request_result job_answer(struct request *request, const struct job 
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    if (job_write_json(buffer.out, job, request->reader, 1, &request->err))
+    if (job_json_emit(&buffer.json, job, request->reader, 1, &request->err))
         return request_close_fail(request, &buffer, &request->err);
-    putc('\n', buffer.out);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
-/* The job of the path, as it is now. */
+/* The job of the path, read again. */
 static enum request_result job_answer_now(struct request *request)
 {
     struct job *job = NULL;
@@ -74,7 +76,7 @@ static int list_check_states(const char *states, struct err *err)
     return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
 }
 
-/* A parameter that is empty asks for nothing, like one that is absent. */
+/* An empty parameter counts as absent. */
 static const char *list_word(const struct request *request, const char *name)
 {
     const char *word = request_query(request, name);
@@ -99,18 +101,17 @@ static int list_filter(struct request *request, struct job_filter *filter, struc
     return err->n_fields ? -1 : 0;
 }
 
-static int list_write(struct request *request, FILE *out, struct job **jobs, int n, int limit)
+static int list_write(struct request *request, struct emit *json, struct job **jobs, int n,
+                      int limit)
 {
-    fputs("{\"jobs\":[", out);
-    for (int i = 0; i < n && i < limit; i++) {
-        fputs(i ? ",\n" : "\n", out);
-        if (job_write_json(out, jobs[i], request->reader, 0, &request->err))
+    emit_object(json, NULL);
+    emit_array(json, "jobs");
+    for (int i = 0; i < n && i < limit; i++)
+        if (job_json_emit(json, jobs[i], request->reader, 0, &request->err))
             return -1;
-    }
-    if (n > limit)
-        fprintf(out, "],\"next\":\"%lld\"}\n", (long long)jobs[limit - 1]->seq);
-    else
-        fputs("],\"next\":null}\n", out);
+    emit_end(json);
+    job_json_emit_next(json, n > limit ? jobs[limit - 1]->seq : 0);
+    emit_end(json);
     return 0;
 }
 
@@ -122,11 +123,11 @@ enum request_result api_job_list(struct request *request)
     int n = 0;
     if (list_filter(request, &filter, &request->err))
         return request_fail(request, &request->err);
-    int limit = filter.limit++; /* one more tells whether there is a next page */
+    int limit = filter.limit++; /* one more row tells whether a next page exists */
     if (job_list(request->reader, &filter, &jobs, &n, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        if (list_write(request, buffer.out, jobs, n, limit))
+        if (list_write(request, &buffer.json, jobs, n, limit))
             request_close_fail(request, &buffer, &request->err);
         else
             request_close_reply(request, &buffer, 200, MEDIA_JSON);
@@ -144,7 +145,7 @@ struct change {
     enum job_request request;
     enum job_state state;
     struct job_changes changes;
-    int is_aside; /* the files are set aside by this request */
+    int is_aside; /* DELETE has set the files aside */
 };
 
 static void change_free(void *state)
@@ -154,8 +155,8 @@ static void change_free(void *state)
     free(change);
 }
 
-/* The change of the path's job, after checking that it is there and that the
- * user may do it. NULL: answered. */
+/* A change of the path's job as the request's state, after checking that the job exists
+ * and that the user may change it. NULL: the request is answered. */
 static struct change *change_begin(struct request *request)
 {
     struct job *job = NULL;
@@ -244,6 +245,9 @@ enum request_result api_job_patch(struct request *request)
 
 /* ---- DELETE ---- */
 
+/* Runs in the transaction that deletes the row: the files are set aside before its commit
+ * and removed after it. A crash in between leaves files without a job, which are garbage,
+ * and never a job without its files (job_files.h). */
 static int delete_row(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct request *request = arg;
@@ -255,8 +259,6 @@ static int delete_row(struct db_writer *writer, void *arg, struct err *err)
     return 0;
 }
 
-/* Files without a job are garbage, a job without its files would be a lie: so
- * the files follow the row. */
 enum request_result api_job_delete(struct request *request)
 {
     const struct settings *settings = &request->server->settings;
@@ -264,7 +266,7 @@ enum request_result api_job_delete(struct request *request)
     if (!change)
         return REQUEST_DONE;
     if (db_call(request->server->db, delete_row, request, &request->err)) {
-        if (change->is_aside) /* set aside, but not committed */
+        if (change->is_aside) /* the transaction was rolled back */
             job_files_put_back(settings, change->id);
         return request_fail(request, &request->err);
     }

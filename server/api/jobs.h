@@ -1,4 +1,5 @@
-/* jobs: GET, PATCH, DELETE and the actions of jobs. */
+/* jobs: GET, PATCH and DELETE of jobs, and the actions cancel, hold, release and retry.
+ * List and DELETE run on a pool thread, the others on the HTTP thread. */
 #ifndef TOKENFATE_API_JOBS_H
 #define TOKENFATE_API_JOBS_H
 

@@ -8,23 +8,22 @@
 #include "db/corpora.h"
 #include "lab/memory.h"
 #include "lab/text.h"
-#include "server/datasets.h"
 #include "server/api/init_from.h"
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
+#include "server/datasets.h"
 #include "server/queue/workers.h"
-#include "db/jobs.h"
 
-/* Replace the name of the text by its address. */
+/* Replace the name of the text in the spec by its sha256 and keep the name in `name`. A
+ * name can be given to another text later; the stored spec must not change with it. */
 static int resolve(const struct request *request, struct spec *spec, char *name, size_t n,
                    struct err *err)
 {
     struct corpus corpus;
-    struct err missing;
+    struct err missing = ERR_INIT;
     snprintf(name, n, "%s", spec->corpus.id);
     if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) == 0)
         return 0;
-    err_clear(&missing);
     if (corpus_get(request->reader, spec->corpus.id, &corpus, &missing)) {
         if (missing.code == ERR_NOT_FOUND)
             return err_field(err, "/corpus/id", "there is no text \"%s\" on this server",
@@ -37,6 +36,7 @@ static int resolve(const struct request *request, struct spec *spec, char *name,
     return 0;
 }
 
+/* Names of the groups, separated by newlines (malloc), as group_names_split reads them. */
 static char *join_names(const struct groups *groups)
 {
     char *text = calloc((size_t)groups->n + 1, RECORD_NAME_MAX + 1);
@@ -65,7 +65,7 @@ static int fill(struct job *job, const struct request *request, const struct spe
         memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
     if (job->memory_bytes < 0)
         return -1;
-    if (!(job->facts = job_facts_print(spec, corpus_name, text, err)))
+    if (!(job->facts = job_json_facts(spec, corpus_name, text, err)))
         return -1;
     job->name = strdup(spec->name);
     job->notes = strdup(spec->notes);
@@ -92,7 +92,7 @@ int submission_known(const struct request *request, const char *key, const char 
         return known;
     if (err->code != ERR_NOT_FOUND)
         return -1;
-    err_clear(err); /* deleted since: the key is free again */
+    err_clear(err); /* deleted since, so the key is free again */
     return 0;
 }
 
@@ -101,7 +101,8 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
 {
     struct datasets_use text;
     char name[SPEC_CORPUS_MAX + 1];
-    /* Every bad field is told, as far as one does not hide the other. */
+    /* The checks go on after a failure, so that one answer names every bad field. Only
+     * the checks that need the text stop where it is not resolved. */
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err);
     const int unresolved = resolve(request, spec, name, sizeof name, err);

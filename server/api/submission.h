@@ -1,6 +1,7 @@
-/* submission: a spec becomes the row of a new job: its text is resolved to an
- * address, it is checked against the text, its memory is counted. Nothing is
- * stored. Used by jobs posted alone and by sweeps, on a pool thread. */
+/* submission: makes the row of a new job out of a spec: resolves the name of its text to
+ * the text's address, checks the spec against the text, counts its memory. Stores
+ * nothing. Called by submit.c and, for every job of a sweep, by sweeps.c, on a pool
+ * thread. */
 #ifndef TOKENFATE_SUBMISSION_H
 #define TOKENFATE_SUBMISSION_H
 
@@ -8,17 +9,18 @@
 #include "db/jobs.h"
 #include "server/http/request.h"
 
-/* Fills *job, which is all zeros, for the request's user; spec->corpus.id becomes the text's
- * sha256. ERR_INVALID with pointers into the spec. submission_free frees what
- * the job holds, not the job. */
+/* Fill *job, which is all zeros, for the request's user; spec->corpus.id becomes the text's
+ * sha256. ERR_INVALID with pointers into the spec. */
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err);
 
-/* The job that was made when the same user posted the same body with the same
- * Idempotency-Key: 1 (*out, job_free), 0 without a key or such a job. Asked before
- * anything else is checked: what came before is answered, whatever has changed. */
+/* The job that the same user's earlier request with the same body and Idempotency-Key made:
+ * 1 (*out, job_free), 0 without a key or such a job, -1 on failure. Call it before every
+ * other check: a repeated request gets its first answer even if the spec would be refused
+ * by then. */
 int submission_known(const struct request *request, const char *key, const char *body_sha256,
                      struct job **out, struct err *err);
+/* Frees the strings of the job, not the job. */
 void submission_free(struct job *job);
 
 #endif

@@ -1,17 +1,18 @@
-/* api_submit: POST /jobs. On a pool thread: did this request come before? If not,
- * parse the spec, resolve its text, check it against the text, count its memory;
- * then one durable operation; then the answer. Nothing is stored of a job that
- * cannot run. */
+/* submit: POST /jobs. The handler runs on a pool thread: it looks the request up by its
+ * Idempotency-Key, parses the spec, resolves its text, checks it against
+ * the text and counts its memory. One durable operation then stores the job; the answer
+ * follows on the HTTP thread. A job that cannot run is refused and leaves nothing stored. */
 #include "server/api/submit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/hash.h"
+#include "config/spec.h"
+#include "db/jobs.h"
 #include "server/api/job_json.h"
 #include "server/api/submission.h"
 #include "server/queue/workers.h"
-#include "db/jobs.h"
 
 struct submit {
     struct job job;
@@ -39,7 +40,7 @@ static int submit_key(struct request *request, struct submit *submit, struct err
     return 0;
 }
 
-/* 1 if the same request came before, as a job alone. */
+/* 1 if the same request came before and made a job outside a sweep. */
 static int submit_known(const struct request *request, struct submit *submit, struct err *err)
 {
     struct job *job = NULL;
@@ -82,7 +83,7 @@ static enum request_result submit_stored(struct request *request)
     if (job_get(request->reader, submit->job.id, &job, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        if (job_write_json(buffer.out, job, request->reader, 1, &request->err))
+        if (job_json_emit(&buffer.json, job, request->reader, 1, &request->err))
             request_close_fail(request, &buffer, &request->err);
         else
             request_close_reply(request, &buffer, submit->existing ? 200 : 201, MEDIA_JSON);

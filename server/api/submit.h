@@ -1,4 +1,5 @@
-/* submit: POST /jobs: a spec is checked, stored durably, acknowledged. Pool. */
+/* submit: POST /jobs: checks a spec, stores it durably as a job, answers the job. Pool
+ * thread. */
 #ifndef TOKENFATE_API_SUBMIT_H
 #define TOKENFATE_API_SUBMIT_H
 
