@@ -1,16 +1,16 @@
-/* api_compare: GET /compare. Jobs side by side: the fields in which their specs
- * differ, and their curves at the same epochs. On a pool thread. */
+/* compare: GET /compare: up to COMPARE_JOBS_MAX jobs side by side, as the fields in which
+ * their specs differ and their curves at the same epochs. Runs on a pool thread; owns the
+ * jobs and specs that it reads until the answer is set. */
 #include "server/api/compare.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/record.h"
-#include "config/spec_kind.h"
-#include "server/api/curves.h"
-#include "server/json.h"
 #include "db/jobs.h"
+#include "server/api/curves.h"
+#include "server/api/job_json.h"
 
 enum { COMPARE_JOBS_MAX = 20, COMPARE_POINTS = 200 };
 
@@ -61,23 +61,18 @@ static int all_equal(json_t *const *values, int n)
     return 1;
 }
 
-static void write_difference(FILE *out, const char *pointer, json_t *const *values, int n,
-                             int *written)
+static void write_difference(struct emit *json, const char *pointer, json_t *const *values, int n)
 {
-    fputs((*written)++ ? ",\n{\"field\":" : "\n{\"field\":", out);
-    json_write_string(out, pointer);
-    fputs(",\"values\":[", out);
-    for (int j = 0; j < n; j++) {
-        fputs(j ? "," : "", out);
-        if (values[j])
-            spec_dump(values[j], out);
-        else
-            fputs("null", out);
-    }
-    fputs("]}", out);
+    emit_object(json, NULL);
+    emit_text(json, "field", pointer);
+    emit_array(json, "values");
+    for (int j = 0; j < n; j++)
+        job_json_emit_value(json, NULL, values[j]);
+    emit_end(json);
+    emit_end(json);
 }
 
-/* What a spec says of itself and not of the experiment. */
+/* Fields that name an experiment and have no effect on it. */
 static int is_label(const char *key)
 {
     static const char *const labels[] = {"name", "notes", "tags"};
@@ -87,7 +82,7 @@ static int is_label(const char *key)
     return 0;
 }
 
-/* Every key that one of the objects has, in the order of the first that has it. */
+/* The union of the keys, in the order of the first object that has each. */
 static json_t *all_keys(json_t *const *objects, int n)
 {
     json_t *keys = json_object();
@@ -96,10 +91,9 @@ static json_t *all_keys(json_t *const *objects, int n)
     return keys;
 }
 
-/* Objects are walked into, down to the values that differ. A resolved spec has
- * two levels; what the spec of an older build lacks is null. */
-static void write_differences(FILE *out, const char *above, json_t *const *objects, int n,
-                              int *written)
+/* Descends into objects, down to the values that differ. A stored spec has two levels of
+ * sections, which bounds the recursion. A field that another build's spec lacks is null. */
+static void write_differences(struct emit *json, const char *above, json_t *const *objects, int n)
 {
     const char *key;
     json_t *value, *keys = all_keys(objects, n);
@@ -116,58 +110,50 @@ static void write_differences(FILE *out, const char *above, json_t *const *objec
         if (all_equal(values, n) || (!*above && is_label(key)))
             continue;
         if (objects_all)
-            write_differences(out, pointer, values, n, written);
+            write_differences(json, pointer, values, n);
         else
-            write_difference(out, pointer, values, n, written);
+            write_difference(json, pointer, values, n);
     }
     json_decref(keys);
 }
 
 /* ---- the answer ---- */
 
-static void write_curves(FILE *out, const struct comparison *comparison)
+static void write_curves(struct emit *json, const struct curves *curves)
 {
-    const struct curves *curves = &comparison->curves;
-    fputs("],\n\"epochs\":[", out);
-    for (int p = 0; p < curves->n_points; p++)
-        fprintf(out, "%s%lld", p ? "," : "", (long long)curves->epoch[p]);
-    fputs("],\"series\":{", out);
+    curves_emit_epochs(json, curves);
+    emit_object(json, "series");
     for (int s = 0; s < curves->n_series; s++) {
-        fputs(s ? ",\n" : "\n", out);
-        json_write_string(out, curves->pointer[s]);
-        fputs(":[", out);
-        for (int j = 0; j < curves->n_jobs; j++) {
-            fputs(j ? ",[" : "[", out);
-            for (int p = 0; p < curves->n_points; p++) {
-                fputs(p ? "," : "", out);
-                record_print_number(out, curves_of(curves, j, s)[p]);
-            }
-            putc(']', out);
-        }
-        putc(']', out);
+        emit_array(json, curves->pointer[s]);
+        for (int j = 0; j < curves->n_jobs; j++)
+            curves_emit_points(json, NULL, curves, j, s);
+        emit_end(json);
     }
-    fputs("}}\n", out);
+    emit_end(json);
 }
 
-static void write_comparison(FILE *out, const struct comparison *comparison)
+static void write_comparison(struct emit *json, const struct comparison *comparison)
 {
-    int written = 0;
-    fputs("{\"jobs\":[", out);
+    emit_object(json, NULL);
+    emit_array(json, "jobs");
     for (int j = 0; j < comparison->n; j++) {
         const struct job *job = comparison->jobs[j];
-        fprintf(out, "%s{\"id\":\"%s\",\"name\":", j ? "," : "", job->id);
-        json_write_string(out, job->name);
-        fprintf(out, ",\"state\":\"%s\",\"epoch\":", job_state_name(job->state));
-        if (job->epoch >= 0)
-            fprintf(out, "%lld}", (long long)job->epoch);
-        else
-            fputs("null}", out);
+        emit_object(json, NULL);
+        emit_text(json, "id", job->id);
+        emit_text(json, "name", job->name);
+        emit_text(json, "state", job_state_name(job->state));
+        job_json_emit_epoch(json, job);
+        emit_end(json);
     }
-    fputs("],\"differs\":[", out);
-    write_differences(out, "", comparison->specs, comparison->n, &written);
-    write_curves(out, comparison);
+    emit_end(json);
+    emit_array(json, "differs");
+    write_differences(json, "", comparison->specs, comparison->n);
+    emit_end(json);
+    write_curves(json, &comparison->curves);
+    emit_end(json);
 }
 
+/* The points are spread up to the last epoch of the job that is furthest. */
 static int read_curves(const struct request *request, struct comparison *comparison,
                        struct err *err)
 {
@@ -190,7 +176,7 @@ enum request_result api_compare(struct request *request)
         read_curves(request, &comparison, &request->err)) {
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        write_comparison(buffer.out, &comparison);
+        write_comparison(&buffer.json, &comparison);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     comparison_free(&comparison);

@@ -1,4 +1,4 @@
-/* compare: GET /compare: jobs side by side. Pool. */
+/* compare: GET /compare: jobs side by side. Pool thread. */
 #ifndef TOKENFATE_API_COMPARE_H
 #define TOKENFATE_API_COMPARE_H
 

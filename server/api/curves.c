@@ -2,14 +2,14 @@
 #include "server/api/curves.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/record.h"
 #include "db/epochs.h"
-#include "server/group_names.h"
 #include "server/api/pointers.h"
-#include "db/jobs.h"
+#include "server/group_names.h"
 
 void curves_free(struct curves *curves)
 {
@@ -21,6 +21,26 @@ const double *curves_of(const struct curves *curves, int job, int series)
 {
     return curves->values + ((int64_t)job * curves->n_series + series) * curves->n_points;
 }
+
+void curves_emit_epochs(struct emit *json, const struct curves *curves)
+{
+    emit_array(json, "epochs");
+    for (int p = 0; p < curves->n_points; p++)
+        emit_integer(json, NULL, curves->epoch[p]);
+    emit_end(json);
+}
+
+void curves_emit_points(struct emit *json, const char *key, const struct curves *curves, int job,
+                        int series)
+{
+    const double *values = curves_of(curves, job, series);
+    emit_array(json, key);
+    for (int p = 0; p < curves->n_points; p++)
+        emit_number(json, NULL, values[p]);
+    emit_end(json);
+}
+
+/* ---- the series ---- */
 
 /* "/groups/NAME/FIELD" and its zero, NAME escaped (RFC 6901). */
 static void print_pointer(FILE *out, const char *name, const char *field)
@@ -34,7 +54,8 @@ static void print_pointer(FILE *out, const char *name, const char *field)
     fprintf(out, "/%s%c", field, '\0');
 }
 
-/* The series of curves.h's NULL, one after the other in text. */
+/* The series of a list of NULL (curves.h). text holds the pointers one after the other,
+ * each with its zero. */
 static int usual(struct curves *curves, const struct job *job, struct err *err)
 {
     static const char *const fields[] = {"mean_logp/none", "ln_mean_p", "target_loss"};
@@ -68,6 +89,8 @@ static int choose(struct curves *curves, const char *list, const struct job *fir
     return pointers_split(curves->text, curves->pointer, CURVES_SERIES_MAX, &curves->n_series, err);
 }
 
+/* ---- reading ---- */
+
 static int allocate(struct curves *curves, int64_t last, int points, struct err *err)
 {
     curves->n_points = points <= last ? points : (int)last + 1;
@@ -89,7 +112,7 @@ static int allocate(struct curves *curves, int64_t last, int points, struct err 
 struct reading {
     struct curves *curves;
     int job, point;
-    int index[CURVES_SERIES_MAX]; /* in this job's record; -1: it has no such number */
+    int index[CURVES_SERIES_MAX]; /* in this job's record; -1: not a number of it */
 };
 
 static int keep(void *self, int64_t epoch, const double *values, int n_values, const float *tokens,
@@ -105,15 +128,14 @@ static int keep(void *self, int64_t epoch, const double *values, int n_values, c
     return 0;
 }
 
-/* known[s] is set for every pointer that this job has. */
+/* Set the indices of this job. known[s] becomes 1 for every pointer that its record has. */
 static int find(struct reading *reading, const struct job *job, int *known, struct err *err)
 {
     struct group_names names;
-    struct err missing;
     if (group_names_split(job->group_names, &names, err))
         return -1;
     for (int s = 0; s < reading->curves->n_series; s++) {
-        err_clear(&missing);
+        struct err missing = ERR_INIT;
         reading->index[s] = record_find(reading->curves->pointer[s], names.n, names.name, &missing);
         known[s] |= reading->index[s] >= 0;
     }

@@ -1,20 +1,22 @@
-/* api_series: curves for charts: GET /jobs/{id}/epochs?points=N&series=...
- * The n epochs stored in [from, to] fall into N buckets, epoch number i of them
- * into bucket floor(i*N/n): the same question gets the same answer. Per bucket
- * its last epoch, and least, greatest and last value; values that are not finite
- * do not count, and a bucket without any has nulls. Pool. */
+/* series: curves for charts, GET /jobs/{id}/epochs?points=N&series=... Called by epochs.c
+ * on a pool thread.
+ *
+ * The n epochs stored in [from, to] fall into N buckets, the i-th of them into bucket
+ * floor(i*N/n), so the same question always gets the same buckets. A bucket reports its last
+ * epoch, and the least, the greatest and the last of its values. Values that are not finite
+ * do not count; a bucket without a finite value has nulls. */
 #include "server/api/series.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/record.h"
+#include "config/spec.h"
 #include "db/epochs.h"
-#include "db/jobs.h"
-#include "server/group_names.h"
-#include "server/json.h"
 #include "server/api/pointers.h"
+#include "server/group_names.h"
 
 enum { SERIES_MAX = 64, SERIES_POINTS_MAX = 10000, SERIES_POINTS_DEFAULT = 500 };
 
@@ -24,9 +26,9 @@ struct series_point {
 
 struct series {
     int n_series;
-    char *text; /* pointers, cut apart */
+    char *text; /* storage of pointer[] */
     const char *pointer[SERIES_MAX];
-    int index[SERIES_MAX];
+    int index[SERIES_MAX];       /* in the record */
     int64_t from, to, points, n; /* n: epochs stored in the range */
     int64_t *epoch;              /* [points] last epoch of each bucket, -1 = none */
     struct series_point *point;  /* [n_series][points] */
@@ -46,8 +48,7 @@ static int series_pointers(struct request *request, struct series *series,
     if (pointers_split(series->text, series->pointer, SERIES_MAX, &series->n_series, err))
         return -1;
     for (int s = 0; s < series->n_series; s++) {
-        struct err bad;
-        err_clear(&bad);
+        struct err bad = ERR_INIT;
         series->index[s] = record_find(series->pointer[s], names->n, names->name, &bad);
         if (series->index[s] < 0)
             err_field(err, "series", "%.200s", bad.message);
@@ -105,38 +106,37 @@ static int series_row(void *self, int64_t epoch, const double *values, int n_val
     return 0;
 }
 
-static void series_column(FILE *out, const struct series *series, int s, const char *name,
+/* One member of struct series_point over the buckets that have epochs. */
+static void series_column(struct emit *json, const char *key, const struct series *series, int s,
                           size_t offset)
 {
-    int n = 0;
-    fprintf(out, ",\"%s\":[", name);
-    for (int64_t i = 0; i < series->points; i++)
-        if (series->epoch[i] >= 0) {
-            const struct series_point *point = &series->point[s * series->points + i];
-            fputs(n++ ? "," : "", out);
-            record_print_number(out, *(const double *)((const char *)point + offset));
-        }
-    putc(']', out);
+    emit_array(json, key);
+    for (int64_t i = 0; i < series->points; i++) {
+        const struct series_point *point = &series->point[s * series->points + i];
+        if (series->epoch[i] >= 0)
+            emit_number(json, NULL, *(const double *)((const char *)point + offset));
+    }
+    emit_end(json);
 }
 
-static void series_write(FILE *out, const struct series *series)
+static void series_write(struct emit *json, const struct series *series)
 {
-    fputs("{\"series\":{", out);
+    emit_object(json, NULL);
+    emit_object(json, "series");
     for (int s = 0; s < series->n_series; s++) {
-        int n = 0;
-        fputs(s ? ",\n" : "\n", out);
-        json_write_string(out, series->pointer[s]);
-        fputs(":{\"epoch\":[", out);
+        emit_object(json, series->pointer[s]);
+        emit_array(json, "epoch");
         for (int64_t i = 0; i < series->points; i++)
             if (series->epoch[i] >= 0)
-                fprintf(out, "%s%lld", n++ ? "," : "", (long long)series->epoch[i]);
-        putc(']', out);
-        series_column(out, series, s, "min", offsetof(struct series_point, min));
-        series_column(out, series, s, "max", offsetof(struct series_point, max));
-        series_column(out, series, s, "last", offsetof(struct series_point, last));
-        putc('}', out);
+                emit_integer(json, NULL, series->epoch[i]);
+        emit_end(json);
+        series_column(json, "min", series, s, offsetof(struct series_point, min));
+        series_column(json, "max", series, s, offsetof(struct series_point, max));
+        series_column(json, "last", series, s, offsetof(struct series_point, last));
+        emit_end(json);
     }
-    fputs("}}\n", out);
+    emit_end(json);
+    emit_end(json);
 }
 
 enum request_result api_series(struct request *request, const struct job *job)
@@ -152,7 +152,7 @@ enum request_result api_series(struct request *request, const struct job *job)
          epochs_read(request->reader, job->id, series.from, series.to, series_row, &series, err))) {
         request_fail(request, err);
     } else if (!request_open(request, &buffer)) {
-        series_write(buffer.out, &series);
+        series_write(&buffer.json, &series);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     group_names_free(&names);

@@ -1,8 +1,9 @@
-/* sweep_plan: see sweep_plan.h. The specs are made as JSON and parsed like
- * posted ones, so a sweep knows no field of its own. */
+/* sweep_plan: see sweep_plan.h. The specs are made as JSON and parsed like posted ones, so
+ * this file knows no field of the spec but the name and the seeds. */
 #include "server/api/sweep_plan.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ static void pointer_of(const char *field, char *out, size_t n)
     out[used] = '\0';
 }
 
-/* 1 if a field named with dots lies within another one: "train.seed" in "train". */
+/* 1 if a dotted field lies within another one: "train.seed" in "train". */
 static int is_within(const char *field, const char *other)
 {
     const size_t n = strlen(other);
@@ -73,7 +74,7 @@ static void check_values(const char *field, const json_t *values, struct err *er
         err_field(err, pointer, "a value stands there twice");
 }
 
-/* A field may not be varied twice: as itself and within another one. */
+/* A field may not be varied by itself and within another field. */
 static void check_nesting(const struct vary *vary, struct err *err)
 {
     char pointer[ERR_POINTER_MAX];
@@ -134,8 +135,8 @@ static int check_object(json_t *body, struct err *err)
 
 /* ---- one combination ---- */
 
-/* Puts a value at a dotted path, on which null is as good as nothing: presets print
- * what is off as null. -1: something on the way is not an object. */
+/* Puts a value at a dotted path. A null on the way becomes an object, because presets print
+ * a remedy that is off as null. -1 if anything else on the way is not an object. */
 static int put(json_t *spec, const char *field, const json_t *value)
 {
     char *copy = strdup(field), *at = copy, *word;
@@ -163,7 +164,7 @@ static const json_t *value_of(const struct vary *vary, int job, int field)
     return json_array_get(vary->values[field], (size_t)job % json_array_size(vary->values[field]));
 }
 
-/* The bytes of text that fit into n without cutting a character. */
+/* Length of the longest prefix of at most n bytes that cuts no UTF-8 character. */
 static size_t whole_characters(const char *text, size_t n)
 {
     size_t length = strlen(text);
@@ -210,9 +211,8 @@ static int build_spec(struct sweep_plan *plan, const json_t *base, const struct 
                       struct err *err)
 {
     json_t *spec = json_deep_copy(base), *setting = json_object();
-    struct err bad;
+    struct err bad = ERR_INIT;
     char pointer[ERR_POINTER_MAX];
-    err_clear(&bad);
     for (int f = 0; f < vary->n; f++) {
         const json_t *value = value_of(vary, job, f);
         json_object_set_new(setting, vary->field[f], json_deep_copy(value));
@@ -260,8 +260,8 @@ static void field_of(const char *pointer, char *out, size_t n)
     out[used] = '\0';
 }
 
-/* A pointer into a spec ("/model/tie") as one into the sweep: to the varied field
- * that it lies in or, as that made it what it is, to one that lies in it. */
+/* Translates a pointer into a spec ("/model/tie") to one into the sweep: the varied field
+ * that contains it, else a varied field that lies within it, else the base. */
 static void translate(const json_t *setting, const char *pointer, char *out, size_t n)
 {
     char field[ERR_POINTER_MAX];
@@ -308,7 +308,7 @@ void sweep_plan_blame(const struct sweep_plan *plan, int job, const struct err *
 /* ---- equal runs ---- */
 
 struct run {
-    char hash[HASH_HEX]; /* of what decides the run */
+    char hash[HASH_HEX]; /* of the fields that decide the run */
     int job;
 };
 
@@ -319,6 +319,7 @@ static int compare_runs(const void *a, const void *b)
     return order ? order : x->job - y->job;
 }
 
+/* Hashes the spec without its labels and with its four seeds resolved. */
 static int describe_run(const struct spec *spec, struct run *run)
 {
     char empty[] = "";
@@ -337,7 +338,7 @@ static int describe_run(const struct spec *spec, struct run *run)
     return 0;
 }
 
-/* Points at the field in which the two settings differ, if it is one. */
+/* Names the field in which the two settings differ; /vary if they differ in several. */
 static void blame_twins(const struct sweep_plan *plan, int a, int b, struct err *err)
 {
     char pointer[ERR_POINTER_MAX];
@@ -418,7 +419,8 @@ static int malformed(const json_error_t *where, struct err *err)
                    where->line, where->column);
 }
 
-/* The body with numbers that JSON does not take as texts. */
+/* The body with every number that JSON does not allow (NaN, 1e999) as a text, so that the
+ * errors can name the field that holds it; NULL if it is not JSON even so. */
 static json_t *load_quoted(const char *body, size_t n)
 {
     size_t n_quoted = 0;

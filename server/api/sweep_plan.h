@@ -1,7 +1,7 @@
-/* sweep_plan: what a posted sweep asks for, as a list of specs: every
- * combination of the values of `vary`, put into `base`. Fields of `vary` are
- * named as in the spec, with dots ("train.seed"). Seeds repeat a setting, every
- * other field makes one. Pure; any thread. */
+/* sweep_plan: a posted sweep as a list of specs, one for every combination of the values of
+ * `vary` put into `base`. Fields of `vary` are named as in the spec, with dots
+ * ("train.seed"). Seeds repeat a setting; every other field makes one. Called by sweeps.c on
+ * pool threads. Pure. */
 #ifndef TOKENFATE_SWEEP_PLAN_H
 #define TOKENFATE_SWEEP_PLAN_H
 
@@ -16,7 +16,7 @@ enum {
 };
 
 struct sweep_plan {
-    char *name;         /* "name", or the base's */
+    char *name;         /* "name", or the name of the base */
     char *base, *vary;  /* JSON as posted */
     int n;              /* jobs, in the order of `vary`, its last field fastest */
     struct spec **spec; /* [n] */
@@ -28,16 +28,16 @@ struct sweep_plan {
 int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct err *err);
 void sweep_plan_free(struct sweep_plan *plan);
 
-/* ERR_INVALID if two jobs are the same run: a seed or a setting would count twice.
- * Names, notes and tags do not make a run another one, nor does a seed that every
- * seed beside it overrides. */
+/* ERR_INVALID if two jobs are the same run: its seed or setting would count twice. Names,
+ * notes and tags do not distinguish runs; nor does train.seed where the other seeds are all
+ * given and override it. */
 int sweep_plan_check_distinct(const struct sweep_plan *plan, struct err *err);
 
 /* 1 if a varied field repeats a setting: train.seed and the seeds beside it. */
 int sweep_plan_is_seed(const char *field);
 
-/* Adds the bad fields of one of its specs to err, with pointers into the posted
- * sweep; those that are there already are not added again. */
+/* Add the bad fields of one of the plan's specs to err, with pointers into the posted sweep.
+ * A field that err has with the same detail is not added again. */
 void sweep_plan_blame(const struct sweep_plan *plan, int job, const struct err *bad,
                       struct err *err);
 

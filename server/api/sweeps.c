@@ -1,31 +1,34 @@
-/* api_sweeps: jobs submitted together, and what they say together: per setting
- * the mean over seeds with its 95 % interval (lab/statistics), and the effect
- * against the first setting, seed by seed where seeds are shared. On pool
- * threads. */
+/* sweeps: the handlers of sweeps, jobs that are submitted together and read together. Per
+ * setting the answer has the mean over seeds with its 95 % interval (lab/statistics), and
+ * the effect: the difference to the first setting, over the seeds that both have.
+ *
+ * The handlers run on pool threads, but for cancel; what follows a durable operation runs on
+ * the HTTP thread. Every job of a sweep is built before one is stored, and all are stored
+ * by one operation. */
 #include "server/api/sweeps.h"
 
 #include <jansson.h>
-#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uuid/uuid.h>
 
 #include "config/hash.h"
-#include "config/record.h"
-#include "config/spec_kind.h"
+#include "config/spec.h"
+#include "db/jobs.h"
 #include "db/sweeps.h"
 #include "lab/statistics.h"
-#include "server/http/auth.h"
 #include "server/api/curves.h"
-#include "server/json.h"
+#include "server/api/job_json.h"
 #include "server/api/submission.h"
 #include "server/api/sweep_plan.h"
+#include "server/http/auth.h"
 #include "server/queue/workers.h"
-#include "db/jobs.h"
 
 enum { SWEEP_LIST_DEFAULT = 50, SWEEP_LIST_MAX = 200 };
 
-/* ---- settings: the jobs of a sweep by what is varied, seeds aside ---- */
+/* ---- settings: the jobs of a sweep, grouped by the varied fields without the seeds ---- */
 
 struct setting {
     json_t *fields; /* without seeds */
@@ -50,7 +53,7 @@ static void settings_drop(struct settings_of_sweep *all)
     free(all->setting);
 }
 
-/* Takes fields and seeds over. */
+/* Takes over the references to fields and seeds, also on failure. */
 static int settings_add(struct settings_of_sweep *all, json_t *fields, json_t *seeds, int job,
                         int n_jobs)
 {
@@ -92,15 +95,14 @@ static int settings_group(struct job *const *jobs, int n, struct settings_of_swe
 
 /* ---- writing ---- */
 
-static void write_statistics(FILE *out, const struct statistics *s)
+static void write_statistics(struct emit *json, const char *key, const struct statistics *s)
 {
-    fprintf(out, "{\"n\":%d,\"mean\":", s->n);
-    record_print_number(out, s->mean);
-    fputs(",\"sd\":", out);
-    record_print_number(out, s->sd);
-    fputs(",\"half\":", out);
-    record_print_number(out, s->half);
-    putc('}', out);
+    emit_object(json, key);
+    emit_integer(json, "n", s->n);
+    emit_number(json, "mean", s->mean);
+    emit_number(json, "sd", s->sd);
+    emit_number(json, "half", s->half);
+    emit_end(json);
 }
 
 static struct statistics over_seeds(const struct curves *curves, const struct setting *setting,
@@ -111,7 +113,7 @@ static struct statistics over_seeds(const struct curves *curves, const struct se
     return statistics_of(scratch, setting->n, 1);
 }
 
-/* Differences to the first setting, over the seeds that both have. */
+/* Paired differences to the first setting, over the seeds that both have. */
 static struct statistics effect(const struct curves *curves, const struct setting *first,
                                 const struct setting *setting, int series, double *scratch)
 {
@@ -127,96 +129,93 @@ static struct statistics effect(const struct curves *curves, const struct settin
     return statistics_of(scratch, n, 1);
 }
 
-static void write_states(FILE *out, const int64_t *jobs)
+static void write_states(struct emit *json, const int64_t *jobs)
 {
-    fputs(",\"states\":{", out);
+    emit_object(json, "states");
     for (int state = 0; state < JOB_STATES; state++)
-        fprintf(out, "%s\"%s\":%lld", state ? "," : "", job_state_name((enum job_state)state),
-                (long long)jobs[state]);
-    putc('}', out);
+        emit_integer(json, job_state_name((enum job_state)state), jobs[state]);
+    emit_end(json);
 }
 
-static void write_jobs(FILE *out, const struct setting *setting, struct job *const *jobs)
+static void write_jobs(struct emit *json, const struct setting *setting, struct job *const *jobs)
 {
     int64_t in_state[JOB_STATES] = {0};
     for (int i = 0; i < setting->n; i++)
         in_state[jobs[setting->job[i]]->state]++;
-    write_states(out, in_state);
-    fputs(",\"jobs\":[", out);
+    write_states(json, in_state);
+    emit_array(json, "jobs");
     for (int i = 0; i < setting->n; i++) {
         const struct job *job = jobs[setting->job[i]];
-        fprintf(out, "%s{\"id\":\"%s\",\"state\":\"%s\",\"epoch\":", i ? "," : "", job->id,
-                job_state_name(job->state));
-        if (job->epoch >= 0)
-            fprintf(out, "%lld", (long long)job->epoch);
-        else
-            fputs("null", out);
-        fputs(",\"seeds\":", out);
-        spec_dump(setting->seeds[i], out);
-        putc('}', out);
+        emit_object(json, NULL);
+        emit_text(json, "id", job->id);
+        emit_text(json, "state", job_state_name(job->state));
+        job_json_emit_epoch(json, job);
+        job_json_emit_value(json, "seeds", setting->seeds[i]);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
-static void write_series(FILE *out, const struct curves *curves, const struct setting *first,
-                         const struct setting *setting, double *scratch)
-{
-    fputs(",\"series\":{", out);
-    for (int s = 0; s < curves->n_series; s++) {
-        struct statistics here = over_seeds(curves, setting, s, curves->n_points - 1, scratch);
-        fputs(s ? ",\n" : "\n", out);
-        json_write_string(out, curves->pointer[s]);
-        fputs(":{\"value\":", out);
-        write_statistics(out, &here);
-        fputs(",\"effect\":", out);
-        if (setting == first) {
-            fputs("null}", out);
-            continue;
-        }
-        here = effect(curves, first, setting, s, scratch);
-        write_statistics(out, &here);
-        putc('}', out);
-    }
-    putc('}', out);
-}
-
-static void write_column(FILE *out, const struct curves *curves, const struct setting *setting,
-                         int series, size_t offset, double *scratch)
-{
-    for (int p = 0; p < curves->n_points; p++) {
-        const struct statistics s = over_seeds(curves, setting, series, p, scratch);
-        fputs(p ? "," : "", out);
-        record_print_number(out, *(const double *)((const char *)&s + offset));
-    }
-}
-
-static void write_curves(FILE *out, const struct curves *curves, const struct setting *setting,
+static void write_series(struct emit *json, const struct curves *curves,
+                         const struct setting *first, const struct setting *setting,
                          double *scratch)
 {
-    fputs(",\"curves\":{", out);
+    emit_object(json, "series");
     for (int s = 0; s < curves->n_series; s++) {
-        fputs(s ? ",\n" : "\n", out);
-        json_write_string(out, curves->pointer[s]);
-        fputs(":{\"mean\":[", out);
-        write_column(out, curves, setting, s, offsetof(struct statistics, mean), scratch);
-        fputs("],\"half\":[", out);
-        write_column(out, curves, setting, s, offsetof(struct statistics, half), scratch);
-        fputs("]}", out);
+        struct statistics here = over_seeds(curves, setting, s, curves->n_points - 1, scratch);
+        emit_object(json, curves->pointer[s]);
+        write_statistics(json, "value", &here);
+        if (setting == first) {
+            emit_null(json, "effect");
+        } else {
+            here = effect(curves, first, setting, s, scratch);
+            write_statistics(json, "effect", &here);
+        }
+        emit_end(json);
     }
-    putc('}', out);
+    emit_end(json);
 }
 
-static void write_head(FILE *out, const struct sweep *sweep)
+/* One member of struct statistics over the points. */
+static void write_column(struct emit *json, const char *key, const struct curves *curves,
+                         const struct setting *setting, int series, size_t offset, double *scratch)
 {
-    fprintf(out, "{\"id\":\"%s\",\"name\":", sweep->id);
-    json_write_string(out, sweep->name);
-    fputs(",\"user\":", out);
-    json_write_string(out, sweep->user);
-    fputs(",\"submitted_at\":", out);
-    json_write_time(out, sweep->submitted_at);
-    write_states(out, sweep->jobs);
-    fprintf(out, ",\"links\":{\"self\":\"/api/v1/sweeps/%s\",\"jobs\":\"/api/v1/jobs?sweep=%s\"}",
-            sweep->id, sweep->id);
+    emit_array(json, key);
+    for (int p = 0; p < curves->n_points; p++) {
+        const struct statistics s = over_seeds(curves, setting, series, p, scratch);
+        emit_number(json, NULL, *(const double *)((const char *)&s + offset));
+    }
+    emit_end(json);
+}
+
+static void write_curves(struct emit *json, const struct curves *curves,
+                         const struct setting *setting, double *scratch)
+{
+    emit_object(json, "curves");
+    for (int s = 0; s < curves->n_series; s++) {
+        emit_object(json, curves->pointer[s]);
+        write_column(json, "mean", curves, setting, s, offsetof(struct statistics, mean), scratch);
+        write_column(json, "half", curves, setting, s, offsetof(struct statistics, half), scratch);
+        emit_end(json);
+    }
+    emit_end(json);
+}
+
+/* The members that every answer about a sweep has, in the open object. */
+static void write_head(struct emit *json, const struct sweep *sweep)
+{
+    char path[DB_ID_MAX + 64];
+    emit_text(json, "id", sweep->id);
+    emit_text(json, "name", sweep->name);
+    emit_text(json, "user", sweep->user);
+    emit_time(json, "submitted_at", sweep->submitted_at);
+    write_states(json, sweep->jobs);
+    emit_object(json, "links");
+    snprintf(path, sizeof path, "/api/v1/sweeps/%s", sweep->id);
+    emit_text(json, "self", path);
+    snprintf(path, sizeof path, "/api/v1/jobs?sweep=%s", sweep->id);
+    emit_text(json, "jobs", path);
+    emit_end(json);
 }
 
 /* ---- reading one ---- */
@@ -227,7 +226,7 @@ struct look {
     int n;
     struct settings_of_sweep settings;
     struct curves curves;
-    double *scratch;
+    double *scratch; /* [n] */
     int has_curves;
 };
 
@@ -242,7 +241,7 @@ static void look_free(struct look *look)
     free(look->scratch);
 }
 
-/* The last epoch that every job with records has, -1: there is none. */
+/* The last epoch that every job with records has; -1 without records. */
 static int64_t shared_epoch(const struct look *look, int with_broken_off)
 {
     int64_t epoch = -1;
@@ -255,8 +254,8 @@ static int64_t shared_epoch(const struct look *look, int with_broken_off)
     return epoch;
 }
 
-/* Where settings are compared: a job that broke off early does not hold the others
- * back, unless there are only such. */
+/* The epoch at which settings are compared unless the request names one. Jobs that broke
+ * off early count only if there are no others: they would pull the epoch down for all. */
 static int64_t common_epoch(const struct look *look)
 {
     int64_t epoch = shared_epoch(look, 0);
@@ -286,33 +285,29 @@ static int look_at(const struct request *request, const char *id, struct look *l
                        epoch, (int)points, &look->curves, err);
 }
 
-static void write_look(FILE *out, const struct look *look)
+static void write_look(struct emit *json, const struct look *look)
 {
     const struct curves *curves = &look->curves;
-    write_head(out, look->sweep);
-    fputs(",\"base\":", out);
-    json_write_raw(out, look->sweep->base);
-    fputs(",\"vary\":", out);
-    json_write_raw(out, look->sweep->vary);
-    fprintf(out, ",\"epoch\":%lld", (long long)curves->epoch[curves->n_points - 1]);
-    if (look->has_curves) {
-        fputs(",\"epochs\":[", out);
-        for (int p = 0; p < curves->n_points; p++)
-            fprintf(out, "%s%lld", p ? "," : "", (long long)curves->epoch[p]);
-        putc(']', out);
-    }
-    fputs(",\"settings\":[", out);
+    emit_object(json, NULL);
+    write_head(json, look->sweep);
+    emit_raw(json, "base", look->sweep->base);
+    emit_raw(json, "vary", look->sweep->vary);
+    emit_integer(json, "epoch", curves->epoch[curves->n_points - 1]);
+    if (look->has_curves)
+        curves_emit_epochs(json, curves);
+    emit_array(json, "settings");
     for (int i = 0; i < look->settings.n; i++) {
         const struct setting *setting = &look->settings.setting[i];
-        fputs(i ? ",\n{\"setting\":" : "\n{\"setting\":", out);
-        spec_dump(setting->fields, out);
-        write_jobs(out, setting, look->jobs);
-        write_series(out, curves, look->settings.setting, setting, look->scratch);
+        emit_object(json, NULL);
+        job_json_emit_value(json, "setting", setting->fields);
+        write_jobs(json, setting, look->jobs);
+        write_series(json, curves, look->settings.setting, setting, look->scratch);
         if (look->has_curves)
-            write_curves(out, curves, setting, look->scratch);
-        putc('}', out);
+            write_curves(json, curves, setting, look->scratch);
+        emit_end(json);
     }
-    fputs("]}\n", out);
+    emit_end(json);
+    emit_end(json);
 }
 
 static enum request_result answer_head(struct request *request, const struct sweep *sweep,
@@ -321,13 +316,15 @@ static enum request_result answer_head(struct request *request, const struct swe
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    write_head(buffer.out, sweep);
-    fputs("}\n", buffer.out);
+    emit_object(&buffer.json, NULL);
+    write_head(&buffer.json, sweep);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, status, MEDIA_JSON);
 }
 
-/* stored: the sweep as it was just written, or NULL: it is answered in any case,
- * without its numbers if they cannot be read. */
+/* The sweep with its numbers. stored: the sweep that this request has just written, or NULL.
+ * A stored sweep must be acknowledged: if its numbers cannot be read, the answer goes
+ * without them. */
 static enum request_result answer(struct request *request, const char *id,
                                   const struct sweep *stored, unsigned status)
 {
@@ -340,7 +337,7 @@ static enum request_result answer(struct request *request, const char *id,
         else
             request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        write_look(buffer.out, &look);
+        write_look(&buffer.json, &look);
         request_close_reply(request, &buffer, status, MEDIA_JSON);
     }
     look_free(&look);
@@ -354,6 +351,21 @@ enum request_result api_sweep_show(struct request *request)
 
 /* ---- GET /sweeps ---- */
 
+static void list_write(struct emit *json, struct sweep *const *sweeps, int n, int64_t limit)
+{
+    emit_object(json, NULL);
+    emit_array(json, "sweeps");
+    for (int i = 0; i < n && i < limit; i++) {
+        emit_object(json, NULL);
+        write_head(json, sweeps[i]);
+        emit_end(json);
+    }
+    emit_end(json);
+    job_json_emit_next(json, n > limit ? sweeps[limit - 1]->seq : 0);
+    emit_end(json);
+}
+
+/* One sweep more than the page holds tells whether a next page exists. */
 enum request_result api_sweep_list(struct request *request)
 {
     struct sweep **sweeps = NULL;
@@ -367,16 +379,7 @@ enum request_result api_sweep_list(struct request *request)
         sweep_list(request->reader, cursor, (int)limit + 1, &sweeps, &n, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        fputs("{\"sweeps\":[", buffer.out);
-        for (int i = 0; i < n && i < limit; i++) {
-            fputs(i ? ",\n" : "\n", buffer.out);
-            write_head(buffer.out, sweeps[i]);
-            putc('}', buffer.out);
-        }
-        if (n > limit)
-            fprintf(buffer.out, "],\"next\":\"%lld\"}\n", (long long)sweeps[limit - 1]->seq);
-        else
-            fputs("],\"next\":null}\n", buffer.out);
+        list_write(&buffer.json, sweeps, n, limit);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     for (int i = 0; i < n; i++)
@@ -409,13 +412,12 @@ static void post_free(void *state)
     free(post);
 }
 
-/* Every job is built before one is stored. */
+/* Builds every job before one is stored, so that one answer names every bad field. */
 static int post_build(const struct request *request, struct post *post, struct err *err)
 {
     struct sweep_plan *plan = post->plan;
     for (int j = 0; j < plan->n; j++) {
-        struct err bad;
-        err_clear(&bad);
+        struct err bad = ERR_INIT;
         if (submission_build(request, plan->spec[j], &post->jobs[j], &bad)) {
             sweep_plan_blame(plan, j, &bad, err);
             if (!bad.n_fields)
@@ -430,7 +432,7 @@ static int post_build(const struct request *request, struct post *post, struct e
     return err->n_fields ? -1 : sweep_plan_check_distinct(plan, err);
 }
 
-/* 1 if the same request came before, as a sweep. */
+/* 1 if the same request came before and made a sweep. */
 static int post_known(const struct request *request, struct post *post, struct err *err)
 {
     struct job *job = NULL;
@@ -514,7 +516,7 @@ static int cancel_store(struct db_writer *writer, void *arg, struct err *err)
     return sweep_cancel(writer, arg, &n, err);
 }
 
-/* The sweep without its numbers: this runs on the HTTP thread. */
+/* Answers without the numbers: on the HTTP thread, reading them would hold up every client. */
 static enum request_result cancel_done(struct request *request)
 {
     struct sweep *sweep = NULL;

@@ -1,4 +1,5 @@
-/* sweeps: Sweeps: many jobs from one base, stored together. Pool. */
+/* sweeps: sweeps, many jobs from one base that are stored together. Pool threads; cancel on
+ * the HTTP thread. */
 #ifndef TOKENFATE_API_SWEEPS_H
 #define TOKENFATE_API_SWEEPS_H
 
