@@ -1,31 +1,41 @@
-/* api_corpora: texts: upload, list, and how often their tokens occur. Pool
- * (list: HTTP thread). */
+/* corpora: the handlers of texts: upload, list, and how often their tokens occur. The list
+ * runs on the HTTP thread, the others on a pool thread. Counts come from the cache of
+ * server/datasets; a counted text is held only while its answer is written. */
 #include "server/api/corpora.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config/spec.h"
+#include "db/corpora.h"
 #include "lab/text.h"
-#include "server/http/auth.h"
 #include "server/corpora.h"
 #include "server/datasets.h"
-#include "server/json.h"
+#include "server/http/auth.h"
 
 enum {
     FREQUENCIES_DEFAULT = 1000, /* ranks in an answer */
     FREQUENCIES_MAX = 300000    /* more than any vocabulary has */
 };
 
-static void corpus_write(FILE *out, const struct corpus *corpus)
+/* The members of a text, in the open object. */
+static void corpus_write_members(struct emit *json, const struct corpus *corpus)
 {
-    fprintf(out, "{\"id\":\"%s\",\"name\":", corpus->sha256);
-    json_write_string(out, corpus->name);
-    fprintf(out, ",\"bytes\":%lld,\"created_at\":", (long long)corpus->bytes);
-    json_write_time(out, corpus->created_at);
-    fputs(",\"user\":", out);
-    json_write_string(out, *corpus->user ? corpus->user : NULL);
+    emit_text(json, "id", corpus->sha256);
+    emit_text(json, "name", corpus->name);
+    emit_integer(json, "bytes", corpus->bytes);
+    emit_time(json, "created_at", corpus->created_at);
+    emit_text(json, "user", *corpus->user ? corpus->user : NULL);
+}
+
+static int corpus_write(void *self, const struct corpus *corpus)
+{
+    struct emit *json = self;
+    emit_object(json, NULL);
+    corpus_write_members(json, corpus);
+    emit_end(json);
+    return 0;
 }
 
 /* ---- upload ---- */
@@ -41,12 +51,11 @@ static int upload_store(struct db_writer *writer, void *arg, struct err *err)
     return corpus_insert(writer, &upload->corpus, &upload->created, err);
 }
 
-/* What a name means to everybody is changed by its owner alone. */
+/* A name is shared by all users: only its owner may give it to another text. */
 static int upload_may_name(struct request *request, const char *name, struct err *err)
 {
     struct corpus present;
-    struct err missing;
-    err_clear(&missing);
+    struct err missing = ERR_INIT;
     if (corpus_get(request->reader, name, &present, &missing)) {
         if (missing.code != ERR_NOT_FOUND)
             *err = missing;
@@ -77,8 +86,7 @@ enum request_result api_corpus_create(struct request *request)
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    corpus_write(buffer.out, &upload.corpus);
-    fputs("}\n", buffer.out);
+    corpus_write(&buffer.json, &upload.corpus);
     request_close_reply(request, &buffer, upload.created ? 201 : 200, MEDIA_JSON);
     snprintf(location, sizeof location, "/api/v1/corpora/%s", upload.corpus.sha256);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
@@ -87,29 +95,21 @@ enum request_result api_corpus_create(struct request *request)
 
 /* ---- list ---- */
 
-/* The built-in corpus has no file and no row. */
+/* The built-in text has no file and no row in the database. */
 static const struct corpus corpus_synthetic = {.sha256 = TEXT_SYNTHETIC, .name = TEXT_SYNTHETIC};
-
-static int corpus_row_write(void *self, const struct corpus *corpus)
-{
-    FILE *out = self;
-    fputs(",\n", out);
-    corpus_write(out, corpus);
-    putc('}', out);
-    return 0;
-}
 
 enum request_result api_corpus_list(struct request *request)
 {
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fputs("{\"corpora\":[\n", buffer.out);
-    corpus_write(buffer.out, &corpus_synthetic);
-    putc('}', buffer.out);
-    if (corpus_list(request->reader, corpus_row_write, buffer.out, &request->err))
+    emit_object(&buffer.json, NULL);
+    emit_array(&buffer.json, "corpora");
+    corpus_write(&buffer.json, &corpus_synthetic);
+    if (corpus_list(request->reader, corpus_write, &buffer.json, &request->err))
         return request_close_fail(request, &buffer, &request->err);
-    fputs("]}\n", buffer.out);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
@@ -138,8 +138,7 @@ static int counted_tokenizer(struct request *request, struct spec *spec, struct 
 {
     const char *tokenizer = request_query(request, "tokenizer");
     const struct bpe *bpe;
-    struct err missing;
-    err_clear(&missing);
+    struct err missing = ERR_INIT;
     if (!tokenizer)
         return 0;
     if (datasets_tokenizer(request->server->datasets, tokenizer, &bpe, &missing)) {
@@ -152,8 +151,8 @@ static int counted_tokenizer(struct request *request, struct spec *spec, struct 
     return 0;
 }
 
-/* Text of the path, in the variant asked for. The smallest groups and windows,
- * so that any text can be counted. */
+/* The text of the path, in the variant that the request names. The smallest groups and
+ * windows let any text be counted, however short. */
 static int counted_open(struct request *request, struct counted *counted, struct err *err)
 {
     struct spec *spec = counted->spec = spec_default();
@@ -179,15 +178,17 @@ static void counted_close(struct request *request, struct counted *counted)
     spec_free(counted->spec);
 }
 
-static void counted_write(FILE *out, const struct counted *counted)
+/* The members of a counted text, in the open object. */
+static void counted_write(struct emit *json, const struct counted *counted)
 {
     const struct frequency *frequency = &counted->text.text->frequency;
-    corpus_write(out, &counted->corpus);
-    fprintf(out,
-            ",\"variant\":\"%s\",\"tokenizer\":\"%s\",\"tokens\":%lld,\"types\":%d,\"once\":%d,"
-            "\"vocabulary\":%d",
-            spec_variant_name(counted->spec->corpus.variant), counted->spec->corpus.tokenizer,
-            (long long)frequency->total, frequency->types, frequency->once, frequency->vocab);
+    corpus_write_members(json, &counted->corpus);
+    emit_text(json, "variant", spec_variant_name(counted->spec->corpus.variant));
+    emit_text(json, "tokenizer", counted->spec->corpus.tokenizer);
+    emit_integer(json, "tokens", frequency->total);
+    emit_integer(json, "types", frequency->types);
+    emit_integer(json, "once", frequency->once);
+    emit_integer(json, "vocabulary", frequency->vocab);
 }
 
 enum request_result api_corpus_show(struct request *request)
@@ -197,8 +198,9 @@ enum request_result api_corpus_show(struct request *request)
     if (counted_open(request, &counted, &request->err)) {
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        counted_write(buffer.out, &counted);
-        fputs("}\n", buffer.out);
+        emit_object(&buffer.json, NULL);
+        counted_write(&buffer.json, &counted);
+        emit_end(&buffer.json);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     counted_close(request, &counted);
@@ -233,25 +235,36 @@ static struct ranked *ranked_make(const struct frequency *frequency, int *n)
     return ranked;
 }
 
-static void frequencies_write(FILE *out, const struct ranked *ranked, int n, int limit,
-                              const struct bpe *bpe)
+/* Pairs [count, number of types with it], rarest first. Equal counts are neighbours. */
+static void write_counts_of_counts(struct emit *json, const struct ranked *ranked, int n)
 {
-    fputs(",\"counts_of_counts\":[", out);
+    emit_array(json, "counts_of_counts");
     for (int end = n, start; end > 0; end = start) {
         for (start = end - 1; start > 0 && ranked[start - 1].count == ranked[end - 1].count;)
             start--;
-        fprintf(out, "%s[%lld,%d]", end < n ? "," : "", (long long)ranked[end - 1].count,
-                end - start);
+        emit_array(json, NULL);
+        emit_integer(json, NULL, ranked[end - 1].count);
+        emit_integer(json, NULL, end - start);
+        emit_end(json);
     }
-    fputs("],\"ranks\":[", out);
-    for (int i = 0; i < n && i < limit; i++) {
+    emit_end(json);
+}
+
+static void write_ranks(struct emit *json, const struct ranked *ranked, int n,
+                        const struct bpe *bpe)
+{
+    emit_array(json, "ranks");
+    for (int i = 0; i < n; i++) {
         size_t bytes = 0;
         const char *text = bpe_token(bpe, ranked[i].id, &bytes);
-        fprintf(out, "%s\n{\"rank\":%d,\"id\":%d,\"text\":", i ? "," : "", i + 1, ranked[i].id);
-        json_write_bytes(out, text ? text : "", bytes);
-        fprintf(out, ",\"count\":%lld}", (long long)ranked[i].count);
+        emit_object(json, NULL);
+        emit_integer(json, "rank", i + 1);
+        emit_integer(json, "id", ranked[i].id);
+        emit_bytes(json, "text", text ? text : "", bytes);
+        emit_integer(json, "count", ranked[i].count);
+        emit_end(json);
     }
-    fputs("]}\n", out);
+    emit_end(json);
 }
 
 static enum request_result frequencies_answer(struct request *request,
@@ -268,8 +281,11 @@ static enum request_result frequencies_answer(struct request *request,
                                       &bpe, &request->err)) {
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        counted_write(buffer.out, counted);
-        frequencies_write(buffer.out, ranked, n, (int)limit, bpe);
+        emit_object(&buffer.json, NULL);
+        counted_write(&buffer.json, counted);
+        write_counts_of_counts(&buffer.json, ranked, n);
+        write_ranks(&buffer.json, ranked, n < limit ? n : (int)limit, bpe);
+        emit_end(&buffer.json);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     free(ranked);

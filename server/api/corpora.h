@@ -1,4 +1,5 @@
-/* corpora: Texts: upload, list, counts. */
+/* corpora: texts: upload, list, counts of their tokens. The list runs on the HTTP thread, the
+ * others on a pool thread. */
 #ifndef TOKENFATE_API_CORPORA_H
 #define TOKENFATE_API_CORPORA_H
 

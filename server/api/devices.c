@@ -1,38 +1,36 @@
-/* devices: GET /devices: the devices of this box, with or without a trainer on them. */
+/* devices: GET /devices: the compute devices of this machine and the state of the trainer on
+ * each. Runs on the HTTP thread; workers_devices copies the states out under its lock. */
 #include "server/api/devices.h"
 
-#include "server/json.h"
 #include "server/queue/workers.h"
 
-static void device_write_number(FILE *out, const char *name, int value)
+/* A reading that may be unknown: below 0 is null. */
+static void write_reading(struct emit *json, const char *key, int value)
 {
     if (value < 0)
-        fprintf(out, ",\"%s\":null", name);
+        emit_null(json, key);
     else
-        fprintf(out, ",\"%s\":%d", name, value);
+        emit_integer(json, key, value);
 }
 
-static void device_write(FILE *out, const struct worker_status *status)
+static void write_device(struct emit *json, const struct worker_status *status)
 {
     const struct trainer_device *device = &status->device;
-    fputs("{\"id\":", out);
-    json_write_string(out, device->id);
-    fputs(",\"kind\":", out);
-    json_write_string(out, device->kind);
-    fputs(",\"name\":", out);
-    json_write_string(out, device->name);
-    fprintf(out, ",\"memory_bytes\":%lld,\"free_bytes\":%lld,\"available\":%s,\"reason\":",
-            (long long)device->memory_bytes, (long long)device->free_bytes,
-            device->available ? "true" : "false");
-    json_write_string(out, device->available ? NULL : device->reason);
-    device_write_number(out, "utilisation_percent", device->utilisation);
-    device_write_number(out, "temperature_celsius", device->temperature);
-    fputs(",\"driver\":", out);
-    json_write_string(out, device->driver[0] ? device->driver : NULL);
-    fputs(",\"job\":", out);
-    json_write_string(out, *status->job ? status->job : NULL);
-    fprintf(out, ",\"trainer_running\":%s,\"faults\":%lld}", status->pid ? "true" : "false",
-            (long long)status->faults);
+    emit_object(json, NULL);
+    emit_text(json, "id", device->id);
+    emit_text(json, "kind", device->kind);
+    emit_text(json, "name", device->name);
+    emit_integer(json, "memory_bytes", device->memory_bytes);
+    emit_integer(json, "free_bytes", device->free_bytes);
+    emit_bool(json, "available", device->available);
+    emit_text(json, "reason", device->available ? NULL : device->reason);
+    write_reading(json, "utilisation_percent", device->utilisation);
+    write_reading(json, "temperature_celsius", device->temperature);
+    emit_text(json, "driver", *device->driver ? device->driver : NULL);
+    emit_text(json, "job", *status->job ? status->job : NULL);
+    emit_bool(json, "trainer_running", status->pid != 0);
+    emit_integer(json, "faults", status->faults);
+    emit_end(json);
 }
 
 enum request_result api_devices(struct request *request)
@@ -43,11 +41,11 @@ enum request_result api_devices(struct request *request)
     workers_devices(request->server->workers, status, TRAINER_DEVICES_MAX, &n);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fputs("{\"devices\":[", buffer.out);
-    for (int i = 0; i < n; i++) {
-        fputs(i ? ",\n" : "\n", buffer.out);
-        device_write(buffer.out, &status[i]);
-    }
-    fputs("]}\n", buffer.out);
+    emit_object(&buffer.json, NULL);
+    emit_array(&buffer.json, "devices");
+    for (int i = 0; i < n; i++)
+        write_device(&buffer.json, &status[i]);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }

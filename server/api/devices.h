@@ -1,4 +1,4 @@
-/* devices: GET /devices. */
+/* devices: GET /devices. HTTP thread. */
 #ifndef TOKENFATE_API_DEVICES_H
 #define TOKENFATE_API_DEVICES_H
 

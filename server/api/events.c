@@ -1,12 +1,14 @@
-/* api_events: GET /events: reads position and filter, the rest is the hub's. */
+/* events: GET /events: reads the position and the filter of a request and hands it to the
+ * hub, which answers with the stream. Runs on the HTTP thread. */
 #include "server/api/events.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <uuid/uuid.h>
 
 #include "server/events/hub.h"
 
-/* A list of job ids; their jobs need not exist yet. */
+/* Checks a list of job ids, at most HUB_JOBS_MAX. The jobs need not exist yet. */
 static int events_check_jobs(const char *jobs, struct err *err)
 {
     char id[DB_ID_MAX];
@@ -30,7 +32,7 @@ enum request_result api_events(struct request *request)
     struct err *err = &request->err;
     const char *jobs = request_query(request, "jobs");
     const char *last = request_head(request, "Last-Event-ID");
-    /* A browser that reconnects repeats its address: the header is the newer. */
+    /* A browser that reconnects repeats its address, so the header is the newer position. */
     const char *after = last ? last : request_query(request, "after");
     if (jobs && !*jobs)
         jobs = NULL;

@@ -1,4 +1,4 @@
-/* events: GET /events: the event stream. */
+/* events: GET /events: the event stream. HTTP thread. */
 #ifndef TOKENFATE_API_EVENTS_H
 #define TOKENFATE_API_EVENTS_H
 

@@ -116,7 +116,6 @@ int job_changes_parse(const char *json, size_t n, struct job_changes *out, struc
 {
     json_error_t where;
     json_t *patch = json_loadb(json, n, JSON_REJECT_DUPLICATES, &where);
-    err_clear(err);
     if (!patch)
         return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
                        where.text);

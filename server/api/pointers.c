@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* "~0" stays what RFC 6901 makes of it, so "~02" is no comma. */
+/* Every other escape is copied with the character behind it, so the 2 of "~02" (which RFC 6901
+ * reads as "~2") does not become a comma. */
 static void undo_commas(char *text)
 {
     char *to = text;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "config/spec.h"
-#include "server/json.h"
 
 /* The whole file (malloc), at most SPEC_BYTES_MAX. */
 static char *presets_read(const char *path, size_t *n, struct err *err)
@@ -110,15 +109,16 @@ enum request_result api_presets(struct request *request)
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fputs("{\"presets\":[", buffer.out);
+    emit_object(&buffer.json, NULL);
+    emit_array(&buffer.json, "presets");
     for (int i = 0; i < presets->n; i++) {
-        fputs(i ? ",\n{\"name\":" : "\n{\"name\":", buffer.out);
-        json_write_string(buffer.out, presets->preset[i].name);
-        fputs(",\"notes\":", buffer.out);
-        json_write_string(buffer.out, presets->preset[i].notes);
-        putc('}', buffer.out);
+        emit_object(&buffer.json, NULL);
+        emit_text(&buffer.json, "name", presets->preset[i].name);
+        emit_text(&buffer.json, "notes", presets->preset[i].notes);
+        emit_end(&buffer.json);
     }
-    fputs("]}\n", buffer.out);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 

@@ -1,14 +1,16 @@
-/* api_session: a browser cannot keep a bearer token safe, so a page posts it
- * once and gets a cookie that scripts cannot read. */
+/* session: login and logout of a browser, and GET /whoami. A page cannot keep a bearer token
+ * safe from scripts, so it posts the token once and gets a cookie that scripts cannot read
+ * (HttpOnly). Runs on the HTTP thread; a session is stored and revoked by one durable
+ * operation each, and only its hash is stored. */
 #include "server/api/session.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/hash.h"
 #include "server/http/auth.h"
-#include "server/json.h"
 #include "server/secret.h"
 
 struct session {
@@ -21,10 +23,11 @@ static enum request_result whoami_answer(struct request *request)
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fputs("{\"name\":", buffer.out);
-    json_write_string(buffer.out, request->user.name);
-    fprintf(buffer.out, ",\"admin\":%s,\"auth\":%s}\n", request->user.admin ? "true" : "false",
-            request->server->auth ? "true" : "false");
+    emit_object(&buffer.json, NULL);
+    emit_text(&buffer.json, "name", request->user.name);
+    emit_bool(&buffer.json, "admin", request->user.admin);
+    emit_bool(&buffer.json, "auth", request->server->auth);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
@@ -59,7 +62,7 @@ static enum request_result session_stored(struct request *request)
     return REQUEST_DONE;
 }
 
-/* The token in the body {"token": "..."}, its user and its id. */
+/* Check the body {"token": "..."}; fill the session's user and token id, and request->user. */
 static int session_user(struct request *request, struct session *session, struct err *err)
 {
     char hash[HASH_HEX];
@@ -82,7 +85,7 @@ static int session_user(struct request *request, struct session *session, struct
     return failed;
 }
 
-/* The request's state. NULL: answered. */
+/* The request's state. NULL: the request is answered. */
 static struct session *session_new(struct request *request)
 {
     struct session *session = calloc(1, sizeof *session);
@@ -101,7 +104,7 @@ enum request_result api_session_create(struct request *request)
     struct session *session = session_new(request);
     if (!session)
         return REQUEST_DONE;
-    if (!request->server->auth) /* nobody needs one: everybody is `local` */
+    if (!request->server->auth) /* every request is the user `local`, no session needed */
         return whoami_answer(request);
     if (session_user(request, session, &request->err))
         return request_fail(request, &request->err);

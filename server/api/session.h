@@ -1,4 +1,4 @@
-/* session: Login and logout of a browser, and who asks. */
+/* session: login and logout of a browser, and the user of a request. HTTP thread. */
 #ifndef TOKENFATE_API_SESSION_H
 #define TOKENFATE_API_SESSION_H
 

@@ -1,65 +1,69 @@
-/* api_users: people and their bearer tokens, for administrators (ROUTE_ADMIN).
- * Every change is one durable operation; a token is shown by the answer that
- * made it and never again. HTTP thread (list: pool). */
+/* users: the handlers of users and their bearer tokens; the route table admits
+ * administrators alone (ROUTE_ADMIN). The list runs on a pool thread, the others on the HTTP
+ * thread.
+ *
+ * Every change is one durable operation. The text of a token is in the answer that made it
+ * and nowhere else: the database keeps its hash. */
 #include "server/api/users.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/hash.h"
-#include "server/http/auth.h"
-#include "server/json.h"
-#include "server/secret.h"
 #include "server/http/word_list.h"
+#include "server/secret.h"
 
 enum { USERS_VALUE_MAX = 60 }; /* bytes of a bad value that are quoted */
 
+/* A change, as the request's state: what the body says, and a token that was made. */
 struct people {
     char name[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
-    int admin, disabled; /* -1: not said */
+    int admin, disabled; /* -1: not in the body */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX], id[TOKEN_ID_MAX];
 };
 
 /* ---- answers ---- */
 
-static void token_write(FILE *out, const struct token *token)
+/* The members of a token, in the open object. */
+static void token_write(struct emit *json, const struct token *token)
 {
-    fprintf(out, "{\"id\":\"%s\",\"label\":", token->id);
-    json_write_string(out, token->label);
-    fputs(",\"created_at\":", out);
-    json_write_time(out, token->created_at);
+    emit_text(json, "id", token->id);
+    emit_text(json, "label", token->label);
+    emit_time(json, "created_at", token->created_at);
 }
 
 struct people_writer {
     struct request *request;
-    FILE *out;
-    int n_users, n_tokens, failed;
+    struct emit *json;
+    int failed;
 };
 
 static int people_write_token(void *self, const struct token *token)
 {
-    struct people_writer *writer = self;
-    fputs(writer->n_tokens++ ? "," : "", writer->out);
-    token_write(writer->out, token);
-    putc('}', writer->out);
+    struct emit *json = self;
+    emit_object(json, NULL);
+    token_write(json, token);
+    emit_end(json);
     return 0;
 }
 
+/* For user_list, which stops when this fails but does not report it: hence `failed`. */
 static int people_write_user(void *self, const struct user *user)
 {
     struct people_writer *writer = self;
-    fputs(writer->n_users++ ? ",\n{\"name\":" : "{\"name\":", writer->out);
-    json_write_string(writer->out, user->name);
-    fprintf(writer->out,
-            ",\"admin\":%s,\"disabled\":%s,\"created_at\":", user->admin ? "true" : "false",
-            user->disabled ? "true" : "false");
-    json_write_time(writer->out, user->created_at);
-    fputs(",\"tokens\":[", writer->out);
-    writer->n_tokens = 0;
-    writer->failed = token_list(writer->request->reader, user->name, NULL, people_write_token,
-                                writer, &writer->request->err);
-    fputs("]}", writer->out);
+    struct emit *json = writer->json;
+    emit_object(json, NULL);
+    emit_text(json, "name", user->name);
+    emit_bool(json, "admin", user->admin);
+    emit_bool(json, "disabled", user->disabled);
+    emit_time(json, "created_at", user->created_at);
+    emit_array(json, "tokens");
+    writer->failed = token_list(writer->request->reader, user->name, NULL, people_write_token, json,
+                                &writer->request->err);
+    emit_end(json);
+    emit_end(json);
     return writer->failed;
 }
 
@@ -71,10 +75,9 @@ static enum request_result user_answer(struct request *request, const char *name
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    struct people_writer writer = {.request = request, .out = buffer.out};
+    struct people_writer writer = {.request = request, .json = &buffer.json};
     if (people_write_user(&writer, &user))
         return request_close_fail(request, &buffer, &request->err);
-    putc('\n', buffer.out);
     return request_close_reply(request, &buffer, status, MEDIA_JSON);
 }
 
@@ -97,7 +100,7 @@ static void body_flag(const char *field, const json_t *value, int *out, struct e
         body_bad(field, value, "must be true or false", err);
 }
 
-/* check also keeps the text within out. */
+/* check bounds the length of the text to the room of out. */
 static void body_text(const char *field, const json_t *value,
                       int (*check)(const char *text, struct err *err), char *out, struct err *err)
 {
@@ -107,7 +110,7 @@ static void body_text(const char *field, const json_t *value,
         strcpy(out, json_string_value(value));
 }
 
-/* allowed: the fields that this request knows, "a,b". */
+/* allowed: the fields of this request, "a,b". */
 static void body_fields(json_t *body, const char *allowed, struct people *people, struct err *err)
 {
     const char *field;
@@ -146,7 +149,7 @@ static int body_read(const struct request *request, const char *allowed, struct 
     return err->code == ERR_NONE ? 0 : -1;
 }
 
-/* The request's state, with what the body says. NULL: answered. */
+/* The request's state, filled from the body. NULL: the request is answered. */
 static struct people *people_begin(struct request *request, const char *allowed)
 {
     struct people *people = calloc(1, sizeof *people);
@@ -172,11 +175,13 @@ enum request_result api_user_list(struct request *request)
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    struct people_writer writer = {.request = request, .out = buffer.out};
-    fputs("{\"users\":[\n", buffer.out);
+    struct people_writer writer = {.request = request, .json = &buffer.json};
+    emit_object(&buffer.json, NULL);
+    emit_array(&buffer.json, "users");
     if (user_list(request->reader, people_write_user, &writer, &request->err) || writer.failed)
         return request_close_fail(request, &buffer, &request->err);
-    fputs("]}\n", buffer.out);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
@@ -234,7 +239,7 @@ enum request_result api_user_patch(struct request *request)
 
 /* ---- tokens ---- */
 
-/* text: the token itself, NULL where it is not shown. */
+/* text: the token itself in the answer that made it, else NULL. */
 static enum request_result token_answer(struct request *request, const char *id, const char *text,
                                         unsigned status)
 {
@@ -249,10 +254,11 @@ static enum request_result token_answer(struct request *request, const char *id,
     }
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    token_write(buffer.out, &token);
+    emit_object(&buffer.json, NULL);
+    token_write(&buffer.json, &token);
     if (text)
-        fprintf(buffer.out, ",\"token\":\"%s\"", text);
-    fputs("}\n", buffer.out);
+        emit_text(&buffer.json, "token", text);
+    emit_end(&buffer.json);
     return request_close_reply(request, &buffer, status, MEDIA_JSON);
 }
 

@@ -1,4 +1,5 @@
-/* users: Users and their tokens, for administrators. */
+/* users: users and their tokens, for administrators. The list runs on a pool thread, the
+ * others on the HTTP thread. */
 #ifndef TOKENFATE_API_USERS_H
 #define TOKENFATE_API_USERS_H
 

@@ -18,7 +18,7 @@ static int parse(const char *json, struct job_changes *changes, struct err *err)
 static void test_good(void **state)
 {
     struct job_changes changes;
-    struct err err;
+    struct err err = ERR_INIT;
     (void)state;
     assert_int_equal(parse("{}", &changes, &err), 0);
     assert_null(changes.name);
@@ -60,7 +60,7 @@ static void test_bad(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct job_changes changes;
-        struct err err;
+        struct err err = ERR_INIT;
         assert_int_equal(parse(cases[i].json, &changes, &err), -1);
         assert_int_equal(err.code, cases[i].code);
         assert_null(changes.name);
@@ -74,7 +74,7 @@ static void test_bad(void **state)
 static void test_all_at_once(void **state)
 {
     struct job_changes changes;
-    struct err err;
+    struct err err = ERR_INIT;
     (void)state;
     assert_int_equal(parse("{\"name\":\"\",\"bogus\":1,\"priority\":1000}", &changes, &err), -1);
     assert_int_equal(err.n_fields, 3);

@@ -43,9 +43,8 @@ static void too_many(void **state)
     (void)state;
     char list[] = "/a,/b,/c,/d";
     const char *pointer[MAX];
-    struct err err;
+    struct err err = ERR_INIT;
     int n;
-    err_clear(&err);
     assert_int_equal(pointers_split(list, pointer, MAX, &n, &err), -1);
     assert_string_equal(err.fields[0].pointer, "series");
 }

@@ -13,8 +13,7 @@
 static struct sweep_plan *plan_of(const char *body)
 {
     struct sweep_plan *plan = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (sweep_plan_parse(body, strlen(body), &plan, &err))
         fail_msg("%s", err.message);
     return plan;
@@ -100,9 +99,8 @@ static void bad_fields_are_named(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sweep_plan *plan = NULL;
-        struct err err;
+        struct err err = ERR_INIT;
         int n = 0;
-        err_clear(&err);
         assert_int_equal(sweep_plan_parse(cases[i].body, strlen(cases[i].body), &plan, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
         while (n < 3 && cases[i].pointers[n])
@@ -135,8 +133,7 @@ static void equal_runs_are_named(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sweep_plan *plan = plan_of(cases[i].body);
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         assert_int_equal(sweep_plan_check_distinct(plan, &err), cases[i].pointer ? -1 : 0);
         if (cases[i].pointer)
             assert_string_equal(err.fields[0].pointer, cases[i].pointer);
@@ -181,8 +178,7 @@ static void too_many_combinations(void **state)
     }
     snprintf(body + used, sizeof body - used, "}}");
     struct sweep_plan *plan = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(sweep_plan_parse(body, strlen(body), &plan, &err), -1);
     assert_non_null(strstr(err.fields[0].detail, "1024 combinations"));
 }
@@ -194,8 +190,7 @@ static void not_json(void **state)
                                          "{\"vary\":{},\"vary\":{}}"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct sweep_plan *plan = NULL;
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         assert_int_equal(sweep_plan_parse(bodies[i], strlen(bodies[i]), &plan, &err), -1);
         assert_int_equal(err.code, ERR_MALFORMED);
     }
