@@ -153,7 +153,7 @@ static void write_comparison(struct emit *json, const struct comparison *compari
     emit_end(json);
 }
 
-/* The points are spread up to the last epoch of the job that is furthest. */
+/* The points are spread from 0 to the greatest last epoch of the jobs. */
 static int read_curves(const struct request *request, struct comparison *comparison,
                        struct err *err)
 {

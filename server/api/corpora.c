@@ -151,8 +151,8 @@ static int counted_tokenizer(struct request *request, struct spec *spec, struct 
     return 0;
 }
 
-/* The text of the path, in the variant that the request names. The smallest groups and
- * windows let any text be counted, however short. */
+/* The text of the path, in the variant that the request names, counted. Groups and windows
+ * of one token let any text be counted, however short. */
 static int counted_open(struct request *request, struct counted *counted, struct err *err)
 {
     struct spec *spec = counted->spec = spec_default();

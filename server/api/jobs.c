@@ -2,9 +2,11 @@
  * pool thread, everything else on the HTTP thread.
  *
  * A change is one durable operation on the database writer; its answer is the job read
- * again after the operation. Who may change a job: auth.h. */
+ * again after the operation. DELETE waits for the writer and removes files, so it must not
+ * run on the HTTP thread. Permission to change a job: auth.h. */
 #include "server/api/jobs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,8 @@ static int job_is_final(const struct job *job)
     return job->state == JOB_SUCCEEDED || job->state == JOB_FAILED || job->state == JOB_CANCELLED;
 }
 
+/* With wait= a long poll: a job that is not final parks the request in the hub until the
+ * state changes or the seconds have passed. */
 enum request_result api_job_show(struct request *request)
 {
     struct job *job = NULL;

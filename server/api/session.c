@@ -118,6 +118,7 @@ static int session_revoke(struct db_writer *writer, void *arg, struct err *err)
     return credential_revoke(writer, session->hash, err);
 }
 
+/* A session that is not stored any more is logged out already: not an error. */
 static enum request_result session_revoked(struct request *request)
 {
     if (request->result && request->err.code != ERR_NOT_FOUND)

@@ -1,6 +1,7 @@
 /* submission: see submission.h. */
 #include "server/api/submission.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uuid/uuid.h>

@@ -1,9 +1,10 @@
 /* submit: POST /jobs. The handler runs on a pool thread: it looks the request up by its
- * Idempotency-Key, parses the spec, resolves its text, checks it against
- * the text and counts its memory. One durable operation then stores the job; the answer
- * follows on the HTTP thread. A job that cannot run is refused and leaves nothing stored. */
+ * Idempotency-Key, parses the spec, resolves its text, checks the spec against the text and
+ * counts its memory. One durable operation then stores the job; the answer follows on the
+ * HTTP thread. A job that cannot run is refused and leaves nothing stored. */
 #include "server/api/submit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -105,6 +105,7 @@ static void write_statistics(struct emit *json, const char *key, const struct st
     emit_end(json);
 }
 
+/* scratch: room for a number of each job of the sweep. */
 static struct statistics over_seeds(const struct curves *curves, const struct setting *setting,
                                     int series, int point, double *scratch)
 {
