@@ -61,19 +61,14 @@ static void write_facts(struct emit *json, const struct spec *spec, const char *
 char *job_json_facts(const struct spec *spec, const char *corpus_name,
                      const struct datasets_use *text, struct err *err)
 {
-    char *facts = NULL;
-    size_t n = 0;
     struct emit json;
-    FILE *out = open_memstream(&facts, &n);
-    if (out) {
-        emit_open(&json, out, EMIT_COMPACT);
+    char *facts = NULL;
+    if (emit_open_text(&json) == 0) {
         write_facts(&json, spec, corpus_name, text);
+        facts = emit_close_text(&json);
     }
-    if (!out || fclose(out) != 0) {
-        free(facts);
+    if (!facts)
         err_set(err, ERR_NO_MEMORY, "no memory for the facts of a job");
-        return NULL;
-    }
     return facts;
 }
 
