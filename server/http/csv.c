@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "config/record.h"
+#include "config/emit.h"
 #include "server/http/negotiate.h"
 
 int csv_wanted(struct request *request, int *csv, struct err *err)
@@ -21,8 +21,21 @@ int csv_wanted(struct request *request, int *csv, struct err *err)
 void csv_write_number(FILE *out, double value)
 {
     putc(',', out);
-    if (isfinite(value))
-        record_print_number(out, value);
+    if (isfinite(value)) {
+        char text[EMIT_NUMBER_BYTES];
+        emit_format(text, value);
+        fputs(text, out);
+    }
+}
+
+void csv_write_float(FILE *out, float value)
+{
+    struct emit json;
+    putc(',', out);
+    if (isfinite(value)) {
+        emit_open(&json, out, EMIT_COMPACT); /* a single JSON number is a CSV cell too */
+        emit_float(&json, NULL, value);
+    }
 }
 
 void csv_vary(struct request *request)

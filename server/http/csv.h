@@ -1,5 +1,9 @@
-/* csv: answers as CSV (RFC 4180) beside JSON: which of the two a client wants, and
- * numbers as cells. Pool threads. */
+/* csv: CSV (RFC 4180) as the alternative to JSON: the choice between the two formats, and
+ * numbers as cells.
+ *
+ * Handlers that answer in both formats call it on pool threads. No state; writers touch
+ * only the stream they get. Invariant: a cell has the digits that the same number has in
+ * JSON, so both formats read back as the same value. */
 #ifndef TOKENFATE_CSV_H
 #define TOKENFATE_CSV_H
 
@@ -9,14 +13,15 @@
 
 #define CSV_TYPE "text/csv; charset=utf-8"
 
-/* 1 for CSV: ?format=csv, else the Accept header. -1 and ERR_INVALID for a format that
- * is neither. */
+/* *csv is 1 for CSV and 0 for JSON: ?format= decides, without it the Accept header.
+ * ERR_INVALID (pointer: format) for another format. */
 int csv_wanted(struct request *request, int *csv, struct err *err);
 
-/* A comma and a number, or nothing behind the comma where there is no value. */
+/* A comma and a number (emit_number, emit_float); an empty cell if it is not finite. */
 void csv_write_number(FILE *out, double value);
+void csv_write_float(FILE *out, float value);
 
-/* An answer that was set depends on the Accept header. */
+/* Declare that the answer, already set, depends on the Accept header (Vary). */
 void csv_vary(struct request *request);
 
 #endif

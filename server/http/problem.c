@@ -4,40 +4,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/json.h"
+#include "config/emit.h"
 
-static void problem_fields(FILE *out, const struct err *err)
+enum { PROBLEM_URI_MAX = 64 }; /* bytes of a problem's type; names of err_table are short */
+
+/* Every bad field, and the number of those that err had no room for. */
+static void problem_fields(struct emit *json, const struct err *err)
 {
-    fputs(",\"errors\":[", out);
+    emit_array(json, "errors");
     for (int i = 0; i < err->n_fields; i++) {
-        fprintf(out, "%s{\"pointer\":", i ? "," : "");
-        json_write_string(out, err->fields[i].pointer);
-        fputs(",\"detail\":", out);
-        json_write_string(out, err->fields[i].detail);
-        putc('}', out);
+        emit_object(json, NULL);
+        emit_text(json, "pointer", err->fields[i].pointer);
+        emit_text(json, "detail", err->fields[i].detail);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
     if (err->n_more)
-        fprintf(out, ",\"more_errors\":%d", err->n_more);
+        emit_integer(json, "more_errors", err->n_more);
+}
+
+static void problem_write(struct emit *json, const struct err *err, const char *request_id)
+{
+    char type[PROBLEM_URI_MAX];
+    snprintf(type, sizeof type, "urn:tokenfate:problem:%s", err_name(err->code));
+    emit_object(json, NULL);
+    emit_text(json, "type", type);
+    emit_text(json, "title", err_title(err->code));
+    emit_integer(json, "status", err_http_status(err->code));
+    emit_text(json, "code", err_name(err->code));
+    emit_text(json, "detail", err->message);
+    if (err->n_fields)
+        problem_fields(json, err);
+    emit_text(json, "request_id", request_id);
+    emit_end(json);
 }
 
 char *problem_print(const struct err *err, const char *request_id, size_t *n)
 {
     char *text = NULL;
     size_t size = 0;
+    struct emit json;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    fprintf(out, "{\"type\":\"urn:tokenfate:problem:%s\",\"title\":", err_name(err->code));
-    json_write_string(out, err_title(err->code));
-    fprintf(out, ",\"status\":%d,\"code\":\"%s\",\"detail\":", err_http_status(err->code),
-            err_name(err->code));
-    json_write_string(out, err->message);
-    if (err->n_fields)
-        problem_fields(out, err);
-    fputs(",\"request_id\":", out);
-    json_write_string(out, request_id);
-    fputs("}\n", out);
+    emit_open(&json, out, EMIT_LINES);
+    problem_write(&json, err, request_id);
     if (fclose(out) != 0) {
         free(text);
         return NULL;
