@@ -1,19 +1,20 @@
-/* corpora: see corpora.h. */
+/* corpora: see corpora.h. A text becomes visible by rename to its address: the bytes are
+ * synced before the rename and the folder after it, so that a crash leaves either no file
+ * at the address or the whole text. */
 #include "server/corpora.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/file.h"
 #include "config/hash.h"
 #include "config/log.h"
+#include "config/spec.h"
 #include "lab/text.h"
-#include "server/server.h"
 #include "server/data.h"
 #include "server/server.h"
 
@@ -29,19 +30,6 @@ int corpora_check_name(const char *name, struct err *err)
     if (strcmp(name, TEXT_SYNTHETIC) == 0 ||
         (n == HASH_HEX - 1 && strspn(name, "0123456789abcdef") == n))
         return err_field(err, "name", "\"%s\" already means something else", name);
-    return 0;
-}
-
-static int corpora_sync(const char *path, int flags, struct err *err)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0 || fsync(fd)) {
-        err_set_errno(err, ERR_IO, "cannot make %s durable", path);
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    close(fd);
     return 0;
 }
 
@@ -71,11 +59,11 @@ int corpora_adopt(const struct settings *settings, const char *path, struct corp
     if (corpora_check_text(path, corpus, err) ||
         data_path(settings, folder, sizeof folder, err, "corpora") ||
         data_path(settings, address, sizeof address, err, "corpora/%s", corpus->sha256) ||
-        corpora_sync(path, O_RDONLY, err))
+        file_sync(path, err))
         return -1;
     if (rename(path, address))
         return err_set_errno(err, ERR_IO, "cannot move a text to %s", address);
-    return corpora_sync(folder, O_RDONLY | O_DIRECTORY, err);
+    return file_sync_folder(folder, err);
 }
 
 /* ---- known texts ---- */
@@ -118,7 +106,7 @@ static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
     return corpus_insert(writer, &row->corpus, &row->created, err);
 }
 
-/* 1 if the text is stored already: a start writes nothing then. */
+/* 1 if the text is stored already; then importing it at start-up writes nothing. */
 static int corpora_is_stored(const struct settings *settings, const struct corpus *corpus)
 {
     char address[DATA_PATH_MAX];
@@ -163,8 +151,7 @@ int corpora_import(const struct settings *settings, struct db *db, struct err *e
 {
     char path[DATA_PATH_MAX];
     for (const struct text_known *known = text_known; known->name; known++) {
-        struct err missing;
-        err_clear(&missing);
+        struct err missing = ERR_INIT;
         if (text_find(settings->corpus_path, known->name, path, sizeof path, &missing)) {
             log_line(LOG_INFO, "%s", missing.message);
             continue;

@@ -1,6 +1,7 @@
-/* datasets: see datasets.h. One mutex guards the list; a second one is held
- * while a text is read and tokenised, so that two jobs on a new text do the work
- * once. */
+/* datasets: see datasets.h. `mutex` guards the list, the user counts and the tokenizers;
+ * it is never held while a text is read. `loading` serialises reading and tokenising, so
+ * that two requests for a new text do the work once; whoever holds it takes `mutex`
+ * inside, never the reverse. */
 #include "server/datasets.h"
 
 #include <pthread.h>
@@ -10,14 +11,13 @@
 
 #include "lab/text.h"
 #include "server/data.h"
-#include "server/server.h"
 
 enum { DATASETS_KEY_MAX = 256 };
 
 struct datasets_entry {
     char key[DATASETS_KEY_MAX];
     struct dataset *dataset;
-    int users;
+    int users;       /* datasets_use that refer to it; above 0 it is never freed */
     int64_t used_at; /* tick of the last use */
     struct datasets_entry *next;
 };
@@ -66,7 +66,7 @@ void datasets_close(struct datasets *datasets)
     free(datasets);
 }
 
-/* Without the path of its table: clients read this. */
+/* Clients read this message, so it does not name the path of the table. */
 static int no_tokenizer(const char *name, struct err *err)
 {
     return err_set(err, ERR_NOT_FOUND, "there is no tokenizer \"%.40s\"", name);
@@ -100,7 +100,7 @@ int datasets_tokenizer(struct datasets *datasets, const char *name, const struct
     return result;
 }
 
-/* ---- the list; all with the mutex held ---- */
+/* ---- the list; callers hold `mutex` ---- */
 
 static int64_t datasets_bytes(const struct datasets_entry *entry)
 {
@@ -120,7 +120,8 @@ static struct datasets_entry *datasets_find(struct datasets *datasets, const cha
     return NULL;
 }
 
-/* Drop the least recently used idle entries until the limits hold. */
+/* Evict the least recently used idle entries until both limits hold. The last entry stays,
+ * whatever its size. */
 static void datasets_trim(struct datasets *datasets)
 {
     for (;;) {
@@ -145,11 +146,27 @@ static void datasets_trim(struct datasets *datasets)
 
 static void datasets_key(const struct spec *spec, char *key)
 {
-    /* What decides the token stream: the seed only when it permutes it. */
+    /* All inputs of the token stream. The seed is one only if it permutes the stream. */
     snprintf(key, DATASETS_KEY_MAX, "%s %d %s %d %d %d %lld", spec->corpus.id,
              (int)spec->corpus.variant, spec->corpus.tokenizer, (int)spec->corpus.vocabulary,
              spec->data.holdout, spec->corpus.shuffled,
              spec->corpus.shuffled ? (long long)spec_seed_groups(spec) : 0LL);
+}
+
+/* The spec with the weakest requirements, so that its dataset serves every spec with the
+ * same key. datasets_get checks the real requirements of each spec with dataset_check. */
+static struct spec datasets_least(const struct spec *spec)
+{
+    struct spec least = *spec;
+    least.groups.size = 1;
+    least.groups.selection = SELECTION_FREQUENCY;
+    least.groups.n_custom = 0;
+    least.model.seq_len = 1;
+    least.model.n_cutoffs = 0;
+    least.data.oversample_group[0] = '\0';
+    least.data.inject.tokens = 0;
+    least.eval.windows = 0;
+    return least;
 }
 
 static int datasets_load(struct datasets *datasets, const struct spec *spec, const struct bpe *bpe,
@@ -162,17 +179,7 @@ static int datasets_load(struct datasets *datasets, const struct spec *spec, con
     struct datasets_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return err_set(err, ERR_NO_MEMORY, "no memory for a dataset");
-    /* The smallest groups and windows: what this spec asks of the text is
-     * checked by dataset_check, also when it is in memory already. */
-    struct spec least = *spec;
-    least.groups.size = 1;
-    least.groups.selection = SELECTION_FREQUENCY;
-    least.groups.n_custom = 0;
-    least.model.seq_len = 1;
-    least.model.n_cutoffs = 0;
-    least.data.oversample_group[0] = '\0';
-    least.data.inject.tokens = 0;
-    least.eval.windows = 0;
+    const struct spec least = datasets_least(spec);
     if (dataset_open(&least, path, bpe, &entry->dataset, err)) {
         free(entry);
         return -1;

@@ -1,5 +1,6 @@
-/* init_from: see init_from.h. One table of the fields that decide the tensors of
- * a model or what it computes with them; values are compared as they are printed. */
+/* init_from: see init_from.h. must_agree lists the fields that determine the tensors of a
+ * model or their meaning. Values are compared as JSON of the printed specs, so that
+ * defaults are filled in on both sides. */
 #include "server/api/init_from.h"
 
 #include <jansson.h>
@@ -57,8 +58,8 @@ static int check_values(const struct spec *spec, const struct spec *source, stru
     return bad;
 }
 
-/* What the table cannot say: untied is untied, whatever it started with; and the
- * used types of another text are another vocabulary. */
+/* Rules beyond equality of fields. Models agree if both are tied or both are not, whatever
+ * the kind of untied start. The used types of two different texts are two vocabularies. */
 static int check_meaning(const struct spec *spec, const struct spec *source, int has_address,
                          struct err *err)
 {
@@ -83,10 +84,9 @@ int init_from_check(struct db_reader *reader, const struct spec *spec, int has_a
 {
     struct job *job = NULL;
     struct spec *source = NULL;
-    struct err missing;
+    struct err missing = ERR_INIT;
     if (!spec->init_from[0])
         return 0;
-    err_clear(&missing);
     if (job_get(reader, spec->init_from, &job, &missing)) {
         if (missing.code == ERR_NOT_FOUND)
             return err_field(err, "/init_from", "there is no job %s", spec->init_from);

@@ -1,40 +1,22 @@
-/* model_rows: see model_rows.h. Every offset is checked against the file's size
- * before it is followed. */
+/* model_rows: see model_rows.h. Every offset is checked against the size of the file
+ * before it is used: the file is data, not trusted input. */
 #include "server/api/model_rows.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-static int map_file(const char *path, struct model_rows *rows, struct err *err)
+/* Clients read "no such model", so it does not name the path. */
+static int map_file(const char *path, struct file_map *file, struct err *err)
 {
-    struct stat info;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no such model")
-                               : err_set_errno(err, ERR_IO, "cannot open a model");
-    int result = fstat(fd, &info);
-    if (result == 0 && info.st_size > 8) {
-        rows->n = (size_t)info.st_size;
-        rows->map = mmap(NULL, rows->n, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (rows->map == MAP_FAILED) {
-            rows->map = NULL;
-            result = -1;
-        }
-    }
-    if (result)
-        err_set_errno(err, ERR_IO, "cannot read a model");
-    close(fd);
-    if (!result && !rows->map)
-        result = err_set(err, ERR_CORRUPT, "a model of %lld bytes", (long long)info.st_size);
-    return result;
+    if (file_map_open(path, file, err) == 0)
+        return 0;
+    if (err->code == ERR_NOT_FOUND)
+        err_set(err, ERR_NOT_FOUND, "there is no such model");
+    return -1;
 }
 
-/* The float32 matrix of that name in the file; NULL: not there, or not whole. */
+/* The float32 matrix [n][C] of that name, tensor data starting at offset `data` of the
+ * file; NULL: missing, of another type or shape, misaligned, or cut. */
 static const float *find_matrix(const struct model_rows *rows, const json_t *header, uint64_t data,
                                 const char *name, int64_t *n, int64_t *C)
 {
@@ -48,21 +30,24 @@ static const float *find_matrix(const struct model_rows *rows, const json_t *hea
     *C = json_integer_value(json_array_get(shape, 1));
     if (!type || strcmp(type, "F32") != 0 || json_array_size(shape) != 2 || *n < 1 ||
         *n > INT32_MAX || *C < 1 || *C > INT32_MAX || from < 0 || from % 4 != 0 ||
-        to - from != *n * *C * 4 || (uint64_t)to > rows->n - data)
+        to - from != *n * *C * 4 || (uint64_t)to > rows->file.n - data)
         return NULL;
-    return (const float *)((const char *)rows->map + data + from);
+    return (const float *)((const char *)rows->file.bytes + data + from);
 }
 
 static int find_rows(struct model_rows *rows, struct err *err)
 {
     uint64_t length;
-    memcpy(&length, rows->map, sizeof length);
-    if (length > rows->n - 8)
+    if (rows->file.n <= sizeof length)
+        return err_set(err, ERR_CORRUPT, "a model of %zu bytes", rows->file.n);
+    memcpy(&length, rows->file.bytes, sizeof length);
+    if (length > rows->file.n - sizeof length)
         return err_set(err, ERR_CORRUPT, "a model's header of %llu bytes",
                        (unsigned long long)length);
-    json_t *header = json_loadb((const char *)rows->map + 8, length, JSON_REJECT_DUPLICATES, NULL);
+    json_t *header = json_loadb((const char *)rows->file.bytes + sizeof length, length,
+                                JSON_REJECT_DUPLICATES, NULL);
     int64_t n = 0, C = 0;
-    const uint64_t data = 8 + length;
+    const uint64_t data = sizeof length + length;
     rows->input = data % 4 == 0 ? find_matrix(rows, header, data, "transformer.wte.weight",
                                               &rows->vocab, &rows->C)
                                 : NULL;
@@ -79,7 +64,7 @@ static int find_rows(struct model_rows *rows, struct err *err)
 int model_rows_open(const char *path, struct model_rows *out, struct err *err)
 {
     struct model_rows rows = {0};
-    if (map_file(path, &rows, err))
+    if (map_file(path, &rows.file, err))
         return -1;
     if (find_rows(&rows, err)) {
         model_rows_close(&rows);
@@ -91,7 +76,6 @@ int model_rows_open(const char *path, struct model_rows *out, struct err *err)
 
 void model_rows_close(struct model_rows *rows)
 {
-    if (rows->map)
-        munmap(rows->map, rows->n);
+    file_map_close(&rows->file);
     *rows = (struct model_rows){0};
 }

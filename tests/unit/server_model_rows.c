@@ -1,5 +1,5 @@
-/* The rows of a model's file: found where the header says, and a file that is
- * cut, garbled or lies about itself refused. */
+/* api/model_rows: rows are found at the offsets of the header; a file that is cut, garbled
+ * or inconsistent is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,9 +49,8 @@ static void write_file(const char *header, uint64_t claimed, int n)
 static void tied_and_untied(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct model_rows rows;
-    err_clear(&err);
     write_file("{" WTE "}", 0, 14);
     assert_int_equal(model_rows_open(path, &rows, &err), 0);
     assert_ptr_equal(rows.input, rows.output);
@@ -95,24 +94,37 @@ static void what_is_refused(void **state)
         {"{" WTE "," HEAD "}", 0, 13},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct err err;
+        struct err err = ERR_INIT;
         struct model_rows rows;
-        err_clear(&err);
         write_file(bad[i].header, bad[i].claimed, bad[i].n);
         if (model_rows_open(path, &rows, &err) == 0)
             fail_msg("case %zu was taken", i);
         assert_int_equal(err.code, ERR_CORRUPT);
     }
-    struct err err;
+}
+
+static void short_files(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= 8; n++) { /* no byte of a header */
+        struct err err = ERR_INIT;
+        struct model_rows rows;
+        FILE *out = fopen(path, "wb");
+        fwrite("\0\0\0\0\0\0\0\0", 1, n, out);
+        assert_int_equal(fclose(out), 0);
+        assert_int_equal(model_rows_open(path, &rows, &err), -1);
+        assert_int_equal(err.code, ERR_CORRUPT);
+    }
+}
+
+static void missing_file(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
     struct model_rows rows;
-    err_clear(&err);
-    FILE *empty = fopen(path, "wb");
-    assert_int_equal(fclose(empty), 0);
-    assert_int_equal(model_rows_open(path, &rows, &err), -1);
-    assert_int_equal(err.code, ERR_CORRUPT);
-    err_clear(&err);
     assert_int_equal(model_rows_open("/nonexistent/model", &rows, &err), -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_string_equal(err.message, "there is no such model");
 }
 
 int main(void)
@@ -120,6 +132,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tied_and_untied),
         cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(short_files),
+        cmocka_unit_test(missing_file),
     };
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }
