@@ -1,21 +1,27 @@
-/* api_probe: POST /jobs/{id}/probe. What a job's model says after a text: the
- * likeliest next tokens, and log p and rank of named ones. The text becomes ids
- * here, the model answers in a process of its own (probe.c). On a pool thread. */
+/* probe: POST /jobs/{id}/probe. The prediction of a job's model after a text: the most
+ * probable next tokens, and log p and rank of named tokens. The text is tokenised here;
+ * the model runs in a process of its own (probe_process).
+ *
+ * The route table calls api_probe on a pool thread with that thread's database reader,
+ * and blocks it until the process has answered. The request owns its struct probing.
+ * Invariant: tokens have two numberings, that of the tokenizer and that of the model,
+ * which differ if the vocabulary holds the used types only. Requests and answers use
+ * tokenizer numbering, the trainer uses model numbering. */
 #include "server/api/probe.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "config/record.h"
+#include "config/emit.h"
 #include "config/spec.h"
-#include "server/datasets.h"
-#include "server/json.h"
+#include "db/jobs.h"
+#include "lab/bpe.h"
+#include "lab/groups.h"
 #include "server/api/probe_process.h"
 #include "server/data.h"
-#include "db/jobs.h"
+#include "server/datasets.h"
 
 enum {
     PROBE_TOP_DEFAULT = 10,
@@ -29,15 +35,15 @@ struct probing {
     struct job *job;
     struct spec *spec;
     const struct bpe *bpe;
-    struct datasets_use text; /* released when text.entry is set */
+    struct datasets_use text; /* held if text.entry is set */
     int64_t epoch, top;
-    int32_t *ids;   /* of the text: the tokenizer's */
-    int32_t *model; /* the same, as the model numbers them */
+    int32_t *ids;   /* [n_ids] of the prompt, tokenizer numbering */
+    int32_t *model; /* [n_ids] the same in model numbering */
     int n_ids;
     int vocab;
     float *logp;                     /* [vocab] */
-    int32_t *rank;                   /* [vocab] the model's ids, likeliest first */
-    int32_t named[PROBE_TOKENS_MAX]; /* the model's ids */
+    int32_t *rank;                   /* [vocab] model numbering, highest log p first */
+    int32_t named[PROBE_TOKENS_MAX]; /* model numbering, as in "tokens" */
     int n_named;
     char file[DATA_PATH_MAX];
 };
@@ -85,7 +91,7 @@ static void check_fields(json_t *body, struct err *err)
     }
 }
 
-/* The model's number of a tokenizer's id; -1: it has none. */
+/* A tokenizer's id in model numbering; -1: not in the model's vocabulary. */
 static int32_t number_of(const struct probing *probing, int64_t id)
 {
     return id < 0 || id > INT32_MAX
@@ -93,15 +99,14 @@ static int32_t number_of(const struct probing *probing, int64_t id)
                : groups_counted_id((int32_t)id, probing->text.text->original, probing->vocab);
 }
 
-/* One entry of "tokens": an id, or a text that is one token. */
+/* One entry of "tokens": an id, or a text that is exactly one token. */
 static int read_token(struct probing *probing, const json_t *entry, size_t i, struct err *err)
 {
     char pointer[32];
     int32_t *ids = NULL;
     int64_t id;
     size_t n = 0;
-    struct err bad;
-    err_clear(&bad);
+    struct err bad = ERR_INIT;
     snprintf(pointer, sizeof pointer, "/tokens/%zu", i);
     if (json_is_integer(entry)) {
         id = json_integer_value(entry);
@@ -138,9 +143,8 @@ static void read_tokens(struct probing *probing, struct err *err)
 
 static void read_text(struct probing *probing, const json_t *text, struct err *err)
 {
-    struct err bad;
+    struct err bad = ERR_INIT;
     size_t n = 0;
-    err_clear(&bad);
     if (!json_is_string(text) || json_string_length(text) > PROBE_TEXT_MAX)
         err_field(err, "/text", "must be a text of at most %d bytes", PROBE_TEXT_MAX);
     else if (bpe_encode(probing->bpe, json_string_value(text), json_string_length(text),
@@ -176,7 +180,7 @@ static void read_ids(struct probing *probing, const json_t *list, struct err *er
     probing->n_ids = (int)n;
 }
 
-/* The ids as the model numbers them. */
+/* Translate the prompt to model numbering. */
 static int number_ids(struct probing *probing, struct err *err)
 {
     probing->model = calloc((size_t)probing->n_ids + 1, sizeof *probing->model);
@@ -190,7 +194,7 @@ static int number_ids(struct probing *probing, struct err *err)
     return 0;
 }
 
-/* What the model reads: a text, or its ids. */
+/* The prompt: a text, or ids; not both. */
 static void read_prompt(struct probing *probing, struct err *err)
 {
     const json_t *ids = json_object_get(probing->body, "ids");
@@ -255,6 +259,7 @@ static int read_question(struct request *request, struct probing *probing, struc
 
 /* ---- the answer ---- */
 
+/* Descending log p; of equal values the lower number first. */
 static int by_logp(const void *a, const void *b, void *logp)
 {
     const float *values = logp;
@@ -269,44 +274,47 @@ static void sort_vocabulary(struct probing *probing)
     qsort_r(probing->rank, (size_t)probing->vocab, sizeof *probing->rank, by_logp, probing->logp);
 }
 
-static void write_token(FILE *out, const struct probing *probing, int rank)
+static void write_token(struct emit *json, const struct probing *probing, int rank)
 {
     const int32_t number = probing->rank[rank];
     const int32_t id = dataset_original(probing->text.text, number);
     size_t n = 0;
     const char *bytes = bpe_token(probing->bpe, id, &n);
-    fprintf(out, "{\"id\":%d,\"text\":", id);
-    json_write_bytes(out, bytes ? bytes : "", n);
-    fprintf(out, ",\"rank\":%d,\"logp\":", rank + 1);
-    record_print_number(out, (double)probing->logp[number]);
-    putc('}', out);
+    emit_object(json, NULL);
+    emit_integer(json, "id", id);
+    emit_bytes(json, "text", bytes ? bytes : "", n);
+    emit_integer(json, "rank", rank + 1);
+    emit_float(json, "logp", probing->logp[number]);
+    emit_end(json);
 }
 
-static void write_named(FILE *out, const struct probing *probing)
+static void write_named(struct emit *json, const struct probing *probing)
 {
     for (int i = 0; i < probing->n_named; i++)
         for (int rank = 0; rank < probing->vocab; rank++)
             if (probing->rank[rank] == probing->named[i]) {
-                fputs(i ? ",\n" : "\n", out);
-                write_token(out, probing, rank);
+                write_token(json, probing, rank);
                 break;
             }
 }
 
-static void write_answer(FILE *out, const struct probing *probing)
+static void write_answer(struct emit *json, const struct probing *probing)
 {
-    fprintf(out, "{\"job\":\"%s\",\"epoch\":%lld,\"ids\":[", probing->job->id,
-            (long long)probing->epoch);
+    emit_object(json, NULL);
+    emit_text(json, "job", probing->job->id);
+    emit_integer(json, "epoch", probing->epoch);
+    emit_array(json, "ids");
     for (int i = 0; i < probing->n_ids; i++)
-        fprintf(out, "%s%d", i ? "," : "", probing->ids[i]);
-    fputs("],\"top\":[", out);
-    for (int rank = 0; rank < probing->top && rank < probing->vocab; rank++) {
-        fputs(rank ? ",\n" : "\n", out);
-        write_token(out, probing, rank);
-    }
-    fputs("],\"tokens\":[", out);
-    write_named(out, probing);
-    fputs("]}\n", out);
+        emit_integer(json, NULL, probing->ids[i]);
+    emit_end(json);
+    emit_array(json, "top");
+    for (int rank = 0; rank < probing->top && rank < probing->vocab; rank++)
+        write_token(json, probing, rank);
+    emit_end(json);
+    emit_array(json, "tokens");
+    write_named(json, probing);
+    emit_end(json);
+    emit_end(json);
 }
 
 enum request_result api_probe(struct request *request)
@@ -316,21 +324,21 @@ enum request_result api_probe(struct request *request)
     struct err *err = &request->err;
     int failed = read_question(request, &probing, err);
     if (!failed) {
-        const struct probe_question question = {.job = probing.job->id,
-                                                .spec = probing.job->spec,
-                                                .file = probing.file,
-                                                .vocab = probing.vocab,
-                                                .ids = probing.model,
-                                                .n = probing.n_ids};
-        failed = probe_ask(&request->server->settings, &question, probing.logp, err);
+        const struct probe_process_question question = {.job = probing.job->id,
+                                                        .spec = probing.job->spec,
+                                                        .file = probing.file,
+                                                        .vocab = probing.vocab,
+                                                        .ids = probing.model,
+                                                        .n = probing.n_ids};
+        failed = probe_process_ask(&request->server->settings, &question, probing.logp, err);
     }
     if (failed && err->code == ERR_TOO_MANY) {
-        request_fail_later(request, err, PROBE_RETRY_SECONDS);
+        request_fail_later(request, err, PROBE_PROCESS_RETRY_SECONDS);
     } else if (failed) {
         request_fail(request, err);
     } else if (!request_open(request, &buffer)) {
         sort_vocabulary(&probing);
-        write_answer(buffer.out, &probing);
+        write_answer(&buffer.json, &probing);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     probing_free(request, &probing);

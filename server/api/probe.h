@@ -1,4 +1,5 @@
-/* probe: POST /jobs/{id}/probe: what a stored model says next. Pool. */
+/* probe: POST /jobs/{id}/probe: next-token prediction of a stored model. Runs on a pool
+ * thread. */
 #ifndef TOKENFATE_API_PROBE_H
 #define TOKENFATE_API_PROBE_H
 

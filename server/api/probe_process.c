@@ -1,18 +1,21 @@
-/* probe: see probe.h. A process for each probe costs some tenths of a second and
- * leaves nothing behind: no model stays in memory, no device waits. */
+/* probe_process: see probe_process.h. Starting a process for each probe costs some tenths
+ * of a second; in return no model stays in memory and no device is occupied. */
 #include "server/api/probe_process.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "config/message.h"
 #include "server/queue/trainer_process.h"
 
-enum { PROBE_GRACE_MS = 1000 };
+enum { PROBE_PROCESS_GRACE_MS = 1000 }; /* for the trainer to exit by itself */
 
+/* Held from before the trainer starts until it is reaped. */
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
-static int read_answer(struct message *answer, const struct probe_question *question, float *logp,
-                       struct err *err)
+static int read_answer(struct message *answer, const struct probe_process_question *question,
+                       float *logp, struct err *err)
 {
     if (answer->type == MESSAGE_FAILED)
         return err_set(err, err_from_name(answer->code), "%s", answer->text);
@@ -22,8 +25,8 @@ static int read_answer(struct message *answer, const struct probe_question *ques
     return 0;
 }
 
-static int talk(struct trainer_process *process, const struct probe_question *question, float *logp,
-                struct err *err)
+static int talk(struct trainer_process *process, const struct probe_process_question *question,
+                float *logp, struct err *err)
 {
     struct message ask = {.type = MESSAGE_PROBE,
                           .spec = (char *)question->spec,
@@ -36,16 +39,16 @@ static int talk(struct trainer_process *process, const struct probe_question *qu
     snprintf(ask.job, sizeof ask.job, "%s", question->job);
     if (trainer_process_send(process, &ask, err) < 0)
         return -1;
-    int got = trainer_process_receive(process, PROBE_SECONDS * 1000, -1, &answer, err);
+    int got = trainer_process_receive(process, PROBE_PROCESS_SECONDS * 1000, -1, &answer, err);
     if (got == 0)
-        err_set(err, ERR_TIMEOUT, "no answer from the model within %d s", PROBE_SECONDS);
+        err_set(err, ERR_TIMEOUT, "no answer from the model within %d s", PROBE_PROCESS_SECONDS);
     int failed = got > 0 ? read_answer(&answer, question, logp, err) : -1;
     message_clear(&answer);
     return failed;
 }
 
-int probe_ask(const struct settings *settings, const struct probe_question *question, float *logp,
-              struct err *err)
+int probe_process_ask(const struct settings *settings,
+                      const struct probe_process_question *question, float *logp, struct err *err)
 {
     struct trainer_process *process = NULL;
     if (pthread_mutex_trylock(&one_at_a_time) != 0)
@@ -53,7 +56,7 @@ int probe_ask(const struct settings *settings, const struct probe_question *ques
     int failed = trainer_process_start(settings, "cpu", &process, err);
     if (!failed) {
         failed = talk(process, question, logp, err);
-        trainer_process_end(process, failed ? 0 : PROBE_GRACE_MS, NULL, 0);
+        trainer_process_end(process, failed ? 0 : PROBE_PROCESS_GRACE_MS, NULL, 0);
     }
     pthread_mutex_unlock(&one_at_a_time);
     return failed;
