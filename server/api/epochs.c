@@ -1,27 +1,34 @@
-/* api_epochs: the records of a job, as JSON or CSV, in pages of at most
- * EPOCHS_PER_ANSWER; `next` (and a Link header) tell where to go on. With
- * points= the answer is api_series'. Pool. */
+/* epochs: GET /jobs/{id}/epochs. The records of a job, as JSON or CSV, in pages of at most
+ * EPOCHS_PER_ANSWER; `next` and a Link header say where the next page starts. With points=
+ * or series= api_series answers instead.
+ *
+ * The route table calls api_epochs on a pool thread with that thread's database reader.
+ * Each request owns its struct epochs_page. Records stream from the database into the
+ * answer's file, so memory does not grow with the page. */
 #include "server/api/epochs.h"
 
 #include <string.h>
 
+#include "config/emit.h"
 #include "config/record.h"
+#include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "server/api/series.h"
-#include "server/http/csv.h"
 #include "server/group_names.h"
+#include "server/http/csv.h"
 #include "server/http/large_reply.h"
 
-enum { EPOCHS_PER_ANSWER = 20000 }; /* some 50 MB of JSON, on disk (spool.h) */
+enum { EPOCHS_PER_ANSWER = 20000 }; /* some 50 MB of JSON, on disk (large_reply.h) */
 
 struct epochs_page {
     FILE *out;
+    struct emit json; /* on out */
     const char *job;
     struct group_names names;
     int csv;
-    int64_t from, to, limit;
-    int64_t n, last;
+    int64_t from, to, limit; /* as the client asked */
+    int64_t n, last;         /* records written, epoch of the last of them */
 };
 
 static int epochs_print(void *self, int64_t epoch, const double *values, int n_values,
@@ -29,12 +36,10 @@ static int epochs_print(void *self, int64_t epoch, const double *values, int n_v
 {
     struct epochs_page *page = self;
     (void)n_values, (void)tokens, (void)n_tokens;
-    if (page->csv) {
+    if (page->csv)
         record_print_csv(page->out, epoch, values, page->names.n);
-    } else {
-        fputs(page->n ? ",\n" : "\n", page->out);
-        record_print_json(page->out, page->job, epoch, values, page->names.n, page->names.name);
-    }
+    else
+        record_emit(&page->json, page->job, epoch, values, page->names.n, page->names.name);
     page->n++;
     page->last = epoch;
     return page->n == page->limit;
@@ -50,6 +55,30 @@ static void epochs_link(struct request *request, const struct epochs_page *page,
     request_header(request, MHD_HTTP_HEADER_LINK, link);
 }
 
+static void epochs_begin(struct epochs_page *page)
+{
+    if (page->csv) {
+        record_print_csv_header(page->out, page->names.n, page->names.name);
+        return;
+    }
+    emit_open(&page->json, page->out, EMIT_LINES);
+    emit_object(&page->json, NULL);
+    emit_array(&page->json, "epochs");
+}
+
+/* CSV has no end; its next page is in the Link header. */
+static void epochs_end(struct epochs_page *page, int more)
+{
+    if (page->csv)
+        return;
+    emit_end(&page->json);
+    if (more)
+        emit_integer(&page->json, "next", page->last + 1);
+    else
+        emit_null(&page->json, "next");
+    emit_end(&page->json);
+}
+
 static enum request_result epochs_answer(struct request *request, struct epochs_page *page,
                                          const struct job *job)
 {
@@ -59,19 +88,13 @@ static enum request_result epochs_answer(struct request *request, struct epochs_
     if (!(page->out = large_reply_open(
               request, n * record_size(page->names.n) * LARGE_REPLY_NUMBER_BYTES, err)))
         return request_fail(request, err);
-    if (page->csv)
-        record_print_csv_header(page->out, page->names.n, page->names.name);
-    else
-        fputs("{\"epochs\":[", page->out);
+    epochs_begin(page);
     if (epochs_read(request->reader, page->job, page->from, page->to, epochs_print, page, err)) {
         fclose(page->out);
         return request_fail(request, err);
     }
     int more = page->n == page->limit && page->last < page->to && page->last < job->epoch;
-    if (!page->csv && more)
-        fprintf(page->out, "],\"next\":%lld}\n", (long long)page->last + 1);
-    else if (!page->csv)
-        fputs("],\"next\":null}\n", page->out);
+    epochs_end(page, more);
     large_reply_send(request, page->out, page->csv ? CSV_TYPE : MEDIA_JSON);
     csv_vary(request);
     if (more)
@@ -88,7 +111,7 @@ static int epochs_query(struct request *request, struct epochs_page *page, struc
     return err->n_fields ? -1 : 0;
 }
 
-/* Curves are JSON and have points, not records. */
+/* Curves exist as JSON only, and have points instead of pages of records. */
 static int epochs_check_curves(struct request *request, struct err *err)
 {
     const char *format = request_query(request, "format");

@@ -1,4 +1,4 @@
-/* epochs: GET /jobs/{id}/epochs: records as JSON or CSV. Pool. */
+/* epochs: GET /jobs/{id}/epochs: records as JSON or CSV. Runs on a pool thread. */
 #ifndef TOKENFATE_API_EPOCHS_H
 #define TOKENFATE_API_EPOCHS_H
 

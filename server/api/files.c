@@ -1,22 +1,28 @@
-/* api_files: what a job left on disk (models, its log), and the batch an epoch
- * was measured on, made anew from the text: with the model of the same epoch,
- * anyone can recompute the record. Pool. */
+/* files: GET /jobs/{id}/checkpoint, /checkpoint/config.json, /log and /batch: the files of
+ * a job, and the batch on which an epoch was measured, regenerated from the text. With
+ * this batch and the model of the same epoch anyone can recompute the record.
+ *
+ * The route table calls the handlers on pool threads with their database reader. Each
+ * request owns what it opens; the descriptor of a file passes to the HTTP thread with the
+ * answer. */
 #include "server/api/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/emit.h"
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "lab/sampler.h"
-#include "server/datasets.h"
 #include "server/data.h"
+#include "server/datasets.h"
 
-/* Answer with jobs/ID/NAME; missing: what to say when it is not there. */
+/* Answer with the file jobs/ID/NAME, or with 404 and the sentence `missing`. */
 static enum request_result file_answer(struct request *request, const struct job *job,
                                        const char *name, const char *type, const char *missing)
 {
@@ -39,7 +45,8 @@ static enum request_result file_answer(struct request *request, const struct job
     return request_reply_fd(request, 200, type, fd, (uint64_t)info.st_size);
 }
 
-/* Job and ?epoch= (default: its last); NULL: answered. */
+/* The job of the path (job_free) and ?epoch=, by default the last one of its spec; epoch may
+ * be NULL. NULL: the request is answered. */
 static struct job *file_job(struct request *request, int64_t *epoch)
 {
     struct job *job = NULL;
@@ -94,7 +101,7 @@ enum request_result api_log(struct request *request)
     if (!job)
         return REQUEST_DONE;
     file_answer(request, job, "log", "text/plain; charset=utf-8", "");
-    if (request->status == 404) /* nothing has happened yet */
+    if (request->status == 404) /* a job that never ran has an empty log */
         request_reply_text(request, 200, "text/plain; charset=utf-8", "");
     job_free(job);
     return REQUEST_DONE;
@@ -102,16 +109,17 @@ enum request_result api_log(struct request *request)
 
 /* ---- batch ---- */
 
-static void batch_rows(FILE *out, const char *name, const int32_t *ids, int B, int T)
+/* ids [B][T] as an array of rows. */
+static void batch_rows(struct emit *json, const char *key, const int32_t *ids, int B, int T)
 {
-    fprintf(out, ",\"%s\":[", name);
+    emit_array(json, key);
     for (int b = 0; b < B; b++) {
-        fputs(b ? ",\n[" : "\n[", out);
+        emit_array(json, NULL);
         for (int t = 0; t < T; t++)
-            fprintf(out, "%s%d", t ? "," : "", ids[b * T + t]);
-        putc(']', out);
+            emit_integer(json, NULL, ids[b * T + t]);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
 static enum request_result batch_answer(struct request *request, const struct spec *spec,
@@ -135,10 +143,13 @@ static enum request_result batch_answer(struct request *request, const struct sp
     for (size_t i = 0; i < 2 * n; i++)
         ids[i] = dataset_original(use->text, ids[i]);
     if (!request_open(request, &buffer)) {
-        fprintf(buffer.out, "{\"epoch\":%lld,\"step\":%lld", (long long)epoch, (long long)step);
-        batch_rows(buffer.out, "inputs", ids, B, T);
-        batch_rows(buffer.out, "targets", ids + n, B, T);
-        fputs("}\n", buffer.out);
+        struct emit *json = &buffer.json;
+        emit_object(json, NULL);
+        emit_integer(json, "epoch", epoch);
+        emit_integer(json, "step", step);
+        batch_rows(json, "inputs", ids, B, T);
+        batch_rows(json, "targets", ids + n, B, T);
+        emit_end(json);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     free(ids);

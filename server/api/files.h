@@ -1,4 +1,5 @@
-/* files: GET /jobs/{id}/checkpoint, batch and log: files of a job. Pool. */
+/* files: GET /jobs/{id}/checkpoint, checkpoint/config.json, batch and log. Run on pool
+ * threads. */
 #ifndef TOKENFATE_API_FILES_H
 #define TOKENFATE_API_FILES_H
 

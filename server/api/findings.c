@@ -1,30 +1,32 @@
-/* api_findings: GET /jobs/{id}/findings: the study's claims judged from a job's
- * records together with those of the jobs that repeat it under other seeds: the
- * ones that ?with=ID,ID names, else those of its sweep that got as far; alone
- * ("in this run") where there are none. Everything is computed from the stored
- * records at the time of asking. Pool. */
+/* findings: GET /jobs/{id}/findings. The claims of the study, judged from the records of
+ * a job and of the jobs that repeat it under other seeds: the jobs named by ?with=ID,ID;
+ * without it the jobs of the same sweep that have as many epochs; otherwise the job alone
+ * ("in this run").
+ *
+ * The route table calls api_findings on a pool thread with that thread's database reader.
+ * Each request reads the stored records anew; nothing is cached. A question owns its jobs
+ * and specs and borrows their texts from server/datasets until question_free. */
 #include "server/api/findings.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/record.h"
+#include "config/emit.h"
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "lab/findings.h"
 #include "server/datasets.h"
-#include "server/json.h"
 
-/* A job with what its records are read against. */
+/* A job with its parsed spec and its text. Closed by repeat_close. */
 struct repeat {
     struct job *job;
     struct spec *spec;
     struct datasets_use text;
-    int has_text;
+    int has_text; /* 1: text must be released */
 };
 
+/* The runs that are judged together; repeat[0] is the job of the path. */
 struct question {
     struct repeat repeat[FINDINGS_RUNS_MAX];
     int n;
@@ -63,7 +65,8 @@ static int repeat_open(struct request *request, const char *id, struct question 
     return 0;
 }
 
-/* The next pointer in a JSON array of them, as spec_diff writes it; NULL: none. */
+/* The next string of a JSON array of pointers, as spec_diff prints it, cut out in place;
+ * NULL: none. */
 static char *next_pointer(char **at)
 {
     char *start = strchr(*at, '"'), *end = start ? strchr(start + 1, '"') : NULL;
@@ -74,8 +77,8 @@ static char *next_pointer(char **at)
     return start + 1;
 }
 
-/* Two runs of the same draws are one: no run has all of its seeds, followed or
- * named, from one before it. */
+/* Runs with equal seeds are copies, not repetitions: at least one of the three effective
+ * seeds must differ from those of every earlier run. */
 static int check_seeds(const struct question *question, const struct repeat *other, struct err *err)
 {
     const uint64_t weights = spec_seed_weights(other->spec), data = spec_seed_data(other->spec),
@@ -94,8 +97,8 @@ static int check_seeds(const struct question *question, const struct repeat *oth
     return 0;
 }
 
-/* Runs that may be averaged differ in their seeds, and do differ; where they ran
- * does not matter. `other` is the last of the question. */
+/* Runs may be averaged only if their seeds differ and nothing else does, except resources
+ * and snapshots, which do not change the records. `other` is the last run of the question. */
 static int check_repeat(const struct question *question, const struct repeat *other,
                         struct err *err)
 {
@@ -139,7 +142,8 @@ static int question_with(struct request *request, struct question *question, str
     return result;
 }
 
-/* Jobs of the same sweep that qualify; the others are other settings, or not there yet. */
+/* Add the qualifying jobs of the same sweep. The rest have other settings or another last
+ * epoch. */
 static int question_sweep(struct request *request, struct question *question, struct err *err)
 {
     const struct job *first = question->repeat[0].job;
@@ -148,8 +152,7 @@ static int question_sweep(struct request *request, struct question *question, st
     if (job_of_sweep(request->reader, first->sweep, &mates, &n, err))
         return -1;
     for (int i = 0; i < n; i++) {
-        struct err unfit;
-        err_clear(&unfit);
+        struct err unfit = ERR_INIT;
         const int is_wanted = !result && question->n < FINDINGS_RUNS_MAX &&
                               strcmp(mates[i]->id, first->id) != 0 &&
                               mates[i]->epoch == first->epoch;
@@ -197,62 +200,70 @@ static int question_read(struct request *request, struct question *question, str
 
 /* ---- the answer ---- */
 
-static void write_number(FILE *out, const char *name, double value)
+static void write_number(struct emit *json, const struct findings_number *number)
 {
-    fprintf(out, ",\"%s\":", name);
-    record_print_number(out, value);
+    emit_object(json, NULL);
+    emit_text(json, "id", number->id);
+    emit_text(json, "what", number->what);
+    emit_integer(json, "runs", number->measured.n);
+    emit_number(json, "value", number->measured.mean);
+    emit_number(json, "sd", number->measured.sd);
+    emit_number(json, "half", number->measured.half);
+    emit_number(json, "closed_form", number->closed);
+    emit_text(json, "form", number->form);
+    emit_number(json, "low", number->low);
+    emit_number(json, "high", number->high);
+    emit_text(json, "verdict", findings_verdict_name(number->verdict));
+    emit_end(json);
 }
 
-static void write_text(FILE *out, const char *name, const char *text)
+static void write_finding(struct emit *json, const struct finding *finding)
 {
-    fprintf(out, ",\"%s\":", name);
-    json_write_string(out, text);
+    emit_object(json, NULL);
+    emit_text(json, "id", finding->id);
+    emit_text(json, "section", finding->section);
+    emit_text(json, "claim", finding->sentence);
+    emit_text(json, "verdict", findings_verdict_name(finding->verdict));
+    emit_text(json, "measured", finding->measured);
+    emit_text(json, "cause", finding->cause[0] ? finding->cause : NULL);
+    emit_text(json, "rule", finding->rule);
+    emit_array(json, "numbers");
+    for (int i = 0; i < finding->n; i++)
+        write_number(json, &finding->number[i]);
+    emit_end(json);
+    emit_end(json);
 }
 
-static void write_finding(FILE *out, const struct finding *finding)
+static void write_runs(struct emit *json, const struct question *question)
 {
-    fprintf(out, "{\"id\":\"%s\",\"section\":\"%s\"", finding->id, finding->section);
-    write_text(out, "claim", finding->sentence);
-    write_text(out, "verdict", findings_verdict_name(finding->verdict));
-    write_text(out, "measured", finding->measured);
-    write_text(out, "cause", finding->cause[0] ? finding->cause : NULL);
-    write_text(out, "rule", finding->rule);
-    fputs(",\"numbers\":[", out);
-    for (int i = 0; i < finding->n; i++) {
-        const struct findings_number *number = &finding->number[i];
-        fprintf(out, "%s\n  {\"id\":\"%s\"", i ? "," : "", number->id);
-        write_text(out, "what", number->what);
-        fprintf(out, ",\"runs\":%d", number->measured.n);
-        write_number(out, "value", number->measured.mean);
-        write_number(out, "sd", number->measured.sd);
-        write_number(out, "half", number->measured.half);
-        write_number(out, "closed_form", number->closed);
-        write_text(out, "form", number->form);
-        write_number(out, "low", number->low);
-        write_number(out, "high", number->high);
-        write_text(out, "verdict", findings_verdict_name(number->verdict));
-        putc('}', out);
+    emit_array(json, "runs");
+    for (int i = 0; i < question->n; i++) {
+        emit_object(json, NULL);
+        emit_text(json, "job", question->repeat[i].job->id);
+        emit_integer(json, "seed", question->repeat[i].spec->train.seed);
+        emit_end(json);
     }
-    fputs("]}", out);
+    emit_end(json);
 }
 
-static void write_answer(FILE *out, const struct question *question)
+static void write_answer(struct emit *json, const struct question *question)
 {
     struct finding findings[FINDINGS_CLAIMS];
     const struct job *job = question->repeat[0].job;
     findings_judge(question->runs, question->n, findings);
-    fprintf(out, "{\"job\":\"%s\",\"epoch\":%lld,\"epochs\":%lld,\"end_from\":%lld,\"runs\":[",
-            job->id, (long long)job->epoch, (long long)job->epochs,
-            (long long)question->runs[0].end_from);
-    for (int i = 0; i < question->n; i++)
-        fprintf(out, "%s{\"job\":\"%s\",\"seed\":%lld}", i ? "," : "", question->repeat[i].job->id,
-                (long long)question->repeat[i].spec->train.seed);
-    fprintf(out, "],\"margin\":%g,\"near\":%g,\"findings\":[", FINDINGS_MARGIN, FINDINGS_NEAR);
-    for (int c = 0; c < FINDINGS_CLAIMS; c++) {
-        fputs(c ? ",\n" : "\n", out);
-        write_finding(out, &findings[c]);
-    }
-    fputs("]}\n", out);
+    emit_object(json, NULL);
+    emit_text(json, "job", job->id);
+    emit_integer(json, "epoch", job->epoch);
+    emit_integer(json, "epochs", job->epochs);
+    emit_integer(json, "end_from", question->runs[0].end_from);
+    write_runs(json, question);
+    emit_number(json, "margin", FINDINGS_MARGIN);
+    emit_number(json, "near", FINDINGS_NEAR);
+    emit_array(json, "findings");
+    for (int c = 0; c < FINDINGS_CLAIMS; c++)
+        write_finding(json, &findings[c]);
+    emit_end(json);
+    emit_end(json);
 }
 
 enum request_result api_findings(struct request *request)
@@ -269,7 +280,7 @@ enum request_result api_findings(struct request *request)
         question_others(request, question, err) || question_read(request, question, err)) {
         result = request_fail(request, err);
     } else if (!request_open(request, &buffer)) {
-        write_answer(buffer.out, question);
+        write_answer(&buffer.json, question);
         result = request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     question_free(request, question);

@@ -1,4 +1,5 @@
-/* findings: GET /jobs/{id}/findings: the claims of the study, judged. Pool. */
+/* findings: GET /jobs/{id}/findings: verdicts on the claims of the study. Runs on a pool
+ * thread. */
 #ifndef TOKENFATE_API_FINDINGS_H
 #define TOKENFATE_API_FINDINGS_H
 

@@ -1,18 +1,27 @@
-/* api_health: is this process alive, can it do its work, and how much has it
- * done; for supervisors and Prometheus. HTTP thread. */
+/* health: GET /healthz (the process runs), /readyz (it can accept work) and /metrics
+ * (counters in the text format of Prometheus), for supervisors and monitoring. The route
+ * table calls the handlers on the HTTP thread with its database reader. No state of its
+ * own: counters are atomics of struct server, devices and streams are snapshots of
+ * queue/workers and events/hub. */
 #include "server/api/health.h"
 
-#include <string.h>
+#include <stdatomic.h>
+#include <stdio.h>
 
+#include "config/emit.h"
 #include "db/jobs.h"
-#include "server/json.h"
-#include "server/events/stream.h"
-#include "server/queue/workers.h"
 #include "server/events/hub.h"
+#include "server/queue/workers.h"
 
 enum request_result api_healthz(struct request *request)
 {
-    return request_reply_text(request, 200, MEDIA_JSON, "{\"alive\":true}\n");
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    emit_object(&buffer.json, NULL);
+    emit_bool(&buffer.json, "alive", 1);
+    emit_end(&buffer.json);
+    return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
 static int health_has_device(struct server *server)
@@ -39,12 +48,13 @@ enum request_result api_readyz(struct request *request)
         reasons[n++] = "the server is stopping";
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fprintf(buffer.out, "{\"ready\":%s,\"reasons\":[", n ? "false" : "true");
-    for (int i = 0; i < n; i++) {
-        fputs(i ? "," : "", buffer.out);
-        json_write_string(buffer.out, reasons[i]);
-    }
-    fputs("]}\n", buffer.out);
+    emit_object(&buffer.json, NULL);
+    emit_bool(&buffer.json, "ready", n == 0);
+    emit_array(&buffer.json, "reasons");
+    for (int i = 0; i < n; i++)
+        emit_text(&buffer.json, NULL, reasons[i]);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
     request_close_reply(request, &buffer, n ? 503 : 200, MEDIA_JSON);
     if (n)
         request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "5");

@@ -1,4 +1,4 @@
-/* health: GET /healthz, /readyz and /metrics. */
+/* health: GET /healthz, /readyz and /metrics. Run on the HTTP thread. */
 #ifndef TOKENFATE_API_HEALTH_H
 #define TOKENFATE_API_HEALTH_H
 

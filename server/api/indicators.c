@@ -1,74 +1,94 @@
-/* api_indicators: GET /jobs/{id}/indicators?epoch=: what the embedding rows of a
- * stored model tell about its tokens (lab/indicators), with counts and texts.
- * Pool: the rows of a large model take a second or two. */
+/* indicators: GET /jobs/{id}/indicators?epoch=. What the embedding rows of a stored model
+ * reveal about the tokens (lab/indicators), with counts and texts of tokens.
+ *
+ * The route table calls api_indicators on a pool thread, because the rows of a large model
+ * take a second or two. The request maps the model file (model_rows) and borrows the
+ * counts from server/datasets; it releases both before it returns. Invariant: rows and
+ * counts have the same number of tokens (check_rows) before lab/indicators reads them. */
 #include "server/api/indicators.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "config/record.h"
+#include "config/emit.h"
 #include "config/spec.h"
 #include "db/jobs.h"
+#include "lab/bpe.h"
 #include "lab/indicators.h"
-#include "server/datasets.h"
-#include "server/json.h"
 #include "server/api/model_rows.h"
 #include "server/data.h"
+#include "server/datasets.h"
 
-static void write_number(FILE *out, const char *name, double value)
+/* Class 0 holds the unused tokens, so the areas of used tokens start at class 1. */
+static void write_areas(struct emit *json, const char *key, double area, const double *by_count)
 {
-    fprintf(out, ",\"%s\":", name);
-    record_print_number(out, value);
-}
-
-static void write_areas(FILE *out, const char *name, double area, const double *by_count)
-{
-    fprintf(out, ",\n\"%s\":{\"auc\":", name);
-    record_print_number(out, area);
-    fputs(",\"by_count\":[", out);
+    emit_object(json, key);
+    emit_number(json, "auc", area);
+    emit_array(json, "by_count");
     for (int at = 1; at < FREQUENCY_CLASSES; at++) {
-        fprintf(out, "%s{\"from\":%lld,\"auc\":", at > 1 ? "," : "",
-                (long long)frequency_class_from[at]);
-        record_print_number(out, by_count[at]);
-        putc('}', out);
+        emit_object(json, NULL);
+        emit_integer(json, "from", frequency_class_from[at]);
+        emit_number(json, "auc", by_count[at]);
+        emit_end(json);
     }
-    fputs("]}", out);
+    emit_end(json);
+    emit_end(json);
 }
 
-static void write_cloud(FILE *out, const char *name, const struct indicators_cloud *cloud,
+/* A model that starts from another job's model has no untrained norm. */
+static void write_cloud(struct emit *json, const char *key, const struct indicators_cloud *cloud,
                         const struct spec *spec)
 {
-    fprintf(out, "%s\"%s\":{\"tokens\":%d", *name == 'a' ? "" : ",\n", name, cloud->n);
-    write_number(out, "row_norm", cloud->row_norm);
-    write_number(out, "mean_norm", cloud->mean_norm);
-    write_number(
-        out, "mean_norm_untrained",
+    emit_object(json, key);
+    emit_integer(json, "tokens", cloud->n);
+    emit_number(json, "row_norm", cloud->row_norm);
+    emit_number(json, "mean_norm", cloud->mean_norm);
+    emit_number(
+        json, "mean_norm_untrained",
         cloud->n && !spec->init_from[0]
             ? indicators_untrained_mean_norm(spec->model.init_std, spec->model.d_model, cloud->n)
             : NAN);
-    write_number(out, "mean_cosine", cloud->mean_cosine);
-    putc('}', out);
+    emit_number(json, "mean_cosine", cloud->mean_cosine);
+    emit_end(json);
 }
 
-/* Ids are the tokenizer's, whatever the model calls them. */
-static void write_nearest(FILE *out, const struct indicators *indicators, const struct bpe *bpe,
-                          const struct dataset *text)
+/* Ids in the answer are the tokenizer's; indicators numbers tokens as the model does. */
+static void write_nearest(struct emit *json, const struct indicators *indicators,
+                          const struct bpe *bpe, const struct dataset *text)
 {
-    fputs(",\n\"nearest\":[", out);
+    emit_array(json, "nearest");
     for (int i = 0; i < indicators->n_nearest; i++) {
         size_t n = 0;
         const int32_t own = indicators->nearest[i].id, id = dataset_original(text, own);
         const char *bytes = bpe ? bpe_token(bpe, id, &n) : NULL;
-        fprintf(out, "%s\n{\"id\":%d,\"text\":", i ? "," : "", id);
+        emit_object(json, NULL);
+        emit_integer(json, "id", id);
         if (bytes)
-            json_write_bytes(out, bytes, n);
+            emit_bytes(json, "text", bytes, n);
         else
-            fputs("null", out);
-        fprintf(out, ",\"count\":%lld", (long long)text->frequency.counts[own]);
-        write_number(out, "distance", indicators->nearest[i].distance);
-        putc('}', out);
+            emit_null(json, "text");
+        emit_integer(json, "count", text->frequency.counts[own]);
+        emit_number(json, "distance", indicators->nearest[i].distance);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
+}
+
+static void write_indicators(struct emit *json, const struct indicators *found,
+                             const struct spec *spec)
+{
+    emit_integer(json, "reference_tokens", found->n_reference);
+    emit_integer(json, "held_out_tokens", found->n_held_out);
+    write_areas(json, "distance", found->distance_auc, found->distance_auc_by_count);
+    write_areas(json, "input_norm", found->norm_auc, found->norm_auc_by_count);
+    emit_number(json, "held_out_distance", found->held_out_distance);
+    emit_number(json, "used_distance", found->used_distance);
+    emit_object(json, "rows");
+    write_cloud(json, "all", &found->all, spec);
+    write_cloud(json, "used", &found->used, spec);
+    write_cloud(json, "unused", &found->unused, spec);
+    emit_end(json);
+    emit_number(json, "cosine_of_means", found->cosine_of_means);
 }
 
 static enum request_result indicators_answer(struct request *request, const struct job *job,
@@ -85,28 +105,18 @@ static enum request_result indicators_answer(struct request *request, const stru
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    FILE *out = buffer.out;
-    fprintf(out,
-            "{\"job\":\"%s\",\"epoch\":%lld,\"tied\":%s,\"reference_tokens\":%d,"
-            "\"held_out_tokens\":%d",
-            job->id, (long long)epoch, rows->output == rows->input ? "true" : "false",
-            found.n_reference, found.n_held_out);
-    write_areas(out, "distance", found.distance_auc, found.distance_auc_by_count);
-    write_areas(out, "input_norm", found.norm_auc, found.norm_auc_by_count);
-    write_number(out, "held_out_distance", found.held_out_distance);
-    write_number(out, "used_distance", found.used_distance);
-    fputs(",\n\"rows\":{", out);
-    write_cloud(out, "all", &found.all, spec);
-    write_cloud(out, "used", &found.used, spec);
-    write_cloud(out, "unused", &found.unused, spec);
-    putc('}', out);
-    write_number(out, "cosine_of_means", found.cosine_of_means);
-    write_nearest(out, &found, bpe, text);
-    fputs("}\n", out);
+    struct emit *json = &buffer.json;
+    emit_object(json, NULL);
+    emit_text(json, "job", job->id);
+    emit_integer(json, "epoch", epoch);
+    emit_bool(json, "tied", rows->output == rows->input);
+    write_indicators(json, &found, spec);
+    write_nearest(json, &found, bpe, text);
+    emit_end(json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
-/* Counts of the text, if the model's rows are its vocabulary's. */
+/* ERR_CONFLICT for an adaptive head, ERR_CORRUPT if the rows do not match the job. */
 static int check_rows(const struct spec *spec, const struct model_rows *rows,
                       const struct frequency *frequency, struct err *err)
 {

@@ -1,26 +1,35 @@
-/* api_spectrum: GET /jobs/{id}/spectrum. Mean log p by how often tokens occur:
- * classes of tokens over epochs, from the records; or, with ?epoch=, every token
- * of the vocabulary at a snapshot, from the file that the trainer left beside the
- * model. As JSON or CSV. On a pool thread. */
+/* spectrum: GET /jobs/{id}/spectrum. Mean log p as a function of how often tokens occur:
+ * count classes over epochs, from the records; or, with ?epoch=, every token of the
+ * vocabulary at a snapshot, from the file that the trainer stored next to the model. As
+ * JSON or CSV.
+ *
+ * The route table calls api_spectrum on a pool thread with that thread's database reader.
+ * A request owns its curves or its mapped file and frees them before it returns. The map
+ * is safe to read: the trainer replaces these files atomically and never truncates them. */
 #include "server/api/spectrum.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/emit.h"
+#include "config/file.h"
 #include "config/record.h"
 #include "config/spec.h"
-#include "lab/frequency.h"
-#include "server/http/csv.h"
-#include "server/api/curves.h"
-#include "server/datasets.h"
-#include "server/http/large_reply.h"
-#include "server/data.h"
 #include "db/jobs.h"
+#include "lab/frequency.h"
+#include "server/api/curves.h"
+#include "server/data.h"
+#include "server/datasets.h"
+#include "server/http/csv.h"
+#include "server/http/large_reply.h"
 
-enum { SPECTRUM_POINTS = 200, SPECTRUM_TOKEN_BYTES = 40 /* of an answer, about */ };
+enum {
+    SPECTRUM_POINTS = 200,    /* of a curve, unless the client asks for another number */
+    SPECTRUM_TOKEN_BYTES = 40 /* estimated bytes of one token in an answer */
+};
 
-/* The arrays of a record that make a spectrum, in the answer's order. */
+/* The arrays of a record that form a spectrum, in the order of the answer: log p and number
+ * of tokens of one kind lie next to each other. */
 static const struct {
     const char *kind, *what;
     enum record_scalar first;
@@ -34,6 +43,7 @@ enum { ARRAYS = sizeof arrays / sizeof *arrays };
 
 /* ---- classes over epochs ---- */
 
+/* The record pointers of all arrays as one list (pointers.h), malloc; NULL without memory. */
 static char *pointers(void)
 {
     char *text = NULL;
@@ -48,53 +58,54 @@ static char *pointers(void)
     return text;
 }
 
-static void write_classes(FILE *out)
+static void write_classes(struct emit *json)
 {
-    fputs(",\"classes\":[", out);
+    emit_array(json, "classes");
     for (int c = 0; c < FREQUENCY_CLASSES; c++) {
-        fprintf(out, "%s{\"from\":%lld,\"to\":", c ? "," : "", (long long)frequency_class_from[c]);
+        emit_object(json, NULL);
+        emit_integer(json, "from", frequency_class_from[c]);
         if (c + 1 < FREQUENCY_CLASSES)
-            fprintf(out, "%lld}", (long long)frequency_class_from[c + 1] - 1);
+            emit_integer(json, "to", frequency_class_from[c + 1] - 1);
         else
-            fputs("null}", out);
+            emit_null(json, "to");
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
-static void write_array(FILE *out, const struct curves *curves, int array)
+/* One array of points for each count class. */
+static void write_array(struct emit *json, const struct curves *curves, int array)
 {
-    fprintf(out, "\"%s\":[", arrays[array].what);
+    emit_array(json, arrays[array].what);
     for (int c = 0; c < FREQUENCY_CLASSES; c++) {
         const double *values = curves_of(curves, 0, array * FREQUENCY_CLASSES + c);
-        fputs(c ? ",\n[" : "\n[", out);
-        for (int p = 0; p < curves->n_points; p++) {
-            fputs(p ? "," : "", out);
-            record_print_number(out, values[p]);
-        }
-        putc(']', out);
+        emit_array(json, NULL);
+        for (int p = 0; p < curves->n_points; p++)
+            emit_number(json, NULL, values[p]);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
-static void write_curves(FILE *out, const struct job *job, const struct curves *curves)
+static void write_curves(struct emit *json, const struct job *job, const struct curves *curves)
 {
-    fprintf(out, "{\"job\":\"%s\"", job->id);
-    write_classes(out);
-    fputs(",\"epochs\":[", out);
+    emit_object(json, NULL);
+    emit_text(json, "job", job->id);
+    write_classes(json);
+    emit_array(json, "epochs");
     for (int p = 0; p < curves->n_points; p++)
-        fprintf(out, "%s%lld", p ? "," : "", (long long)curves->epoch[p]);
-    putc(']', out);
+        emit_integer(json, NULL, curves->epoch[p]);
+    emit_end(json);
     for (int a = 0; a < ARRAYS; a += 2) {
-        fprintf(out, ",\n\"%s\":{", arrays[a].kind);
-        write_array(out, curves, a);
-        putc(',', out);
-        write_array(out, curves, a + 1);
-        putc('}', out);
+        emit_object(json, arrays[a].kind);
+        write_array(json, curves, a);
+        write_array(json, curves, a + 1);
+        emit_end(json);
     }
-    fputs("}\n", out);
+    emit_end(json);
 }
 
-/* Columns have the names that the records have as CSV. */
+/* Column names equal those of the records' CSV (record_print_csv_header). */
 static void write_curves_csv(FILE *out, const struct curves *curves)
 {
     fputs("epoch", out);
@@ -130,7 +141,7 @@ static enum request_result curves_answer(struct request *request, struct job *jo
         if (csv)
             write_curves_csv(buffer.out, &curves);
         else
-            write_curves(buffer.out, job, &curves);
+            write_curves(&buffer.json, job, &curves);
         request_close_reply(request, &buffer, 200, csv ? CSV_TYPE : MEDIA_JSON);
         csv_vary(request);
     }
@@ -141,53 +152,51 @@ static enum request_result curves_answer(struct request *request, struct job *jo
 
 /* ---- every token at a snapshot ---- */
 
-/* The file's numbers, exactly vocab of them (malloc). */
-static float *read_snapshot(struct request *request, const struct job *job, int64_t epoch,
-                            int vocab, struct err *err)
+/* Map the file of a snapshot: exactly vocab float32 numbers. file_map_close unmaps. */
+static int open_snapshot(struct request *request, const struct job *job, int64_t epoch, int vocab,
+                         struct file_map *out, struct err *err)
 {
     char path[DATA_PATH_MAX];
-    float *logp = malloc(((size_t)vocab + 1) * sizeof *logp);
-    if (!logp) {
-        err_set(err, ERR_NO_MEMORY, "no memory for %d tokens", vocab);
-        return NULL;
-    }
-    FILE *file = NULL;
+    struct file_map map;
     if (data_path(&request->server->settings, path, sizeof path, err,
-                  "jobs/%s/model/spectrum-%07lld.f32", job->id, (long long)epoch) == 0 &&
-        !(file = fopen(path, "rbe")) && errno != ENOENT)
-        err_set_errno(err, ERR_IO, "cannot read the spectrum of job %s", job->id);
-    else if (!file && err->code == ERR_NONE)
-        err_set(err, ERR_NOT_FOUND,
-                "there is no spectrum of epoch %lld: only of the epochs in train.snapshots and of "
-                "the last, once they were reached",
-                (long long)epoch);
-    else if (file && fread(logp, sizeof *logp, (size_t)vocab + 1, file) != (size_t)vocab)
-        err_set(err, ERR_CORRUPT, "the spectrum of epoch %lld has not %d numbers", (long long)epoch,
-                vocab);
-    if (file)
-        fclose(file);
-    if (err->code == ERR_NONE)
-        return logp;
-    free(logp);
-    return NULL;
+                  "jobs/%s/model/spectrum-%07lld.f32", job->id, (long long)epoch))
+        return -1;
+    if (file_map_open(path, &map, err))
+        return err->code != ERR_NOT_FOUND
+                   ? -1
+                   : err_set(err, ERR_NOT_FOUND,
+                             "there is no spectrum of epoch %lld: only of the epochs in "
+                             "train.snapshots and of the last, once they were reached",
+                             (long long)epoch);
+    if (map.n != (size_t)vocab * sizeof(float)) {
+        file_map_close(&map);
+        return err_set(err, ERR_CORRUPT, "the spectrum of epoch %lld has not %d numbers",
+                       (long long)epoch, vocab);
+    }
+    *out = map;
+    return 0;
 }
 
-static void write_snapshot(FILE *out, const struct job *job, int64_t epoch,
+static void write_snapshot(struct emit *json, const struct job *job, int64_t epoch,
                            const struct dataset *text, const float *logp)
 {
     const int vocab = text->frequency.vocab;
-    fprintf(out, "{\"job\":\"%s\",\"epoch\":%lld,\"ids\":[", job->id, (long long)epoch);
+    emit_object(json, NULL);
+    emit_text(json, "job", job->id);
+    emit_integer(json, "epoch", epoch);
+    emit_array(json, "ids");
     for (int v = 0; v < vocab; v++)
-        fprintf(out, "%s%d", v ? "," : "", dataset_original(text, v));
-    fputs("],\n\"counts\":[", out);
+        emit_integer(json, NULL, dataset_original(text, v));
+    emit_end(json);
+    emit_array(json, "counts");
     for (int v = 0; v < vocab; v++)
-        fprintf(out, "%s%lld", v ? "," : "", (long long)text->frequency.counts[v]);
-    fputs("],\n\"logp\":[", out);
-    for (int v = 0; v < vocab; v++) {
-        fputs(v ? "," : "", out);
-        record_print_number(out, (double)logp[v]);
-    }
-    fputs("]}\n", out);
+        emit_integer(json, NULL, text->frequency.counts[v]);
+    emit_end(json);
+    emit_array(json, "logp");
+    for (int v = 0; v < vocab; v++)
+        emit_float(json, NULL, logp[v]);
+    emit_end(json);
+    emit_end(json);
 }
 
 static void write_snapshot_csv(FILE *out, const struct dataset *text, const float *logp)
@@ -195,17 +204,37 @@ static void write_snapshot_csv(FILE *out, const struct dataset *text, const floa
     fputs("id,count,logp\r\n", out);
     for (int v = 0; v < text->frequency.vocab; v++) {
         fprintf(out, "%d,%lld", dataset_original(text, v), (long long)text->frequency.counts[v]);
-        csv_write_number(out, (double)logp[v]);
+        csv_write_float(out, logp[v]);
         fputs("\r\n", out);
     }
+}
+
+/* Answer with the numbers logp[vocab] of a snapshot. */
+static enum request_result snapshot_reply(struct request *request, const struct job *job,
+                                          int64_t epoch, const struct dataset *text,
+                                          const float *logp, int csv)
+{
+    struct emit json;
+    FILE *out = large_reply_open(request, (int64_t)text->frequency.vocab * SPECTRUM_TOKEN_BYTES,
+                                 &request->err);
+    if (!out)
+        return request_fail(request, &request->err);
+    if (csv) {
+        write_snapshot_csv(out, text, logp);
+    } else {
+        emit_open(&json, out, EMIT_LINES);
+        write_snapshot(&json, job, epoch, text, logp);
+    }
+    large_reply_send(request, out, csv ? CSV_TYPE : MEDIA_JSON);
+    csv_vary(request);
+    return REQUEST_DONE;
 }
 
 static enum request_result snapshot_answer(struct request *request, const struct job *job, int csv)
 {
     struct spec *spec = NULL;
     struct datasets_use text;
-    float *logp = NULL;
-    FILE *out = NULL;
+    struct file_map map = {0};
     int64_t epoch;
     struct err *err = &request->err;
     if (request_query_int(request, "epoch", 0, job->epochs, job->epochs, &epoch, err) ||
@@ -214,19 +243,11 @@ static enum request_result snapshot_answer(struct request *request, const struct
         spec_free(spec);
         return request_fail(request, err);
     }
-    const int vocab = text.text->frequency.vocab;
-    if ((logp = read_snapshot(request, job, epoch, vocab, err)) &&
-        (out = large_reply_open(request, (int64_t)vocab * SPECTRUM_TOKEN_BYTES, err))) {
-        if (csv)
-            write_snapshot_csv(out, text.text, logp);
-        else
-            write_snapshot(out, job, epoch, text.text, logp);
-        large_reply_send(request, out, csv ? CSV_TYPE : MEDIA_JSON);
-        csv_vary(request);
-    } else {
+    if (open_snapshot(request, job, epoch, text.text->frequency.vocab, &map, err))
         request_fail(request, err);
-    }
-    free(logp);
+    else
+        snapshot_reply(request, job, epoch, text.text, map.bytes, csv);
+    file_map_close(&map);
     datasets_release(request->server->datasets, &text);
     spec_free(spec);
     return REQUEST_DONE;

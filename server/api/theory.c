@@ -1,13 +1,18 @@
-/* api_theory: the closed forms of SCIENCE section 3 for one job, beside what it
- * measured: levels of the whole model, levels of each group and count class, and
- * curves over epochs with the measured series at the same epochs. Every number is
- * computed from spec, counts and records at the time of asking. Pool. */
+/* theory: GET /jobs/{id}/theory. The closed forms of SCIENCE section 3 for one job, next
+ * to its measurements: levels of the whole model, of each group and of each count class,
+ * and curves over epochs with the measured series at the same epochs.
+ *
+ * The route table calls api_theory on a pool thread with that thread's database reader.
+ * Each request computes all numbers from the spec, the counts and the records; nothing
+ * is cached. The request borrows counts and groups from server/datasets until it has
+ * answered. Invariant: an undefined number is NaN here and null in the answer. */
 #include "server/api/theory.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/emit.h"
 #include "config/record.h"
 #include "config/spec.h"
 #include "db/epochs.h"
@@ -15,8 +20,6 @@
 #include "lab/clusters.h"
 #include "lab/theory.h"
 #include "server/datasets.h"
-#include "server/json.h"
-#include "server/http/large_reply.h"
 
 enum {
     THEORY_POINTS = 500, /* of a curve, unless asked for others */
@@ -29,18 +32,17 @@ struct theory {
     const struct frequency *frequency;
     const struct groups *groups;
     int64_t steps_per_epoch;
-    int64_t last;      /* last stored epoch, -1 = none */
-    int64_t stride;    /* every so many epochs is a point */
-    double *optimum;   /* [V] */
-    double *predicted; /* [curves][groups][points] */
-    double *measured;
+    int64_t last;                 /* last stored epoch; -1: none */
+    int64_t stride;               /* epochs between two points */
+    double *optimum;              /* [V] */
+    double *predicted, *measured; /* [curves][groups][points_max] */
     int64_t n_points, points_max;
-    /* of the epoch at hand: updates before it, and the sums over them of what a
-     * token that is never a target is pulled down by */
+    double *start; /* [curves][groups] measured at epoch 0 */
+    /* State at the current epoch: number of updates before it, and the sums of
+     * theory_sgd_pull and theory_adam_logit_step over these updates. */
     int64_t steps;
     double sgd_pull, adam_fall;
-    int turned[SPEC_GROUPS_MAX]; /* 1: an update before has pushed the group up */
-    double *start;               /* [curves][groups] measured at epoch 0 */
+    int turned[SPEC_GROUPS_MAX]; /* 1: an earlier update pushed the group up */
 };
 
 /* ---- levels ---- */
@@ -76,7 +78,7 @@ static double level_gradient_sum(const struct theory *t)
     return theory_gradient_sum(t->spec);
 }
 
-/* `source` is where the form comes from, as the contracts in lab/theory.h have it. */
+/* `source` is the origin of the form, as stated in the contracts of lab/theory.h. */
 static const struct level {
     const char *form, *id, *what, *source;
     double (*value)(const struct theory *t);
@@ -97,70 +99,67 @@ static const struct level {
      "derived: softmax and targets both sum to one", level_gradient_sum},
 };
 
-/* The beginning of a level or a curve. */
-static void write_form(FILE *out, const char *form, const char *id, const char *what,
+/* Open the object of a level or a curve with its common members. */
+static void write_form(struct emit *json, const char *form, const char *id, const char *what,
                        const char *source)
 {
-    fprintf(out, "\n{\"form\":\"%s\",\"id\":\"%s\",\"what\":\"%s\",\"source\":\"%s\"", form, id,
-            what, source);
+    emit_object(json, NULL);
+    emit_text(json, "form", form);
+    emit_text(json, "id", id);
+    emit_text(json, "what", what);
+    emit_text(json, "source", source);
 }
 
-static void write_levels(FILE *out, const struct theory *t)
+static void write_levels(struct emit *json, const struct theory *t)
 {
-    fputs(",\"levels\":[", out);
+    emit_array(json, "levels");
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        fputs(i ? "," : "", out);
-        write_form(out, levels[i].form, levels[i].id, levels[i].what, levels[i].source);
-        fputs(",\"value\":", out);
-        record_print_number(out, levels[i].value(t));
-        putc('}', out);
+        write_form(json, levels[i].form, levels[i].id, levels[i].what, levels[i].source);
+        emit_number(json, "value", levels[i].value(t));
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
-static void write_number(FILE *out, const char *name, double value)
-{
-    fprintf(out, ",\"%s\":", name);
-    record_print_number(out, value);
-}
-
-/* The softmaxes of the output layer: of the full head, one. */
-static void write_clusters(FILE *out, const struct theory *t)
+/* One object for each softmax of the output layer; the full head has one. */
+static void write_clusters(struct emit *json, const struct theory *t)
 {
     struct clusters clusters;
     clusters_of(t->spec, t->frequency->vocab, &clusters);
-    fputs(",\"clusters\":[", out);
+    emit_array(json, "clusters");
     for (int k = 0; k < clusters.n; k++) {
         const struct cluster *cluster = &clusters.cluster[k];
         const double level = theory_untrained_cluster(t->spec, t->frequency->vocab, k);
-        fprintf(out, "%s\n{\"first_rank\":%d,\"tokens\":%d,\"outputs\":%d,\"width\":%d",
-                k ? "," : "", cluster->first, cluster->tokens, cluster->outputs, cluster->width);
-        write_number(out, "untrained", level);
-        write_number(out, "break_even_count", theory_break_even(level, t->frequency));
-        putc('}', out);
+        emit_object(json, NULL);
+        emit_integer(json, "first_rank", cluster->first);
+        emit_integer(json, "tokens", cluster->tokens);
+        emit_integer(json, "outputs", cluster->outputs);
+        emit_integer(json, "width", cluster->width);
+        emit_number(json, "untrained", level);
+        emit_number(json, "break_even_count", theory_break_even(level, t->frequency));
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
-static void write_groups(FILE *out, const struct theory *t)
+static void write_groups(struct emit *json, const struct theory *t)
 {
-    fputs(",\"groups\":{", out);
+    emit_object(json, "groups");
     for (int g = 0; g < t->groups->n; g++) {
         const struct group *group = &t->groups->group[g];
-        fputs(g ? ",\n" : "\n", out);
-        json_write_string(out, group->name);
-        fprintf(out, ":{\"tokens\":%d", group->n);
-        write_number(out, "untrained", theory_untrained_group(t->spec, group, t->frequency));
-        write_number(out, "context_free", theory_context_free(group, t->frequency));
-        write_number(out, "mass", theory_mass(group, t->frequency));
-        write_number(out, "optimum", theory_group_mean(group, t->optimum));
-        putc('}', out);
+        emit_object(json, group->name);
+        emit_integer(json, "tokens", group->n);
+        emit_number(json, "untrained", theory_untrained_group(t->spec, group, t->frequency));
+        emit_number(json, "context_free", theory_context_free(group, t->frequency));
+        emit_number(json, "mass", theory_mass(group, t->frequency));
+        emit_number(json, "optimum", theory_group_mean(group, t->optimum));
+        emit_end(json);
     }
-    putc('}', out);
+    emit_end(json);
 }
 
 /* Means over the types of each count class. */
-static void write_classes(FILE *out, const struct theory *t)
+static void write_classes(struct emit *json, const struct theory *t)
 {
     double context_free[FREQUENCY_CLASSES] = {0}, optimum[FREQUENCY_CLASSES] = {0};
     int types[FREQUENCY_CLASSES] = {0};
@@ -171,21 +170,22 @@ static void write_classes(FILE *out, const struct theory *t)
         context_free[at] += count ? log((double)count / (double)t->frequency->total) : NAN;
         optimum[at] += t->optimum[i];
     }
-    fputs(",\"classes\":[", out);
+    emit_array(json, "classes");
     for (int at = 0; at < FREQUENCY_CLASSES; at++) {
-        fprintf(out, "%s\n{\"from\":%lld,\"types\":%d", at ? "," : "",
-                (long long)frequency_class_from[at], types[at]);
-        write_number(out, "context_free", types[at] ? context_free[at] / types[at] : NAN);
-        write_number(out, "optimum", types[at] ? optimum[at] / types[at] : NAN);
-        putc('}', out);
+        emit_object(json, NULL);
+        emit_integer(json, "from", frequency_class_from[at]);
+        emit_integer(json, "types", types[at]);
+        emit_number(json, "context_free", types[at] ? context_free[at] / types[at] : NAN);
+        emit_number(json, "optimum", types[at] ? optimum[at] / types[at] : NAN);
+        emit_end(json);
     }
-    putc(']', out);
+    emit_end(json);
 }
 
 /* ---- curves ---- */
 
-/* 1 if training never shows a token of the group: it occurs in no training text,
- * and is not inserted into one. */
+/* 1 if training never shows a token of the group: no token of the group occurs in the
+ * training text or is injected into it. */
 static int group_is_unseen(const struct theory *t, int g)
 {
     const struct group *group = &t->groups->group[g];
@@ -214,7 +214,8 @@ static int adam_applies(const struct theory *t, int g)
     return theory_adam_applies(t->spec) && group_is_unseen(t, g);
 }
 
-/* The signs of mean h keep for some dozen updates, and Adam's second moment grows. */
+/* Form 3.5 holds early only: the signs of mean h persist for some dozen updates, and
+ * Adam's second moment grows. */
 static double adam_at(const struct theory *t, int g, double start)
 {
     return t->steps <= THEORY_EARLY_STEPS && !t->turned[g] ? start + t->adam_fall : NAN;
@@ -231,8 +232,8 @@ static double sgd_at(const struct theory *t, int g, double start)
     return theory_sgd_logp(start, t->sgd_pull);
 }
 
-/* A curve exists for the groups it applies to; `at` is its value at the epoch at
- * hand, start being the measured number of epoch 0. */
+/* A curve exists for each group that it applies to. `at` computes its value at the
+ * current epoch from `start`, the value measured at epoch 0. */
 static const struct curve {
     const char *form, *id, *what, *source;
     enum record_field field;
@@ -277,7 +278,7 @@ static int theory_row(void *self, int64_t epoch, const double *values, int n_val
     t->steps = epoch * t->steps_per_epoch;
     if (epoch % t->stride == 0 || epoch == t->last)
         theory_point(t, epoch, values);
-    /* mean h of the epoch's first batch stands for all of its updates */
+    /* A record measures mean h on the epoch's first batch only; use it for all updates. */
     const double n = (double)t->steps_per_epoch;
     t->sgd_pull += n * theory_sgd_pull(t->spec, values[RECORD_H_NORM]);
     t->adam_fall += n * theory_adam_logit_step(t->spec, values[RECORD_H_L1]);
@@ -288,45 +289,47 @@ static int theory_row(void *self, int64_t epoch, const double *values, int n_val
     return 0;
 }
 
-static void write_series(FILE *out, const char *name, const double *points, int64_t n)
+static void write_epochs(struct emit *json, const struct theory *t)
 {
-    fprintf(out, ",\"%s\":[", name);
-    for (int64_t i = 0; i < n; i++) {
-        fputs(i ? "," : "", out);
-        record_print_number(out, points[i]);
-    }
-    putc(']', out);
+    emit_array(json, "epochs");
+    for (int64_t i = 0; i < t->n_points; i++)
+        emit_integer(json, NULL, i == t->n_points - 1 ? t->last : i * t->stride);
+    emit_end(json);
 }
 
-static void write_curves(FILE *out, const struct theory *t)
+static void write_series(struct emit *json, const char *key, const double *points, int64_t n)
 {
-    int n = 0;
-    fputs(",\"curves\":[", out);
+    emit_array(json, key);
+    for (int64_t i = 0; i < n; i++)
+        emit_number(json, NULL, points[i]);
+    emit_end(json);
+}
+
+static void write_curve(struct emit *json, const struct theory *t, int c, int g)
+{
+    const struct curve *curve = &curves[c];
+    write_form(json, curve->form, curve->id, curve->what, curve->source);
+    emit_text(json, "group", t->groups->group[g].name);
+    emit_text(json, "quantity", record_field_pointer(curve->field) + 1);
+    write_epochs(json, t);
+    write_series(json, "predicted", theory_points(t, t->predicted, c, g), t->n_points);
+    write_series(json, "measured", theory_points(t, t->measured, c, g), t->n_points);
+    emit_end(json);
+}
+
+static void write_curves(struct emit *json, const struct theory *t)
+{
+    emit_array(json, "curves");
     for (int c = 0; c < CURVES; c++)
-        for (int g = 0; g < t->groups->n; g++) {
-            const struct curve *curve = &curves[c];
-            if (!curve->applies(t, g))
-                continue;
-            fputs(n++ ? "," : "", out);
-            write_form(out, curve->form, curve->id, curve->what, curve->source);
-            fputs(",\"group\":", out);
-            json_write_string(out, t->groups->group[g].name);
-            fprintf(out, ",\"quantity\":\"%s\",\"epochs\":[",
-                    record_field_pointer(curve->field) + 1);
-            for (int64_t i = 0; i < t->n_points; i++)
-                fprintf(out, "%s%lld", i ? "," : "",
-                        (long long)(i == t->n_points - 1 ? t->last : i * t->stride));
-            putc(']', out);
-            write_series(out, "predicted", theory_points(t, t->predicted, c, g), t->n_points);
-            write_series(out, "measured", theory_points(t, t->measured, c, g), t->n_points);
-            putc('}', out);
-        }
-    putc(']', out);
+        for (int g = 0; g < t->groups->n; g++)
+            if (curves[c].applies(t, g))
+                write_curve(json, t, c, g);
+    emit_end(json);
 }
 
 /* ---- the answer ---- */
 
-/* Counts of the text say nothing of an optimum where targets do not follow them. */
+/* The optimum follows from the counts only if the targets do; otherwise it is NaN. */
 static void theory_open_optimum(struct theory *t)
 {
     const struct theory_loss loss = theory_loss_of(t->spec);
@@ -360,17 +363,19 @@ static enum request_result theory_answer(struct request *request, const struct j
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fprintf(buffer.out, "{\"job\":\"%s\",\"epoch\":", job->id);
+    struct emit *json = &buffer.json;
+    emit_object(json, NULL);
+    emit_text(json, "job", job->id);
     if (t->last >= 0)
-        fprintf(buffer.out, "%lld", (long long)t->last);
+        emit_integer(json, "epoch", t->last);
     else
-        fputs("null", buffer.out);
-    write_levels(buffer.out, t);
-    write_clusters(buffer.out, t);
-    write_groups(buffer.out, t);
-    write_classes(buffer.out, t);
-    write_curves(buffer.out, t);
-    fputs("}\n", buffer.out);
+        emit_null(json, "epoch");
+    write_levels(json, t);
+    write_clusters(json, t);
+    write_groups(json, t);
+    write_classes(json, t);
+    write_curves(json, t);
+    emit_end(json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 

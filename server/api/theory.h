@@ -1,4 +1,4 @@
-/* theory: GET /jobs/{id}/theory: closed forms beside measurements. Pool. */
+/* theory: GET /jobs/{id}/theory: closed forms next to measurements. Runs on a pool thread. */
 #ifndef TOKENFATE_API_THEORY_H
 #define TOKENFATE_API_THEORY_H
 

@@ -1,12 +1,36 @@
-/* tokenize: POST /tokenize: a text as the ids and bytes of a tokenizer. Pool. */
+/* tokenize: POST /tokenize: the ids and the texts of the tokens of a text. The route table
+ * calls api_tokenize on a pool thread. The request owns the parsed body and the ids and
+ * borrows the tokenizer from server/datasets, which keeps it for the life of the server. */
 #include "server/api/tokenize.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/emit.h"
+#include "lab/bpe.h"
 #include "server/datasets.h"
-#include "server/json.h"
+
+/* A token may be part of a UTF-8 sequence; emit_bytes replaces such bytes. */
+static void tokenize_write(struct emit *json, const struct bpe *bpe, const char *name,
+                           const int32_t *ids, size_t n)
+{
+    emit_object(json, NULL);
+    emit_text(json, "tokenizer", name);
+    emit_integer(json, "n", (int64_t)n);
+    emit_array(json, "ids");
+    for (size_t i = 0; i < n; i++)
+        emit_integer(json, NULL, ids[i]);
+    emit_end(json);
+    emit_array(json, "pieces");
+    for (size_t i = 0; i < n; i++) {
+        size_t length = 0;
+        const char *piece = bpe_token(bpe, ids[i], &length);
+        emit_bytes(json, NULL, piece ? piece : "", length);
+    }
+    emit_end(json);
+    emit_end(json);
+}
 
 static enum request_result tokenize_answer(struct request *request, const struct bpe *bpe,
                                            const char *name, const char *text, size_t bytes)
@@ -17,24 +41,14 @@ static enum request_result tokenize_answer(struct request *request, const struct
     if (bpe_encode(bpe, text, bytes, &ids, &n, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        fprintf(buffer.out, "{\"tokenizer\":\"%s\",\"n\":%zu,\"ids\":[", name, n);
-        for (size_t i = 0; i < n; i++)
-            fprintf(buffer.out, "%s%d", i ? "," : "", ids[i]);
-        fputs("],\"pieces\":[", buffer.out);
-        for (size_t i = 0; i < n; i++) {
-            size_t length = 0;
-            const char *piece = bpe_token(bpe, ids[i], &length);
-            fputs(i ? "," : "", buffer.out);
-            json_write_bytes(buffer.out, piece ? piece : "", length);
-        }
-        fputs("]}\n", buffer.out);
+        tokenize_write(&buffer.json, bpe, name, ids, n);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     free(ids);
     return REQUEST_DONE;
 }
 
-/* Fields of {"text", "tokenizer"}, every bad one at once. */
+/* Check the fields of {"text", "tokenizer"}; ERR_INVALID lists every bad one. */
 static int tokenize_check(json_t *body, const char **tokenizer, struct err *err)
 {
     const char *key;
@@ -63,10 +77,9 @@ enum request_result api_tokenize(struct request *request)
     json_error_t where;
     const char *tokenizer = NULL;
     const struct bpe *bpe = NULL;
-    struct err *err = &request->err, missing;
+    struct err *err = &request->err, missing = ERR_INIT;
     json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
-    err_clear(&missing);
     if (!body) {
         err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column, where.text);
         return request_fail(request, err);

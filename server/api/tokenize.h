@@ -1,4 +1,4 @@
-/* tokenize: POST /tokenize. Pool. */
+/* tokenize: POST /tokenize: a text as tokens. Runs on a pool thread. */
 #ifndef TOKENFATE_API_TOKENIZE_H
 #define TOKENFATE_API_TOKENIZE_H
 

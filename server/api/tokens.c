@@ -1,7 +1,12 @@
-/* api_tokens: the tracked tokens of a job: which they are and how often they
- * occur (from the facts made at submit), their mean log p in the first and the
- * last record, or one token's whole history; as CSV the history of one, of a group
- * or of all, in pages of at most TOKENS_CELLS_MAX numbers. Pool. */
+/* tokens: GET /jobs/{id}/tokens. The tracked tokens of a job: ids and counts (from the
+ * facts computed at submit) with their mean log p in the first and the last record; or the
+ * whole history of one token; as CSV the history of one token, of a group or of all, in
+ * pages of at most TOKENS_CELLS_MAX numbers.
+ *
+ * The route table calls api_tokens on a pool thread with that thread's database reader.
+ * Each request owns its struct tokens and borrows the tokenizer from server/datasets.
+ * Invariant: the token array of a record holds the tokens of the facts' groups in the
+ * order of the facts, so a running index over groups and ids (`at`) addresses it. */
 #include "server/api/tokens.h"
 
 #include <ctype.h>
@@ -10,36 +15,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/emit.h"
 #include "config/record.h"
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "lab/bpe.h"
-#include "server/http/csv.h"
 #include "server/datasets.h"
-#include "server/json.h"
+#include "server/http/csv.h"
 #include "server/http/large_reply.h"
 
-enum { TOKENS_CELLS_MAX = 4 << 20 }; /* some 80 MB of CSV, on disk (spool.h) */
+enum { TOKENS_CELLS_MAX = 4 << 20 }; /* some 80 MB of CSV, on disk (large_reply.h) */
 
 struct tokens_column {
-    int at; /* in a record's tokens */
+    int at; /* index in a record's token array */
     int32_t id;
 };
 
 struct tokens {
     const struct bpe *bpe;
-    json_t *groups;    /* of the facts */
-    const char *group; /* the one asked for, NULL = all */
-    float *first, *last;
-    int n; /* tracked tokens */
+    json_t *groups;      /* of the facts, borrowed */
+    const char *group;   /* ?group=; NULL: all groups */
+    float *first, *last; /* [n] mean log p in the first and the last record */
+    int n;               /* tracked tokens */
     int csv;
-    struct tokens_column *columns; /* of the histories asked for */
+    struct tokens_column *columns; /* the requested histories */
     int n_columns;
-    int64_t from, to; /* epochs asked for, of those that are stored */
+    int64_t from, to; /* requested epochs; `to` is at most the last stored one */
     int64_t limit;    /* epochs of one answer as CSV */
-    FILE *out;
-    int64_t written; /* epochs */
+    FILE *out;        /* of a history */
+    struct emit json; /* on out */
+    int64_t written;  /* epochs */
 };
 
 static int tokens_copy(void *self, int64_t epoch, const double *values, int n_values,
@@ -82,43 +88,46 @@ static int group_is_wanted(const struct tokens *tokens, json_t *group)
     return !tokens->group || strcmp(group_name(group), tokens->group) == 0;
 }
 
-static void tokens_write_text(FILE *out, const struct bpe *bpe, int32_t id)
+/* A token may be part of a UTF-8 sequence; emit_bytes replaces such bytes. */
+static void tokens_write_text(struct emit *json, const struct bpe *bpe, int32_t id)
 {
     size_t n = 0;
     const char *bytes = bpe_token(bpe, id, &n);
-    json_write_bytes(out, bytes ? bytes : "", n);
+    emit_bytes(json, "text", bytes ? bytes : "", n);
 }
 
-static void tokens_write_list(FILE *out, const struct tokens *tokens)
+/* Member i of a group; `at` is its index in the records' token array. */
+static void tokens_write_one(struct emit *json, const struct tokens *tokens, json_t *group,
+                             size_t i, int at)
 {
-    size_t g, i;
-    int at = 0, n = 0;
-    json_t *group, *id;
-    fputs("{\"tokens\":[", out);
+    const json_int_t id = json_integer_value(json_array_get(json_object_get(group, "ids"), i));
+    emit_object(json, NULL);
+    emit_integer(json, "id", id);
+    tokens_write_text(json, tokens->bpe, (int32_t)id);
+    emit_text(json, "group", group_name(group));
+    emit_integer(json, "count",
+                 json_integer_value(json_array_get(json_object_get(group, "counts"), i)));
+    emit_float(json, "first", at < tokens->n ? tokens->first[at] : NAN);
+    emit_float(json, "last", at < tokens->n ? tokens->last[at] : NAN);
+    emit_end(json);
+}
+
+static void tokens_write_list(struct emit *json, const struct tokens *tokens)
+{
+    size_t g;
+    int at = 0;
+    json_t *group;
+    emit_object(json, NULL);
+    emit_array(json, "tokens");
     json_array_foreach(tokens->groups, g, group)
     {
-        json_t *counts = json_object_get(group, "counts");
-        if (!group_is_wanted(tokens, group)) {
-            at += (int)json_array_size(counts);
-            continue;
-        }
-        json_array_foreach(json_object_get(group, "ids"), i, id)
-        {
-            fprintf(out, "%s\n{\"id\":%lld,\"text\":", n++ ? "," : "",
-                    (long long)json_integer_value(id));
-            tokens_write_text(out, tokens->bpe, (int32_t)json_integer_value(id));
-            fputs(",\"group\":", out);
-            json_write_string(out, group_name(group));
-            fprintf(out, ",\"count\":%lld,\"first\":",
-                    (long long)json_integer_value(json_array_get(counts, i)));
-            record_print_number(out, at < tokens->n ? (double)tokens->first[at] : NAN);
-            fputs(",\"last\":", out);
-            record_print_number(out, at < tokens->n ? (double)tokens->last[at] : NAN);
-            putc('}', out);
-            at++;
-        }
+        const size_t n = json_array_size(json_object_get(group, "ids"));
+        for (size_t i = 0; i < n && group_is_wanted(tokens, group); i++)
+            tokens_write_one(json, tokens, group, i, at + (int)i);
+        at += (int)n;
     }
-    fputs("]}\n", out);
+    emit_end(json);
+    emit_end(json);
 }
 
 static enum request_result tokens_list(struct request *request, const struct job *job,
@@ -133,19 +142,20 @@ static enum request_result tokens_list(struct request *request, const struct job
         return request_fail(request, err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    tokens_write_list(buffer.out, tokens);
+    tokens_write_list(&buffer.json, tokens);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
 /* ---- the history of one token ---- */
 
-/* ?token= is an id or the token's text; 1 and the first column that holds it, or 0. */
+/* ?token= is an id or the text of a token. Returns 1 and the first column of that token, or
+ * 0. */
 static int tokens_find(const struct tokens *tokens, const char *wanted, struct tokens_column *out)
 {
     size_t g, i, n, length = strlen(wanted);
     int at = 0;
     json_t *group, *id;
-    /* " 12" is a token's text; only digits are an id. */
+    /* An id has digits only: " 12" is the text of a token. */
     int is_number = length && length < 10 && strspn(wanted, "0123456789") == length;
     long long number = is_number ? atoll(wanted) : -1;
     json_array_foreach(tokens->groups, g, group)
@@ -178,55 +188,63 @@ static int tokens_row(void *self, int64_t epoch, const double *values, int n_val
     struct tokens *tokens = self;
     const int at = tokens->columns->at;
     (void)epoch, (void)values, (void)n_values;
-    fputs(tokens->written++ ? "," : "", tokens->out);
-    record_print_number(tokens->out, at < n_tokens ? (double)row[at] : NAN);
+    tokens->written++;
+    emit_float(&tokens->json, NULL, at < n_tokens ? row[at] : NAN);
     return 0;
 }
 
-/* id, text, count and the groups the token stands in, up to the epochs. */
-static void tokens_write_head(FILE *out, const struct tokens *tokens)
+/* Count of the token in the first group that holds it, and the names of all its groups. */
+static void tokens_write_groups(struct emit *json, const struct tokens *tokens)
 {
     size_t g, i;
-    int at = 0, n_groups = 0;
-    const int32_t wanted = tokens->columns->id;
+    int at = 0;
     json_t *group, *id, *count = NULL;
     json_array_foreach(tokens->groups, g, group)
         json_array_foreach(json_object_get(group, "ids"), i, id) if (at++ == tokens->columns->at)
             count = json_array_get(json_object_get(group, "counts"), i);
-    fprintf(out, "{\"id\":%d,\"text\":", wanted);
-    tokens_write_text(out, tokens->bpe, wanted);
-    fprintf(out, ",\"count\":%lld,\"groups\":[", (long long)json_integer_value(count));
+    emit_integer(json, "count", json_integer_value(count));
+    emit_array(json, "groups");
     json_array_foreach(tokens->groups, g, group) json_array_foreach(
-        json_object_get(group, "ids"), i, id) if (json_integer_value(id) == wanted)
-    {
-        fputs(n_groups++ ? "," : "", out);
-        json_write_string(out, group_name(group));
-    }
+        json_object_get(group, "ids"), i, id) if (json_integer_value(id) == tokens->columns->id)
+        emit_text(json, NULL, group_name(group));
+    emit_end(json);
+}
+
+static void tokens_write_epochs(struct emit *json, const struct tokens *tokens)
+{
+    emit_array(json, "epochs");
+    for (int64_t i = 0; i < tokens->written; i++)
+        emit_integer(json, NULL, tokens->from + i);
+    emit_end(json);
 }
 
 static enum request_result tokens_history(struct request *request, const struct job *job,
                                           struct tokens *tokens)
 {
     struct err *err = &request->err;
+    struct emit *json = &tokens->json;
     if (!(tokens->out = large_reply_open(request, job->epoch * LARGE_REPLY_NUMBER_BYTES, err)))
         return request_fail(request, err);
-    tokens_write_head(tokens->out, tokens);
-    fputs("],\"logp\":[", tokens->out);
+    emit_open(json, tokens->out, EMIT_LINES);
+    emit_object(json, NULL);
+    emit_integer(json, "id", tokens->columns->id);
+    tokens_write_text(json, tokens->bpe, tokens->columns->id);
+    tokens_write_groups(json, tokens);
+    emit_array(json, "logp");
     if (epochs_read(request->reader, job->id, tokens->from, tokens->to, tokens_row, tokens, err)) {
         fclose(tokens->out);
         return request_fail(request, err);
     }
-    fputs("],\"epochs\":[", tokens->out);
-    for (int64_t i = 0; i < tokens->written; i++)
-        fprintf(tokens->out, "%s%lld", i ? "," : "", (long long)(tokens->from + i));
-    fputs("]}\n", tokens->out);
+    emit_end(json);
+    tokens_write_epochs(json, tokens);
+    emit_end(json);
     return large_reply_send(request, tokens->out, MEDIA_JSON);
 }
 
 /* ---- histories as CSV ---- */
 
-/* The tokens of the group asked for, or of all groups: each once, though custom groups
- * may share some. */
+/* Select the tokens of the requested group, or of all groups. Custom groups may share
+ * tokens; each token becomes one column. */
 static int tokens_columns(struct tokens *tokens, struct err *err)
 {
     size_t g, i;
@@ -255,13 +273,13 @@ static int tokens_csv_row(void *self, int64_t epoch, const double *values, int n
     fprintf(tokens->out, "%lld", (long long)epoch);
     for (int c = 0; c < tokens->n_columns; c++) {
         const int at = tokens->columns[c].at;
-        csv_write_number(tokens->out, at < n_tokens ? (double)row[at] : NAN);
+        csv_write_float(tokens->out, at < n_tokens ? row[at] : NAN);
     }
     fputs("\r\n", tokens->out);
     return ++tokens->written == tokens->limit;
 }
 
-/* "&group=NAME", percent-encoded, or "&token=ID"; nothing where all are asked for. */
+/* "&group=NAME", percent-encoded, or "&token=ID"; empty if the request is for all tokens. */
 static void tokens_link_which(const struct tokens *tokens, int one,
                               char out[3 * RECORD_NAME_MAX + 32])
 {
@@ -273,7 +291,7 @@ static void tokens_link_which(const struct tokens *tokens, int one,
         out += sprintf(out, isalnum((unsigned char)*c) ? "%c" : "%%%02X", (unsigned char)*c);
 }
 
-/* Where the rest begins, if this was not all. */
+/* Set a Link header to the next page if epochs remain. */
 static void tokens_link(struct request *request, const struct tokens *tokens, int one,
                         const char *job)
 {
@@ -288,7 +306,7 @@ static void tokens_link(struct request *request, const struct tokens *tokens, in
     request_header(request, MHD_HTTP_HEADER_LINK, link);
 }
 
-/* Columns are ids, or logp where there is one alone. */
+/* Column names are token ids; the only column of ?token= is `logp`. */
 static enum request_result tokens_csv(struct request *request, const struct job *job,
                                       struct tokens *tokens, int one)
 {

@@ -1,4 +1,4 @@
-/* tokens: GET /jobs/{id}/tokens: histories of tracked tokens. Pool. */
+/* tokens: GET /jobs/{id}/tokens: histories of tracked tokens. Runs on a pool thread. */
 #ifndef TOKENFATE_API_TOKENS_H
 #define TOKENFATE_API_TOKENS_H
 

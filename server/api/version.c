@@ -1,24 +1,28 @@
-/* version: GET /version and /openapi.json: which program answers, and what it answers. */
+/* version: GET /version and /openapi.json: build and API version of the server, and the
+ * description of its API. The route table calls api_version on the HTTP thread and
+ * api_openapi, which opens a file, on a pool thread. No state. */
 #include "server/api/version.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/emit.h"
 #include "server/data.h"
-#include "server/json.h"
 
 enum request_result api_version(struct request *request)
 {
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    fputs("{\"name\":\"tokenfate\",\"version\":", buffer.out);
-    json_write_string(buffer.out, request->server->build);
-    fputs(",\"api\":\"v1\",\"libmicrohttpd\":", buffer.out);
-    json_write_string(buffer.out, MHD_get_version());
-    fputs("}\n", buffer.out);
+    struct emit *json = &buffer.json;
+    emit_object(json, NULL);
+    emit_text(json, "name", "tokenfate");
+    emit_text(json, "version", request->server->build);
+    emit_text(json, "api", "v1");
+    emit_text(json, "libmicrohttpd", MHD_get_version());
+    emit_end(json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 

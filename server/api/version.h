@@ -1,4 +1,4 @@
-/* version: GET /version and /openapi.json. */
+/* version: GET /version (HTTP thread) and /openapi.json (pool thread). */
 #ifndef TOKENFATE_API_VERSION_H
 #define TOKENFATE_API_VERSION_H
 
