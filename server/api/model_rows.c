@@ -5,14 +5,13 @@
 #include <jansson.h>
 #include <string.h>
 
-/* Clients read "no such model", so it does not name the path. */
+/* Clients read these errors, so they name no path of the server. */
 static int map_file(const char *path, struct file_map *file, struct err *err)
 {
     if (file_map_open(path, file, err) == 0)
         return 0;
-    if (err->code == ERR_NOT_FOUND)
-        err_set(err, ERR_NOT_FOUND, "there is no such model");
-    return -1;
+    return err_set(err, err->code,
+                   err->code == ERR_NOT_FOUND ? "there is no such model" : "cannot read a model");
 }
 
 /* The float32 matrix [n][C] of that name, tensor data starting at offset `data` of the

@@ -163,7 +163,8 @@ static int open_snapshot(struct request *request, const struct job *job, int64_t
         return -1;
     if (file_map_open(path, &map, err))
         return err->code != ERR_NOT_FOUND
-                   ? -1
+                   ? err_set(err, err->code, "cannot read the spectrum of epoch %lld",
+                             (long long)epoch)
                    : err_set(err, ERR_NOT_FOUND,
                              "there is no spectrum of epoch %lld: only of the epochs in "
                              "train.snapshots and of the last, once they were reached",
