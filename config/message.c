@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/clock.h"
+#include "config/emit.h"
 
 enum { MESSAGE_BLOCK = 1 << 16 }; /* bytes asked from the fd at a time */
 
@@ -170,60 +171,44 @@ static int64_t message_payload_wanted(const struct message *message, struct err 
 
 /* --- writing ------------------------------------------------------------------ */
 
-/* A JSON string of any bytes: what is not UTF-8 loses all but its ASCII. */
-static json_t *message_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char *ascii = strdup(text);
-    if (!ascii)
-        return NULL;
-    for (char *c = ascii; *c; c++)
-        if ((unsigned char)*c > 0x7e)
-            *c = '?';
-    value = json_string(ascii);
-    free(ascii);
-    return value;
-}
-
-static json_t *message_value(const struct message *message, int field)
+static void message_emit_field(struct emit *json, const struct message *message, int field)
 {
     const char *at = (const char *)message + message_fields[field].offset;
+    const char *name = message_fields[field].name;
     switch (message_fields[field].form) {
     case FORM_JOB:
-        return message_text(at);
+        emit_text(json, name, at);
+        break;
     case FORM_TEXT:
-        return message_text(*(char *const *)at);
+        emit_text(json, name, *(char *const *)at);
+        break;
     default:
-        return json_integer(*(const int64_t *)at);
+        emit_integer(json, name, *(const int64_t *)at);
     }
 }
 
-/* The header as one line with its '\n'; caller frees. */
+/* The header as one line with its '\n' (malloc). */
 static char *message_header(const struct message *message, size_t *n, struct err *err)
 {
-    char *line = NULL, *text = NULL;
-    json_t *root = json_pack("{s:s}", "type", message_types[message->type].word);
-    int failed = !root;
-    for (int field = 0; !failed && field < MESSAGE_FIELDS; field++)
-        if (message_types[message->type].fields & 1u << field)
-            failed = json_object_set_new(root, message_fields[field].name,
-                                         message_value(message, field));
-    if (!failed && message->payload_bytes)
-        failed =
-            json_object_set_new(root, "payload", json_integer((json_int_t)message->payload_bytes));
-    if (!failed)
-        text = json_dumps(root, JSON_COMPACT);
-    json_decref(root);
-    if (!text || asprintf(&line, "%s\n", text) < 0) {
-        line = NULL;
+    struct emit json;
+    char *line = NULL;
+    if (emit_open_text(&json) == 0) {
+        emit_object(&json, NULL);
+        emit_text(&json, "type", message_types[message->type].word);
+        for (int field = 0; field < MESSAGE_FIELDS; field++)
+            if (message_types[message->type].fields & 1u << field)
+                message_emit_field(&json, message, field);
+        if (message->payload_bytes)
+            emit_integer(&json, "payload", (int64_t)message->payload_bytes);
+        emit_end(&json);
+        putc('\n', json.out);
+        line = emit_close_text(&json);
+    }
+    if (line)
+        *n = strlen(line);
+    else
         err_set(err, ERR_NO_MEMORY, "no memory for a %s message",
                 message_types[message->type].word);
-    } else {
-        *n = strlen(line);
-    }
-    free(text);
     return line;
 }
 

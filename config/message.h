@@ -96,7 +96,7 @@ struct message {
 /* Write one frame completely to a socket, pipe or file (blocking), without
  * SIGPIPE. ERR_IO if the peer is gone, ERR_TIMEOUT if the socket's send timeout
  * passes, ERR_PROTOCOL for a message that lacks a field of its type. Bytes that
- * are not UTF-8 leave as '?'. Callers serialise writes themselves. */
+ * are not UTF-8 leave as U+FFFD. Callers serialise writes themselves. */
 int message_write(int fd, const struct message *message, struct err *err);
 
 /* Reader with its own buffer over one fd. */

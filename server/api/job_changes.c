@@ -37,6 +37,14 @@ void job_changes_free(struct job_changes *changes)
     *changes = (struct job_changes){0};
 }
 
+/* {"resources": {"priority": value}} */
+static int set_priority(json_t *spec, json_t *value)
+{
+    json_t *resources = json_object();
+    return json_object_set(resources, "priority", value) |
+           json_object_set_new(spec, "resources", resources);
+}
+
 /* The patch as a spec with only its fields (a new reference): priority goes below
  * resources. Fields that cannot change are reported in err. */
 static json_t *changes_layout(const json_t *patch, struct err *err)
@@ -51,7 +59,7 @@ static json_t *changes_layout(const json_t *patch, struct err *err)
         if (strcmp(key, "name") == 0 || strcmp(key, "notes") == 0 || strcmp(key, "tags") == 0)
             failed |= json_object_set(spec, key, value);
         else if (strcmp(key, "priority") == 0)
-            failed |= json_object_set_new(spec, "resources", json_pack("{s:O}", key, value));
+            failed |= set_priority(spec, value);
         else
             err_field(err, pointer, "only name, notes, tags and priority of a job can change");
     }

@@ -51,12 +51,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                                         "0aaaaaaaaaaaaaaaaaaaaaaaaaaa!!!!!!!!\n\n\n",
                                         "0caf\xc3",
                                         "0\xed\xa0\x80\xf4\x90\x80\x80"};
-    struct err err;
+    struct err err = ERR_INIT;
     const char *share = getenv("TOKENFATE_SHARE");
     for (int i = 0; i < (int)(sizeof texts / sizeof *texts); i++)
         seed_write(*argc, *argv, i, texts[i], strlen(texts[i]));
     seed_table(*argc, *argv);
-    err_clear(&err);
     if (bpe_open(share != NULL ? share : "build/share", "gpt2", &gpt2, &err) != 0) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
@@ -103,7 +102,7 @@ static int encode(const struct bpe *bpe, const void *bytes, size_t n, struct err
 
 static void fuzz_text(const uint8_t *data, size_t n)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     size_t offset;
     if (encode(gpt2, data, n, &err) == 0)
         return;
@@ -128,10 +127,9 @@ static void write_table(const uint8_t *data, size_t n)
 static void fuzz_table(const uint8_t *data, size_t n)
 {
     static const char text[] = "the three 3 th\u00e9\n";
-    struct err err;
+    struct err err = ERR_INIT;
     struct bpe *bpe = NULL;
     write_table(data, n);
-    err_clear(&err);
     if (bpe_open(folder, "fuzz", &bpe, &err) != 0) {
         FUZZ_REQUIRE(bpe == NULL && err.code == ERR_CORRUPT);
         return;

@@ -86,9 +86,8 @@ static void rewind_empty(int fd)
 
 static void check_round_trip(const struct message *message)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct message again = {0};
-    err_clear(&err);
     rewind_empty(echo);
     FUZZ_REQUIRE(message_write(echo, message, &err) == 0);
     FUZZ_REQUIRE(lseek(echo, 0, SEEK_SET) == 0);
@@ -103,7 +102,7 @@ static void check_round_trip(const struct message *message)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct message message = {0};
     static char spelled[1 << 16];
     const void *bytes = data;
@@ -116,7 +115,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     FUZZ_REQUIRE(write(stream, bytes, n) == (ssize_t)n && lseek(stream, 0, SEEK_SET) == 0);
     struct message_reader *reader = message_reader_new(stream);
     FUZZ_REQUIRE(reader != NULL);
-    err_clear(&err);
     int got;
     while ((got = message_read(reader, -1, &message, &err)) == 1)
         check_round_trip(&message);

@@ -74,9 +74,8 @@ static void check_refusal(const struct err *err)
 /* Printing and parsing again changes nothing. */
 static void check_round_trip(const struct spec *spec)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct spec *again = NULL;
-    err_clear(&err);
     char *text = spec_print(spec);
     FUZZ_REQUIRE(text != NULL);
     if (spec_parse(text, strlen(text), &again, &err) != 0) {
@@ -94,7 +93,7 @@ static void check_round_trip(const struct spec *spec)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct spec *spec = NULL;
     static char spelled[1 << 16];
     const void *bytes = data;
@@ -107,7 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     FUZZ_REQUIRE(copy != NULL);
     if (n > 0)
         memcpy(copy, bytes, n);
-    err_clear(&err);
     if (spec_parse(copy, n, &spec, &err) != 0) {
         FUZZ_REQUIRE(spec == NULL);
         check_refusal(&err);

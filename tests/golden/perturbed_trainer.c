@@ -64,8 +64,7 @@ int __wrap_model_initialise(struct model *model, struct err *err)
 
 int main(int argc, char **argv)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc != 4) {
         fputs("usage: perturbed_trainer SEED SHARE CORPUS_PATH < spec.json\n", stderr);
         return 2;
