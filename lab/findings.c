@@ -8,7 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "lab/findings_internal.h"
+#include "lab/findings_run.h"
+#include "lab/findings_words.h"
 #include "lab/theory.h"
 
 enum { STUDY_VOCABULARY = 50257 }; /* the study's statements in nats are about it */
@@ -122,23 +123,6 @@ static double stability(const struct findings_roughness *roughness)
     return log(mean_of(&roughness->masked) / mean_of(&roughness->plain));
 }
 
-/* The mask that the spec names; `columns`, the study's, where it names none. */
-int findings_mask(const struct findings_run *run)
-{
-    return run->spec->groups.mask == MASK_NONE ? MASK_COLUMNS : (int)run->spec->groups.mask;
-}
-
-/* A job that starts from another model begins where that one ended. */
-int findings_is_untrained_first(const struct findings_run *run)
-{
-    return !run->spec->init_from[0];
-}
-
-static double untrained(const struct findings_run *run, int group)
-{
-    return theory_untrained_group(run->spec, &run->groups->group[group], run->frequency);
-}
-
 /* Mean log p at the optimum without context of the job's own loss. */
 static double optimum(const struct findings_run *run, int group)
 {
@@ -157,19 +141,9 @@ static double untrained_level(const struct findings_run *run)
     double sum = 0;
     for (int group = 0; group < BUILT_IN; group++)
         sum += first(run, group, RECORD_MEAN_LOGP_NONE);
-    return run->frequency->vocab == STUDY_VOCABULARY && findings_is_untrained_first(run)
+    return run->frequency->vocab == STUDY_VOCABULARY && findings_run_is_untrained_first(run)
                ? sum / BUILT_IN
                : NAN;
-}
-
-double findings_untrained_level_closed(const struct findings_run *run)
-{
-    double sum = 0;
-    if (run->spec->model.head == HEAD_FULL)
-        return theory_untrained(run->spec, run->frequency->vocab);
-    for (int group = 0; group < BUILT_IN; group++)
-        sum += untrained(run, group);
-    return sum / BUILT_IN;
 }
 
 static double untrained_spread(const struct findings_run *run)
@@ -179,7 +153,7 @@ static double untrained_spread(const struct findings_run *run)
         low = fmin(low, first(run, group, RECORD_MEAN_LOGP_NONE));
         high = fmax(high, first(run, group, RECORD_MEAN_LOGP_NONE));
     }
-    return findings_is_untrained_first(run) ? high - low : NAN;
+    return findings_run_is_untrained_first(run) ? high - low : NAN;
 }
 
 /* Largest of the groups, in units of the bound that theory gives. */
@@ -213,7 +187,7 @@ static double batch_advantage_rare(const struct findings_run *run)
 
 static double batch_stability(const struct findings_run *run)
 {
-    return stability(&run->comparison[findings_mask(run)]);
+    return stability(&run->comparison[findings_run_mask(run)]);
 }
 
 static double batch_stability_windows(const struct findings_run *run)
@@ -223,12 +197,12 @@ static double batch_stability_windows(const struct findings_run *run)
 
 static double batch_stability_alone(const struct findings_run *run)
 {
-    return stability(&run->alone[findings_mask(run)]);
+    return stability(&run->alone[findings_run_mask(run)]);
 }
 
 static double batch_kept(const struct findings_run *run)
 {
-    return all(run, MOST, RECORD_KEPT_NONE + findings_mask(run));
+    return all(run, MOST, RECORD_KEPT_NONE + (int)findings_run_mask(run));
 }
 
 static double batch_kept_windows(const struct findings_run *run)
@@ -239,7 +213,7 @@ static double batch_kept_windows(const struct findings_run *run)
 static double common_distance(const struct findings_run *run)
 {
     return end(run, MOST, RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask) -
-           untrained(run, MOST);
+           findings_run_untrained(run, MOST);
 }
 
 static double common_probability(const struct findings_run *run)
@@ -279,7 +253,7 @@ static double rare_change(const struct findings_run *run)
 
 static double rare_change_closed(const struct findings_run *run)
 {
-    return optimum(run, LEAST) - untrained(run, LEAST);
+    return optimum(run, LEAST) - findings_run_untrained(run, LEAST);
 }
 
 static double never_change(const struct findings_run *run)
@@ -375,7 +349,7 @@ static double mass_first(const struct findings_run *run)
 
 static double mass_first_closed(const struct findings_run *run)
 {
-    return findings_is_untrained_first(run) && run->spec->model.head == HEAD_FULL
+    return findings_run_is_untrained_first(run) && run->spec->model.head == HEAD_FULL
                ? (double)run->groups->group[MOST].n / run->frequency->vocab
                : NAN;
 }
@@ -417,7 +391,7 @@ static const struct row {
      types_share, JUDGED, 0, 0.18, 0.22, NULL, NULL},
 
     {FINDINGS_UNTRAINED, "level", "mean log p of the three groups at epoch 0",
-     untrained_level, JUDGED, 0, -11, -10.8, "3.1", findings_untrained_level_closed},
+     untrained_level, JUDGED, 0, -11, -10.8, "3.1", findings_run_untrained_level},
     {FINDINGS_UNTRAINED, "spread", "highest minus lowest of the three groups at epoch 0",
      untrained_spread, JUDGED, 0, -INFINITY, FINDINGS_MARGIN, NULL, NULL},
     {FINDINGS_UNTRAINED, "token_sd", "standard deviation between tokens of a group, largest of the three, over that of the logits",
@@ -648,6 +622,6 @@ void findings_judge(const struct findings_run *runs, int n, struct finding out[F
             judge_number(&rows[r], runs, n, good, number);
             settle(finding, number->verdict, rows[r].role);
         }
-        findings_put_words(finding, runs, n, good);
+        findings_words_put(finding, runs, n, good);
     }
 }

@@ -1,12 +1,14 @@
-/* findings_words: see findings_internal.h. What was found and, where a claim fails or
+/* findings_words: see findings_words.h. What was found and, where a claim fails or
  * stays open, why, as sentences made of the finding's own numbers. */
+#include "lab/findings_words.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lab/findings_internal.h"
+#include "lab/findings_run.h"
 #include "lab/theory.h"
 
 struct words {
@@ -125,8 +127,7 @@ static void say_untrained(struct words *words, const struct finding *finding,
         say(words,
             "The level is -ln V - s^2/2 = %.3f with V = %d and logits of standard deviation s = "
             "%.3f. ",
-            findings_untrained_level_closed(run), run->frequency->vocab,
-            theory_logit_std(run->spec));
+            findings_run_untrained_level(run), run->frequency->vocab, theory_logit_std(run->spec));
     if (failed(finding, "spread") || failed(finding, "token_sd"))
         say(words, "Initial logits of standard deviation %.3f tell tokens apart by chance.",
             theory_logit_std(run->spec));
@@ -159,7 +160,7 @@ static void say_advantage(struct words *words, const struct finding *finding)
 static void say_batch(struct words *words, const struct finding *finding,
                       const struct findings_run *run)
 {
-    const int mask = findings_mask(run);
+    const enum spec_mask mask = findings_run_mask(run);
     if (failed(finding, "advantage"))
         say_advantage(words, finding);
     if (!failed(finding, "stability"))
@@ -173,7 +174,7 @@ static void say_batch(struct words *words, const struct finding *finding,
         say(words,
             "What mask %s leaves out differs from batch to batch, and with it the mean of the "
             "rest. ",
-            spec_mask_name((enum spec_mask)mask));
+            spec_mask_name(mask));
     if (mask != MASK_WINDOWS)
         say(words, "With mask windows, which keeps %.0f tokens, ln of the ratio is %.2f.",
             value_of(finding, "kept_windows"), value_of(finding, "stability_windows"));
@@ -291,7 +292,7 @@ static void say_not_testable(struct words *words, const struct finding *finding,
 static void say_start(struct words *words, const struct finding *finding,
                       const struct findings_run *run)
 {
-    if (!findings_is_untrained_first(run) &&
+    if (!findings_run_is_untrained_first(run) &&
         (finding->claim == FINDINGS_UNTRAINED || finding->claim == FINDINGS_COMMON))
         say(words, "The job starts from another model, so there is no untrained level. ");
 }
@@ -345,7 +346,7 @@ static void say_undetermined(struct words *words, const struct finding *finding)
         say(words, "The 95 %% interval over %d seeds reaches across a bound.", finding->runs);
 }
 
-void findings_put_words(struct finding *finding, const struct findings_run *runs, int n,
+void findings_words_put(struct finding *finding, const struct findings_run *runs, int n,
                         unsigned good)
 {
     struct words words = {finding->measured, 0};
