@@ -14,7 +14,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/spec_custom.h"
 #include "config/spec_kind.h"
+#include "config/spec_remedy.h"
+#include "config/spec_rules.h"
+#include "config/spec_words.h"
 
 enum {
     SPEC_SECTION_MAX = 16,        /* bytes of a section's pointer */
@@ -33,19 +37,6 @@ enum {
 #define SPEC_SMOOTHING_MAX 0.999         /* something must be left of the target */
 #define SPEC_Z_LOSS_MAX 1000.0           /* the published value is 1e-4 */
 
-static const char *const spec_variants[] = {"raw", "lf", "body", NULL};
-static const char *const spec_tokenizers[] = {"gpt2", "cl100k_base", "bytes", NULL};
-static const char *const spec_vocabularies[] = {"all", "used", NULL};
-static const char *const spec_ties[] = {"tied", "untied", "untied_equal", NULL};
-static const char *const spec_activations[] = {"gelu", "gelu_new", "relu", NULL};
-static const char *const spec_heads[] = {"full", "adaptive", NULL};
-static const char *const spec_samplings[] = {"random", "shuffle", NULL};
-static const char *const spec_optimizers[] = {"sgd", "momentum", "adam", "adamw", NULL};
-static const char *const spec_precisions[] = {"auto", "fp32", "bf16", NULL};
-static const char *const spec_selections[] = {"frequency", "published-2025", "published-2026",
-                                              NULL};
-static const char *const spec_tie_breaks[] = {"seeded", "id", NULL};
-static const char *const spec_masks[] = {"none", "columns", "windows", "positions", NULL};
 static const char *const spec_pass[] = {"pass", NULL};
 static const char *const spec_inv_sqrt_d[] = {"inv_sqrt_d", NULL};
 static const char *const spec_devices[] = {"auto", "cpu", "cuda", NULL};
@@ -59,29 +50,29 @@ static const struct spec_row spec_table[] = {
     {"/name", &spec_kind_text, AT(name), 1, SPEC_NAME_MAX, NULL, "\"gulliver\""},
     {"/notes", &spec_kind_text, AT(notes), 0, SPEC_NOTES_MAX, NULL, "\"\""},
     {"/tags", &spec_kind_tags, 0, 0, 0, NULL, "[]"},
-    {"/init_from", &spec_kind_job, AT(init_from), 0, 0, NULL, "null"},
+    {"/init_from", &spec_remedy_job, AT(init_from), 0, 0, NULL, "null"},
     {"/corpus/id", &spec_kind_corpus, AT(corpus.id), 0, 0, NULL, "\"gulliver\""},
-    {"/corpus/variant", &spec_kind_enum, AT(corpus.variant), 0, 0, spec_variants, "\"lf\""},
-    {"/corpus/tokenizer", &spec_kind_tokenizer, AT(corpus.tokenizer), 0, 0, spec_tokenizers, "\"gpt2\""},
-    {"/corpus/vocabulary", &spec_kind_enum, AT(corpus.vocabulary), 0, 0, spec_vocabularies, "\"all\""},
+    {"/corpus/variant", &spec_kind_enum, AT(corpus.variant), 0, 0, spec_words_variant, "\"lf\""},
+    {"/corpus/tokenizer", &spec_kind_tokenizer, AT(corpus.tokenizer), 0, 0, spec_words_tokenizer, "\"gpt2\""},
+    {"/corpus/vocabulary", &spec_kind_enum, AT(corpus.vocabulary), 0, 0, spec_words_vocabulary, "\"all\""},
     {"/corpus/shuffled", &spec_kind_bool, AT(corpus.shuffled), 0, 0, NULL, "false"},
     {"/model/d_model", &spec_kind_int, AT(model.d_model), 1, SPEC_D_MODEL_MAX, NULL, "128"},
     {"/model/n_layers", &spec_kind_int, AT(model.n_layers), 1, SPEC_LAYERS_MAX, NULL, "4"},
     {"/model/n_heads", &spec_kind_int, AT(model.n_heads), 1, SPEC_HEADS_MAX, NULL, "4"},
     {"/model/seq_len", &spec_kind_int, AT(model.seq_len), 1, SPEC_SEQ_LEN_MAX, NULL, "64"},
-    {"/model/tie", &spec_kind_enum, AT(model.tie), 0, 0, spec_ties, "\"tied\""},
+    {"/model/tie", &spec_kind_enum, AT(model.tie), 0, 0, spec_words_tying, "\"tied\""},
     {"/model/logit_scale", &spec_kind_scale, AT(model.logit_scale), SPEC_REAL_MIN, SPEC_REAL_MAX, spec_inv_sqrt_d, "1.0"},
-    {"/model/activation", &spec_kind_enum, AT(model.activation), 0, 0, spec_activations, "\"gelu\""},
+    {"/model/activation", &spec_kind_enum, AT(model.activation), 0, 0, spec_words_activation, "\"gelu\""},
     {"/model/head_bias", &spec_kind_bool, AT(model.head_bias), 0, 0, NULL, "false"},
     {"/model/init_std", &spec_kind_real, AT(model.init_std), 0, SPEC_REAL_MAX, NULL, "0.02"},
     {"/model/position_std", &spec_kind_real, AT(model.position_std), 0, SPEC_REAL_MAX, NULL, "0.02"},
-    {"/model/head", &spec_kind_enum, AT(model.head), 0, 0, spec_heads, "\"full\""},
-    {"/model/cutoffs", &spec_kind_cutoffs, 0, 1, SPEC_VOCABULARY_MAX, NULL, "[]"},
+    {"/model/head", &spec_kind_enum, AT(model.head), 0, 0, spec_words_head, "\"full\""},
+    {"/model/cutoffs", &spec_remedy_cutoffs, 0, 1, SPEC_VOCABULARY_MAX, NULL, "[]"},
     {"/train/epochs", &spec_kind_int64, AT(train.epochs), 1, SPEC_EPOCHS_MAX, NULL, "500"},
     {"/train/steps_per_epoch", &spec_kind_steps, AT(train.steps_per_epoch), 1, SPEC_STEPS_PER_EPOCH_MAX, spec_pass, "1"},
-    {"/train/sampling", &spec_kind_enum, AT(train.sampling), 0, 0, spec_samplings, "\"random\""},
+    {"/train/sampling", &spec_kind_enum, AT(train.sampling), 0, 0, spec_words_sampling, "\"random\""},
     {"/train/batch_size", &spec_kind_int, AT(train.batch_size), 1, SPEC_BATCH_MAX, NULL, "8"},
-    {"/train/optimizer", &spec_kind_enum, AT(train.optimizer), 0, 0, spec_optimizers, "\"adamw\""},
+    {"/train/optimizer", &spec_kind_enum, AT(train.optimizer), 0, 0, spec_words_optimizer, "\"adamw\""},
     {"/train/lr", &spec_kind_real, AT(train.lr), SPEC_REAL_MIN, SPEC_REAL_MAX, NULL, "0.001"},
     {"/train/beta1", &spec_kind_real, AT(train.beta1), 0, SPEC_BETA_MAX, NULL, "0.9"},
     {"/train/beta2", &spec_kind_real, AT(train.beta2), 0, SPEC_BETA_MAX, NULL, "0.999"},
@@ -90,7 +81,7 @@ static const struct spec_row spec_table[] = {
     {"/train/momentum", &spec_kind_real, AT(train.momentum), 0, SPEC_BETA_MAX, NULL, "0.9"},
     {"/train/decay_embeddings", &spec_kind_bool, AT(train.decay_embeddings), 0, 0, NULL, "true"},
     {"/train/grad_clip", &spec_kind_real, AT(train.grad_clip), 0, SPEC_REAL_MAX, NULL, "0"},
-    {"/train/precision", &spec_kind_enum, AT(train.precision), 0, 0, spec_precisions, "\"auto\""},
+    {"/train/precision", &spec_kind_enum, AT(train.precision), 0, 0, spec_words_precision, "\"auto\""},
     {"/train/seed", &spec_kind_int64, AT(train.seed), 0, SPEC_SEED_MAX, NULL, "1"},
     {"/train/seed_weights", &spec_kind_seed, AT(train.seed_weights), 0, SPEC_SEED_MAX, NULL, "null"},
     {"/train/seed_data", &spec_kind_seed, AT(train.seed_data), 0, SPEC_SEED_MAX, NULL, "null"},
@@ -100,16 +91,16 @@ static const struct spec_row spec_table[] = {
     {"/loss/logit_adjustment", &spec_kind_real, AT(loss.logit_adjustment), 0, SPEC_EXPONENT_MAX, NULL, "0"},
     {"/loss/label_smoothing", &spec_kind_real, AT(loss.label_smoothing), 0, SPEC_SMOOTHING_MAX, NULL, "0"},
     {"/loss/z_loss", &spec_kind_real, AT(loss.z_loss), 0, SPEC_Z_LOSS_MAX, NULL, "0"},
-    {"/data/oversample", &spec_kind_oversample, 0, SPEC_FACTOR_MIN, SPEC_FACTOR_MAX, NULL, "null"},
-    {"/data/inject", &spec_kind_inject, 0, 1, SPEC_CUSTOM_TOKENS_MAX, NULL, "null"},
+    {"/data/oversample", &spec_remedy_oversample, 0, SPEC_FACTOR_MIN, SPEC_FACTOR_MAX, NULL, "null"},
+    {"/data/inject", &spec_remedy_inject, 0, 1, SPEC_CUSTOM_TOKENS_MAX, NULL, "null"},
     {"/data/holdout", &spec_kind_int, AT(data.holdout), 0, SPEC_HOLDOUT_MAX, NULL, "0"},
     {"/eval/windows", &spec_kind_int, AT(eval.windows), 0, SPEC_EVAL_WINDOWS_MAX, NULL, "0"},
     {"/eval/every", &spec_kind_int64, AT(eval.every), 1, SPEC_EPOCHS_MAX, NULL, "10"},
     {"/groups/size", &spec_kind_int, AT(groups.size), 1, SPEC_GROUP_SIZE_MAX, NULL, "100"},
-    {"/groups/selection", &spec_kind_enum, AT(groups.selection), 0, 0, spec_selections, "\"frequency\""},
-    {"/groups/ties", &spec_kind_enum, AT(groups.ties), 0, 0, spec_tie_breaks, "\"seeded\""},
-    {"/groups/mask", &spec_kind_enum, AT(groups.mask), 0, 0, spec_masks, "\"columns\""},
-    {"/groups/custom", &spec_kind_custom, 0, 0, 0, NULL, "[]"},
+    {"/groups/selection", &spec_kind_enum, AT(groups.selection), 0, 0, spec_words_selection, "\"frequency\""},
+    {"/groups/ties", &spec_kind_enum, AT(groups.ties), 0, 0, spec_words_tie_break, "\"seeded\""},
+    {"/groups/mask", &spec_kind_enum, AT(groups.mask), 0, 0, spec_words_mask, "\"columns\""},
+    {"/groups/custom", &spec_custom_kind, 0, 0, 0, NULL, "[]"},
     {"/resources/device", &spec_kind_device, AT(resources.device), 0, 0, spec_devices, "\"auto\""},
     {"/resources/priority", &spec_kind_int, AT(resources.priority), -100, 100, NULL, "0"},
     {"/resources/max_seconds", &spec_kind_int64, AT(resources.max_seconds), 0, SPEC_SECONDS_MAX, NULL, "0"},
@@ -381,60 +372,48 @@ void spec_free(struct spec *spec)
 
 /* --- printing ---------------------------------------------------------------- */
 
-static int spec_dump_members(const json_t *object, FILE *out)
+/* The rows of a section stand together, so that an object is open until a row of another
+ * section comes. */
+static void spec_emit_rows(const struct spec *spec, struct emit *emit)
 {
-    const char *key;
-    json_t *value;
-    int n = 0, failed = 0;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        fputs(n++ ? "," : "", out);
-        record_print_string(out, key);
-        putc(':', out);
-        failed |= spec_dump(value, out);
-    }
-    return failed;
-}
-
-static int spec_dump_elements(const json_t *array, FILE *out)
-{
-    int failed = 0;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        fputs(i ? "," : "", out);
-        failed |= spec_dump(json_array_get(array, i), out);
-    }
-    return failed;
-}
-
-int spec_dump(const json_t *value, FILE *out)
-{
-    size_t digits = 15;
-    char text[32];
-    int failed;
-    if (json_is_object(value) || json_is_array(value)) {
-        putc(json_is_object(value) ? '{' : '[', out);
-        failed =
-            json_is_object(value) ? spec_dump_members(value, out) : spec_dump_elements(value, out);
-        putc(json_is_object(value) ? '}' : ']', out);
-        return failed;
-    }
-    if (json_is_real(value))
-        for (; digits < 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", (int)digits, json_real_value(value));
-            if (strtod(text, NULL) == json_real_value(value))
-                break;
+    const char *section = "";
+    size_t section_bytes = 0;
+    emit_object(emit, NULL);
+    for (int i = 0; i < SPEC_ROWS; i++) {
+        const char *pointer = spec_table[i].pointer;
+        const size_t n = spec_section(pointer);
+        if (n != section_bytes || strncmp(pointer, section, n) != 0) {
+            char name[SPEC_SECTION_MAX];
+            if (section_bytes)
+                emit_end(emit);
+            snprintf(name, sizeof name, "%.*s", (int)n - 1, pointer + 1);
+            if (n)
+                emit_object(emit, name);
         }
-    return json_dumpf(value, out, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
+        section = pointer;
+        section_bytes = n;
+        spec_table[i].kind->write(&spec_table[i], spec, emit, pointer + n + 1);
+    }
+    if (section_bytes)
+        emit_end(emit);
+    emit_end(emit);
 }
 
-char *spec_dumps(const json_t *value)
+/* Compact JSON of the whole spec, or of one row's value (malloc). NULL without memory. */
+static char *spec_emit_text(const struct spec *spec, const struct spec_row *row)
 {
+    struct emit emit;
     char *text = NULL;
     size_t n;
     FILE *out = open_memstream(&text, &n);
     if (!out)
         return NULL;
-    int failed = spec_dump(value, out);
+    emit_open(&emit, out, EMIT_COMPACT);
+    if (row)
+        row->kind->write(row, spec, &emit, NULL);
+    else
+        spec_emit_rows(spec, &emit);
+    int failed = ferror(out);
     failed |= fclose(out);
     if (!failed)
         return text;
@@ -442,69 +421,49 @@ char *spec_dumps(const json_t *value)
     return NULL;
 }
 
-static int spec_print_rows(const struct spec *spec, FILE *out)
-{
-    const char *section = "";
-    size_t section_bytes = 0;
-    for (int i = 0; i < SPEC_ROWS; i++) {
-        const char *pointer = spec_table[i].pointer;
-        size_t n = spec_section(pointer);
-        int entered = n != section_bytes || strncmp(pointer, section, n) != 0;
-        if (entered && section_bytes)
-            putc('}', out);
-        fputs(i ? "," : "{", out);
-        if (entered && n)
-            fprintf(out, "\"%.*s\":{", (int)n - 1, pointer + 1);
-        section = pointer;
-        section_bytes = n;
-        fprintf(out, "\"%s\":", pointer + n + 1);
-        json_t *value = spec_table[i].kind->write(&spec_table[i], spec);
-        int failed = !value || spec_dump(value, out);
-        json_decref(value);
-        if (failed)
-            return -1;
-    }
-    fputs(section_bytes ? "}}" : "}", out);
-    return 0;
-}
-
 char *spec_print(const struct spec *spec)
 {
+    return spec_emit_text(spec, NULL);
+}
+
+/* 1 if a and b print the same value of a row, 0 if not, -1 without memory. */
+static int spec_is_same(const struct spec_row *row, const struct spec *a, const struct spec *b)
+{
+    char *x = spec_emit_text(a, row), *y = spec_emit_text(b, row);
+    int same = x && y ? strcmp(x, y) == 0 : -1;
+    free(x);
+    free(y);
+    return same;
+}
+
+char *spec_diff(const struct spec *a, const struct spec *b)
+{
+    static const char *const labels[] = {"/name", "/notes", "/tags", NULL};
+    struct emit emit;
     char *text = NULL;
     size_t n;
+    int failed = 0;
     FILE *out = open_memstream(&text, &n);
     if (!out)
         return NULL;
-    int failed = spec_print_rows(spec, out);
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_array(&emit, NULL);
+    for (int i = 0; i < SPEC_ROWS; i++) {
+        const struct spec_row *row = &spec_table[i];
+        if (spec_word(labels, row->pointer) >= 0)
+            continue;
+        const int same = spec_is_same(row, a, b);
+        if (same == 0)
+            emit_text(&emit, NULL, row->pointer);
+        failed |= same < 0;
+    }
+    emit_end(&emit);
     failed |= ferror(out);
     failed |= fclose(out);
     if (!failed)
         return text;
     free(text);
     return NULL;
-}
-
-char *spec_diff(const struct spec *a, const struct spec *b)
-{
-    static const char *const labels[] = {"/name", "/notes", "/tags", NULL};
-    char *text = NULL;
-    json_t *array = json_array();
-    for (int i = 0; i < SPEC_ROWS; i++) {
-        const struct spec_row *row = &spec_table[i];
-        if (spec_word(labels, row->pointer) >= 0)
-            continue;
-        json_t *x = row->kind->write(row, a), *y = row->kind->write(row, b);
-        int failed = !array || !x || !y ||
-                     (!json_equal(x, y) && json_array_append_new(array, json_string(row->pointer)));
-        json_decref(x);
-        json_decref(y);
-        if (failed)
-            goto out;
-    }
-    text = json_dumps(array, JSON_COMPACT);
-out:
-    json_decref(array);
-    return text;
 }
 
 /* --- small answers ------------------------------------------------------------ */
@@ -544,15 +503,15 @@ void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to)
 
 const char *spec_mask_name(enum spec_mask mask)
 {
-    return spec_masks[mask];
+    return spec_words_mask[mask];
 }
 
 const char *spec_precision_name(enum spec_precision precision)
 {
-    return spec_precisions[precision];
+    return spec_words_precision[precision];
 }
 
 const char *spec_variant_name(enum spec_variant variant)
 {
-    return spec_variants[variant];
+    return spec_words_variant[variant];
 }

@@ -56,7 +56,7 @@ enum spec_sampling { SAMPLING_RANDOM, SAMPLING_SHUFFLE };
 enum spec_optimizer { OPTIMIZER_SGD, OPTIMIZER_MOMENTUM, OPTIMIZER_ADAM, OPTIMIZER_ADAMW };
 enum spec_precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_BF16 };
 enum spec_selection { SELECTION_FREQUENCY, SELECTION_PUBLISHED_2025, SELECTION_PUBLISHED_2026 };
-enum spec_ties { TIES_SEEDED, TIES_ID };
+enum spec_tie_break { TIE_BREAK_SEEDED, TIE_BREAK_ID };
 enum spec_mask { MASK_NONE, MASK_COLUMNS, MASK_WINDOWS, MASK_POSITIONS, MASKS };
 
 /* One member of a custom group: an id, or (id = -1) a text that must be exactly
@@ -133,7 +133,7 @@ struct spec {
     struct {
         int size;
         enum spec_selection selection;
-        enum spec_ties ties;
+        enum spec_tie_break ties;
         enum spec_mask mask; /* the one that headlines; all four are recorded */
         int n_custom;
         struct spec_custom custom[SPEC_CUSTOM_MAX];

@@ -9,8 +9,6 @@
 
 enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
 
-const char *const spec_group_names[] = {"most_common", "least_common", "never_used", NULL};
-
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
@@ -71,6 +69,7 @@ int spec_word(const char *const *words, const char *word)
             return i;
     return -1;
 }
+
 /* --- checks shared by several kinds ------------------------------------- */
 
 int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
@@ -138,7 +137,7 @@ static int spec_check_word(const json_t *value, const char *const *words, const 
     return err_field(err, pointer, "%s is not one of: %s", spec_quote(value, quoted), list);
 }
 
-static int spec_copy(char **out, const char *text, struct err *err)
+int spec_copy(char **out, const char *text, struct err *err)
 {
     *out = strdup(text);
     return *out ? 0
@@ -175,6 +174,98 @@ int spec_check_members(const json_t *object, const char *const *keys, const char
     return bad;
 }
 
+/* --- values as text ---------------------------------------------------------- */
+
+/* A real number keeps a '.' or an 'e': a reader that tells real numbers from integers (a
+ * Python client, jansson) gets the kind of the field back. The exponent is short: 1e-8. */
+static void spec_format_real(char text[EMIT_NUMBER_BYTES], double value)
+{
+    emit_format(text, value);
+    char *exponent = strchr(text, 'e');
+    if (!exponent && !strchr(text, '.'))
+        strcat(text, ".0"); /* at most 17 digits and a sign stand there */
+    if (!exponent)
+        return;
+    char *digits = exponent + 1 + (exponent[1] == '+' || exponent[1] == '-');
+    char *to = exponent + 1 + (exponent[1] == '-');
+    digits += strspn(digits, "0");
+    memmove(to, digits, strlen(digits) + 1);
+}
+
+void spec_emit_real(struct emit *emit, const char *key, double value)
+{
+    char text[EMIT_NUMBER_BYTES];
+    spec_format_real(text, value);
+    emit_raw(emit, key, text);
+}
+
+static int spec_dump_string(const char *text, FILE *out)
+{
+    struct emit emit;
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_text(&emit, NULL, text);
+    return ferror(out);
+}
+
+static int spec_dump_members(const json_t *object, FILE *out)
+{
+    const char *key;
+    json_t *value;
+    int n = 0, failed = 0;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        fputs(n++ ? "," : "", out);
+        failed |= spec_dump_string(key, out);
+        putc(':', out);
+        failed |= spec_dump(value, out);
+    }
+    return failed;
+}
+
+static int spec_dump_elements(const json_t *array, FILE *out)
+{
+    int failed = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        fputs(i ? "," : "", out);
+        failed |= spec_dump(json_array_get(array, i), out);
+    }
+    return failed;
+}
+
+/* Not one emit writer for the whole tree: a tree that a user sent may be deeper than
+ * EMIT_DEPTH_MAX. */
+int spec_dump(const json_t *value, FILE *out)
+{
+    char text[EMIT_NUMBER_BYTES];
+    int failed;
+    if (json_is_object(value) || json_is_array(value)) {
+        putc(json_is_object(value) ? '{' : '[', out);
+        failed =
+            json_is_object(value) ? spec_dump_members(value, out) : spec_dump_elements(value, out);
+        putc(json_is_object(value) ? '}' : ']', out);
+        return failed;
+    }
+    if (!json_is_real(value))
+        return json_dumpf(value, out, JSON_ENCODE_ANY | JSON_COMPACT);
+    spec_format_real(text, json_real_value(value));
+    return fputs(text, out) < 0 ? -1 : 0;
+}
+
+char *spec_dumps(const json_t *value)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    int failed = spec_dump(value, out);
+    failed |= fclose(out);
+    if (!failed)
+        return text;
+    free(text);
+    return NULL;
+}
+
 /* --- readers and writers --------------------------------------------------- */
 
 static int read_text(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -186,9 +277,10 @@ static int read_text(const struct spec_row *row, const json_t *value, struct spe
     return text ? spec_copy(spec_at(row, spec), text, err) : -1;
 }
 
-static json_t *write_text(const struct spec_row *row, const struct spec *spec)
+static void write_text(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
-    return json_string(*(char *const *)spec_at_const(row, spec));
+    emit_text(emit, key, *(char *const *)spec_at_const(row, spec));
 }
 
 /* A corpus name becomes part of a path, so it can neither leave its folder nor hide in it. */
@@ -234,9 +326,10 @@ static int read_device(const struct spec_row *row, const json_t *value, struct s
     return 0;
 }
 
-static json_t *write_chars(const struct spec_row *row, const struct spec *spec)
+static void write_chars(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                        const char *key)
 {
-    return json_string(spec_at_const(row, spec));
+    emit_text(emit, key, spec_at_const(row, spec));
 }
 
 static int read_int(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -249,9 +342,10 @@ static int read_int(const struct spec_row *row, const json_t *value, struct spec
     return 0;
 }
 
-static json_t *write_int(const struct spec_row *row, const struct spec *spec)
+static void write_int(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                      const char *key)
 {
-    return json_integer(*(const int *)spec_at_const(row, spec));
+    emit_integer(emit, key, *(const int *)spec_at_const(row, spec));
 }
 
 static int read_int64(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -260,9 +354,10 @@ static int read_int64(const struct spec_row *row, const json_t *value, struct sp
     return spec_check_integer(value, row->min, row->max, row->pointer, spec_at(row, spec), err);
 }
 
-static json_t *write_int64(const struct spec_row *row, const struct spec *spec)
+static void write_int64(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                        const char *key)
 {
-    return json_integer(*(const int64_t *)spec_at_const(row, spec));
+    emit_integer(emit, key, *(const int64_t *)spec_at_const(row, spec));
 }
 
 /* An integer, or null for "follows seed", kept as -1. */
@@ -275,10 +370,13 @@ static int read_seed(const struct spec_row *row, const json_t *value, struct spe
     return 0;
 }
 
-static json_t *write_seed(const struct spec_row *row, const struct spec *spec)
+static void write_seed(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
-    int64_t seed = *(const int64_t *)spec_at_const(row, spec);
-    return seed < 0 ? json_null() : json_integer(seed);
+    if (*(const int64_t *)spec_at_const(row, spec) < 0)
+        emit_null(emit, key);
+    else
+        write_int64(row, spec, emit, key);
 }
 
 /* An integer, or the one word of the row, kept as 0. */
@@ -295,10 +393,13 @@ static int read_steps(const struct spec_row *row, const json_t *value, struct sp
     return 0;
 }
 
-static json_t *write_steps(const struct spec_row *row, const struct spec *spec)
+static void write_steps(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                        const char *key)
 {
-    int64_t steps = *(const int64_t *)spec_at_const(row, spec);
-    return steps == 0 ? json_string(row->words[0]) : json_integer(steps);
+    if (*(const int64_t *)spec_at_const(row, spec) == 0)
+        emit_text(emit, key, row->words[0]);
+    else
+        write_int64(row, spec, emit, key);
 }
 
 static int read_real(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -307,9 +408,10 @@ static int read_real(const struct spec_row *row, const json_t *value, struct spe
     return spec_check_real(value, row->min, row->max, row->pointer, spec_at(row, spec), err);
 }
 
-static json_t *write_real(const struct spec_row *row, const struct spec *spec)
+static void write_real(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
-    return json_real(*(const double *)spec_at_const(row, spec));
+    spec_emit_real(emit, key, *(const double *)spec_at_const(row, spec));
 }
 
 /* A number, or the word for 1/sqrt(d_model), which is resolved when d_model is known. */
@@ -326,9 +428,13 @@ static int read_scale(const struct spec_row *row, const json_t *value, struct sp
     return 0;
 }
 
-static json_t *write_scale(const struct spec_row *row, const struct spec *spec)
+static void write_scale(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                        const char *key)
 {
-    return spec->model.logit_scale_inv_sqrt_d ? json_string(row->words[0]) : write_real(row, spec);
+    if (spec->model.logit_scale_inv_sqrt_d)
+        emit_text(emit, key, row->words[0]);
+    else
+        write_real(row, spec, emit, key);
 }
 
 static int read_bool(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -342,9 +448,10 @@ static int read_bool(const struct spec_row *row, const json_t *value, struct spe
     return 0;
 }
 
-static json_t *write_bool(const struct spec_row *row, const struct spec *spec)
+static void write_bool(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
-    return json_boolean(*(const int *)spec_at_const(row, spec));
+    emit_bool(emit, key, *(const int *)spec_at_const(row, spec));
 }
 
 /* All enums of struct spec count from 0 without negative values, so gcc stores
@@ -359,9 +466,10 @@ static int read_enum(const struct spec_row *row, const json_t *value, struct spe
     return 0;
 }
 
-static json_t *write_enum(const struct spec_row *row, const struct spec *spec)
+static void write_enum(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
-    return json_string(row->words[*(const unsigned *)spec_at_const(row, spec)]);
+    emit_text(emit, key, row->words[*(const unsigned *)spec_at_const(row, spec)]);
 }
 
 static int read_tags(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -391,16 +499,14 @@ static int read_tags(const struct spec_row *row, const json_t *value, struct spe
     return bad;
 }
 
-static json_t *write_tags(const struct spec_row *row, const struct spec *spec)
+static void write_tags(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                       const char *key)
 {
     (void)row;
-    json_t *array = json_array();
-    for (int i = 0; array && i < spec->n_tags; i++)
-        if (json_array_append_new(array, json_string(spec->tags[i]))) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
+    emit_array(emit, key);
+    for (int i = 0; i < spec->n_tags; i++)
+        emit_text(emit, NULL, spec->tags[i]);
+    emit_end(emit);
 }
 
 /* In the user's order; spec_finish compares them with epochs and sorts them. */
@@ -421,143 +527,14 @@ static int read_snapshots(const struct spec_row *row, const json_t *value, struc
     return bad;
 }
 
-static json_t *write_snapshots(const struct spec_row *row, const struct spec *spec)
+static void write_snapshots(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                            const char *key)
 {
     (void)row;
-    json_t *array = json_array();
-    for (int i = 0; array && i < spec->train.n_snapshots; i++)
-        if (json_array_append_new(array, json_integer(spec->train.snapshots[i]))) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
-}
-
-static int read_token(const json_t *value, const char *pointer, struct spec_token *token,
-                      struct err *err)
-{
-    char quoted[SPEC_QUOTE_MAX];
-    int64_t id = 0;
-    if (json_is_integer(value)) {
-        if (spec_check_integer(value, 0, INT32_MAX, pointer, &id, err))
-            return -1;
-        token->id = (int32_t)id;
-        return 0;
-    }
-    if (!json_is_string(value))
-        return err_field(err, pointer, "%s is neither a token id nor a text",
-                         spec_quote(value, quoted));
-    size_t n = json_string_length(value);
-    if (n < 1 || n > SPEC_TOKEN_BYTES_MAX)
-        return err_field(err, pointer, "%s has %zu bytes, outside 1 to %d",
-                         spec_quote(value, quoted), n, SPEC_TOKEN_BYTES_MAX);
-    token->id = -1;
-    return spec_copy(&token->text, json_string_value(value), err);
-}
-
-static int read_custom_tokens(const json_t *value, const char *base, struct spec_custom *custom,
-                              struct err *err)
-{
-    char list[ERR_POINTER_MAX], pointer[ERR_POINTER_MAX];
-    int bad = 0;
-    spec_pointer(list, base, "tokens");
-    if (!value)
-        return err_field(err, list, "a custom group needs its tokens");
-    if (spec_check_array(value, 1, SPEC_CUSTOM_TOKENS_MAX, list, err))
-        return -1;
-    size_t n = json_array_size(value);
-    custom->tokens = calloc(n, sizeof *custom->tokens);
-    if (!custom->tokens)
-        return err_set(err, ERR_NO_MEMORY, "no memory for %zu tokens", n);
-    for (size_t i = 0; i < n; i++) {
-        spec_pointer_index(pointer, list, i);
-        custom->n_tokens++;
-        if (read_token(json_array_get(value, i), pointer, &custom->tokens[i], err))
-            bad = -1;
-        if (err && err->code == ERR_NO_MEMORY)
-            return -1;
-    }
-    return bad;
-}
-
-static int read_custom_name(const json_t *value, const char *base, const struct spec *spec,
-                            struct spec_custom *custom, struct err *err)
-{
-    char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
-    spec_pointer(pointer, base, "name");
-    if (!value)
-        return err_field(err, pointer, "a custom group needs a name");
-    const char *name = spec_check_text(value, 1, RECORD_NAME_MAX - 1, "", pointer, err);
-    if (!name)
-        return -1;
-    int taken = spec_word(spec_group_names, name) >= 0;
-    for (const struct spec_custom *other = spec->groups.custom; other < custom; other++)
-        taken |= strcmp(other->name, name) == 0;
-    if (taken)
-        return err_field(err, pointer, "%s names another group already", spec_quote(value, quoted));
-    snprintf(custom->name, sizeof custom->name, "%s", name);
-    return 0;
-}
-
-static int read_custom_group(const json_t *value, const char *base, struct spec *spec,
-                             struct err *err)
-{
-    static const char *const keys[] = {"name", "tokens", NULL};
-    char quoted[SPEC_QUOTE_MAX];
-    struct spec_custom *custom = &spec->groups.custom[spec->groups.n_custom++];
-    if (!json_is_object(value))
-        return err_field(err, base, "%s is not an object", spec_quote(value, quoted));
-    int bad = read_custom_name(json_object_get(value, "name"), base, spec, custom, err);
-    if (read_custom_tokens(json_object_get(value, "tokens"), base, custom, err))
-        bad = -1;
-    if (err && err->code == ERR_NO_MEMORY)
-        return -1;
-    if (spec_check_members(value, keys, base, err))
-        bad = -1;
-    return bad;
-}
-
-static int read_custom(const struct spec_row *row, const json_t *value, struct spec *spec,
-                       struct err *err)
-{
-    char pointer[ERR_POINTER_MAX];
-    int bad = 0;
-    if (spec_check_array(value, 0, SPEC_CUSTOM_MAX, row->pointer, err))
-        return -1;
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        spec_pointer_index(pointer, row->pointer, i);
-        if (read_custom_group(json_array_get(value, i), pointer, spec, err))
-            bad = -1;
-        if (err && err->code == ERR_NO_MEMORY)
-            return -1;
-    }
-    return bad;
-}
-
-static json_t *write_custom_group(const struct spec_custom *custom)
-{
-    json_t *tokens = json_array();
-    for (int i = 0; tokens && i < custom->n_tokens; i++) {
-        const struct spec_token *token = &custom->tokens[i];
-        if (json_array_append_new(tokens, token->text ? json_string(token->text)
-                                                      : json_integer(token->id))) {
-            json_decref(tokens);
-            return NULL;
-        }
-    }
-    return tokens ? json_pack("{s:s, s:o}", "name", custom->name, "tokens", tokens) : NULL;
-}
-
-static json_t *write_custom(const struct spec_row *row, const struct spec *spec)
-{
-    (void)row;
-    json_t *array = json_array();
-    for (int i = 0; array && i < spec->groups.n_custom; i++)
-        if (json_array_append_new(array, write_custom_group(&spec->groups.custom[i]))) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
+    emit_array(emit, key);
+    for (int i = 0; i < spec->train.n_snapshots; i++)
+        emit_integer(emit, NULL, spec->train.snapshots[i]);
+    emit_end(emit);
 }
 
 /* --- kinds ---------------------------------------------------------------- */
@@ -576,4 +553,3 @@ const struct spec_kind spec_kind_bool = {read_bool, write_bool};
 const struct spec_kind spec_kind_enum = {read_enum, write_enum};
 const struct spec_kind spec_kind_tags = {read_tags, write_tags};
 const struct spec_kind spec_kind_snapshots = {read_snapshots, write_snapshots};
-const struct spec_kind spec_kind_custom = {read_custom, write_custom};

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "config/emit.h"
 #include "config/spec.h"
 
 enum { SPEC_QUOTE_MAX = 64 }; /* bytes of a value that an error quotes */
@@ -24,8 +25,9 @@ struct spec_kind {
     /* Check value and store it. -1 with err_field, or ERR_NO_MEMORY. */
     int (*read)(const struct spec_row *row, const json_t *value, struct spec *spec,
                 struct err *err);
-    /* The stored value as JSON, a new reference; NULL without memory. */
-    json_t *(*write)(const struct spec_row *row, const struct spec *spec);
+    /* Write the stored value; key as in emit.h. */
+    void (*write)(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                  const char *key);
 };
 
 struct spec_row {
@@ -40,19 +42,7 @@ struct spec_row {
 extern const struct spec_kind spec_kind_text, spec_kind_corpus, spec_kind_tokenizer,
     spec_kind_device, spec_kind_int, spec_kind_int64, spec_kind_seed, spec_kind_steps,
     spec_kind_real, spec_kind_scale, spec_kind_bool, spec_kind_enum, spec_kind_tags,
-    spec_kind_snapshots, spec_kind_custom, spec_kind_job, spec_kind_cutoffs, spec_kind_oversample,
-    spec_kind_inject;
-
-/* What must hold between fields. Checked only if all of its fields are good. */
-enum { SPEC_RULE_FIELDS = 4 };
-struct spec_rule {
-    const char *fields[SPEC_RULE_FIELDS];
-    int (*check)(const struct spec *spec, struct err *err); /* -1 with err_field */
-};
-extern const struct spec_rule spec_rules[]; /* ends with check NULL */
-
-/* Names of the groups that every job has; ends with NULL. */
-extern const char *const spec_group_names[];
+    spec_kind_snapshots;
 
 /* value as ASCII JSON, cut to fit; returns quoted. */
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX]);
@@ -67,6 +57,12 @@ void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t 
  * or NULL without memory; spec_dumps is the caller's to free. */
 int spec_dump(const json_t *value, FILE *out);
 char *spec_dumps(const json_t *value);
+
+/* The same digits as a value of emit. value is finite. */
+void spec_emit_real(struct emit *emit, const char *key, double value);
+
+/* A copy of text in *out (malloc). ERR_NO_MEMORY. */
+int spec_copy(char **out, const char *text, struct err *err);
 
 /* Index of a word in a list that ends with NULL, or -1. */
 int spec_word(const char *const *words, const char *word);

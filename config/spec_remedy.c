@@ -4,10 +4,9 @@
  *
  * Invariant: "null" switches a remedy off and is what a spec that does not use
  * it prints. */
-#include <stdlib.h>
-#include <string.h>
+#include "config/spec_remedy.h"
 
-#include "config/spec_kind.h"
+#include <string.h>
 
 /* --- a job ------------------------------------------------------------------ */
 
@@ -37,10 +36,11 @@ static int read_job(const struct spec_row *row, const json_t *value, struct spec
     return 0;
 }
 
-static json_t *write_job(const struct spec_row *row, const struct spec *spec)
+static void write_job(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                      const char *key)
 {
     (void)row;
-    return spec->init_from[0] ? json_string(spec->init_from) : json_null();
+    emit_text(emit, key, spec->init_from[0] ? spec->init_from : NULL);
 }
 
 /* --- lists of ascending integers ---------------------------------------------- */
@@ -66,15 +66,12 @@ static int read_ascending(const json_t *value, size_t least, size_t most, double
     return bad;
 }
 
-static json_t *write_list(const int *numbers, int n)
+static void write_list(const int *numbers, int n, struct emit *emit, const char *key)
 {
-    json_t *array = json_array();
-    for (int i = 0; array && i < n; i++)
-        if (json_array_append_new(array, json_integer(numbers[i]))) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
+    emit_array(emit, key);
+    for (int i = 0; i < n; i++)
+        emit_integer(emit, NULL, numbers[i]);
+    emit_end(emit);
 }
 
 static int read_cutoffs(const struct spec_row *row, const json_t *value, struct spec *spec,
@@ -84,10 +81,11 @@ static int read_cutoffs(const struct spec_row *row, const json_t *value, struct 
                           spec->model.cutoffs, &spec->model.n_cutoffs, err);
 }
 
-static json_t *write_cutoffs(const struct spec_row *row, const struct spec *spec)
+static void write_cutoffs(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                          const char *key)
 {
     (void)row;
-    return write_list(spec->model.cutoffs, spec->model.n_cutoffs);
+    write_list(spec->model.cutoffs, spec->model.n_cutoffs, emit, key);
 }
 
 /* --- members of an object ------------------------------------------------------ */
@@ -136,13 +134,18 @@ static int read_oversample(const struct spec_row *row, const json_t *value, stru
     return bad;
 }
 
-static json_t *write_oversample(const struct spec_row *row, const struct spec *spec)
+static void write_oversample(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                             const char *key)
 {
     (void)row;
-    if (!spec->data.oversample_group[0])
-        return json_null();
-    return json_pack("{s:s, s:f}", "group", spec->data.oversample_group, "factor",
-                     spec->data.oversample_factor);
+    if (!spec->data.oversample_group[0]) {
+        emit_null(emit, key);
+        return;
+    }
+    emit_object(emit, key);
+    emit_text(emit, "group", spec->data.oversample_group);
+    spec_emit_real(emit, "factor", spec->data.oversample_factor);
+    emit_end(emit);
 }
 
 /* --- insertions ------------------------------------------------------------------ */
@@ -211,21 +214,34 @@ static int read_inject(const struct spec_row *row, const json_t *value, struct s
     return bad;
 }
 
-static json_t *write_inject(const struct spec_row *row, const struct spec *spec)
+static void write_inject_epochs(const struct spec *spec, struct emit *emit)
 {
-    (void)row;
-    if (!spec->data.inject.tokens)
-        return json_null();
-    json_t *epochs = spec->data.inject.to < 0
-                         ? json_null()
-                         : json_pack("[I, I]", (json_int_t)spec->data.inject.from,
-                                     (json_int_t)spec->data.inject.to);
-    return json_pack("{s:i, s:o, s:o}", "tokens", spec->data.inject.tokens, "doses",
-                     write_list(spec->data.inject.doses, spec->data.inject.n_doses), "epochs",
-                     epochs);
+    if (spec->data.inject.to < 0) {
+        emit_null(emit, "epochs");
+        return;
+    }
+    emit_array(emit, "epochs");
+    emit_integer(emit, NULL, spec->data.inject.from);
+    emit_integer(emit, NULL, spec->data.inject.to);
+    emit_end(emit);
 }
 
-const struct spec_kind spec_kind_job = {read_job, write_job};
-const struct spec_kind spec_kind_cutoffs = {read_cutoffs, write_cutoffs};
-const struct spec_kind spec_kind_oversample = {read_oversample, write_oversample};
-const struct spec_kind spec_kind_inject = {read_inject, write_inject};
+static void write_inject(const struct spec_row *row, const struct spec *spec, struct emit *emit,
+                         const char *key)
+{
+    (void)row;
+    if (!spec->data.inject.tokens) {
+        emit_null(emit, key);
+        return;
+    }
+    emit_object(emit, key);
+    emit_integer(emit, "tokens", spec->data.inject.tokens);
+    write_list(spec->data.inject.doses, spec->data.inject.n_doses, emit, "doses");
+    write_inject_epochs(spec, emit);
+    emit_end(emit);
+}
+
+const struct spec_kind spec_remedy_job = {read_job, write_job};
+const struct spec_kind spec_remedy_cutoffs = {read_cutoffs, write_cutoffs};
+const struct spec_kind spec_remedy_oversample = {read_oversample, write_oversample};
+const struct spec_kind spec_remedy_inject = {read_inject, write_inject};

@@ -2,9 +2,13 @@
  * rule names the fields it looks at and runs only when every one of them is good
  * by itself, so that no error is reported twice. A rule blames the field that a
  * user would change, with its value. Called by spec_parse; pure functions. */
+#include "config/spec_rules.h"
+
+#include <stdio.h>
 #include <string.h>
 
 #include "config/spec_kind.h"
+#include "config/spec_words.h"
 
 static int check_heads(const struct spec *spec, struct err *err)
 {
@@ -51,12 +55,11 @@ static int check_cutoffs(const struct spec *spec, struct err *err)
 /* Its clusters are narrower than d_model: there is no row to share or to copy. */
 static int check_adaptive_tie(const struct spec *spec, struct err *err)
 {
-    static const char *const words[] = {"tied", "untied", "untied_equal"};
     if (spec->model.head != HEAD_ADAPTIVE || spec->model.tie == TIE_UNTIED)
         return 0;
     return err_field(err, "/model/tie",
                      "\"%s\" does not go with the adaptive head: \"untied\" does",
-                     words[spec->model.tie]);
+                     spec_words_tying[spec->model.tie]);
 }
 
 static int check_adaptive_bias(const struct spec *spec, struct err *err)
@@ -99,7 +102,7 @@ static int check_holdout(const struct spec *spec, struct err *err)
                          "1 holds out every block: 0 is none, 2 every second");
     if (spec->data.holdout && spec->corpus.variant != VARIANT_BODY)
         return err_field(err, "/data/holdout", "%d needs variant \"body\", not \"%s\"",
-                         spec->data.holdout, spec_variant_name(spec->corpus.variant));
+                         spec->data.holdout, spec_words_variant[spec->corpus.variant]);
     return 0;
 }
 
@@ -115,7 +118,7 @@ static int check_holdout_windows(const struct spec *spec, struct err *err)
 static int check_oversample_group(const struct spec *spec, struct err *err)
 {
     const char *name = spec->data.oversample_group;
-    int known = !name[0] || spec_word(spec_group_names, name) >= 0;
+    int known = !name[0] || spec_word(spec_words_group, name) >= 0;
     for (int i = 0; i < spec->groups.n_custom; i++)
         known |= strcmp(spec->groups.custom[i].name, name) == 0;
     if (known)

@@ -30,7 +30,7 @@ static struct candidate *make_candidates(const struct spec *spec, const struct f
     if (!candidates)
         return NULL;
     const int seeded =
-        spec->groups.selection == SELECTION_FREQUENCY && spec->groups.ties == TIES_SEEDED;
+        spec->groups.selection == SELECTION_FREQUENCY && spec->groups.ties == TIE_BREAK_SEEDED;
     const uint64_t seed = spec_seed_groups(spec);
     int used = 0, unused = 0;
     for (int32_t id = 0; id < frequency->vocab; id++) {

@@ -71,7 +71,7 @@ static struct spec make_spec(enum spec_variant variant)
                   .seed_weights = -1,
                   .seed_data = -1,
                   .seed_groups = -1},
-        .groups = {.size = 1, .ties = TIES_ID},
+        .groups = {.size = 1, .ties = TIE_BREAK_ID},
     };
 }
 

@@ -17,7 +17,7 @@ static int64_t counts[] = {0, 0, 4, 9, 0, 1, 1, 9, 0, 2, 1, 3, 0, 0};
 static const struct frequency small = {
     .vocab = 14, .counts = counts, .total = 30, .types = 8, .once = 3};
 
-static struct spec make_spec(int size, enum spec_selection selection, enum spec_ties ties)
+static struct spec make_spec(int size, enum spec_selection selection, enum spec_tie_break ties)
 {
     return (struct spec){.groups = {.size = size, .selection = selection, .ties = ties},
                          .train = {.seed = 1, .seed_groups = -1}};
@@ -38,16 +38,16 @@ static void selections_by_hand(void **state)
     (void)state;
     static const struct {
         enum spec_selection selection;
-        enum spec_ties ties;
+        enum spec_tie_break ties;
         int32_t want[3][3];
     } cases[] = {
-        {SELECTION_FREQUENCY, TIES_ID, {{3, 7, 2}, {5, 6, 10}, {0, 1, 4}}},
+        {SELECTION_FREQUENCY, TIE_BREAK_ID, {{3, 7, 2}, {5, 6, 10}, {0, 1, 4}}},
         /* places 1 4 0 and 2 3 6 as ids, put in order of their own counts */
-        {SELECTION_PUBLISHED_2025, TIES_ID, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
-        {SELECTION_PUBLISHED_2025, TIES_SEEDED, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
+        {SELECTION_PUBLISHED_2025, TIE_BREAK_ID, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
+        {SELECTION_PUBLISHED_2025, TIE_BREAK_SEEDED, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
         /* u[0] u[1] u[4] = 2 3 7 */
-        {SELECTION_PUBLISHED_2026, TIES_ID, {{3, 7, 2}, {5, 6, 10}, {3, 7, 2}}},
-        {SELECTION_PUBLISHED_2026, TIES_SEEDED, {{3, 7, 2}, {5, 6, 10}, {3, 7, 2}}},
+        {SELECTION_PUBLISHED_2026, TIE_BREAK_ID, {{3, 7, 2}, {5, 6, 10}, {3, 7, 2}}},
+        {SELECTION_PUBLISHED_2026, TIE_BREAK_SEEDED, {{3, 7, 2}, {5, 6, 10}, {3, 7, 2}}},
     };
     static const char *const names[] = {"most_common", "least_common", "never_used"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -70,7 +70,7 @@ static void seeded_ties_stay_among_equals(void **state)
     (void)state;
     int differs = 0;
     for (int seed = 0; seed < 50; seed++) {
-        struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIES_SEEDED);
+        struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
         spec.train.seed_groups = seed;
         struct groups groups = build(&spec, &small);
         const int32_t most[] = {3, 7};
@@ -97,7 +97,7 @@ static void gulliver_groups(void **state)
     struct err err;
     err_clear(&err);
     assert_int_equal(frequency_gulliver(&f, &err), 0);
-    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIES_SEEDED);
+    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     struct groups one = build(&spec, &f), again = build(&spec, &f);
     assert_true(same(&one, &again));
     spec.train.seed = 2;
@@ -141,9 +141,9 @@ static void published_groups_are_never_drawn(void **state)
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     for (int selection = SELECTION_PUBLISHED_2025; selection <= SELECTION_PUBLISHED_2026;
          selection++) {
-        struct spec spec = make_spec(100, (enum spec_selection)selection, TIES_SEEDED);
+        struct spec spec = make_spec(100, (enum spec_selection)selection, TIE_BREAK_SEEDED);
         struct groups drawn = build(&spec, &f);
-        spec.groups.ties = TIES_ID;
+        spec.groups.ties = TIE_BREAK_ID;
         struct groups ordered = build(&spec, &f);
         assert_true(same(&drawn, &ordered));
         groups_free(&drawn);
@@ -156,7 +156,7 @@ static void custom_groups_by_id(void **state)
 {
     (void)state;
     struct spec_token tokens[] = {{6, NULL}, {0, NULL}, {7, NULL}, {3, NULL}};
-    struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIES_ID);
+    struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIE_BREAK_ID);
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "mine", .n_tokens = 4, .tokens = tokens};
     struct groups groups = build(&spec, &small);
@@ -186,7 +186,7 @@ static void custom_groups_by_text(void **state)
     memcpy(long_text + 63, "\xc3\xa9", 2);
     long_text[sizeof long_text - 1] = '\0';
     struct spec_token tokens[] = {{-1, the}, {-1, comma}, {12, NULL}};
-    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIES_SEEDED);
+    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "mine", .n_tokens = 3, .tokens = tokens};
     struct groups groups;
@@ -229,7 +229,7 @@ static void refusals(void **state)
         {2, SELECTION_FREQUENCY, {-1, word}, "/groups/custom/0/tokens/0", "\"word\" needs"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct spec spec = make_spec(cases[i].size, cases[i].selection, TIES_ID);
+        struct spec spec = make_spec(cases[i].size, cases[i].selection, TIE_BREAK_ID);
         struct spec_token token = cases[i].token;
         spec.groups.n_custom = 1;
         spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
@@ -253,7 +253,7 @@ static void every_bad_field_at_once(void **state)
     int64_t few[] = {1, 2, 3, 4};
     const struct frequency full = {.vocab = 4, .counts = few, .total = 10, .types = 4, .once = 1};
     struct spec_token tokens[] = {{1, NULL}, {4, NULL}, {1, NULL}};
-    struct spec spec = make_spec(3, SELECTION_FREQUENCY, TIES_SEEDED);
+    struct spec spec = make_spec(3, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 3, .tokens = tokens};
     static const char *const pointers[] = {
@@ -280,7 +280,7 @@ static void doses(void **state)
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     struct spec_token token = {.id = 50000}; /* never used in Gulliver, and spoken for */
     assert_int_equal(f.counts[token.id], 0);
-    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIES_SEEDED);
+    struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.groups.n_custom = 1;
     spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
     struct groups plain = build(&spec, &f);
@@ -324,7 +324,7 @@ static void doses_must_find_tokens(void **state)
     (void)state;
     struct err err;
     struct groups groups;
-    struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIES_SEEDED);
+    struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.data.inject.n_doses = 2;
     spec.data.inject.tokens = 2;
     spec.data.inject.doses[1] = 1;
@@ -350,7 +350,7 @@ static void pruned_never_used(void **state)
             .vocab = 8, .counts = few, .total = 27, .types = 8 - unused, .once = 1};
         few[1] = unused > 0 ? 0 : 4;
         few[5] = unused > 1 ? 0 : 4;
-        struct spec spec = make_spec(3, SELECTION_FREQUENCY, TIES_ID);
+        struct spec spec = make_spec(3, SELECTION_FREQUENCY, TIE_BREAK_ID);
         spec.corpus.vocabulary = VOCABULARY_USED;
         struct groups groups = build(&spec, &f);
         assert_string_equal(groups.group[2].name, "never_used");

@@ -85,7 +85,7 @@ static void context_free_level_of_gulliver(void **state)
     (void)state;
     struct frequency frequency;
     struct groups groups;
-    const struct spec spec = {.groups = {.size = 100, .ties = TIES_ID}};
+    const struct spec spec = {.groups = {.size = 100, .ties = TIE_BREAK_ID}};
     assert_int_equal(frequency_gulliver(&frequency, NULL), 0);
     assert_int_equal(groups_build(&spec, &frequency, NULL, NULL, &groups, NULL), 0);
     assert_true(fabs(theory_context_free(&groups.group[0], &frequency) + 5.85) < 0.01);
