@@ -46,8 +46,7 @@ static int encode_file(const struct spec *spec, const char *path, const struct b
                        struct source *source, int32_t **ids, size_t *n, struct err *err)
 {
     struct text *text = &source->text;
-    struct err cause;
-    err_clear(&cause);
+    struct err cause = ERR_INIT;
     if (text_read(path, text, &cause) || text_check_utf8(text->bytes, text->n, &cause))
         return blame(err, "/corpus/id", &cause);
     if (text_make_variant(text, spec->corpus.variant, &cause))

@@ -36,7 +36,7 @@ static void test_file_equals_memory(void **state)
     (void)state;
     enum { N = 200001 }; /* more than three blocks, and not a whole number of them */
     char path[] = "/tmp/config_hash_XXXXXX", of_file[HASH_HEX], of_memory[HASH_HEX];
-    struct err err;
+    struct err err = ERR_INIT;
     char *bytes = malloc(N);
     assert_non_null(bytes);
     for (int i = 0; i < N; i++)
@@ -45,7 +45,6 @@ static void test_file_equals_memory(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, bytes, N), N);
     close(fd);
-    err_clear(&err);
     assert_int_equal(hash_sha256_file(path, of_file, &err), 0);
     hash_sha256(bytes, N, of_memory);
     assert_string_equal(of_file, of_memory);
@@ -84,13 +83,12 @@ static void test_equal(void **state)
 
 int main(void)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_digests),
         cmocka_unit_test(test_file_equals_memory),
         cmocka_unit_test(test_random_text),
         cmocka_unit_test(test_equal),
     };
-    err_clear(&err);
     return hash_init(&err) ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

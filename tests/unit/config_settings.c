@@ -37,7 +37,7 @@ static void test_defaults(void **state)
 {
     (void)state;
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     assert_int_equal(load(&settings, NULL, NULL, NULL, NULL, NULL, &used, &err), 0);
     assert_int_equal(used, 1);
@@ -61,7 +61,7 @@ static void test_shipped_file_is_the_defaults(void **state)
 {
     (void)state;
     struct settings defaults, settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     assert_int_equal(load(&defaults, NULL, NULL, NULL, NULL, NULL, &used, &err), 0);
     assert_int_equal(load(&settings, "config/tokenfate.json", NULL, NULL, NULL, NULL, &used, &err),
@@ -86,7 +86,7 @@ static void test_precedence(void **state)
 {
     (void)state;
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     write_file("{\"threads\": 3, \"data\": \"from file\", \"max_queue\": 7}");
     setenv("TOKENFATE_DATA", "from environment", 1);
@@ -106,7 +106,7 @@ static void test_options(void **state)
 {
     (void)state;
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     assert_int_equal(load(&settings, NULL, "--listen=[::1]:0", "--checkpoint-seconds", "0",
                           "spec.json", &used, &err),
@@ -134,7 +134,7 @@ static void test_unknown_options_are_the_callers(void **state)
                                           "-t",      "--",        "-",        "--=1"};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         struct settings settings;
-        struct err err;
+        struct err err = ERR_INIT;
         int used;
         assert_int_equal(load(&settings, NULL, unknown[i], "1", NULL, NULL, &used, &err), 0);
         assert_int_equal(used, 1);
@@ -163,7 +163,7 @@ static void test_bad_options(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct settings settings, before;
-        struct err err;
+        struct err err = ERR_INIT;
         int used = -7;
         memset(&settings, 'x', sizeof settings);
         before = settings;
@@ -180,7 +180,7 @@ static void test_text_lengths(void **state)
 {
     (void)state;
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     char text[SETTINGS_TEXT_MAX + 1];
     memset(text, 'p', sizeof text);
@@ -214,7 +214,7 @@ static void test_bad_files(void **state)
         {"{\"auth\":\"maybe\"}", ERR_INVALID, "maybe"},
     };
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         write_file(bad[i].text);
@@ -233,7 +233,7 @@ static void test_bad_environment(void **state)
 {
     (void)state;
     struct settings settings;
-    struct err err;
+    struct err err = ERR_INIT;
     int used;
     setenv("TOKENFATE_HEARTBEAT_SECONDS", "0", 1);
     assert_int_equal(load(&settings, NULL, NULL, NULL, NULL, NULL, &used, &err), -1);
@@ -261,7 +261,7 @@ static void test_beside(void **state)
 {
     (void)state;
     char path[SETTINGS_TEXT_MAX];
-    struct err err;
+    struct err err = ERR_INIT;
     assert_int_equal(settings_beside("config_settings", path, sizeof path, &err), 0);
     assert_int_equal(access(path, X_OK), 0);
     assert_int_equal(settings_beside("config_settings", path, 8, &err), -1);

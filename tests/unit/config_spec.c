@@ -35,7 +35,7 @@ static int parse(const char *json, struct spec **out, struct err *err)
 static struct spec *must_parse(const char *json)
 {
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     if (parse(json, &spec, &err))
         fail_msg("%.200s: %s", json, err.message);
     return spec;
@@ -70,7 +70,7 @@ static void accepts(const char *pointer, const char *value)
 static void refuses(const char *pointer, const char *value, const char *quote)
 {
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     char *json = wrap(pointer, value);
     assert_int_equal(parse(json, &spec, &err), -1);
     assert_null(spec);
@@ -352,7 +352,7 @@ static void test_custom_groups(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char pointer[64];
         struct spec *spec;
-        struct err err;
+        struct err err = ERR_INIT;
         char *json = wrap("/groups/custom", bad[i][0]);
         snprintf(pointer, sizeof pointer, "/groups/custom%s", bad[i][1]);
         assert_int_equal(parse(json, &spec, &err), -1);
@@ -403,7 +403,7 @@ static void test_contradictions(void **state)
 {
     (void)state;
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     assert_int_equal(parse("{\"model\":{\"d_model\":100,\"n_heads\":12}}", &spec, &err), -1);
     assert_int_equal(err.n_fields, 1);
     assert_string_equal(err.fields[0].pointer, "/model/d_model");
@@ -530,7 +530,7 @@ static void test_remedies(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct spec *spec;
-        struct err err;
+        struct err err = ERR_INIT;
         int result = parse(cases[i].json, &spec, &err);
         if (!cases[i].pointer) {
             if (result)
@@ -580,7 +580,7 @@ static void test_all_errors_at_once(void **state)
 {
     (void)state;
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     static const char *const pointers[] = {"/model/d_model",        "/model/n_layers", "/train/lr",
                                            "/train/snapshots/1",    "/extra",          "/corpus",
                                            "/groups/custom/0/name", "/train/a~1b",     "/tags/0"};
@@ -606,7 +606,7 @@ static void test_many_errors_are_counted(void **state)
         snprintf(json + strlen(json), sizeof json - strlen(json), ",\"u%d\":0", i);
     strcat(json, "}");
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     assert_int_equal(parse(json, &spec, &err), -1);
     assert_int_equal(err.n_fields, ERR_FIELDS_MAX);
     assert_int_equal(err.n_more, 40 - ERR_FIELDS_MAX);
@@ -650,7 +650,7 @@ static void test_malformed(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct spec *spec;
-        struct err err;
+        struct err err = ERR_INIT;
         assert_int_equal(parse(cases[i], &spec, &err), -1);
         assert_null(spec);
         if (err.code != ERR_MALFORMED)
@@ -683,7 +683,7 @@ static void test_not_a_number(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct spec *spec;
-        struct err err;
+        struct err err = ERR_INIT;
         assert_int_equal(parse(cases[i].json, &spec, &err), -1);
         assert_null(spec);
         assert_int_equal(err.code, ERR_INVALID);
@@ -712,12 +712,11 @@ static void test_size_and_depth(void **state)
     (void)state;
     enum { DEPTH = 100000 };
     struct spec *spec = NULL;
-    struct err err;
+    struct err err = ERR_INIT;
     char *json = malloc(SPEC_BYTES_MAX + 1);
     assert_non_null(json);
     memset(json, ' ', SPEC_BYTES_MAX + 1);
     memcpy(json, "{}", 2);
-    err_clear(&err);
     assert_int_equal(spec_parse(json, SPEC_BYTES_MAX, &spec, &err), 0);
     spec_free(spec);
     assert_int_equal(spec_parse(json, SPEC_BYTES_MAX + 1, &spec, &err), -1);
@@ -736,7 +735,7 @@ static void test_prefixes(void **state)
     struct spec *spec = spec_default(), *out = NULL;
     char *text = spec_print(spec);
     for (size_t n = 0; n < strlen(text); n++) {
-        struct err err;
+        struct err err = ERR_INIT;
         assert_int_equal(spec_parse(text, n, &out, &err), -1);
         assert_int_equal(err.code, ERR_MALFORMED);
     }
@@ -748,7 +747,7 @@ static void test_long_keys(void **state)
 {
     (void)state;
     struct spec *spec;
-    struct err err;
+    struct err err = ERR_INIT;
     for (int shift = 0; shift < 4; shift++) {
         char json[512];
         snprintf(json, sizeof json, "{\"%.*s", shift, "~a/");

@@ -19,8 +19,7 @@ static void counts_by_hand(void **state)
     static const int32_t ids[] = {3, 1, 3, 3, 0, 5, 5};
     static const int64_t want[] = {1, 1, 0, 3, 0, 2};
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(frequency_count(ids, 7, 6, &f, &err), 0);
     assert_memory_equal(f.counts, want, sizeof want);
     assert_int_equal(f.vocab, 6);
@@ -40,8 +39,7 @@ static void ids_outside_the_vocabulary(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const int32_t ids[] = {0, bad[i]};
         struct frequency f = {.vocab = 77};
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         assert_int_equal(frequency_count(ids, 2, 6, &f, &err), -1);
         assert_int_equal(err.code, ERR_INTERNAL);
         assert_non_null(strstr(err.message, "position 1"));
@@ -67,8 +65,7 @@ static void built_in_counts(void **state)
 {
     (void)state;
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     assert_int_equal(f.vocab, 50257);
     assert_int_equal(f.types, 10270);
@@ -83,8 +80,7 @@ static void built_in_counts_are_the_text(void **state)
     char path[4096];
     const char *share = getenv("TOKENFATE_SHARE");
     struct bpe *bpe;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (text_find("corpora:../shared/corpora", "gulliver", path, sizeof path, &err)) {
         print_message("%s\n", err.message);
         skip();

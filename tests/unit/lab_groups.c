@@ -26,8 +26,7 @@ static struct spec make_spec(int size, enum spec_selection selection, enum spec_
 static struct groups build(const struct spec *spec, const struct frequency *frequency)
 {
     struct groups groups;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (groups_build(spec, frequency, NULL, NULL, &groups, &err))
         fail_msg("%s", err.message);
     return groups;
@@ -94,8 +93,7 @@ static void gulliver_groups(void **state)
 {
     (void)state;
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     struct groups one = build(&spec, &f), again = build(&spec, &f);
@@ -136,8 +134,7 @@ static void published_groups_are_never_drawn(void **state)
 {
     (void)state;
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     for (int selection = SELECTION_PUBLISHED_2025; selection <= SELECTION_PUBLISHED_2026;
          selection++) {
@@ -176,8 +173,7 @@ static void custom_groups_by_text(void **state)
     const char *share = getenv("TOKENFATE_SHARE");
     struct bpe *bpe;
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (bpe_open(share ? share : "build/share", "gpt2", &bpe, &err))
         fail_msg("%s", err.message);
     assert_int_equal(frequency_gulliver(&f, &err), 0);
@@ -234,8 +230,7 @@ static void refusals(void **state)
         spec.groups.n_custom = 1;
         spec.groups.custom[0] = (struct spec_custom){.name = "c", .n_tokens = 1, .tokens = &token};
         struct groups groups = {.n = 99};
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         assert_int_equal(groups_build(&spec, &small, NULL, NULL, &groups, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
         assert_int_equal(err.n_fields, 1);
@@ -259,8 +254,7 @@ static void every_bad_field_at_once(void **state)
     static const char *const pointers[] = {
         "/groups/size", "/groups/size", "/groups/custom/0/tokens/1", "/groups/custom/0/tokens/2"};
     struct groups groups;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(groups_build(&spec, &full, NULL, NULL, &groups, &err), -1);
     assert_int_equal(err.n_fields, 4);
     for (int i = 0; i < 4; i++)
@@ -275,8 +269,7 @@ static void doses(void **state)
     (void)state;
     enum { PER = 20 };
     struct frequency f;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(frequency_gulliver(&f, &err), 0);
     struct spec_token token = {.id = 50000}; /* never used in Gulliver, and spoken for */
     assert_int_equal(f.counts[token.id], 0);
@@ -322,7 +315,7 @@ static void doses(void **state)
 static void doses_must_find_tokens(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct groups groups;
     struct spec spec = make_spec(2, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.data.inject.n_doses = 2;
@@ -332,7 +325,6 @@ static void doses_must_find_tokens(void **state)
     assert_int_equal(groups.n_tokens, 10);
     groups_free(&groups);
     spec.data.inject.tokens = 3;
-    err_clear(&err);
     assert_int_equal(groups_build(&spec, &small, NULL, NULL, &groups, &err), -1);
     assert_int_equal(err.n_fields, 1);
     assert_string_equal(err.fields[0].pointer, "/data/inject/tokens");

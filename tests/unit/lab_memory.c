@@ -33,8 +33,7 @@ static void plan_of(const struct spec *spec, int real_bytes, int act_bytes,
                     struct memory_plan *plan)
 {
     struct shapes shapes;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(shapes_build(spec, GPT2_VOCABULARY, &shapes, &err), 0);
     memory_plan(spec, &shapes, SPEC_GROUPS_MAX, TRACKED, real_bytes, act_bytes,
                 MEMORY_HEAD_CHUNK_CUDA, plan);
@@ -49,8 +48,7 @@ static void largest_job(void **state)
     const int64_t parameters = 2 * PADDED * C + SPEC_SEQ_LEN_MAX * C + L * layer + 2 * C;
     struct spec spec = largest();
     struct memory_plan plan;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     plan_of(&spec, 4, 4, &plan);
     assert_int_equal(plan.parameters, 4 * parameters);
     assert_int_equal(plan.moments, 8 * parameters);
@@ -71,8 +69,7 @@ static void auto_is_the_larger(void **state)
     (void)state;
     const struct groups groups = {.n = 3, .n_tokens = TRACKED};
     struct spec spec = largest();
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (int windows = 1; windows <= 64; windows *= 64) {
         spec.model.d_model = 128;
         spec.model.n_layers = 2;
@@ -101,8 +98,7 @@ static void device_decides_the_chunk(void **state)
     const struct groups groups = {.n = SPEC_GROUPS_MAX, .n_tokens = TRACKED};
     struct spec spec = largest();
     struct memory_plan plan;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     plan_of(&spec, 4, 2, &plan);
     const int64_t without = plan.total - plan.bytes[MEMORY_LOGITS];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -40,8 +40,7 @@ static struct spec make_spec(int seq_len, int batch_size, enum spec_sampling sam
 static struct sampler *open_text(const struct spec *spec, const struct sampler_text *text)
 {
     struct sampler *sampler = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (sampler_open(spec, text, &sampler, &err))
         fail_msg("%s", err.message);
     return sampler;
@@ -278,8 +277,7 @@ static void shortest_text(void **state)
         sampler_close(sampler);
 
         struct sampler *untouched = (struct sampler *)&spec;
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         const struct sampler_text text = {.ids = stream, .n = 8};
         assert_int_equal(sampler_open(&spec, &text, &untouched, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
@@ -479,7 +477,7 @@ static void insertions_never_collide(void **state)
         const struct groups groups = one_group(ids, 1);
         struct spec spec = make_spec(T, B, SAMPLING_RANDOM);
         struct sampler *sampler = NULL;
-        struct err err;
+        struct err err = ERR_INIT;
         int exposures = 0;
         spec.train.seed = seed;
         spec.train.epochs = STEPS;
@@ -542,8 +540,7 @@ static void evaluation_windows(void **state)
     }
     struct spec spec = make_spec(T, 2, SAMPLING_RANDOM);
     struct sampler *untouched = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     spec.eval.windows = n_windows + 1;
     const struct sampler_text text = {.ids = stream, .n = STREAM, .segment = 450};
     assert_int_equal(sampler_open(&spec, &text, &untouched, &err), -1);
@@ -593,8 +590,7 @@ static void refusals(void **state)
     strcpy(spec.data.oversample_group, "rare");
     spec.data.oversample_factor = 2;
     struct sampler *sampler = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     struct sampler_text text = {
         .ids = stream, .n = STREAM, .frequency = &frequency, .groups = &groups};
     assert_int_equal(sampler_open(&spec, &text, &sampler, &err), -1);

@@ -16,8 +16,7 @@ static const struct spec gpt2 = {
 static struct shapes build(const struct spec *spec, int vocab)
 {
     struct shapes shapes;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(shapes_build(spec, vocab, &shapes, &err), 0);
     return shapes;
 }
