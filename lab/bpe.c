@@ -13,16 +13,12 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <assert.h>
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "config/file.h"
 #include "config/hash.h"
 #include "lab/text.h"
 
@@ -41,8 +37,7 @@ struct slot {
 };
 
 struct bpe {
-    void *map;
-    size_t map_bytes;
+    struct file_map map;
     uint32_t ranks, vocab;
     const uint32_t *offset; /* [vocab + 1] */
     const char *bytes;
@@ -82,45 +77,31 @@ static int corrupt(struct err *err, const char *path, const char *what)
     return err_set(err, ERR_CORRUPT, "rank table %s: %s", path, what);
 }
 
-static int map_file(const char *path, struct bpe *bpe, struct err *err)
+/* The error of a missing table says how to make one. */
+static int map_table(const char *path, struct bpe *bpe, struct err *err)
 {
-    int result = -1;
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && errno == ENOENT)
-        return err_set(err, ERR_NOT_FOUND,
-                       "no rank table %s; `node lab/make_ranks.mjs NAME %s` makes it", path, path);
-    if (fd < 0 || fstat(fd, &info) < 0) {
-        err_set_errno(err, ERR_IO, "rank table %s", path);
-        goto out;
+    struct err cause = ERR_INIT;
+    if (file_map_open(path, &bpe->map, &cause) < 0) {
+        if (cause.code == ERR_NOT_FOUND)
+            return err_set(err, ERR_NOT_FOUND,
+                           "no rank table %s; `node lab/make_ranks.mjs NAME %s` makes it", path,
+                           path);
+        return err_set(err, cause.code, "rank table: %s", cause.message);
     }
-    if (!S_ISREG(info.st_mode) || info.st_size < (off_t)sizeof(struct header)) {
-        corrupt(err, path, "not a file with a header");
-        goto out;
-    }
-    bpe->map_bytes = (size_t)info.st_size;
-    bpe->map = mmap(NULL, bpe->map_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bpe->map == MAP_FAILED) {
-        bpe->map = NULL;
-        err_set_errno(err, ERR_IO, "map rank table %s", path);
-        goto out;
-    }
-    result = 0;
-out:
-    if (fd >= 0)
-        close(fd);
-    return result;
+    if (bpe->map.n < sizeof(struct header))
+        return corrupt(err, path, "shorter than its header");
+    return 0;
 }
 
 /* Check the header and the offsets; afterwards every token's bytes lie inside
  * the map. */
 static int read_table(const char *path, struct bpe *bpe, struct err *err)
 {
-    const struct header *header = bpe->map;
+    const struct header *header = bpe->map.bytes;
     const size_t hashed = offsetof(struct header, ranks);
     if (memcmp(header->magic, magic, sizeof(magic)) != 0)
         return corrupt(err, path, "not a rank table");
-    if (header->checksum != hash_fnv1a((const char *)bpe->map + hashed, bpe->map_bytes - hashed))
+    if (header->checksum != hash_fnv1a((const char *)bpe->map.bytes + hashed, bpe->map.n - hashed))
         return corrupt(err, path, "checksum does not match");
     if (header->vocab > BPE_VOCAB_MAX || header->ranks > header->vocab)
         return corrupt(err, path, "impossible size of the vocabulary");
@@ -129,13 +110,13 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
 
     size_t offsets_at = sizeof(*header) + (header->pattern_bytes + 3u) / 4 * 4;
     size_t bytes_at = offsets_at + ((size_t)header->vocab + 1) * sizeof(uint32_t);
-    if (bytes_at > bpe->map_bytes)
+    if (bytes_at > bpe->map.n)
         return corrupt(err, path, "cut off");
     bpe->ranks = header->ranks;
     bpe->vocab = header->vocab;
-    bpe->offset = (const uint32_t *)((const char *)bpe->map + offsets_at);
-    bpe->bytes = (const char *)bpe->map + bytes_at;
-    if (bpe->offset[0] != 0 || bpe->offset[bpe->vocab] != bpe->map_bytes - bytes_at)
+    bpe->offset = (const uint32_t *)((const char *)bpe->map.bytes + offsets_at);
+    bpe->bytes = (const char *)bpe->map.bytes + bytes_at;
+    if (bpe->offset[0] != 0 || bpe->offset[bpe->vocab] != bpe->map.n - bytes_at)
         return corrupt(err, path, "length does not match the offsets");
     /* A decreasing offset shows as a huge length: what stands before it is too
      * short to wrap around. */
@@ -196,7 +177,7 @@ static pcre2_code *compile(const char *path, const void *pattern, size_t n, uint
 static int compile_patterns(const char *path, struct bpe *bpe, struct err *err)
 {
     static const char letter[] = "\\p{L}";
-    const struct header *header = bpe->map;
+    const struct header *header = bpe->map.bytes;
     bpe->pattern = compile(path, header + 1, header->pattern_bytes,
                            PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, err);
     bpe->letter = bpe->pattern ? compile(path, letter, sizeof(letter) - 1, 0, err) : NULL;
@@ -223,7 +204,7 @@ int bpe_open(const char *share_dir, const char *name, struct bpe **out, struct e
     struct bpe *bpe = calloc(1, sizeof(*bpe));
     if (bpe == NULL)
         return err_set(err, ERR_NO_MEMORY, "no memory for tokenizer %s", name);
-    if (map_file(path, bpe, err) < 0 || read_table(path, bpe, err) < 0 ||
+    if (map_table(path, bpe, err) < 0 || read_table(path, bpe, err) < 0 ||
         hash_tokens(path, bpe, err) < 0 || compile_patterns(path, bpe, err) < 0) {
         bpe_close(bpe);
         return -1;
@@ -239,8 +220,7 @@ void bpe_close(struct bpe *bpe)
     pcre2_code_free(bpe->pattern);
     pcre2_code_free(bpe->letter);
     free(bpe->slots);
-    if (bpe->map != NULL)
-        munmap(bpe->map, bpe->map_bytes);
+    file_map_close(&bpe->map);
     free(bpe);
 }
 

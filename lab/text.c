@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/file.h"
+#include "config/utf8.h"
+
 const struct text_known text_known[] = {
     {"gulliver", "pg829.txt", "https://www.gutenberg.org/cache/epub/829/pg829.txt",
      "695e3237c3072d0d21a792aa1832f8494e734476a916d1a7fe3d5d6c6e9fc316"},
@@ -23,21 +26,6 @@ const struct text_known text_known[] = {
 };
 
 /* ---- reading ---- */
-
-static int read_all(int fd, char *bytes, size_t n, const char *path, struct err *err)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t got = read(fd, bytes + done, n - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return err_set_errno(err, ERR_IO, "reading %s", path);
-        if (got == 0)
-            return err_set(err, ERR_IO, "%s became shorter while it was read", path);
-        done += (size_t)got;
-    }
-    return 0;
-}
 
 static int check_file(int fd, const char *path, size_t *n, struct err *err)
 {
@@ -71,7 +59,7 @@ int text_read(const char *path, struct text *out, struct err *err)
         err_set(err, ERR_NO_MEMORY, "no memory for the %zu bytes of %s", n, path);
         goto out;
     }
-    if (read_all(fd, bytes, n, path, err) < 0)
+    if (file_read_whole(fd, bytes, n, path, err) < 0)
         goto out;
     bytes[n] = '\0';
     *out = (struct text){.bytes = bytes, .n = n};
@@ -93,50 +81,21 @@ void text_free(struct text *text)
 
 /* ---- UTF-8 ---- */
 
-/* Well-formed sequences by lead byte (Unicode 15, table 3-7): their length and
- * the range of the second byte; all further bytes are 80..BF. */
-static const struct lead {
-    unsigned char from, to, length, second_from, second_to;
-} leads[] = {
-    {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf}, {0xe1, 0xec, 3, 0x80, 0xbf},
-    {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf}, {0xf0, 0xf0, 4, 0x90, 0xbf},
-    {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
-};
-
-/* Bytes of the sequence at p, at most n of them there; 0 if it is malformed. */
-static size_t sequence(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]); i++) {
-        const struct lead *lead = &leads[i];
-        if (p[0] < lead->from || p[0] > lead->to)
-            continue;
-        if (n < lead->length || p[1] < lead->second_from || p[1] > lead->second_to)
-            return 0;
-        for (size_t k = 2; k < lead->length; k++)
-            if (p[k] < 0x80 || p[k] > 0xbf)
-                return 0;
-        return lead->length;
-    }
-    return 0;
-}
-
 int text_check_utf8(const char *bytes, size_t n, struct err *err)
 {
-    const unsigned char *p = (const unsigned char *)bytes;
     for (size_t at = 0; at < n;) {
         uint64_t eight;
         if (n - at >= sizeof(eight)) {
-            memcpy(&eight, p + at, sizeof(eight));
+            memcpy(&eight, bytes + at, sizeof(eight));
             if ((eight & 0x8080808080808080u) == 0) { /* eight ASCII characters at once */
                 at += sizeof(eight);
                 continue;
             }
         }
-        size_t length = sequence(p + at, n - at);
+        size_t length = utf8_length(bytes + at, n - at);
         if (length == 0)
-            return err_set(err, ERR_INVALID, "byte %zu (0x%02x) is not UTF-8", at, p[at]);
+            return err_set(err, ERR_INVALID, "byte %zu (0x%02x) is not UTF-8", at,
+                           (unsigned char)bytes[at]);
         at += length;
     }
     return 0;

@@ -17,8 +17,8 @@ struct text {
     size_t n;
 };
 
-/* Whole file. ERR_NOT_FOUND, ERR_IO, ERR_TOO_LARGE, ERR_INVALID for an empty
- * file or one that is not a regular file. text_free frees. */
+/* Whole file. ERR_NOT_FOUND; ERR_IO; ERR_TOO_LARGE; ERR_INVALID for an empty
+ * file or one that is not regular; ERR_CORRUPT if it shrinks meanwhile. text_free frees. */
 int text_read(const char *path, struct text *out, struct err *err);
 
 /* ERR_INVALID with the offset where the first sequence starts that is not
