@@ -1,94 +1,8 @@
-/* memory: see memory.h. Each buffer's size is a product of named dimensions,
- * written down once in buffer_table. */
+/* memory: see memory.h. memory_buffers is the one place where the size of a buffer is
+ * written down. */
 #include "lab/memory.h"
 
 #include <string.h>
-
-enum number { INT32, REAL, ACT, NUMBERS };
-
-/* Factors a size is made of. */
-enum dimension {
-    ONE,
-    POSITIONS,
-    TRACKED,
-    GROUPS,
-    WINDOWS_AND_GROUPS,
-    CHANNELS,
-    QKV_CHANNELS,
-    HIDDEN_CHANNELS,
-    LAYERS,
-    NORMS,
-    HEADS,
-    SCALARS,
-    PARTS,
-    INPUT_ROWS,
-    OBJECTIVES,
-    WEIGHTED,
-    ADJUSTED,
-    LOGIT_ROWS,
-    LOGIT_COLUMNS,
-    VOCABULARY,
-    CLUSTERS,
-    ADAPTIVE,
-    ADAPTIVE_CLUSTERS,
-    ADAPTIVE_WIDTHS,
-    TRACKED_OUTPUTS,
-    TRACKED_LOGITS,
-    SCORES,
-    TWO,
-    DIMENSIONS
-};
-
-static const struct {
-    enum number number;
-    enum dimension factor[3];
-} buffer_table[MEMORY_BUFFERS] = {
-    [MEMORY_SCALARS] = {REAL, {SCALARS, ONE, ONE}},
-    [MEMORY_INPUTS] = {INT32, {POSITIONS, ONE, ONE}},
-    [MEMORY_TARGETS] = {INT32, {POSITIONS, ONE, ONE}},
-    [MEMORY_CLUSTER_TARGETS] = {INT32, {ADAPTIVE_CLUSTERS, POSITIONS, ONE}},
-    [MEMORY_GROUP_WEIGHTS] = {REAL, {GROUPS, POSITIONS, ONE}},
-    [MEMORY_LOSSES] = {REAL, {CLUSTERS, POSITIONS, ONE}},
-    [MEMORY_LSE] = {REAL, {CLUSTERS, POSITIONS, ONE}},
-    [MEMORY_OBJECTIVE] = {REAL, {CLUSTERS, OBJECTIVES, ONE}},
-    [MEMORY_H_SUMS] = {REAL, {WINDOWS_AND_GROUPS, CHANNELS, ONE}},
-    [MEMORY_OUTPUT_ROWS] = {REAL, {TRACKED, CHANNELS, ONE}},
-    [MEMORY_OUTPUT_BIAS] = {REAL, {TRACKED, ONE, ONE}},
-    [MEMORY_INPUT_ROWS] = {REAL, {INPUT_ROWS, CHANNELS, ONE}},
-    [MEMORY_SCORES] = {REAL, {SCORES, ONE, ONE}},
-    [MEMORY_MEAN_P] = {REAL, {TRACKED, ONE, ONE}},
-    [MEMORY_PART_NORMS] = {REAL, {PARTS, TRACKED, ONE}},
-    [MEMORY_SQUARES] = {REAL, {ONE, ONE, ONE}},
-    [MEMORY_TRACKED] = {INT32, {TRACKED, ONE, ONE}},
-    [MEMORY_TRACKED_OUTPUTS] = {INT32, {TRACKED_OUTPUTS, ONE, ONE}},
-    [MEMORY_TRACKED_LOGITS] = {REAL, {TRACKED_LOGITS, POSITIONS, ONE}},
-    [MEMORY_TRACKED_WORK] = {REAL, {TRACKED, POSITIONS, ONE}},
-    [MEMORY_PARTS] = {REAL, {PARTS, TRACKED, CHANNELS}},
-    [MEMORY_CLASS_WEIGHTS] = {REAL, {WEIGHTED, VOCABULARY, ONE}},
-    [MEMORY_POSITION_WEIGHTS] = {REAL, {WEIGHTED, POSITIONS, ONE}},
-    [MEMORY_ADJUSTMENT] = {REAL, {ADJUSTED, VOCABULARY, ONE}},
-    [MEMORY_OBJECTIVE_LSE] = {REAL, {ADJUSTED, POSITIONS, ONE}},
-    [MEMORY_H_TOTAL] = {REAL, {CHANNELS, ONE, ONE}},
-    [MEMORY_ONE] = {REAL, {ADAPTIVE, ONE, ONE}},
-    [MEMORY_CLUSTER_LSE] = {REAL, {ADAPTIVE, TWO, POSITIONS}},
-    [MEMORY_PROJECTED_TOTAL] = {REAL, {ADAPTIVE_WIDTHS, ONE, ONE}},
-    [MEMORY_NO_BIAS_SUMS] = {REAL, {ADAPTIVE, CHANNELS, ONE}},
-    [MEMORY_NO_BIAS] = {ACT, {ADAPTIVE, CHANNELS, ONE}},
-    [MEMORY_PROJECTED] = {ACT, {ADAPTIVE_WIDTHS, POSITIONS, ONE}},
-    [MEMORY_MEANS] = {REAL, {NORMS, POSITIONS, ONE}},
-    [MEMORY_RSTDS] = {REAL, {NORMS, POSITIONS, ONE}},
-    [MEMORY_ATTENTION_LSE] = {REAL, {LAYERS, POSITIONS, HEADS}},
-    [MEMORY_RESIDUAL] = {ACT, {NORMS, POSITIONS, CHANNELS}},
-    [MEMORY_NORMED] = {ACT, {NORMS, POSITIONS, CHANNELS}},
-    [MEMORY_QKV] = {ACT, {LAYERS, POSITIONS, QKV_CHANNELS}},
-    [MEMORY_ATTENDED] = {ACT, {LAYERS, POSITIONS, CHANNELS}},
-    [MEMORY_HIDDEN] = {ACT, {LAYERS, POSITIONS, HIDDEN_CHANNELS}},
-    [MEMORY_ACTIVE] = {ACT, {LAYERS, POSITIONS, HIDDEN_CHANNELS}},
-    [MEMORY_GRADIENT] = {ACT, {POSITIONS, CHANNELS, ONE}},
-    [MEMORY_BRANCH] = {ACT, {POSITIONS, CHANNELS, ONE}},
-    [MEMORY_WIDE] = {ACT, {POSITIONS, HIDDEN_CHANNELS, ONE}},
-    [MEMORY_LOGITS] = {REAL, {LOGIT_ROWS, LOGIT_COLUMNS, ONE}},
-};
 
 static const int moments_of[] = {
     [OPTIMIZER_SGD] = 0,
@@ -97,24 +11,97 @@ static const int moments_of[] = {
     [OPTIMIZER_ADAMW] = 2,
 };
 
-/* What the clusters of the output layer come to; of the full head, one. */
-static void measure_clusters(const struct shapes *shapes, int n_tracked, int64_t size[DIMENSIONS])
+/* Sizes that follow from the clusters of the output layer; the full head is one cluster. */
+struct clusters_size {
+    int64_t K;              /* clusters */
+    int64_t widths;         /* of all projections together: 0 with the full head */
+    int64_t scores;         /* mean logits: one for each output */
+    int64_t columns;        /* outputs of the largest cluster, padded */
+    int64_t tracked_logits; /* tracked tokens, and the entries of the further clusters */
+};
+
+static struct clusters_size measure_clusters(const struct shapes *shapes, int n_tracked)
 {
     const struct clusters *clusters = &shapes->clusters;
-    const int adaptive = clusters->n > 1, further = clusters->n - 1;
-    size[CLUSTERS] = clusters->n;
-    size[ADAPTIVE] = adaptive;
-    size[ADAPTIVE_CLUSTERS] = adaptive ? clusters->n : 0;
-    size[ADAPTIVE_WIDTHS] = 0;
-    size[TRACKED_OUTPUTS] = adaptive ? n_tracked + further : 0;
-    size[TRACKED_LOGITS] = n_tracked + further;
-    size[SCORES] = adaptive ? shapes->vocab + further : shapes->vocab_padded;
-    size[LOGIT_COLUMNS] = 0;
+    const int further = clusters->n - 1;
+    struct clusters_size size = {.K = clusters->n,
+                                 .scores = further ? shapes->vocab + further : shapes->vocab_padded,
+                                 .tracked_logits = n_tracked + further};
     for (int k = 0; k < clusters->n; k++) {
         const int64_t outputs = shapes_padded(clusters->cluster[k].outputs);
-        size[LOGIT_COLUMNS] = outputs > size[LOGIT_COLUMNS] ? outputs : size[LOGIT_COLUMNS];
-        size[ADAPTIVE_WIDTHS] += k ? clusters->cluster[k].width : 0;
+        size.columns = outputs > size.columns ? outputs : size.columns;
+        size.widths += k ? clusters->cluster[k].width : 0;
     }
+    return size;
+}
+
+/* Bytes of every buffer. real, act: bytes of a REAL and of an ACT number; G groups, M
+ * tracked tokens, chunk rows of logits. The letters are those of memory.h. */
+static void memory_buffers(const struct spec *spec, const struct shapes *shapes, int64_t G,
+                           int64_t M, int64_t chunk, int64_t real, int64_t act,
+                           int64_t bytes[MEMORY_BUFFERS])
+{
+    const int64_t B = spec->train.batch_size, C = spec->model.d_model, L = spec->model.n_layers,
+                  NH = spec->model.n_heads, N = B * spec->model.seq_len, Vp = shapes->vocab_padded,
+                  norms = 2 * L + 1, parts = MEMORY_PARTS_OF_GRADIENT, int32 = 4;
+    const struct clusters_size size = measure_clusters(shapes, (int)M);
+    const int64_t K = size.K, W = size.widths;
+    /* 1 or 0: a buffer that the job does not need has no bytes. */
+    const int64_t adaptive = K > 1, untied = spec->model.tie != TIE_TIED,
+                  objective = !spec_objective_is_loss(spec),
+                  adjusted = spec->loss.logit_adjustment != 0;
+    /* An adaptive head always has class weights: they mask the tokens of other clusters. */
+    const int64_t weighted = spec->model.head == HEAD_ADAPTIVE ? K : spec->loss.class_weight != 0;
+
+    memset(bytes, 0, MEMORY_BUFFERS * sizeof *bytes);
+    bytes[MEMORY_SCALARS] = real * 3;
+    bytes[MEMORY_INPUTS] = int32 * N;
+    bytes[MEMORY_TARGETS] = int32 * N;
+    bytes[MEMORY_CLUSTER_TARGETS] = int32 * adaptive * K * N;
+    bytes[MEMORY_GROUP_WEIGHTS] = real * G * N;
+
+    bytes[MEMORY_LOSSES] = real * K * N;
+    bytes[MEMORY_LSE] = real * K * N;
+    bytes[MEMORY_OBJECTIVE] = real * objective * K * N;
+    bytes[MEMORY_H_SUMS] = real * (B + G) * C;
+    bytes[MEMORY_OUTPUT_ROWS] = real * M * C;
+    bytes[MEMORY_OUTPUT_BIAS] = real * M;
+    bytes[MEMORY_INPUT_ROWS] = real * untied * M * C;
+    bytes[MEMORY_SCORES] = real * size.scores;
+
+    bytes[MEMORY_MEAN_P] = real * M;
+    bytes[MEMORY_PART_NORMS] = real * parts * M;
+    bytes[MEMORY_SQUARES] = real;
+
+    bytes[MEMORY_TRACKED] = int32 * M;
+    bytes[MEMORY_TRACKED_OUTPUTS] = int32 * adaptive * size.tracked_logits;
+    bytes[MEMORY_TRACKED_LOGITS] = real * size.tracked_logits * N;
+    bytes[MEMORY_TRACKED_WORK] = real * M * N;
+    bytes[MEMORY_PARTS] = real * parts * M * C;
+    bytes[MEMORY_CLASS_WEIGHTS] = real * weighted * Vp;
+    bytes[MEMORY_POSITION_WEIGHTS] = real * weighted * N;
+    bytes[MEMORY_ADJUSTMENT] = real * adjusted * Vp;
+    bytes[MEMORY_OBJECTIVE_LSE] = real * adjusted * N;
+    bytes[MEMORY_H_TOTAL] = real * C;
+    bytes[MEMORY_ONE] = real * adaptive;
+    bytes[MEMORY_CLUSTER_LSE] = real * adaptive * 2 * N;
+    bytes[MEMORY_PROJECTED_TOTAL] = real * W;
+    bytes[MEMORY_NO_BIAS_SUMS] = real * adaptive * C;
+    bytes[MEMORY_NO_BIAS] = act * adaptive * C;
+    bytes[MEMORY_PROJECTED] = act * W * N;
+    bytes[MEMORY_MEANS] = real * norms * N;
+    bytes[MEMORY_RSTDS] = real * norms * N;
+    bytes[MEMORY_ATTENTION_LSE] = real * L * N * NH;
+    bytes[MEMORY_RESIDUAL] = act * norms * N * C;
+    bytes[MEMORY_NORMED] = act * norms * N * C;
+    bytes[MEMORY_QKV] = act * L * N * 3 * C;
+    bytes[MEMORY_ATTENDED] = act * L * N * C;
+    bytes[MEMORY_HIDDEN] = act * L * N * 4 * C;
+    bytes[MEMORY_ACTIVE] = act * L * N * 4 * C;
+    bytes[MEMORY_GRADIENT] = act * N * C;
+    bytes[MEMORY_BRANCH] = act * N * C;
+    bytes[MEMORY_WIDE] = act * N * 4 * C;
+    bytes[MEMORY_LOGITS] = real * chunk * size.columns;
 }
 
 void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_groups, int n_tracked,
@@ -122,40 +109,11 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
 {
     const int64_t positions = (int64_t)spec->train.batch_size * spec->model.seq_len;
     const int chunk = positions < head_chunk ? (int)positions : head_chunk;
-    int64_t size[DIMENSIONS] = {
-        [ONE] = 1,
-        [POSITIONS] = positions,
-        [TRACKED] = n_tracked,
-        [GROUPS] = n_groups,
-        [WINDOWS_AND_GROUPS] = (int64_t)spec->train.batch_size + n_groups,
-        [CHANNELS] = spec->model.d_model,
-        [QKV_CHANNELS] = 3 * (int64_t)spec->model.d_model,
-        [HIDDEN_CHANNELS] = 4 * (int64_t)spec->model.d_model,
-        [LAYERS] = spec->model.n_layers,
-        [NORMS] = 2 * (int64_t)spec->model.n_layers + 1,
-        [HEADS] = spec->model.n_heads,
-        [SCALARS] = 3,
-        [PARTS] = MEMORY_PARTS_OF_GRADIENT,
-        [INPUT_ROWS] = spec->model.tie == TIE_TIED ? 0 : n_tracked,
-        [OBJECTIVES] = spec_objective_is_loss(spec) ? 0 : positions,
-        [WEIGHTED] =
-            spec->model.head == HEAD_ADAPTIVE ? shapes->clusters.n : spec->loss.class_weight != 0,
-        [ADJUSTED] = spec->loss.logit_adjustment != 0,
-        [LOGIT_ROWS] = chunk,
-        [VOCABULARY] = shapes->vocab_padded,
-        [TWO] = 2,
-    };
-    measure_clusters(shapes, n_tracked, size);
-    const int64_t bytes_of[NUMBERS] = {[INT32] = 4, [REAL] = real_bytes, [ACT] = act_bytes};
-
     int64_t end = 0;
+    memory_buffers(spec, shapes, n_groups, n_tracked, chunk, real_bytes, act_bytes, out->bytes);
     for (int i = 0; i < MEMORY_BUFFERS; i++) {
-        int64_t bytes = bytes_of[buffer_table[i].number];
-        for (int f = 0; f < 3; f++)
-            bytes *= size[buffer_table[i].factor[f]];
         out->offset[i] = end;
-        out->bytes[i] = bytes;
-        end += (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
+        end += (out->bytes[i] + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
     }
     out->head_chunk = chunk;
     out->n_moments = moments_of[spec->train.optimizer];
