@@ -1,5 +1,5 @@
 /* settings: see settings.h. One table holds everything about an option; file,
- * environment and command line all end in settings_set, so that a value is
+ * environment and command line all end in options_store, so that a value is
  * checked the same way wherever it comes from. Defaults are text and take that
  * path too. Called once from main, before any thread. */
 #include "config/settings.h"
@@ -12,25 +12,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    SETTINGS_FILE_MAX = 1 << 20, /* a configuration file is typed by a person */
-    SETTINGS_KEY_MAX = 64
-};
+enum { SETTINGS_FILE_MAX = 1 << 20 }; /* a configuration file is typed by a person */
 
-/* words: allowed values of a text, separated by spaces; NULL: any.
- * size: room of a text; 0: the option is an int64_t within min .. max. */
-struct settings_option {
-    const char *key;
-    size_t offset, size;
-    int64_t min, max;
-    const char *words, *fallback, *help;
-};
-
-#define TEXT(member) offsetof(struct settings, member), sizeof((struct settings *)0)->member, 0, 0
-#define NUMBER(member, min, max) offsetof(struct settings, member), 0, min, max, NULL
+#define TEXT(member)                                                                               \
+    OPTIONS_TEXT, offsetof(struct settings, member), sizeof((struct settings *)0)->member, 0, 0
+#define NUMBER(member, min, max)                                                                   \
+    OPTIONS_INTEGER, offsetof(struct settings, member), 0, min, max, NULL
 
 /* clang-format off */
-static const struct settings_option settings_table[] = {
+static const struct options_row settings_table[] = {
     {"listen", TEXT(listen), NULL, "127.0.0.1:8080", "address and port to serve on; port 0 takes any free one"},
     {"data", TEXT(data), NULL, "data", "folder of database, corpora and models, made if missing"},
     {"share", TEXT(share), NULL, "", "folder with web/, presets/, tokenizers/; empty: beside the program, else ../share/tokenfate"},
@@ -50,70 +40,26 @@ static const struct settings_option settings_table[] = {
     {"max_streams", NUMBER(max_streams, 1, 100000), "500", "event streams served at the same time"},
     {"max_connections", NUMBER(max_connections, 10, 200000), "2000", "connections served at the same time"},
     {"max_queue", NUMBER(max_queue, 1, 10000000), "10000", "jobs that may wait or run at the same time"},
+    {"config", OPTIONS_ELSEWHERE, 0, 0, 0, 0, NULL, "", "JSON file with these options as keys"},
 };
 /* clang-format on */
 
-enum { SETTINGS_OPTIONS = sizeof settings_table / sizeof settings_table[0] };
+enum {
+    SETTINGS_OPTIONS = sizeof settings_table / sizeof settings_table[0],
+    SETTINGS_KEYS = SETTINGS_OPTIONS - 1 /* --config is no key of the file that it names */
+};
 
-static int settings_check_word(const struct settings_option *option, const char *value)
+struct options settings_options(struct settings *settings)
 {
-    const char *word = option->words;
-    while (*word) {
-        size_t n = strcspn(word, " ");
-        if (strlen(value) == n && memcmp(word, value, n) == 0)
-            return 1;
-        word += n + (word[n] == ' ');
-    }
-    return 0;
-}
-
-/* Check value and store it. source names where it comes from, for the error. */
-static int settings_set(struct settings *settings, const struct settings_option *option,
-                        const char *value, const char *source, struct err *err)
-{
-    char *at = (char *)settings + option->offset;
-    if (option->size) {
-        if (strlen(value) >= option->size)
-            return err_set(err, ERR_INVALID, "%s: %zu bytes are above the limit of %zu", source,
-                           strlen(value), option->size - 1);
-        if (option->words && !settings_check_word(option, value))
-            return err_set(err, ERR_INVALID, "%s: \"%s\" is not one of: %s", source, value,
-                           option->words);
-        strcpy(at, value);
-        return 0;
-    }
-    char *end;
-    errno = 0;
-    long long number = strtoll(value, &end, 10);
-    if (isspace((unsigned char)*value) || end == value || *end || errno)
-        return err_set(err, ERR_INVALID, "%s: \"%.64s\" is not an integer", source, value);
-    if (number < option->min || number > option->max)
-        return err_set(err, ERR_INVALID, "%s: %lld is outside %lld to %lld", source, number,
-                       (long long)option->min, (long long)option->max);
-    *(int64_t *)at = number;
-    return 0;
-}
-
-/* The option whose key equals the n bytes at name, '-' standing for '_'. */
-static const struct settings_option *settings_find(const char *name, size_t n)
-{
-    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
-        const char *key = settings_table[i].key;
-        size_t same = 0;
-        while (same < n && key[same] && (name[same] == '-' ? '_' : name[same]) == key[same])
-            same++;
-        if (same == n && !key[n])
-            return &settings_table[i];
-    }
-    return NULL;
+    return (struct options){settings_table, SETTINGS_OPTIONS, settings};
 }
 
 static int settings_defaults(struct settings *settings, struct err *err)
 {
     memset(settings, 0, sizeof *settings);
-    for (int i = 0; i < SETTINGS_OPTIONS; i++)
-        if (settings_set(settings, &settings_table[i], settings_table[i].fallback,
-                         settings_table[i].key, err))
+    for (int i = 0; i < SETTINGS_KEYS; i++)
+        if (options_store(&settings_table[i], settings, settings_table[i].fallback,
+                          settings_table[i].name, err))
             return -1;
     return 0;
 }
@@ -122,20 +68,20 @@ static int settings_defaults(struct settings *settings, struct err *err)
 static int settings_set_json(struct settings *settings, const char *file, const char *key,
                              const json_t *value, struct err *err)
 {
-    char source[SETTINGS_TEXT_MAX + SETTINGS_KEY_MAX], number[24];
-    const struct settings_option *option =
-        strchr(key, '-') ? NULL : settings_find(key, strlen(key));
-    snprintf(source, sizeof source, "%s: %.*s", file, SETTINGS_KEY_MAX, key);
-    if (!option)
+    const struct options keys = {settings_table, SETTINGS_KEYS, settings};
+    char source[SETTINGS_TEXT_MAX + OPTIONS_NAME_MAX], number[24];
+    const struct options_row *row = strchr(key, '-') ? NULL : options_find(&keys, key, strlen(key));
+    snprintf(source, sizeof source, "%s: %.*s", file, OPTIONS_NAME_MAX, key);
+    if (!row)
         return err_set(err, ERR_INVALID, "%s: no such option", source);
-    if (option->size && json_is_string(value))
-        return settings_set(settings, option, json_string_value(value), source, err);
-    if (!option->size && json_is_integer(value)) {
+    if (row->kind == OPTIONS_TEXT && json_is_string(value))
+        return options_store(row, settings, json_string_value(value), source, err);
+    if (row->kind == OPTIONS_INTEGER && json_is_integer(value)) {
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-        return settings_set(settings, option, number, source, err);
+        return options_store(row, settings, number, source, err);
     }
     return err_set(err, ERR_INVALID, "%s: must be %s", source,
-                   option->size ? "a string" : "an integer");
+                   row->kind == OPTIONS_TEXT ? "a string" : "an integer");
 }
 
 /* At most `room` bytes of a file. */
@@ -188,13 +134,13 @@ out:
 
 static int settings_load_environment(struct settings *settings, struct err *err)
 {
-    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
-        char name[SETTINGS_KEY_MAX];
-        snprintf(name, sizeof name, "TOKENFATE_%s", settings_table[i].key);
+    for (int i = 0; i < SETTINGS_KEYS; i++) {
+        char name[OPTIONS_NAME_MAX];
+        snprintf(name, sizeof name, "TOKENFATE_%s", settings_table[i].name);
         for (char *c = name; *c; c++)
             *c = (char)toupper((unsigned char)*c);
         const char *value = getenv(name);
-        if (value && settings_set(settings, &settings_table[i], value, name, err))
+        if (value && options_store(&settings_table[i], settings, value, name, err))
             return -1;
     }
     return 0;
@@ -202,24 +148,8 @@ static int settings_load_environment(struct settings *settings, struct err *err)
 
 int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err)
 {
-    const char *argument = argv[*used];
-    if (strncmp(argument, "--", 2) != 0)
-        return 0;
-    const char *name = argument + 2, *value = strchr(name, '=');
-    size_t n = value ? (size_t)(value - name) : strlen(name);
-    int is_config = n == 6 && memcmp(name, "config", 6) == 0;
-    const struct settings_option *option = settings_find(name, n);
-    if (!option && !is_config)
-        return 0;
-    if (!value && *used + 1 >= argc)
-        return err_set(err, ERR_INVALID, "%s needs a value", argument);
-    char source[SETTINGS_KEY_MAX];
-    snprintf(source, sizeof source, "%.*s", (int)n + 2, argument);
-    const char *text = value ? value + 1 : argv[*used + 1];
-    if (option && settings_set(settings, option, text, source, err))
-        return -1;
-    *used += value ? 1 : 2;
-    return 1;
+    const struct options options = settings_options(settings);
+    return options_take(&options, 1, argc, argv, used, err);
 }
 
 const char *settings_config(int argc, char **argv)
@@ -283,15 +213,6 @@ int settings_load(struct settings *out, const char *file, int argc, char **argv,
 
 void settings_help(FILE *out)
 {
-    for (int i = 0; i < SETTINGS_OPTIONS; i++) {
-        const struct settings_option *option = &settings_table[i];
-        char name[SETTINGS_KEY_MAX];
-        snprintf(name, sizeof name, "--%s", option->key);
-        for (char *c = name + 2; *c; c++)
-            *c = *c == '_' ? '-' : *c;
-        fprintf(out, "  %-21s %s", name, option->help);
-        fprintf(out, "%s%s%s\n", option->fallback[0] ? " (" : "", option->fallback,
-                option->fallback[0] ? ")" : "");
-    }
-    fprintf(out, "  %-21s %s\n", "--config", "JSON file with these options as keys");
+    const struct options options = settings_options(NULL);
+    options_help(&options, out);
 }

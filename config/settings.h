@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "config/err.h"
+#include "config/options.h"
 
 enum { SETTINGS_TEXT_MAX = 1024 };
 
@@ -50,6 +51,9 @@ int settings_load(struct settings *out, const char *file, int argc, char **argv,
 /* Apply the option at argv[*used]: 1 and *used moved past it, 0 if it is none of
  * the table's, -1 for a bad value. For commands with options of their own. */
 int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err);
+
+/* The settings' table, for options_parse beside a command's own table. */
+struct options settings_options(struct settings *settings);
 
 /* The file named by --config in argv[1..argc), else by TOKENFATE_CONFIG, or NULL. */
 const char *settings_config(int argc, char **argv);
