@@ -1,6 +1,6 @@
 #!/bin/sh
 # docker: build the container images `cpu` and, with IMAGES="cpu gpu", `gpu`, with
-# Docker where an engine runs, else with buildah, which needs none. CPU_BASE and
+# Docker if an engine runs, else with buildah, which needs none. CPU_BASE and
 # CUDA_BASE name other base images (a mirror, or one imported from a debootstrap
 # root); CUDA_ARCHS, if set, the architectures that the backend is built for.
 set -eu

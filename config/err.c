@@ -1,5 +1,4 @@
-/* err: see err.h. One table gives every code its name, its HTTP status and its
- * title; err_field collects, everything else overwrites. */
+/* err: see err.h. err_field collects; every other setter overwrites. */
 #include "config/err.h"
 
 #include <errno.h>

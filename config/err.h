@@ -1,11 +1,10 @@
 /* err: the one error type of every room.
  *
- * A function that can fail returns int 0 / -1 (or a pointer / NULL) and takes
- * `struct err *err` as its last parameter. On failure its outputs are untouched
- * and *err holds a code and a sentence that names the offending value. Input
- * with several bad fields collects all of them. Only the top layer logs or
- * answers; one table (err_table) maps codes to names and HTTP status.
- * Plain data, no allocation, any thread. */
+ * A function that can fail returns 0 or -1 (or a pointer or NULL) and takes `struct err
+ * *err` as its last parameter. On failure its outputs are untouched, and *err holds a code
+ * and a sentence that names the offending value. Input with several bad fields collects all
+ * of them. Only the top layer logs or answers. One table (err_table) maps codes to names and
+ * HTTP status. Plain data, no allocation, any thread. */
 #ifndef TOKENFATE_ERR_H
 #define TOKENFATE_ERR_H
 
@@ -21,9 +20,9 @@ enum err_code {
     ERR_TOO_LARGE,        /* above a named limit */
     ERR_MEDIA_TYPE,       /* body is not of the type the route takes */
     ERR_TOO_MANY,         /* rate or queue limit; try later */
-    ERR_UNAVAILABLE,      /* a device, the database or the service cannot serve now */
+    ERR_UNAVAILABLE,      /* a device, the database or the service cannot serve at present */
     ERR_IO,               /* the operating system refused; errno in the message */
-    ERR_NO_MEMORY,        /* an allocation failed or the exact need exceeds what is there */
+    ERR_NO_MEMORY,        /* an allocation failed, or the exact need exceeds the available memory */
     ERR_CORRUPT,          /* stored data fail their checksum or their format */
     ERR_PROTOCOL,         /* server and trainer do not understand each other */
     ERR_DEVICE,           /* the compute device failed; its process must be replaced */
@@ -55,8 +54,8 @@ struct err {
     struct err_field fields[ERR_FIELDS_MAX];
 };
 
-/* Every local starts as `struct err err = ERR_INIT;`: whoever reads its code or adds a
- * field finds no error, not what the stack held. */
+/* Initialiser of every local: `struct err err = ERR_INIT;`. A reader of the code and a
+ * writer that adds a field then find no error instead of stack contents. */
 #define ERR_INIT                                                                                   \
     {                                                                                              \
         .code = ERR_NONE                                                                           \
@@ -65,8 +64,8 @@ struct err {
 /* Empty *err, so that it can be used again. */
 void err_clear(struct err *err);
 
-/* Set code and message (printf format), dropping what was there. Returns -1, so
- * that `return err_set(err, ERR_IO, "...")` is the idiom. err may be NULL. */
+/* Set code and message (printf format) and drop the previous ones. Returns -1, so that
+ * `return err_set(err, ERR_IO, "...")` is the idiom. err may be NULL. */
 int err_set(struct err *err, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -74,9 +73,8 @@ int err_set(struct err *err, enum err_code code, const char *format, ...)
 int err_set_errno(struct err *err, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Add one bad field: an RFC 6901 pointer and a sentence with the value. Sets
- * the code to ERR_INVALID and, for the first field, the message to
- * "POINTER: detail". Returns -1. */
+/* Add one bad field: an RFC 6901 pointer and a sentence with the value. Sets the code to
+ * ERR_INVALID and, for the first field, the message to "POINTER: detail". Returns -1. */
 int err_field(struct err *err, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

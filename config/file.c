@@ -163,7 +163,8 @@ int file_atomic_open(struct file_atomic *file, const char *dir, const char *name
     if (snprintf(file->temporary, sizeof file->temporary, "%s/%s.new", dir, name) >= PATH_MAX ||
         snprintf(file->path, sizeof file->path, "%s/%s", dir, name) >= PATH_MAX)
         return err_set(err, ERR_TOO_LARGE, "the path %.80s... is too long", dir);
-    /* What a killed process left there goes first: the mode is that of a new file. */
+    /* A killed process may have left its temporary file. Remove it, because `mode` applies
+     * to new files only. */
     unlink(file->temporary);
     int fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     file->out = fd < 0 ? NULL : fdopen(fd, "wb");

@@ -1,8 +1,8 @@
 /* file: whole reads, whole writes and atomic replacement of files.
  *
- * A file that others read is never seen half written: it is written under a temporary
- * name, made durable with fsync, then renamed; the folder is synced last, because the
- * new name itself lies in the folder. Any thread; one thread per object. */
+ * Readers never see a file half written: it is written under a temporary name, made durable
+ * with fsync, then renamed. The folder is synced last, because the new name is data of the
+ * folder. Any thread; one thread per object. */
 #ifndef TOKENFATE_FILE_H
 #define TOKENFATE_FILE_H
 
@@ -41,21 +41,22 @@ struct file_map {
 /* ERR_NOT_FOUND; ERR_CORRUPT for an empty file or one that is not regular; ERR_IO. A FIFO
  * is refused, not waited for. */
 int file_map_open(const char *path, struct file_map *out, struct err *err);
-/* NULL bytes are fine. */
+/* Unmap; does nothing if bytes is NULL. */
 void file_map_close(struct file_map *map);
 
-/* A file that is replaced atomically: DIR/NAME by way of DIR/NAME.new. After
- * file_atomic_open write to `out`, then call exactly one of commit and abort. */
+/* A file that is replaced atomically: DIR/NAME through DIR/NAME.new. After file_atomic_open
+ * write to `out`, then call exactly one of commit and abort. */
 struct file_atomic {
     char path[PATH_MAX], temporary[PATH_MAX];
     const char *dir;
     FILE *out;
 };
-/* mode: of the new file, less the umask. ERR_TOO_LARGE for a path that does not fit; ERR_IO. */
+/* mode: of the new file, minus the umask. ERR_TOO_LARGE for a path that does not fit;
+ * ERR_IO. */
 int file_atomic_open(struct file_atomic *file, const char *dir, const char *name, mode_t mode,
                      struct err *err);
-/* Flush and fsync the temporary file; errors of earlier writes to `out` show here. Called
- * by commit too; on its own it lets a caller make room for the new file in between. */
+/* Flush and fsync the temporary file; reports errors of earlier writes to `out`. commit
+ * calls it too; a separate call lets the caller free space between sync and rename. */
 int file_atomic_sync(struct file_atomic *file, struct err *err);
 /* Sync, close, rename, sync the folder. On failure before the rename the temporary file
  * is removed and the old file is untouched. ERR_IO. */

@@ -1,5 +1,4 @@
-/* hash: see hash.h. A thin layer over libsodium, so that no other file needs
- * to know which library hashes and draws: everything here ends in lower-case
+/* hash: see hash.h. The only file that includes libsodium. Every result is lower-case
  * hexadecimal text. */
 #include "config/hash.h"
 
@@ -25,7 +24,7 @@ void hash_sha256(const void *data, size_t n, char hex[HASH_HEX])
     sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
 }
 
-/* Feed everything that is left in fd to *state. */
+/* Hash the rest of fd into *state. */
 static int hash_update_file(crypto_hash_sha256_state *state, int fd, const char *path,
                             struct err *err)
 {

@@ -1,6 +1,6 @@
-/* hash: SHA-256 and secure random bytes (libsodium), hexadecimal text.
- * Used for corpus addresses, checkpoint checksums, stored tokens, request ids.
- * And FNV-1a, for tables of texts. Any thread, after hash_init. */
+/* hash: SHA-256 and secure random bytes (libsodium) as hexadecimal text, for corpus
+ * addresses, checkpoint checksums, stored tokens and request ids; FNV-1a for hash tables of
+ * texts. Any thread, after hash_init. */
 #ifndef TOKENFATE_HASH_H
 #define TOKENFATE_HASH_H
 
@@ -23,7 +23,8 @@ int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err);
 /* n random bytes from the system's generator, as 2n hex digits and a zero. */
 void hash_random_hex(size_t n, char *hex);
 
-/* 1 if both texts are equal, in time that depends on their length only. */
+/* 1 if both texts are equal. Constant time: it depends on the length alone, so that a
+ * comparison with a secret leaks nothing. */
 int hash_equal(const char *a, const char *b);
 
 /* FNV-1a, 32 bits (Fowler, Noll & Vo). Needs no hash_init. */

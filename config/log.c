@@ -43,7 +43,7 @@ void log_line(enum log_level level, const char *format, ...)
     if (wanted > 0)
         used += (size_t)wanted < sizeof line - used - 2 ? (size_t)wanted : sizeof line - used - 2;
     line[used++] = '\n';
-    /* A log that cannot be written has nowhere to report to. */
+    /* A failed write of a log line cannot be reported anywhere. */
     ssize_t ignored = write(STDERR_FILENO, line, used);
     (void)ignored;
 }

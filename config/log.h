@@ -1,14 +1,14 @@
 /* log: one line per event on stderr, `2026-01-31T12:00:00.123Z level text`.
  *
- * Only the top layers log (server threads, the two mains); rooms below return
- * errors instead. Lines are written with a single write(2), so threads and the
- * trainer processes that share the stream never interleave. */
+ * Only the top layers log (server threads, the two mains); rooms below return errors. Each
+ * line is a single write(2), so that lines of threads and of trainer processes on the same
+ * stream never interleave. */
 #ifndef TOKENFATE_LOG_H
 #define TOKENFATE_LOG_H
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
-enum { LOG_LINE_MAX = 2048 }; /* longer lines are cut: a line stays one atomic write */
+enum { LOG_LINE_MAX = 2048 }; /* longer lines are cut, so that a line stays one atomic write */
 
 /* Lines below this level are dropped. Default LOG_INFO. */
 void log_set_level(enum log_level level);

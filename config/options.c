@@ -1,6 +1,6 @@
-/* options: see options.h. getopt_long and argp are not used: both accept abbreviations, so
- * that a new option could change what an old command line means, and both keep the state
- * of a parse in globals. */
+/* options: see options.h. getopt_long and argp are not used for two reasons: both accept
+ * abbreviations, so that a new option could change the meaning of an old command line, and
+ * both keep the state of a parse in globals. */
 #include "config/options.h"
 
 #include <ctype.h>

@@ -1,7 +1,7 @@
-/* settings: see settings.h. One table holds everything about an option; file,
- * environment and command line all end in options_store, so that a value is
- * checked the same way wherever it comes from. Defaults are text and take that
- * path too. Called once from main, before any thread. */
+/* settings: see settings.h. One table describes every option. File, environment and command
+ * line all end in options_store, so that a value is checked the same way whatever its
+ * source. Defaults are text and take that path too. Called once from main, before any thread
+ * starts. */
 #include "config/settings.h"
 
 #include <ctype.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SETTINGS_FILE_MAX = 1 << 20 }; /* a configuration file is typed by a person */
+enum { SETTINGS_FILE_MAX = 1 << 20 }; /* a person types a configuration file */
 
 #define TEXT(member)                                                                               \
     OPTIONS_TEXT, offsetof(struct settings, member), sizeof((struct settings *)0)->member, 0, 0
@@ -46,7 +46,7 @@ static const struct options_row settings_table[] = {
 
 enum {
     SETTINGS_OPTIONS = sizeof settings_table / sizeof settings_table[0],
-    SETTINGS_KEYS = SETTINGS_OPTIONS - 1 /* --config is no key of the file that it names */
+    SETTINGS_KEYS = SETTINGS_OPTIONS - 1 /* --config is not a key of the file that it names */
 };
 
 struct options settings_options(struct settings *settings)
@@ -64,7 +64,7 @@ static int settings_defaults(struct settings *settings, struct err *err)
     return 0;
 }
 
-/* One key of the file. The value's JSON type must be the option's. */
+/* Store one key of the file. The JSON type of the value must be that of the option. */
 static int settings_set_json(struct settings *settings, const char *file, const char *key,
                              const json_t *value, struct err *err)
 {
@@ -84,7 +84,7 @@ static int settings_set_json(struct settings *settings, const char *file, const 
                    row->kind == OPTIONS_TEXT ? "a string" : "an integer");
 }
 
-/* At most `room` bytes of a file. */
+/* Read at most `room` bytes of a file. */
 static int settings_read_file(const char *file, char *bytes, size_t room, size_t *n,
                               struct err *err)
 {
@@ -177,7 +177,8 @@ int settings_beside(const char *name, char *path, size_t n, struct err *err)
     return 0;
 }
 
-/* An empty share means the build tree's, or else the installed one. */
+/* An empty `share` resolves to "share" beside the program (build tree), else to the
+ * installed folder. */
 static int settings_find_share(struct settings *settings, struct err *err)
 {
     if (settings->share[0])

@@ -1,7 +1,7 @@
-/* settings: how this installation runs. One option table: key, type, default,
- * limits, help. Every entry is a key of tokenfate.json, an environment variable
- * TOKENFATE_<KEY> and a command line option --<key> (with '-' for '_'); the
- * later of file, environment, option wins. Read once in main, then constant. */
+/* settings: the configuration of this installation. One option table: name, type, limits,
+ * default, help. Every row is a key of tokenfate.json, an environment variable
+ * TOKENFATE_<KEY> and a command line option --<key> (with '-' for '_'). The later of file,
+ * environment and option wins. Read once in main, constant afterwards. */
 #ifndef TOKENFATE_SETTINGS_H
 #define TOKENFATE_SETTINGS_H
 
@@ -16,43 +16,44 @@ enum { SETTINGS_TEXT_MAX = 1024 };
 struct settings {
     char listen[SETTINGS_TEXT_MAX]; /* "127.0.0.1:8080", "[::1]:0"; port 0 = any free */
     char data[SETTINGS_TEXT_MAX];   /* data folder, made if missing */
-    char share[SETTINGS_TEXT_MAX];  /* folder with web/, presets/, tokenizers/, openapi.json; never
-                                          * "" once loaded: "share" beside the program if it is
-                                          * there, else ../share/tokenfate */
+    /* Folder with web/, presets/, tokenizers/, openapi.json. Never "" once loaded: "share"
+     * beside the program if it exists, else ../share/tokenfate. */
+    char share[SETTINGS_TEXT_MAX];
     char corpus_path[SETTINGS_TEXT_MAX]; /* folders with texts, separated by ':' */
     char trainer[SETTINGS_TEXT_MAX];     /* path of tokenfate-trainer; "" = beside tokenfate */
     char log_level[16];
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */
     char auth[16];              /* "auto" (on unless the address is loopback), "on", "off" */
     int64_t checkpoint_seconds; /* 30 */
-    int64_t heartbeat_seconds;  /* a trainer silent for longer is replaced: 300; a step of the
-                                  study takes 15 s on two idle cores, far more on busy ones */
-    int64_t idle_seconds;       /* an idle trainer gives its device back: 60 */
-    int64_t cancel_seconds;     /* a cancel or stop not answered in time kills: 20 */
-    int64_t threads;            /* compute threads of the CPU device; 0 = all cores */
-    int64_t slow_threads;       /* server threads for routes marked slow: 4 */
-    int64_t max_body_bytes;     /* JSON bodies: 1 MiB */
-    int64_t max_upload_bytes;   /* corpora: 256 MiB */
-    int64_t max_streams;        /* SSE clients: 500 */
-    int64_t max_connections;    /* 2000 */
-    int64_t max_queue;          /* jobs not finished: 10000 */
+    /* A trainer silent for longer is replaced: 300. A step of the study takes 15 s on two
+     * idle cores, and far more on busy ones. */
+    int64_t heartbeat_seconds;
+    int64_t idle_seconds;     /* an idle trainer releases its device: 60 */
+    int64_t cancel_seconds;   /* a trainer that ignores cancel or stop for longer is killed: 20 */
+    int64_t threads;          /* compute threads of the CPU device; 0 = all cores */
+    int64_t slow_threads;     /* server threads for routes marked slow: 4 */
+    int64_t max_body_bytes;   /* JSON bodies: 1 MiB */
+    int64_t max_upload_bytes; /* corpora: 256 MiB */
+    int64_t max_streams;      /* SSE clients: 500 */
+    int64_t max_connections;  /* 2000 */
+    int64_t max_queue;        /* jobs not finished: 10000 */
 };
 
-/* Defaults, then the file (NULL: none; a named file that is missing or has an
- * unknown key is an error), then the environment, then argv[1..argc). Options
- * take "--key value" or "--key=value"; --config is stepped over, its value comes
- * in as `file` (settings_config). Relative paths stay as given. On success *used
- * is the index of the first argument that is not an option of the table, an
- * unknown --option included: the caller knows it or reports it. ERR_INVALID,
- * ERR_MALFORMED, ERR_NOT_FOUND, ERR_IO, each naming file, variable or option. */
+/* Defaults, then the file (NULL: none; a named file that is missing or has an unknown key is
+ * an error), then the environment, then argv[1..argc). Options are "--key value" or
+ * "--key=value". --config is skipped: its value comes in as `file` (settings_config).
+ * Relative paths stay as given. On success *used is the index of the first argument that is
+ * not an option of the table, an unknown --option included, which is the caller's.
+ * ERR_INVALID, ERR_MALFORMED, ERR_NOT_FOUND, ERR_IO, each naming file, variable or option. */
 int settings_load(struct settings *out, const char *file, int argc, char **argv, int *used,
                   struct err *err);
 
-/* Apply the option at argv[*used]: 1 and *used moved past it, 0 if it is none of
- * the table's, -1 for a bad value. For commands with options of their own. */
+/* Apply the option at argv[*used]: 1 and *used moved past it, 0 if the table does not have
+ * it, -1 for a bad value. */
 int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err);
 
-/* The settings' table, for options_parse beside a command's own table. */
+/* The settings' table with its target, to be passed to options_parse beside a command's own
+ * table. */
 struct options settings_options(struct settings *settings);
 
 /* The file named by --config in argv[1..argc), else by TOKENFATE_CONFIG, or NULL. */

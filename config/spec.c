@@ -1,10 +1,9 @@
-/* spec: see spec.h. One table says everything about a field: its pointer, how
- * it is read and written (its kind, spec_kind.h), where it lives in struct spec,
- * its limits, its words and its default, which is JSON text and takes the same
- * path as a user's value. spec_parse walks the table once, spec_print walks it
- * once, and spec_diff compares what the table prints.
+/* spec: see spec.h. One table describes every field: pointer, kind (how it is read and
+ * written, spec_kind.h), offset in struct spec, limits, words, and default. The default is
+ * JSON text and takes the same path as a user's value. spec_parse and spec_print walk the
+ * table once each; spec_diff compares the printed values.
  *
- * Invariant: checks between fields run only on fields that are good. */
+ * Invariant: rules between fields run only on fields that are good by themselves. */
 #include "config/spec.h"
 
 #include <ctype.h>
@@ -24,8 +23,9 @@ enum {
     SPEC_SECTION_MAX = 16,        /* bytes of a section's pointer */
     SPEC_SECONDS_MAX = 315360000, /* ten years */
     SPEC_ATTEMPTS_MAX = 100,
-    SPEC_VOCABULARY_MAX = 1 << 18, /* as lab/bpe's limit; the text's own is checked later */
-    SPEC_EXPONENT_MAX = 4,         /* c^-4 of a billion tokens is still a float32 */
+    SPEC_VOCABULARY_MAX =
+        1 << 18, /* BPE_VOCAB_MAX of lab/bpe.h; lab/dataset checks the vocabulary of the text */
+    SPEC_EXPONENT_MAX = 4, /* c^-4 of a billion tokens is still a float32 */
     SPEC_FACTOR_MIN = 1,
     SPEC_FACTOR_MAX = 1000000
 };
@@ -34,7 +34,7 @@ enum {
 #define SPEC_REAL_MIN 1e-30              /* smallest positive number float32 still computes with */
 #define SPEC_REAL_MAX 1e30               /* largest */
 #define SPEC_BETA_MAX 0.999999           /* 1 - beta must survive in float32 */
-#define SPEC_SMOOTHING_MAX 0.999         /* something must be left of the target */
+#define SPEC_SMOOTHING_MAX 0.999         /* some weight of the target must remain */
 #define SPEC_Z_LOSS_MAX 1000.0           /* the published value is 1e-4 */
 
 static const char *const spec_pass[] = {"pass", NULL};
@@ -162,7 +162,7 @@ static int spec_read_row(struct spec_reading *reading, int i, const json_t *root
     return result;
 }
 
-/* 1 if some row's pointer is, or starts with, this one. */
+/* 1 if the pointer of some row equals this one, or starts with it as a section. */
 static int spec_known(const char *pointer, int as_section)
 {
     size_t n = strlen(pointer);
@@ -174,7 +174,7 @@ static int spec_known(const char *pointer, int as_section)
     return 0;
 }
 
-/* Refuse every key of object that the table does not know. */
+/* Refuse every key of an object that the table does not have. */
 static void spec_check_keys(struct spec_reading *reading, json_t *object, const char *base)
 {
     char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
@@ -241,12 +241,12 @@ static int spec_read(const json_t *root, struct spec *spec, struct err *err)
     return reading.n_bad ? -1 : 0;
 }
 
-/* The parser's own sentence, with every byte that is not ASCII replaced: it may
- * have been cut inside a character. */
+/* jansson's own message. Bytes that are not printable ASCII are replaced: it may have been
+ * cut inside a UTF-8 sequence. */
 static int spec_malformed(const json_error_t *error, struct err *err)
 {
     char text[JSON_ERROR_TEXT_LENGTH];
-    if (!error->text[0]) /* jansson sets no text when memory is short */
+    if (!error->text[0]) /* jansson leaves the text empty when an allocation fails */
         return err_set(err, ERR_NO_MEMORY, "no memory to parse JSON");
     snprintf(text, sizeof text, "%s", error->text);
     for (char *c = text; *c; c++)
@@ -256,7 +256,7 @@ static int spec_malformed(const json_error_t *error, struct err *err)
                    text);
 }
 
-/* 1 for what is meant as a number and is none here: NaN and Infinity, as other
+/* 1 for a word that was meant as a number but is none in JSON: NaN and Infinity as other
  * languages print them, and numbers that overflow an int64 or a double. */
 static int spec_is_no_number(const char *word, size_t n)
 {
@@ -306,8 +306,8 @@ char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
     return NULL;
 }
 
-/* JSON has no NaN and its reader no 1e999: a text is malformed by them. But who
- * wrote one into a field is told which: 1 if *err names it. */
+/* JSON has no NaN, and its reader refuses 1e999: such a text is malformed as a whole. The
+ * error still names the field if such a number is its value: 1 if *err does. */
 static int spec_names_number(const char *json, size_t n, struct err *err)
 {
     size_t n_quoted = 0;
@@ -372,8 +372,8 @@ void spec_free(struct spec *spec)
 
 /* --- printing ---------------------------------------------------------------- */
 
-/* The rows of a section stand together, so that an object is open until a row of another
- * section comes. */
+/* Rows of a section are adjacent in the table, so an object stays open until a row of
+ * another section comes. */
 static void spec_emit_rows(const struct spec *spec, struct emit *emit)
 {
     const char *section = "";

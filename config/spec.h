@@ -1,12 +1,11 @@
 /* spec: one experiment, as the user states it.
  *
- * One table in spec.c parses, validates, defaults and prints every field; the
- * JSON shape is API.md's "A job's spec", definitions are SCIENCE sections 1-6.
- * A parsed spec is complete (every default filled in) and can be printed and
- * parsed again to the same value. What needs the text (does the corpus exist,
- * is a group larger than half of the used types, is a custom token one token)
- * is checked by lab/dataset, with pointers into this same JSON.
- * Owns its strings and lists; pure functions, any thread. */
+ * One table in spec.c parses, validates, defaults and prints every field. The JSON shape is
+ * API.md's "A job's spec"; definitions are SCIENCE sections 1-6. A parsed spec is complete:
+ * every default is filled in. Printed and parsed again it has the same value. lab/dataset
+ * checks everything that needs the text (does the corpus exist, is a group larger than half
+ * of the used types, is a custom token one token), with pointers into this same JSON. Owns
+ * its strings and lists; pure functions, any thread. */
 #ifndef TOKENFATE_SPEC_H
 #define TOKENFATE_SPEC_H
 
@@ -18,7 +17,7 @@
 
 /* Limits, each with its reason. */
 enum {
-    SPEC_BYTES_MAX = 1 << 20, /* a spec is typed by a person: 1 MiB of JSON is plenty */
+    SPEC_BYTES_MAX = 1 << 20, /* a person types a spec: 1 MiB of JSON is plenty */
     SPEC_NAME_MAX = 120,      /* bytes; fits a line of a table */
     SPEC_NOTES_MAX = 8000,    /* bytes; a page */
     SPEC_TAGS_MAX = 16,
@@ -34,16 +33,16 @@ enum {
     SPEC_POSITIONS_MAX = 1 << 20, /* batch_size x seq_len; keeps every index in 32 bits */
     SPEC_SNAPSHOTS_MAX = 64,      /* each is a model file on disk */
     SPEC_GROUP_SIZE_MAX = 5000,
-    SPEC_CUSTOM_MAX = 5,                   /* custom groups: a chart holds eight colours */
-    SPEC_CUSTOM_TOKENS_MAX = 1000,         /* tokens of one custom group */
-    SPEC_TOKEN_BYTES_MAX = 256,            /* longest text of one token; GPT-2's longest is 128 */
-    SPEC_GROUPS_MAX = 3 + SPEC_CUSTOM_MAX, /* custom groups and doses share the places */
+    SPEC_CUSTOM_MAX = 5,           /* custom groups: a chart has eight colours, three are taken */
+    SPEC_CUSTOM_TOKENS_MAX = 1000, /* tokens of one custom group */
+    SPEC_TOKEN_BYTES_MAX = 256,    /* longest text of one token; GPT-2's longest is 128 */
+    SPEC_GROUPS_MAX = 3 + SPEC_CUSTOM_MAX, /* custom groups and doses share these slots */
     SPEC_CUTOFFS_MAX = 8,                  /* clusters of an adaptive head; the paper uses 2 to 5 */
     SPEC_DOSES_MAX = SPEC_CUSTOM_MAX,
-    SPEC_DOSE_MAX = 1000,          /* times that one token is inserted */
+    SPEC_DOSE_MAX = 1000,          /* insertions of one token */
     SPEC_HOLDOUT_MAX = 1000,       /* one block in a thousand */
     SPEC_HOLDOUT_BLOCK = 1024,     /* tokens of a held-out block */
-    SPEC_EVAL_WINDOWS_MAX = 65536, /* more than a pass of the largest demo text */
+    SPEC_EVAL_WINDOWS_MAX = 65536, /* more windows than a pass of the largest demo text has */
     SPEC_JOB_ID_MAX = 36           /* bytes of a job's id, a UUID */
 };
 
@@ -59,8 +58,8 @@ enum spec_selection { SELECTION_FREQUENCY, SELECTION_PUBLISHED_2025, SELECTION_P
 enum spec_tie_break { TIE_BREAK_SEEDED, TIE_BREAK_ID };
 enum spec_mask { MASK_NONE, MASK_COLUMNS, MASK_WINDOWS, MASK_POSITIONS, MASKS };
 
-/* One member of a custom group: an id, or (id = -1) a text that must be exactly
- * one token under the spec's tokenizer. */
+/* One member of a custom group: an id, or (id = -1) a text that must be exactly one token of
+ * the spec's tokenizer. */
 struct spec_token {
     int32_t id;
     char *text;
@@ -82,7 +81,7 @@ struct spec {
         char id[SPEC_CORPUS_MAX + 1]; /* name, or 64 hex digits of the text's sha256 */
         enum spec_variant variant;
         char tokenizer[16];              /* "gpt2", "cl100k_base", "bytes" */
-        enum spec_vocabulary vocabulary; /* used: only the types that occur in the text */
+        enum spec_vocabulary vocabulary; /* used: only types that occur in the text */
         int shuffled;                    /* 1: token stream permuted (seed: groups) */
     } corpus;
     struct {
@@ -99,7 +98,7 @@ struct spec {
     } model;
     struct {
         int64_t epochs;
-        int64_t steps_per_epoch; /* 0 = "pass": as many as cover the corpus once */
+        int64_t steps_per_epoch; /* 0 is "pass": as many as cover the corpus once */
         enum spec_sampling sampling;
         int batch_size;
         enum spec_optimizer optimizer;
@@ -124,17 +123,17 @@ struct spec {
             int doses[SPEC_DOSES_MAX]; /* ascending, unique */
             int64_t from, to;          /* epochs from <= e < to; -1, -1 (null): all of them */
         } inject;
-        int holdout; /* of every so many blocks the last is held out; 0: none */
+        int holdout; /* the last of every `holdout` blocks is held out; 0: none */
     } data;
     struct {
-        int windows;   /* fixed windows that are evaluated; 0: none */
-        int64_t every; /* epochs between two evaluations; the last epoch always is */
+        int windows;   /* fixed windows for evaluation; 0: none */
+        int64_t every; /* epochs between two evaluations; the last epoch is always evaluated */
     } eval;
     struct {
         int size;
         enum spec_selection selection;
         enum spec_tie_break ties;
-        enum spec_mask mask; /* the one that headlines; all four are recorded */
+        enum spec_mask mask; /* mask of the displayed mean; all four are recorded */
         int n_custom;
         struct spec_custom custom[SPEC_CUSTOM_MAX];
     } groups;
@@ -146,35 +145,34 @@ struct spec {
     } resources;
 };
 
-/* Parse and validate n bytes of JSON. On success *out is a complete spec that
- * the caller frees. ERR_MALFORMED (not JSON, duplicate key, not an object; a
- * NaN, Infinity or overflowing number that is a field's value is that field's error
- * instead) or ERR_INVALID with every bad field (unknown field, wrong type, out of
- * range, contradictions between fields). */
+/* Parse and validate n bytes of JSON. On success *out is a complete spec that the caller
+ * frees. ERR_MALFORMED: not JSON, a duplicate key, not an object. ERR_INVALID with every bad
+ * field: unknown field, wrong type, out of range, contradictions between fields; NaN,
+ * Infinity or an overflowing number as a field's value is an error of that field. */
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err);
 
-/* The text with every number that JSON's reader refuses (NaN, Infinity, 1e999, 2^63)
- * in quotes, so that the field which holds it can be named (malloc); NULL if there
- * is none, or no memory. */
+/* A copy of the text (malloc) in which every number that a JSON reader refuses (NaN,
+ * Infinity, 1e999, 2^63) is quoted, so that an error can name its field. NULL if there is
+ * none, or no memory. */
 char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted);
 
-/* Epochs of the insertions, from <= e < to, null resolved. */
+/* Epochs with insertions, from <= e < to; null is resolved. */
 void spec_inject_epochs(const struct spec *spec, int64_t *from, int64_t *to);
 
-/* The defaults (the `gulliver` preset). Never fails but for memory (NULL). */
+/* The defaults (the `gulliver` preset). NULL only without memory. */
 struct spec *spec_default(void);
 
-/* Complete JSON of a spec, keys in the table's order, one line; caller frees.
- * NULL only without memory. spec_parse(spec_print(s)) equals s. */
+/* Complete JSON of a spec, keys in the table's order, one line; the caller frees. NULL only
+ * without memory. spec_parse(spec_print(s)) equals s. */
 char *spec_print(const struct spec *spec);
 
-/* The dotted names of all fields whose values differ, as a JSON array of
- * pointers in text form; caller frees. name, notes and tags are not compared. */
+/* Pointers of all fields whose values differ, as a JSON array; the caller frees. name, notes
+ * and tags are not compared. */
 char *spec_diff(const struct spec *a, const struct spec *b);
 
 void spec_free(struct spec *spec);
 
-/* 1 if what is minimised is the plain cross-entropy: no remedy of /loss is on. */
+/* 1 if the objective is the plain cross-entropy: no remedy of /loss is on. */
 int spec_objective_is_loss(const struct spec *spec);
 
 /* Seeds with "follows seed" resolved. */

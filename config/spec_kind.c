@@ -1,6 +1,6 @@
-/* spec_kind: see spec_kind.h. First what kinds share (quoting, pointers, checks),
- * then a reader and a writer for each kind, and at the end the kinds themselves.
- * A reader reports every bad element of its value, not only the first. */
+/* spec_kind: see spec_kind.h. First the helpers that kinds share (quoting, pointers, checks,
+ * JSON text), then a reader and a writer of each kind, then the table of kinds. A reader
+ * reports every bad element of its value, not only the first. */
 #include "config/spec_kind.h"
 
 #include <ctype.h>
@@ -176,14 +176,15 @@ int spec_check_members(const json_t *object, const char *const *keys, const char
 
 /* --- values as text ---------------------------------------------------------- */
 
-/* A real number keeps a '.' or an 'e': a reader that tells real numbers from integers (a
- * Python client, jansson) gets the kind of the field back. The exponent is short: 1e-8. */
+/* A real number keeps a '.' or an 'e', so that a reader that tells real numbers from
+ * integers (Python, jansson) gets the kind of the field back. Exponents have no plus and no
+ * leading zero: 1e-8. */
 static void spec_format_real(char text[EMIT_NUMBER_BYTES], double value)
 {
     emit_format(text, value);
     char *exponent = strchr(text, 'e');
     if (!exponent && !strchr(text, '.'))
-        strcat(text, ".0"); /* at most 17 digits and a sign stand there */
+        strcat(text, ".0"); /* fits: at most 17 digits and a sign */
     if (!exponent)
         return;
     char *digits = exponent + 1 + (exponent[1] == '+' || exponent[1] == '-');
@@ -232,7 +233,7 @@ static int spec_dump_elements(const json_t *array, FILE *out)
     return failed;
 }
 
-/* Not one emit writer for the whole tree: a tree that a user sent may be deeper than
+/* A recursion, not one emit writer: a tree that a user sent may be deeper than
  * EMIT_DEPTH_MAX. */
 int spec_dump(const json_t *value, FILE *out)
 {
@@ -283,7 +284,8 @@ static void write_text(const struct spec_row *row, const struct spec *spec, stru
     emit_text(emit, key, *(char *const *)spec_at_const(row, spec));
 }
 
-/* A corpus name becomes part of a path, so it can neither leave its folder nor hide in it. */
+/* A corpus name becomes part of a path: it must neither leave its folder nor be hidden in
+ * it. */
 static int read_corpus(const struct spec_row *row, const json_t *value, struct spec *spec,
                        struct err *err)
 {
@@ -360,7 +362,7 @@ static void write_int64(const struct spec_row *row, const struct spec *spec, str
     emit_integer(emit, key, *(const int64_t *)spec_at_const(row, spec));
 }
 
-/* An integer, or null for "follows seed", kept as -1. */
+/* An integer, or null for "follows seed", stored as -1. */
 static int read_seed(const struct spec_row *row, const json_t *value, struct spec *spec,
                      struct err *err)
 {
@@ -379,7 +381,7 @@ static void write_seed(const struct spec_row *row, const struct spec *spec, stru
         write_int64(row, spec, emit, key);
 }
 
-/* An integer, or the one word of the row, kept as 0. */
+/* An integer, or the row's only word, stored as 0. */
 static int read_steps(const struct spec_row *row, const json_t *value, struct spec *spec,
                       struct err *err)
 {
@@ -414,7 +416,8 @@ static void write_real(const struct spec_row *row, const struct spec *spec, stru
     spec_emit_real(emit, key, *(const double *)spec_at_const(row, spec));
 }
 
-/* A number, or the word for 1/sqrt(d_model), which is resolved when d_model is known. */
+/* A number, or the word for 1/sqrt(d_model), which spec_finish resolves once d_model is
+ * known. */
 static int read_scale(const struct spec_row *row, const json_t *value, struct spec *spec,
                       struct err *err)
 {
@@ -454,8 +457,8 @@ static void write_bool(const struct spec_row *row, const struct spec *spec, stru
     emit_bool(emit, key, *(const int *)spec_at_const(row, spec));
 }
 
-/* All enums of struct spec count from 0 without negative values, so gcc stores
- * each as an unsigned int. */
+/* Every enum of struct spec counts from 0 and has no negative value, so gcc stores it as an
+ * unsigned int. */
 static int read_enum(const struct spec_row *row, const json_t *value, struct spec *spec,
                      struct err *err)
 {
@@ -509,7 +512,7 @@ static void write_tags(const struct spec_row *row, const struct spec *spec, stru
     emit_end(emit);
 }
 
-/* In the user's order; spec_finish compares them with epochs and sorts them. */
+/* Stored in the user's order; a rule compares them with epochs, then spec_finish sorts them. */
 static int read_snapshots(const struct spec_row *row, const json_t *value, struct spec *spec,
                           struct err *err)
 {

@@ -1,13 +1,10 @@
-/* spec_kind: the kinds of fields that spec.c's table is made of: how a value is
- * read from JSON, checked and stored in struct spec, and how it is written back;
- * and the rules between fields. Internal to the spec*.c files (spec_kind.c: kinds
- * of one value and of lists, spec_remedy.c: those of the remedies, spec_rules.c),
- * except for printing JSON (spec_dump), which sweeps and comparisons do too; pure
+/* spec_kind: the kinds of fields that spec.c's table is made of. A kind reads a value from
+ * JSON, checks it and stores it in struct spec, and writes it back. Internal to the spec*.c
+ * files, except for spec_dump and spec_dumps, which sweeps and comparisons use too. Pure
  * functions, any thread.
  *
- * Invariants: a value is stored only after it has been checked; an error about
- * a value quotes it as ASCII JSON, so that no message ever carries a broken
- * character. */
+ * Invariants: a value is stored only after it has been checked; an error quotes a value as
+ * ASCII JSON, so that no message ever contains a broken UTF-8 sequence. */
 #ifndef TOKENFATE_SPEC_KIND_H
 #define TOKENFATE_SPEC_KIND_H
 
@@ -34,7 +31,7 @@ struct spec_row {
     const char *pointer;
     const struct spec_kind *kind;
     size_t offset;
-    double min, max;          /* of a number, of the bytes of a text */
+    double min, max;          /* limits of a number, or of the length of a text in bytes */
     const char *const *words; /* allowed words, index = enum value */
     const char *fallback;     /* default, JSON */
 };
@@ -44,21 +41,21 @@ extern const struct spec_kind spec_kind_text, spec_kind_corpus, spec_kind_tokeni
     spec_kind_real, spec_kind_scale, spec_kind_bool, spec_kind_enum, spec_kind_tags,
     spec_kind_snapshots;
 
-/* value as ASCII JSON, cut to fit; returns quoted. */
+/* value as ASCII JSON, cut to fit. Returns quoted. */
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX]);
 
-/* base, then '/' and key escaped as RFC 6901 says, cut between characters. */
+/* base, '/' and key with the escapes of RFC 6901; cut between characters if too long. */
 void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *key);
 
-/* base, then '/' and the index of an element. */
+/* base, '/' and the index of an element. */
 void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index);
 
-/* Compact JSON, real numbers with as few digits as read back to the same bits. -1
- * or NULL without memory; spec_dumps is the caller's to free. */
+/* Compact JSON; a real number has the fewest digits that read back to the same bits. -1 or
+ * NULL without memory; the caller frees the result of spec_dumps. */
 int spec_dump(const json_t *value, FILE *out);
 char *spec_dumps(const json_t *value);
 
-/* The same digits as a value of emit. value is finite. */
+/* Write a finite number as spec_dump does. */
 void spec_emit_real(struct emit *emit, const char *key, double value);
 
 /* A copy of text in *out (malloc). ERR_NO_MEMORY. */
@@ -69,20 +66,20 @@ int spec_word(const char *const *words, const char *word);
 
 /* ---- checks that several kinds share ---- */
 
-/* An integer within [min, max] into *out. */
+/* Check an integer within [min, max] and store it in *out. */
 int spec_check_integer(const json_t *value, double min, double max, const char *pointer,
                        int64_t *out, struct err *err);
 
-/* A number within [min, max] into *out; -0 becomes 0. */
+/* Check a number within [min, max] and store it in *out; -0 becomes 0. */
 int spec_check_real(const json_t *value, double min, double max, const char *pointer, double *out,
                     struct err *err);
 
-/* A string of min..max bytes, without control characters other than those in
- * allowed. Returns it, or NULL with err_field. */
+/* Check a string of min..max bytes without control characters other than those in `allowed`.
+ * Returns it, or NULL with err_field. */
 const char *spec_check_text(const json_t *value, size_t min, size_t max, const char *allowed,
                             const char *pointer, struct err *err);
 
-/* An array of min..max elements. */
+/* Check for an array of min..max elements. */
 int spec_check_array(const json_t *value, size_t min, size_t max, const char *pointer,
                      struct err *err);
 

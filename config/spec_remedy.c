@@ -1,9 +1,4 @@
-/* spec_remedy: the kinds of fields that only the remedies have (SCIENCE section
- * 6): a job to start from, cutoffs of an adaptive head, oversampling and
- * insertions. Called through spec.c's table, pure functions, any thread.
- *
- * Invariant: "null" switches a remedy off and is what a spec that does not use
- * it prints. */
+/* spec_remedy: see spec_remedy.h. */
 #include "config/spec_remedy.h"
 
 #include <string.h>
@@ -90,7 +85,7 @@ static void write_cutoffs(const struct spec_row *row, const struct spec *spec, s
 
 /* --- members of an object ------------------------------------------------------ */
 
-/* The member, with its pointer; NULL with err_field where it is missing. */
+/* A member and its pointer; NULL with err_field if it is missing. */
 static const json_t *member(const json_t *object, const char *base, const char *key,
                             char pointer[ERR_POINTER_MAX], struct err *err)
 {

@@ -1,7 +1,5 @@
-/* spec_rules: what must hold between the fields of a spec, as one table: each
- * rule names the fields it looks at and runs only when every one of them is good
- * by itself, so that no error is reported twice. A rule blames the field that a
- * user would change, with its value. Called by spec_parse; pure functions. */
+/* spec_rules: see spec_rules.h. A rule blames the field that a user would change, and quotes
+ * its value. */
 #include "config/spec_rules.h"
 
 #include <stdio.h>
@@ -52,7 +50,8 @@ static int check_cutoffs(const struct spec *spec, struct err *err)
     return 0;
 }
 
-/* Its clusters are narrower than d_model: there is no row to share or to copy. */
+/* Clusters of an adaptive head have rows narrower than d_model: no row can be shared or
+ * copied. */
 static int check_adaptive_tie(const struct spec *spec, struct err *err)
 {
     if (spec->model.head != HEAD_ADAPTIVE || spec->model.tie == TIE_UNTIED)
@@ -134,7 +133,7 @@ static int check_oversample_sampling(const struct spec *spec, struct err *err)
                      "\"shuffle\" takes every window once, which oversample contradicts");
 }
 
-/* Doses become groups: they share names and places with the custom ones. */
+/* Doses become groups: they share names and slots with custom groups. */
 static int check_dose_groups(const struct spec *spec, struct err *err)
 {
     char name[RECORD_NAME_MAX], pointer[ERR_POINTER_MAX];
@@ -171,7 +170,7 @@ static int check_inject_vocabulary(const struct spec *spec, struct err *err)
                      "\"used\" leaves out the never-used tokens that inject inserts");
 }
 
-/* The weight c^-a of a token that the text never uses is not a number. */
+/* The class weight c^-a is infinite for a token that the text does not have. */
 static int check_inject_weight(const struct spec *spec, struct err *err)
 {
     if (!spec->data.inject.tokens || spec->loss.class_weight == 0)

@@ -1,7 +1,6 @@
-/* spec_words: the JSON words of the enums of struct spec and the names of the groups that
- * every job has. Index = value of the enum; each list ends with NULL. Constants, any
- * thread. A file of their own, because the table of fields, the rules between fields and
- * the messages all quote them. */
+/* spec_words: the JSON words of the enums of struct spec, and the names of the groups that
+ * every job has. The index is the enum value; each list ends with NULL. Constants, any
+ * thread. A leaf: the table of fields, the rules and the messages all quote these words. */
 #ifndef TOKENFATE_SPEC_WORDS_H
 #define TOKENFATE_SPEC_WORDS_H
 

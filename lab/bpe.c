@@ -1,13 +1,13 @@
-/* bpe: see bpe.h. Three parts: the table (a mapped file, checked in full at
- * open, and a hash of its tokens), the pieces (one anchored PCRE2 match after
- * another), and the merging of a piece that is not itself a token.
+/* bpe: see bpe.h. Three parts: the table (a mapped file, checked in full when it is opened,
+ * and a hash table of its tokens), the pieces (one anchored PCRE2 match after another), and
+ * the merging of a piece that is not itself a token.
  *
- * Merging keeps the parts of a piece as a doubly linked list and the mergeable
- * pairs in a binary heap ordered by rank, then position: O(n log n) for a piece
- * of n bytes, so that a text without a boundary costs no more than prose.
+ * The parts of a piece are a doubly linked list, and its mergeable pairs a binary heap
+ * ordered by rank, then position: O(n log n) for a piece of n bytes, so that a text without
+ * a boundary costs no more per byte than prose.
  *
- * Called by server and trainer from any thread. Invariant: after bpe_open every
- * single byte is a token, so every text has ids. */
+ * Called by server and trainer from any thread. Invariant: after bpe_open every single byte
+ * is a token, so every text has ids. */
 #include "lab/bpe.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -41,7 +41,7 @@ struct bpe {
     uint32_t ranks, vocab;
     const uint32_t *offset; /* [vocab + 1] */
     const char *bytes;
-    size_t longest; /* bytes of the longest token that has a rank */
+    size_t longest; /* bytes of the longest token that has a rank; longer pieces need no look-up */
     struct slot *slots;
     uint32_t mask; /* number of slots - 1, a power of two - 1 */
     pcre2_code *pattern;
@@ -55,7 +55,7 @@ static size_t token_bytes(const struct bpe *bpe, uint32_t id)
     return bpe->offset[id + 1] - bpe->offset[id];
 }
 
-/* Slot that holds these bytes, or the free one where they belong. */
+/* The slot that holds these bytes, or the free slot for them. */
 static struct slot *slot_of(const struct bpe *bpe, const char *bytes, size_t n, uint32_t hash)
 {
     for (uint32_t i = hash & bpe->mask;; i = (i + 1) & bpe->mask) {
@@ -66,7 +66,7 @@ static struct slot *slot_of(const struct bpe *bpe, const char *bytes, size_t n, 
     }
 }
 
-/* Id of the token with these bytes, -1 if there is none. */
+/* Id of the token with these bytes, or -1. */
 static int32_t find(const struct bpe *bpe, const char *bytes, size_t n)
 {
     return n > bpe->longest ? -1 : slot_of(bpe, bytes, n, hash_fnv1a(bytes, n))->id;
@@ -77,7 +77,7 @@ static int corrupt(struct err *err, const char *path, const char *what)
     return err_set(err, ERR_CORRUPT, "rank table %s: %s", path, what);
 }
 
-/* The error of a missing table says how to make one. */
+/* A missing table is an error that names the command which makes it. */
 static int map_table(const char *path, struct bpe *bpe, struct err *err)
 {
     struct err cause = ERR_INIT;
@@ -93,8 +93,7 @@ static int map_table(const char *path, struct bpe *bpe, struct err *err)
     return 0;
 }
 
-/* Check the header and the offsets; afterwards every token's bytes lie inside
- * the map. */
+/* Check the header and the offsets. Afterwards the bytes of every token lie inside the map. */
 static int read_table(const char *path, struct bpe *bpe, struct err *err)
 {
     const struct header *header = bpe->map.bytes;
@@ -118,8 +117,8 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
     bpe->bytes = (const char *)bpe->map.bytes + bytes_at;
     if (bpe->offset[0] != 0 || bpe->offset[bpe->vocab] != bpe->map.n - bytes_at)
         return corrupt(err, path, "length does not match the offsets");
-    /* A decreasing offset shows as a huge length: what stands before it is too
-     * short to wrap around. */
+    /* A decreasing offset shows as a huge length, because the difference is unsigned and the
+     * bytes are too few to wrap around. */
     for (uint32_t id = 0; id < bpe->vocab; id++)
         if (token_bytes(bpe, id) > BPE_TOKEN_BYTES_MAX ||
             (id < bpe->ranks && token_bytes(bpe, id) == 0))
@@ -130,7 +129,7 @@ static int read_table(const char *path, struct bpe *bpe, struct err *err)
 static int hash_tokens(const char *path, struct bpe *bpe, struct err *err)
 {
     uint32_t n_slots = 1024;
-    while (n_slots < 2 * bpe->ranks) /* at most half full: a search always ends */
+    while (n_slots < 2 * bpe->ranks) /* at most half full, so that a search always ends */
         n_slots *= 2;
     bpe->slots = malloc(n_slots * sizeof(*bpe->slots));
     if (bpe->slots == NULL)
@@ -169,7 +168,7 @@ static pcre2_code *compile(const char *path, const void *pattern, size_t n, uint
         err_set(err, ERR_CORRUPT, "rank table %s: pattern, at byte %zu: %s", path, at, (char *)why);
         return NULL;
     }
-    /* Where PCRE2 has no JIT, pcre2_match interprets the pattern: slower, equal. */
+    /* Without a JIT pcre2_match interprets the pattern: slower, same result. */
     (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
     return compiled;
 }
@@ -248,7 +247,7 @@ struct part {
     int32_t next, prev; /* positions; next of the last part is the length */
 };
 
-/* State of one bpe_encode: the ids and words so far, and memory for merging. */
+/* State of one bpe_encode: ids and words so far, and scratch memory for merging. */
 struct encoder {
     const struct bpe *bpe;
     int32_t *ids;
@@ -353,9 +352,9 @@ static void merge_pair(struct encoder *e, const char *piece, int32_t n, int32_t 
         queue_pair(e, piece, n, part->prev);
 }
 
-/* Append the ids of a piece that is not a token: always merge the pair of
- * lowest rank, the leftmost of equals. A queued pair whose parts have changed
- * since is recognised by its rank: another length of bytes is another token. */
+/* Append the ids of a piece that is not a token: always merge the pair of lowest rank, the
+ * leftmost of equals. A queued pair is stale if its parts have changed since; it then has
+ * another rank, because other bytes are another token. */
 static int merge_piece(struct encoder *e, const char *piece, size_t length, struct err *err)
 {
     if (grow_parts(e, length, err) < 0 || grow_ids(e, length, err) < 0)
@@ -449,7 +448,7 @@ static int encode_text(struct encoder *e, const char *bytes, size_t n, int wants
     int result = -1;
     if (text_check_utf8(bytes, n, err) < 0)
         return -1;
-    /* The span of the whole match, no groups. */
+    /* Room for the span of the whole match; the patterns have no groups that matter. */
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     if (match == NULL)
         return err_set(err, ERR_NO_MEMORY, "no memory to tokenize %zu bytes", n);

@@ -1,9 +1,8 @@
-/* bpe: byte-level byte pair encoding (Radford et al. 2019; Sennrich et al. 2016):
- * gpt2, cl100k_base, and bytes, whose table merges nothing (id = byte). A text is cut into pieces by the published pattern (PCRE2), each
- * piece is merged by rank until no listed pair is left. Special tokens in a
- * text are plain text. The rank table is one compact file that
- * lab/make_ranks.mjs makes from js-tiktoken's data and that is mapped
- * read-only; little-endian:
+/* bpe: byte-level byte pair encoding (Radford et al. 2019; Sennrich et al. 2016): gpt2,
+ * cl100k_base, and bytes, whose table merges nothing (id = byte). The published pattern
+ * (PCRE2) cuts a text into pieces; each piece is merged by rank until no listed pair is
+ * left. Special tokens in a text are plain text. The rank table is one compact file that
+ * lab/make_ranks.mjs makes from js-tiktoken's data. It is mapped read-only; little-endian:
  *
  *   "TFBPE1\n\0"          8 bytes
  *   u32 checksum          FNV-1a, 32 bits, of everything after this word
@@ -14,10 +13,10 @@
  *   u32 offset[vocab + 1] into the bytes below; an id without a token is empty
  *   bytes of all tokens
  *
- * Whitespace is ECMAScript's \s, written out in the pattern (White_Space
- * without U+0085, with U+FEFF): the token streams are js-tiktoken's. Letters
- * and numbers are those of PCRE2's Unicode version.
- * struct bpe is immutable after bpe_open and shared by any number of threads. */
+ * Whitespace is ECMAScript's \s, written out in the pattern (White_Space without U+0085,
+ * with U+FEFF), so that the token streams are js-tiktoken's. Letters and numbers are those
+ * of PCRE2's Unicode version. struct bpe is immutable after bpe_open; any number of threads
+ * share it. */
 #ifndef TOKENFATE_BPE_H
 #define TOKENFATE_BPE_H
 
@@ -36,13 +35,13 @@ enum {
 
 struct bpe;
 
-/* Map share_dir/tokenizers/NAME.bpe. ERR_NOT_FOUND (with what makes it),
+/* Map share_dir/tokenizers/NAME.bpe. ERR_NOT_FOUND (with the command that makes it),
  * ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
 int bpe_open(const char *share_dir, const char *name, struct bpe **out, struct err *err);
 void bpe_close(struct bpe *bpe);
 
-/* Size of the vocabulary, specials included: 50257 for gpt2, 256 for bytes,
- * 100277 for cl100k_base, which has 16 ids without a token. */
+/* Size of the vocabulary, special tokens included: 50257 for gpt2, 256 for bytes, 100277 for
+ * cl100k_base, which has 16 ids without a token. */
 int bpe_vocabulary(const struct bpe *bpe);
 
 /* Ids of n bytes of UTF-8, in *ids (malloc, caller frees) and *n_ids.
@@ -51,16 +50,16 @@ int bpe_vocabulary(const struct bpe *bpe);
 int bpe_encode(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids, size_t *n_ids,
                struct err *err);
 
-/* A piece of a text that holds a letter, from its first letter on: the space, or with
- * cl100k_base any one character, that the pattern joins to it in front is left out. Its
- * tokens are those of the whole piece. */
+/* A word: a piece of a text that holds a letter, from its first letter on. What the pattern
+ * joins to it in front (a space; with cl100k_base any one character) is left out. Its tokens
+ * are those of the whole piece. */
 struct bpe_word {
-    uint32_t byte, bytes, token, tokens; /* where it begins and how long it is */
+    /* First byte and length in bytes, first token and length in tokens. */
+    uint32_t byte, bytes, token, tokens;
 };
 
-/* The same with the words of the text, in order, in *words (malloc, caller frees) and
- * *n_words: none if the table merges nothing, as its pieces are no words. At most
- * TEXT_BYTES_MAX bytes. */
+/* The same, with the words of the text in order in *words (malloc, caller frees) and
+ * *n_words. A table that merges nothing has no words. At most TEXT_BYTES_MAX bytes. */
 int bpe_encode_words(const struct bpe *bpe, const char *bytes, size_t n, int32_t **ids,
                      size_t *n_ids, struct bpe_word **words, size_t *n_words, struct err *err);
 

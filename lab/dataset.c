@@ -1,7 +1,7 @@
-/* dataset: see dataset.h. Reads, checks, encodes, holds out, marks words, permutes,
- * prunes, counts and groups in one straight line. What is the user's fault comes back as a bad field of the
- * spec, all of them at once where one does not hide the other; what is the
- * machine's (I/O, memory) as it is. */
+/* dataset: see dataset.h. One straight line: read, check, encode, hold out, mark words,
+ * permute, prune, count, group. An error of the user is a bad field of the spec; all bad
+ * fields are reported unless one hides another. An error of the machine (I/O, memory) is
+ * passed on unchanged. */
 #include "lab/dataset.h"
 
 #include <assert.h>
@@ -14,7 +14,8 @@
 #include "lab/sampler.h"
 #include "lab/text.h"
 
-/* Pass on what a step said, as a bad field if the text or the spec is to blame. */
+/* Pass on the error of a step: as a bad field if the text or the spec is to blame, else
+ * unchanged. */
 static int blame(struct err *err, const char *pointer, const struct err *cause)
 {
     switch (cause->code) {
@@ -27,7 +28,7 @@ static int blame(struct err *err, const char *pointer, const struct err *cause)
     }
 }
 
-/* A text, and what it was cut into. */
+/* A text with its tokens and words. */
 struct source {
     struct text text;
     struct bpe_word *words;
@@ -40,8 +41,8 @@ static void source_free(struct source *source)
     free(source->words);
 }
 
-/* The spec's variant of a text and its token ids; words where they are wanted: in a
- * permuted text there are none. */
+/* Make the spec's variant of a text and its token ids; words if they are needed. A permuted
+ * text has none. */
 static int encode_file(const struct spec *spec, const char *path, const struct bpe *bpe,
                        struct source *source, int32_t **ids, size_t *n, struct err *err)
 {
@@ -61,7 +62,7 @@ static int encode_file(const struct spec *spec, const char *path, const struct b
 
 /* ---- holding out ---- */
 
-/* Moves every k-th block into held_out and closes the gaps. */
+/* Move every k-th block into held_out and close the gaps. */
 static int hold_out(const struct spec *spec, struct dataset *dataset, struct err *err)
 {
     const size_t k = (size_t)spec->data.holdout, block = SPEC_HOLDOUT_BLOCK;
@@ -88,14 +89,14 @@ static int hold_out(const struct spec *spec, struct dataset *dataset, struct err
 
 /* ---- words ---- */
 
-/* Words of the training part, found by their bytes. */
+/* Set of the words of the training part: a hash table of their bytes. */
 struct word_set {
     const char *text;
     const struct bpe_word **slots; /* [mask + 1] NULL: free */
     size_t mask;                   /* a power of two - 1; at most half of them are taken */
 };
 
-/* Where a word with these bytes is, or would be. */
+/* The slot of a word with these bytes, or the free slot for it. */
 static const struct bpe_word **slot_of(const struct word_set *set, const struct bpe_word *word)
 {
     const char *bytes = set->text + word->byte;
@@ -107,7 +108,8 @@ static const struct bpe_word **slot_of(const struct word_set *set, const struct 
     }
 }
 
-/* How many of the blocks that hold tokens of a word are held out; *n: all of them. */
+/* Number of held-out blocks among those that hold tokens of a word; *n: number of all of
+ * them. */
 static size_t blocks_out(const struct bpe_word *word, size_t k, size_t *n)
 {
     const size_t first = word->token / SPEC_HOLDOUT_BLOCK,
@@ -119,7 +121,7 @@ static size_t blocks_out(const struct bpe_word *word, size_t k, size_t *n)
     return out;
 }
 
-/* The bits of a word of the held-out part. */
+/* Set the bits of a word of the held-out part. */
 static void mark_word(struct dataset *dataset, const struct bpe_word *word, size_t k, int is_seen)
 {
     const size_t at = word->token / SPEC_HOLDOUT_BLOCK / k * SPEC_HOLDOUT_BLOCK +
@@ -160,8 +162,8 @@ static int mark_words(const struct spec *spec, const struct source *source, stru
 
 /* ---- permuting ---- */
 
-/* Fisher and Yates, as in Durstenfeld 1964. `first` keeps the draws of two parts
- * of a text apart. */
+/* Fisher and Yates shuffle (Durstenfeld 1964). `first` separates the draws of the two parts
+ * of a text. */
 static void shuffle(int32_t *ids, size_t n, uint64_t seed, size_t first)
 {
     for (size_t i = n; i > 1; i--) {
@@ -186,7 +188,7 @@ static void mark_used(const int32_t *ids, size_t n, int32_t *rank)
         rank[ids[i]] = 1;
 }
 
-/* Keep the ids marked in rank[vocab], which becomes their ranks. */
+/* List the ids marked in rank[vocab], and replace each mark by the rank of its id. */
 static int list_used(struct dataset *dataset, int32_t *rank, int vocab, struct err *err)
 {
     int n = 0;
@@ -218,7 +220,7 @@ static int prune(struct dataset *dataset, struct err *err)
     return failed;
 }
 
-/* The same for a text of which there are only counts. */
+/* The same for a text that is known by its counts only. */
 static int prune_counts(struct dataset *dataset, struct err *err)
 {
     struct frequency *frequency = &dataset->frequency;

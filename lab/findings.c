@@ -1,7 +1,7 @@
-/* findings: see findings.h. Below: what is taken from a record, the numbers as a
- * table of functions of a run, and the rule that turns an interval into a verdict.
- * Numbers of epoch 0 are the record's; numbers "at the end" are means over the last
- * tenth of the records, because one record is one batch. */
+/* findings: see findings.h. Three parts: taking records, the numbers (a table of functions
+ * of a run), and the rule that turns an interval into a verdict. Numbers of epoch 0 are
+ * those of its record. Numbers "at the end" are means over the last tenth of the records,
+ * because one record is one batch. */
 #include "lab/findings.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include "lab/findings_words.h"
 #include "lab/theory.h"
 
-enum { STUDY_VOCABULARY = 50257 }; /* the study's statements in nats are about it */
+enum { STUDY_VOCABULARY = 50257 }; /* the statements of the study in nats are about this size */
 
 /* ---- taking records ---- */
 
@@ -47,8 +47,8 @@ void findings_open(struct findings_run *run, const struct spec *spec,
             run->before[mask][i] = run->before_alone[mask][i] = NAN;
 }
 
-/* The variance of what changes from batch to batch, without the trend: of three
- * neighbours, (x0 - 2 x1 + x2)^2 / 6 (Gasser, Sroka & Jennen-Steinmetz 1986). */
+/* Variance from batch to batch without the trend: (x0 - 2 x1 + x2)^2 / 6 of three neighbours
+ * (Gasser, Sroka & Jennen-Steinmetz 1986). */
 static double next_curvature(double before[2], double value)
 {
     const double bend = before[0] - 2 * before[1] + value;
@@ -57,7 +57,8 @@ static double next_curvature(double before[2], double value)
     return bend * bend / 6;
 }
 
-/* Other epochs would be compared otherwise: those in which a mask leaves nothing. */
+/* Count only epochs with both values: a mask may leave nothing in an epoch, and the two
+ * means must be over the same epochs. */
 static void add_roughness(struct findings_roughness *roughness, double masked, double plain)
 {
     if (isfinite(masked) && isfinite(plain)) {
@@ -106,7 +107,7 @@ static double end(const struct findings_run *run, int group, int field)
     return run->last ? mean_of(&run->end[record_at(group, (enum record_field)field)]) : NAN;
 }
 
-/* Over all records, likewise. */
+/* Over all records; NaN before anything was trained. */
 static double all(const struct findings_run *run, int group, int field)
 {
     return run->last ? mean_of(&run->all[record_at(group, (enum record_field)field)]) : NAN;
@@ -117,7 +118,7 @@ static double change(const struct findings_run *run, int group)
     return end(run, group, RECORD_MEAN_LOGP_NONE) - first(run, group, RECORD_MEAN_LOGP_NONE);
 }
 
-/* Variance under a mask over that without: its logarithm. */
+/* Logarithm of the variance under a mask over the variance without one. */
 static double stability(const struct findings_roughness *roughness)
 {
     return log(mean_of(&roughness->masked) / mean_of(&roughness->plain));
@@ -156,7 +157,7 @@ static double untrained_spread(const struct findings_run *run)
     return findings_run_is_untrained_first(run) ? high - low : NAN;
 }
 
-/* Largest of the groups, in units of the bound that theory gives. */
+/* Largest of the three groups, as a fraction of the bound of form 3.1. */
 static double untrained_sd(const struct findings_run *run)
 {
     double sd = -INFINITY;
@@ -285,10 +286,10 @@ static double rare_exposure_closed(const struct findings_run *run)
                                             : NAN;
 }
 
-/* Movement of never_used's rows that form 3.4 does not explain, in norms of epoch 0:
- * at least so much, since decay has a direction of its own. NaN where nothing tells
- * what decay alone would do: so it is with the output rows of an adaptive head, which
- * are made of two decaying matrices and share an entry with tokens that are seen. */
+/* Lower bound of the movement of never_used's rows beyond decay (form 3.4), in norms of
+ * epoch 0: a bound, because decay has a direction of its own. NaN if the movement by decay
+ * alone is unknown. That is so for the output rows of an adaptive head: they are made of two
+ * decaying matrices and share an entry with tokens that are seen. */
 static double moved_beyond_decay(const struct findings_run *run, enum record_field norm_field,
                                  enum record_field shift_field)
 {
@@ -371,8 +372,8 @@ typedef double number_function(const struct findings_run *run);
 
 enum { NEEDS_MOST = 1 << MOST, NEEDS_LEAST = 1 << LEAST, NEEDS_NEVER = 1 << NEVER };
 enum number_role {
-    JUDGED,   /* the claim stands and falls with it */
-    OPTIONAL, /* judged where it exists */
+    JUDGED,   /* decides the claim */
+    OPTIONAL, /* decides the claim if it has a value */
     BESIDE
 };
 
@@ -381,9 +382,10 @@ static const struct row {
     const char *id, *what;
     number_function *value;
     enum number_role role;
-    unsigned needs; /* groups that must hold what their name says */
+    unsigned needs; /* bits of the groups that must hold what their name says */
     double low, high;
-    const char *form; /* "3.7" is the optimum of the job's own loss */
+    /* "3.7" is the optimum of the job's own loss; form_of makes it "3.2" for the plain loss. */
+    const char *form;
     number_function *closed;
 } rows[] = {
     /* clang-format off */
@@ -511,8 +513,8 @@ const char *findings_verdict_name(enum findings_verdict verdict)
     return verdict_names[verdict];
 }
 
-/* Groups of a run that hold what their names say: whatever the selection, the
- * highest counts, the lowest above 0, and 0. */
+/* Bits of the groups of a run that hold what their names say: the highest counts, the lowest
+ * counts above 0, counts of 0. A published selection may not. */
 static unsigned true_groups(const struct findings_run *run)
 {
     const struct frequency *frequency = run->frequency;
@@ -539,8 +541,7 @@ static unsigned true_groups(const struct findings_run *run)
     return good;
 }
 
-/* The runs that have a value may have it because of what it is: they do not speak
- * for the others. */
+/* Missing values may be informative, so a number that only some runs have is undetermined. */
 static enum findings_verdict judge(const struct statistics *measured, int runs, double low,
                                    double high)
 {
@@ -556,7 +557,7 @@ static enum findings_verdict judge(const struct statistics *measured, int runs, 
     return FINDINGS_UNDETERMINED;
 }
 
-/* The optimum of the plain loss is form 3.2. */
+/* For the plain loss form 3.7 is form 3.2. */
 static const char *form_of(const struct row *row, const struct findings_run *run)
 {
     const int is_optimum = row->form && strcmp(row->form, "3.7") == 0;
@@ -586,7 +587,7 @@ static void judge_number(const struct row *row, const struct findings_run *runs,
         number->verdict = judge(&number->measured, n, row->low, row->high);
 }
 
-/* One part that fails settles a claim; else one that cannot be told leaves it open. */
+/* A part that fails decides a claim; otherwise a part that cannot be judged leaves it open. */
 static void settle(struct finding *finding, enum findings_verdict part, enum number_role role)
 {
     static const int weight[] = {[FINDINGS_SUPPORTED] = 0,

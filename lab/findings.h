@@ -1,12 +1,13 @@
-/* findings: the study's claims (SCIENCE section 5), judged from the epoch
- * records of one run, or of several that differ in their seeds only. One table
- * of claims and one of numbers: each number is computed from a run's records,
- * has its closed form beside it where there is one, and a bound that was
- * declared before anything was measured. A claim's verdict follows from those of
- * its numbers. Called by the server (GET /jobs/{id}/findings) and the command
- * line; tests/api/findings.test.mjs recomputes it all from the CSV. No state,
- * any thread. Invariant: records are taken once, in order; what a record does
- * not have is NaN and never enters a mean. */
+/* findings: the claims of the study (SCIENCE section 5), judged from the epoch records of
+ * one run, or of several that differ in their seeds only. One table of claims, one of
+ * numbers. A number is computed from the records of a run. It has a bound that was declared
+ * before anything was measured, and its closed form beside it if there is one. The verdict
+ * of a claim follows from those of its numbers.
+ *
+ * Called by the server (GET /jobs/{id}/findings) and the command line;
+ * tests/api/findings.test.mjs recomputes everything from the CSV. No state, any thread.
+ * Invariant: records are taken once, in order; a missing value is NaN and never enters a
+ * mean. */
 #ifndef TOKENFATE_FINDINGS_H
 #define TOKENFATE_FINDINGS_H
 
@@ -21,11 +22,11 @@
 enum {
     FINDINGS_TEXT = 512,      /* bytes of a sentence, with its zero */
     FINDINGS_NUMBERS_MAX = 9, /* of one claim */
-    FINDINGS_RUNS_MAX = 64    /* seeds of one question; each is a whole run to read */
+    FINDINGS_RUNS_MAX = 64    /* runs judged together; each is a whole run to read */
 };
 
-/* "Equal" is within a tenth of a nat: probabilities that differ by less than
- * about 10 %. "Near the untrained level" is within one nat, a factor of e. */
+/* "Equal" is within 0.1 nats: probabilities that differ by less than about 10 %. "Near the
+ * untrained level" is within 1 nat, a factor of e. */
 #define FINDINGS_MARGIN 0.1
 #define FINDINGS_NEAR 1.0
 
@@ -44,18 +45,19 @@ enum findings_verdict {
     FINDINGS_SUPPORTED,
     FINDINGS_NOT_SUPPORTED,
     FINDINGS_UNDETERMINED, /* the interval reaches across the bound, or some runs have no value */
-    FINDINGS_NOT_TESTABLE, /* this run cannot tell */
-    FINDINGS_SHOWN         /* a number beside the judged ones */
+    /* The run has no value for it, or a group does not hold what its name says. */
+    FINDINGS_NOT_TESTABLE,
+    FINDINGS_SHOWN /* shown beside the judged numbers; decides nothing */
 };
 
-/* What a run's records come down to. Filled by findings_open and findings_take. */
+/* What remains of the records of a run. Filled by findings_open and findings_take. */
 struct findings_run {
-    const struct spec *spec; /* borrowed, as the next two */
+    const struct spec *spec; /* borrowed, like the next two */
     const struct frequency *frequency;
     const struct groups *groups;
     int64_t last;     /* epoch of the last record that will come */
-    int64_t end_from; /* the last tenth of the records, at least one, begins here */
-    int64_t start_to; /* the first tenth, as many, ends before this epoch */
+    int64_t end_from; /* first epoch of the last tenth of the records, which has at least one */
+    int64_t start_to; /* end of the first tenth, which has as many records */
     int64_t steps;    /* optimiser updates before the last record */
     double first[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch 0 */
     double final[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS]; /* epoch `last` */
@@ -65,9 +67,9 @@ struct findings_run {
     } all[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS], /* over epochs with a value */
         end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS],
         early_advantage; /* of most_common, over the first tenth */
-    /* Of most_common minus never_used, and of most_common alone, under each mask and
-     * without one: (x0 - 2 x1 + x2)^2 / 6 over three epochs in a row that have a value
-     * under both. */
+    /* Of most_common minus never_used, and of most_common alone, under each mask and without
+     * one: (x0 - 2 x1 + x2)^2 / 6 over three consecutive epochs that have a value under
+     * both. */
     struct findings_roughness {
         struct findings_mean masked, plain;
     } comparison[MASKS], alone[MASKS];
@@ -80,35 +82,35 @@ struct findings_number {
     const char *form;           /* SCIENCE's number of the closed form, or NULL */
     struct statistics measured; /* over runs: n, mean, sd, half width of the 95 % interval */
     double closed;              /* mean over runs, NaN without one */
-    double low, high;           /* supported between them; infinite where there is no bound */
+    double low, high;           /* supported between these; infinite without a bound */
     enum findings_verdict verdict;
 };
 
 struct finding {
     enum findings_claim claim;
-    const char *id, *section, *sentence; /* the claim, and where the study makes it */
+    const char *id, *section, *sentence; /* the claim, and its section in the study */
     const char *rule;
     enum findings_verdict verdict;
     int runs; /* judged together */
     int n;
     struct findings_number number[FINDINGS_NUMBERS_MAX];
-    char measured[FINDINGS_TEXT]; /* what was found, in words */
-    char cause[FINDINGS_TEXT];    /* why it is not simply supported; "" if it is */
+    char measured[FINDINGS_TEXT]; /* the measured numbers in words */
+    char cause[FINDINGS_TEXT];    /* why the claim is not supported; "" if it is */
 };
 
-/* A run whose records 0 .. last (>= 0) are about to come, steps_per_epoch
- * updates ("pass" resolved) between them. */
+/* Start a run of records 0 .. last (>= 0), with steps_per_epoch updates ("pass" resolved)
+ * between two records. */
 void findings_open(struct findings_run *run, const struct spec *spec,
                    const struct frequency *frequency, const struct groups *groups, int64_t last,
                    int64_t steps_per_epoch);
 
-/* The record of an epoch, each once and in order. */
+/* Take the record of an epoch: each once, in order. */
 void findings_take(struct findings_run *run, int64_t epoch, const double *values);
 
-/* Judge n >= 1 complete runs whose specs differ in their seeds only: the
- * interval of the mean over seeds must lie inside the bounds (supported) or
- * outside (not supported); a number that some of the runs lack is undetermined.
- * With one run its value is judged as it is, and the words say "in this run". */
+/* Judge n >= 1 complete runs whose specs differ in their seeds only. The 95 % interval of
+ * the mean over seeds must lie inside the bounds (supported) or outside (not supported),
+ * else the number is undetermined, as is one that some runs lack. The value of a single run
+ * is judged as it is, and the words say "in this run". */
 void findings_judge(const struct findings_run *runs, int n, struct finding out[FINDINGS_CLAIMS]);
 
 /* "supported", "not supported", "undetermined", "not testable here", "shown". */

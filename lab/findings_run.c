@@ -9,7 +9,6 @@ enum spec_mask findings_run_mask(const struct findings_run *run)
     return mask == MASK_NONE ? MASK_COLUMNS : mask;
 }
 
-/* A job that starts from another model begins where that one ended. */
 int findings_run_is_untrained_first(const struct findings_run *run)
 {
     return !run->spec->init_from[0];

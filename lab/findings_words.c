@@ -1,5 +1,5 @@
-/* findings_words: see findings_words.h. What was found and, where a claim fails or
- * stays open, why, as sentences made of the finding's own numbers. */
+/* findings_words: see findings_words.h. Sentences made of the finding's own numbers: what
+ * was measured and, if a claim fails or stays open, why. */
 #include "lab/findings_words.h"
 
 #include <assert.h>
@@ -36,7 +36,7 @@ static const struct findings_number *number_of(const struct finding *finding, co
     return NULL;
 }
 
-/* The number with its interval, or "-". */
+/* A number with its interval, or "-" without a value. */
 static void say_number(struct words *words, const struct finding *finding, const char *id,
                        int digits)
 {
@@ -59,7 +59,7 @@ static void say_closed(struct words *words, const struct finding *finding, const
         say(words, " (closed form %.*f)", digits, closed);
 }
 
-/* Words between numbers: {ID:DIGITS}, and {ID:DIGITS+} with the closed form. */
+/* Expand a template: {ID:DIGITS} is a number, {ID:DIGITS+} a number with its closed form. */
 static void say_all(struct words *words, const struct finding *finding, const char *text)
 {
     for (; *text; text++) {
@@ -107,7 +107,7 @@ static double value_of(const struct finding *finding, const char *id)
     return number_of(finding, id)->measured.mean;
 }
 
-/* Why a part of the claim fails, from the numbers beside it. */
+/* Each function says why parts of its claim fail, from the numbers beside them. */
 static void say_vocabulary(struct words *words, const struct finding *finding,
                            const struct findings_run *run)
 {
@@ -133,7 +133,7 @@ static void say_untrained(struct words *words, const struct finding *finding,
             theory_logit_std(run->spec));
 }
 
-/* What the first and the last tenth say of a mean over all epochs that is too small. */
+/* Explain a mean over all epochs that is too small by the first and the last tenth of them. */
 static void say_advantage(struct words *words, const struct finding *finding)
 {
     const double start = value_of(finding, "advantage_start"),
@@ -185,7 +185,7 @@ static double closed_of(const struct finding *finding, const char *id)
     return number_of(finding, id)->closed;
 }
 
-/* Where the common tokens' probability should be, and where it and its logarithm are. */
+/* Expected and measured mean p of the common tokens, and the Jensen gap to mean log p. */
 static void say_common(struct words *words, const struct finding *finding,
                        const struct findings_run *run)
 {
@@ -288,7 +288,7 @@ static void say_not_testable(struct words *words, const struct finding *finding,
             say(words, "No value: %s. ", finding->number[i].what);
 }
 
-/* Whatever else can be said of a claim about the untrained level. */
+/* Whatever the verdict: a job that starts from another model has no untrained level. */
 static void say_start(struct words *words, const struct finding *finding,
                       const struct findings_run *run)
 {
@@ -297,8 +297,8 @@ static void say_start(struct words *words, const struct finding *finding,
         say(words, "The job starts from another model, so there is no untrained level. ");
 }
 
-/* Seeds of one kind that two of the runs have in common: what they draw is then the
- * same in both, and the interval does not tell how much depends on it. */
+/* 1 if two runs share a seed of one kind. Both then draw the same, and the interval does not
+ * show how much depends on that draw. */
 static int is_shared(const struct findings_run *runs, int n, uint64_t seed(const struct spec *spec))
 {
     for (int i = 0; i < n; i++)

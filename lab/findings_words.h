@@ -5,9 +5,9 @@
 
 #include "lab/findings.h"
 
-/* Fill `measured` and `cause` of a finding that has its numbers and its verdict, of n >= 1
- * runs. Bit g of `good` is set if group g holds what its name says in every run. A sentence
- * longer than FINDINGS_TEXT is cut. */
+/* Fill `measured` and `cause` of a finding of n >= 1 runs whose numbers and verdict are set.
+ * Bit g of `good` is set if group g holds what its name says in every run. A sentence longer
+ * than FINDINGS_TEXT is cut. */
 void findings_words_put(struct finding *finding, const struct findings_run *runs, int n,
                         unsigned good);
 

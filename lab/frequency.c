@@ -1,8 +1,7 @@
-/* frequency: see frequency.h. Gulliver's counts are data (gulliver_counts.inc,
- * made by make_counts.mjs): they let the synthetic corpus exist without the
- * text. Called by lab/dataset and the server's corpus pages, on any thread.
- * Invariant: total, types and once always agree with counts, because one
- * function derives them. */
+/* frequency: see frequency.h. Gulliver's counts are data (gulliver_counts.inc, made by
+ * make_counts.mjs), so that the synthetic corpus exists without the text. Called by
+ * lab/dataset and the server's corpus pages, on any thread. Invariant: total, types and once
+ * agree with counts, because one function derives them. */
 #include "lab/frequency.h"
 
 #include <stdlib.h>

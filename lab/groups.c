@@ -1,8 +1,7 @@
-/* groups: see groups.h. Tokens become candidates (count, tie key, id, place
- * among the used or the unused ids); a selection is a sort of candidates and a
- * choice of which end to take. In the end every group is put in the same order,
- * most frequent first, so that nothing downstream depends on how it was
- * chosen. */
+/* groups: see groups.h. Tokens become candidates (count, tie key, id, position among the
+ * used or the unused ids). A selection sorts candidates and takes one end. Finally every
+ * group is sorted the same way, most frequent first, so that later code does not depend on
+ * the selection. */
 #include "lab/groups.h"
 
 #include <stdio.h>
@@ -14,7 +13,7 @@
 enum { MOST, LEAST, NEVER, BUILT_IN };
 static const char *const names[BUILT_IN] = {"most_common", "least_common", "never_used"};
 
-enum { SHOWN_BYTES_MAX = 64 }; /* of a text in a message */
+enum { SHOWN_BYTES_MAX = 64 }; /* bytes of a text in a message */
 
 struct candidate {
     int64_t count;
@@ -82,9 +81,8 @@ static void select_by_frequency(struct candidate *used, int n_used, struct candi
     take_ids(&group[NEVER], unused);
 }
 
-/* The study's programs indexed one list by another. 2025: positions in the
- * list of used ids were taken for ids; 2026: ids of unused tokens were taken
- * for positions in that list. */
+/* The study's programs indexed one list by another. 2025: positions in the list of used ids
+ * served as ids. 2026: ids of unused tokens served as positions in that list. */
 static int select_as_published(struct candidate *used, int n_used, struct candidate *unused,
                                enum spec_selection selection, struct group *group, struct err *err)
 {
@@ -139,7 +137,7 @@ static int select_built_in(const struct spec *spec, const struct frequency *freq
     return result;
 }
 
-/* Bytes of a text to show, without cutting a character of UTF-8 in two. */
+/* Bytes of a text to show, without cutting a UTF-8 sequence. */
 static int shown_bytes(const char *text)
 {
     size_t n = strlen(text);
@@ -174,7 +172,7 @@ static int find_id(const struct spec_token *token, const struct bpe *bpe, const 
     return 0;
 }
 
-/* Bad fields are collected; anything else ends the search for more. */
+/* Bad fields are collected; any other error ends the search for more. */
 static int is_fatal(const struct err *err)
 {
     return err && err->code != ERR_NONE && err->code != ERR_INVALID;
@@ -234,7 +232,7 @@ static int is_in(const struct groups *groups, int n_groups, int32_t id)
     return 0;
 }
 
-/* Never-used tokens outside of the first n_groups groups, in a drawn order. */
+/* Never-used tokens outside of the first n_groups groups, in random order. */
 static struct candidate *draw_never_used(const struct spec *spec, const struct frequency *frequency,
                                          const struct groups *groups, int n_groups, int *n)
 {
@@ -281,7 +279,7 @@ static int by_count_then_id(const void *left, const void *right, void *counts)
     return a < b ? -1 : a > b;
 }
 
-/* What a spec says of group g: its name and its size. */
+/* Name and size of group g. */
 static void describe_group(const struct spec *spec, const struct frequency *frequency, int g,
                            struct group *group)
 {

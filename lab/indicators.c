@@ -1,4 +1,4 @@
-/* indicators: see indicators.h. Doubles throughout; a row is read twice. */
+/* indicators: see indicators.h. All sums are in double; every row is read twice. */
 #include "lab/indicators.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ struct sums {
 
 enum { USED, REFERENCE, HELD_OUT, SETS };
 
-/* One token of the test: what it scores and how often it occurs. */
+/* A tested token: its score and its count. */
 struct score {
     double value;
     int64_t count;
@@ -88,8 +88,8 @@ static void sum_rows(struct work *work, const float *output)
     }
 }
 
-/* The cloud of one or several sets together. Of n directions with sum S the mean
- * cosine over pairs is (|S|^2 - n) / (n (n - 1)). sum: room for [C]. */
+/* The cloud of one or several sets together. The mean cosine over pairs of n unit vectors
+ * with sum S is (|S|^2 - n) / (n (n - 1)). sum: room for [C]. */
 static struct indicators_cloud cloud_of(const struct work *work, unsigned sets, double *sum)
 {
     struct indicators_cloud cloud = {0};
@@ -133,8 +133,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Mann & Whitney 1947, from the sorted scores: for every used token the share of
- * held-out unused ones that score lower, ties half; overall and by count class. */
+/* Area under the curve (Mann & Whitney 1947) from sorted scores: for every used token the
+ * share of held-out unused tokens with a lower score, ties half. Overall and by count class. */
 static double area(struct score *scores, int n, double by_count[FREQUENCY_CLASSES])
 {
     double wins[FREQUENCY_CLASSES] = {0}, used[FREQUENCY_CLASSES] = {0}, all = 0, all_used = 0;
@@ -184,7 +184,7 @@ static void find_distances(struct work *work, const float *output, struct indica
     out->used_distance = n > n_held_out ? used / (n - n_held_out) : NAN;
 }
 
-/* Insertion into a short sorted list. */
+/* Insertion into a short sorted list: INDICATORS_NEAREST is small. */
 static void find_nearest(const struct work *work, struct indicators *out)
 {
     for (int i = 0; i < work->V; i++) {

@@ -1,7 +1,7 @@
 // Makes lab/gulliver_counts.inc: how often each GPT-2 token occurs in Gulliver's
 // Travels (Project Gutenberg eBook 829, variant lf: without byte order mark,
-// CRLF turned into LF), counted with js-tiktoken, which is independent of
-// lab/bpe. Run it from the root, after `make deps`:
+// CRLF turned into LF), counted with js-tiktoken, independently of lab/bpe.
+// Run it from the root, after `make deps`:
 //   node lab/make_counts.mjs corpora/pg829.txt > lab/gulliver_counts.inc
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

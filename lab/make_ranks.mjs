@@ -1,9 +1,9 @@
 // make_ranks: `node lab/make_ranks.mjs NAME OUT` turns js-tiktoken's rank table
 // NAME (gpt2, cl100k_base) into the file that lab/bpe.h describes; `bytes` is a
-// table of its own, in which every byte is a token and nothing is merged. Run by
-// make, once. The pattern is the published one with \s and \S written out as
+// table of its own: every byte is a token and nothing is merged. make runs it
+// once. The pattern is the published one, with \s and \S written out as
 // ECMAScript's white space, because PCRE2's \s is another set (U+0085, U+180E,
-// U+FEFF). OUT appears whole or not at all: written beside, then renamed.
+// U+FEFF). OUT is written under another name, then renamed: it is never half written.
 
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -52,7 +52,7 @@ function checksum(buffer) {
 
 const words = (...numbers) => Buffer.from(Uint32Array.from(numbers).buffer);
 
-// The pieces of bytes are runs of any characters: their length decides nothing.
+// Pieces are runs of any characters. Their length has no effect, as nothing is merged.
 const BYTES = {
   pat_str: "(?s:.{1,64})",
   special_tokens: {},

@@ -1,5 +1,4 @@
-/* memory: see memory.h. memory_buffers is the one place where the size of a buffer is
- * written down. */
+/* memory: see memory.h. Only memory_buffers knows the size of a buffer. */
 #include "lab/memory.h"
 
 #include <string.h>
@@ -35,8 +34,9 @@ static struct clusters_size measure_clusters(const struct shapes *shapes, int n_
     return size;
 }
 
-/* Bytes of every buffer. real, act: bytes of a REAL and of an ACT number; G groups, M
- * tracked tokens, chunk rows of logits. The letters are those of memory.h. */
+/* Bytes of every buffer: one long list on purpose, in the order of enum memory_buffer and
+ * with the letters of memory.h. real, act: bytes of a REAL and of an ACT number; G groups, M
+ * tracked tokens, chunk rows of logits. */
 static void memory_buffers(const struct spec *spec, const struct shapes *shapes, int64_t G,
                            int64_t M, int64_t chunk, int64_t real, int64_t act,
                            int64_t bytes[MEMORY_BUFFERS])
@@ -46,7 +46,7 @@ static void memory_buffers(const struct spec *spec, const struct shapes *shapes,
                   norms = 2 * L + 1, parts = MEMORY_PARTS_OF_GRADIENT, int32 = 4;
     const struct clusters_size size = measure_clusters(shapes, (int)M);
     const int64_t K = size.K, W = size.widths;
-    /* 1 or 0: a buffer that the job does not need has no bytes. */
+    /* 1 or 0: a buffer that the job does not use has no bytes. */
     const int64_t adaptive = K > 1, untied = spec->model.tie != TIE_TIED,
                   objective = !spec_objective_is_loss(spec),
                   adjusted = spec->loss.logit_adjustment != 0;
@@ -129,7 +129,7 @@ void memory_plan(const struct spec *spec, const struct shapes *shapes, int n_gro
 int64_t memory_bytes(const struct spec *spec, enum spec_precision precision, int vocab,
                      const struct groups *groups, struct err *err)
 {
-    /* Of two devices the card has the larger chunk. */
+    /* `auto` counts as the card, which has the larger chunk. */
     const int chunk =
         strcmp(spec->resources.device, "cpu") == 0 ? MEMORY_HEAD_CHUNK_CPU : MEMORY_HEAD_CHUNK_CUDA;
     struct shapes shapes;

@@ -1,12 +1,11 @@
-/* random: see random.h. Philox4x32 with ten rounds; multipliers and key
- * increments are those of Salmon et al. 2011, section 4.3, and the test holds
- * the known answers that the authors publish with their library.
+/* random: see random.h. Philox4x32 with ten rounds. Multipliers and key increments are those
+ * of Salmon et al. 2011, section 4.3; the unit test has the known answers that the authors
+ * publish with their library.
  *
- * Layout, fixed for good because every stored result depends on it:
+ * The layout never changes, because every stored result depends on it:
  *   key     = (seed low 32 bits, seed high 32 bits)
  *   counter = (index low, index high, stream, 0)
- * The integer draws use words 0 (low) and 1 (high) of the block, the normal
- * draw all four. */
+ * Integer draws use words 0 (low) and 1 (high) of the block, normal draws all four. */
 #include "lab/random.h"
 
 #include <math.h>
@@ -36,7 +35,7 @@ void random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
     out[3] = x3;
 }
 
-/* Words 0-1 and 2-3 of the block of a draw, as two 64-bit numbers. */
+/* Words 0-1 and 2-3 of the block of a draw, as two 64-bit integers. */
 static void random_block(uint64_t seed, enum random_stream stream, uint64_t index, uint64_t out[2])
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
@@ -68,7 +67,7 @@ double random_normal(uint64_t seed, enum random_stream stream, uint64_t index)
 {
     uint64_t bits[2];
     random_block(seed, stream, index, bits);
-    /* In (0, 1], so that the logarithm is finite. */
+    /* In (0, 1]: the logarithm stays finite. */
     double radius = (double)((bits[0] >> 11) + 1) * 0x1p-53;
     double angle = (double)(bits[1] >> 11) * 0x1p-53;
     return sqrt(-2.0 * log(radius)) * cos(2.0 * M_PI * angle);

@@ -1,7 +1,6 @@
-/* sampler: see sampler.h. One of three ways to fill a batch is chosen when it
- * is opened; what a spec inserts is a list sorted by step, made then too. Only
- * the shuffled pass keeps something between batches, the order of one pass, and
- * that is a cache: any step can be asked for at any time. */
+/* sampler: see sampler.h. sampler_open chooses one of three ways to fill a batch and makes
+ * the list of insertions, sorted by step. The only state between batches is a cache: the
+ * order of one shuffled pass. Any step can be asked for at any time. */
 #include "lab/sampler.h"
 
 #include <assert.h>
@@ -10,20 +9,20 @@
 
 #include "lab/random.h"
 
-/* The index of a draw: the step shifted by this many bits, plus the place. */
+/* Index of a draw: step << bits + position. */
 enum { WINDOW_BITS = 20, TOKEN_BITS = 21 };
 _Static_assert(SPEC_BATCH_MAX <= 1 << WINDOW_BITS, "windows of a batch overflow into the step");
 _Static_assert(SPEC_POSITIONS_MAX + SPEC_BATCH_MAX <= 1 << TOKEN_BITS,
                "tokens of a batch overflow into the step");
 
-/* A stream of tokens that no window leaves: pieces of `segment` tokens, the last
- * one perhaps shorter. */
+/* A stream of tokens in segments of `segment` tokens; the last one may be shorter. No window
+ * leaves a segment. */
 struct stream {
     const int32_t *ids;
     int64_t n, segment;
 };
 
-/* A token that takes the place of a target. */
+/* A token that replaces a target. */
 struct insertion {
     int64_t step;
     int32_t place; /* in [batch_size][seq_len] */
@@ -42,7 +41,7 @@ struct sampler {
     double factor;       /* of the starts in `hits` */
     int64_t n_hits;      /* 0: no oversampling */
     int32_t *hits;       /* [n_hits] ascending */
-    int64_t pass;        /* whose order is in `order`, -1: none yet */
+    int64_t pass;        /* pass whose order is in `order`; -1: none yet */
     int32_t *order;      /* [windows] of a shuffled pass */
     int n_types;         /* of a synthetic text */
     int32_t *types;      /* [n_types] ids that occur */
@@ -53,8 +52,8 @@ struct sampler {
 
 /* ---- windows of a stream ---- */
 
-/* How many things of a segment of n tokens there are: starts of windows, or
- * windows side by side. A window needs seq_len tokens and the target behind. */
+/* Starts of windows, and disjoint windows, of a segment of n tokens. A window has seq_len
+ * tokens and one target behind the last. */
 static int64_t starts_in(int64_t n, int64_t T)
 {
     return n > T ? n - T : 0;
@@ -96,7 +95,7 @@ static void copy_window(const struct stream *stream, int64_t offset, int64_t T, 
 
 /* ---- random windows ---- */
 
-/* The j-th start that is no hit: j + h, h the hits before it. */
+/* The j-th start that is not a hit: j + h, with h hits before it. */
 static int64_t miss_at(const struct sampler *sampler, int64_t j)
 {
     int64_t low = 0, high = sampler->n_hits;
@@ -135,7 +134,7 @@ static void fill_random(struct sampler *sampler, int64_t step, int32_t *inputs, 
     }
 }
 
-/* Starts whose window has a token of the group among its targets. */
+/* List the starts whose window has a token of the group among its targets. */
 static int find_hits(struct sampler *sampler, const struct group *group,
                      const struct frequency *frequency, struct err *err)
 {
@@ -150,7 +149,7 @@ static int find_hits(struct sampler *sampler, const struct group *group,
     }
     for (int i = 0; i < group->n; i++)
         is_member[group->ids[i]] = 1;
-    int64_t last = -1, seen = 0; /* position of the last member; positions looked at */
+    int64_t last = -1, seen = 0; /* position of the last member; positions examined */
     for (int64_t start = 0; start < sampler->starts; start++) {
         const int64_t at = start_at(text, T, start);
         for (; seen <= at + T; seen++)
@@ -180,7 +179,7 @@ static int open_oversampled(struct sampler *sampler, const struct spec *spec,
 
 /* ---- shuffled passes ---- */
 
-/* Fisher and Yates, as in Durstenfeld 1964. */
+/* Fisher and Yates shuffle (Durstenfeld 1964). */
 static void draw_pass(struct sampler *sampler, int64_t pass)
 {
     const int64_t n = sampler->windows;
@@ -212,7 +211,7 @@ static void fill_shuffled(struct sampler *sampler, int64_t step, int32_t *inputs
 
 /* ---- independent draws ---- */
 
-/* Inverse of the cumulative counts, exact in integers. */
+/* Inverse of the cumulative distribution of counts, exact in integers. */
 static int32_t draw_token(const struct sampler *sampler, uint64_t seed, enum random_stream stream,
                           uint64_t index)
 {
@@ -280,11 +279,11 @@ static int open_shuffled(struct sampler *sampler, struct err *err)
 
 /* ---- insertions ---- */
 
-/* A draw of a place among all positions of the epochs named. */
+/* A position drawn from all positions of the epochs with insertions. */
 struct draw {
     uint64_t place;
     uint32_t exposure; /* number of the insertion */
-    uint32_t attempt;  /* draws before this one that hit a taken place */
+    uint32_t attempt;  /* earlier draws of this exposure that hit a taken position */
 };
 
 static int by_place(const void *left, const void *right)
@@ -301,7 +300,7 @@ static void draw_place(struct draw *draw, uint64_t seed, uint64_t places)
     draw->place = random_below(seed, RANDOM_INSERTIONS, index, places);
 }
 
-/* Places without a repeat: whoever comes second to a place draws again. */
+/* Draw without replacement: of two exposures at one position the later draws again. */
 static void draw_places(struct draw *draws, int64_t n, uint64_t seed, uint64_t places)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -323,7 +322,7 @@ static void draw_places(struct draw *draws, int64_t n, uint64_t seed, uint64_t p
     }
 }
 
-/* The token of each exposure: all exposures of a token stand together. */
+/* The token of each exposure. All exposures of a token are adjacent. */
 static int64_t list_exposures(const struct spec *spec, const struct groups *groups, int32_t *tokens)
 {
     int64_t n = 0;
@@ -371,7 +370,7 @@ out:
     return result;
 }
 
-/* First insertion of this step or a later one. */
+/* Index of the first insertion at this step or a later one. */
 static int64_t find_insertion(const struct sampler *sampler, int64_t step)
 {
     int64_t low = 0, high = sampler->n_insertions;

@@ -1,6 +1,6 @@
-/* sampler: which windows make batch number `step` (SCIENCE section 1). A batch
- * is a pure function of (text, spec, step): the server can show any batch of any
- * job, a resumed run continues with the right one. Draws use the data seed.
+/* sampler: the windows of batch number `step` (SCIENCE section 1). A batch is a pure
+ * function of (text, spec, step): the server can show any batch of any job, and a resumed
+ * run continues with the right one. Draws use the data seed.
  *   random     each window's start uniform among all starts, with replacement;
  *              with data.oversample, starts whose targets hold a token of the
  *              group weigh `factor`, the others 1 (SCIENCE section 6)
@@ -9,12 +9,12 @@
  *              batch may end one and begin the next
  *   synthetic  (no token stream) every token an independent draw from the
  *              counts, anew in every step, whatever `sampling` says
- * Target = input shifted by one. "pass" as steps_per_epoch is the number of
- * batches that hold the windows of a pass, rounded up. No window reaches across
- * the place of a held-out block.
- * data.inject: every token of a dose group takes the place of a target (and of
- * the input after it in the same window) exactly dose times, at places drawn
- * without replacement from all positions of all steps of the epochs named. */
+ * Target = input shifted by one. "pass" as steps_per_epoch is the number of batches that
+ * hold the windows of a pass, rounded up. No window crosses the place of a held-out block.
+ *
+ * data.inject: every token of a dose group replaces a target (and the next input of the same
+ * window) exactly dose times, at positions drawn without replacement from all positions of
+ * all steps of the epochs in question. */
 #ifndef TOKENFATE_SAMPLER_H
 #define TOKENFATE_SAMPLER_H
 
@@ -27,11 +27,11 @@
 #include "lab/groups.h"
 
 enum {
-    SAMPLER_INSERTIONS_MAX = 1 << 20, /* of a whole run: 24 bytes each */
+    SAMPLER_INSERTIONS_MAX = 1 << 20, /* of a whole run, 24 bytes each */
     SAMPLER_INSERTIONS_SHARE = 16     /* at most one position in so many is replaced */
 };
 
-/* What windows are cut from; everything is borrowed. */
+/* Source of the windows; everything is borrowed. */
 struct sampler_text {
     const int32_t *ids; /* [n] training part, NULL for synthetic */
     size_t n;
@@ -39,19 +39,19 @@ struct sampler_text {
     const int32_t *held_out;           /* [n_held_out], blocks of SPEC_HOLDOUT_BLOCK */
     size_t n_held_out;                 /* 0: nothing is held out */
     const struct frequency *frequency; /* of the training part; copied */
-    const struct groups *groups;       /* copied; NULL: the checks that need them are left out */
+    const struct groups *groups;       /* copied; NULL: skip the checks that need groups */
 };
 
-/* Windows for evaluation, the same in every epoch and for every seed. */
+/* Parts with evaluation windows, which are the same in every epoch and for every seed. */
 enum sampler_part { SAMPLER_TEXT, SAMPLER_HELD_OUT };
 
 struct sampler;
 
-/* ERR_INVALID: text shorter than a window (/model/seq_len), fewer windows than
- * are to be evaluated (/eval/windows), a group that is in no window
- * (/data/oversample/group), too many insertions (/data/inject/tokens), and
- * oversampling of a synthetic text (/data/oversample); ERR_NO_MEMORY. Not thread
- * safe: it caches the order of a pass. */
+/* ERR_INVALID: a text shorter than a window (/model/seq_len), fewer windows than
+ * eval.windows (/eval/windows), a group that is in no window (/data/oversample/group), too
+ * many insertions (/data/inject/tokens), oversampling of a synthetic text
+ * (/data/oversample). ERR_NO_MEMORY. A sampler is not thread safe: it caches the order of a
+ * pass. */
 int sampler_open(const struct spec *spec, const struct sampler_text *text, struct sampler **out,
                  struct err *err);
 void sampler_close(struct sampler *sampler);
@@ -63,19 +63,18 @@ int64_t sampler_steps_per_epoch(const struct sampler *sampler);
  * each [batch_size][seq_len]. */
 void sampler_batch(struct sampler *sampler, int64_t step, int32_t *inputs, int32_t *targets);
 
-/* Number of windows to evaluate: eval.windows of the training text; of the
- * held-out text as many, or all of its disjoint windows if there are fewer (0
- * where nothing is held out). */
+/* Number of evaluation windows: eval.windows of the training text; of the held-out text as
+ * many, or all of its disjoint windows if it has fewer (0 without a held-out part). */
 int sampler_evaluation_windows(const struct sampler *sampler, enum sampler_part part);
 
-/* Window number `window` below that, each [seq_len]: disjoint windows, evenly
- * spaced over the part. Synthetic: draws from the counts that no batch shares.
- * Nothing is ever inserted. */
+/* Evaluation window number `window`, inputs and targets each [seq_len]: disjoint windows,
+ * evenly spaced over the part. Synthetic: draws from the counts that no batch shares. Never
+ * with insertions. */
 void sampler_evaluation(const struct sampler *sampler, enum sampler_part part, int window,
                         int32_t *inputs, int32_t *targets);
 
-/* Where that window begins: position of its first input in the part; its targets
- * follow it. Not of a synthetic text. */
+/* Position in the part of the first input of that window; its targets start one later. Not
+ * for a synthetic text. */
 int64_t sampler_evaluation_start(const struct sampler *sampler, enum sampler_part part, int window);
 
 #endif

@@ -1,9 +1,8 @@
-/* shapes: see shapes.h. The table states every tensor as a product of two named
- * dimensions, which one function works out from a spec; a new tensor is one
- * line. Called by lab/memory, gpu/model and gpu/checkpoint, on any thread.
- * Invariant: offsets follow the order of the table without a gap, so the same
- * element has the same index in parameters, gradients, moments and random
- * draws. */
+/* shapes: see shapes.h. The table states every tensor as a product of two named dimensions;
+ * find_dims computes them from a spec. A new tensor is one line. Called by lab/memory,
+ * gpu/model and gpu/checkpoint, on any thread. Invariant: offsets follow the order of the
+ * table without a gap, so that an element has the same index in parameters, gradients,
+ * moments and random draws. */
 #include "lab/shapes.h"
 
 #include <stdio.h>
@@ -17,12 +16,12 @@ enum dim {
     DIM_C, /* d_model */
     DIM_3C,
     DIM_4C,
-    DIM_OUTPUTS, /* of the softmax of the cluster at hand, padded in memory */
-    DIM_WIDTH,   /* of its output rows */
+    DIM_OUTPUTS, /* outputs of the current cluster, padded in memory */
+    DIM_WIDTH,   /* width of its output rows */
     DIMS
 };
 
-/* Parts of the table; all but FIRST, LAST and HEAD are repeated. */
+/* Parts of the table; all but FIRST, LAST and HEAD repeat. */
 enum { FIRST, LAYER, LAST, HEAD, TAIL, PLACES };
 enum condition { ALWAYS, IF_UNTIED, IF_HEAD_BIAS, IF_ADAPTIVE };
 
@@ -71,7 +70,7 @@ int shapes_padded(int vocab)
     return (vocab + SHAPES_VOCAB_MULTIPLE - 1) / SHAPES_VOCAB_MULTIPLE * SHAPES_VOCAB_MULTIPLE;
 }
 
-/* Sizes in a file, for one cluster. */
+/* Dimensions without padding, for one cluster. */
 static void find_dims(const struct spec *spec, int vocab, const struct cluster *cluster,
                       int64_t dim[DIMS])
 {

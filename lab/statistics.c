@@ -1,7 +1,6 @@
-/* statistics: see statistics.h. Student's distribution with a whole number of
- * degrees of freedom has a finite trigonometric sum (Abramowitz & Stegun 1964,
- * 26.7.3 and 26.7.4), so its quantile is found by halving an interval, to the
- * last bits of a double and without a table. */
+/* statistics: see statistics.h. For a whole number of degrees of freedom Student's
+ * distribution is a finite trigonometric sum (Abramowitz & Stegun 1964, 26.7.3 and 26.7.4).
+ * Bisection finds its quantile to the last bits of a double, without a table. */
 #include "lab/statistics.h"
 
 #include <math.h>
@@ -39,7 +38,7 @@ double statistics_t(int degrees, double probability)
     }
 }
 
-/* All but half, of the finite values. */
+/* Everything but `half`, of the finite values. */
 static struct statistics moments(const double *values, int n, int stride)
 {
     struct statistics out = {0, NAN, NAN, NAN};

@@ -1,9 +1,9 @@
-/* text: see text.h. Reads a corpus whole, checks it byte by byte, cuts the
- * variants and finds files by name in the folders of corpus_path.
+/* text: see text.h. Reads a corpus whole, checks its UTF-8, makes the variants, and finds
+ * files by name in the folders of corpus_path.
  *
- * Called by lab/dataset and lab/bpe, and by the server for uploads and the list
- * of corpora; any thread. Invariant: a name never leads outside of a folder of
- * corpus_path (no '/', no leading '.'). */
+ * Called by lab/dataset and lab/bpe, and by the server for uploads and the list of corpora;
+ * any thread. Invariant: a name never leads outside of a folder of corpus_path (no '/', no
+ * leading '.'). */
 #include "lab/text.h"
 
 #include <errno.h>
@@ -48,7 +48,7 @@ int text_read(const char *path, struct text *out, struct err *err)
     int result = -1;
     size_t n = 0;
     char *bytes = NULL;
-    /* O_NONBLOCK: a FIFO must be refused, not waited for. */
+    /* O_NONBLOCK: refuse a FIFO instead of waiting for a writer. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "text %s", path);
@@ -87,7 +87,8 @@ int text_check_utf8(const char *bytes, size_t n, struct err *err)
         uint64_t eight;
         if (n - at >= sizeof(eight)) {
             memcpy(&eight, bytes + at, sizeof(eight));
-            if ((eight & 0x8080808080808080u) == 0) { /* eight ASCII characters at once */
+            /* Eight ASCII bytes at once: most texts are mostly ASCII. */
+            if ((eight & 0x8080808080808080u) == 0) {
                 at += sizeof(eight);
                 continue;
             }
@@ -103,15 +104,15 @@ int text_check_utf8(const char *bytes, size_t n, struct err *err)
 
 /* ---- variants ---- */
 
-/* Length of the line that starts at p, its '\n' included. */
+/* Length of the line that starts at p, with its '\n'. */
 static size_t line_bytes(const char *p, const char *end)
 {
     const char *newline = memchr(p, '\n', (size_t)(end - p));
     return newline == NULL ? (size_t)(end - p) : (size_t)(newline - p) + 1;
 }
 
-/* Is this line Project Gutenberg's "*** START OF ..." (word START) or END? Old
- * files have no space behind the stars and THIS for THE. */
+/* 1 for Project Gutenberg's line "*** START OF ..." (word START) or END. Old files have no
+ * space after the stars, and THIS for THE. */
 static int is_marker(const char *line, size_t n, const char *word)
 {
     size_t length = strlen(word), at = 3;
@@ -124,7 +125,7 @@ static int is_marker(const char *line, size_t n, const char *word)
     return memmem(line + at, n - at, "PROJECT GUTENBERG", strlen("PROJECT GUTENBERG")) != NULL;
 }
 
-/* Narrow [*from, *to) to what stands between the two lines. */
+/* Narrow [*from, *to) to the text between the two lines. */
 static int find_body(const char **from, const char **to, struct err *err)
 {
     const char *p = *from, *end = *to, *start = NULL;

@@ -1,7 +1,6 @@
-/* text: a corpus as bytes. Reads a file, checks that it is UTF-8, and makes the
- * variants of SCIENCE section 1: raw (as downloaded), lf (no BOM, CRLF -> LF),
- * body (lf, only what stands between Gutenberg's START and END lines, without
- * those lines). Pure functions over memory the caller owns. */
+/* text: a corpus as bytes. Reads a file, checks that it is UTF-8, and makes the variants of
+ * SCIENCE section 1: raw (as downloaded), lf (no BOM, CRLF -> LF), body (lf, only the text
+ * between Gutenberg's START and END lines). Pure functions over memory that the caller owns. */
 #ifndef TOKENFATE_TEXT_H
 #define TOKENFATE_TEXT_H
 
@@ -10,10 +9,10 @@
 #include "config/err.h"
 #include "config/spec.h"
 
-enum { TEXT_BYTES_MAX = 1 << 30 }; /* 1 GiB: token positions stay in 31 bits */
+enum { TEXT_BYTES_MAX = 1 << 30 }; /* 1 GiB: token positions fit in 31 bits */
 
 struct text {
-    char *bytes; /* n bytes, then a zero that does not count */
+    char *bytes; /* n bytes and a final zero that n does not count */
     size_t n;
 };
 
@@ -21,32 +20,30 @@ struct text {
  * file or one that is not regular; ERR_CORRUPT if it shrinks meanwhile. text_free frees. */
 int text_read(const char *path, struct text *out, struct err *err);
 
-/* ERR_INVALID with the offset where the first sequence starts that is not
- * well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no surrogates). */
+/* ERR_INVALID with the offset of the first sequence that is not well-formed UTF-8
+ * (config/utf8.h). */
 int text_check_utf8(const char *bytes, size_t n, struct err *err);
 
-/* Change *text into the variant, in place: it never grows. ERR_INVALID, and
- * *text as it was, if body is asked for and the START or END line is missing,
- * or nothing is left. A lone CR stays. */
+/* Make the variant in place: it never grows. ERR_INVALID with *text unchanged if body is
+ * asked for and the START or END line is missing, or if nothing is left. A lone CR stays. */
 int text_make_variant(struct text *text, enum spec_variant variant, struct err *err);
 
 void text_free(struct text *text);
 
-/* Find a text by name in corpus_path (folders separated by ':', the first that
- * has it wins): a known name ("gulliver" is pg829.txt) or the name of a regular
- * file; path gets at most n bytes, its zero included. ERR_NOT_FOUND names the
- * text and the folders searched; names with '/' or a leading '.' are never
- * found. */
+/* Find a text by name in corpus_path (folders separated by ':'; the first that has it wins).
+ * A name is a known one ("gulliver" is pg829.txt) or that of a regular file. path has room
+ * for n bytes, its zero included. ERR_NOT_FOUND names the text and the folders. Names with
+ * '/' or a leading '.' are never found. */
 int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err);
 
-/* Texts that have a name of their own; ends with name NULL. */
+/* Known texts; ends with name NULL. */
 struct text_known {
     const char *name, *file, *url, *sha256;
 };
 extern const struct text_known text_known[];
 
-/* Name of the built-in synthetic corpus: independent draws from Gulliver's
- * token counts (SCIENCE section 3.8); it has no file. */
+/* Name of the built-in synthetic corpus: independent draws from Gulliver's token counts
+ * (SCIENCE section 3, form 8). It has no file. */
 #define TEXT_SYNTHETIC "gulliver-synthetic"
 
 #endif

@@ -1,7 +1,6 @@
-/* theory: see theory.h. The formulas of 3.1 hold in expectation over the initial
- * weights, and for a vocabulary large enough that the mean over it is its
- * expectation. They are drawn beside what was measured, and are never put in its
- * place. No state, any thread. */
+/* theory: see theory.h. The formulas of 3.1 hold in expectation over the initial weights,
+ * for a vocabulary so large that the mean over it equals its expectation. Closed forms are
+ * shown beside measured numbers and never replace them. No state, any thread. */
 #include "lab/theory.h"
 
 #include <math.h>
@@ -119,7 +118,7 @@ void theory_z_loss_sum(double z_loss, double scale, const double *h, const doubl
             sum[c] += 2 * z_loss * scale / N * lse[p] * h[(int64_t)p * C + c];
 }
 
-/* Ranks follow counts, so a cluster's types that lie below are its last ones. */
+/* Ranks follow counts, so the types of a cluster that lie below its level are its last ones. */
 double theory_types_below_start(const struct spec *spec, const struct frequency *frequency)
 {
     struct clusters clusters;
@@ -202,7 +201,7 @@ double theory_sgd_pull(const struct spec *spec, double h_norm)
     return spec->train.lr * s * s * h_norm * h_norm;
 }
 
-/* Sum of the weights of all targets, and a token's ln(m_i / prior_i^tau). */
+/* Sum of the weights of all targets, and ln(m_i / prior_i^tau) of a token. */
 static double weights_of(const struct theory_loss *loss, const struct frequency *frequency)
 {
     double weights = 0;
@@ -278,7 +277,7 @@ double theory_optimum_group(const struct spec *spec, const struct group *group,
     return sum / group->n - log(partition_of(&loss, frequency, weights));
 }
 
-/* A token that has no log p has no probability either. */
+/* A token without log p has probability 0. */
 double theory_optimum_mass(const struct spec *spec, const struct group *group,
                            const struct frequency *frequency)
 {
