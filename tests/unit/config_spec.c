@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/spec_kind.h"
+
 /* {"section": {"field": value}} of "/section/field", or {"field": value}. */
 static char *wrap(const char *pointer, const char *value)
 {
@@ -864,6 +866,45 @@ static void test_names(void **state)
     assert_string_equal(spec_variant_name(VARIANT_BODY), "body");
 }
 
+/* A client that tells real numbers from integers sees the kind of the field. */
+static void test_printed_numbers(void **state)
+{
+    (void)state;
+    struct spec *spec =
+        must_parse("{\"train\":{\"lr\":1e-8,\"eps\":1e-30,\"weight_decay\":1e30,\"momentum\":0},"
+                   "\"loss\":{\"z_loss\":1000,\"class_weight\":0.1}}");
+    static const char *const printed[] = {"\"lr\":1e-8,",           "\"eps\":1e-30,",
+                                          "\"weight_decay\":1e30,", "\"momentum\":0.0,",
+                                          "\"z_loss\":1000.0}",     "\"class_weight\":0.1,",
+                                          "\"batch_size\":8,"};
+    char *text = spec_print(spec);
+    for (size_t i = 0; i < sizeof printed / sizeof *printed; i++)
+        if (!strstr(text, printed[i]))
+            fail_msg("%s is not in %s", printed[i], text);
+    free(text);
+    spec_free(spec);
+}
+
+/* What sweeps store: any JSON, of any depth. */
+static void test_dumped_json(void **state)
+{
+    (void)state;
+    enum { DEPTH = 200 };
+    char deep[2 * DEPTH + 1] = "";
+    memset(deep, '[', DEPTH);
+    memset(deep + DEPTH, ']', DEPTH);
+    const char *const texts[] = {
+        "{\"a\":[1,-2.5,1.0,1e-8,true,null],\"b \\\"\":{},\"\xc3\xbc\":\"x\\n\"}", deep, "0.1",
+        "\"\""};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        json_t *value = json_loads(texts[i], JSON_DECODE_ANY, NULL);
+        char *text = spec_dumps(value);
+        assert_string_equal(text, texts[i]);
+        free(text);
+        json_decref(value);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -891,6 +932,8 @@ int main(void)
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_published_presets_follow_the_study),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_printed_numbers),
+        cmocka_unit_test(test_dumped_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
