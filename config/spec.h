@@ -49,7 +49,7 @@ enum {
 enum spec_variant { VARIANT_RAW, VARIANT_LF, VARIANT_BODY };
 enum spec_vocabulary { VOCABULARY_ALL, VOCABULARY_USED };
 enum spec_head { HEAD_FULL, HEAD_ADAPTIVE };
-enum spec_tie { TIE_TIED, TIE_UNTIED, TIE_UNTIED_EQUAL };
+enum spec_tying { TIE_TIED, TIE_UNTIED, TIE_UNTIED_EQUAL };
 enum spec_activation { ACTIVATION_GELU, ACTIVATION_GELU_NEW, ACTIVATION_RELU };
 enum spec_sampling { SAMPLING_RANDOM, SAMPLING_SHUFFLE };
 enum spec_optimizer { OPTIMIZER_SGD, OPTIMIZER_MOMENTUM, OPTIMIZER_ADAM, OPTIMIZER_ADAMW };
@@ -86,7 +86,7 @@ struct spec {
     } corpus;
     struct {
         int d_model, n_layers, n_heads, seq_len;
-        enum spec_tie tie;
+        enum spec_tying tie;
         double logit_scale; /* resolved: "inv_sqrt_d" is 1/sqrt(d_model) */
         int logit_scale_inv_sqrt_d;
         enum spec_activation activation;

@@ -7,7 +7,7 @@
 extern const char *const spec_words_variant[];    /* enum spec_variant */
 extern const char *const spec_words_tokenizer[];  /* no enum: struct spec keeps the word */
 extern const char *const spec_words_vocabulary[]; /* enum spec_vocabulary */
-extern const char *const spec_words_tying[];      /* enum spec_tie: weight tying */
+extern const char *const spec_words_tying[];      /* enum spec_tying: weight tying */
 extern const char *const spec_words_activation[]; /* enum spec_activation */
 extern const char *const spec_words_head[];       /* enum spec_head */
 extern const char *const spec_words_sampling[];   /* enum spec_sampling */

@@ -295,7 +295,7 @@ static struct spec *golden_spec(const json_t *golden)
     static const char *const activations[] = {"gelu", "gelu_new", "relu", NULL};
     static const char *const optimizers[] = {"sgd", "momentum", "adam", "adamw", NULL};
     struct spec *spec = tiny();
-    spec->model.tie = (enum spec_tie)index_of(word(golden, "tie"), ties);
+    spec->model.tie = (enum spec_tying)index_of(word(golden, "tie"), ties);
     spec->model.activation =
         (enum spec_activation)index_of(word(golden, "activation"), activations);
     spec->train.optimizer = (enum spec_optimizer)index_of(word(golden, "optimizer"), optimizers);

@@ -158,7 +158,7 @@ static void options_add_tensors(void **state)
     for (int tie = TIE_TIED; tie <= TIE_UNTIED_EQUAL; tie++)
         for (int bias = 0; bias < 2; bias++) {
             struct spec spec = gpt2;
-            spec.model.tie = (enum spec_tie)tie;
+            spec.model.tie = (enum spec_tying)tie;
             spec.model.head_bias = bias;
             struct shapes shapes = build(&spec, 256);
             assert_int_equal(shapes.n_tensors, 4 + 12 * 12 + (tie != TIE_TIED) + bias);

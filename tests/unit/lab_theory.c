@@ -38,7 +38,7 @@ static void untrained_levels(void **state)
         struct spec spec = make_spec(cases[i].d_model, cases[i].scale, cases[i].std);
         assert_true(fabs(theory_untrained(&spec, cases[i].vocab) - cases[i].want) < 6e-4);
         for (int tie = TIE_TIED; tie <= TIE_UNTIED_EQUAL; tie++) {
-            spec.model.tie = (enum spec_tie)tie;
+            spec.model.tie = (enum spec_tying)tie;
             assert_true(fabs(theory_untrained(&spec, cases[i].vocab) - cases[i].want) < 6e-4);
         }
     }
