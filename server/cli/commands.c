@@ -2,6 +2,7 @@
 #include "server/cli/commands.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "config/emit.h"
 #include "config/hash.h"
+#include "config/options.h"
 #include "config/utf8.h"
 #include "db/db.h"
 #include "db/users.h"
@@ -196,15 +198,26 @@ static int commands_user_set(const struct settings *settings, struct commands_us
 
 int commands_user(const struct settings *settings, int argc, char **argv)
 {
-    struct commands_user user = {.name = argc > 1 ? argv[1] : ""};
-    const char *verb = argc ? argv[0] : "";
-    if (strcmp(verb, "list") == 0 && argc == 1)
-        return commands_read(settings, commands_user_list, stdout);
-    user.admin = argc == 3 && strcmp(argv[2], "--admin") == 0;
-    if (strcmp(verb, "add") == 0 && argc == 2 + user.admin)
-        return commands_user_add(settings, &user);
+    static const struct options_row rows[] = {
+        {"admin", OPTIONS_FLAG, offsetof(struct commands_user, admin), 0, 0, 0, NULL, NULL,
+         "may do everything"},
+    };
+    struct commands_user user = {0};
+    const struct options options = {rows, sizeof rows / sizeof *rows, &user};
+    struct err err = ERR_INIT;
+    int n = 0;
+    if (options_parse(&options, 1, argc, argv, &n, &err)) {
+        commands_fail(&err);
+        return 2;
+    }
+    const char *verb = n ? argv[0] : "";
+    user.name = n > 1 ? argv[1] : "";
     user.disabled = strcmp(verb, "disable") == 0;
-    if ((user.disabled || strcmp(verb, "enable") == 0) && argc == 2)
+    if (strcmp(verb, "list") == 0 && n == 1 && !user.admin)
+        return commands_read(settings, commands_user_list, stdout);
+    if (strcmp(verb, "add") == 0 && n == 2)
+        return commands_user_add(settings, &user);
+    if ((user.disabled || strcmp(verb, "enable") == 0) && n == 2 && !user.admin)
         return commands_user_set(settings, &user);
     return commands_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME");
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,48 +75,26 @@ static int run_usage(const char *format, const char *argument)
     return RUN_USAGE;
 }
 
-/* The argument at argv[*i] and its value, moving *i past them. 0 or RUN_USAGE. */
-static int run_argument(struct run *run, int argc, char **argv, int *i)
-{
-    struct err err = ERR_INIT;
-    const char *argument = argv[*i];
-    if (strcmp(argument, "--json") == 0) {
-        run->is_json = 1;
-        (*i)++;
-        return 0;
-    }
-    if (strncmp(argument, "--out=", 6) == 0) {
-        run->out = argument + 6;
-        (*i)++;
-        return 0;
-    }
-    if (strcmp(argument, "--out") == 0) {
-        if (*i + 1 >= argc)
-            return run_usage("%s needs a folder", argument);
-        run->out = argv[*i + 1];
-        *i += 2;
-        return 0;
-    }
-    int is_option = settings_option(&run->settings, argc, argv, i, &err);
-    if (is_option < 0)
-        return run_usage("%s", err.message);
-    if (is_option > 0)
-        return 0;
-    if (argument[0] == '-' && argument[1])
-        return run_usage("unknown option %s", argument);
-    if (run->spec_path)
-        return run_usage("one spec at a time, not also %s", argument);
-    run->spec_path = argument;
-    (*i)++;
-    return 0;
-}
-
 static int run_arguments(struct run *run, int argc, char **argv)
 {
-    for (int i = 0; i < argc;)
-        if (run_argument(run, argc, argv, &i))
-            return RUN_USAGE;
-    return run->spec_path ? 0 : run_usage("%s", "which experiment?");
+    static const struct options_row rows[] = {
+        {"json", OPTIONS_FLAG, offsetof(struct run, is_json), 0, 0, 0, NULL, NULL,
+         "one JSON record per line on standard output"},
+        {"out", OPTIONS_POINTER, offsetof(struct run, out), 0, 0, 0, NULL, NULL,
+         "folder that keeps checkpoints and model"},
+    };
+    const struct options tables[] = {settings_options(&run->settings),
+                                     {rows, sizeof rows / sizeof *rows, run}};
+    struct err err = ERR_INIT;
+    int n = 0;
+    if (options_parse(tables, 2, argc, argv, &n, &err))
+        return run_usage("%s", err.message);
+    if (n == 0)
+        return run_usage("%s", "no SPEC.json is named");
+    if (n > 1)
+        return run_usage("one spec at a time, not also %s", argv[1]);
+    run->spec_path = argv[0];
+    return 0;
 }
 
 /* --- preparing ------------------------------------------------------------------ */
