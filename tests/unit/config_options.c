@@ -1,5 +1,5 @@
-/* options: every kind of value, options and words in any order, two tables at once, what
- * bad command lines are told, and the help. */
+/* options: every kind of value, options and words in any order, two tables at once, errors
+ * of bad command lines, and the help. */
 #include "config/options.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* settings: defaults, precedence of file, environment and option, limits, and
- * what bad input is told. */
+/* settings: defaults, precedence of file, environment and option, limits, and errors of bad
+ * input. */
 #include "config/settings.h"
 
 #include <setjmp.h>
@@ -56,7 +56,7 @@ static void test_defaults(void **state)
     assert_int_equal(settings.share[0], '/');
 }
 
-/* The file that is shipped says what the table says. */
+/* The shipped file equals the defaults of the table. */
 static void test_shipped_file_is_the_defaults(void **state)
 {
     (void)state;
@@ -268,7 +268,7 @@ static void test_beside(void **state)
     assert_int_equal(err.code, ERR_TOO_LARGE);
 }
 
-/* What the shell around the tests has set is not what is tested. */
+/* Remove settings of the surrounding shell. */
 static void forget_environment(void)
 {
     for (char **entry = environ; *entry;) {

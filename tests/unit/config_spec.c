@@ -1,6 +1,6 @@
-/* spec: limits of every field, defaults, round trips, presets, and what bad
- * input is told. Cases name a field by its JSON pointer; `accepts` and `refuses`
- * wrap a value into the smallest spec that holds it. */
+/* spec: limits of every field, defaults, round trips, presets, and errors of bad input.
+ * Cases name a field by its JSON pointer; `accepts` and `refuses` wrap a value into the
+ * smallest spec that holds it. */
 #include "config/spec.h"
 
 #include <setjmp.h>
@@ -68,7 +68,8 @@ static void accepts(const char *pointer, const char *value)
     free(json);
 }
 
-/* Refused with exactly one field, this one (or below it), quoting `quote`. */
+/* Refused with exactly one bad field, this one or one below it, with `quote` in its
+ * sentence. */
 static void refuses(const char *pointer, const char *value, const char *quote)
 {
     struct spec *spec;
@@ -420,7 +421,7 @@ static void test_contradictions(void **state)
 
 #define JOB "0b0a8f3e-5a5c-4b6c-9d5e-0123456789ab"
 
-/* A whole spec: every refusal names the field that is to be changed and its value. */
+/* Whole specs: every refusal names the field to change and its value. */
 static void test_remedies(void **state)
 {
     (void)state;
@@ -595,7 +596,7 @@ static void test_all_errors_at_once(void **state)
     assert_int_equal(err.n_fields, sizeof pointers / sizeof pointers[0]);
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
         assert_true(has_field(&err, pointers[i]));
-    /* A field that is bad by itself takes part in no comparison. */
+    /* A field that is bad by itself enters no rule. */
     assert_int_equal(parse("{\"model\":{\"d_model\":\"x\",\"n_heads\":7}}", &spec, &err), -1);
     assert_int_equal(err.n_fields, 1);
 }
@@ -662,7 +663,7 @@ static void test_malformed(void **state)
     }
 }
 
-/* Numbers that JSON does not have are the fault of their field. */
+/* A number that JSON does not have is an error of its field. */
 static void test_not_a_number(void **state)
 {
     (void)state;
@@ -758,7 +759,7 @@ static void test_long_keys(void **state)
         strcat(json, "\":1}");
         assert_int_equal(parse(json, &spec, &err), -1);
         assert_true(strlen(err.fields[0].pointer) >= ERR_POINTER_MAX - 4);
-        /* Cut between characters: still text that JSON can carry. */
+        /* Cut between characters: the pointer is still valid UTF-8. */
         json_t *value = json_string(err.fields[0].pointer);
         assert_non_null(value);
         json_decref(value);

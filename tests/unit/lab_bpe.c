@@ -1,6 +1,6 @@
-/* Tokenizer: golden ids of GPT-2 (made with js-tiktoken), merging against a
- * plain quadratic version on random small tables, long pieces, malformed text,
- * and rank tables that are damaged in every byte or lie about their sizes. */
+/* Tokenizer: golden ids of GPT-2 (made with js-tiktoken), merging against a plain quadratic
+ * version on random small tables, long pieces, malformed text, and rank tables with every
+ * byte damaged or with wrong sizes. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,7 +74,7 @@ static struct ids encode(const struct bpe *bpe, const char *bytes, size_t n)
     return ids;
 }
 
-/* The bytes of the tokens, one after another, must be the text. */
+/* The concatenated bytes of the tokens must be the text. */
 static void assert_spells(const struct bpe *bpe, const struct ids *ids, const char *bytes, size_t n)
 {
     size_t at = 0, length;
@@ -262,8 +262,8 @@ static void long_pieces_stay_fast(void **state)
     }
 }
 
-/* The words of a text with GPT-2's and with cl100k_base's pattern, between bars, each
- * with how many tokens its piece has. */
+/* Words of a text under the patterns of GPT-2 and cl100k_base, between bars, each with the
+ * number of tokens of its piece. */
 static void words_of_a_text(void **state)
 {
     (void)state;
@@ -415,7 +415,7 @@ static int open_small(const struct small *small, struct bpe **bpe)
 
 static const char any[] = "(?s).+";
 
-/* Plain merging: look at all pairs, merge the leftmost of lowest rank, again. */
+/* Plain merging: merge the leftmost pair of lowest rank, start over. */
 static size_t merge_plainly(const struct bpe *bpe, const char *piece, size_t n, int32_t *ids)
 {
     size_t starts[64], parts = n;
@@ -480,7 +480,7 @@ static void merging_equals_the_plain_way(void **state)
         for (int word = 0; word < WORDS; word++) {
             char piece[48];
             int32_t plain[48];
-            size_t length = 6 + BELOW(40); /* above the longest token: never one itself */
+            size_t length = 6 + BELOW(40); /* longer than any token, so never a token itself */
             for (size_t i = 0; i < length; i++)
                 piece[i] = (char)('a' + BELOW(3));
             size_t parts = merge_plainly(bpe, piece, length, plain);
@@ -572,7 +572,7 @@ static void every_damaged_byte_is_noticed(void **state)
     assert_null(bpe);
 }
 
-/* Wrong sizes under a right checksum: what a broken maker would write. */
+/* Wrong sizes under a correct checksum: the output of a broken maker. */
 static void impossible_sizes_are_refused(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Data sets: a text file becomes ids, counts and groups; variants, shuffling
- * and the synthetic corpus; every fault of text or spec under its pointer. */
+/* Data sets: a text file becomes ids, counts and groups; variants, shuffling and the
+ * synthetic corpus; every error of text or spec has its pointer. */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -312,7 +312,7 @@ static void held_out_blocks(void **state)
             if (!has_block) {
                 assert_int_equal(err.n_fields, 1);
                 assert_string_equal(err.fields[0].pointer, "/data/holdout");
-                /* Nothing else that can be told from the spec is kept back. */
+                /* The other errors of the spec are reported with it. */
                 spec.model.n_cutoffs = 1;
                 spec.model.cutoffs[0] = 50257;
                 err_clear(&err);
@@ -342,8 +342,8 @@ static void held_out_blocks(void **state)
         }
 }
 
-/* A body of words that are everywhere, and of others that have several tokens and occur
- * within a few words of each other, also on both sides of an edge. */
+/* A body of words that occur everywhere, and of others of several tokens that occur within a
+ * few words of each other, also on both sides of an edge. */
 static void write_words(int n)
 {
     static const char *const usual[] = {"the", "The", "Fox", "fox's", "1726,", "\"quick\""};
@@ -386,7 +386,7 @@ static int list_runs(const struct dataset *dataset, char *text, struct run *runs
     return n;
 }
 
-/* -1: of both parts; else whether the run is held out. */
+/* -1: in both parts; else 1 if the run is held out. */
 static int part_of(const struct run *run, int k)
 {
     const int first = (int)(run->first / 1024) % k == k - 1,
@@ -479,7 +479,7 @@ static void shuffling_keeps_parts(void **state)
     dataset_close(shuffled);
 }
 
-/* Pruned, a data set is the whole one with its ids replaced by their ranks. */
+/* A pruned data set equals the whole one with its ids replaced by their ranks. */
 static void pruned_vocabulary(void **state)
 {
     (void)state;

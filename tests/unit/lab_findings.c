@@ -1,6 +1,6 @@
-/* Findings: records made by formula, so that every number can be computed here
- * in another way; each verdict on both sides of its bound; intervals over seeds;
- * groups that do not hold what they are called; runs that cannot tell. */
+/* Findings on records made by formula, so that every number can be computed here in another
+ * way: each verdict on both sides of its bound, intervals over seeds, groups that do not
+ * hold what their name says, runs that cannot be judged. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,11 +16,11 @@
 enum { V = 50257, SIZE = 2, LAST = 29 }; /* 30 records: the last tenth has 3 */
 enum { MOST, LEAST, NEVER };
 
-/* What a test wants a run to look like; zero fields are left as ordinary() has them. */
+/* Parameters of a synthetic run; a zero field takes the value of ordinary(). */
 struct shape {
     double common, rare, never; /* mean log p at the end */
     double advantage, seed;     /* seed moves every level a little */
-    double advantage_slope;     /* by which the advantage grows over all epochs */
+    double advantage_slope;     /* growth of the advantage over all epochs */
     double columns_noise;       /* amplitude of the masked mean's alternation */
     double other_noise;         /* added for the masks windows and positions */
     double mass, shift, input_shift;
@@ -87,7 +87,7 @@ static void fixture_close(struct fixture *f)
     free(f->counts);
 }
 
-/* From the untrained level to the end in a straight line, and flat over the last tenth. */
+/* Linear from the untrained level to the end, flat over the last tenth. */
 static double level_at(double end, const struct shape *shape, int64_t epoch)
 {
     const double start = -10.85 + shape->seed;
@@ -108,7 +108,7 @@ static void make_record(const struct shape *shape, int64_t epoch, double *values
         double *fields = values + record_at(g, 0);
         const double logp = level_at(ends[g], shape, epoch);
         const double noise = (epoch % 2 ? 1 : -1) * (g == MOST ? 1 : 0);
-        /* restless where the mask leaves nothing */
+        /* more noise in epochs in which the mask leaves nothing */
         fields[RECORD_MEAN_LOGP_NONE] = logp + (epoch % 10 == 4 ? 0.06 : 0.02) * noise;
         fields[RECORD_MEAN_LOGP_COLUMNS] =
             epoch % 10 == 4 && g == MOST ? NAN : logp + shape->columns_noise * noise;
@@ -247,8 +247,8 @@ static void every_number(void **state)
     fixture_close(&f);
 }
 
-/* Variances by second differences, epochs in which either has no value left out of
- * both, computed from the records once more. */
+/* Variances by second differences, recomputed from the records; epochs without either value
+ * enter neither. */
 static void stability_of_the_comparison(void **state)
 {
     (void)state;
@@ -324,7 +324,7 @@ static void each_claim_can_fail(void **state)
     }
 }
 
-/* A small mean over all epochs: learnt late, lost, or never there. */
+/* A small mean over all epochs: learnt late, lost, or never learnt. */
 static void words_of_the_advantage(void **state)
 {
     (void)state;
@@ -400,7 +400,7 @@ static void input_rows(void **state)
     fixture_close(&f);
 }
 
-/* Decay moves every row: by more than the bound in a few updates. */
+/* Decay alone moves every row by more than the bound in a few updates. */
 static void decay_is_no_update(void **state)
 {
     (void)state;
@@ -455,7 +455,7 @@ static void over_seeds(void **state)
     assert_non_null(strstr(findings[FINDINGS_RARE].measured, "Over 3 seeds: "));
     assert_non_null(strstr(findings[FINDINGS_RARE].measured, "-0.15 ± 0.12"));
     assert_non_null(strstr(findings[FINDINGS_RARE].cause, "across"));
-    /* What they have in common is said: the interval is not about it. */
+    /* The words name what the runs share: the interval does not cover it. */
     f.spec.train.seed_data = 7;
     judge(&f, shapes, 3, findings);
     assert_non_null(
@@ -463,7 +463,7 @@ static void over_seeds(void **state)
     f.spec.train.seed_groups = 7;
     judge(&f, shapes, 3, findings);
     assert_non_null(strstr(findings[FINDINGS_RARE].measured, "with shared batches and groups: "));
-    /* One of them alone is judged as it is. */
+    /* A single run is judged by its value. */
     judge(&f, &shapes[2], 1, findings);
     expect_verdict(findings, FINDINGS_RARE, FINDINGS_SUPPORTED);
     /* All of the interval on the wrong side. */
@@ -474,7 +474,7 @@ static void over_seeds(void **state)
     fixture_close(&f);
 }
 
-/* A value that one run of three has is not judged as if it were that of all. */
+/* A value that one of three runs has does not stand for all. */
 static void some_runs_have_no_value(void **state)
 {
     (void)state;
@@ -499,7 +499,7 @@ static void some_runs_have_no_value(void **state)
     fixture_close(&f);
 }
 
-/* A job that starts from another model: nothing is compared with the untrained level. */
+/* A job that starts from another model: no number is compared with the untrained level. */
 static void starts_from_another_model(void **state)
 {
     (void)state;
@@ -563,7 +563,7 @@ static void optimum_of_each_loss(void **state)
     f.spec.loss.class_weight = 1;
     judge(&f, &shape, 1, findings);
     expect_closed(findings, FINDINGS_MASS, "mass", 2.0 / f.frequency.types, "3.7");
-    /* z-loss leaves the optimum where it is. */
+    /* z-loss does not move the optimum. */
     f.spec.loss.class_weight = 0;
     f.spec.loss.z_loss = 0.01;
     judge(&f, &shape, 1, findings);
@@ -574,7 +574,7 @@ static void optimum_of_each_loss(void **state)
     fixture_close(&f);
 }
 
-/* Neither insertions nor oversampled windows leave the counts what they are. */
+/* Under insertions or oversampling targets do not follow the counts. */
 static void no_optimum_without_the_counts(void **state)
 {
     (void)state;
@@ -607,7 +607,7 @@ static void no_optimum_without_the_counts(void **state)
     }
 }
 
-/* The published selections: "never used" that is used, "most common" that is not. */
+/* Published selections: a "never used" token that is used, a "most common" one that is not. */
 static void groups_with_the_wrong_tokens(void **state)
 {
     (void)state;
@@ -651,7 +651,8 @@ static void what_cannot_be_told(void **state)
                        c == FINDINGS_VOCABULARY || c == FINDINGS_UNTRAINED ? FINDINGS_SUPPORTED
                                                                            : FINDINGS_NOT_TESTABLE);
     assert_non_null(strstr(findings[FINDINGS_RARE].cause, "Nothing has been trained"));
-    /* The study's nats are those of its vocabulary; a pruned one has no share. */
+    /* The statements of the study in nats hold for its vocabulary; a pruned one has no
+     * share. */
     f.frequency.vocab = V - 1;
     f.ids[NEVER][1] = V - 3;
     f.spec.corpus.vocabulary = VOCABULARY_USED;

@@ -41,7 +41,7 @@ static void selections_by_hand(void **state)
         int32_t want[3][3];
     } cases[] = {
         {SELECTION_FREQUENCY, TIE_BREAK_ID, {{3, 7, 2}, {5, 6, 10}, {0, 1, 4}}},
-        /* places 1 4 0 and 2 3 6 as ids, put in order of their own counts */
+        /* positions 1 4 0 and 2 3 6 taken as ids, sorted by their own counts */
         {SELECTION_PUBLISHED_2025, TIE_BREAK_ID, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
         {SELECTION_PUBLISHED_2025, TIE_BREAK_SEEDED, {{0, 1, 4}, {3, 2, 6}, {0, 1, 4}}},
         /* u[0] u[1] u[4] = 2 3 7 */
@@ -271,7 +271,7 @@ static void doses(void **state)
     struct frequency f;
     struct err err = ERR_INIT;
     assert_int_equal(frequency_gulliver(&f, &err), 0);
-    struct spec_token token = {.id = 50000}; /* never used in Gulliver, and spoken for */
+    struct spec_token token = {.id = 50000}; /* never used in Gulliver, and in a custom group */
     assert_int_equal(f.counts[token.id], 0);
     struct spec spec = make_spec(100, SELECTION_FREQUENCY, TIE_BREAK_SEEDED);
     spec.groups.n_custom = 1;
@@ -332,7 +332,7 @@ static void doses_must_find_tokens(void **state)
                                               "the text never uses and no group holds");
 }
 
-/* With the pruned vocabulary never_used holds what there is. */
+/* With the pruned vocabulary never_used holds the unused tokens of the vocabulary. */
 static void pruned_never_used(void **state)
 {
     (void)state;

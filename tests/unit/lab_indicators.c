@@ -192,7 +192,7 @@ static void nearest_in_order(void **state)
     }
 }
 
-/* Nothing unused, nothing used, and a row without a direction. */
+/* No unused token, no used token, and a row without a direction. */
 static void sets_that_are_not_there(void **state)
 {
     (void)state;

@@ -1,7 +1,6 @@
-/* Memory of a job before it runs: the buffers of the largest job that a spec can
- * ask for still have exact sizes, in order, aligned and apart; the total is the
- * sum of its parts; every optimiser has its moments. (That the total is what a
- * model allocates is tested in gpu_model.) */
+/* Memory of a job before it runs: the buffers of the largest possible job have exact sizes,
+ * in order, aligned and disjoint; the total is the sum of its parts; every optimiser has its
+ * moments. (gpu_model tests that a model allocates the total.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,8 +61,8 @@ static void largest_job(void **state)
                      plan.total);
 }
 
-/* Which of the two needs more depends on the job: bfloat16 halves activations and
- * keeps a second copy of the weights. */
+/* Either precision may need more memory: bfloat16 halves activations and keeps a second copy
+ * of the weights. */
 static void auto_is_the_larger(void **state)
 {
     (void)state;
@@ -84,7 +83,7 @@ static void auto_is_the_larger(void **state)
     }
 }
 
-/* Where the device is known, its own chunk of logits counts; else the larger one. */
+/* A known device has its own chunk of logits; auto has the larger one. */
 static void device_decides_the_chunk(void **state)
 {
     (void)state;
@@ -108,7 +107,7 @@ static void device_decides_the_chunk(void **state)
     }
 }
 
-/* A card needs more than its job: less of it once a process has it open. */
+/* A card needs memory beside the job: less once a process has it open. */
 static void beside_a_job(void **state)
 {
     (void)state;
@@ -140,7 +139,7 @@ static void buffers_lie_apart(void **state)
     assert_int_equal(plan.copy, plan.parameters / 2);
     assert_int_equal(plan.total, plan.parameters + plan.copy + plan.gradients + plan.moments +
                                      plan.activations);
-    /* What passes between host and device is a copy of the first buffers. */
+    /* The slot is a copy of the first buffers. */
     assert_int_equal(plan.slot % MEMORY_ALIGNMENT, 0);
     assert_true(plan.slot >= plan.offset[MEMORY_SQUARES] + 4);
     assert_int_equal(plan.slot, plan.offset[MEMORY_TRACKED]);

@@ -1,5 +1,5 @@
-/* remedies: the vectors of an objective against their definitions, and the traps:
- * weights average 1 over the text, a token that never occurs has finite ones. */
+/* remedies: the vectors of an objective against their definitions, and two traps: weights
+ * average 1 over the text, and a token that never occurs has finite values. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,6 @@
-/* Batches: windows lie where they should, offsets are uniform, a shuffled pass
- * holds every window once, synthetic tokens follow the counts, and a batch
- * depends on nothing but text, spec and step. The token stream is mostly
- * 0, 1, 2, ..., so that a token tells its position. */
+/* Batches: windows are inside the text, offsets are uniform, a shuffled pass has every
+ * window once, synthetic tokens follow the counts, and a batch depends on text, spec and
+ * step alone. The token stream is mostly 0, 1, 2, ..., so that a token shows its position. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -308,9 +307,8 @@ static int index_of(const int *list, int n, int value)
     return -1;
 }
 
-/* Windows of both samplings lie in the segments, every one that there is, and
- * no start is more likely than another: neither at a border nor in the short
- * segment at the end. */
+/* Windows of both samplings stay in their segments, every window occurs, and all starts are
+ * equally likely, also at a border and in the short segment at the end. */
 static void windows_stay_in_their_segment(void **state)
 {
     (void)state;
@@ -362,9 +360,8 @@ static struct groups one_group(int32_t *ids, int n)
         .n = 1, .n_tokens = n, .group = {{.name = "rare", .n = n, .ids = ids}}, .tokens = ids};
 }
 
-/* Starts with a target of the group come `factor` times as often as the others,
- * in one segment and in several. A token that is only the first input of a
- * window is no target of it. */
+/* Starts with a target of the group occur `factor` times as often as the others, in one
+ * segment and in several. A token that is only the first input of a window is no target. */
 static void oversampled_windows(void **state)
 {
     (void)state;
@@ -413,9 +410,9 @@ static void oversampled_windows(void **state)
     }
 }
 
-/* The run without insertions, into which each dose is then inserted by hand:
- * every difference is an inserted token, as target and as the input after it,
- * and each token comes exactly as often as its dose says, within its epochs. */
+/* Insert each dose by hand into the run without insertions: every difference is an inserted
+ * token, as target and as the next input, and each token occurs exactly as often as its dose
+ * says, within its epochs. */
 static void insertions_are_the_doses(void **state)
 {
     (void)state;
@@ -467,7 +464,7 @@ static void insertions_are_the_doses(void **state)
     sampler_close(sampler);
 }
 
-/* As many insertions as are allowed still find a place each. */
+/* The largest allowed number of insertions still finds distinct positions. */
 static void insertions_never_collide(void **state)
 {
     (void)state;
@@ -501,7 +498,7 @@ static void insertions_never_collide(void **state)
     }
 }
 
-/* Evaluation windows: disjoint, whole, spread over the part, of no seed. */
+/* Evaluation windows: disjoint, whole, spread over the part, independent of the seed. */
 static void evaluation_windows(void **state)
 {
     (void)state;
@@ -563,7 +560,7 @@ static void synthetic_evaluation(void **state)
     int64_t counts[] = {40, 60};
     const struct frequency frequency = {.vocab = 2, .counts = counts, .total = 100, .types = 2};
     struct spec spec = make_spec(T, 1, SAMPLING_RANDOM);
-    spec.eval.windows = 1000; /* more than the text it imitates has */
+    spec.eval.windows = 1000; /* more than a pass of the imitated text has */
     struct sampler *sampler = open_counts(&spec, &frequency);
     sampler_evaluation(sampler, SAMPLER_TEXT, 999, inputs, targets);
     sampler_close(sampler);

@@ -1,5 +1,5 @@
-/* Mean and interval: Student's quantiles against the published table, and an
- * interval that covers as often as it says. */
+/* Mean and interval: Student's quantiles against the published table, and the coverage of
+ * the interval. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

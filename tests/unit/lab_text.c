@@ -1,5 +1,5 @@
-/* Texts: what is UTF-8 and what is not, the three variants, reading files that
- * are none, and names that must not lead out of the corpus folders. */
+/* Texts: valid and invalid UTF-8, the three variants, files that are no texts, and names
+ * that must not lead out of the corpus folders. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,8 +101,8 @@ static void utf8_examples(void **state)
     assert_int_equal(bad_offset("a\0b\xff", 4), 3);
 }
 
-/* The definition taken the other way round: decode by shifting, and accept what
- * encodes to the same bytes in the fewest bytes and is a scalar value. */
+/* The inverse definition: decode by shifting, and accept a scalar value that encodes to the
+ * same bytes in the fewest bytes. */
 static int is_scalar_value(const unsigned char *p, size_t n)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -119,8 +119,8 @@ static int is_scalar_value(const unsigned char *p, size_t n)
     return c >= least[n] && c < 0x110000 && (c < 0xd800 || c > 0xdfff);
 }
 
-/* Every sequence of 2 and 3 bytes that starts above ASCII, and of 4 with the
- * last byte at its limits: three bytes decide what the fourth may be. */
+/* Every sequence of 2 and 3 bytes with a first byte above ASCII, and of 4 with the last byte
+ * at its limits: the first three bytes decide the range of the fourth. */
 static void utf8_exhaustive(void **state)
 {
     (void)state;

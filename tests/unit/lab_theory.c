@@ -1,6 +1,6 @@
-/* Closed forms: the numbers that SCIENCE section 3 states, each formula against
- * what it abbreviates (simulated logits, steps taken one by one, a loss whose
- * gradient vanishes), and what has no value. */
+/* Closed forms: the numbers of SCIENCE section 3, each formula against its definition
+ * (simulated logits, steps one by one, a loss whose gradient vanishes), and the cases
+ * without a value. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -155,7 +155,7 @@ static void z_loss_rows_summed(void **state)
         assert_true(fabs(sum[c] - by_rows[c]) < 1e-14 && fabs(sum[c]) > 1e-3);
 }
 
-/* SCIENCE 3.4: steps taken one by one; no value where more than decay moves a row. */
+/* SCIENCE 3.4: steps one by one; no value if more than decay moves a row. */
 static void decay_step_by_step(void **state)
 {
     (void)state;
@@ -221,8 +221,8 @@ static void sgd_step_by_step(void **state)
     assert_true(logp < start - 1.5);
 }
 
-/* SCIENCE 3.5: which way a step pushes a token that is never a target, against the
- * objective differentiated in its logit. */
+/* SCIENCE 3.5: direction of a step for a token that is never a target, against the
+ * derivative of the objective in its logit. */
 static void sign_of_the_gradient(void **state)
 {
     (void)state;
@@ -253,7 +253,7 @@ static void sign_of_the_gradient(void **state)
     assert_true(down > 10 && up > 10);
 }
 
-/* SCIENCE 3.5 and 3.6 hold for some specs; each of these fields takes one away. */
+/* SCIENCE 3.5 and 3.6 hold for some specs; each of these fields excludes one form. */
 static void specs_of_the_first_steps(void **state)
 {
     (void)state;
@@ -347,13 +347,13 @@ static void optima_by_hand(void **state)
     assert_true(fabs(theory_group_mean(&never, logp) - log(0.2 / 4)) < 1e-12);
     theory_optimum(&(struct theory_loss){.class_weight = 1}, &frequency, logp);
     assert_true(fabs(theory_group_mean(&used, logp) + log(3)) < 1e-12);
-    /* tau = 1 takes the prior out: c / (c + 1), normalised. */
+    /* tau = 1 divides by the prior: c / (c + 1), normalised. */
     theory_optimum(&(struct theory_loss){.logit_adjustment = 1}, &frequency, logp);
     const double partition = 6.0 / 7 + 3.0 / 4 + 1.0 / 2;
     assert_true(fabs(logp[0] - log(6.0 / 7 / partition)) < 1e-12 && isnan(logp[1]));
 }
 
-/* A group whose tokens are of two clusters, and what counting says of each cluster. */
+/* A group with tokens of two clusters, and the types below the level of each cluster. */
 static void levels_of_clusters(void **state)
 {
     (void)state;
@@ -392,7 +392,7 @@ static void levels_of_clusters(void **state)
                 theory_types_below(theory_untrained(&spec, 10), &frequency));
 }
 
-/* A job that starts from another model never was untrained. */
+/* A job that starts from another model has no untrained level. */
 static void no_untrained_level_after_another_model(void **state)
 {
     (void)state;
