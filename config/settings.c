@@ -146,12 +146,6 @@ static int settings_load_environment(struct settings *settings, struct err *err)
     return 0;
 }
 
-int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err)
-{
-    const struct options options = settings_options(settings);
-    return options_take(&options, 1, argc, argv, used, err);
-}
-
 const char *settings_config(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -196,12 +190,13 @@ int settings_load(struct settings *out, const char *file, int argc, char **argv,
                   struct err *err)
 {
     struct settings settings;
+    const struct options options = settings_options(&settings);
     int next = 1, more = 1;
     if (settings_defaults(&settings, err) || (file && settings_load_file(&settings, file, err)) ||
         settings_load_environment(&settings, err))
         return -1;
     while (more && next < argc) {
-        more = settings_option(&settings, argc, argv, &next, err);
+        more = options_take(&options, 1, argc, argv, &next, err);
         if (more < 0)
             return -1;
     }

@@ -48,10 +48,6 @@ struct settings {
 int settings_load(struct settings *out, const char *file, int argc, char **argv, int *used,
                   struct err *err);
 
-/* Apply the option at argv[*used]: 1 and *used moved past it, 0 if the table does not have
- * it, -1 for a bad value. */
-int settings_option(struct settings *settings, int argc, char **argv, int *used, struct err *err);
-
 /* The settings' table with its target, to be passed to options_parse beside a command's own
  * table. */
 struct options settings_options(struct settings *settings);

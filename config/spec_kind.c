@@ -208,6 +208,8 @@ static int spec_dump_string(const char *text, FILE *out)
     return ferror(out);
 }
 
+static int spec_dump(const json_t *value, FILE *out);
+
 static int spec_dump_members(const json_t *object, FILE *out)
 {
     const char *key;
@@ -235,7 +237,7 @@ static int spec_dump_elements(const json_t *array, FILE *out)
 
 /* A recursion, not one emit writer: a tree that a user sent may be deeper than
  * EMIT_DEPTH_MAX. */
-int spec_dump(const json_t *value, FILE *out)
+static int spec_dump(const json_t *value, FILE *out)
 {
     char text[EMIT_NUMBER_BYTES];
     int failed;

@@ -1,6 +1,6 @@
 /* spec_kind: the kinds of fields that spec.c's table is made of. A kind reads a value from
  * JSON, checks it and stores it in struct spec, and writes it back. Internal to the spec*.c
- * files, except for spec_dump and spec_dumps, which sweeps and comparisons use too. Pure
+ * files, except for spec_dumps, which sweeps and comparisons use too. Pure
  * functions, any thread.
  *
  * Invariants: a value is stored only after it has been checked; an error quotes a value as
@@ -50,12 +50,11 @@ void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *k
 /* base, '/' and the index of an element. */
 void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index);
 
-/* Compact JSON; a real number has the fewest digits that read back to the same bits. -1 or
- * NULL without memory; the caller frees the result of spec_dumps. */
-int spec_dump(const json_t *value, FILE *out);
+/* Compact JSON; a real number has the fewest digits that read back to the same bits.
+ * The caller frees the result; NULL without memory. */
 char *spec_dumps(const json_t *value);
 
-/* Write a finite number as spec_dump does. */
+/* Write a finite number as spec_dumps does. */
 void spec_emit_real(struct emit *emit, const char *key, double value);
 
 /* A copy of text in *out (malloc). ERR_NO_MEMORY. */

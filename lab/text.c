@@ -83,22 +83,10 @@ void text_free(struct text *text)
 
 int text_check_utf8(const char *bytes, size_t n, struct err *err)
 {
-    for (size_t at = 0; at < n;) {
-        uint64_t eight;
-        if (n - at >= sizeof(eight)) {
-            memcpy(&eight, bytes + at, sizeof(eight));
-            /* Eight ASCII bytes at once: most texts are mostly ASCII. */
-            if ((eight & 0x8080808080808080u) == 0) {
-                at += sizeof(eight);
-                continue;
-            }
-        }
-        size_t length = utf8_length(bytes + at, n - at);
-        if (length == 0)
-            return err_set(err, ERR_INVALID, "byte %zu (0x%02x) is not UTF-8", at,
-                           (unsigned char)bytes[at]);
-        at += length;
-    }
+    const size_t at = utf8_valid(bytes, n);
+    if (at < n)
+        return err_set(err, ERR_INVALID, "byte %zu (0x%02x) is not UTF-8", at,
+                       (unsigned char)bytes[at]);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/log.h"
+#include "config/options.h"
 #include "config/settings.h"
 #include "server/cli/commands.h"
 #include "server/cli/run.h"
@@ -28,24 +29,26 @@ static int main_version(const struct settings *settings, int argc, char **argv)
 
 static int main_help(const struct settings *settings, int argc, char **argv);
 
+/* Whose options a command takes beside its words: those of the settings alone; its own too,
+ * which it finds among its words; or it reads both itself. */
 static const struct {
     const char *name;
     int (*run)(const struct settings *settings, int argc, char **argv);
-    int plain; /* has no options but those of the settings, which may follow its words */
+    enum { OPTIONS_OF_SETTINGS, OPTIONS_OF_BOTH, OPTIONS_OF_COMMAND } options;
     const char *usage, *help;
 } main_commands[] = {
-    {"serve", main_serve, 1, "serve", "run the service"},
-    {"run", run_command, 0, "run SPEC.json [--json] [--out DIR]",
+    {"serve", main_serve, OPTIONS_OF_SETTINGS, "serve", "run the service"},
+    {"run", run_command, OPTIONS_OF_COMMAND, "run SPEC.json [--json] [--out DIR]",
      "one experiment without a server, with a progress bar and a table"},
-    {"show", show_command, 1, "show JOB_ID", "the closing table of a job"},
-    {"user", commands_user, 1, "user add NAME [--admin] | list | disable NAME | enable NAME",
-     "people who may log in"},
-    {"token", commands_token, 1, "token issue USER [LABEL] | list [USER] | revoke TOKEN|ID",
-     "their bearer tokens"},
-    {"backup", commands_backup, 1, "backup FILE",
+    {"show", show_command, OPTIONS_OF_SETTINGS, "show JOB_ID", "the closing table of a job"},
+    {"user", commands_user, OPTIONS_OF_BOTH,
+     "user add NAME [--admin] | list | disable NAME | enable NAME", "people who may log in"},
+    {"token", commands_token, OPTIONS_OF_SETTINGS,
+     "token issue USER [LABEL] | list [USER] | revoke TOKEN|ID", "their bearer tokens"},
+    {"backup", commands_backup, OPTIONS_OF_SETTINGS, "backup FILE",
      "copy the database, also beside a running server"},
-    {"version", main_version, 1, "version", "print the version"},
-    {"help", main_help, 1, "help", "print this"},
+    {"version", main_version, OPTIONS_OF_SETTINGS, "version", "print the version"},
+    {"help", main_help, OPTIONS_OF_SETTINGS, "help", "print this"},
 };
 
 enum { MAIN_COMMANDS = sizeof main_commands / sizeof main_commands[0] };
@@ -62,12 +65,19 @@ static int main_help(const struct settings *settings, int argc, char **argv)
     return 0;
 }
 
-/* Apply the settings' options among the words and close the gaps. -1 with *err. */
-static int main_options(struct settings *settings, int *argc, char **argv, struct err *err)
+/* Apply the settings' options among the words of a command and close the gaps. Another word
+ * that looks like an option is one of the command's, or ERR_INVALID. */
+static int main_options(int command, struct settings *settings, int *argc, char **argv,
+                        struct err *err)
 {
     int kept = 0;
+    const struct options table = settings_options(settings);
+    if (main_commands[command].options == OPTIONS_OF_COMMAND)
+        return 0;
+    if (main_commands[command].options == OPTIONS_OF_SETTINGS)
+        return options_parse(&table, 1, *argc, argv, argc, err);
     for (int at = 0; at < *argc;) {
-        int taken = settings_option(settings, *argc, argv, &at, err);
+        int taken = options_take(&table, 1, *argc, argv, &at, err);
         if (taken < 0)
             return -1;
         if (!taken)
@@ -87,7 +97,7 @@ static int main_run(int command, int argc, char **argv)
         return 2;
     }
     int rest = argc - used;
-    if (main_commands[command].plain && main_options(&settings, &rest, argv + used, &err)) {
+    if (main_options(command, &settings, &rest, argv + used, &err)) {
         fprintf(stderr, "tokenfate: %s\n", err.message);
         return 2;
     }

@@ -287,8 +287,7 @@ out:
 
 int main(int argc, char **argv)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc != 3) {
         fprintf(stderr, "usage: step_bench THREADS fp32|bf16\n");
         return 2;

@@ -60,10 +60,9 @@ out:
 
 static int run_encode(char **argv)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct bpe *bpe = NULL;
     uint32_t n;
-    err_clear(&err);
     int failed = open_table(argv[0], &bpe, &err);
     while (!failed && fread(&n, sizeof(n), 1, stdin) == 1)
         failed = n > FRAME_MAX ? err_set(&err, ERR_TOO_LARGE, "a frame of %u bytes", n)
@@ -82,12 +81,11 @@ static double now(void)
 static int run_time(char **argv)
 {
     enum { PASSES = 10 };
-    struct err err;
+    struct err err = ERR_INIT;
     struct bpe *bpe = NULL;
     struct text text = {0};
     size_t n_ids = 0;
     double best = 1e30, opened = now();
-    err_clear(&err);
     int failed = open_table(argv[0], &bpe, &err);
     opened = now() - opened;
     if (!failed)

@@ -47,8 +47,7 @@ static void fake_die(const struct err *err)
 
 static void fake_send(const struct message *message)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (message_write(FAKE_FD, message, &err))
         fake_die(&err);
 }
@@ -157,7 +156,7 @@ static void fake_misbehave(const struct fake *fake, const char *job)
 static int fake_orders(struct fake *fake)
 {
     struct message order = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     int got = message_read(fake->reader, fake->ms, &order, &err);
     enum message_type type = order.type;
     message_clear(&order);
@@ -180,8 +179,7 @@ static const char *fake_precision(const struct spec *spec)
 static void fake_run(struct fake *fake, const struct message *run)
 {
     struct spec *spec = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (spec_parse(run->spec, strlen(run->spec), &spec, &err))
         fake_die(&err);
     int64_t epoch = is_mode(fake, "replay") ? 0 : run->resume;
@@ -216,7 +214,7 @@ out:
 int main(void)
 {
     struct message message = {0};
-    struct err err;
+    struct err err = ERR_INIT;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* never outlives a test */
     struct fake fake = {.mode = fake_environment("FAKE_TRAINER", "good"),
                         .bad_epoch = atoll(fake_environment("FAKE_TRAINER_EPOCH", "3")),
@@ -227,7 +225,6 @@ int main(void)
     if (is_mode(&fake, "mute"))
         pause();
     fake_greet(&fake);
-    err_clear(&err);
     while (message_read(fake.reader, -1, &message, &err) == 1) {
         if (message.type == MESSAGE_EXIT && !is_mode(&fake, "deaf"))
             _exit(0);

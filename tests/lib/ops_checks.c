@@ -802,8 +802,7 @@ static const struct {
 static struct backend *open_ref(void)
 {
     struct backend *ref;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(ref_backend_open(&ref, &err), 0);
     return ref;
 }
@@ -811,8 +810,7 @@ static struct backend *open_ref(void)
 static struct backend *open_subject(const struct ops_subject *subject)
 {
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (subject->open(&backend, &err))
         fail_msg("%s", err.message);
     return backend;
@@ -837,8 +835,7 @@ static void rig_free(struct rig *rig)
 static void upload(struct rig *rig, struct array *a)
 {
     struct backend *be = rig->backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     const size_t bytes[BACKEND_NUMBERS] = {[NUMBER_REAL] = be->real_bytes,
                                            [NUMBER_ACT] = be->act_bytes,
                                            [NUMBER_INT32] = sizeof(int32_t)};
@@ -859,8 +856,7 @@ static void upload(struct rig *rig, struct array *a)
 
 static void rig_run(struct rig *rig, const struct operation *op, struct backend *backend)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     rig->backend = backend;
     for (int i = 0; i < rig->n; i++)
         upload(rig, &rig->array[i]);
@@ -1069,8 +1065,7 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     struct backend_head head = head_of(&without);
     head.tracked_logits = head.objective = head.objective_lse = NULL;
     backend->head(backend, &head);
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (int i = 0; i < without.n; i++) {
         struct array *a = &without.array[i];
         if (a->role == OUT && i != HEAD_TRACKED_LOGITS && i != HEAD_OBJECTIVE &&
@@ -1191,8 +1186,7 @@ void ops_check_bits_survive_the_device(const struct ops_subject *subject)
     const float start[COUNT] = {0.0f, -0.0f, 1e-40f, FLT_MAX, -INFINITY, 0.1f};
     float back[COUNT];
     struct backend *backend = open_subject(subject);
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     void *memory = backend->alloc(backend, sizeof start, &err);
     assert_non_null(memory);
     backend->upload(backend, memory, NUMBER_REAL, start, NUMBER_FLOAT, COUNT);
@@ -1276,9 +1270,8 @@ static void check_round(const struct backend *be, const char *slot, const struct
 
 void ops_check_programs(const struct ops_subject *subject)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct backend *be;
-    err_clear(&err);
     if (subject->open(&be, &err) != 0)
         fail_msg("%s", err.message);
     const int64_t numbers = (FED * (int64_t)be->real_bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
