@@ -61,6 +61,12 @@ functions() {
         /^\}$/ { if (start && FNR - start > 80) print FILENAME ":" start ": function of " FNR - start " lines"; start = 0 }'
 }
 
+# Rows of tables and lines of code blocks may be longer.
+columns() {
+    perl -CSD -ne '$code = !$code if /^```/; print "$ARGV:$.\n" if !$code && !/^\|/ && length > 121;
+        close ARGV if eof' README.md CONTRIBUTING.md docs/*.md | head
+}
+
 check "clang-format (make fmt)" format
 check "a room includes what it may not (CONTRIBUTING.md)" rooms
 check "circles of calls, functions declared in another file's header" modules
@@ -72,5 +78,6 @@ check "registry hosts" hosts
 check "typedef of a struct" typedefs
 check "exit below main" exits
 check "functions above 80 lines" functions
+check "documents: lines above 120 columns" columns
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
