@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "config/err.h"
 #include "config/hash.h"
 #include "config/settings.h"
 #include "db/db.h"

@@ -8,7 +8,6 @@
  * the answer. */
 #include "server/http/http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -33,7 +32,6 @@ struct http {
     struct server *server;
     struct MHD_Daemon *daemon;
     atomic_int running; /* requests between head and end */
-    struct sockaddr_storage address;
 };
 
 static void *http_begin(void *self, const char *uri, struct MHD_Connection *connection)

@@ -4,7 +4,6 @@
  * Pages may load only from this server (Content-Security-Policy). Pool. */
 #include "server/http/static.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

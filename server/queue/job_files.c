@@ -10,7 +10,6 @@
 #include "config/log.h"
 #include "db/jobs.h"
 #include "server/data.h"
-#include "server/server.h"
 
 #define JOB_FILES_ASIDE ".deleted-"
 

@@ -6,7 +6,6 @@
 
 #include <stddef.h>
 
-#include "config/err.h"
 #include "db/jobs.h"
 #include "server/queue/trainer_process.h"
 
