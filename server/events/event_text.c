@@ -7,7 +7,6 @@
 
 #include "config/emit.h"
 #include "config/record.h"
-#include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "server/group_names.h"
@@ -50,8 +49,8 @@ void event_texts_free(struct event_texts *texts)
 }
 
 /* Group names of a job; NULL with ERR_NOT_FOUND when it is gone. */
-static const struct group_names *layout_of(struct event_texts *texts, const char *id,
-                                           struct err *err)
+static const struct group_names *event_texts_layout(struct event_texts *texts, const char *id,
+                                                    struct err *err)
 {
     for (int i = 0; i < EVENT_TEXT_LAYOUTS; i++)
         if (strcmp(texts->layouts[i].job, id) == 0)
@@ -79,8 +78,8 @@ struct epochs_writer {
     int n;
 };
 
-static int write_record(void *self, int64_t epoch, const double *values, int n_values,
-                        const float *tokens, int n_tokens)
+static int event_texts_record(void *self, int64_t epoch, const double *values, int n_values,
+                              const float *tokens, int n_tokens)
 {
     struct epochs_writer *writer = self;
     (void)n_values, (void)tokens, (void)n_tokens;
@@ -93,15 +92,16 @@ static int write_record(void *self, int64_t epoch, const double *values, int n_v
 
 /* {"job", "records", "from", "to"}: from and to stand behind the records, because a record
  * that is gone shortens the range. */
-static int write_epochs(struct event_texts *texts, struct epochs_writer *writer, int64_t first,
-                        int64_t last, struct err *err)
+static int event_texts_write(struct event_texts *texts, struct epochs_writer *writer, int64_t first,
+                             int64_t last, struct err *err)
 {
     struct emit *json = &writer->json;
     fputs("event: epoch\ndata: ", json->out);
     emit_object(json, NULL);
     emit_text(json, "job", writer->job);
     emit_array(json, "records");
-    int failed = epochs_read(texts->reader, writer->job, first, last, write_record, writer, err);
+    int failed =
+        epochs_read(texts->reader, writer->job, first, last, event_texts_record, writer, err);
     emit_end(json);
     emit_integer(json, "from", writer->from);
     emit_integer(json, "to", writer->to);
@@ -110,17 +110,17 @@ static int write_epochs(struct event_texts *texts, struct epochs_writer *writer,
     return failed;
 }
 
-static int print_epochs(struct event_texts *texts, const struct event *event, int64_t first,
-                        int64_t last, char **text, size_t *n, struct err *err)
+static int event_texts_epochs(struct event_texts *texts, const struct event *event, int64_t first,
+                              int64_t last, char **text, size_t *n, struct err *err)
 {
     struct epochs_writer writer = {.job = event->job};
-    if (!(writer.names = layout_of(texts, event->job, err)))
+    if (!(writer.names = event_texts_layout(texts, event->job, err)))
         return -1;
     FILE *out = open_memstream(text, n);
     if (!out)
         return err_set(err, ERR_NO_MEMORY, "no memory for an event");
     emit_open(&writer.json, out, EMIT_COMPACT);
-    int failed = write_epochs(texts, &writer, first, last, err);
+    int failed = event_texts_write(texts, &writer, first, last, err);
     if (fclose(out) != 0 && !failed)
         failed = err_set(err, ERR_NO_MEMORY, "no memory for an event");
     if (failed || !writer.n) {
@@ -131,7 +131,7 @@ static int print_epochs(struct event_texts *texts, const struct event *event, in
     return failed ? -1 : 0;
 }
 
-static int print_data(const struct event *event, char **text, size_t *n, struct err *err)
+static int event_texts_data(const struct event *event, char **text, size_t *n, struct err *err)
 {
     int length =
         asprintf(text, "event: %s\ndata: %s\n", event->type, event->data ? event->data : "{}");
@@ -158,10 +158,10 @@ int event_texts_get(struct event_texts *texts, const struct event *event, int64_
         int64_t last = from + EVENT_TEXT_RECORDS - 1;
         if (last < event->to)
             made.next = last + 1;
-        failed = print_epochs(texts, event, from, made.next ? last : event->to, &made.text, &made.n,
-                              err);
+        failed = event_texts_epochs(texts, event, from, made.next ? last : event->to, &made.text,
+                                    &made.n, err);
     } else {
-        failed = print_data(event, &made.text, &made.n, err);
+        failed = event_texts_data(event, &made.text, &made.n, err);
     }
     if (failed && err->code != ERR_NOT_FOUND)
         return -1;

@@ -15,7 +15,7 @@ struct taken {
 static const char blanks[] = " \t";
 
 /* Bytes of the range, without parameters and blanks around it. */
-static size_t range_bytes(const char *range, size_t n)
+static size_t negotiate_range(const char *range, size_t n)
 {
     size_t bytes = 0;
     while (bytes < n && range[bytes] != ';')
@@ -25,7 +25,7 @@ static size_t range_bytes(const char *range, size_t n)
     return bytes;
 }
 
-static int exactness_of(const char *range, size_t n, const char *type)
+static int negotiate_exactness(const char *range, size_t n, const char *type)
 {
     const size_t family = strcspn(type, "/") + 1;
     if (n == strlen(type) && strncasecmp(range, type, n) == 0)
@@ -36,7 +36,7 @@ static int exactness_of(const char *range, size_t n, const char *type)
 }
 
 /* Its "q" parameter; 1 without one. */
-static double weight_of(const char *range, size_t n)
+static double negotiate_weight(const char *range, size_t n)
 {
     for (size_t at = 0; at < n; at++) {
         if (range[at] != ';')
@@ -49,16 +49,16 @@ static double weight_of(const char *range, size_t n)
 }
 
 /* The most exact range decides, of equally exact ones the first. */
-static struct taken take(const char *header, const char *type)
+static struct taken negotiate_take(const char *header, const char *type)
 {
     struct taken taken = {0, 0, 0};
     int place = 0;
     for (const char *at = header; *at; place++) {
         at += strspn(at, blanks);
         const size_t n = strcspn(at, ",");
-        const int exactness = exactness_of(at, range_bytes(at, n), type);
+        const int exactness = negotiate_exactness(at, negotiate_range(at, n), type);
         if (exactness > taken.exactness)
-            taken = (struct taken){exactness, weight_of(at, n), place};
+            taken = (struct taken){exactness, negotiate_weight(at, n), place};
         at += n + (at[n] == ',');
     }
     return taken;
@@ -68,7 +68,7 @@ int negotiate_prefers(const char *header, const char *type, const char *usual)
 {
     if (!header)
         return 0;
-    const struct taken x = take(header, type), y = take(header, usual);
+    const struct taken x = negotiate_take(header, type), y = negotiate_take(header, usual);
     if (x.weight != y.weight)
         return x.weight > y.weight;
     if (x.exactness != y.exactness)

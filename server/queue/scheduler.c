@@ -28,7 +28,7 @@ struct waiting {
     } * jobs;
 };
 
-static int write_waits(struct db_writer *writer, void *arg, struct err *err)
+static int scheduler_write_waits(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct waiting *waiting = arg;
     for (int i = 0; i < waiting->n; i++)
@@ -85,7 +85,7 @@ static void scheduler_look(struct scheduler *scheduler)
     waiting.jobs = calloc((size_t)n + 1, sizeof *waiting.jobs);
     if (waiting.jobs)
         scheduler_pass(scheduler, jobs, n, &waiting);
-    if (waiting.n > 0 && db_call(scheduler->set->db, write_waits, &waiting, &err) < 0)
+    if (waiting.n > 0 && db_call(scheduler->set->db, scheduler_write_waits, &waiting, &err) < 0)
         log_line(LOG_WARNING, "why jobs wait cannot be stored: %s", err.message);
     free(waiting.jobs);
     for (int i = 0; i < n; i++)

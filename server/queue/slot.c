@@ -69,7 +69,7 @@ void slot_set_wait(struct slot_set *set, int seconds)
 
 /* ---- what it shows ---- */
 
-static int write_device_event(struct db_writer *writer, void *arg, struct err *err)
+static int slot_write_event(struct db_writer *writer, void *arg, struct err *err)
 {
     return events_add(writer, "device", "", 0, 0, arg, err);
 }
@@ -98,7 +98,7 @@ static void slot_announce(struct slot *slot)
 {
     struct err err = ERR_INIT;
     char *text = slot_print(slot);
-    if (text && db_call(slot->set->db, write_device_event, text, &err) < 0)
+    if (text && db_call(slot->set->db, slot_write_event, text, &err) < 0)
         log_line(LOG_WARNING, "device %s: %s", slot->shown.device.id, err.message);
     free(text);
     slot_set_changed(slot->set);
