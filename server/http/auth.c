@@ -41,7 +41,8 @@ static void auth_local(struct user *user)
     user->admin = 1;
 }
 
-/* A token, or the secret in the data folder. */
+/* Bearer credential: a token, or the secret in the data folder. hash_equal compares in
+ * constant time. */
 static int auth_bearer(struct request *request, const char *text, struct err *err)
 {
     const struct server *server = request->server;

@@ -1,8 +1,13 @@
-/* auth: who asks. Without authentication everybody is the user `local`; with it
- * a request carries a bearer token or the session cookie that a page got for a
- * token. Only hashes are looked up. Whoever sends the secret that this run of the
- * server left in its data folder is `local` too: so commands get in. HTTP thread
- * for auth_check; the rest any. */
+/* auth: authentication and authorisation of a request. http.c calls auth_check on the HTTP
+ * thread while it admits a request; the handlers call the rest, on any thread.
+ *
+ * Without authentication every request is the user `local`. With it, a request carries a
+ * bearer token, or the session cookie that a page got in exchange for a token. Only the hash
+ * of a credential is stored and looked up.
+ *
+ * The secret in the data folder is a third credential: each run of the server makes a new
+ * one, and a request that carries it is `local`, an administrator. The commands of
+ * `tokenfate` use it: read access to the folder is their permission. */
 #ifndef TOKENFATE_AUTH_H
 #define TOKENFATE_AUTH_H
 
@@ -13,21 +18,24 @@ enum { AUTH_SESSION_SECONDS = 30 * 86400 }; /* a browser stays logged in for 30 
 
 #define AUTH_COOKIE "tokenfate_session"
 
-/* Fill request->user. ERR_UNAUTHORIZED; ERR_FORBIDDEN for a route that is not
- * for this user. */
+/* Fill request->user, and request->credential if a token or session showed who that is.
+ * ERR_UNAUTHORIZED without a valid credential; ERR_FORBIDDEN if the route is for
+ * administrators and the user is not one. */
 int auth_check(struct request *request, struct err *err);
 
-/* The user a bearer token belongs to. ERR_UNAUTHORIZED. */
+/* Owner of a bearer token. ERR_UNAUTHORIZED. */
 int auth_token_user(struct db_reader *reader, const char *token, struct user *out, struct err *err);
 
-/* The session id in the request's cookie, or NULL. Valid like the request. */
+/* Session id of the request's cookie, copied to id[n] and returned; NULL if there is no
+ * cookie or it does not fit. */
 const char *auth_session(const struct request *request, char *id, size_t n);
 
-/* ERR_FORBIDDEN unless the user owns it or is an administrator. */
+/* ERR_FORBIDDEN unless the user is `owner` or an administrator. */
 int auth_may_change(const struct request *request, const char *owner, struct err *err);
 
-/* With authentication on and no user yet: make `admin` and print its token, the
- * only time it is ever shown. */
+/* First start with authentication: if there is no user but `local`, create `admin` and print
+ * its token on stdout. The token is shown only there, because only its hash is stored. Main
+ * thread, before the first request. */
 int auth_first_start(struct db *db, struct err *err);
 
 #endif

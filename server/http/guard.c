@@ -90,7 +90,8 @@ static int guard_is_literal(const char *host)
     return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-/* Host part of a Host header, lower case. -1 if it is not one. */
+/* Host part of a Host header, in lower case; -1 if it is not one. The port is optional in the
+ * header but not in guard_split_address, so a header without one gets ":0" for the split. */
 static int guard_host_name(const char *header, char *name, size_t n)
 {
     char port[16], with_port[300];

@@ -1,8 +1,15 @@
-/* guard: what a request's head must satisfy before anything looks at it: framing
- * that leaves no doubt where the body ends, a Host that names this server (DNS
- * rebinding), and an Origin that is this server's when a browser's ambient
- * authority could be abused (cross-site requests). HTTP thread; pure but for
- * reading the request. */
+/* guard: checks of a request's head that come before routing. http.c calls them on the HTTP
+ * thread; serve.c uses the two address functions at the start. Pure but for reading the
+ * request's headers.
+ *
+ * Framing: a request whose length is stated twice is refused, because a proxy and this server
+ * could disagree about where the body ends (request smuggling).
+ * Host: a name that is not this server's is refused. A page of another site can point a name
+ * of its own at 127.0.0.1 (DNS rebinding); its requests then carry that name.
+ * Origin: a browser adds cookies, and the trust in loopback, to requests of any page
+ * (cross-site request forgery). Requests that change something must come from this server's
+ * pages, unless they carry an Authorization header: this server never makes a browser add
+ * one by itself. */
 #ifndef TOKENFATE_GUARD_H
 #define TOKENFATE_GUARD_H
 
@@ -11,23 +18,25 @@
 
 #include "server/http/request.h"
 
-/* Transfer-Encoding with Content-Length, two Content-Length, or one that is no
- * number: ERR_MALFORMED. *announced: Content-Length, 0 without. */
+/* ERR_MALFORMED for Transfer-Encoding together with Content-Length, for two of either, and
+ * for a Content-Length that is no number. *announced: Content-Length in bytes, 0 without. */
 int guard_check_framing(struct request *request, uint64_t *announced, struct err *err);
 
-/* ERR_MALFORMED without Host, ERR_FORBIDDEN for one that is not ours. */
+/* ERR_MALFORMED without Host, ERR_FORBIDDEN for the name of another server. */
 int guard_check_host(struct request *request, struct err *err);
 
-/* For methods that change something and requests without a bearer token:
- * ERR_FORBIDDEN when the browser says they come from another site. */
+/* ERR_FORBIDDEN if Sec-Fetch-Site or Origin names another site. GET, HEAD and requests with
+ * an Authorization header always pass. Call it after guard_check_host, which makes sure that
+ * there is a Host to compare Origin with. */
 int guard_check_origin(struct request *request, struct err *err);
 
-/* 1 if a Host header ("localhost:8080", "[::1]") names this server: a loopback
- * name, the address it listens on, any literal address if it listens on all of
- * them (a literal cannot be rebound), or one of allowed_hosts. */
+/* 1 if a Host header ("localhost:8080", "[::1]") names this server: a loopback name, the
+ * address it listens on, one of allowed_hosts, or any literal address if the server listens
+ * on a wildcard (no DNS answer can rebind a literal). The port is not compared. */
 int guard_host_is_ours(const struct server *server, const char *host);
 
-/* "host:port" or "[v6]:port" apart. -1 if it is neither. */
+/* Split "host:port" or "[v6]:port". -1 if the text is neither, if the port is above 65535, or
+ * if a part does not fit. */
 int guard_split_address(const char *address, char *host, size_t host_bytes, char *port,
                         size_t port_bytes);
 

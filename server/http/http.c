@@ -1,11 +1,22 @@
-/* http: see http.h. The life of one request, in order: http_begin (target read),
- * http_head (admission), http_body (each piece of the body), http_run (handler,
- * again after every resume, at last the queueing of the answer), http_end. All
- * on the HTTP thread. Answers and hand-overs are in request.c.
+/* http: see http.h. All functions but http_start and http_stop run on the HTTP thread.
+ * Answers and hand-overs to other threads are in request.c.
  *
- * A refused request still has its body read and dropped up to HTTP_DRAIN_MAX:
- * closing a socket with unread data resets it, and the client would never see
- * the answer. */
+ * Life of a request, in order: http_begin (the target was read), http_head (admission),
+ * http_body (once per piece of the body), http_run (handler; called again after every resume;
+ * at last it queues the answer), http_end (the connection is done with it, answered or not).
+ *
+ * Body limit: http_body_limit. http_admit compares it with Content-Length, http_body with the
+ * bytes that arrive, because a chunked body announces no length.
+ *
+ * Upload: http_open_upload creates corpora/.upload-<request id> in the data folder, http_store
+ * writes each piece to it, and the handler (api/corpora.c) takes the finished file over.
+ * http_drop_upload removes what no handler took. On a full disk write(2) fails, the request is
+ * refused (ERR_IO), and the partial file goes at once. serve.c removes what a killed server
+ * left.
+ *
+ * Refused bodies are drained: close(2) of a socket with unread data sends a reset, and the
+ * client would lose the answer that tells why it was refused. So a refused request reads and
+ * drops its body up to HTTP_DRAIN_MAX and is answered after it. */
 #include "server/http/http.h"
 
 #include <errno.h>
@@ -51,7 +62,8 @@ static void *http_begin(void *self, const char *uri, struct MHD_Connection *conn
     return request;
 }
 
-/* The file of an upload, whole or not, that nobody has taken over. */
+/* Remove the file of an upload, whole or partial. A handler that took the file over has
+ * renamed it, and then there is nothing to unlink. */
 static void http_drop_upload(struct request *request)
 {
     if (request->upload_fd >= 0)
@@ -76,6 +88,7 @@ static void http_free(struct request *request)
     free(request);
 }
 
+/* The HTTP thread owns the request again. */
 static void http_resumed(struct request *request)
 {
     if (!request->suspended)
@@ -93,7 +106,7 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
     *state = NULL;
     if (!request)
         return;
-    /* A client that left while its request was parked ends it unanswered. */
+    /* A request that was resumed and never ran again (its client left) is still counted. */
     http_resumed(request);
     if (request->seen_head)
         atomic_fetch_sub(&server->http->running, 1);
@@ -113,6 +126,8 @@ static enum MHD_Result http_known_query(void *self, enum MHD_ValueKind kind, con
     return MHD_YES;
 }
 
+/* Body limit in bytes: max_upload_bytes for a route that takes a file, else max_body_bytes
+ * (config/settings.c). */
 static uint64_t http_body_limit(const struct request *request)
 {
     const struct settings *settings = &request->server->settings;
@@ -165,7 +180,9 @@ static int http_route(struct request *request)
     return err_set(&request->err, ERR_NOT_FOUND, "there is nothing at %.200s", request->target);
 }
 
-/* Everything that can be said of a request from its head. */
+/* Admission: every check that needs the head only. The order matters: Host before Origin,
+ * which is compared with it; the route before auth, which reads its flags; the upload's file
+ * last, so that a refused request creates none. */
 static int http_admit(struct request *request, uint64_t announced)
 {
     struct err *err = &request->err;
@@ -189,7 +206,7 @@ static int http_admit(struct request *request, uint64_t announced)
 static void http_refuse(struct request *request)
 {
     char allow[64];
-    http_drop_upload(request); /* now, not when the rest has been read: the disk may be full */
+    http_drop_upload(request); /* before the rest is drained: the disk may be full */
     request_fail(request, &request->err);
     if (request->err.code == ERR_METHOD) {
         route_allow(request->server->routes, request->segments, request->n_segments, allow,
@@ -207,7 +224,7 @@ static enum MHD_Result http_head(struct request *request)
     atomic_fetch_add(&request->server->http->running, 1);
     err_clear(&request->err);
     if (guard_check_framing(request, &announced, &request->err)) {
-        /* Where such a body ends is not known: answer now and close. */
+        /* The end of such a body is unknown, so it cannot be drained: answer and close. */
         http_refuse(request);
         request_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
         return http_answer(request);
@@ -215,6 +232,8 @@ static enum MHD_Result http_head(struct request *request)
     if (!http_admit(request, announced))
         return MHD_YES;
     http_refuse(request);
+    /* Answer before the body if it is too large to drain, or if the client waits for
+     * "100 Continue" and has sent none of it. */
     if (announced > HTTP_DRAIN_MAX || request_head(request, MHD_HTTP_HEADER_EXPECT))
         return http_answer(request);
     return MHD_YES;
@@ -222,6 +241,7 @@ static enum MHD_Result http_head(struct request *request)
 
 /* ---- body ---- */
 
+/* Append to the body in memory; the buffer doubles and keeps room for a final zero. */
 static int http_keep(struct request *request, const char *data, size_t n)
 {
     if (request->n_body + n + 1 > request->body_room) {
@@ -238,6 +258,8 @@ static int http_keep(struct request *request, const char *data, size_t n)
     return 0;
 }
 
+/* Append to the upload's file. Writing to the page cache on the HTTP thread is brief; hashing
+ * and fsync are left to the pool thread that takes the file over. */
 static int http_store(struct request *request, const char *data, size_t n)
 {
     while (n) {
@@ -252,6 +274,8 @@ static int http_store(struct request *request, const char *data, size_t n)
     return 0;
 }
 
+/* One piece of the body: dropped, written to the upload's file, or kept in memory. A piece is
+ * always consumed whole (*n = 0). A failure refuses the request; the rest is drained. */
 static enum MHD_Result http_body(struct request *request, const char *data, size_t *n)
 {
     size_t bytes = *n;
@@ -291,7 +315,7 @@ static void http_headers(struct request *request)
 static enum MHD_Result http_answer(struct request *request)
 {
     struct server *server = request->server;
-    if (!request->response) /* not even memory for the problem: close */
+    if (!request->response) /* no memory even for the problem: close the connection */
         return MHD_NO;
     http_headers(request);
     if (request->status == 500 || request->status == 507)
@@ -307,10 +331,12 @@ static enum MHD_Result http_answer(struct request *request)
     return queued;
 }
 
+/* The whole request has arrived: run its handler, here or on the pool. */
 static enum request_result http_first(struct request *request)
 {
     request->ran = 1;
-    /* Nothing is parked any more once http_stop may have counted what is. */
+    /* No request is parked after the server began to stop. One that read 0 here just before is
+     * no gap: it counts in `running`, for which http_stop waits too. */
     if (atomic_load(&request->server->stopping)) {
         err_set(&request->err, ERR_UNAVAILABLE, "the server is stopping");
         return request_fail(request, &request->err);
@@ -333,6 +359,8 @@ static enum request_result http_first(struct request *request)
     return REQUEST_LATER;
 }
 
+/* Called when the body is complete, and again after every resume: the first handler, the
+ * `next` one of a request that was parked, or only the answer that was set meanwhile. */
 static enum MHD_Result http_run(struct request *request)
 {
     enum request_result result = REQUEST_DONE;
@@ -348,6 +376,8 @@ static enum MHD_Result http_run(struct request *request)
     return result == REQUEST_LATER ? MHD_YES : http_answer(request);
 }
 
+/* libmicrohttpd's callback: once for the head, once per piece of the body, then without data
+ * until an answer is queued. `method` lives as long as the connection's request. */
 static enum MHD_Result http_access(void *self, struct MHD_Connection *connection, const char *url,
                                    const char *method, const char *version, const char *upload_data,
                                    size_t *upload_bytes, void **state)
@@ -429,7 +459,7 @@ int http_start(struct server *server, char *url, size_t url_bytes, struct err *e
         return -1;
     }
     http_url(fd, server, url, url_bytes);
-    server->http = http; /* the first request may come before this returns */
+    server->http = http; /* before the daemon starts: its thread reads it at the first request */
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
         0, NULL, NULL, http_access, server, MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
@@ -455,8 +485,9 @@ void http_stop(struct http *http)
     MHD_socket fd = MHD_quiesce_daemon(http->daemon);
     if (fd != MHD_INVALID_SOCKET)
         close(fd);
-    /* Stopping the daemon with a suspended connection aborts the process, so
-     * those are waited for; clients that only read slowly are not. */
+    /* MHD_stop_daemon aborts the process if a connection is suspended, so those are waited for
+     * without a limit: pool, database writer and hub finish every request that they hold.
+     * Clients that only read slowly get HTTP_STOP_SECONDS. */
     for (int ticks = 0; atomic_load(&http->server->suspended) > 0 ||
                         (atomic_load(&http->running) > 0 && ticks < HTTP_STOP_SECONDS * 100);
          ticks++)

@@ -1,9 +1,13 @@
-/* http: libmicrohttpd's daemon and the life of a request in it.
+/* http: libmicrohttpd's daemon and the life of a request in it. serve.c starts and stops it.
  *
- * One polling thread (the HTTP thread) runs every connection; nothing may block it. A
- * request is admitted from its head alone: guard, route, auth, media type, announced size.
- * Then its body is collected in memory or streamed to a file (http_body), then its handler
- * runs: on the HTTP thread, or on the pool when the route is slow. */
+ * One polling thread of libmicrohttpd, the HTTP thread, runs every connection, so nothing on
+ * it may block. A request is admitted from its head alone: guard, route, auth, query, media
+ * type, announced size. Then its body is collected in memory (JSON) or streamed to a file in
+ * the data folder (upload). Then its handler runs: on the HTTP thread, or on a pool thread if
+ * the route is slow (ROUTE_SLOW).
+ *
+ * Threads of a request: request.h defines who owns it. A request that another thread owns is
+ * suspended in libmicrohttpd, and server->suspended counts those. */
 #ifndef TOKENFATE_HTTP_H
 #define TOKENFATE_HTTP_H
 
@@ -13,21 +17,22 @@
 #include "server/server.h"
 
 enum {
-    HTTP_DRAIN_MAX = 2000 << 20,           /* a refused body is read and dropped up to here, so that
-                                    the client sees the answer and not a reset */
+    HTTP_DRAIN_MAX = 2000 << 20,           /* bytes of a refused body that are read and dropped, so
+                                    that the client sees the answer and not a reset */
     HTTP_IDLE_SECONDS = 75,                /* a connection without progress is closed */
-    HTTP_MEMORY_PER_CONNECTION = 48 << 10, /* request head and buffers */
-    HTTP_STOP_SECONDS = 5                  /* answers under way get this long at the end */
+    HTTP_MEMORY_PER_CONNECTION = 48 << 10, /* bytes for a request's head and buffers */
+    HTTP_STOP_SECONDS = 5                  /* http_stop waits this long for answers under way */
 };
 
 struct http;
 
-/* Bind, listen and answer; sets server->http before the first request. url gets
- * "http://host:port" with the real port. */
+/* Bind, listen and answer; server->http is set before the first request. url gets
+ * "http://host:port" with the port that was bound. */
 int http_start(struct server *server, char *url, size_t url_bytes, struct err *err);
 
-/* No new connections; answers under way end; then the daemon. Streams must
- * have been told to end. */
+/* Close the listening socket, wait for requests under way, stop the daemon. The caller has
+ * set server->stopping, called hub_end_streams and stopped the pool, so that every suspended
+ * request ends soon: http_stop waits for all of them. NULL is fine. */
 void http_stop(struct http *http);
 
 #endif

@@ -5,16 +5,16 @@
 #include <string.h>
 #include <strings.h>
 
-/* How a header takes a media type. */
+/* Acceptance of a media type by a header. */
 struct taken {
-    int exactness; /* of the range that decides: 0 none, 1 all types, 2 "text/...", 3 the type */
-    double weight; /* 0: not taken */
-    int place;     /* of that range in the header */
+    int exactness; /* of the deciding range: 0 none, 1 all types, 2 "text/...", 3 the type */
+    double weight; /* its q; 0: not accepted */
+    int place;     /* its index in the header */
 };
 
 static const char blanks[] = " \t";
 
-/* Bytes of the range, without parameters and blanks around it. */
+/* Length of the range in bytes, without parameters and trailing blanks. */
 static size_t negotiate_range(const char *range, size_t n)
 {
     size_t bytes = 0;
@@ -35,7 +35,7 @@ static int negotiate_exactness(const char *range, size_t n, const char *type)
     return n == 3 && strncmp(range, "*/*", n) == 0;
 }
 
-/* Its "q" parameter; 1 without one. */
+/* "q" parameter of a range; 1 without one. */
 static double negotiate_weight(const char *range, size_t n)
 {
     for (size_t at = 0; at < n; at++) {
@@ -48,7 +48,7 @@ static double negotiate_weight(const char *range, size_t n)
     return 1;
 }
 
-/* The most exact range decides, of equally exact ones the first. */
+/* The most exact range decides; among equally exact ones the first. */
 static struct taken negotiate_take(const char *header, const char *type)
 {
     struct taken taken = {0, 0, 0};

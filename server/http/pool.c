@@ -1,4 +1,6 @@
-/* pool: see pool.h. A ring of requests under one mutex. */
+/* pool: see pool.h. The waiting requests are a ring buffer. The mutex guards the ring (waiting,
+ * first, n) and `stopping`; it is not held while a handler runs. `threads` and `n_threads`
+ * belong to the thread that starts and stops the pool. */
 #include "server/http/pool.h"
 
 #include <pthread.h>
@@ -22,6 +24,8 @@ struct pool {
     struct pool_thread *threads;
 };
 
+/* Next request; NULL once the pool is stopping and the ring is empty. So every request that
+ * was pushed is answered. */
 static struct request *pool_take(struct pool *pool, int *stopping)
 {
     struct request *request = NULL;

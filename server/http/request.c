@@ -1,5 +1,6 @@
-/* request: answers, hand-overs and questions of a request; see http.h. Runs on
- * whichever thread owns the request at the time. */
+/* request: see request.h. Every function runs on the thread that owns the request, except
+ * request_operate and request_written, which run on the database writer's thread while the
+ * request is parked. */
 #include "server/http/request.h"
 
 #include <errno.h>
@@ -84,7 +85,7 @@ void request_header(struct request *request, const char *name, const char *value
         MHD_add_response_header(request->response, name, value);
 }
 
-/* 1 if the client's If-None-Match names this tag. */
+/* 1 if If-None-Match names this tag. */
 static int request_has_tag(const struct request *request, const char *tag)
 {
     const char *known = request_head(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
@@ -236,7 +237,8 @@ static void request_written(void *arg, int result, const struct err *err)
     request_finish(request);
 }
 
-/* What an operation needs to find its own arg through the request. */
+/* Adapter: db_submit passes one pointer to both callbacks, and request_written needs the
+ * request; the operation's own arg is found through it. */
 static int request_operate(struct db_writer *writer, void *arg, struct err *err)
 {
     struct request *request = arg;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A template segment "{id}" matches any one segment, any other matches itself. */
 static int route_matches(const char *path, char *const *segments, int n_segments,
                          const char **params)
 {
@@ -27,7 +28,7 @@ static int route_takes(const struct route *route, const char *method)
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
-/* Paths below /api belong to the table alone. */
+/* Paths below /api are in the table or nowhere; all others may be files. */
 static int route_is_file(char *const *segments, int n_segments)
 {
     return n_segments > 0 && strcmp(segments[0], "api") != 0;

@@ -1,6 +1,7 @@
-/* route: what a server answers, as a table: method, path template, handler, and what a
- * request must be before the handler sees it. http.c admits by it; 404, 405 and Allow come
- * from it. The table itself is api/routes.c. Constant; any thread. */
+/* route: lookup in the table of routes. A route has a method, a path template, a handler, and
+ * flags that state what a request must fulfil before the handler sees it. http.c admits
+ * requests by it and derives 404, 405 and Allow from it. The table itself is api/routes.c and
+ * constant. Pure; any thread. */
 #ifndef TOKENFATE_ROUTE_H
 #define TOKENFATE_ROUTE_H
 
@@ -9,7 +10,7 @@
 #include "server/http/request.h"
 
 enum route_flag {
-    ROUTE_SLOW = 1,      /* runs on the pool: reads files, tokenises, long answers */
+    ROUTE_SLOW = 1,      /* runs on the pool: reads files, tokenises, has long answers */
     ROUTE_OPEN = 2,      /* needs no credentials even when authentication is on */
     ROUTE_BODY_JSON = 4, /* body required, application/json, at most max_body_bytes */
     ROUTE_BODY_FILE = 8, /* body streamed to a file, at most max_upload_bytes */
@@ -22,24 +23,24 @@ struct route {
     const char *path; /* "/api/v1/jobs/{id}" */
     request_handler *handler;
     unsigned flags;
-    const char *query; /* parameters it knows, "a,b,c"; others are 422. NULL: none */
+    const char *query; /* accepted parameters, "a,b,c"; others are 422. NULL: none */
 };
 
 struct route_table {
     const struct route *routes;
     size_t n;
-    struct route files; /* answers every path outside /api that no route owns */
+    struct route files; /* for every path outside /api that no route has */
 };
 
-/* The route of a method and a path in decoded segments; params gets the parts in braces.
- * NULL: *known tells whether the path exists under another method (ROUTE_KNOWN_FILE: it
- * does if there is a file). */
+/* Route of a method and a path in decoded segments; params gets the segments in place of
+ * braces. HEAD takes the route of GET. NULL: *known tells whether the path exists with another
+ * method: ROUTE_KNOWN yes, ROUTE_KNOWN_FILE only if there is such a file. */
 enum { ROUTE_UNKNOWN, ROUTE_KNOWN, ROUTE_KNOWN_FILE };
 const struct route *route_find(const struct route_table *table, const char *method,
                                char *const *segments, int n_segments, const char **params,
                                int *known);
 
-/* Methods of a path, "GET, HEAD, POST", for Allow. */
+/* Methods of a path for the Allow header: "GET, HEAD, POST". */
 void route_allow(const struct route_table *table, char *const *segments, int n_segments, char *out,
                  size_t n);
 

@@ -1,7 +1,7 @@
-/* static: the dashboard's files, share/web, for every path that no route owns.
- * Names are plain ([A-Za-z0-9._-], no leading dot), so that no path leaves the
- * folder; types come from a table and a type that is not in it is not served.
- * Pages may load only from this server (Content-Security-Policy). Pool. */
+/* static: see static.h. Path traversal is excluded by the names: each segment is plain
+ * ([A-Za-z0-9._-], no leading dot), so no path leaves the folder. Media types come from a
+ * table, and a file whose suffix is not in it is not served. The Content-Security-Policy
+ * restricts pages to what this server delivers. */
 #include "server/http/static.h"
 
 #include <fcntl.h>
