@@ -1,5 +1,6 @@
-/* event_text: see event_text.h. A ring of the last texts and a ring of the
- * layouts (group names) of the last jobs. */
+/* event_text: see event_text.h. Two caches, both rings that replace the oldest entry: texts,
+ * keyed by event and first epoch, and layouts (group names), keyed by job. An entry never
+ * becomes wrong: an event and the group names of a job do not change. */
 #include "server/events/event_text.h"
 
 #include <stdlib.h>
@@ -48,7 +49,7 @@ void event_texts_free(struct event_texts *texts)
     free(texts);
 }
 
-/* Group names of a job; NULL with ERR_NOT_FOUND when it is gone. */
+/* Group names of a job; NULL with ERR_NOT_FOUND if it was deleted. */
 static const struct group_names *event_texts_layout(struct event_texts *texts, const char *id,
                                                     struct err *err)
 {
@@ -74,8 +75,8 @@ struct epochs_writer {
     struct emit json;
     const char *job;
     const struct group_names *names;
-    int64_t from, to; /* epochs written */
-    int n;
+    int64_t from, to; /* first and last epoch written */
+    int n;            /* records written */
 };
 
 static int event_texts_record(void *self, int64_t epoch, const double *values, int n_values,
@@ -90,8 +91,8 @@ static int event_texts_record(void *self, int64_t epoch, const double *values, i
     return 0;
 }
 
-/* {"job", "records", "from", "to"}: from and to stand behind the records, because a record
- * that is gone shortens the range. */
+/* Lines `event: epoch` and `data: {"job", "records", "from", "to"}`. from and to follow the
+ * records, because they are known only then: a deleted record shortens the range. */
 static int event_texts_write(struct event_texts *texts, struct epochs_writer *writer, int64_t first,
                              int64_t last, struct err *err)
 {
@@ -131,6 +132,7 @@ static int event_texts_epochs(struct event_texts *texts, const struct event *eve
     return failed ? -1 : 0;
 }
 
+/* Lines of a `job` or `device` event: its stored JSON as it is. */
 static int event_texts_data(const struct event *event, char **text, size_t *n, struct err *err)
 {
     int length =

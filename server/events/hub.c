@@ -1,11 +1,20 @@
-/* hub: see hub.h. A round of the hub thread: fill the streams whose buffers are empty, end
- * those whose credential is no longer good, answer requests whose job has changed, and
- * notice streams whose client has left, because libmicrohttpd does not watch a suspended
- * connection. Between rounds it sleeps in poll() on its eventfd and on the sockets of the
- * streams.
+/* hub: see hub.h. One round of the hub thread: fill the streams whose buffers are empty, end
+ * those whose credential is not valid any more, answer requests whose job has changed, and
+ * find streams whose client has left, because libmicrohttpd does not watch the socket of a
+ * suspended connection. Between rounds the thread sleeps in poll() on its eventfd and on the
+ * sockets of suspended streams.
  *
- * The set's mutex guards the waiters too. `reader`, `texts`, `oldest` and `newest` belong to
- * the hub thread. */
+ * Order of commit and wake: the writer commits, then wakes the eventfd. A round reads after
+ * it was woken, so it sees every event whose wake it consumed; a commit during a round leaves
+ * the eventfd readable for the next one.
+ *
+ * The mutex of the set (stream.h) guards the streams, `stopping` and the waiters. It is never
+ * held during a database read, so the HTTP thread waits for it only briefly. `fds`, `reader`,
+ * `texts`, `oldest` and `newest` belong to the hub thread.
+ *
+ * What a stream sends: `retry:` and its position first (hub_write_start), then events
+ * (hub_write_event: the lines of event_text.h and `id:`), `reset` if events after the
+ * position were deleted, and a comment line as heartbeat. */
 #include "server/events/hub.h"
 
 #include <poll.h>
@@ -21,40 +30,45 @@
 #include "db/users.h"
 #include "server/events/event_text.h"
 
-/* A request that waits for a job to leave a state. */
+/* A parked request that waits for a job to leave a state. The hub owns the request until
+ * request_finish. */
 struct waiter {
     struct request *request;
     char job[DB_ID_MAX];
-    int state;
-    int64_t until_ms;
+    int state;        /* enum job_state that it shall leave */
+    int64_t until_ms; /* monotonic clock */
     struct waiter *next;
 };
 
 struct hub {
     struct stream_set streams;
     pthread_t thread;
-    struct pollfd *fds; /* [streams.max + 1] what the hub thread sleeps on */
+    struct pollfd *fds; /* [streams.max + 1] for hub_sleep */
     int stopping;
     int max_waiters, n_waiters;
     struct waiter *waiters;
     struct db_reader *reader;
     struct event_texts *texts;
-    int64_t oldest, newest; /* events that are kept */
+    int64_t oldest, newest; /* ids of stored events, read at the start of a round */
 };
 
 /* ---- hub thread: filling ---- */
 
+/* One filling of one stream. It works on copies; only the swap of the buffer at the end of
+ * hub_fill_stream needs the mutex. */
 struct hub_fill {
     struct hub *hub;
     struct stream *stream;
-    FILE *out;
-    size_t written;
-    struct stream_position position; /* after what was written */
+    FILE *out;                       /* the new buffer */
+    size_t written;                  /* bytes of events in it */
+    struct stream_position position; /* after the last event written */
     int n_read, full, failed;
     struct event events[HUB_EVENTS];
     struct err err;
 };
 
+/* Copy an event: its strings are valid during the callback only, and making a text reads the
+ * database again. */
 static int hub_collect(void *self, const struct event *event)
 {
     struct hub_fill *fill = self;
@@ -68,6 +82,8 @@ static int hub_collect(void *self, const struct event *event)
     return 0;
 }
 
+/* Append an event, from epoch `first` on if it is an `epoch` event, in parts until the buffer
+ * is full. Each part has an id, so that a client can resume inside a long event. */
 static void hub_write_event(struct hub_fill *fill, const struct event *event, int64_t first)
 {
     while (!fill->failed && !fill->full) {
@@ -81,7 +97,8 @@ static void hub_write_event(struct hub_fill *fill, const struct event *event, in
         fill->position = (struct stream_position){event->id, next};
         if (n) {
             fwrite(text, 1, n, fill->out);
-            /* A part's id lies between its event's and the one before: they only grow. */
+            /* The id of a part lies between the ids of the event before and of its own event,
+             * "<id - 1>.<next epoch>", so ids only grow. stream_position_parse reads it. */
             fprintf(fill->out, next ? "id: %lld.%07lld\n\n" : "id: %lld\n\n",
                     (long long)(next ? event->id - 1 : event->id), (long long)next);
         }
@@ -93,13 +110,15 @@ static void hub_write_event(struct hub_fill *fill, const struct event *event, in
     }
 }
 
-/* Is a position older than what is kept, or not given out yet? Events that are
- * missing because their job was deleted or retried are no loss. */
+/* 1 if events after the position were dropped because of age, or if the position was never
+ * given out (another database). Events that are missing because their job was deleted or
+ * retried are no loss: nobody needs them any more. */
 static int hub_is_lost(int64_t position, int64_t oldest, int64_t newest)
 {
     return position > newest || (position < newest - EVENTS_KEPT && position + 1 < oldest);
 }
 
+/* Event `reset`: the client has missed events and shall read the state anew. */
 static void hub_write_reset(struct hub_fill *fill, int64_t newest)
 {
     fill->position = (struct stream_position){newest, 0};
@@ -108,13 +127,13 @@ static void hub_write_reset(struct hub_fill *fill, int64_t newest)
 
 static void hub_write_new(struct hub_fill *fill)
 {
-    /* A client may read so slowly that what it has not read is dropped. */
+    /* A slow client's next events may have been dropped since the last round. */
     if (fill->position.id < fill->hub->newest &&
         hub_is_lost(fill->position.id, fill->hub->oldest, fill->hub->newest)) {
         hub_write_reset(fill, fill->hub->newest);
         return;
     }
-    /* Inside an event the position is that event again, from an epoch on. */
+    /* A position inside an event needs that event again, from an epoch on. */
     int64_t after = fill->position.epoch ? fill->position.id - 1 : fill->position.id;
     int64_t epoch = fill->position.epoch, inside = fill->position.id;
     if (events_read(fill->hub->reader, after, fill->stream->jobs, HUB_EVENTS, hub_collect, fill,
@@ -126,7 +145,8 @@ static void hub_write_new(struct hub_fill *fill)
             hub_write_event(fill, event, epoch && event->id == inside ? epoch : 0);
         free((void *)(uintptr_t)event->data);
     }
-    /* All up to the newest known were looked at: the filter left the rest out. */
+    /* All events up to `newest` were read, and the filter excluded the rest: move on, so that
+     * the next round does not scan them again. */
     if (!fill->failed && !fill->full && fill->n_read < HUB_EVENTS) {
         fill->position.epoch = 0;
         if (fill->position.id < fill->hub->newest)
@@ -134,7 +154,7 @@ static void hub_write_new(struct hub_fill *fill)
     }
 }
 
-/* The first bytes of a stream. */
+/* First bytes of a stream: the reconnection time, and its position if it begins at present. */
 static void hub_write_start(struct hub_fill *fill)
 {
     struct stream *stream = fill->stream;
@@ -154,8 +174,8 @@ static void hub_write_start(struct hub_fill *fill)
     }
 }
 
-/* 0 for a stream whose credential is not good any more; a database that cannot be read
- * says nothing about it. */
+/* 0 if the stream's credential is not valid any more. If the database cannot be read, that is
+ * not known, and the stream goes on. */
 static int hub_may_read(struct hub *hub, struct stream *stream, int64_t now_ms)
 {
     const struct credential *credential = &stream->credential;
@@ -168,6 +188,7 @@ static int hub_may_read(struct hub *hub, struct stream *stream, int64_t now_ms)
            err.code != ERR_UNAUTHORIZED;
 }
 
+/* End a pinned stream after the bytes in its buffer. */
 static void hub_end_stream(struct hub *hub, struct stream *stream)
 {
     pthread_mutex_lock(&hub->streams.mutex);
@@ -176,6 +197,8 @@ static void hub_end_stream(struct hub *hub, struct stream *stream)
     pthread_mutex_unlock(&hub->streams.mutex);
 }
 
+/* Fill the empty buffer of a pinned stream, if there is something to send. The stream's
+ * position is read and written without the mutex: only the hub thread uses it. */
 static void hub_fill_stream(struct hub *hub, struct stream *stream, int64_t now_ms)
 {
     if (stream->sent_ms && stream->position.id >= hub->newest && !stream->position.epoch &&
@@ -186,7 +209,7 @@ static void hub_fill_stream(struct hub *hub, struct stream *stream, int64_t now_
     size_t n = 0;
     if (!fill || !(fill->out = open_memstream(&text, &n))) {
         free(fill);
-        return; /* no memory now: the next round tries again */
+        return; /* no memory: the next round tries again */
     }
     fill->hub = hub;
     fill->stream = stream;
@@ -222,8 +245,10 @@ static void hub_fill_stream(struct hub *hub, struct stream *stream, int64_t now_
     free(fill);
 }
 
-/* The next stream with an empty buffer that has not been filled in this round,
- * pinned; NULL when none is left. */
+/* Pin the next stream with an empty buffer that this round has not filled; NULL when there is
+ * none. A pinned stream is not freed by the HTTP thread, so the mutex can be released while
+ * the database is read. The list is searched from its head each time, because it may change
+ * meanwhile. */
 static struct stream *hub_pin(struct hub *hub, int round)
 {
     struct stream *found = NULL;
@@ -240,6 +265,7 @@ static struct stream *hub_pin(struct hub *hub, int round)
     return found;
 }
 
+/* Unpin, and free the stream if the HTTP thread released it meanwhile (stream_end). */
 static void hub_unpin(struct hub *hub, struct stream *stream)
 {
     pthread_mutex_lock(&hub->streams.mutex);
@@ -258,12 +284,14 @@ static int hub_waiter_is_over(struct hub *hub, const struct waiter *waiter, int6
     struct err err = ERR_INIT;
     if (hub->streams.ending || now_ms >= waiter->until_ms ||
         job_get(hub->reader, waiter->job, &job, &err))
-        return 1; /* a job that is gone is told by the handler */
+        return 1; /* a deleted job: the handler answers that */
     int over = (int)job->state != waiter->state;
     job_free(job);
     return over;
 }
 
+/* The list is detached first, because job_get must not run under the mutex; waiters that are
+ * not over go back to it, beside those that hub_wait added meanwhile. */
 static void hub_answer_waiters(struct hub *hub, int64_t now_ms)
 {
     pthread_mutex_lock(&hub->streams.mutex);
@@ -289,6 +317,7 @@ static void hub_answer_waiters(struct hub *hub, int64_t now_ms)
     }
 }
 
+/* `round` differs from that of the round before; a stream keeps it as a mark (hub_pin). */
 static void hub_round(struct hub *hub, int round)
 {
     struct err err = ERR_INIT;
@@ -312,7 +341,8 @@ static void hub_round(struct hub *hub, int round)
     pthread_mutex_unlock(&hub->streams.mutex);
 }
 
-/* Sleep until a notice, a client that leaves, or a second has passed. */
+/* Sleep until a wake, until a client leaves (POLLRDHUP), or for a second: waiters and
+ * heartbeats have deadlines. The pause at the end bounds the rate of rounds. */
 static void hub_sleep(struct hub *hub)
 {
     struct pollfd *fds = hub->fds;
@@ -394,7 +424,7 @@ int hub_wait(struct hub *hub, struct request *request, const char *job, int stat
         free(waiter);
         return err_set(err, ERR_UNAVAILABLE, "%d requests are waiting already", hub->max_waiters);
     }
-    stream_wake(&hub->streams); /* the state may have changed since it was read */
+    stream_wake(&hub->streams); /* the state may have changed since the handler read it */
     return 0;
 }
 

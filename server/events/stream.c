@@ -1,5 +1,5 @@
-/* stream: see stream.h. Everything here but stream_wake and stream_reap runs on the HTTP
- * thread. */
+/* stream: see stream.h. stream_wake runs on any thread; stream_reap, stream_resume and
+ * stream_free run on the hub thread too; all the rest runs on the HTTP thread. */
 #include "server/events/stream.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 void stream_wake(struct stream_set *set)
 {
     uint64_t one = 1;
-    ssize_t ignored = write(set->wake, &one, sizeof one); /* a full counter wakes too */
+    ssize_t ignored = write(set->wake, &one, sizeof one); /* fails only if full: readable too */
     (void)ignored;
 }
 
@@ -38,7 +38,7 @@ int stream_position_parse(const char *text, const char *name, struct stream_posi
     return 0;
 }
 
-/* ---- HTTP thread ---- */
+/* ---- life of a stream ---- */
 
 void stream_free(struct stream *stream)
 {
@@ -47,7 +47,8 @@ void stream_free(struct stream *stream)
     free(stream);
 }
 
-/* The response was destroyed: the client left, or the stream has ended. */
+/* libmicrohttpd's callback when the response is destroyed: the client left, or the stream has
+ * ended. */
 static void stream_end(void *self)
 {
     struct stream *stream = self;
@@ -66,7 +67,8 @@ static void stream_end(void *self)
         stream_free(stream);
 }
 
-/* libmicrohttpd wants bytes: what is there, or the connection sleeps. */
+/* libmicrohttpd's callback for bytes: those in the buffer; without any, the connection is
+ * suspended and the hub is woken to fill the buffer. */
 static ssize_t stream_read(void *self, uint64_t position, char *out, size_t max)
 {
     (void)position;
@@ -94,6 +96,7 @@ static ssize_t stream_read(void *self, uint64_t position, char *out, size_t max)
     return result;
 }
 
+/* 1 if the socket is at its end or in error. The peeked byte stays in the socket. */
 static int stream_client_left(const struct stream *stream)
 {
     char byte;
@@ -145,7 +148,8 @@ static struct stream *stream_new(struct stream_set *set, struct request *request
     return stream;
 }
 
-/* Add a new stream to the set, or refuse it. */
+/* Add a new stream to the set, or refuse it. At the limit, streams whose client has left but
+ * which the hub has not found yet do not count. */
 static int stream_admit(struct stream_set *set, struct stream *stream, struct err *err)
 {
     int result = 0;
