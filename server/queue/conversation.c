@@ -24,7 +24,7 @@ int conversation_order(struct conversation *conversation, enum message_type orde
     return trainer_process_send(conversation->process, &message, err);
 }
 
-/* When the trainer is given up: the order's deadline, or the end of its silence. */
+/* Time at which the trainer is given up: the earlier one of the two deadlines. */
 static int64_t conversation_ends(const struct conversation *conversation)
 {
     const int64_t silence = conversation->heard_at + conversation->heartbeat_ms;

@@ -1,6 +1,7 @@
-/* conversation: with a trainer that holds a job: when its silence is too long, and what
- * happens after it was ordered to end. Used by a worker thread (job_run.h) and by
- * `tokenfate run`; one thread per object. */
+/* conversation: the messages between this process and a trainer that holds a job, and their
+ * two deadlines: how long the trainer may be silent, and how long it may take to obey an
+ * order. Used by a worker thread (job_run.c) and by `tokenfate run` (cli/run.c); one thread
+ * per object. Times are milliseconds of the monotonic clock. */
 #ifndef TOKENFATE_CONVERSATION_H
 #define TOKENFATE_CONVERSATION_H
 
@@ -14,24 +15,24 @@
 struct conversation {
     struct trainer_process *process;
     char job[MESSAGE_ID_MAX];
-    int64_t heartbeat_ms, cancel_ms;
-    int64_t heard_at;       /* ms; last message */
-    int64_t order_deadline; /* ms; when an order must have been obeyed, 0: none was given */
+    int64_t heartbeat_ms, cancel_ms; /* the settings heartbeat_seconds, cancel_seconds */
+    int64_t heard_at;                /* time of the last message */
+    int64_t order_deadline;          /* deadline of the order, 0: none was given */
 };
 
-/* Send the message that starts a job (`run`) and begin to listen. process is borrowed.
- * Errors as trainer_process_send. */
+/* Send the message that starts a job (`run`); the silence is counted from here. process is
+ * borrowed. Errors as trainer_process_send. */
 int conversation_start(struct conversation *conversation, const struct settings *settings,
                        struct trainer_process *process, const struct message *run, struct err *err);
 
-/* Order the trainer to end the job (MESSAGE_CANCEL or MESSAGE_STOP). From now on only its
- * end counts: it has cancel_seconds. */
+/* Order the trainer to end the job (MESSAGE_CANCEL or MESSAGE_STOP) within cancel_seconds.
+ * Other messages do not extend that deadline. */
 int conversation_order(struct conversation *conversation, enum message_type order, struct err *err);
 
-/* The next message: 1 and *out, as trainer_process_receive; 0 when `until` (ms, 0: never)
- * has come or wake_fd is readable; -1 when the trainer is lost: ERR_TIMEOUT if it said
- * nothing for heartbeat_seconds or did not obey within cancel_seconds, else the error of
- * the socket. */
+/* Receive the next message: 1 and *out, as trainer_process_receive; 0 when `until` (0: never)
+ * has come or wake_fd is readable; -1 when the trainer is lost: ERR_TIMEOUT if it was silent
+ * for heartbeat_seconds or did not obey within cancel_seconds, else the error of the
+ * socket. */
 int conversation_receive(struct conversation *conversation, int64_t until, int wake_fd,
                          struct message *out, struct err *err);
 

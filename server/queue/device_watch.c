@@ -1,4 +1,6 @@
-/* device_watch: see device_watch.h. */
+/* device_watch: see device_watch.h. The thread spawns the process itself, because the process
+ * dies with the thread that spawned it (trainer_process.h). `stopping` is set before wake_fd
+ * becomes readable, so a thread that the eventfd wakes finds it set. */
 #include "server/queue/device_watch.h"
 
 #include <errno.h>
@@ -13,8 +15,8 @@
 
 enum {
     WATCH_AGAIN_MS = 60000,   /* pause after a watcher that was lost */
-    WATCH_SILENCE_MS = 30000, /* it speaks every two seconds, or hangs in a driver */
-    WATCH_GRACE_MS = 1000
+    WATCH_SILENCE_MS = 30000, /* a watcher reports every two seconds, or hangs in a driver */
+    WATCH_GRACE_MS = 1000     /* for a watcher to exit by itself */
 };
 
 struct device_watch {
@@ -22,11 +24,11 @@ struct device_watch {
     void (*tell)(void *self, const struct trainer_device *device);
     void *self;
     pthread_t thread;
-    int wake_fd; /* eventfd: stop */
+    int wake_fd; /* eventfd: readable once the watch shall stop; never drained */
     atomic_int stopping;
 };
 
-/* What the watcher says until it is lost or we stop. */
+/* Receive until the watcher is lost or the watch shall stop. */
 static void watch_listen(struct device_watch *watch, struct trainer_process *process,
                          struct err *err)
 {

@@ -1,8 +1,12 @@
-/* job_files: the folder data/jobs/<id> at the end of its job. Deleting a job
- * takes two steps that a crash may part: inside the operation that deletes the
- * row the folder only gets another name (jobs/.deleted-<id>), once the row is
- * gone for good it is removed. The next start finishes or undoes what it finds
- * half done. Any thread. */
+/* job_files: removal of a job's folder data/jobs/<id>. api/jobs.c calls it when a job is
+ * deleted, serve.c at the start. Any thread.
+ *
+ * A job's row and its folder cannot be deleted in one atomic step, so a crash may come between
+ * the two. Invariant: a folder is removed only after its row is gone for good.
+ * 1. Inside the database operation that deletes the row, the folder is renamed to
+ *    jobs/.deleted-<id> (job_files_set_aside). If the operation fails, it is renamed back.
+ * 2. After the commit the renamed folder is removed (job_files_remove).
+ * The next start completes or undoes what a crash left between the steps (job_files_sweep). */
 #ifndef TOKENFATE_JOB_FILES_H
 #define TOKENFATE_JOB_FILES_H
 
@@ -10,17 +14,17 @@
 #include "config/settings.h"
 #include "db/db.h"
 
-/* Give the job's folder its other name; a job without files is fine. */
+/* Step 1: rename the job's folder. A job without files is fine. */
 int job_files_set_aside(const struct settings *settings, const char *id, struct err *err);
 
-/* The row was not deleted after all. */
+/* Undo step 1: the row was not deleted. */
 void job_files_put_back(const struct settings *settings, const char *id);
 
-/* Remove what was set aside. ERR_IO names what is left. */
+/* Step 2: remove the renamed folder. ERR_IO names what is left. */
 int job_files_remove(const struct settings *settings, const char *id, struct err *err);
 
-/* At the start, before the first request: folders that were set aside go back to
- * jobs that are still there, the others are removed. */
+/* At the start, before the first request: a renamed folder gets its name back if its job
+ * still has a row, else it is removed. */
 int job_files_sweep(const struct settings *settings, struct db_reader *reader, struct err *err);
 
 #endif

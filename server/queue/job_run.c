@@ -1,8 +1,14 @@
-/* job_run: see job_run.h. One table says what each message of the trainer
- * does, another what each order (cancel, stop, out of time) sends and how the
- * job ends when the order is obeyed, overdue, or the trainer dies under it.
- * A database that cannot be written now (full disk) is tried again every second;
- * the trainer meanwhile waits on its full socket. */
+/* job_run: see job_run.h. Two tables: `takes` has a function for each message of the trainer;
+ * `orders` has, for each order (cancel, stop, timeout), the message to send and the end of the
+ * job, whether the order is obeyed, overdue, or the trainer dies while it is pending.
+ *
+ * Full disk: a write that fails because of it is tried again every second, without a limit.
+ * The trainer meanwhile blocks on its full socket, so no record is lost (backpressure). If the
+ * trainer itself cannot write (checkpoint, model), it reports `failed`, and the job goes back
+ * to the queue without counting an attempt (attempt_put_off).
+ *
+ * Wakes: whoever requests a cancel writes the row first and then the eventfd wake_fd. The
+ * thread drains the eventfd before it reads the row, so no request is missed. */
 #include "server/queue/job_run.h"
 
 #include <dirent.h>
@@ -26,9 +32,9 @@
 
 enum {
     ATTEMPT_PATH_MAX = SETTINGS_TEXT_MAX + 128,
-    ATTEMPT_LOG_MAX = 16 << 20, /* bytes of a job's log; a trainer in a loop fills no disk */
-    ATTEMPT_REAP_MS = 200,      /* for a lost trainer to say how it ended */
-    ATTEMPT_TRY_AGAIN_MS = 1000 /* between two tries to store something */
+    ATTEMPT_LOG_MAX = 16 << 20, /* bytes of a job's log: a trainer in a loop must not fill a disk */
+    ATTEMPT_REAP_MS = 200,      /* for a lost trainer to exit, so that its status is known */
+    ATTEMPT_TRY_AGAIN_MS = 1000 /* between two tries to store or to read */
 };
 
 enum order { ORDER_NONE, ORDER_CANCEL, ORDER_STOP, ORDER_TIMEOUT };
@@ -50,24 +56,25 @@ struct attempt {
     int64_t max_seconds;
     FILE *log;
     char folder[ATTEMPT_PATH_MAX], corpus[ATTEMPT_PATH_MAX];
-    char model[ATTEMPT_PATH_MAX + 512]; /* that it starts from, or "" */
-    int look;                           /* a cancel may have been asked for */
-    enum order order;
+    char model[ATTEMPT_PATH_MAX + 512]; /* file to start from, or "" */
+    int look;                           /* a cancel may have been requested: read the row */
+    enum order order;                   /* the first one given */
     struct conversation conversation;
-    int64_t limit;  /* ms; max_seconds are over then, 0 = never */
+    int64_t limit;  /* ms; end of max_seconds, 0 = none */
     int64_t stored; /* last epoch in the database */
-    double *values; /* one message's records, taken apart */
+    double *values; /* records of one message, unpacked */
     float *tokens;
     int ended;
     enum job_end end;
-    struct err why; /* of FAILED and FAULT */
-    int64_t why_epoch;
-    char waits[PLACEMENT_WAITS_MAX]; /* why it goes back to the queue, or "" */
+    struct err why;                  /* of JOB_END_FAILED and JOB_END_FAULT */
+    int64_t why_epoch;               /* epoch of that error */
+    char waits[PLACEMENT_WAITS_MAX]; /* reason to go back to the queue, or "" */
 };
 
 /* ---- the job's folder and log ---- */
 
-/* data/jobs/<id>, empty but for the log when the job starts anew. */
+/* Make the folder data/jobs/<id> and open its log. A job that starts anew (a retry) finds the
+ * folder empty but for the log, so no old checkpoint is continued. */
 static int attempt_prepare(struct attempt *attempt, struct err *err)
 {
     const char *data = attempt->setup->settings->data;
@@ -76,7 +83,7 @@ static int attempt_prepare(struct attempt *attempt, struct err *err)
     snprintf(attempt->folder, sizeof attempt->folder, "%s/jobs/%s", data, attempt->job->id);
     if (file_make_folder(path, err) < 0 || file_make_folder(attempt->folder, err) < 0)
         return -1;
-    /* A file that cannot be removed shows when the trainer writes its own. */
+    /* No error here: a file that cannot be removed fails when the trainer replaces it. */
     if (attempt->job->epoch < 0)
         file_clear_folder(attempt->folder, "log", NULL);
     if (strcmp(attempt->job->corpus_sha256, TEXT_SYNTHETIC) != 0)
@@ -90,7 +97,7 @@ static int attempt_prepare(struct attempt *attempt, struct err *err)
     return 0;
 }
 
-/* A log that cannot be written does not stop the training. */
+/* Write a line to the job's log. A log that cannot be written does not stop the training. */
 static void attempt_log(struct attempt *attempt, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void attempt_log(struct attempt *attempt, const char *format, ...)
@@ -110,7 +117,8 @@ static void attempt_log(struct attempt *attempt, const char *format, ...)
     clearerr(attempt->log);
 }
 
-/* The last model of the job that this one starts from: the highest epoch there is. */
+/* Newest model file of the job `id`, from which this one starts. Epochs in the names have
+ * leading zeros, so the greatest name has the highest epoch. */
 static int attempt_find_model(struct attempt *attempt, const char *id, struct err *err)
 {
     char path[ATTEMPT_PATH_MAX], last[256] = "";
@@ -132,12 +140,14 @@ static int attempt_find_model(struct attempt *attempt, const char *id, struct er
 
 /* ---- storing ---- */
 
+/* Argument of the database operations below. They run on the writer thread while the worker
+ * thread waits in db_call, so they may read the attempt. */
 struct attempt_write {
     struct attempt *attempt;
-    const char *text; /* provenance, or error */
-    int64_t bytes, from;
-    int n, n_values, n_tokens;
-    enum job_state state;
+    const char *text;          /* job id, provenance, or error */
+    int64_t bytes, from;       /* memory of the job; first epoch */
+    int n, n_values, n_tokens; /* records, and the size of one */
+    enum job_state state;      /* result of write_end */
 };
 
 static int write_claim(struct db_writer *writer, void *arg, struct err *err)
@@ -169,7 +179,8 @@ static int write_end(struct db_writer *writer, void *arg, struct err *err)
     return attempt->waits[0] ? job_set_waits(writer, attempt->job->id, attempt->waits, err) : 0;
 }
 
-/* Stores, trying again for as long as only the disk or memory is in the way. */
+/* Store; try again as long as only the disk, memory or a full queue of the database is the
+ * reason, and the server does not stop. */
 static int attempt_store(struct attempt *attempt, db_operation *operation,
                          struct attempt_write *write, struct err *err)
 {
@@ -211,14 +222,15 @@ static void attempt_fail(struct attempt *attempt, enum job_end end, enum err_cod
     attempt_end(attempt, end);
 }
 
-/* The trainer cannot be used any more: end it, and learn how it ended. */
+/* End a trainer that cannot be used any more; `how` describes its end. */
 static void attempt_drop_trainer(struct attempt *attempt, char *how, size_t size)
 {
     trainer_process_end(attempt->setup->process, ATTEMPT_REAP_MS, how, size);
     attempt->setup->process = NULL;
 }
 
-/* Lost by its own fault, unless it was about to end anyway. */
+/* The trainer is lost. That is its fault (JOB_END_FAULT) unless it was ordered to end; then
+ * the order's end counts. */
 static void attempt_lost(struct attempt *attempt, const struct err *err)
 {
     char how[128];
@@ -237,7 +249,7 @@ static void attempt_lost(struct attempt *attempt, const struct err *err)
     attempt_end(attempt, orders[attempt->order].end);
 }
 
-/* The order was obeyed. */
+/* The trainer has obeyed the order. */
 static void attempt_obeyed(struct attempt *attempt, const struct message *message)
 {
     if (attempt->order == ORDER_TIMEOUT)
@@ -246,6 +258,7 @@ static void attempt_obeyed(struct attempt *attempt, const struct message *messag
     attempt_end(attempt, orders[attempt->order].end);
 }
 
+/* A trainer that violates the protocol is treated as lost. */
 static void attempt_protocol(struct attempt *attempt, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void attempt_protocol(struct attempt *attempt, const char *format, ...)
@@ -268,7 +281,8 @@ static void take_nothing(struct attempt *attempt, const struct message *message)
     (void)message;
 }
 
-/* Back to the queue without blame, to be tried again later. */
+/* Back to the queue; no attempt is counted. The slot remembers the refusal and does not try
+ * the job again for a while (slot.c). */
 static void attempt_put_off(struct attempt *attempt, const char *why)
 {
     struct placement_refusal *refusal = &attempt->setup->refusal;
@@ -279,8 +293,8 @@ static void attempt_put_off(struct attempt *attempt, const char *why)
     attempt_end(attempt, JOB_END_REQUEUE);
 }
 
-/* Same bits or not at all: a trainer that computes otherwise is killed before it
- * can write a checkpoint. */
+/* Determinism: a job continues with the same bits or not at all. A trainer that computes
+ * differently is killed before it can write a checkpoint. */
 static void attempt_refuse(struct attempt *attempt, const char *why)
 {
     char how[128];
@@ -288,13 +302,15 @@ static void attempt_refuse(struct attempt *attempt, const char *why)
     attempt_put_off(attempt, why);
 }
 
-/* What is the machine's state, not the job's: a disk without room, a checkpoint
- * of another build. */
+/* 1 for errors of the machine's state, which may pass, not of the job: a full disk, a
+ * checkpoint of another build. */
 static int attempt_is_passing(enum err_code code)
 {
     return code == ERR_UNAVAILABLE || code == ERR_IO;
 }
 
+/* `started`: the facts that determine the bits. They are compared with the job's provenance,
+ * or stored as it at the first start. */
 static void take_started(struct attempt *attempt, const struct message *message)
 {
     struct placement_facts *facts = &attempt->setup->facts;
@@ -327,7 +343,7 @@ static void take_started(struct attempt *attempt, const struct message *message)
                 (long long)message->threads, message->build);
 }
 
-/* The payload's records and token means into arrays of their own. */
+/* Unpack the payload, which interleaves records and token means, into two arrays. */
 static int attempt_unpack(struct attempt *attempt, const struct message *message, int n)
 {
     const size_t n_values = (size_t)message->n_values, n_tokens = (size_t)message->n_tokens;
@@ -343,6 +359,8 @@ static int attempt_unpack(struct attempt *attempt, const struct message *message
     return 0;
 }
 
+/* `epochs`: store the records. A replayed epoch must equal the stored record bit for bit
+ * (epochs_append); a difference ends the job as nondeterministic. */
 static void take_epochs(struct attempt *attempt, const struct message *message)
 {
     struct err err = ERR_INIT;
@@ -391,6 +409,8 @@ static void take_obeyed(struct attempt *attempt, const struct message *message)
         attempt_protocol(attempt, "the trainer ended the job unasked");
 }
 
+/* `failed`: of the device (the trainer exits, so it is lost), of the machine (put off), or of
+ * the job. */
 static void take_failed(struct attempt *attempt, const struct message *message)
 {
     struct err err = ERR_INIT;
@@ -440,8 +460,8 @@ static void attempt_order(struct attempt *attempt, enum order order)
         attempt_lost(attempt, &err);
 }
 
-/* Has a cancel been asked for since the last look? When that cannot be read now,
- * it is looked at again soon. */
+/* 1 if a cancel was requested. The row is read only after a wake. If it cannot be read, `look`
+ * stays set and attempt_look_again sets a time for the next try. */
 static int attempt_cancel_requested(struct attempt *attempt)
 {
     struct job *job;
@@ -457,8 +477,8 @@ static int attempt_cancel_requested(struct attempt *attempt)
     return requested;
 }
 
-/* Give the order that the clock or somebody else asks for. Only the first order counts: a
- * stop that comes after a cancel changes nothing, the trainer is ending already. */
+/* Give the order that a cancel request, the end of the server or max_seconds requires. Only
+ * the first order counts: after a cancel a stop changes nothing, the trainer is ending. */
 static void attempt_look(struct attempt *attempt)
 {
     int cancel = attempt_cancel_requested(attempt);
@@ -472,7 +492,7 @@ static void attempt_look(struct attempt *attempt)
         attempt_order(attempt, ORDER_TIMEOUT);
 }
 
-/* When attempt_look has something to do without being woken (ms), 0: never. */
+/* Time (ms) at which attempt_look has something to do without a wake, 0: never. */
 static int64_t attempt_look_again(const struct attempt *attempt)
 {
     int64_t until = attempt->order == ORDER_NONE ? attempt->limit : 0;
@@ -502,6 +522,8 @@ static void attempt_loop(struct attempt *attempt)
 
 /* ---- from claim to end ---- */
 
+/* Prepare the folder, find the model to start from, and send `run`. -1 is an error of the
+ * preparation; a trainer that is lost while it is sent to ends the attempt instead. */
 static int attempt_begin(struct attempt *attempt, struct err *err)
 {
     struct spec *spec = NULL;
@@ -531,8 +553,8 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
     return 0;
 }
 
-/* {"code", "message", "epoch"} of what ended the job (malloc), or NULL. A sentence that was
- * cut in the middle of a letter ends with U+FFFD. */
+/* Error of a failed attempt as JSON {"code", "message", "epoch"} (malloc), or NULL if it did
+ * not fail. A message that was cut inside a UTF-8 sequence ends with U+FFFD. */
 static char *attempt_error(const struct attempt *attempt)
 {
     struct emit json;
@@ -546,6 +568,8 @@ static char *attempt_error(const struct attempt *attempt)
     return emit_close_text(&json);
 }
 
+/* Store the end. job_finish decides the state: with JOB_END_FAULT `queued` or `failed`, and
+ * `cancelled` if a cancel was requested. */
 static void attempt_finish(struct attempt *attempt)
 {
     struct err err = ERR_INIT;
@@ -564,8 +588,8 @@ static void attempt_finish(struct attempt *attempt)
     free(error);
 }
 
-/* The job as it is now that nobody else can change it (a retry may have come just
- * before the claim), and the order to the trainer. */
+/* Read the job again: a retry may have changed it between the first reading and the claim.
+ * From the claim on only this thread changes it. Then send it to the trainer. */
 static void attempt_start(struct attempt *attempt)
 {
     struct job *claimed = NULL;

@@ -1,8 +1,17 @@
-/* job_run: one job on one trainer, from the claim to the stored end. The only
- * writer of the job's epochs and of its end (DESIGN section 2). Called by a
- * worker thread, which owns the trainer; whatever the trainer does, it returns
- * with the job's end stored (or, when the server is stopping and the database
- * cannot be written, with the job left running for the next start to find). */
+/* job_run: one attempt of a job on one trainer, from the claim to the stored end. slot.c calls
+ * it on the worker thread that owns the trainer.
+ *
+ * One writer: while it runs, nothing else writes the job's epochs or its end (DESIGN section
+ * 2). Whatever the trainer does, job_run returns with the end stored. One exception: if the
+ * server stops while the database cannot be written, the row stays `running`, and the next
+ * start requeues it (job_reconcile).
+ *
+ * Retry: job_run only reports how the attempt ended (enum job_end). After a fault of the
+ * trainer it reports JOB_END_FAULT, and job_finish (db/jobs.h) decides whether the job runs
+ * again or has failed.
+ *
+ * Checkpoint cadence: job_run passes the setting checkpoint_seconds on in the message `run`;
+ * gpu/train.c decides when to write. */
 #ifndef TOKENFATE_JOB_RUN_H
 #define TOKENFATE_JOB_RUN_H
 
@@ -17,18 +26,19 @@
 struct job_run {
     const struct settings *settings;
     struct db *db;
-    struct db_reader *reader; /* of this thread */
-    const char *device;
-    int wake_fd; /* eventfd: look whether a cancel or a stop was asked for */
+    struct db_reader *reader; /* of the calling thread */
+    const char *device;       /* id */
+    int wake_fd;              /* eventfd: a cancel or a stop may have been requested */
     const atomic_int *stopping;
-    struct trainer_process *process;  /* NULL afterwards when it was lost or killed */
-    struct placement_facts facts;     /* set when the trainer said `started` */
+    /* results, but for process, which is both */
+    struct trainer_process *process;  /* NULL afterwards if it was lost or killed */
+    struct placement_facts facts;     /* set by the trainer's `started` */
     int fault;                        /* 1: the trainer was lost by its own fault */
-    struct placement_refusal refusal; /* set when the job is back in the queue because it
-                                         cannot go on here now: other bits, a full disk */
+    struct placement_refusal refusal; /* set if the job went back to the queue because it
+                                         cannot continue here now: other bits, a full disk */
 };
 
-/* ERR_CONFLICT: the job is not queued any more, nothing was done. */
+/* Run the job. ERR_CONFLICT: the job is not queued any more, and nothing was done. */
 int job_run(struct job_run *setup, const char *job, struct err *err);
 
 #endif

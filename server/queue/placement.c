@@ -9,16 +9,18 @@
 #include "config/emit.h"
 #include "lab/memory.h"
 
-enum { PLACEMENT_NEEDS_MAX = 96 }; /* bytes of what a job needs, with its zero */
+enum { PLACEMENT_NEEDS_MAX = 96 }; /* bytes of "it needs ... GB ...", with its zero */
 
+/* Lasting obstacles first, passing ones last: of several devices, the one with the greatest
+ * obstacle is nearest to taking the job. */
 enum obstacle {
     OBSTACLE_NONE,
-    OBSTACLE_UNAVAILABLE,
-    OBSTACLE_SIZE,
-    OBSTACLE_PROVENANCE,
-    OBSTACLE_REFUSED,
-    OBSTACLE_BUSY,
-    OBSTACLE_FREE
+    OBSTACLE_UNAVAILABLE, /* no trainer offers the device */
+    OBSTACLE_SIZE,        /* more memory than the device has */
+    OBSTACLE_PROVENANCE,  /* started elsewhere with other bits */
+    OBSTACLE_REFUSED,     /* went back to the queue a short time ago */
+    OBSTACLE_BUSY,        /* another job runs on it */
+    OBSTACLE_FREE         /* more memory than is free */
 };
 
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
@@ -52,7 +54,8 @@ static int placement_same_text(json_t *root, const char *key, const char *here, 
     return 0;
 }
 
-/* `auto` may come to anything at the first start, and to nothing else later. */
+/* The precision asked for: `auto` accepts any. What it was at the first start is in the
+ * provenance. */
 static int placement_as_asked(const char *asked, const char *precision, char *why, size_t size)
 {
     if (!precision[0] || strcmp(asked, "auto") == 0 || strcmp(asked, precision) == 0)
@@ -97,6 +100,8 @@ static const struct placement_refusal *placement_refused(const struct job *job,
     return NULL;
 }
 
+/* Sentence part: memory of the job and, if it is not 0, of the device kind's libraries and
+ * context (lab/memory.h: memory_beside). */
 static void placement_needs(const struct job *job, const char *kind, int64_t beside,
                             char needs[PLACEMENT_NEEDS_MAX])
 {
@@ -108,7 +113,9 @@ static void placement_needs(const struct job *job, const char *kind, int64_t bes
         snprintf(needs, PLACEMENT_NEEDS_MAX, "it needs %.2f GB", bytes / 1e9);
 }
 
-/* The first thing in the way, lasting ones before passing ones. */
+/* First obstacle between a job and a slot, in the order of the enum, and its sentence. A trainer
+ * that holds the device has reported its free memory with context and libraries loaded; on
+ * another slot these are still to come (memory_beside). */
 static enum obstacle placement_obstacle(const struct job *job, const struct placement_slot *slot,
                                         char *waits, size_t size)
 {
@@ -148,7 +155,7 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
     return OBSTACLE_NONE;
 }
 
-/* The kind or id that "auto" stands for on this box. */
+/* Kind or id of the device that the job asks for, with "auto" resolved for this machine. */
 static const char *placement_wanted(const struct job *job, const struct placement_slot *slots,
                                     int n)
 {
@@ -176,7 +183,7 @@ int placement_match(const struct job *job, const struct placement_slot *slots, i
             return i;
         if (obstacle == OBSTACLE_FREE)
             *stale = i;
-        /* Of several devices, the one that is nearest to taking the job speaks. */
+        /* The sentence comes from the device that is nearest to taking the job. */
         if (obstacle > told) {
             told = obstacle;
             snprintf(waits, size, "%s", sentence);

@@ -1,6 +1,10 @@
-/* placement: which job runs where, and why the others wait. Pure decisions over
- * a snapshot of the device slots: a table of obstacles, each with the sentence
- * that a waiting job shows. The thread that calls it is scheduler.c's. */
+/* placement: the choice of a device for a job, and the reason why a job waits. Pure functions
+ * over a snapshot of the slots. scheduler.c calls placement_match on its thread; job_run.c
+ * calls placement_continues and placement_provenance on a worker thread.
+ *
+ * A job may start on a slot when no obstacle is in its way. Every obstacle has a sentence,
+ * which a waiting job shows. The order of the jobs is not decided here (job_queue in
+ * db/jobs.h). */
 #ifndef TOKENFATE_PLACEMENT_H
 #define TOKENFATE_PLACEMENT_H
 
@@ -11,48 +15,47 @@
 
 enum {
     PLACEMENT_WAITS_MAX = 400, /* bytes of a sentence, with its zero */
-    PLACEMENT_WHY_MAX = 340,   /* of the part of it that says why, behind the device */
-    PLACEMENT_REFUSALS = 16    /* of one device, remembered at a time */
+    PLACEMENT_WHY_MAX = 340,   /* bytes of its part after the device's name */
+    PLACEMENT_REFUSALS = 16    /* remembered refusals of one device */
 };
 
-/* What the bits of a training run depend on besides its spec. The build is known
- * from a trainer's hello, the rest from the first `started` of a device; what is
- * not known yet is empty ("", 0 threads). */
+/* Facts that determine the bits of a training run besides its spec. The build comes from a
+ * trainer's `hello`, the rest from the first `started` of a device. Unknown facts are empty
+ * ("", 0 threads). */
 struct placement_facts {
     char device[128], isa[64], build[128];
     int64_t threads;
 };
 
-/* A job that a device's trainer has sent back, until it may be tried again. */
+/* Refusal: a job that went back to the queue and is not tried on this device for a while. */
 struct placement_refusal {
     char job[DB_ID_MAX]; /* "" = none */
-    int attempt;         /* of the job: a retry starts it anew */
+    int attempt;         /* of the job: a retry is another attempt, which is not refused */
     char why[PLACEMENT_WHY_MAX];
 };
 
 struct placement_slot {
     struct trainer_device device;
     struct placement_facts facts;
-    char job[DB_ID_MAX]; /* runs on it, or is about to; "" = idle */
-    int is_open;         /* a trainer of ours holds it, and told of its free memory */
+    char job[DB_ID_MAX]; /* that runs on it or was handed over; "" = idle */
+    int is_open;         /* a trainer of this server holds the device and reported its memory */
     struct placement_refusal refusals[PLACEMENT_REFUSALS];
 };
 
-/* Stored with a job at its first start, JSON in malloc'ed memory: facts, host,
- * precision and the text's address. NULL without memory. */
+/* Provenance, stored with a job at its first start: facts, host, precision and the text's
+ * SHA-256 as JSON (malloc). NULL without memory. */
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
                            const char *corpus_sha256);
 
-/* 1 if a job, with its provenance if it was started before, can go on with the same
- * bits where these facts hold and `precision` ("": not known before it starts) is
- * what it is computed in, as far as they are known; else 0 and *why says what differs. */
+/* 1 if a job can continue with the same bits where these facts hold and it is computed in
+ * `precision` ("": unknown before the start): they equal its provenance, if it has one. Unknown
+ * facts count as equal. Else 0, and why[size] names the difference. */
 int placement_continues(const struct job *job, const struct placement_facts *facts,
                         const char *precision, char *why, size_t size);
 
-/* Index of the idle slot that a queued job can start on now, or -1: *waits then
- * says why it cannot, and *stale is the slot whose free memory stands in its
- * way, as far as is known, or -1. `auto` is a GPU if there is an available one,
- * busy or not, else the CPU. */
+/* Index of the idle slot on which a queued job can start, or -1. Then waits[size] is the
+ * reason, and *stale is a slot whose free memory, as last reported, is too small, or -1.
+ * `auto` means a GPU if one is available, busy or not, else the CPU. */
 int placement_match(const struct job *job, const struct placement_slot *slots, int n, char *waits,
                     size_t size, int *stale);
 

@@ -1,4 +1,8 @@
-/* scheduler: see scheduler.h. */
+/* scheduler: see scheduler.h. The thread sleeps in slot_set_wait until a slot or a job has
+ * changed, then makes one pass over the whole queue. A pass works on copies: the queue as read
+ * from the database, and a snapshot of the slots. Both may be out of date; that is harmless,
+ * because the claim (job_claim) is a compare-and-swap in the database, and a job that was
+ * cancelled meanwhile is not claimed. */
 #include "server/queue/scheduler.h"
 
 #include <errno.h>
@@ -11,7 +15,7 @@
 #include "db/jobs.h"
 #include "server/queue/placement.h"
 
-enum { SCHEDULER_TICK_SECONDS = 30 }; /* a look at the queue without being called */
+enum { SCHEDULER_TICK_SECONDS = 30 }; /* a pass without a wake: refusals end by time */
 
 struct scheduler {
     struct slot_set *set;
@@ -19,7 +23,7 @@ struct scheduler {
     pthread_t thread;
 };
 
-/* Sentences that have changed, to be stored in one transaction. */
+/* Reasons that have changed, to be stored in one transaction. */
 struct waiting {
     int n;
     struct {
@@ -37,8 +41,8 @@ static int scheduler_write_waits(struct db_writer *writer, void *arg, struct err
     return 0;
 }
 
-/* The queue may still hold a job that a slot is about to claim, or has just put
- * back; the slot says when it is free of it. */
+/* 1 if a slot holds the job. The queue still contains a job that a slot is about to claim, or
+ * has just put back; the slot itself tells when it is free (slot_release). */
 static int scheduler_handed_over(const struct placement_slot *slots, int n, const char *job)
 {
     for (int i = 0; i < n; i++)
@@ -47,7 +51,8 @@ static int scheduler_handed_over(const struct placement_slot *slots, int n, cons
     return 0;
 }
 
-/* Every queued job in its order: started, or told why not. */
+/* Hand over each queued job, in the order of the queue, or note the reason why it waits. A job
+ * that must wait does not hold back those after it. */
 static void scheduler_pass(struct scheduler *scheduler, struct job **jobs, int n,
                            struct waiting *waiting)
 {
@@ -99,7 +104,8 @@ static void *scheduler_thread(void *arg)
     while (!atomic_load(&scheduler->set->stopping)) {
         int64_t began = clock_monotonic_ms();
         scheduler_look(scheduler);
-        /* A long queue that changes all the time takes half a core at most. */
+        /* Pause as long as the pass took: under constant change a long queue costs at most
+         * half a core. */
         poll(NULL, 0, (int)(clock_monotonic_ms() - began));
         slot_set_wait(scheduler->set, SCHEDULER_TICK_SECONDS);
     }

@@ -1,6 +1,10 @@
-/* scheduler: the thread that reads the queue, hands jobs to idle slots and stores why the
- * others wait. It alone decides. Where a job may run is placement.h's decision; the order
- * of the queue is that of job_queue (db/jobs.h). */
+/* scheduler: the thread that hands queued jobs to idle slots and stores the reason why the
+ * others wait. workers.c starts and stops it. No other thread hands over jobs.
+ *
+ * Three decisions are made elsewhere:
+ * - Order of the queue: job_queue (db/jobs.h) returns it, by priority, then submission.
+ * - Choice of a device: placement_match (placement.h).
+ * - Retry after a fault: job_finish (db/jobs.h); a job that runs again is simply queued. */
 #ifndef TOKENFATE_SCHEDULER_H
 #define TOKENFATE_SCHEDULER_H
 
@@ -9,7 +13,8 @@
 
 struct scheduler;
 
-/* The set's slots have been started. ERR_NO_MEMORY, ERR_UNAVAILABLE. */
+/* Start the thread; the slots of the set have been started. ERR_NO_MEMORY, ERR_UNAVAILABLE, or
+ * an error of the database. */
 int scheduler_start(struct slot_set *set, struct scheduler **out, struct err *err);
 /* Join the thread, which ends when the set is stopping and has been woken. NULL is fine. */
 void scheduler_stop(struct scheduler *scheduler);

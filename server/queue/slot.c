@@ -1,4 +1,7 @@
-/* slot: see slot.h. */
+/* slot: see slot.h. A slot with a job is busy from slot_hand_over to slot_release. Between
+ * them the job is claimed and run, or, if the slot had no trainer, a trainer is started and
+ * the job given back (slot_warm): only then is the free memory of the device known, and the
+ * scheduler decides again. */
 #include "server/queue/slot.h"
 
 #include <errno.h>
@@ -18,11 +21,11 @@
 #include "server/queue/job_run.h"
 
 enum {
-    SLOT_IDLE_MIN_MS = 1000,   /* a new trainer lives long enough to be handed a job */
-    SLOT_RETRY_MS = 1000,      /* first pause after a trainer that did not start, doubled */
+    SLOT_IDLE_MIN_MS = 1000,   /* least life of an idle trainer: time to be handed a job */
+    SLOT_RETRY_MS = 1000,      /* first pause after a trainer that did not start; it doubles */
     SLOT_RETRY_MAX_MS = 60000, /* up to this */
-    SLOT_REFRESH_MS = 30000,   /* age of a free memory that is asked for again */
-    SLOT_REFUSED_MS = 60000    /* a job that was sent back is not tried again before */
+    SLOT_REFRESH_MS = 30000,   /* age at which a report of free memory is old */
+    SLOT_REFUSED_MS = 60000    /* a refused job is not tried again on this slot for so long */
 };
 
 /* ---- the set ---- */
@@ -67,14 +70,14 @@ void slot_set_wait(struct slot_set *set, int seconds)
     pthread_mutex_unlock(&set->mutex);
 }
 
-/* ---- what it shows ---- */
+/* ---- the device event ---- */
 
 static int slot_write_event(struct db_writer *writer, void *arg, struct err *err)
 {
     return events_add(writer, "device", "", 0, 0, arg, err);
 }
 
-/* What a `device` event says of the slot, as JSON (malloc); NULL without memory. */
+/* Data of a `device` event as JSON (malloc); NULL without memory. */
 static char *slot_print(struct slot *slot)
 {
     struct emit json;
@@ -93,7 +96,7 @@ static char *slot_print(struct slot *slot)
     return emit_close_text(&json);
 }
 
-/* Tell the event streams and the scheduler that the slot has changed. */
+/* Announce a change of the slot to the event streams and to the scheduler. */
 static void slot_announce(struct slot *slot)
 {
     struct err err = ERR_INIT;
@@ -120,7 +123,7 @@ static void slot_end_trainer(struct slot *slot, const char *why)
     log_line(LOG_INFO, "device %s: trainer %s (%s)", id, how, why);
 }
 
-/* No trainer can be had: the device is shown as unavailable for a while. */
+/* No trainer can be started: show the device as unavailable until the next try. */
 static void slot_unavailable(struct slot *slot, const char *reason)
 {
     slot->retry_pause = slot->retry_pause ? 2 * slot->retry_pause : SLOT_RETRY_MS;
@@ -135,7 +138,7 @@ static void slot_unavailable(struct slot *slot, const char *reason)
     log_line(LOG_ERROR, "device %s: %s", slot->shown.device.id, reason);
 }
 
-/* What the new trainer says of this slot's device, or NULL. */
+/* This slot's device as the new trainer reports it, or NULL. */
 static const struct trainer_device *slot_find(const struct slot *slot)
 {
     int n;
@@ -146,7 +149,7 @@ static const struct trainer_device *slot_find(const struct slot *slot)
     return NULL;
 }
 
-/* 1 if a trainer is there (started now if need be) and offers the device. */
+/* 1 if there is a trainer that offers the device; it is started if there is none. */
 static int slot_ensure_trainer(struct slot *slot)
 {
     struct slot_set *set = slot->set;
@@ -183,7 +186,7 @@ static int slot_ensure_trainer(struct slot *slot)
 
 /* ---- its thread ---- */
 
-/* The slot is free of its job. */
+/* The slot is idle again. */
 static void slot_release(struct slot *slot)
 {
     pthread_mutex_lock(&slot->set->mutex);
@@ -192,7 +195,7 @@ static void slot_release(struct slot *slot)
     slot_announce(slot);
 }
 
-/* With the mutex held: the refusal takes the place of the oldest one. */
+/* Remember a refusal in place of the oldest one. The caller holds the mutex. */
 static void slot_remember(struct slot *slot, const struct placement_refusal *refusal)
 {
     int oldest = 0;
@@ -203,6 +206,8 @@ static void slot_remember(struct slot *slot, const struct placement_refusal *ref
     slot->refused_until[oldest] = clock_monotonic_ms() + SLOT_REFUSED_MS;
 }
 
+/* Run the job. The results are copied to the slot under the mutex before slot_release lets the
+ * scheduler look: it finds a refusal before it could hand the job over again. */
 static void slot_run(struct slot *slot, const char *job)
 {
     struct slot_set *set = slot->set;
@@ -230,15 +235,15 @@ static void slot_run(struct slot *slot, const char *job)
     slot_release(slot);
 }
 
-/* A job for a cold slot: with what the new trainer says of its device (there or
- * not, how much memory is free), the scheduler decides once more. */
+/* A job for a slot without a trainer: start one and give the job back. With the new report on
+ * the device (available or not, free memory) the scheduler decides again. */
 static void slot_warm(struct slot *slot)
 {
     slot_ensure_trainer(slot);
     slot_release(slot);
 }
 
-/* What the slot shall do next: a job (copied), a refresh, or neither. */
+/* Next task of the slot: a job (copied to `job`, else ""), a refresh (1), or none (0). */
 static int slot_next(struct slot *slot, char job[DB_ID_MAX])
 {
     pthread_mutex_lock(&slot->set->mutex);
@@ -248,7 +253,7 @@ static int slot_next(struct slot *slot, char job[DB_ID_MAX])
     return refresh;
 }
 
-/* An idle trainer ended, or said what an idle trainer does not say. */
+/* An idle trainer has ended, or has sent a message, which an idle trainer does not. */
 static void slot_lost(struct slot *slot)
 {
     slot_end_trainer(slot, "it did not stay idle");
@@ -258,8 +263,8 @@ static void slot_lost(struct slot *slot)
     slot_announce(slot);
 }
 
-/* Waits until woken, until `until` (ms, 0: never), or until the idle trainer
- * moves. */
+/* Wait for a wake, for `until` (ms, 0: never), or for the end of the idle trainer. The eventfd
+ * is drained afterwards: slot_thread then reads the new state, so no wake is lost. */
 static void slot_wait(struct slot *slot, int64_t until)
 {
     struct message message = {0};
@@ -278,7 +283,7 @@ static void slot_wait(struct slot *slot, int64_t until)
     eventfd_read(slot->wake_fd, &woken);
 }
 
-/* Asks for the device's free memory again, or tries a trainer once more. */
+/* Start a new trainer, for a new report of the device's free memory or as another try. */
 static void slot_refresh(struct slot *slot)
 {
     slot_end_trainer(slot, "asking for free memory");
@@ -316,7 +321,7 @@ static void *slot_thread(void *arg)
     return NULL;
 }
 
-/* ---- what the scheduler asks ---- */
+/* ---- for the scheduler ---- */
 
 void slot_wake(struct slot *slot)
 {
@@ -324,7 +329,7 @@ void slot_wake(struct slot *slot)
         eventfd_write(slot->wake_fd, 1);
 }
 
-/* With the mutex held: what was refused long ago may be tried again. */
+/* Drop expired refusals. The caller holds the mutex. */
 static void slot_forget(struct slot *slot)
 {
     for (int i = 0; i < PLACEMENT_REFUSALS; i++)

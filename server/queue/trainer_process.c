@@ -1,7 +1,6 @@
-/* trainer_process: see trainer_process.h. Owns the child's pid and our end of
- * the socket pair. Nothing here waits without a limit: writes have a send
- * timeout, reads a deadline, and an end that does not come is given up after
- * SIGKILL and TRAINER_KILL_SECONDS. */
+/* trainer_process: see trainer_process.h. Owns the child's pid and this process's end of the
+ * socket pair. Every wait has a limit: writes have a send timeout, reads a deadline, and a
+ * child that does not end is given up TRAINER_KILL_SECONDS after SIGKILL. */
 #include "server/queue/trainer_process.h"
 
 #include <errno.h>
@@ -20,9 +19,9 @@
 
 enum {
     TRAINER_FD = 3,               /* the child's end of the socket pair */
-    TRAINER_SPARE_FD = 10,        /* lowest number that an inherited descriptor 3 moves to */
-    TRAINER_REAP_MS = 10,         /* how often a child that should end is looked at */
-    TRAINER_GREETING_SECONDS = 60 /* nothing is computed before ready: loading libraries only */
+    TRAINER_SPARE_FD = 10,        /* lowest number to which an inherited descriptor 3 moves */
+    TRAINER_REAP_MS = 10,         /* period of waitpid for a child that should end */
+    TRAINER_GREETING_SECONDS = 60 /* silence before `ready`: only libraries are loaded */
 };
 
 struct trainer_process {
@@ -36,8 +35,9 @@ struct trainer_process {
 
 /* --- starting ------------------------------------------------------------------ */
 
-/* If descriptor 3 is one that the child shall inherit, a free number for it to
- * move to, reserved by a close-on-exec copy; else -1. */
+/* Descriptor 3 of the child becomes its socket. If this process's descriptor 3 is to be
+ * inherited (the lock may have that number), the child needs it under another number: reserve
+ * a free one with a close-on-exec copy. Else -1. */
 static int trainer_reserve(void)
 {
     int flags = fcntl(TRAINER_FD, F_GETFD);
@@ -46,6 +46,8 @@ static int trainer_reserve(void)
     return fcntl(TRAINER_FD, F_DUPFD_CLOEXEC, TRAINER_SPARE_FD);
 }
 
+/* Actions in the child, in order: save an inherited 3, put the socket on 3, empty stdin,
+ * stdout to stderr. adddup2 clears close-on-exec of the target. 0, or an errno. */
 static int trainer_file_actions(posix_spawn_file_actions_t *actions, int child_fd, int spare)
 {
     int error = 0;
@@ -60,8 +62,8 @@ static int trainer_file_actions(posix_spawn_file_actions_t *actions, int child_f
     return error;
 }
 
-/* Own process group, no blocked signal, and the default action for those that
- * this process handles or ignores. */
+/* Own process group, no blocked signal, and the default action for signals that this process
+ * handles, blocks or ignores: all of these would be inherited. 0, or an errno. */
 static int trainer_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t none, defaults;
@@ -82,7 +84,8 @@ static int trainer_attributes(posix_spawnattr_t *attributes)
     return error;
 }
 
-/* 0 and *pid, or an errno. */
+/* posix_spawn and not fork: the server has many threads, and between fork and exec only
+ * async-signal-safe calls are allowed. 0 and *pid, or an errno. */
 static int trainer_posix_spawn(const char *program, char **argv, int child_fd, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
@@ -171,7 +174,7 @@ static int trainer_check_hello(struct trainer_process *process, const struct mes
     return 0;
 }
 
-/* hello, devices, ready; in this order. */
+/* Greeting: `hello`, then any number of `device`, then `ready`. */
 static int trainer_greet(struct trainer_process *process, int64_t silence_seconds, struct err *err)
 {
     struct message message = {0};
@@ -279,7 +282,8 @@ static void trainer_describe(int status, char *how, size_t n)
         snprintf(how, n, "exited with status %d", WEXITSTATUS(status));
 }
 
-/* Drop what the trainer still sends: a full socket would keep it from reading. */
+/* Drop messages of a trainer that shall end: one that blocks in a write to a full socket never
+ * reads `exit`. */
 static void trainer_drain(int fd)
 {
     char block[1 << 14];
@@ -288,7 +292,7 @@ static void trainer_drain(int fd)
         ;
 }
 
-/* 1 if it has ended (how says so), 0 if it is still there after limit_ms. */
+/* 1 if the child has ended within limit_ms (how describes it), else 0. */
 static int trainer_reap(struct trainer_process *process, int limit_ms, char *how, size_t n)
 {
     int64_t deadline = clock_monotonic_ms() + limit_ms;

@@ -1,8 +1,15 @@
-/* trainer_process: one tokenfate-trainer as a child: spawn, talk, end. A CUDA
- * fault poisons its process, so training never happens in this one (DESIGN
- * section 2). Used by the worker threads and by `tokenfate run`. The thread that
- * spawns must live as long as the child (PR_SET_PDEATHSIG fires when the
- * spawning thread ends). One thread per process object. */
+/* trainer_process: one tokenfate-trainer as a child process: spawn, talk, end. Used by the
+ * worker threads (slot.c, job_run.c), the device watch, the probe route and `tokenfate run`.
+ * One thread per object.
+ *
+ * A process, because a CUDA fault makes its whole process unusable, and a crash must not take
+ * the server with it (DESIGN section 2).
+ *
+ * Life: trainer_process_start spawns it and waits for `hello`, the devices and `ready`. Then
+ * messages go both ways. trainer_process_end asks it to exit, kills it if it does not, and
+ * reaps it. A trainer also dies with its server: it sets PR_SET_PDEATHSIG, which the kernel
+ * delivers when the *thread* that spawned it ends. So that thread must live as long as the
+ * child. */
 #ifndef TOKENFATE_TRAINER_PROCESS_H
 #define TOKENFATE_TRAINER_PROCESS_H
 
@@ -11,9 +18,9 @@
 #include "config/settings.h"
 
 enum {
-    TRAINER_DEVICES_MAX = 16,
-    TRAINER_SEND_SECONDS = 10,
-    TRAINER_KILL_SECONDS = 10 /* from SIGKILL to the end: longer means stuck in a driver */
+    TRAINER_DEVICES_MAX = 16,  /* devices of one machine */
+    TRAINER_SEND_SECONDS = 10, /* send timeout of the socket */
+    TRAINER_KILL_SECONDS = 10  /* from SIGKILL to the exit: longer means stuck in a driver */
 };
 
 struct trainer_device {
@@ -22,49 +29,53 @@ struct trainer_device {
     char name[128]; /* "AMD EPYC 9B14, 2 threads, avx512" */
     int64_t memory_bytes, free_bytes;
     int available;
-    char reason[256]; /* why not available */
-    /* how a GPU is doing; -1, "": not known */
+    char reason[256]; /* if not available */
+    /* state of a GPU; -1 and "": unknown */
     int utilisation, temperature; /* percent, degrees Celsius */
     char driver[64];              /* version */
 };
 
 struct trainer_process;
 
-/* What a `device` message says. */
+/* Read a `device` message. */
 void trainer_device_read(const struct message *message, struct trainer_device *out);
 
-/* posix_spawn the trainer for a device ("cpu", "cuda:0"; NULL: one that computes
- * nothing and only tells how the GPUs are doing), socketpair on fd 3,
- * and wait for hello .. ready; no whole message for a minute (or
- * heartbeat_seconds, if less) is ERR_TIMEOUT. Its stderr stays ours, its stdout goes there too, its stdin is
- * empty; it is in a process group of its own, so that Ctrl-C reaches only us.
- * It inherits descriptors that are not close-on-exec (the lock of the data
- * folder). Program: settings->trainer, or tokenfate-trainer beside this one.
- * Command line: tokenfate-trainer --serve --parent PID --device ID --share DIR
- * --threads N; or --watch --parent PID. ERR_UNAVAILABLE (cannot be started, or ended before it was
- * ready), ERR_PROTOCOL, ERR_TIMEOUT. */
+/* Spawn the trainer for a device ("cpu", "cuda:0"; NULL: a watcher, which computes nothing and
+ * only reports the state of the GPUs) and wait for `hello` to `ready`. No whole message for a
+ * minute (or heartbeat_seconds, if less) is ERR_TIMEOUT.
+ *
+ * The child's end of the socket pair is its descriptor 3. Its stdin is empty, its stdout and
+ * stderr are this process's stderr. It has a process group of its own, so that Ctrl-C in a
+ * terminal reaches only this process. It inherits descriptors that are not close-on-exec: the
+ * lock of the data folder, so that no second server starts beside a trainer that is left.
+ *
+ * Program: settings->trainer, or tokenfate-trainer beside this one. Command line:
+ * tokenfate-trainer --serve --parent PID --device ID --share DIR --threads N, or
+ * --watch --parent PID.
+ * ERR_UNAVAILABLE (cannot be started, or ended before it was ready), ERR_PROTOCOL,
+ * ERR_TIMEOUT, ERR_NO_MEMORY. */
 int trainer_process_start(const struct settings *settings, const char *device,
                           struct trainer_process **out, struct err *err);
 
-/* Devices it named in its hello; *n of them. */
+/* The *n devices that it reported before `ready`. Valid as long as the object. */
 const struct trainer_device *trainer_process_devices(const struct trainer_process *process, int *n);
 const char *trainer_process_build(const struct trainer_process *process);
 int trainer_process_pid(const struct trainer_process *process);
 
-/* Gives up with ERR_TIMEOUT when the trainer does not read for
- * TRAINER_SEND_SECONDS. */
+/* Send a message. ERR_TIMEOUT if the trainer does not read for TRAINER_SEND_SECONDS; ERR_IO if
+ * it is gone. */
 int trainer_process_send(struct trainer_process *process, const struct message *message,
                          struct err *err);
 
-/* As message_read. wake_fd >= 0: also returns 0 as soon as it is readable, if
- * no message is waiting. */
+/* Receive a message, as message_read. If no message is waiting, it also returns 0 as soon as
+ * wake_fd is readable (-1: none). It does not drain wake_fd. */
 int trainer_process_receive(struct trainer_process *process, int timeout_ms, int wake_fd,
                             struct message *out, struct err *err);
 
-/* Ask it to exit, wait up to grace_ms (0: do not even ask), then SIGKILL; reap;
- * free. What it still sends is dropped. how gets at most n bytes of a sentence
- * ("exited with status 0", "killed by signal 9 (Killed)"). Returns within
- * grace_ms + TRAINER_KILL_SECONDS even if the system cannot end it. NULL is fine. */
+/* Ask it to exit, wait up to grace_ms (0: do not ask), then send SIGKILL; reap it; free the
+ * object. Messages that still arrive are dropped. how[n] describes the end ("exited with
+ * status 0", "killed by signal 9 (Killed)"). Returns within about grace_ms +
+ * TRAINER_KILL_SECONDS, even if the kernel cannot end the process. NULL is fine. */
 void trainer_process_end(struct trainer_process *process, int grace_ms, char *how, size_t n);
 
 #endif

@@ -1,4 +1,6 @@
-/* workers: see workers.h. */
+/* workers: see workers.h. Order of the end: the watch first, because its thread writes to the
+ * slots; then `stopping` is set and everyone woken; the scheduler is joined before the slots,
+ * so that no job is handed to a slot that has ended. */
 #include "server/queue/workers.h"
 
 #include <fcntl.h>
@@ -17,11 +19,11 @@ struct workers {
     struct device_watch *watch; /* NULL: no GPU to watch */
 };
 
-/* ---- how the GPUs are doing ---- */
+/* ---- the device watch ---- */
 
-/* On the watch's thread. What other programs leave of a card counts for jobs while
- * no trainer of ours holds it; else the trainer's own word does, which takes off
- * neither its context nor its libraries. */
+/* Callback on the watch's thread. While no trainer of this server holds a card, jobs are placed
+ * by the free memory that the watch reports. While one does, its own report counts: it was made
+ * with context and libraries loaded, as placement_slot.is_open says. */
 static void workers_watched(void *self, const struct trainer_device *device)
 {
     struct workers *workers = self;
@@ -48,7 +50,7 @@ static void workers_watched(void *self, const struct trainer_device *device)
         slot_set_changed(&workers->set);
 }
 
-/* Without a watch jobs run all the same: the log says what is missing. */
+/* Start the watch if there is a GPU. An error is only logged: jobs run without a watch. */
 static void workers_watch(struct workers *workers)
 {
     struct err err = ERR_INIT;
@@ -63,8 +65,8 @@ static void workers_watch(struct workers *workers)
 
 /* ---- start, wake, show, stop ---- */
 
-/* The devices of this box, as a first trainer names them. It was spawned by a
- * thread that is not a worker's, so it is not kept. */
+/* Find the devices of this machine with a first trainer. It is not kept for a slot: a worker's
+ * trainer must be spawned by the worker's own thread (trainer_process.h). */
 static int workers_find_devices(struct workers *workers, struct err *err)
 {
     struct trainer_process *process;
@@ -102,7 +104,7 @@ int workers_start(const struct settings *settings, struct db *db, int lock_fd, s
     if (!workers)
         return err_set(err, ERR_NO_MEMORY, "no memory for the workers");
     slot_set_open(&workers->set, settings, db);
-    /* While a trainer of ours lives, nobody else takes the data folder. */
+    /* Not close-on-exec: trainers inherit the lock (workers.h). */
     if (lock_fd >= 0)
         fcntl(lock_fd, F_SETFD, 0);
     if (workers_find_devices(workers, err) < 0 || workers_start_threads(workers, err) < 0) {
@@ -130,7 +132,8 @@ void workers_devices(struct workers *workers, struct worker_status *status, int 
         status[i] = (struct worker_status){
             .device = slot->shown.device, .pid = slot->pid, .faults = slot->faults};
         memcpy(status[i].job, slot->shown.job, sizeof status[i].job);
-        /* A trainer told of its start; these two are of now or not known. */
+        /* A trainer reported once, at its start. Utilisation and temperature are shown as of
+         * now, from the watch, or as unknown. */
         status[i].device.utilisation = slot->is_watched ? slot->watched.utilisation : -1;
         status[i].device.temperature = slot->is_watched ? slot->watched.temperature : -1;
         if (slot->is_watched)

@@ -1,7 +1,9 @@
-/* workers: the worker threads, one per device (slot.h), and the scheduler that hands them
- * jobs (scheduler.h), as one thing to start, ask and stop. A worker owns one trainer process, is the only writer of the
- * epochs and of the end of the job it holds, and survives whatever its trainer
- * does. DESIGN sections 2 and 3. Functions here may be called from any thread. */
+/* workers: the worker threads, one per device (slot.h), the scheduler that hands them jobs
+ * (scheduler.h) and the device watch (device_watch.h), started, queried and stopped as one.
+ * serve.c starts and stops them on the main thread; handlers call the rest on any thread.
+ *
+ * A worker owns one trainer process, and is the only writer of the epochs and of the end of
+ * the job that it holds (DESIGN sections 2 and 3). */
 #ifndef TOKENFATE_WORKERS_H
 #define TOKENFATE_WORKERS_H
 
@@ -12,13 +14,17 @@
 
 struct workers;
 
-/* Starts one thread per device that a first trainer names as available, and the
- * scheduler. lock_fd is inherited by trainers (-1: none). Jobs must have been
- * reconciled. */
+/* Start one thread per device that a first trainer reports as available, the scheduler and the
+ * watch. Jobs must have been reconciled (job_reconcile).
+ *
+ * lock_fd (-1: none) is the lock of the data folder. Trainers inherit it: flock(2) holds until
+ * the last copy of the descriptor is closed, so while a trainer of a killed server still
+ * lives, no new server takes the folder and no two trainers write one job's files. */
 int workers_start(const struct settings *settings, struct db *db, int lock_fd, struct workers **out,
                   struct err *err);
 
-/* Something changed in the queue: a job came, was released, retried, cancelled. */
+/* Wake scheduler and workers after a change of the queue (a job was submitted, released,
+ * retried, cancelled). Call it after the commit. */
 void workers_wake(struct workers *workers);
 
 struct worker_status {
@@ -28,15 +34,15 @@ struct worker_status {
     int64_t faults;      /* trainers lost since the server started */
 };
 
-/* Snapshot of every device, available or not. *n of at most max. */
+/* Snapshot of all devices, available or not: *n of them, at most max. */
 void workers_devices(struct workers *workers, struct worker_status *status, int max, int *n);
 
-/* A device that a job names must be one of this box, available or not; else
- * ERR_INVALID with the field /resources/device and what there is. */
+/* Check the device that a job names: `auto`, or a kind or id of this machine, available or
+ * not. Else ERR_INVALID with the field /resources/device and the list of devices. */
 int workers_check_device(struct workers *workers, const char *device, struct err *err);
 
-/* Graceful end: running jobs checkpoint and go back to queued, trainers exit,
- * threads are joined. Bounded by cancel_seconds. */
+/* Graceful end: running jobs write a checkpoint and go back to `queued`, trainers exit, threads
+ * are joined. A trainer that does not obey within cancel_seconds is killed. NULL is fine. */
 void workers_stop(struct workers *workers);
 
 #endif
