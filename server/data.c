@@ -31,8 +31,7 @@ int data_lock_once(const struct settings *settings, struct err *err)
     if (file_make_folders(settings->data, err) ||
         data_path(settings, path, sizeof path, err, "lock"))
         return -1;
-    /* Not close-on-exec: trainers inherit the lock, so that none outlives its server
-     * beside a new one. */
+    /* Not close-on-exec: trainers inherit the lock (data.h). */
     int fd = open(path, O_RDWR | O_CREAT, 0644);
     if (fd < 0)
         return err_set_errno(err, ERR_IO, "cannot open %s", path);

@@ -1,5 +1,10 @@
-/* data: the data folder: paths below it, and the lock that gives it to one process.
- * Any thread. */
+/* data: the data folder: paths below it, and the lock that reserves it for one process. Used
+ * by the server and by the commands. Any thread.
+ *
+ * The lock is inherited by trainers: flock(2) belongs to the open file, so it holds until the
+ * last process with a copy of the descriptor has closed it. A trainer of a killed server
+ * therefore keeps a new server away until it has died too, and two trainers never write the
+ * same job's files. */
 #ifndef TOKENFATE_DATA_H
 #define TOKENFATE_DATA_H
 
@@ -10,19 +15,20 @@
 
 enum {
     DATA_PATH_MAX = 4096,           /* bytes of a path, with its zero: Linux's PATH_MAX */
-    DATA_LOCK_TRIES = 50,           /* the lock of a killed server stays with its trainers */
-    DATA_LOCK_PAUSE_US = 100 * 1000 /* until they have died too: 5 seconds in all */
+    DATA_LOCK_TRIES = 50,           /* 5 seconds in all, for the trainers of a killed server, */
+    DATA_LOCK_PAUSE_US = 100 * 1000 /* which keep its lock, to die */
 };
 
-/* data/NAME[/NAME...] into path. ERR_TOO_LARGE if it does not fit. */
+/* Format the path of a file below the data folder into path[n]. ERR_TOO_LARGE if it does not
+ * fit. */
 int data_path(const struct settings *settings, char *path, size_t n, struct err *err,
               const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Take data/lock (flock), made with its folder if missing. Returns the descriptor, which
- * holds the lock until it and the copies that child processes inherit are closed; -1 with
- * ERR_CONFLICT when a server holds it, ERR_IO. Tries DATA_LOCK_TRIES times. */
+/* Take data/lock; it and its folder are created if missing. Returns a descriptor, which holds
+ * the lock until it and the copies that child processes inherited are closed; -1 with
+ * ERR_CONFLICT if another process holds it after DATA_LOCK_TRIES tries, or ERR_IO. */
 int data_lock(const struct settings *settings, struct err *err);
-/* One try. */
+/* The same with one try. */
 int data_lock_once(const struct settings *settings, struct err *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* secret: random credentials: bearer tokens, session ids, and the secret of the data
- * folder. Any thread. */
+/* secret: random credentials: bearer tokens, session ids, and the secret of the data folder.
+ * Used by auth.c, serve.c, the handlers and the commands. Any thread. */
 #ifndef TOKENFATE_SECRET_H
 #define TOKENFATE_SECRET_H
 
@@ -9,12 +9,12 @@
 
 enum {
     SECRET_BYTES = 32,    /* random bytes in a credential: 256 bits */
-    SECRET_TEXT_MAX = 200 /* longest credential that is looked at, with its zero */
+    SECRET_TEXT_MAX = 200 /* bytes of a credential, with its zero: a longer one is never valid */
 };
 
-/* A new credential of that kind ("token": its text starts with "tf_"; "session") into
- * text[n], n > 2 * SECRET_BYTES + 3; SHA-256 of the text, in hex, into hash. Only the hash
- * is ever stored. */
+/* Make a credential of a kind ("token", whose text starts with "tf_"; "session") in text[n],
+ * n > 2 * SECRET_BYTES + 3, and the SHA-256 of the text, in hex, in hash. Only the hash is
+ * stored in the database. */
 void secret_make(const char *kind, char *text, size_t n, char hash[HASH_HEX]);
 
 #endif

@@ -1,7 +1,18 @@
-/* serve: `tokenfate serve` from start to end, on the main thread. Every step of
- * the start can fail and is undone by serve_close in the opposite order; nothing
- * is answered before all running jobs are reconciled. The main thread then only
- * waits for SIGTERM or SIGINT. */
+/* serve: see serve.h. Owns struct server and the lock of the data folder.
+ *
+ * Start: every step can fail, and serve_close undoes what was done. No request is answered
+ * before the jobs that the last server left running are reconciled (job_reconcile). Then the
+ * main thread only waits for SIGTERM or SIGINT.
+ *
+ * Order of the end, in serve_close:
+ * 1. `stopping` is set, so that no new request is parked (http.c: http_first).
+ * 2. The hub is told to end its streams and waiting requests; the pool ends. Both give their
+ *    requests back to the HTTP thread.
+ * 3. http_stop waits for those requests. From here on nobody uses the HTTP thread's reader.
+ * 4. Workers end: jobs write a checkpoint and go back to the queue, which needs the database.
+ * 5. hub_stop and the readers, then the database, whose writer may call hub_notify to its
+ *    last commit; then hub_free.
+ * The lock is released last. */
 #include "server/serve.h"
 
 #include <dirent.h>
@@ -33,7 +44,7 @@
 
 /* ---- data folder ---- */
 
-/* Uploads and copies that a killed server left half done. */
+/* Remove partial uploads and imports that a killed server left. */
 static void serve_sweep(const char *folder)
 {
     char path[DATA_PATH_MAX + 256];
@@ -96,7 +107,7 @@ static int serve_open_data(struct server *server, struct err *err)
     return corpora_import(&server->settings, server->db, err);
 }
 
-/* Room for every connection, and the files beside them. */
+/* Raise the limit of open files to its maximum: every connection needs a descriptor. */
 static void serve_raise_files(void)
 {
     struct rlimit limit;
@@ -106,8 +117,10 @@ static void serve_raise_files(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* ---- what is only there while a server runs ---- */
+/* ---- files that exist only while a server runs ---- */
 
+/* Write a file of the data folder with one line: `secret`, then `address`, once requests are
+ * answered. Commands read both (cli/client.c). */
 static int serve_publish(const struct server *server, const char *name, const char *text,
                          mode_t mode, struct err *err)
 {
@@ -118,8 +131,9 @@ static int serve_publish(const struct server *server, const char *name, const ch
     return file_atomic_commit(&file, err);
 }
 
-/* The old ones go before the new secret is there: no command takes it to the
- * address of a server that was killed. */
+/* Remove both files: at the end, and at the start before the new secret is written. Otherwise
+ * a command could send the new secret to the address of a server that was killed, where
+ * another program may listen. */
 static void serve_unpublish(const struct server *server)
 {
     static const char *const names[] = {"address", "secret"};
@@ -192,7 +206,7 @@ int serve_command(const struct settings *settings, const char *build)
     server->build = build;
     server->routes = &api_routes;
     server->started_at = db_now();
-    /* Blocked before any thread starts, so that only sigwait sees them. */
+    /* Blocked before any thread starts: threads inherit the mask, so only sigwait sees them. */
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);

@@ -1,6 +1,10 @@
-/* server: what all handlers share, made in serve.c before the first request and
- * constant until the end, except for what guards itself (database, workers,
- * hub, datasets) and the counters, which are atomic. */
+/* server: the state that all handlers share. serve.c creates it before the first request and
+ * frees it at the end. In between its members are constant, so every thread reads them without
+ * a mutex. The objects behind the pointers guard themselves, except `reader`, which belongs to
+ * the HTTP thread.
+ *
+ * The counters and `stopping` are atomic, with sequentially consistent order (the default of
+ * C11). `stopping` is set before http_stop reads `suspended`. */
 #ifndef TOKENFATE_SERVER_H
 #define TOKENFATE_SERVER_H
 
@@ -19,8 +23,8 @@ struct presets;
 struct route_table;
 struct workers;
 
-/* The user that everybody is on loopback, and that a command with the secret of the data
- * folder is. An administrator. */
+/* User of every request without authentication, and of commands, which send the secret of the
+ * data folder (http/auth.h). An administrator. */
 #define SERVER_LOCAL_USER "local"
 
 enum { SERVER_STATUS_CLASSES = 6 };
@@ -28,10 +32,10 @@ enum { SERVER_STATUS_CLASSES = 6 };
 struct server {
     struct settings settings;
     const char *build;          /* `git describe` of this program */
-    int auth;                   /* 1: credentials are needed */
+    int auth;                   /* 1: requests need a credential */
     char listen_host[256];      /* as configured, without port and brackets */
-    int listen_any;             /* it is a wildcard address */
-    char secret_hash[HASH_HEX]; /* of the text in data/secret */
+    int listen_any;             /* 1: listen_host is a wildcard address */
+    char secret_hash[HASH_HEX]; /* SHA-256 of the text in data/secret */
     int64_t started_at;         /* microseconds */
     struct db *db;
     struct db_reader *reader; /* of the HTTP thread */
@@ -42,9 +46,9 @@ struct server {
     struct workers *workers;
     struct http *http;
     const struct route_table *routes;
-    atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class 1xx..5xx */
-    atomic_int suspended; /* requests that another thread than the HTTP thread owns */
-    atomic_int stopping;
+    atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class: [1] 1xx .. [5] 5xx */
+    atomic_int suspended; /* parked requests: those that the HTTP thread does not own */
+    atomic_int stopping;  /* 1: no request is parked any more; never cleared */
 };
 
 #endif

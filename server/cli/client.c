@@ -1,4 +1,4 @@
-/* ask: see client.h. */
+/* client: see client.h. */
 #include "server/cli/client.h"
 
 #include <curl/curl.h>
@@ -11,10 +11,10 @@
 #include "server/server.h"
 
 enum {
-    CLIENT_SECONDS = 30,         /* for one answer; a commit waits for those before it */
+    CLIENT_SECONDS = 30,         /* for one answer: its commit may queue behind others */
     CLIENT_LINE_MAX = 512,       /* bytes of an address or a secret */
-    CLIENT_HEADER_MAX = 1024,    /* bytes of a header with one of these */
-    CLIENT_ANSWER_MAX = 1 << 20, /* bytes of an answer: all are a few hundred */
+    CLIENT_HEADER_MAX = 1024,    /* bytes of a URL or header that contains one of these */
+    CLIENT_ANSWER_MAX = 1 << 20, /* bytes of an answer; the usual ones have a few hundred */
 };
 
 struct client {
@@ -26,7 +26,8 @@ struct client {
     size_t n;
 };
 
-/* The only line of a file in the data folder. 1 if there is none. */
+/* Read the only line of a file in the data folder. 1 if there is no such file: no server has
+ * published it. */
 static int client_read(const struct settings *settings, const char *name, char *line,
                        struct err *err)
 {
@@ -89,7 +90,7 @@ static int client_open(struct client *client, const char *method, const char *bo
         return err_set(err, ERR_NO_MEMORY, "no memory for a request");
     curl_easy_setopt(client->curl, CURLOPT_URL, client->url);
     curl_easy_setopt(client->curl, CURLOPT_PROTOCOLS_STR, "http");
-    curl_easy_setopt(client->curl, CURLOPT_PROXY, ""); /* whatever the environment names */
+    curl_easy_setopt(client->curl, CURLOPT_PROXY, ""); /* no proxy of the environment either */
     curl_easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, (long)CLIENT_SECONDS);
     curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, client->headers);
@@ -118,7 +119,7 @@ static int client_perform(struct client *client, struct err *err)
                    curl_easy_strerror(code));
 }
 
-/* The answer, or the problem it is. */
+/* Parse the answer: JSON of a success, or a problem document (code, detail) into *err. */
 static int client_understand(struct client *client, json_t **answer, struct err *err)
 {
     long status = 0;

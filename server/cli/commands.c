@@ -42,17 +42,17 @@ static int commands_database(const struct settings *settings, char *path, size_t
     return data_path(settings, path, n, err, "tokenfate.db");
 }
 
-/* What a command changes, in both ways. */
+/* One change, as a database operation and as a request to a server. */
 struct commands_change {
-    db_operation *operation; /* without a server */
+    db_operation *operation; /* if no server runs */
     void *arg;
-    const char *method; /* of a running one: below /api/v1 */
-    char path[COMMANDS_PATH_MAX];
-    char *body; /* JSON (malloc), NULL: none */
-    json_t *answer;
+    const char *method;           /* if a server runs */
+    char path[COMMANDS_PATH_MAX]; /* below /api/v1 */
+    char *body;                   /* JSON (malloc), NULL: none */
+    json_t *answer;               /* of the server */
 };
 
-/* With the lock, which is given back. */
+/* Run the operation on the database. The caller has taken the lock; it is released here. */
 static int commands_operate(const struct settings *settings, const struct commands_change *change,
                             int lock, struct err *err)
 {
@@ -65,9 +65,9 @@ static int commands_operate(const struct settings *settings, const struct comman
     return failed ? -1 : 0;
 }
 
-/* Whoever holds the lock may be a server that starts or ends and does not answer,
- * or what is left of one that was killed: look again for as long as a server
- * would that starts. */
+/* Make the change and free its body. The lock may be held by a server that starts or ends and
+ * does not answer, or by a trainer of a server that was killed. Both pass, so try again as
+ * long as a starting server would (DATA_LOCK_TRIES). Returns the exit code. */
 static int commands_change(const struct settings *settings, struct commands_change *change)
 {
     struct err err = ERR_INIT;
@@ -91,7 +91,7 @@ static int commands_change(const struct settings *settings, struct commands_chan
     return result ? commands_fail(&err) : 0;
 }
 
-/* One reading, beside a server or not. */
+/* Read the database, beside a server or without one. Returns the exit code. */
 static int commands_read(const struct settings *settings,
                          int (*read)(struct db_reader *reader, void *arg, struct err *err),
                          void *arg)
@@ -113,7 +113,7 @@ static void commands_day(int64_t microseconds, char *text, size_t n)
     strftime(text, n, "%Y-%m-%d", &utc);
 }
 
-/* A text and a flag as the body of a request (malloc); a NULL key leaves one out. */
+/* Body of a request (malloc) with a text and a flag; a NULL key omits that member. */
 static char *commands_body(const char *text_key, const char *text, const char *flag_key, int flag)
 {
     struct emit json;

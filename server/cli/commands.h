@@ -1,13 +1,15 @@
-/* commands: the commands of `tokenfate` that read or change the database. Those that
- * write take data/lock, or ask the server that holds it; those that read open the
- * database read-only and work beside one. Main thread. Each returns the exit
- * code: 0, 1 failed, 2 usage. */
+/* commands: the commands `tokenfate user`, `token` and `backup`. main.c calls them on the main
+ * thread. Each returns the exit code: 0, 1 failed, 2 usage.
+ *
+ * A database has one writer (db/db.h). So a command that changes something takes data/lock and
+ * writes itself, or, if a server holds the lock, lets that server do it (client.h). Commands
+ * that only read open the database read-only, beside a server or without one. */
 #ifndef TOKENFATE_COMMANDS_H
 #define TOKENFATE_COMMANDS_H
 
 #include "config/settings.h"
 
-/* argv: what follows the command's name and the settings' options. */
+/* argv: the words after the command's name, without the options of settings. */
 int commands_user(const struct settings *settings, int argc, char **argv);
 int commands_token(const struct settings *settings, int argc, char **argv);
 int commands_backup(const struct settings *settings, int argc, char **argv);

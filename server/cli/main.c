@@ -1,5 +1,5 @@
-/* main of tokenfate: reads the settings, looks the command up in one table, runs
- * it. Exit codes: 0, 1 failed, 2 usage. */
+/* main: the program `tokenfate`. It finds the command in one table, reads the settings, and
+ * runs the command on the main thread. Exit codes: 0, 1 failed, 2 usage. */
 #include <stdio.h>
 #include <string.h>
 

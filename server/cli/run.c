@@ -1,8 +1,10 @@
-/* run: see run.h. One thread: it waits for the trainer and for Ctrl-C (a
- * signalfd) at the same time. The first Ctrl-C asks the trainer to cancel, the
- * second, or no answer within cancel_seconds, kills it. The folder for
- * checkpoints and model is temporary and goes at the end, unless --out names
- * one. */
+/* run: see run.h. One thread waits for the trainer and for signals (a signalfd) at the same
+ * time, so no signal handler is needed. The first Ctrl-C orders the trainer to cancel; the
+ * second one, or no end within cancel_seconds, kills it. The trainer is in a process group of
+ * its own (trainer_process.h), so the terminal's Ctrl-C does not reach it.
+ *
+ * Checkpoints and model go to a temporary folder that is removed at the end, unless --out
+ * names one. */
 #include "server/cli/run.h"
 
 #include <errno.h>
@@ -34,11 +36,11 @@ enum {
     RUN_OK = 0,
     RUN_FAILED = 1,
     RUN_USAGE = 2,
-    RUN_LINE_MAX = 256,           /* progress line */
-    RUN_REFRESH_MS = 100,         /* of the progress line on a terminal */
-    RUN_PLAIN_LINES = 10,         /* progress lines where there is no terminal */
-    RUN_GRACE_MS = 2000,          /* for a trainer to exit at the end */
-    RUN_CHECKPOINT_SECONDS = 3600 /* nothing resumes a temporary folder */
+    RUN_LINE_MAX = 256,           /* bytes of the progress line */
+    RUN_REFRESH_MS = 100,         /* period of the progress line on a terminal */
+    RUN_PLAIN_LINES = 10,         /* progress lines without a terminal */
+    RUN_GRACE_MS = 2000,          /* for a trainer to exit by itself */
+    RUN_CHECKPOINT_SECONDS = 3600 /* in a temporary folder, from which nothing resumes */
 };
 
 #define RUN_JOB "local"
@@ -52,9 +54,9 @@ struct run {
     struct dataset *dataset;
     const char *names[SPEC_GROUPS_MAX];
     char corpus[SETTINGS_TEXT_MAX], dir[SETTINGS_TEXT_MAX];
-    int is_temporary; /* dir goes at the end */
+    int is_temporary; /* dir is removed at the end */
     int signals;      /* signalfd of SIGINT and SIGTERM */
-    int n_signals;    /* how many came */
+    int n_signals;    /* signals received */
     struct trainer_process *trainer;
     struct conversation conversation;
     double *first, *last; /* records of epoch 0 and of the newest epoch */
@@ -173,6 +175,8 @@ static int run_make_folder(struct run *run, struct err *err)
     return 0;
 }
 
+/* Block SIGINT and SIGTERM and receive them through a signalfd. The trainer starts with an
+ * empty signal mask all the same (trainer_process.c). */
 static int run_catch_signals(struct run *run, struct err *err)
 {
     sigset_t set;
@@ -184,8 +188,8 @@ static int run_catch_signals(struct run *run, struct err *err)
     return run->signals < 0 ? err_set_errno(err, ERR_IO, "cannot wait for signals") : 0;
 }
 
-/* The first GPU that can be used, of those that the trainer names, copied to id;
- * ERR_UNAVAILABLE with the reason of the first that cannot. */
+/* Copy the id of the first available GPU that the trainer reports. ERR_UNAVAILABLE, with the
+ * reason of the first GPU that is not available. */
 static int run_find_gpu(const struct trainer_process *trainer,
                         char id[sizeof((struct trainer_device *)0)->id], struct err *err)
 {
@@ -205,8 +209,8 @@ static int run_find_gpu(const struct trainer_process *trainer,
                    unfit ? unfit->reason : "");
 }
 
-/* The device of the spec; "auto" and "cuda" are settled by what the CPU's
- * trainer says is there. */
+/* Start the trainer for the spec's device. For "auto" and "cuda" a trainer for the CPU starts
+ * first and reports the GPUs; without an available one, "auto" keeps that trainer. */
 static int run_start_trainer(struct run *run, struct err *err)
 {
     const char *wanted = run->spec->resources.device;
@@ -298,7 +302,7 @@ static void run_show_progress(struct run *run)
     run->shown_epoch = run->epoch;
 }
 
-/* Something else goes to stderr: leave the progress line. */
+/* Clear the progress line before other output on stderr. */
 static void run_end_line(struct run *run)
 {
     if (run->is_terminal && run->shown_epoch >= 0)
@@ -350,7 +354,8 @@ static void run_take_start(struct run *run, const struct message *message)
             (double)message->bytes / (1 << 20));
 }
 
-/* 1: the job has ended well, 0: it goes on, -1. */
+/* Handle a message. 1: the job has succeeded, 0: it goes on, -1: it has ended or the trainer
+ * violates the protocol. */
 static int run_take(struct run *run, const struct message *message, struct err *err)
 {
     switch (message->type) {
@@ -378,7 +383,8 @@ static int run_take(struct run *run, const struct message *message, struct err *
     }
 }
 
-/* Signals that came: the first asks the trainer to cancel, the second is final. */
+/* Handle signals: the first one orders the trainer to cancel, the second one is an error, after
+ * which run_end_trainer kills it. */
 static int run_take_signals(struct run *run, struct err *err)
 {
     struct signalfd_siginfo info;
@@ -422,7 +428,7 @@ static void run_report(const struct err *err)
         fprintf(stderr, "tokenfate run: and %d more\n", err->n_more);
 }
 
-/* End the trainer; if it ended by itself, add how. */
+/* End the trainer. If it has ended by itself (the socket is closed), the error tells how. */
 static void run_end_trainer(struct run *run, int result, struct err *err)
 {
     char how[96];

@@ -1,6 +1,6 @@
-/* run_table: see run_table.h. A table of lines; each computes one number per
- * group. A number that does not exist (a mask left nothing, a token never
- * occurs) is a dash, never a zero. */
+/* run_table: see run_table.h. A table of lines; each line computes one number per group. A
+ * number that does not exist (a mask left no pair, a token never occurs) is a dash, never a
+ * zero. Widths count characters of UTF-8, not bytes. */
 #include "server/cli/run_table.h"
 
 #include <math.h>
@@ -12,26 +12,26 @@ enum {
     TABLE_LABEL_WIDTH = 40,
     TABLE_COLUMN_MIN = 13, /* "least_common" and a space */
     TABLE_COLUMN_MAX = 24,
-    TABLE_FIELD_NONE = -1,
+    TABLE_FIELD_NONE = -1,  /* the line reads no field of a record */
     TABLE_TEXT_WIDTH = 100, /* of the claims' paragraphs */
     TABLE_TEXT_INDENT = 4
 };
 
 enum line_value {
-    LINE_TOKENS,       /* tokens of the group */
-    LINE_FIRST,        /* a field of the record at epoch 0 */
-    LINE_LAST,         /* the same at the last epoch */
+    LINE_TOKENS,       /* number of tokens in the group */
+    LINE_FIRST,        /* a field of the record of epoch 0 */
+    LINE_LAST,         /* the same field of the last epoch */
     LINE_CHANGE,       /* last - first */
-    LINE_CONTEXT_FREE, /* mean ln(c/N) */
-    LINE_UNTRAINED     /* closed form of epoch 0 */
+    LINE_CONTEXT_FREE, /* mean ln(c/N): count c of a token in a text of N tokens */
+    LINE_UNTRAINED     /* closed form of the level at epoch 0 */
 };
 
 struct line {
     const char *label; /* "%mask" and "%epoch" stand for their values */
     enum line_value value;
-    int field; /* enum record_field; masked ones are MEAN_LOGP_NONE or KEPT_NONE */
-    int is_masked;
-    const char *format; /* of the number */
+    int field;     /* enum record_field; of a masked line the field of mask none */
+    int is_masked; /* the spec's mask is added to the field; not printed for mask none */
+    const char *format;
 };
 
 static const struct line lines[] = {
@@ -91,7 +91,7 @@ static int column_width(const char *name)
                                     : (width > TABLE_COLUMN_MAX ? TABLE_COLUMN_MAX : width);
 }
 
-/* Right-aligned, cut between characters. */
+/* Print a column's head, right-aligned; a long name is cut between characters. */
 static void print_name(FILE *out, const char *name)
 {
     int room = column_width(name), width = text_width(name), shown = 0;
@@ -103,6 +103,7 @@ static void print_name(FILE *out, const char *name)
     }
 }
 
+/* Print a line's label with "%mask" and "%epoch" replaced. */
 static void print_label(FILE *out, const struct run_table *table, const char *label)
 {
     char text[TABLE_LABEL_WIDTH + 1] = "", epoch[24];
@@ -134,7 +135,7 @@ static void print_line(FILE *out, const struct run_table *table, const struct li
     putc('\n', out);
 }
 
-/* Which groups ended above and which below where the untrained model starts. */
+/* List the groups that ended above, then those that ended below the untrained level. */
 static void print_sides(FILE *out, const struct run_table *table)
 {
     const struct groups *groups = &table->dataset->groups;
@@ -176,7 +177,7 @@ void run_print_table(FILE *out, const struct run_table *table)
     print_sides(out, table);
 }
 
-/* A paragraph, indented, broken between words. */
+/* Print an indented paragraph, broken between words. */
 static void print_wrapped(FILE *out, const char *text)
 {
     int column = 0;

@@ -1,8 +1,7 @@
-/* run_table: the table an experiment ends with, after the study's section 4.3:
- * one column per group, one line per quantity, epoch 0 beside the last epoch,
- * the closed forms beside the measurement, and below it the study's claims,
- * judged. `tokenfate run` prints it from the records it received, `tokenfate
- * show` from the database. Pure functions of their arguments. */
+/* run_table: the closing table of an experiment, after the study's section 4.3: one column per
+ * group, one line per quantity, epoch 0 beside the last epoch, closed forms beside the
+ * measurements; below it the study's claims with a verdict. `tokenfate run` prints it from the
+ * records that it received, `tokenfate show` from the database. Pure but for `out`. */
 #ifndef TOKENFATE_RUN_TABLE_H
 #define TOKENFATE_RUN_TABLE_H
 
@@ -22,8 +21,8 @@ struct run_table {
 
 void run_print_table(FILE *out, const struct run_table *table);
 
-/* The study's claims judged from one complete run: verdict, what was found and,
- * where a claim fails, why. */
+/* The study's claims, judged from one complete run: verdict, measurement and, if a claim fails,
+ * the cause. */
 void run_print_findings(FILE *out, const struct findings_run *run);
 
 #endif

@@ -1,4 +1,5 @@
-/* show: see show.h. */
+/* show: see show.h. The database holds records, not counts: groups and frequencies of the
+ * table are computed again from the spec and the stored text (dataset_open). */
 #include "server/cli/show.h"
 
 #include <stdio.h>
