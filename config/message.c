@@ -1,8 +1,10 @@
-/* message: see message.h. Two tables: the fields a header can carry, and for
- * every type its word and the set of its fields. Writer and reader both walk
- * them, so they cannot disagree. The reader keeps one frame under way: first
- * its header grows in a buffer, then its payload is read to where it will stay.
- * A frame is checked completely before the caller sees it. */
+/* message: see message.h. Two tables: `message_fields` has the fields that a header can carry,
+ * `message_types` has for every type its word and the set of its fields. Writer and reader
+ * walk the same tables, so they cannot disagree.
+ *
+ * Reader: one frame is in progress. Its header collects in a buffer until '\n'; then the
+ * payload is read directly into its final memory. The peer is not trusted: sizes are checked
+ * before memory is allocated, and the whole frame before the caller sees it. */
 #include "config/message.h"
 
 #include <errno.h>
@@ -18,7 +20,7 @@
 #include "config/clock.h"
 #include "config/emit.h"
 
-enum { MESSAGE_BLOCK = 1 << 16 }; /* bytes asked from the fd at a time */
+enum { MESSAGE_BLOCK = 1 << 16 }; /* bytes per read(2) of a header */
 
 enum message_field {
     FIELD_JOB,
@@ -138,7 +140,8 @@ void message_clear(struct message *message)
     memset(message, 0, sizeof *message);
 }
 
-/* Values and tokens of one unit of payload, in bytes; an epoch has both. */
+/* Bytes per value and per token in a payload; 0: the type has none. `epochs` has both, once
+ * per epoch. */
 static const struct {
     int per_value, per_token;
 } message_payloads[MESSAGE_TYPES] = {
@@ -147,7 +150,8 @@ static const struct {
     [MESSAGE_PROBED] = {4, 0},
 };
 
-/* Payload that the header promises; -1 with ERR_PROTOCOL if it is impossible. */
+/* Payload in bytes that the header's fields imply; -1 with ERR_PROTOCOL if they are impossible
+ * or above MESSAGE_PAYLOAD_MAX. Every factor is bounded first, so no product overflows. */
 static int64_t message_payload_wanted(const struct message *message, struct err *err)
 {
     const int per_value = message_payloads[message->type].per_value;
@@ -212,8 +216,9 @@ static char *message_header(const struct message *message, size_t *n, struct err
     return line;
 }
 
-/* write(2) on something that is no socket, with SIGPIPE kept away from this
- * thread and taken back if the write caused it. */
+/* write(2) without SIGPIPE, for a pipe or a file, where MSG_NOSIGNAL does not exist. SIGPIPE is
+ * sent to the writing thread: it is blocked there, and one that the write caused is taken
+ * back, unless another one was pending before. */
 static ssize_t message_write_quietly(int fd, const char *data, size_t n)
 {
     sigset_t broken, before, waiting;
@@ -248,7 +253,7 @@ static int message_write_all(int fd, const char *data, size_t n, struct err *err
     return 0;
 }
 
-/* Everything a reader would refuse, refused before a byte leaves. */
+/* Refuse before the first byte is sent what the reader would refuse. */
 static int message_check(const struct message *message, struct err *err)
 {
     const char *word = message_types[message->type].word;
@@ -293,10 +298,10 @@ struct message_reader {
     int fd;
     char *data; /* received, not yet consumed: [used] of [room] */
     size_t used, room;
-    size_t scanned; /* bytes of data known to hold no '\n' */
-    int has_header; /* next is parsed, its payload is on its way */
+    size_t scanned; /* leading bytes of data without a '\n': not searched again */
+    int has_header; /* the header of `next` is parsed, its payload is incomplete */
     struct message next;
-    size_t payload_have; /* bytes of next.payload that are there */
+    size_t payload_have; /* bytes of next.payload that have arrived */
 };
 
 struct message_reader *message_reader_new(int fd)
@@ -316,7 +321,7 @@ void message_reader_free(struct message_reader *reader)
     free(reader);
 }
 
-/* One field of the header into *out. */
+/* Take one field of the header into *out. */
 static int message_take(struct message *out, int field, const json_t *value, struct err *err)
 {
     char *at = (char *)out + message_fields[field].offset;
@@ -353,7 +358,7 @@ static int message_take_type(const json_t *root, struct message *out, struct err
     return err_set(err, ERR_PROTOCOL, "a message of unknown type");
 }
 
-/* Fields, payload size and nothing else. */
+/* Take the type, its fields and the payload size; anything else in the header is an error. */
 static int message_take_all(const json_t *root, struct message *out, struct err *err)
 {
     size_t expected = 1;
@@ -381,7 +386,7 @@ static int message_take_all(const json_t *root, struct message *out, struct err 
     return 0;
 }
 
-/* Turn the first n bytes of data, a line, into reader->next. */
+/* Parse the first n bytes of data, a header without its '\n', into reader->next. */
 static int message_parse(struct message_reader *reader, size_t n, struct err *err)
 {
     struct message *next = &reader->next;
@@ -413,7 +418,7 @@ static void message_consume(struct message_reader *reader, size_t n)
     reader->scanned = 0;
 }
 
-/* Make a frame of what has been received: 1 done, 0 more is needed, -1. */
+/* Go on with the frame as far as the received bytes reach: 1 complete, 0 incomplete, -1. */
 static int message_advance(struct message_reader *reader, struct err *err)
 {
     if (!reader->has_header) {
@@ -441,7 +446,7 @@ static int message_advance(struct message_reader *reader, struct err *err)
     return reader->payload_have == reader->next.payload_bytes;
 }
 
-/* One read(2), to the payload if one is under way, else to the buffer. */
+/* One read(2), into the payload if the header is complete, else into the buffer. */
 static int message_fill(struct message_reader *reader, struct err *err)
 {
     char *to;
@@ -473,7 +478,7 @@ static int message_fill(struct message_reader *reader, struct err *err)
     return 0;
 }
 
-/* 1 readable (or at its end), 0 not before the deadline. */
+/* 1 if fd is readable or at its end, 0 if the deadline has passed (timeout_ms < 0: none). */
 static int message_wait(int fd, int timeout_ms, int64_t deadline)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};

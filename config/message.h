@@ -1,17 +1,24 @@
-/* message: what server and trainer say to each other, writer and reader side by
- * side. A frame is one line of JSON (the header), ended by '\n', then exactly
- * `payload` bytes (absent = 0) of little-endian binary. One table in message.c
- * lists for every type which fields it carries; an unknown type, a missing
- * or surplus field, a frame above the limits is ERR_PROTOCOL. The version travels in
- * `hello`; both sides are installed together, so versions must be equal.
+/* message: the protocol between server and trainer: the messages, their writer and their
+ * reader. The server side is used by server/queue/ and `tokenfate run`, the trainer side by
+ * gpu/. An object is used by one thread at a time; different descriptors by any threads.
+ *
+ * Frame: one line of JSON (the header), ended by '\n', then exactly `payload` bytes (absent =
+ * 0) of little-endian binary. One table in message.c lists the fields of every type. An
+ * unknown type, a missing or surplus field, or a frame above the limits is ERR_PROTOCOL. The
+ * version travels in `hello`; both sides are installed together, so versions must be equal.
+ *
+ * Checkpoint cadence: `run` carries the server's setting checkpoint_seconds (config/settings.c)
+ * to the trainer. gpu/train.c decides when a checkpoint is due: between two steps, when that
+ * time has passed, and never so often that writing takes more than a tenth of the time. 0 means
+ * after every step, whatever it costs.
  *
  *   server -> trainer  run      job spec corpus model dir resume checkpoint_seconds
- *                               ("model": file that it starts from, "": none)
- *                               ("resume": epochs the server has stored; the
- *                               trainer continues from the newest checkpoint in
- *                               dir whose first epoch to come is not above it;
- *                               0 starts anew. So started.epoch <= resume:
- *                               replays, never gaps)
+ *                               ("model": file to start from, "": none)
+ *                               ("resume": number of records the server has
+ *                               stored; the trainer continues from the newest
+ *                               checkpoint in dir whose first record to come is
+ *                               not above it; 0 starts anew. So started.epoch <=
+ *                               resume: replays, never gaps)
  *                      cancel   job          end without a checkpoint -> cancelled
  *                      stop     job          checkpoint, end -> stopped
  *                      probe    job spec dir(a model's file) n_values(vocabulary) n_tokens
@@ -21,9 +28,9 @@
  *                      device   name kind id bytes(memory) free code(key of the
  *                               reason) text(why unavailable, "" = available)
  *                               utilisation(percent) temperature(Celsius)
- *                               driver(version); -1, "" = not known. Again
- *                               later from a trainer that only watches the cards
- *                      ready    (once; later the end of a job says the same)
+ *                               driver(version); -1, "" = unknown. A watcher
+ *                               repeats it
+ *                      ready    (once; later the end of a job means the same)
  *                      started  job epoch(first to come) bytes precision isa threads name build
  *                      alive    job epoch
  *                      epochs   job from to n_values n_tokens + payload:
@@ -35,9 +42,9 @@
  *                      failed   job epoch code text
  *                      log      job text     one line for the job's log
  *                      probed   job n_values + payload: n_values float32, log p of every
- *                               token after the text (`failed` if it cannot be had)
+ *                               token after the text (`failed` if there is an error)
  *
- * A struct message is reused: message_read frees what the last one held. */
+ * A struct message is reused: message_read frees the content of the one before. */
 #ifndef TOKENFATE_MESSAGE_H
 #define TOKENFATE_MESSAGE_H
 
@@ -47,7 +54,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 4, /* another set of fields or meaning of one, another number */
+    MESSAGE_VERSION = 4, /* grows with every change of a field or of its meaning */
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 2800 epochs of 5000 tokens and records */
@@ -76,8 +83,8 @@ enum message_type {
     MESSAGE_TYPES
 };
 
-/* Strings are owned by the message when read, borrowed when written; NULL
- * stands for a field the type does not carry. */
+/* Strings and payload are owned by the message when it was read, borrowed when it is written.
+ * NULL: a field that the type does not carry. */
 struct message {
     enum message_type type;
     char job[MESSAGE_ID_MAX];
@@ -93,10 +100,10 @@ struct message {
     size_t payload_bytes;
 };
 
-/* Write one frame completely to a socket, pipe or file (blocking), without
- * SIGPIPE. ERR_IO if the peer is gone, ERR_TIMEOUT if the socket's send timeout
- * passes, ERR_PROTOCOL for a message that lacks a field of its type. Bytes that
- * are not UTF-8 leave as U+FFFD. Callers serialise writes themselves. */
+/* Write one whole frame to a socket, pipe or file (blocking), without SIGPIPE. ERR_IO if the
+ * peer is gone, ERR_TIMEOUT if the socket's send timeout passes, ERR_PROTOCOL for a message
+ * that lacks a field of its type. A byte that is not UTF-8 is sent as U+FFFD. Writes to one
+ * descriptor from several threads must be serialised by the callers. */
 int message_write(int fd, const struct message *message, struct err *err);
 
 /* Reader with its own buffer over one fd. */
@@ -104,19 +111,19 @@ struct message_reader;
 struct message_reader *message_reader_new(int fd);
 void message_reader_free(struct message_reader *reader);
 
-/* Next frame: 1 and *out filled; 0 when timeout_ms passed without a whole frame
- * (-1 waits for ever); -1 with ERR_IO "closed by peer" at EOF, or ERR_PROTOCOL,
- * which every later call repeats. *out must be zeroed before its
- * first use, and is untouched unless 1 is returned. */
+/* Read the next frame: 1 and *out; 0 if timeout_ms passed without a whole frame (-1 waits for
+ * ever); -1 with ERR_IO "closed by peer" at the end, ERR_NO_MEMORY, or ERR_PROTOCOL, which every
+ * later call repeats. *out must be zeroed before its first use, and is untouched unless 1 is
+ * returned. */
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err);
 
-/* Record i (0 is epoch `from`) of the payload of an `epochs` message: n_values numbers into
- * values, n_tokens into tokens; NULL: not copied. A copy, because a double behind an odd
- * number of floats is not aligned. */
+/* Copy record i (0 is epoch `from`) of an `epochs` message: n_values numbers to values,
+ * n_tokens to tokens; NULL: not copied. A copy, because a double after an odd number of floats
+ * is not aligned. */
 void message_record(const struct message *message, int64_t i, double *values, float *tokens);
 
-/* Frees the strings and payload of a message that was read, and zeroes it. */
+/* Free the strings and the payload of a message that was read, and zero it. */
 void message_clear(struct message *message);
 
 #endif

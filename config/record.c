@@ -1,10 +1,13 @@
-/* record: see record.h. The two name tables hold one pointer per number; JSON
- * objects and arrays, CSV columns and lookups are all derived from them, so the
- * places where a number appears cannot disagree about its name or its order.
+/* record: see record.h. The two name tables hold one JSON pointer per number. JSON objects and
+ * arrays, CSV columns and lookups derive from them, so all places agree about the name and the
+ * order of a number.
  *
- * A pointer has one part ("/sd") or two ("/mean_logp/none"). Numbers that share
- * their first part print as one object where the first of them stands, or as one
- * array when the second part is a digit. */
+ * A pointer has one part ("/sd") or two ("/mean_logp/none"). Numbers with the same first part
+ * print as one object at the place of the first of them, or as one array if the second part is
+ * a digit.
+ *
+ * CSV: record_print_csv_header writes the column names, record_print_csv the cells, in the
+ * order of the vector. */
 #include "config/record.h"
 
 #include <math.h>
@@ -124,8 +127,8 @@ static int record_index(const char *const *table, int n, const char *pointer)
     return -1;
 }
 
-/* If the part of a JSON pointer that starts at text is the escaped form of
- * name, returns what follows it ("" or "/..."), else NULL. */
+/* If the part of a JSON pointer that starts at text is the escaped form of name ("~0" for '~',
+ * "~1" for '/'), the rest after it ("" or "/..."), else NULL. */
 static const char *record_skip_name(const char *text, const char *name)
 {
     for (; *name; name++) {
@@ -185,7 +188,7 @@ void record_print_string(FILE *out, const char *text)
     putc('"', out);
 }
 
-/* Bytes of the first part of a pointer, its slash included. */
+/* Length in bytes of the first part of a pointer with its slash. */
 static size_t record_head(const char *pointer)
 {
     return 1 + strcspn(pointer + 1, "/");
@@ -196,8 +199,7 @@ static int record_same_head(const char *pointer, const char *other, size_t head)
     return head == record_head(other) && memcmp(pointer, other, head) == 0;
 }
 
-/* The numbers that share the first part of number `first`, its slash included, as
- * one object or array. */
+/* Write the numbers that share the first part with number `first`, as one object or array. */
 static void record_emit_shared(struct emit *json, const char *const *table, int n, int first,
                                const char *key, const double *values)
 {
@@ -214,7 +216,7 @@ static void record_emit_shared(struct emit *json, const char *const *table, int 
     emit_end(json);
 }
 
-/* The n numbers of a table as the members of the open object. */
+/* Write the n numbers of a table as members of the open object. */
 static void record_emit_members(struct emit *json, const char *const *table, int n,
                                 const double *values)
 {
@@ -224,7 +226,7 @@ static void record_emit_members(struct emit *json, const char *const *table, int
         int before = i - 1;
         while (before >= 0 && !record_same_head(table[i], table[before], head))
             before--;
-        if (before >= 0) /* written with that one */
+        if (before >= 0) /* record_emit_shared has written it with that one */
             continue;
         snprintf(key, sizeof key, "%.*s", (int)head - 1, table[i] + 1);
         if (table[i][head])
@@ -276,7 +278,8 @@ static void record_print_dotted(FILE *out, const char *pointer)
         putc(*pointer == '/' ? '.' : *pointer, out);
 }
 
-/* One CSV cell: "groups", name and field joined by dots, quoted if it must be. */
+/* Print one cell of the CSV header: "groups", name and field joined by dots. It is quoted if
+ * the name has a comma, a quote or a line break (RFC 4180). */
 static void record_print_column(FILE *out, const char *name, const char *pointer)
 {
     int quoted = strpbrk(name, ",\"\r\n") != NULL;
