@@ -11,7 +11,6 @@
 #include "config/record.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CLASSES(first, name)                                                                       \
@@ -161,17 +160,10 @@ int record_find(const char *pointer, int n_groups, const char *const *names, str
 
 void record_print_number(FILE *out, double value)
 {
-    char text[32];
-    if (!isfinite(value)) {
-        fputs("null", out);
-        return;
-    }
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    fputs(text, out);
+    char text[EMIT_NUMBER_BYTES];
+    if (isfinite(value))
+        emit_format(text, value);
+    fputs(isfinite(value) ? text : "null", out);
 }
 
 void record_print_string(FILE *out, const char *text)
