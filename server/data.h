@@ -15,8 +15,8 @@
 
 enum {
     DATA_PATH_MAX = 4096,           /* bytes of a path, with its zero: Linux's PATH_MAX */
-    DATA_LOCK_TRIES = 50,           /* 5 seconds in all, for the trainers of a killed server, */
-    DATA_LOCK_PAUSE_US = 100 * 1000 /* which keep its lock, to die */
+    DATA_LOCK_TRIES = 50,           /* 5 seconds in all: a killed server's trainers die soon */
+    DATA_LOCK_PAUSE_US = 100 * 1000 /* between two tries */
 };
 
 /* Format the path of a file below the data folder into path[n]. ERR_TOO_LARGE if it does not

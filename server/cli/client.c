@@ -64,6 +64,8 @@ static int client_prepare(struct client *client, const struct settings *settings
     return 0;
 }
 
+/* libcurl's callback for bytes of the answer. A return value below size * n aborts the
+ * transfer. */
 static size_t client_take(char *data, size_t size, size_t n, void *self)
 {
     struct client *client = self;
@@ -73,6 +75,7 @@ static size_t client_take(char *data, size_t size, size_t n, void *self)
     return fwrite(data, size, n, client->out);
 }
 
+/* Append a header. curl_slist_append returns NULL on failure and leaves the list as it was. */
 static int client_add(struct client *client, const char *header)
 {
     struct curl_slist *longer = curl_slist_append(client->headers, header);
@@ -110,6 +113,7 @@ static int client_perform(struct client *client, struct err *err)
     client->out = NULL;
     if (code == CURLE_OK)
         return 0;
+    /* Only without a connection is it certain that the server has done nothing. */
     if (code == CURLE_COULDNT_CONNECT) {
         err_set(err, ERR_UNAVAILABLE, "%s: %s", client->url, curl_easy_strerror(code));
         return 1;

@@ -105,6 +105,7 @@ static int commands_read(const struct settings *settings,
     return failed ? commands_fail(&err) : 0;
 }
 
+/* Microseconds since 1970 as a date in UTC. */
 static void commands_day(int64_t microseconds, char *text, size_t n)
 {
     time_t seconds = (time_t)(microseconds / 1000000);
@@ -252,6 +253,7 @@ static int commands_token_issue(const struct settings *settings, struct commands
         return commands_no_memory(&err);
     secret_make("token", token->text, sizeof token->text, token->hash);
     int code = commands_change(settings, &change);
+    /* A server makes a token of its own; the one made here counts only without a server. */
     const char *text = json_string_value(json_object_get(change.answer, "token"));
     if (!code)
         printf("%s\n", text ? text : token->text);
@@ -265,7 +267,7 @@ static int commands_token_revoke_found(struct db_writer *writer, void *arg, stru
     return token_revoke(writer, token->found.user, token->found.id, err);
 }
 
-/* text: a token, or the id of one. */
+/* Find a token by its text or by its id. The text is tried first; only its hash is stored. */
 static int commands_token_find(struct db_reader *reader, void *arg, struct err *err)
 {
     struct commands_token *token = arg;
@@ -278,6 +280,7 @@ static int commands_token_find(struct db_reader *reader, void *arg, struct err *
     return *token->found.id ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such token");
 }
 
+/* Revoke a token. It is looked up first, because a request needs its user and its id. */
 static int commands_token_revoke(const struct settings *settings, struct commands_token *token)
 {
     struct commands_change change = {commands_token_revoke_found, token, "DELETE", "", NULL, NULL};

@@ -121,6 +121,7 @@ static int run_read_spec(struct run *run, struct err *err)
     return result ? err_prefix(err, "%s", is_stdin ? "standard input" : run->spec_path) : 0;
 }
 
+/* Open the findings; the sampler is needed only for the number of steps per epoch. */
 static int run_open_findings(struct run *run, struct err *err)
 {
     struct sampler *sampler = NULL;
@@ -154,6 +155,7 @@ static int run_prepare_text(struct run *run, struct err *err)
     return run_open_findings(run, err);
 }
 
+/* Folder for checkpoints and model: --out, or a new one below TMPDIR. */
 static int run_make_folder(struct run *run, struct err *err)
 {
     const char *base = getenv("TMPDIR");
@@ -228,6 +230,8 @@ static int run_start_trainer(struct run *run, struct err *err)
     return trainer_process_start(&run->settings, id, &run->trainer, err);
 }
 
+/* Send `run`. resume stays 0, so the job starts anew even if --out names a folder with
+ * checkpoints. */
 static int run_start_job(struct run *run, struct err *err)
 {
     char *json = spec_print(run->spec);
@@ -276,6 +280,7 @@ static void run_progress_text(const struct run *run, char *text, size_t n)
     }
 }
 
+/* Columns of the terminal less one, so that the line never wraps. */
 static int run_terminal_width(void)
 {
     struct winsize size;
@@ -283,6 +288,8 @@ static int run_terminal_width(void)
                                                                            : RUN_LINE_MAX;
 }
 
+/* Show the progress line when it is due: on a terminal by time, elsewhere RUN_PLAIN_LINES times
+ * in all, so that a log file stays short. */
 static void run_show_progress(struct run *run)
 {
     char text[RUN_LINE_MAX];
@@ -319,6 +326,8 @@ static void run_print_record(const struct run *run)
     putchar('\n');
 }
 
+/* `epochs`: keep the first and the last record, feed the findings, print with --json. Sizes and
+ * order are checked, because the buffers hold one record and no epoch may be missing. */
 static int run_take_epochs(struct run *run, const struct message *message, struct err *err)
 {
     const struct groups *groups = &run->dataset->groups;

@@ -42,6 +42,7 @@ static int show_take(void *self, int64_t epoch, const double *values, int n_valu
     return 0;
 }
 
+/* Feed all stored records to the findings, as `tokenfate run` does while it receives them. */
 static int show_findings(struct db_reader *reader, struct show *show, struct err *err)
 {
     struct sampler *sampler = NULL;

@@ -127,7 +127,7 @@ static void hub_write_reset(struct hub_fill *fill, int64_t newest)
 
 static void hub_write_new(struct hub_fill *fill)
 {
-    /* A slow client's next events may have been dropped since the last round. */
+    /* Of a slow client the next events may have been dropped since the last round. */
     if (fill->position.id < fill->hub->newest &&
         hub_is_lost(fill->position.id, fill->hub->oldest, fill->hub->newest)) {
         hub_write_reset(fill, fill->hub->newest);

@@ -1,5 +1,5 @@
-/* http: see http.h. All functions but http_start and http_stop run on the HTTP thread.
- * Answers and hand-overs to other threads are in request.c.
+/* http: see http.h. Everything runs on the HTTP thread but the last part, "start and stop",
+ * which runs on the main thread. Answers and hand-overs to other threads are in request.c.
  *
  * Life of a request, in order: http_begin (the target was read), http_head (admission),
  * http_body (once per piece of the body), http_run (handler; called again after every resume;

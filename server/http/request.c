@@ -211,7 +211,7 @@ enum request_result request_close_fail(struct request *request, struct request_b
     return request_fail(request, err);
 }
 
-/* ---- later ---- */
+/* ---- hand-over ---- */
 
 void request_park(struct request *request, request_handler *next)
 {
@@ -260,7 +260,7 @@ enum request_result request_submit(struct request *request, db_operation *operat
     return REQUEST_LATER;
 }
 
-/* ---- what the client said ---- */
+/* ---- input of the client ---- */
 
 const char *request_query(const struct request *request, const char *name)
 {

@@ -115,7 +115,7 @@ enum request_result request_close_reply(struct request *request, struct request_
 enum request_result request_close_fail(struct request *request, struct request_buffer *buffer,
                                        const struct err *err);
 
-/* ---- later ---- */
+/* ---- hand-over ---- */
 
 /* Run the operation on the database writer's thread. `next` follows on the HTTP thread when
  * the operation is durable or has failed (request->result, request->err). arg must live until
@@ -132,7 +132,7 @@ void request_park(struct request *request, request_handler *next);
  * must not read it: it may already be freed. Any thread. */
 void request_finish(struct request *request);
 
-/* ---- what the client said ---- */
+/* ---- input of the client ---- */
 
 const char *request_query(const struct request *request, const char *name);
 const char *request_head(const struct request *request, const char *name);

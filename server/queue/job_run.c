@@ -2,10 +2,10 @@
  * `orders` has, for each order (cancel, stop, timeout), the message to send and the end of the
  * job, whether the order is obeyed, overdue, or the trainer dies while it is pending.
  *
- * Full disk: a write that fails because of it is tried again every second, without a limit.
- * The trainer meanwhile blocks on its full socket, so no record is lost (backpressure). If the
- * trainer itself cannot write (checkpoint, model), it reports `failed`, and the job goes back
- * to the queue without counting an attempt (attempt_put_off).
+ * Full disk: a write that fails because of it is tried again every second until it succeeds or
+ * the server stops. The trainer meanwhile blocks on its full socket, so no record is lost
+ * (backpressure). If the trainer itself cannot write (checkpoint, model), it reports `failed`,
+ * and the job goes back to the queue without counting an attempt (attempt_put_off).
  *
  * Wakes: whoever requests a cancel writes the row first and then the eventfd wake_fd. The
  * thread drains the eventfd before it reads the row, so no request is missed. */
