@@ -181,6 +181,7 @@ static void serve_close(struct server *server)
         hub_end_streams(server->hub);
     pool_stop(server->pool);
     http_stop(server->http);
+    pool_free(server->pool);
     if (server->workers)
         workers_stop(server->workers);
     hub_stop(server->hub);

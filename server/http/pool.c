@@ -90,6 +90,7 @@ int pool_start(struct db *db, int n_threads, struct pool **out, struct err *err)
     return 0;
 out:
     pool_stop(pool);
+    pool_free(pool);
     return -1;
 }
 
@@ -118,6 +119,12 @@ void pool_stop(struct pool *pool)
         pthread_join(pool->threads[i].thread, NULL);
         db_reader_close(pool->threads[i].reader);
     }
+}
+
+void pool_free(struct pool *pool)
+{
+    if (!pool)
+        return;
     pthread_cond_destroy(&pool->came);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->threads);

@@ -27,5 +27,7 @@ int pool_push(struct pool *pool, struct request *request);
 /* Let running handlers end, answer waiting requests with 503, join the threads, free the
  * pool. Nothing may be pushed from then on: server->stopping has been set. NULL is fine. */
 void pool_stop(struct pool *pool);
+/* After http_stop: until then the HTTP thread may still push, and is refused. NULL is fine. */
+void pool_free(struct pool *pool);
 
 #endif
