@@ -2,7 +2,7 @@
  * the last dataset and the backend are kept between them. Turns a `run` message
  * into train_run and what train reports into messages (config/message.h), which
  * leave through a sink: the server's socket (serve.h) or a page of lines
- * (alone.h). One thread. */
+ * (standalone.h). One thread. */
 #ifndef TOKENFATE_RUNNER_H
 #define TOKENFATE_RUNNER_H
 

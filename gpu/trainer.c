@@ -1,6 +1,6 @@
 /* trainer: main of tokenfate-trainer, the process that computes. With --serve it
  * is the server's child (serve.h), without it runs the spec on its standard
- * input and prints what happens (alone.h). Exit status: 0, 1 failed, 2 usage. */
+ * input and prints what happens (standalone.h). Exit status: 0, 1 failed, 2 usage. */
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -12,7 +12,7 @@
 #include "config/hash.h"
 #include "config/log.h"
 #include "config/settings.h"
-#include "gpu/alone.h"
+#include "gpu/standalone.h"
 #include "gpu/serve.h"
 #include "gpu/watch.h"
 
@@ -161,15 +161,15 @@ static int run(const struct arguments *arguments, struct err *err)
         return serve_bind((int)arguments->parent, err) != 0 ? -1
                                                             : watch(TOKENFATE_BUILD, SERVE_FD, err);
     if (arguments->devices)
-        return alone_devices(&setup, stdout, err);
+        return standalone_devices(&setup, stdout, err);
     if (arguments->serve)
         return serve_bind((int)arguments->parent, err) != 0 ? -1 : serve(&setup, SERVE_FD, err);
-    const struct alone_options alone_options = {.corpus_path = arguments->corpus_path,
-                                                .dir = arguments->dir,
-                                                .resume = arguments->resume,
-                                                .checkpoint_seconds =
-                                                    arguments->checkpoint_seconds};
-    return alone(&setup, &alone_options, stdin, stdout, err);
+    const struct standalone_options standalone_options = {.corpus_path = arguments->corpus_path,
+                                                          .dir = arguments->dir,
+                                                          .resume = arguments->resume,
+                                                          .checkpoint_seconds =
+                                                              arguments->checkpoint_seconds};
+    return standalone(&setup, &standalone_options, stdin, stdout, err);
 }
 
 int main(int argc, char **argv)

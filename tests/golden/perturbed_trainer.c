@@ -1,4 +1,4 @@
-/* perturbed_trainer: the trainer alone (gpu/alone.h) on the processor, with every
+/* perturbed_trainer: the standalone trainer (gpu/standalone.h) on the processor, with every
  * initial weight moved by about one part in ten million: w (1 + 1e-7 z), z
  * standard normal. Two runs that differ by no more than rounding drift apart, and
  * how far says how exactly another device can be asked to follow a curve
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "config/hash.h"
-#include "gpu/alone.h"
+#include "gpu/standalone.h"
 #include "gpu/device.h"
 #include "gpu/model.h"
 #include "lab/random.h"
@@ -71,8 +71,8 @@ int main(int argc, char **argv)
     }
     seed = strtoull(argv[1], NULL, 10);
     const struct runner_setup setup = {.share = argv[2], .device = "cpu", .build = "perturbed"};
-    const struct alone_options options = {.corpus_path = argv[3], .dir = ""};
-    if (hash_init(&err) == 0 && alone(&setup, &options, stdin, stdout, &err) == 0)
+    const struct standalone_options options = {.corpus_path = argv[3], .dir = ""};
+    if (hash_init(&err) == 0 && standalone(&setup, &options, stdin, stdout, &err) == 0)
         return 0;
     fprintf(stderr, "perturbed_trainer: %s\n", err.message);
     return 1;

@@ -1,6 +1,6 @@
-/* alone: see alone.h. A sink that prints: each message becomes one line, an
+/* standalone: see standalone.h. A sink that prints: each message becomes one line, an
  * `epochs` message one line per record. */
-#include "gpu/alone.h"
+#include "gpu/standalone.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -152,7 +152,7 @@ static int print_device(void *self, const struct message *message, struct err *e
     return fflush(out) == 0 ? 0 : err_set_errno(err, ERR_IO, "cannot print");
 }
 
-int alone_devices(const struct runner_setup *setup, FILE *out, struct err *err)
+int standalone_devices(const struct runner_setup *setup, FILE *out, struct err *err)
 {
     const struct runner_sink sink = {out, print_device, look_for_interrupt};
     struct runner *runner = NULL;
@@ -163,8 +163,8 @@ int alone_devices(const struct runner_setup *setup, FILE *out, struct err *err)
     return result;
 }
 
-int alone(const struct runner_setup *setup, const struct alone_options *options, FILE *in,
-          FILE *out, struct err *err)
+int standalone(const struct runner_setup *setup, const struct standalone_options *options, FILE *in,
+               FILE *out, struct err *err)
 {
     struct page page = {.out = out};
     const struct runner_sink sink = {&page, print_message, look_for_interrupt};
