@@ -1,91 +1,19 @@
-/* cpu: see cpu.h. The table of the cpu backend, its memory, the way numbers
- * come and go, and what it says about the machine. Operations run at once, in
- * the calling thread and its OpenMP team. */
+/* cpu: see cpu.h. The table of the cpu backend, copies between host and device numbers, and
+ * the description of the machine. Operations run synchronously, in the calling thread and its
+ * OpenMP team. cpu.c fills the table from all other files of this folder; none of them calls
+ * back. */
 #include "gpu/cpu/cpu.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_matmul.h"
+#include "gpu/cpu/cpu_memory.h"
 #include "lab/memory.h"
-
-enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
-
-/* ---- memory ---- */
-
-/* What the kernel says that programs may still take without swapping. */
-static int64_t cpu_available(struct backend *self)
-{
-    (void)self;
-    long long kilobytes = -1;
-    char line[128];
-    FILE *file = fopen("/proc/meminfo", "re");
-    if (!file)
-        return INT64_MAX;
-    while (kilobytes < 0 && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) != 1)
-            kilobytes = -1;
-    fclose(file);
-    return kilobytes < 0 ? INT64_MAX : kilobytes * 1024;
-}
-
-/* The kernel promises more memory than there is and kills who believes it, so
- * what is there is checked first. */
-static void *cpu_alloc(struct backend *self, int64_t bytes, struct err *err)
-{
-    const int64_t there = cpu_available(self);
-    const int64_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
-    void *memory = NULL;
-    if (bytes <= there)
-        memory = aligned_alloc((size_t)unit, (size_t)((bytes + unit - 1) / unit * unit));
-    if (!memory) {
-        err_set(err, ERR_NO_MEMORY, "%lld bytes wanted, %lld there", (long long)bytes,
-                (long long)there);
-        return NULL;
-    }
-    /* Advice only: without huge pages the same numbers come out, a little later. */
-    if (unit == HUGE_PAGE)
-        (void)madvise(memory, (size_t)bytes, MADV_HUGEPAGE);
-    return memory;
-}
-
-static void cpu_free(struct backend *self, void *memory)
-{
-    (void)self;
-    free(memory);
-}
-
-static void cpu_zero(struct backend *self, void *memory, int64_t bytes)
-{
-    const struct cpu *cpu = cpu_of(self);
-    const int team = cpu_team(cpu, bytes / (int64_t)sizeof(float));
-#pragma omp parallel num_threads(team)
-    {
-        const struct cpu_slice s = cpu_slice(bytes, 4096, omp_get_thread_num(), team);
-        memset((char *)memory + s.begin, 0, (size_t)(s.end - s.begin));
-    }
-}
-
-float *cpu_scratch(struct cpu *cpu, int64_t floats)
-{
-    if (floats <= cpu->scratch_floats)
-        return cpu->scratch;
-    const size_t bytes = (size_t)floats * sizeof(float) * (size_t)cpu->threads;
-    float *scratch = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    if (!scratch) {
-        if (cpu->fault.code == ERR_NONE)
-            err_set(&cpu->fault, ERR_NO_MEMORY, "%zu bytes of scratch wanted", bytes);
-        return NULL;
-    }
-    free(cpu->scratch);
-    cpu->scratch = scratch;
-    cpu->scratch_floats = floats;
-    return scratch;
-}
 
 /* ---- host and device ---- */
 
@@ -205,10 +133,10 @@ static const struct backend cpu_table = {
     .head_chunk = MEMORY_HEAD_CHUNK_CPU,
     .slots = 1,
     .close = cpu_close,
-    .available = cpu_available,
-    .alloc = cpu_alloc,
-    .free = cpu_free,
-    .zero = cpu_zero,
+    .available = cpu_memory_available,
+    .alloc = cpu_memory_alloc,
+    .free = cpu_memory_free,
+    .zero = cpu_memory_zero,
     .upload = cpu_upload,
     .download = cpu_download,
     .sync = cpu_sync,

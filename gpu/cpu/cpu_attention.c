@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "gpu/cpu/cpu_act.h"
+#include "gpu/cpu/cpu_memory.h"
 
 enum { LANES = 16, BLOCK = 16 };
 
@@ -288,7 +289,7 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, (int64_t)B * T * T * C);
     const int64_t floats = scratch_floats(T, C / NH);
-    float *scratch = cpu_scratch(cpu, floats);
+    float *scratch = cpu_memory_scratch(cpu, floats);
     if (!scratch)
         return;
 #pragma omp parallel for num_threads(team) schedule(static)
@@ -305,7 +306,7 @@ static void attention_backward(struct backend *self, void *dqkv, const void *dou
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 2 * (int64_t)B * T * T * C);
     const int64_t floats = scratch_floats(T, C / NH);
-    float *scratch = cpu_scratch(cpu, floats);
+    float *scratch = cpu_memory_scratch(cpu, floats);
     if (!scratch)
         return;
 #pragma omp parallel for num_threads(team) schedule(static)

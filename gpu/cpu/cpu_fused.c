@@ -23,6 +23,7 @@
 #include "gpu/cpu/cpu.h"
 #include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_memory.h"
 
 #if defined(__AVX512F__)
 
@@ -637,7 +638,7 @@ static void fused_head(struct backend *self, const struct backend_head *head)
         return;
     }
     const int64_t floats = lay_out(&k, NULL, 0);
-    float *scratch = cpu_scratch(cpu, floats);
+    float *scratch = cpu_memory_scratch(cpu, floats);
     if (!scratch)
         return;
     lay_out(&k, scratch, floats);

@@ -8,6 +8,7 @@
 
 #include "gpu/cpu/cpu_bf16.h"
 #include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_memory.h"
 
 enum { ROWS = 4, DEPTH = 256 };
 #if defined(__AVX2__)
@@ -88,7 +89,7 @@ static void gemm(struct cpu *cpu, const struct cpu_gemm *g, const void *a, const
 {
     const int team = cpu_team(cpu, (int64_t)g->M * g->N * g->K / WIDTH);
     const int64_t floats = (int64_t)g->K * (WIDTH + ROWS);
-    float *scratch = cpu_scratch(cpu, floats);
+    float *scratch = cpu_memory_scratch(cpu, floats);
     if (!scratch)
         return;
 #pragma omp parallel num_threads(team)

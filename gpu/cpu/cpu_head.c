@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gpu/cpu/cpu_internal.h"
+#include "gpu/cpu/cpu_matmul.h"
 #include "gpu/cpu/cpu_math.h"
 
 enum { BLOCK = 1024 }; /* floats summed before they enter a double */
@@ -191,7 +192,7 @@ static void logits_forward(struct cpu *cpu, const struct backend_head *head, con
                                   .b_stride = head->C,
                                   .c_stride = head->Vp,
                                   .alpha = (float)head->scale};
-    cpu_gemm(cpu, &gemm, h, head->weight, NULL, logits);
+    cpu_matmul_gemm(cpu, &gemm, h, head->weight, NULL, logits);
 }
 
 static void logits_backward(struct cpu *cpu, const struct backend_head *head, const void *h,
@@ -216,8 +217,8 @@ static void logits_backward(struct cpu *cpu, const struct backend_head *head, co
                                     .c_stride = head->C,
                                     .accumulate = accumulate,
                                     .alpha = (float)head->scale};
-    cpu_gemm(cpu, &input, logits, head->weight, NULL, dh);
-    cpu_gemm(cpu, &weight, logits, h, NULL, head->dweight);
+    cpu_matmul_gemm(cpu, &input, logits, head->weight, NULL, dh);
+    cpu_matmul_gemm(cpu, &weight, logits, h, NULL, head->dweight);
 }
 
 static void output_layer(struct backend *self, const struct backend_head *head)

@@ -1,10 +1,14 @@
-/* cpu_internal: what the files of the cpu backend share: its state, the way work
- * is cut into slices for threads, and the operations each file brings. Work is
- * always cut by position, never handed out on demand, so that every sum is made
- * in the same order on every run. The files of loops (attention, elementwise,
- * fused, gemm, head, layernorm, tracked, update) are compiled once for each instruction set, with
- * CPU_ISA naming it: everything in them is static but CPU_NAME(cpu_FILE), which
- * puts their operations into the table. */
+/* cpu_internal: the state that all files of the cpu backend share, the description of a matrix
+ * product, and the partition of work into slices for threads. The partition is static, by
+ * position and never on demand, so every sum has the same order on every run.
+ *
+ * Where to find what: cpu.c opens the backend; cpu_memory.c allocates; cpu_isa.c picks the
+ * instruction set; cpu_matmul.c computes matrix products through oneDNN. The files of loops
+ * (cpu_loops.h) hold all other operations: cpu_gemm.c matrix products in plain C,
+ * cpu_attention.c attention, cpu_layernorm.c layernorm, cpu_elementwise.c embeddings,
+ * activations and sums, cpu_head.c the output layer with softmax and loss, cpu_fused.c the same
+ * without logits in memory, cpu_tracked.c the statistics of tracked tokens, cpu_update.c the
+ * optimiser, the gradient's norm and gradient clipping. */
 #ifndef TOKENFATE_CPU_INTERNAL_H
 #define TOKENFATE_CPU_INTERNAL_H
 
@@ -12,12 +16,7 @@
 
 #include "gpu/backend.h"
 #include "gpu/cpu/cpu_isa.h"
-
-#ifdef CPU_ISA
-#define CPU_JOIN(name, isa) name##_##isa
-#define CPU_JOIN_VALUES(name, isa) CPU_JOIN(name, isa)
-#define CPU_NAME(name) CPU_JOIN_VALUES(name, CPU_ISA)
-#endif
+#include "gpu/cpu/cpu_loops.h"
 
 struct cpu_gemm;
 struct cpu_matmul; /* the cache of oneDNN primitives, cpu_matmul.c */
@@ -36,7 +35,7 @@ struct cpu {
     void (*column_sums)(struct cpu *cpu, float *out, const void *in, int rows, int n, int stride);
     /* The head for logits of any size, chunk by chunk, which `head` falls back on. */
     void (*stable_head)(struct backend *self, const struct backend_head *head);
-    /* cpu_gemm in plain C. */
+    /* cpu_matmul_gemm in plain C (cpu_gemm.c). */
     void (*gemm)(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
                  const void *bias, void *c);
 };
@@ -78,43 +77,5 @@ struct cpu_gemm {
     int a_bf16, b_bf16, c_bf16; /* bfloat16 instead of float */
     float alpha;
 };
-
-int cpu_matmul_open(enum cpu_isa isa, struct cpu_matmul **out, struct err *err);
-void cpu_matmul_close(struct cpu_matmul *matmul);
-/* "oneDNN 2.6.3", of the library that is loaded: it may change under a build. */
-void cpu_matmul_library(char *out, size_t n);
-void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
-              const void *bias, void *c);
-
-/* Scratch of at least `floats` for each thread, thread i's at + i * floats; it
- * grows when a larger model comes, in its first step. NULL without memory: the
- * fault is kept. */
-float *cpu_scratch(struct cpu *cpu, int64_t floats);
-
-void cpu_matmul_forward(struct backend *self, void *out, const void *x, const void *weight,
-                        const void *bias, int N, int I, int O);
-void cpu_matmul_backward_input(struct backend *self, void *dx, const void *dout, const void *weight,
-                               int N, int I, int O);
-void cpu_matmul_backward_weight(struct backend *self, void *dweight, void *dbias, const void *x,
-                                const void *dout, int N, int I, int O);
-
-/* Each file of loops puts its operations into cpu->table; the suffix is CPU_ISA. */
-#define CPU_FILES(isa)                                                                             \
-    void cpu_attention_##isa(struct cpu *cpu);                                                     \
-    void cpu_elementwise_##isa(struct cpu *cpu);                                                   \
-    void cpu_fused_##isa(struct cpu *cpu);                                                         \
-    void cpu_gemm_##isa(struct cpu *cpu);                                                          \
-    void cpu_head_##isa(struct cpu *cpu);                                                          \
-    void cpu_layernorm_##isa(struct cpu *cpu);                                                     \
-    void cpu_tracked_##isa(struct cpu *cpu);                                                       \
-    void cpu_update_##isa(struct cpu *cpu);
-CPU_FILES(plain)
-#if defined(__x86_64__)
-CPU_FILES(avx2)
-CPU_FILES(avx512)
-CPU_FILES(avx512_bf16)
-void cpu_fused_amx(struct cpu *cpu);
-void cpu_fused_amx_twin(struct cpu *cpu); /* tests/unit/gpu_amx.c links it */
-#endif
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gpu/cpu/cpu_act.h"
+#include "gpu/cpu/cpu_memory.h"
 
 enum { BLOCK = 64, LINE = 16 }; /* rows summed in float; floats of a cache line */
 
@@ -141,7 +142,7 @@ static void layernorm_backward(struct backend *self, void *dx, void *dgain, void
     struct cpu *cpu = cpu_of(self);
     const int team = cpu_team(cpu, 8 * (int64_t)N * C);
     const struct backward b = {dx, dout, residual, x, mean, rstd, gain, C};
-    float *scratch = cpu_scratch(cpu, (int64_t)SUMS_FLOATS * C);
+    float *scratch = cpu_memory_scratch(cpu, (int64_t)SUMS_FLOATS * C);
     if (!scratch)
         return;
 #pragma omp parallel num_threads(team)

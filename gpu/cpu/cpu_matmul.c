@@ -3,13 +3,13 @@
  * is kept; the scratch memory that primitives want is ours and shared, since one
  * runs at a time: after the first step nothing is allocated. Faults are kept in
  * cpu->fault. */
+#include "gpu/cpu/cpu_matmul.h"
+
 #include <dnnl.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "gpu/cpu/cpu_internal.h"
 
 /* Shapes kept at once. A model needs about 20; when a trainer has seen more
  * models than fit, it starts over. */
@@ -271,8 +271,8 @@ static int served(const struct cpu *cpu, const struct cpu_gemm *gemm)
     return cpu->isa >= (gemm->a_bf16 ? CPU_ISA_AVX512 : CPU_ISA_AVX2);
 }
 
-void cpu_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
-              const void *bias, void *c)
+void cpu_matmul_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
+                     const void *bias, void *c)
 {
     if (!served(cpu, gemm)) {
         cpu->gemm(cpu, gemm, a, b, bias, c);
@@ -305,7 +305,7 @@ void cpu_matmul_forward(struct backend *self, void *out, const void *x, const vo
                                   .b_bf16 = cpu_of(self)->bf16,
                                   .c_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
-    cpu_gemm(cpu_of(self), &gemm, x, weight, bias, out);
+    cpu_matmul_gemm(cpu_of(self), &gemm, x, weight, bias, out);
 }
 
 void cpu_matmul_backward_input(struct backend *self, void *dx, const void *dout, const void *weight,
@@ -322,7 +322,7 @@ void cpu_matmul_backward_input(struct backend *self, void *dx, const void *dout,
                                   .b_bf16 = cpu_of(self)->bf16,
                                   .c_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
-    cpu_gemm(cpu_of(self), &gemm, dout, weight, NULL, dx);
+    cpu_matmul_gemm(cpu_of(self), &gemm, dout, weight, NULL, dx);
 }
 
 void cpu_matmul_backward_weight(struct backend *self, void *dweight, void *dbias, const void *x,
@@ -338,6 +338,6 @@ void cpu_matmul_backward_weight(struct backend *self, void *dweight, void *dbias
                                   .a_bf16 = cpu_of(self)->bf16,
                                   .b_bf16 = cpu_of(self)->bf16,
                                   .alpha = 1};
-    cpu_gemm(cpu_of(self), &gemm, x, dout, NULL, dweight);
+    cpu_matmul_gemm(cpu_of(self), &gemm, x, dout, NULL, dweight);
     cpu_of(self)->column_sums(cpu_of(self), dbias, dout, N, O, O);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "gpu/cpu/cpu_act.h"
+#include "gpu/cpu/cpu_matmul.h"
+#include "gpu/cpu/cpu_memory.h"
 
 /* out [N] = exp(logits + shift - lse). */
 static void probabilities(float *out, const float *logits, float shift, const float *lse, int N)
@@ -85,7 +87,7 @@ static const float *h_in_float(struct cpu *cpu, const struct backend_tracked *t)
     const int team = cpu_team(cpu, n);
     if (!cpu->bf16 || cpu->isa < CPU_ISA_AVX2)
         return NULL;
-    float *h = cpu_scratch(cpu, (n + cpu->threads - 1) / cpu->threads);
+    float *h = cpu_memory_scratch(cpu, (n + cpu->threads - 1) / cpu->threads);
     if (!h)
         return NULL;
 #pragma omp parallel for simd num_threads(team) schedule(static)
@@ -106,7 +108,7 @@ static void dense_part(struct cpu *cpu, const struct backend_tracked *t, enum ba
                                   .b_bf16 = cpu->bf16 && !h,
                                   .alpha = 1};
     fill_factors(cpu, t, part);
-    cpu_gemm(cpu, &gemm, t->workspace, h ? h : t->h, NULL, part_rows(t, part, 0));
+    cpu_matmul_gemm(cpu, &gemm, t->workspace, h ? h : t->h, NULL, part_rows(t, part, 0));
 }
 
 /* Every target row starts with what label smoothing gives to all tokens alike. */
