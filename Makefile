@@ -51,7 +51,7 @@ NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$
   -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror -Xptxas=-v -lineinfo
 
 # The cpu backend's files of loops are compiled once for each instruction set.
-CPU_LOOPS = $(addprefix gpu/cpu/cpu_,attention.c elementwise.c fused.c gemm.c head.c layernorm.c tracked.c update.c)
+CPU_LOOPS = $(addprefix gpu/cpu/cpu_,attention.c elementwise.c fused.c gemm.c layernorm.c lm_head.c tracked.c update.c)
 CPU_ISAS = plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512 avx512_bf16)
 CPU_FLAGS_avx2 = -march=x86-64-v3
 CPU_FLAGS_avx512 = -march=x86-64-v4 -mprefer-vector-width=512

@@ -42,7 +42,7 @@ static const struct {
     {"attention_backward", offsetof(struct backend, attention_backward)},
     {"activation_forward", offsetof(struct backend, activation_forward)},
     {"activation_backward", offsetof(struct backend, activation_backward)},
-    {"head", offsetof(struct backend, head)},
+    {"lm_head", offsetof(struct backend, lm_head)},
     {"tracked", offsetof(struct backend, tracked)},
     {"window_sums", offsetof(struct backend, window_sums)},
     {"weighted_sums", offsetof(struct backend, weighted_sums)},

@@ -56,7 +56,7 @@ enum {
  * Entries V..Vp of the padding may hold anything (of bias and adjust: NaN too; of
  * weight: any finite number, as its gradient of 0 leaves it): no result depends on
  * them, and their gradient is 0. */
-struct backend_head {
+struct backend_lm_head {
     int N, C, V, Vp;
     double scale;
     const void *h;          /* ACT [N, C] */
@@ -92,7 +92,7 @@ enum backend_part {
     BACKEND_PARTS
 };
 
-/* What a step did to the tracked tokens, from what `head` left (SCIENCE section
+/* What a step did to the tracked tokens, from what `lm_head` left (SCIENCE section
  * 2). The first three parts add up to their rows of dweight. */
 struct backend_tracked {
     int N, C, V, M;
@@ -100,7 +100,7 @@ struct backend_tracked {
     const int32_t *tracked;    /* [M] */
     const int32_t *inputs;     /* [N] */
     const int32_t *targets;    /* [N] */
-    const void *logits;        /* REAL [M, N] tracked_logits of the head */
+    const void *logits;        /* REAL [M, N] tracked_logits of lm_head */
     const void *lse;           /* REAL [N] */
     const void *objective_lse; /* REAL [N]; may be NULL without adjust */
     const void *weights;       /* REAL [N] or NULL */
@@ -149,11 +149,11 @@ struct backend {
     int threads;                     /* host threads it computes with */
     enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;
-    int head_max;    /* numbers of the largest head that attention takes; 0: any */
-    int on_host;     /* its memory is the program's own: what the program needs counts too */
-    int head_chunk;  /* rows of logits that exist at once (lab/memory.h) */
-    int64_t reserve; /* bytes that its libraries may still take while a job runs */
-    int slots;       /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
+    int head_max;      /* numbers of the largest head that attention takes; 0: any */
+    int on_host;       /* its memory is the program's own: what the program needs counts too */
+    int lm_head_chunk; /* rows of logits that exist at once (lab/memory.h) */
+    int64_t reserve;   /* bytes that its libraries may still take while a job runs */
+    int slots;         /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
 
     void (*close)(struct backend *self);
 
@@ -269,7 +269,7 @@ struct backend {
     void (*activation_backward)(struct backend *self, void *dx, const void *dout, const void *x,
                                 int64_t n, enum spec_activation kind);
 
-    void (*head)(struct backend *self, const struct backend_head *head);
+    void (*lm_head)(struct backend *self, const struct backend_lm_head *lm_head);
     void (*tracked)(struct backend *self, const struct backend_tracked *tracked);
 
     /* out REAL [B, C] = sum of the T rows of each window of h ACT [B*T, C]. */

@@ -5,12 +5,17 @@
  * its slot of the backend's ring, a copy of the first of lab/memory's buffers, at
  * the same offsets. Parameters are found by their position in lab/shapes' table,
  * buffers by lab/memory's. One thread. */
-#include "gpu/model_internal.h"
+#include "gpu/model.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "gpu/model_internal.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
+#include "gpu/model_update.h"
 
 /* A layer's tensors, in the order of lab/shapes. */
 enum layer_tensor {
@@ -51,7 +56,7 @@ static void read_spec(struct model *m, const struct spec *spec, int vocab)
     m->M = m->groups->n_tokens;
     m->G = m->groups->n;
     m->V = vocab;
-    m->head.clusters = &m->shapes.clusters;
+    m->lm_head.clusters = &m->shapes.clusters;
     m->Vp = m->shapes.vocab_padded;
     m->logit_scale = spec->model.logit_scale;
     m->class_weight = spec->loss.class_weight;
@@ -91,7 +96,7 @@ static int check_tensors(const struct model *m, struct err *err)
                     {FC_WEIGHT, SHAPES_WEIGHT},  {PROJ_WEIGHT, SHAPES_WEIGHT},
                     {PROJ_BIAS, SHAPES_BIAS}};
     const struct shapes_tensor *t = m->shapes.tensor;
-    const int further = m->head.clusters->n - 1;
+    const int further = m->lm_head.clusters->n - 1;
     int wanted = FIRST_LAYER + m->L * LAYER_TENSORS + 2 + (m->tie != TIE_TIED) + 2 * further +
                  (m->head_bias >= 0);
     int good = m->shapes.n_tensors == wanted && t[WTE].kind == SHAPES_TOKEN_EMBEDDING &&
@@ -155,7 +160,7 @@ static int allocate_host(struct model *m, struct err *err)
     const int untied = m->tie != TIE_TIED;
     struct model_observation *o = &m->observation;
     const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C,
-                  K = m->head.clusters->n;
+                  K = m->lm_head.clusters->n;
     m->host = calloc((size_t)((1 + K + m->has_objective) * (int64_t)m->N + sums +
                               (1 + untied) * rows + (2 + BACKEND_PARTS) * (int64_t)m->M),
                      sizeof *m->host);
@@ -186,7 +191,7 @@ static int allocate_host(struct model *m, struct err *err)
     o->G = m->G;
     o->V = m->V;
     o->K = (int)K;
-    o->cluster_of = m->head.cluster_of;
+    o->cluster_of = m->lm_head.cluster_of;
     o->scores = m->host_scores;
     o->logit_scale = m->logit_scale;
     for (int g = 0; g < m->G; g++)
@@ -238,9 +243,9 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
     }
     read_spec(m, spec, vocab);
     memory_plan(spec, &m->shapes, m->G, m->M, (int)backend->real_bytes, (int)backend->act_bytes,
-                backend->head_chunk, &m->plan);
+                backend->lm_head_chunk, &m->plan);
     if (check_tensors(m, err) != 0 || check_room(m, err) != 0 || allocate_device(m, err) != 0 ||
-        model_head_open(m, err) != 0 || allocate_host(m, err) != 0) {
+        model_lm_head_open(m, err) != 0 || allocate_host(m, err) != 0) {
         model_close(m);
         return -1;
     }
@@ -258,7 +263,7 @@ void model_close(struct model *m)
     m->backend->free(m->backend, m->gradients);
     m->backend->free(m->backend, m->moments);
     m->backend->free(m->backend, m->activations);
-    model_head_close(m);
+    model_lm_head_close(m);
     shapes_free(&m->shapes);
     free(m->host);
     free(m->host_scores);
@@ -478,7 +483,7 @@ static void give_batch(struct model *m, int64_t index, unsigned what, const int3
 {
     memcpy(in_slot(m, index, MEMORY_INPUTS), inputs, (size_t)m->N * sizeof *inputs);
     memcpy(in_slot(m, index, MEMORY_TARGETS), targets, (size_t)m->N * sizeof *targets);
-    model_head_targets(m, targets, in_slot(m, index, MEMORY_CLUSTER_TARGETS));
+    model_lm_head_targets(m, targets, in_slot(m, index, MEMORY_CLUSTER_TARGETS));
     void *weights = in_slot(m, index, MEMORY_GROUP_WEIGHTS);
     for (int g = 0; g < m->G && what & MODEL_OBSERVE; g++)
         for (int n = 0; n < m->N; n++)
@@ -496,8 +501,8 @@ static void get_gradient(struct model *m, int64_t index)
 {
     struct model_observation *o = &m->observation;
     double squares;
-    model_head_norms(m, in_slot(m, index, MEMORY_PART_NORMS), writable(o->part_norms));
-    model_head_scores(m, in_slot(m, index, MEMORY_SCORES), m->host_scores);
+    model_lm_head_norms(m, in_slot(m, index, MEMORY_PART_NORMS), writable(o->part_norms));
+    model_lm_head_scores(m, in_slot(m, index, MEMORY_SCORES), m->host_scores);
     get_reals(m, index, MEMORY_SQUARES, &squares, 1);
     o->scores = m->host_scores;
     o->grad_norm = sqrt(squares);
@@ -515,15 +520,15 @@ static void forget_gradient(struct model_observation *o)
 static void get_observation(struct model *m, int64_t index, unsigned what)
 {
     struct model_observation *o = &m->observation;
-    model_head_lse(m, in_slot(m, index, MEMORY_LSE), writable(o->lse));
+    model_lm_head_lse(m, in_slot(m, index, MEMORY_LSE), writable(o->lse));
     if (m->has_objective)
-        model_head_objective(m, in_slot(m, index, MEMORY_OBJECTIVE), writable(o->objective));
-    model_head_rows(m, in_slot(m, index, MEMORY_MEAN_P), 1, writable(o->mean_p));
-    model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_ROWS), m->C, writable(o->output_rows));
+        model_lm_head_objective(m, in_slot(m, index, MEMORY_OBJECTIVE), writable(o->objective));
+    model_lm_head_rows(m, in_slot(m, index, MEMORY_MEAN_P), 1, writable(o->mean_p));
+    model_lm_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_ROWS), m->C, writable(o->output_rows));
     if (m->head_bias >= 0)
-        model_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_BIAS), 1, writable(o->output_bias));
+        model_lm_head_rows(m, in_slot(m, index, MEMORY_OUTPUT_BIAS), 1, writable(o->output_bias));
     if (o->input_rows)
-        model_head_rows(m, in_slot(m, index, MEMORY_INPUT_ROWS), m->C, writable(o->input_rows));
+        model_lm_head_rows(m, in_slot(m, index, MEMORY_INPUT_ROWS), m->C, writable(o->input_rows));
     get_reals(m, index, MEMORY_H_SUMS, writable(o->h_sums), (int64_t)(m->B + m->G) * m->C);
     if (what & MODEL_GRADIENT)
         get_gradient(m, index);
@@ -534,8 +539,8 @@ static void get_observation(struct model *m, int64_t index, unsigned what)
 static double mean_loss(struct model *m, int64_t index)
 {
     double sum = 0;
-    model_head_losses(m, in_slot(m, index, MEMORY_LOSSES), in_slot(m, index, MEMORY_TARGETS),
-                      m->host_losses);
+    model_lm_head_losses(m, in_slot(m, index, MEMORY_LOSSES), in_slot(m, index, MEMORY_TARGETS),
+                         m->host_losses);
     for (int n = 0; n < m->N; n++)
         sum += m->host_losses[n];
     return sum / m->N;
@@ -554,7 +559,7 @@ static void observe(struct model *m, unsigned what)
     if (m->tie != TIE_TIED)
         be->gather_rows(be, buffer(m, MEMORY_INPUT_ROWS), parameter(m, WTE),
                         buffer(m, MEMORY_TRACKED), m->M, m->C);
-    model_head_observe(m, what);
+    model_lm_head_observe(m, what);
 }
 
 /* ---- a step ---- */
@@ -571,7 +576,7 @@ static void issue(struct model *m, unsigned what)
                          : MEMORY_SCALARS);
     if (what & PASSES) {
         forward(m);
-        model_head_run(m, what);
+        model_lm_head_run(m, what);
         if (observed)
             observe(m, what);
         publish(m, MEMORY_LOSSES,
@@ -581,7 +586,7 @@ static void issue(struct model *m, unsigned what)
         if (backwards)
             backward(m);
         if (observed)
-            model_head_observe_tracked(m, what);
+            model_lm_head_observe_tracked(m, what);
         if (clips || (backwards && observed && !updates))
             model_gradient_norm(m);
     }
@@ -610,7 +615,7 @@ int model_submit(struct model *m, unsigned what, const int32_t *inputs, const in
     assert(what & (PASSES | MODEL_UPDATE) && (what & PASSES || !(what & MODEL_OBSERVE)));
     assert(!(what & MODEL_FORWARD) || !(what & (MODEL_GRADIENT | MODEL_UPDATE)));
     assert(update >= 1 || !(what & MODEL_UPDATE));
-    assert(m->head.is_ordered);
+    assert(m->lm_head.is_ordered);
     if (what & PASSES) {
         if (check_ids(m, inputs, "input", err) != 0 || check_ids(m, targets, "target", err) != 0)
             return -1;
@@ -649,11 +654,6 @@ int model_collect(struct model *m, struct model_result *result, struct err *err)
 int model_depth(const struct model *m)
 {
     return m->ring->slots;
-}
-
-int model_under_way(const struct model *m)
-{
-    return (int)(m->ring->started - m->collected);
 }
 
 static int run_pass(struct model *m, unsigned pass, const int32_t *inputs, const int32_t *targets,

@@ -59,30 +59,6 @@ int model_open(const struct spec *spec, int vocab, const struct groups *groups,
                struct backend *backend, struct model **out, struct err *err);
 void model_close(struct model *model);
 
-/* The counts of the training text, of which the spec's class weights, logit
- * adjustment (lab/remedies.h) and ranks of an adaptive head (lab/clusters.h) are
- * made; without them it changes nothing. Before the first step; a model with an
- * adaptive head takes none before it has ranks. ERR_NO_MEMORY, ERR_DEVICE. */
-int model_set_frequency(struct model *model, const struct frequency *frequency, struct err *err);
-
-/* The token of each rank of an adaptive head, [V]: that of the model whose weights
- * it takes over. ERR_INVALID if it is no permutation of the vocabulary; ERR_DEVICE. */
-int model_set_order(struct model *model, const int32_t *order, struct err *err);
-const int32_t *model_order(const struct model *model); /* NULL with the full head */
-
-/* The output rows of the tracked tokens as the observation shows them, [M][C], of the
- * present parameters. No step may be under way. ERR_NO_MEMORY, ERR_DEVICE. */
-int model_output_rows(struct model *model, double *rows, struct err *err);
-
-/* What h [C], of a position or a mean over positions (after the final layernorm, before
- * the logit scale), scores with every token under the present parameters, [V] as the
- * observation shows it: valid until the next step that is observed. No step may be under
- * way. ERR_DEVICE. */
-int model_scores(struct model *model, const double *h, const float **scores, struct err *err);
-
-/* Initial weights from spec_seed_weights, drawn on the CPU, moments zero. */
-int model_initialise(struct model *model, struct err *err);
-
 /* ---- a step ---- */
 
 /* What a step does, in this order. A set of them is one program of the backend. */
@@ -116,7 +92,6 @@ int model_collect(struct model *model, struct model_result *result, struct err *
 
 /* Steps that may be under way at once: 1 where each is done when it is submitted. */
 int model_depth(const struct model *model);
-int model_under_way(const struct model *model);
 
 /* The same, one step at a time, waited for: the gradient of a batch, and update
  * number `update` with the last gradient. No step may be under way. loss and
@@ -137,13 +112,6 @@ int model_hidden(struct model *model, int position, double *h, struct err *err);
  * while it is submitted: a sign of life where that takes long. It must not touch
  * model or backend. NULL: none. */
 void model_on_progress(struct model *model, void (*progress)(void *self), void *self);
-
-/* Raw state, bit-exact, for checkpoints: the parts in order, each
- * shapes->n_parameters float32. SGD has no moments, momentum one, Adam two. */
-enum model_part { MODEL_PARAMETERS, MODEL_MOMENT1, MODEL_MOMENT2, MODEL_GRADIENTS };
-int model_parts(const struct model *model); /* how many of the first three there are */
-int model_download(struct model *model, enum model_part part, float *host, struct err *err);
-int model_upload(struct model *model, enum model_part part, const float *host, struct err *err);
 
 const struct shapes *model_shapes(const struct model *model);
 

@@ -1,9 +1,8 @@
-/* model_internal: what model.c, model_head.c, model_update.c and model_state.c share: the
- * state of a model and the addresses of its tensors and buffers. The layers are model.c's;
- * everything behind the final layernorm is model_head.c's: the output layer, full or
- * adaptive, what is observed of it and what the host makes of that; the optimiser and
- * the gradient's norm are model_update.c's; weights and moments, drawn, read and written,
- * are model_state.c's. Included by these four alone. */
+/* model_internal: the state of a model and the addresses of its tensors and buffers, shared by
+ * model.c (layers, steps), model_lm_head.c (everything behind the final layernorm),
+ * model_update.c (optimiser, gradient norm) and model_state.c (weights and moments between
+ * steps). model.c calls the other three, and none of them calls back. Included by these four
+ * alone. */
 #ifndef TOKENFATE_MODEL_INTERNAL_H
 #define TOKENFATE_MODEL_INTERNAL_H
 
@@ -14,7 +13,7 @@ enum { WTE, WPE };
 
 /* The tracked tokens stand on the device in order of their clusters, so that those
  * of a cluster are one array; the observation has them in order of the groups. */
-struct model_head {
+struct model_lm_head {
     const struct clusters *clusters; /* of the shapes */
     int n_tracked[CLUSTERS_MAX];     /* tracked tokens in each */
     int *slot;                       /* [M] place in the observation of the i-th on the device */
@@ -56,7 +55,7 @@ struct model {
     double *host_losses; /* [N] */
     float *host_scores;  /* [V] */
     void *host_outputs;  /* REAL, as MEMORY_SCORES: of model_scores */
-    struct model_head head;
+    struct model_lm_head lm_head;
     unsigned char *in_group; /* [V] bit g: the token is of group g */
 
     void (*progress)(void *self); /* NULL: nobody wants to know */
@@ -106,7 +105,7 @@ static inline void *final_hidden(const struct model *m)
 
 static inline int is_adaptive(const struct model *m)
 {
-    return m->head.clusters->n > 1;
+    return m->lm_head.clusters->n > 1;
 }
 
 /* Number i of REALs in host memory. */
@@ -115,43 +114,5 @@ static inline double model_real(const struct model *m, const void *reals, int64_
     return m->backend->real_bytes == sizeof(double) ? ((const double *)reals)[i]
                                                     : (double)((const float *)reals)[i];
 }
-
-/* Host arrays, constants on the device, and the tracked tokens of the full head.
- * ERR_NO_MEMORY. Closing is fine whatever opening came to. */
-int model_head_open(struct model *model, struct err *err);
-void model_head_close(struct model *model);
-
-/* ---- operations of a step ---- */
-
-/* `what`: of model_submit. Losses; with MODEL_GRADIENT the gradients of the output
- * layer too, that of h goes to MEMORY_BRANCH. */
-void model_head_run(struct model *model, unsigned what);
-/* Rows of the tracked tokens; with MODEL_GRADIENT the mean logit of every output too.
- * Only reads what training uses. */
-void model_head_observe(struct model *model, unsigned what);
-/* Mean p of the tracked tokens; with MODEL_GRADIENT, after backward, what the step does
- * to their rows too. */
-void model_head_observe_tracked(struct model *model, unsigned what);
-
-/* Where moment `which` of the parameter at `offset` is; NULL: the optimiser has none. */
-void *model_moment(const struct model *model, int which, int64_t offset);
-/* MEMORY_SQUARES of the gradients. */
-void model_gradient_norm(struct model *model);
-/* One optimiser step; with `sums` it makes MEMORY_SQUARES in the same pass. */
-void model_update_all(struct model *model, int sums);
-
-/* ---- host ---- */
-
-/* targets [N] of a batch as the clusters' outputs, [K][N]; full head: nothing. */
-void model_head_targets(const struct model *model, const int32_t *targets, int32_t *out);
-/* What a slot of the ring holds, made into what the observation shows. */
-void model_head_losses(const struct model *model, const void *reals, const int32_t *targets,
-                       double *losses);
-void model_head_lse(const struct model *model, const void *reals, double *lse);
-void model_head_objective(const struct model *model, const void *reals, double *objective);
-void model_head_scores(const struct model *model, const void *reals, float *scores);
-void model_head_norms(const struct model *model, const void *reals, double *norms);
-/* [M][width] rows of the tracked tokens, in the order of the groups. */
-void model_head_rows(const struct model *model, const void *reals, int width, double *rows);
 
 #endif

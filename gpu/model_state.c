@@ -1,13 +1,20 @@
-/* model_state: see model.h. What a model is between two steps: weights and moments, as
+/* model_state: see model_state.h. What a model is between two steps: weights and moments, as
  * drawn at the start, as read and as written by the host. One thread. */
-#include "gpu/model_internal.h"
+#include "gpu/model_state.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
+#include "gpu/model_internal.h"
+#include "gpu/model_update.h"
 #include "lab/random.h"
 
 enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights go to the device in pieces of 4 MB */
+
+int model_under_way(const struct model *m)
+{
+    return (int)(m->ring->started - m->collected);
+}
 
 /* ---- initial weights ---- */
 

@@ -1,7 +1,9 @@
-/* model_update: see model_internal.h. The optimiser goes over the model range by range:
+/* model_update: see model_update.h. The optimiser goes over the model range by range:
  * neighbours with the same decay are one, so without exceptions the whole model is one
  * pass. The gradient's norm is added up by the same ranges, so that it is the same number
  * whether the update makes it or nothing is updated. One thread. */
+#include "gpu/model_update.h"
+
 #include "gpu/model_internal.h"
 
 static double decay_of(const struct model *m, int tensor)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "gpu/safetensors.h"
 
 struct probe {

@@ -24,6 +24,8 @@
 #include "gpu/evaluate.h"
 #include "gpu/measure.h"
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "gpu/safetensors.h"
 #include "gpu/spectrum.h"
 #include "lab/sampler.h"

@@ -130,7 +130,7 @@ static const struct backend cpu_table = {
     .name = "cpu",
     .real_bytes = sizeof(float),
     .on_host = 1,
-    .head_chunk = MEMORY_HEAD_CHUNK_CPU,
+    .lm_head_chunk = MEMORY_HEAD_CHUNK_CPU,
     .slots = 1,
     .close = cpu_close,
     .available = cpu_memory_available,
@@ -158,7 +158,7 @@ static const struct backend cpu_table = {
 /* AMX multiplies, and nothing else: only the fused head has code of its own for it. */
 #define FILES(isa, fused)                                                                          \
     {                                                                                              \
-        cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_head_##isa,                \
+        cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_lm_head_##isa,             \
             cpu_fused_##fused, cpu_layernorm_##isa, cpu_tracked_##isa, cpu_update_##isa            \
     }
 enum { FILES_OF_LOOPS = 8 };

@@ -1,4 +1,4 @@
-/* cpu_fused: the head for AVX-512, in float and (where the processor multiplies
+/* cpu_fused: the lm_head for AVX-512, in float and (where the processor multiplies
  * it, with AVX-512 or AMX) bfloat16. Positions go through in chunks of R, the vocabulary in tiles of
  * TILE rows; each thread owns a fixed range of tiles.
  *
@@ -9,8 +9,8 @@
  * into this thread's share of dh. Second pass, when the sums are known: dweight
  * gets e times h / sum. So logits exist for one tile alone, nothing is computed
  * twice, and e is multiplied as it was made. The reference is safe unless a loss
- * exceeds LOSS_MAX: then e could overflow, and the head starts over with the
- * stable, slower form (cpu_head.c). What the target and label smoothing take from
+ * exceeds LOSS_MAX: then e could overflow, and the lm_head starts over with the
+ * stable, slower form (cpu_lm_head.c). What the target and label smoothing take from
  * the gradient is added in float afterwards: bfloat16 would round 1 - p.
  * Without a gradient there are the sums of the first pass alone, and no e is kept.
  *
@@ -36,7 +36,7 @@ enum { TILE = 96, PANEL = TILE_PANEL, R_MAX = 256, LANES = TILE_LANES };
 
 /* What a chunk's work needs, beside the tensors; words unless said otherwise. */
 struct chunk {
-    const struct backend_head *head;
+    const struct backend_lm_head *lm_head;
     int bf16;
     int first, rows; /* positions */
     int R;           /* rows padded to LANES */
@@ -156,21 +156,21 @@ static void add_to_sums(double *sums, __m512 sum)
 
 static const uint32_t *weight_words(const struct chunk *k, int64_t v)
 {
-    return (const uint32_t *)k->head->weight + v * k->CW;
+    return (const uint32_t *)k->lm_head->weight + v * k->CW;
 }
 
 static uint32_t *e_of(const struct chunk *k, int64_t v)
 {
-    return (uint32_t *)k->head->workspace + v * k->RW;
+    return (uint32_t *)k->lm_head->workspace + v * k->RW;
 }
 
 /* Logits of the tile's tokens for PANEL positions from j on -> e. */
 CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens, int j)
 {
-    const struct backend_head *head = k->head;
+    const struct backend_lm_head *lm_head = k->lm_head;
     const int n = k->R - j < PANEL ? k->R - j : PANEL;
     /* The rows of e that follow from these logits. */
-    const char *soon = head->dh ? (const char *)(e_of(k, v) + words(k, j)) : NULL;
+    const char *soon = lm_head->dh ? (const char *)(e_of(k, v) + words(k, j)) : NULL;
     const struct tile_product product = {.M = tokens,
                                          .N = n,
                                          .K = k->CW,
@@ -184,20 +184,20 @@ CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens,
     for (int lane = 0; lane < n; lane += LANES) {
         const __m512 log2e = _mm512_set1_ps(LOG2E);
         struct exponents x = {
-            .scale = (float)head->scale,
-            .bias = head->bias ? (const float *)head->bias + v : NULL,
-            .adjust = head->adjust ? (const float *)head->adjust + v : NULL,
+            .scale = (float)lm_head->scale,
+            .bias = lm_head->bias ? (const float *)lm_head->bias + v : NULL,
+            .adjust = lm_head->adjust ? (const float *)lm_head->adjust + v : NULL,
             .reference = _mm512_mul_ps(_mm512_loadu_ps(k->logit + j + lane), log2e),
             .plain_reference = _mm512_mul_ps(_mm512_loadu_ps(k->plain_logit + j + lane), log2e),
             .sum = _mm512_setzero_ps(),
             .plain_sum = _mm512_setzero_ps(),
         };
-        if (head->dh)
+        if (lm_head->dh)
             exponentials_of_lanes(bf16, k, t, &x, tokens, j, lane, e_of(k, v));
         else
             sums_of_lanes(k, t, &x, tokens, lane);
         add_to_sums(k->sums[t] + j + lane, x.sum);
-        if (head->adjust)
+        if (lm_head->adjust)
             add_to_sums(k->sums[t] + k->R + j + lane, x.plain_sum);
     }
 }
@@ -206,7 +206,7 @@ CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens,
  * tokens side by side. */
 CPU_INLINE void transpose_weights(int bf16, struct chunk *k, int t, int v, int tokens)
 {
-    const int C = k->head->C, W = words(k, TILE);
+    const int C = k->lm_head->C, W = words(k, TILE);
     uint32_t pairs[LANES][LANES];
     for (int w = 0; w < words(k, tokens); w += LANES)
         for (int c = 0; c < C; c += LANES) {
@@ -229,15 +229,15 @@ CPU_INLINE void transpose_weights(int bf16, struct chunk *k, int t, int v, int t
 
 CPU_INLINE void first_pass(int bf16, struct chunk *k, int t, struct cpu_slice range)
 {
-    const int C = k->head->C, W = words(k, TILE);
+    const int C = k->lm_head->C, W = words(k, TILE);
     memset(k->sums[t], 0, 2 * (size_t)k->R * sizeof(double));
-    if (k->head->dh)
+    if (k->lm_head->dh)
         memset(k->part[t], 0, (size_t)C * (size_t)k->panels * PANEL * sizeof(float));
     for (int64_t v = range.begin; v < range.end; v += TILE) {
         const int tokens = range.end - v < TILE ? (int)(range.end - v) : TILE;
         for (int j = 0; j < k->R; j += PANEL)
             tile_logits(bf16, k, t, (int)v, tokens, j);
-        if (!k->head->dh)
+        if (!k->lm_head->dh)
             continue;
         transpose_weights(bf16, k, t, (int)v, tokens);
         for (int j = 0; j < k->R; j += PANEL) {
@@ -258,10 +258,10 @@ CPU_INLINE void first_pass(int bf16, struct chunk *k, int t, struct cpu_slice ra
 /* dbias of the tile: e times the factors, a panel of one column. */
 CPU_INLINE void bias_gradient(int bf16, struct chunk *k, int t, int v, int tokens)
 {
-    const int64_t factors = round_up(k->head->C, PANEL);
+    const int64_t factors = round_up(k->lm_head->C, PANEL);
     const struct tile_product product = {
         .M = tokens, .N = 1, .K = k->RW, .a_row = k->RW, .c_row = 1};
-    float *sums = k->logits[t], *dbias = (float *)k->head->dbias + v;
+    float *sums = k->logits[t], *dbias = (float *)k->lm_head->dbias + v;
     tile_product(bf16, &product, e_of(k, v), k->h_scaled + factors * k->RW, sums);
     for (int i = 0; i < tokens; i++)
         dbias[i] = (k->first > 0 ? dbias[i] : 0) + sums[i];
@@ -269,8 +269,8 @@ CPU_INLINE void bias_gradient(int bf16, struct chunk *k, int t, int v, int token
 
 CPU_INLINE void second_pass(int bf16, struct chunk *k, int t, struct cpu_slice range)
 {
-    const struct backend_head *head = k->head;
-    const int C = head->C;
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int C = lm_head->C;
     struct tile_product product = {
         .K = k->RW, .a_row = k->RW, .c_row = C, .soon_row = C * (int64_t)sizeof(float)};
     for (int64_t v = range.begin; v < range.end; v += TILE) {
@@ -279,12 +279,12 @@ CPU_INLINE void second_pass(int bf16, struct chunk *k, int t, struct cpu_slice r
         for (int c = 0; c < C; c += PANEL) {
             product.N = C - c < PANEL ? C - c : PANEL;
             product.stream = c == 0;
-            product.soon = (const float *)head->dweight + (v + TILE_AT_ONCE(bf16)) * C + c;
+            product.soon = (const float *)lm_head->dweight + (v + TILE_AT_ONCE(bf16)) * C + c;
             product.soon_lines = (product.N + LANES - 1) / LANES;
             tile_product(bf16, &product, e_of(k, v), k->h_scaled + (int64_t)c * k->RW,
-                         (float *)head->dweight + v * C + c);
+                         (float *)lm_head->dweight + v * C + c);
         }
-        if (head->dbias)
+        if (lm_head->dbias)
             bias_gradient(bf16, k, t, (int)v, product.M);
     }
 }
@@ -296,17 +296,17 @@ static float number(const struct chunk *k, const void *from, int64_t i)
     return k->bf16 ? cpu_from_bf16(((const uint16_t *)from)[i]) : ((const float *)from)[i];
 }
 
-static double weight_of(const struct backend_head *head, int n)
+static double weight_of(const struct backend_lm_head *lm_head, int n)
 {
-    return head->weights ? (double)((const float *)head->weights)[n] : 1;
+    return lm_head->weights ? (double)((const float *)lm_head->weights)[n] : 1;
 }
 
 /* h with positions as lanes, and the logits of the targets, for LANES positions. */
 static void prepare(struct chunk *k, int j)
 {
-    const struct backend_head *head = k->head;
+    const struct backend_lm_head *lm_head = k->lm_head;
     const int rows = k->rows - j < LANES ? k->rows - j : LANES;
-    const uint32_t *h = (const uint32_t *)head->h + (int64_t)(k->first + j) * k->CW;
+    const uint32_t *h = (const uint32_t *)lm_head->h + (int64_t)(k->first + j) * k->CW;
     uint32_t *panel = k->h_words + (int64_t)(j / PANEL) * PANEL * k->CW + j % PANEL;
     for (int c = 0; c < k->CW; c += LANES)
         tile_transpose(panel + (int64_t)c * PANEL, PANEL, h + c, k->CW, rows > 0 ? rows : 0,
@@ -315,17 +315,17 @@ static void prepare(struct chunk *k, int j)
         k->plain_logit[r] = k->logit[r] = 0;
         if (r >= k->rows)
             continue;
-        const int64_t target = head->targets[k->first + r];
+        const int64_t target = lm_head->targets[k->first + r];
         float dot = 0;
-        for (int c = 0; c < head->C; c++)
-            dot += number(k, head->h, (int64_t)(k->first + r) * head->C + c) *
-                   number(k, head->weight, target * head->C + c);
-        k->plain_logit[r] = (float)head->scale * dot;
-        if (head->bias)
-            k->plain_logit[r] += ((const float *)head->bias)[target];
+        for (int c = 0; c < lm_head->C; c++)
+            dot += number(k, lm_head->h, (int64_t)(k->first + r) * lm_head->C + c) *
+                   number(k, lm_head->weight, target * lm_head->C + c);
+        k->plain_logit[r] = (float)lm_head->scale * dot;
+        if (lm_head->bias)
+            k->plain_logit[r] += ((const float *)lm_head->bias)[target];
         k->logit[r] = k->plain_logit[r];
-        if (head->adjust)
-            k->logit[r] += ((const float *)head->adjust)[target];
+        if (lm_head->adjust)
+            k->logit[r] += ((const float *)lm_head->adjust)[target];
     }
 }
 
@@ -337,65 +337,66 @@ struct smooth {
 
 static double mean_logit(const struct chunk *k, const struct smooth *smooth, int n)
 {
-    const struct backend_head *head = k->head;
+    const struct backend_lm_head *lm_head = k->lm_head;
     double dot = 0;
-    for (int c = 0; c < head->C; c++)
-        dot += (double)number(k, head->h, (int64_t)n * head->C + c) * (double)smooth->weights[c];
-    return (head->scale * dot + smooth->logits) / head->V;
+    for (int c = 0; c < lm_head->C; c++)
+        dot +=
+            (double)number(k, lm_head->h, (int64_t)n * lm_head->C + c) * (double)smooth->weights[c];
+    return (lm_head->scale * dot + smooth->logits) / lm_head->V;
 }
 
 /* Losses and factor of position r of the chunk. 0 if its sum is out of range. */
 static int settle(struct chunk *k, const struct smooth *smooth, int r)
 {
-    const struct backend_head *head = k->head;
+    const struct backend_lm_head *lm_head = k->lm_head;
     const int n = k->first + r;
     double sum = 0, plain_sum = 0;
     for (int t = 0; t < k->threads; t++) {
         sum += k->sums[t][r];
         plain_sum += k->sums[t][k->R + r];
     }
-    if (!head->adjust)
+    if (!lm_head->adjust)
         plain_sum = sum;
     const double loss = log(plain_sum), adjusted = log(sum);
     if (!(loss < LOSS_MAX && loss > -LOSS_MAX && adjusted < LOSS_MAX && adjusted > -LOSS_MAX))
         return 0;
-    const double lse = (double)k->logit[r] + adjusted, omega = weight_of(head, n);
-    ((float *)head->losses)[n] = (float)loss;
-    ((float *)head->lse)[n] = (float)((double)k->plain_logit[r] + loss);
-    if (head->objective_lse)
-        ((float *)head->objective_lse)[n] = (float)lse;
-    if (head->objective) {
+    const double lse = (double)k->logit[r] + adjusted, omega = weight_of(lm_head, n);
+    ((float *)lm_head->losses)[n] = (float)loss;
+    ((float *)lm_head->lse)[n] = (float)((double)k->plain_logit[r] + loss);
+    if (lm_head->objective_lse)
+        ((float *)lm_head->objective_lse)[n] = (float)lse;
+    if (lm_head->objective) {
         double cross = adjusted;
-        if (head->smoothing > 0)
-            cross = lse - (1 - head->smoothing) * (double)k->logit[r] -
-                    head->smoothing * mean_logit(k, smooth, n);
-        ((float *)head->objective)[n] = (float)(omega * cross + head->z_loss * lse * lse);
+        if (lm_head->smoothing > 0)
+            cross = lse - (1 - lm_head->smoothing) * (double)k->logit[r] -
+                    lm_head->smoothing * mean_logit(k, smooth, n);
+        ((float *)lm_head->objective)[n] = (float)(omega * cross + lm_head->z_loss * lse * lse);
     }
-    k->factor[r] = (float)((omega + 2 * head->z_loss * lse) / (sum * head->N));
+    k->factor[r] = (float)((omega + 2 * lm_head->z_loss * lse) / (sum * lm_head->N));
     return 1;
 }
 
 /* dh of position r: the sum over the vocabulary, less target and smoothing. */
 static void input_gradient(struct chunk *k, const struct smooth *smooth, int r)
 {
-    const struct backend_head *head = k->head;
-    const int C = head->C, n = k->first + r;
-    const int64_t target = head->targets[n];
-    const double omega = weight_of(head, n) / head->N;
-    const float scale = (float)head->scale, hit = (float)(omega * (1 - head->smoothing));
-    const float spread = (float)(omega * head->smoothing / head->V);
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int C = lm_head->C, n = k->first + r;
+    const int64_t target = lm_head->targets[n];
+    const double omega = weight_of(lm_head, n) / lm_head->N;
+    const float scale = (float)lm_head->scale, hit = (float)(omega * (1 - lm_head->smoothing));
+    const float spread = (float)(omega * lm_head->smoothing / lm_head->V);
     for (int c = 0; c < C; c++) {
         float sum = 0;
         for (int t = 0; t < k->threads; t++)
             sum += k->part[t][((int64_t)(r / PANEL) * C + c) * PANEL + r % PANEL];
-        float value = k->factor[r] * sum - hit * number(k, head->weight, target * C + c);
+        float value = k->factor[r] * sum - hit * number(k, lm_head->weight, target * C + c);
         if (spread > 0)
             value -= spread * smooth->weights[c];
         const int64_t at = (int64_t)n * C + c;
         if (k->bf16)
-            ((uint16_t *)head->dh)[at] = cpu_to_bf16(scale * value);
+            ((uint16_t *)lm_head->dh)[at] = cpu_to_bf16(scale * value);
         else
-            ((float *)head->dh)[at] = scale * value;
+            ((float *)lm_head->dh)[at] = scale * value;
     }
 }
 
@@ -408,18 +409,18 @@ static uint32_t *scaled_word(const struct chunk *k, int w, int c)
 /* Row w of h_scaled: positions w, or 2w and 2w + 1. Behind the last one, zeros. */
 static void scale_h(struct chunk *k, int w)
 {
-    const struct backend_head *head = k->head;
-    const int C = head->C, factors = round_up(C, PANEL);
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int C = lm_head->C, factors = round_up(C, PANEL);
     for (int c = 0; c < factors + PANEL; c += PANEL)
         memset(scaled_word(k, w, c), 0, PANEL * sizeof(uint32_t));
     for (int half = 0; half < 1 + k->bf16; half++) {
         const int r = w * (1 + k->bf16) + half;
         if (r >= k->rows)
             break;
-        const float factor = k->factor[r], scaled = factor * (float)head->scale;
+        const float factor = k->factor[r], scaled = factor * (float)lm_head->scale;
         for (int c = 0; c <= C; c++) {
             const float value =
-                c < C ? scaled * number(k, head->h, (int64_t)(k->first + r) * C + c) : factor;
+                c < C ? scaled * number(k, lm_head->h, (int64_t)(k->first + r) * C + c) : factor;
             uint32_t *word = scaled_word(k, w, c < C ? c : factors);
             if (k->bf16)
                 ((uint16_t *)word)[half] = cpu_to_bf16(value);
@@ -433,24 +434,25 @@ static void scale_h(struct chunk *k, int w)
  * the term that they nearly cancel. */
 static void target_rows(const struct chunk *k, struct cpu_slice range)
 {
-    const struct backend_head *head = k->head;
-    const int C = head->C;
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int C = lm_head->C;
     for (int r = 0; r < k->rows; r++) {
-        const int64_t target = head->targets[k->first + r];
+        const int64_t target = lm_head->targets[k->first + r];
         if (target < range.begin || target >= range.end)
             continue;
-        const float hit = (float)(weight_of(head, k->first + r) / head->N * (1 - head->smoothing));
-        const float factor = k->factor[r], scaled = factor * (float)head->scale;
-        float *row = (float *)head->dweight + target * C;
+        const float hit =
+            (float)(weight_of(lm_head, k->first + r) / lm_head->N * (1 - lm_head->smoothing));
+        const float factor = k->factor[r], scaled = factor * (float)lm_head->scale;
+        float *row = (float *)lm_head->dweight + target * C;
         for (int c = 0; c < C; c++) {
-            const float h = number(k, head->h, (int64_t)(k->first + r) * C + c);
-            row[c] -= hit * (float)head->scale * h;
+            const float h = number(k, lm_head->h, (int64_t)(k->first + r) * C + c);
+            row[c] -= hit * (float)lm_head->scale * h;
             if (k->bf16)
                 row[c] += scaled * h - cpu_from_bf16(cpu_to_bf16(scaled * h));
         }
-        if (!head->dbias)
+        if (!lm_head->dbias)
             continue;
-        float *dbias = (float *)head->dbias + target;
+        float *dbias = (float *)lm_head->dbias + target;
         *dbias -= hit;
         if (k->bf16)
             *dbias += factor - cpu_from_bf16(cpu_to_bf16(factor));
@@ -460,10 +462,10 @@ static void target_rows(const struct chunk *k, struct cpu_slice range)
 /* Logits of tracked token m. */
 CPU_INLINE void tracked_logits(int bf16, const struct chunk *k, int t, int m)
 {
-    const struct backend_head *head = k->head;
-    const int64_t v = head->tracked[m];
-    const float bias = head->bias ? ((const float *)head->bias)[v] : 0;
-    float *out = (float *)head->tracked_logits + (int64_t)m * head->N + k->first;
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int64_t v = lm_head->tracked[m];
+    const float bias = lm_head->bias ? ((const float *)lm_head->bias)[v] : 0;
+    float *out = (float *)lm_head->tracked_logits + (int64_t)m * lm_head->N + k->first;
     for (int j = 0; j < k->rows; j += PANEL) {
         const int n = k->rows - j < PANEL ? k->rows - j : PANEL;
         const struct tile_product product = {
@@ -471,7 +473,7 @@ CPU_INLINE void tracked_logits(int bf16, const struct chunk *k, int t, int m)
         tile_product(bf16, &product, weight_words(k, v), k->h_words + (int64_t)j * k->CW,
                      k->logits[t]);
         for (int r = 0; r < n; r++)
-            out[j + r] = (float)head->scale * k->logits[t][r] + bias;
+            out[j + r] = (float)lm_head->scale * k->logits[t][r] + bias;
     }
 }
 
@@ -480,10 +482,11 @@ CPU_INLINE void tracked_logits(int bf16, const struct chunk *k, int t, int m)
 /* One thread's part of a chunk. *good: becomes 0 when a position is out of range. */
 CPU_INLINE void work(int bf16, struct chunk *k, const struct smooth *smooth, int t, int *good)
 {
-    const struct backend_head *head = k->head;
-    const struct cpu_slice tokens = cpu_slice(head->V, TILE, t, k->threads);
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const struct cpu_slice tokens = cpu_slice(lm_head->V, TILE, t, k->threads);
     const struct cpu_slice lanes = cpu_slice(k->R, LANES, t, k->threads);
-    const struct cpu_slice marks = cpu_slice(head->tracked_logits ? head->M : 0, 1, t, k->threads);
+    const struct cpu_slice marks =
+        cpu_slice(lm_head->tracked_logits ? lm_head->M : 0, 1, t, k->threads);
     for (int64_t j = lanes.begin; j < lanes.end; j += LANES)
         prepare(k, (int)j);
 #pragma omp barrier
@@ -497,7 +500,7 @@ CPU_INLINE void work(int bf16, struct chunk *k, const struct smooth *smooth, int
 #pragma omp atomic write
             *good = 0;
         }
-    if (!head->dh)
+    if (!lm_head->dh)
         return;
     for (int64_t r = lanes.begin; r < end; r++)
         input_gradient(k, smooth, (int)r);
@@ -531,7 +534,7 @@ enum { SHARED = 6, OWN = 5 };
 /* Addresses in the scratch memory; returns the floats that a thread's part has. */
 static int64_t lay_out(struct chunk *k, float *scratch, int64_t stride)
 {
-    const int64_t C = round_up(k->head->C, PANEL), R = (int64_t)k->panels * PANEL;
+    const int64_t C = round_up(k->lm_head->C, PANEL), R = (int64_t)k->panels * PANEL;
     const int64_t W = words(k, TILE);
     const int64_t shared[SHARED] = {round_up(k->CW, LANES) * R, k->RW * (C + PANEL), R, R, R, C};
     const int64_t own[OWN] = {C * R, 4 * R, TILE * PANEL, W * R, C * W};
@@ -564,22 +567,23 @@ static int64_t lay_out(struct chunk *k, float *scratch, int64_t stride)
 /* Label smoothing takes the same from every row of the gradient. */
 static void spread_gradient(struct cpu *cpu, struct chunk *k)
 {
-    const struct backend_head *head = k->head;
-    const int C = head->C, team = k->threads;
-    const float share = (float)(head->smoothing / head->V / head->N);
+    const struct backend_lm_head *lm_head = k->lm_head;
+    const int C = lm_head->C, team = k->threads;
+    const float share = (float)(lm_head->smoothing / lm_head->V / lm_head->N);
     double omega = 0;
-    for (int n = 0; n < head->N; n++)
-        omega += weight_of(head, n);
-    if (head->weights)
-        cpu->table.weighted_sums(&cpu->table, k->smooth, head->weights, head->h, 1, head->N, C);
+    for (int n = 0; n < lm_head->N; n++)
+        omega += weight_of(lm_head, n);
+    if (lm_head->weights)
+        cpu->table.weighted_sums(&cpu->table, k->smooth, lm_head->weights, lm_head->h, 1,
+                                 lm_head->N, C);
     else
-        cpu->column_sums(cpu, k->smooth, head->h, head->N, C, C);
+        cpu->column_sums(cpu, k->smooth, lm_head->h, lm_head->N, C, C);
 #pragma omp parallel for num_threads(team) schedule(static)
-    for (int64_t v = 0; v < head->V; v++) {
+    for (int64_t v = 0; v < lm_head->V; v++) {
         for (int c = 0; c < C; c++)
-            ((float *)head->dweight)[v * C + c] -= share * (float)head->scale * k->smooth[c];
-        if (head->dbias)
-            ((float *)head->dbias)[v] -= share * (float)omega;
+            ((float *)lm_head->dweight)[v * C + c] -= share * (float)lm_head->scale * k->smooth[c];
+        if (lm_head->dbias)
+            ((float *)lm_head->dbias)[v] -= share * (float)omega;
     }
 }
 
@@ -594,7 +598,7 @@ static double sum_of(const float *numbers, int n)
 /* All chunks; 0 if a position's sum was out of range. */
 static int run(struct cpu *cpu, struct chunk *k)
 {
-    const struct backend_head *head = k->head;
+    const struct backend_lm_head *lm_head = k->lm_head;
     struct smooth smooth = {.weights = k->smooth};
     int good = 1;
     void (*part)(struct chunk *, const struct smooth *, int, int *) = work_fp32;
@@ -602,39 +606,39 @@ static int run(struct cpu *cpu, struct chunk *k)
     if (k->bf16)
         part = work_bf16;
 #endif
-    if (head->smoothing > 0) {
-        smooth.logits = sum_of(head->bias, head->V) + sum_of(head->adjust, head->V);
-        cpu->column_sums(cpu, k->smooth, head->weight, head->V, head->C, head->C);
+    if (lm_head->smoothing > 0) {
+        smooth.logits = sum_of(lm_head->bias, lm_head->V) + sum_of(lm_head->adjust, lm_head->V);
+        cpu->column_sums(cpu, k->smooth, lm_head->weight, lm_head->V, lm_head->C, lm_head->C);
     }
-    for (k->first = 0; good && k->first < head->N; k->first += k->R) {
-        k->rows = head->N - k->first < k->R ? head->N - k->first : k->R;
+    for (k->first = 0; good && k->first < lm_head->N; k->first += k->R) {
+        k->rows = lm_head->N - k->first < k->R ? lm_head->N - k->first : k->R;
 #pragma omp parallel num_threads(k->threads)
         part(k, &smooth, omp_get_thread_num(), &good);
     }
-    if (good && head->dh && head->smoothing > 0)
+    if (good && lm_head->dh && lm_head->smoothing > 0)
         spread_gradient(cpu, k);
     return good;
 }
 
 /* Positions of a chunk: what the workspace holds a row of e for, in lanes. */
-static int positions(const struct cpu *cpu, const struct backend_head *head)
+static int positions(const struct cpu *cpu, const struct backend_lm_head *lm_head)
 {
-    const int held = head->chunk * (1 + cpu->bf16) / LANES * LANES;
-    const int wanted = round_up(head->N, LANES) < R_MAX ? round_up(head->N, LANES) : R_MAX;
+    const int held = lm_head->chunk * (1 + cpu->bf16) / LANES * LANES;
+    const int wanted = round_up(lm_head->N, LANES) < R_MAX ? round_up(lm_head->N, LANES) : R_MAX;
     return held < wanted ? held : wanted;
 }
 
-static void fused_head(struct backend *self, const struct backend_head *head)
+static void fused_lm_head(struct backend *self, const struct backend_lm_head *lm_head)
 {
     struct cpu *cpu = cpu_of(self);
-    struct chunk k = {.head = head, .bf16 = cpu->bf16, .R = positions(cpu, head)};
-    k.CW = words(&k, head->C);
+    struct chunk k = {.lm_head = lm_head, .bf16 = cpu->bf16, .R = positions(cpu, lm_head)};
+    k.CW = words(&k, lm_head->C);
     k.RW = words(&k, k.R);
     k.panels = (k.R + PANEL - 1) / PANEL;
-    k.threads = cpu_team(cpu, (int64_t)head->N * head->V * head->C / LANES);
+    k.threads = cpu_team(cpu, (int64_t)lm_head->N * lm_head->V * lm_head->C / LANES);
     /* Rows of an odd number of bfloat16 are not words. */
-    if (k.R == 0 || (k.bf16 && head->C % 2)) {
-        cpu->stable_head(self, head);
+    if (k.R == 0 || (k.bf16 && lm_head->C % 2)) {
+        cpu->stable_lm_head(self, lm_head);
         return;
     }
     const int64_t floats = lay_out(&k, NULL, 0);
@@ -643,26 +647,26 @@ static void fused_head(struct backend *self, const struct backend_head *head)
         return;
     lay_out(&k, scratch, floats);
     if (!run(cpu, &k)) {
-        cpu->stable_head(self, head);
+        cpu->stable_lm_head(self, lm_head);
         return;
     }
-    if (!head->dh)
+    if (!lm_head->dh)
         return;
-    const int64_t padding = head->Vp - head->V;
-    memset((float *)head->dweight + (int64_t)head->V * head->C, 0,
-           (size_t)(padding * head->C) * sizeof(float));
-    if (head->dbias)
-        memset((float *)head->dbias + head->V, 0, (size_t)padding * sizeof(float));
+    const int64_t padding = lm_head->Vp - lm_head->V;
+    memset((float *)lm_head->dweight + (int64_t)lm_head->V * lm_head->C, 0,
+           (size_t)(padding * lm_head->C) * sizeof(float));
+    if (lm_head->dbias)
+        memset((float *)lm_head->dbias + lm_head->V, 0, (size_t)padding * sizeof(float));
 }
 #endif
 
 void CPU_NAME(cpu_fused)(struct cpu *cpu)
 {
 #if defined(__AVX512BF16__)
-    cpu->table.head = fused_head;
+    cpu->table.lm_head = fused_lm_head;
 #elif defined(__AVX512F__)
     if (!cpu->bf16)
-        cpu->table.head = fused_head;
+        cpu->table.lm_head = fused_lm_head;
 #else
     (void)cpu;
 #endif

@@ -6,7 +6,7 @@
  * instruction set; cpu_matmul.c computes matrix products through oneDNN. The files of loops
  * (cpu_loops.h) hold all other operations: cpu_gemm.c matrix products in plain C,
  * cpu_attention.c attention, cpu_layernorm.c layernorm, cpu_elementwise.c embeddings,
- * activations and sums, cpu_head.c the output layer with softmax and loss, cpu_fused.c the same
+ * activations and sums, cpu_lm_head.c the output layer with softmax and loss, cpu_fused.c the same
  * without logits in memory, cpu_tracked.c the statistics of tracked tokens, cpu_update.c the
  * optimiser, the gradient's norm and gradient clipping. */
 #ifndef TOKENFATE_CPU_INTERNAL_H
@@ -34,7 +34,7 @@ struct cpu {
     /* out [n] = column sums of in ACT [rows, n]. */
     void (*column_sums)(struct cpu *cpu, float *out, const void *in, int rows, int n, int stride);
     /* The head for logits of any size, chunk by chunk, which `head` falls back on. */
-    void (*stable_head)(struct backend *self, const struct backend_head *head);
+    void (*stable_lm_head)(struct backend *self, const struct backend_lm_head *head);
     /* cpu_matmul_gemm in plain C (cpu_gemm.c). */
     void (*gemm)(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
                  const void *bias, void *c);

@@ -19,7 +19,7 @@ struct cpu;
     void cpu_elementwise_##isa(struct cpu *cpu);                                                   \
     void cpu_fused_##isa(struct cpu *cpu);                                                         \
     void cpu_gemm_##isa(struct cpu *cpu);                                                          \
-    void cpu_head_##isa(struct cpu *cpu);                                                          \
+    void cpu_lm_head_##isa(struct cpu *cpu);                                                       \
     void cpu_layernorm_##isa(struct cpu *cpu);                                                     \
     void cpu_tracked_##isa(struct cpu *cpu);                                                       \
     void cpu_update_##isa(struct cpu *cpu);

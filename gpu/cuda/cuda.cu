@@ -318,7 +318,7 @@ static void fill_table(struct backend *table, int is_bf16)
     table->name = "cuda";
     table->threads = 1;
     table->head_max = CUDA_HEAD_MAX;
-    table->head_chunk = MEMORY_HEAD_CHUNK_CUDA;
+    table->lm_head_chunk = MEMORY_HEAD_CHUNK_CUDA;
     table->reserve = MEMORY_CUDA_PROGRAMS;
     table->precision = is_bf16 ? PRECISION_BF16 : PRECISION_FP32;
     table->real_bytes = sizeof(float);
@@ -336,7 +336,7 @@ static void fill_table(struct backend *table, int is_bf16)
     cuda_fill_rows(table, is_bf16);
     cuda_fill_matmul(table, is_bf16);
     cuda_fill_attention(table, is_bf16);
-    cuda_fill_head(table, is_bf16);
+    cuda_fill_lm_head(table, is_bf16);
     cuda_fill_tracked(table, is_bf16);
 }
 

@@ -110,7 +110,7 @@ void cuda_fill_elementwise(struct backend *table, int is_bf16);
 void cuda_fill_rows(struct backend *table, int is_bf16);
 void cuda_fill_matmul(struct backend *table, int is_bf16);
 void cuda_fill_attention(struct backend *table, int is_bf16);
-void cuda_fill_head(struct backend *table, int is_bf16);
+void cuda_fill_lm_head(struct backend *table, int is_bf16);
 void cuda_fill_tracked(struct backend *table, int is_bf16);
 
 /* out [N, C] of A = x [N, C] summed over rows, for several operations (rows.cu):

@@ -21,6 +21,7 @@
 #include "gpu/cpu/cpu.h"
 #include "gpu/measure.h"
 #include "gpu/model.h"
+#include "gpu/model_state.h"
 #include "lab/random.h"
 
 enum { VOCABULARY = 50257, TRACKED = 300, LINE_MAX_BYTES = 1 << 16 };
@@ -48,7 +49,7 @@ static double now(void)
     X(attention_backward)                                                                          \
     X(activation_forward)                                                                          \
     X(activation_backward)                                                                         \
-    X(head)                                                                                        \
+    X(lm_head)                                                                                     \
     X(tracked)                                                                                     \
     X(window_sums)                                                                                 \
     X(weighted_sums)                                                                               \
@@ -86,7 +87,7 @@ TIMED(attention_forward, (struct backend *self, void *o, void *l, const void *q,
 TIMED(attention_backward, (struct backend *self, void *dq, const void *d, const void *q, const void *o, const void *l, int B, int T, int C, int NH), dq, d, q, o, l, B, T, C, NH)
 TIMED(activation_forward, (struct backend *self, void *o, const void *x, int64_t n, enum spec_activation k), o, x, n, k)
 TIMED(activation_backward, (struct backend *self, void *dx, const void *d, const void *x, int64_t n, enum spec_activation k), dx, d, x, n, k)
-TIMED(head, (struct backend *self, const struct backend_head *h), h)
+TIMED(lm_head, (struct backend *self, const struct backend_lm_head *h), h)
 TIMED(tracked, (struct backend *self, const struct backend_tracked *t), t)
 TIMED(window_sums, (struct backend *self, void *o, const void *h, int B, int T, int C), o, h, B, T, C)
 TIMED(weighted_sums, (struct backend *self, void *o, const void *w, const void *h, int K, int N, int C), o, w, h, K, N, C)

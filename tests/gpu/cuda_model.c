@@ -13,6 +13,8 @@
 #include <math.h>
 
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "lab/memory.h"
 #include "lab/random.h"
 #include "tests/gpu/bare/cmocka.h"

@@ -395,10 +395,10 @@ static void head_declare(struct rig *r)
     poison(r, HEAD_WORK, NUMBER_REAL, r->d[4] * Vp);
 }
 
-static struct backend_head head_of(struct rig *r)
+static struct backend_lm_head head_of(struct rig *r)
 {
     const int bias = r->d[5], objective = r->d[6];
-    return (struct backend_head){
+    return (struct backend_lm_head){
         .N = r->d[0],
         .C = r->d[1],
         .V = r->d[2],
@@ -429,15 +429,15 @@ static struct backend_head head_of(struct rig *r)
 
 static void head_run(struct rig *r)
 {
-    const struct backend_head head = head_of(r);
-    r->backend->head(r->backend, &head);
+    const struct backend_lm_head head = head_of(r);
+    r->backend->lm_head(r->backend, &head);
 }
 
 static void head_run_forward(struct rig *r)
 {
-    struct backend_head head = head_of(r);
+    struct backend_lm_head head = head_of(r);
     head.dh = head.dweight = head.dbias = NULL;
-    r->backend->head(r->backend, &head);
+    r->backend->lm_head(r->backend, &head);
 }
 
 /* d: N, C, V, M, parts of the objective */
@@ -676,7 +676,7 @@ static const struct operation attention_op = {
 static const struct operation activation_op = {
     "activation", activation_declare, activation_run, {{ACTF_DOUT, ACTF_OUT}}, {{ACTF_X, ACTF_DX}}};
 static const struct operation head_op = {
-    "head",
+    "lm_head",
     head_declare,
     head_run,
     {{HEAD_OBJECTIVE, -1}},
@@ -1062,10 +1062,11 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     without.backend = backend;
     for (int i = 0; i < without.n; i++)
         upload(&without, &without.array[i]);
-    struct backend_head head = head_of(&without);
+    struct backend_lm_head head = head_of(&without);
     head.tracked_logits = head.objective = head.objective_lse = NULL;
-    backend->head(backend, &head);
-    struct err err = ERR_INIT;
+    backend->lm_head(backend, &head);
+    struct err err;
+    err_clear(&err);
     for (int i = 0; i < without.n; i++) {
         struct array *a = &without.array[i];
         if (a->role == OUT && i != HEAD_TRACKED_LOGITS && i != HEAD_OBJECTIVE &&

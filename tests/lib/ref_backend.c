@@ -356,7 +356,7 @@ static void ref_activation_backward(struct backend *self, void *dx, const void *
 }
 
 /* Logits of one position into logits[V]; returns their logsumexp. */
-static double ref_logits(const struct backend_head *head, int position, double *logits)
+static double ref_logits(const struct backend_lm_head *head, int position, double *logits)
 {
     const double *h = (const double *)head->h + (int64_t)position * head->C;
     const double *bias = head->bias;
@@ -382,7 +382,7 @@ static double number_of(const void *vector, int64_t i, double otherwise)
 
 /* Objective of one position, whose logits get the adjustment; its gradient takes
  * their place. */
-static double ref_objective(const struct backend_head *head, int position, double *logits)
+static double ref_objective(const struct backend_lm_head *head, int position, double *logits)
 {
     const int V = head->V, target = head->targets[position];
     const double omega = number_of(head->weights, position, 1);
@@ -405,7 +405,7 @@ static double ref_objective(const struct backend_head *head, int position, doubl
     return omega * (lse - expected) + head->z_loss * lse * lse;
 }
 
-static void ref_head(struct backend *self, const struct backend_head *head)
+static void ref_lm_head(struct backend *self, const struct backend_lm_head *head)
 {
     (void)self;
     const int N = head->N, C = head->C, V = head->V;
@@ -585,7 +585,7 @@ static const struct backend ref_table = {
     .real_bytes = sizeof(double),
     .act_bytes = sizeof(double),
     .slots = 1,
-    .head_chunk = MEMORY_HEAD_CHUNK_CPU,
+    .lm_head_chunk = MEMORY_HEAD_CHUNK_CPU,
     .close = ref_close,
     .available = ref_available,
     .alloc = ref_alloc,
@@ -617,7 +617,7 @@ static const struct backend ref_table = {
     .attention_backward = ref_attention_backward,
     .activation_forward = ref_activation_forward,
     .activation_backward = ref_activation_backward,
-    .head = ref_head,
+    .lm_head = ref_lm_head,
     .tracked = ref_tracked,
     .window_sums = ref_window_sums,
     .weighted_sums = ref_weighted_sums,

@@ -19,6 +19,8 @@
 #include "config/record.h"
 #include "gpu/cuda/cuda.h"
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "gpu/train.h"
 #include "lab/memory.h"
 #include "lab/random.h"

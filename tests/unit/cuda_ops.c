@@ -427,12 +427,12 @@ static void test_head_without_room(void **state)
     const struct cuda_host_machine usual = cuda_host_machine;
     cuda_host_machine.major = 8;
     const uint64_t before = cuda_host_counts.kernels;
-    check_operation(&fp32, "head");
-    check_operation(&bf16, "head");
+    check_operation(&fp32, "lm_head");
+    check_operation(&bf16, "lm_head");
     const uint64_t in_parts = cuda_host_counts.kernels - before;
     cuda_host_machine = usual;
-    check_operation(&fp32, "head");
-    check_operation(&bf16, "head");
+    check_operation(&fp32, "lm_head");
+    check_operation(&bf16, "lm_head");
     assert_true(cuda_host_counts.kernels - before - in_parts < in_parts);
 }
 

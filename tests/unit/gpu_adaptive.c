@@ -16,6 +16,8 @@
 
 #include "gpu/cpu/cpu.h"
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "lab/random.h"
 #include "lab/theory.h"
 #include "tests/lib/ref_backend.h"

@@ -20,6 +20,8 @@
 #include "gpu/evaluate.h"
 #include "gpu/measure.h"
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "lab/random.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -53,7 +53,7 @@ static void test_equality(void **state)
     if (!there_is_bf16())
         skip();
     cpu_amx_twin_steps = 0;
-    assert_true(ops_check_operation(&twin, "head", 2, &worst) > 0);
+    assert_true(ops_check_operation(&twin, "lm_head", 2, &worst) > 0);
     assert_true(cpu_amx_twin_steps > 0);
 }
 

@@ -13,6 +13,8 @@
 
 #include "gpu/cpu/cpu.h"
 #include "gpu/model.h"
+#include "gpu/model_lm_head.h"
+#include "gpu/model_state.h"
 #include "tests/lib/ref_backend.h"
 
 /* One position a window, so that h_sums has the h of every position. */

@@ -1,4 +1,4 @@
-/* head: output layer, softmax, loss, objective and their gradient on the cuda
+/* lm_head: output layer, softmax, loss, objective and their gradient on the cuda
  * backend. The batch goes through in chunks of rows: logits of a chunk (float32),
  * logsumexp and loss of each row, logits of the tracked tokens, the objective, then
  * its gradient in place of the logits, from which dh and dweight follow. In bf16 the
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-/* What of a head the objective needs, for the rows of a chunk. */
+/* What of a lm_head the objective needs, for the rows of a chunk. */
 struct objective {
     const float *bias, *adjust, *weights;
     const int32_t *targets;
@@ -363,22 +363,30 @@ static void launch_row(struct cuda *cuda, int general, int rows, size_t shared, 
 
 /* dh of the chunk, and dweight and dbias, += after the first chunk. */
 template <class A>
-static void head_backward(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+static void lm_head_backward(struct cuda *cuda, const struct backend_lm_head *lm_head, int first,
+                             int rows)
 {
-    const A *h = static_cast<const A *>(head->h) + (int64_t)first * head->C;
-    A *dh = static_cast<A *>(head->dh) + (int64_t)first * head->C;
-    const int64_t ld = (int64_t)head->Vp * (int64_t)(sizeof(float) / sizeof(A));
-    const float scale = (float)head->scale;
-    const int C = head->C, V = head->V, Vp = head->Vp, more = first > 0;
-    const struct cuda_gemm input = {rows, C,  Vp, 0, 0, head->workspace, head->weight,
-                                    dh,   ld, C,  C, 0, scale,           0};
-    const struct cuda_gemm weight = {Vp, C, rows, 1,     0,   head->workspace, h, head->dweight, ld,
-                                     C,  C, 1,    scale, more};
-    cuda_gemm(cuda, "head: gradient of h", &input);
-    cuda_gemm(cuda, "head: gradient of the weight", &weight);
-    if (head->dbias) {
-        const struct cuda_row_sums sums = {
-            static_cast<float *>(head->dbias), head->workspace, NULL, 1, rows, V, ld, 0, more};
+    const A *h = static_cast<const A *>(lm_head->h) + (int64_t)first * lm_head->C;
+    A *dh = static_cast<A *>(lm_head->dh) + (int64_t)first * lm_head->C;
+    const int64_t ld = (int64_t)lm_head->Vp * (int64_t)(sizeof(float) / sizeof(A));
+    const float scale = (float)lm_head->scale;
+    const int C = lm_head->C, V = lm_head->V, Vp = lm_head->Vp, more = first > 0;
+    const struct cuda_gemm input = {
+        rows, C, Vp, 0, 0, lm_head->workspace, lm_head->weight, dh, ld, C, C, 0, scale, 0};
+    const struct cuda_gemm weight = {
+        Vp, C, rows, 1, 0, lm_head->workspace, h, lm_head->dweight, ld, C, C, 1, scale, more};
+    cuda_gemm(cuda, "lm_head: gradient of h", &input);
+    cuda_gemm(cuda, "lm_head: gradient of the weight", &weight);
+    if (lm_head->dbias) {
+        const struct cuda_row_sums sums = {static_cast<float *>(lm_head->dbias),
+                                           lm_head->workspace,
+                                           NULL,
+                                           1,
+                                           rows,
+                                           V,
+                                           ld,
+                                           0,
+                                           more};
         cuda_sum_rows<A>(cuda, &sums);
     }
 }
@@ -412,31 +420,32 @@ static void finish_in_parts(struct cuda *cuda, int general, int rows, float *log
 }
 
 template <class A>
-static void finish(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+static void finish(struct cuda *cuda, const struct backend_lm_head *lm_head, int first, int rows)
 {
     constexpr int W = cuda_width<A>;
-    const int V = head->V, Vp = head->Vp;
-    const int general = head->weights || head->adjust || head->smoothing > 0 || head->z_loss > 0;
+    const int V = lm_head->V, Vp = lm_head->Vp;
+    const int general =
+        lm_head->weights || lm_head->adjust || lm_head->smoothing > 0 || lm_head->z_loss > 0;
     const size_t shared = ((size_t)Vp + ROW_WARPS) * sizeof(float);
-    float *logits = static_cast<float *>(head->workspace);
-    struct objective o = {static_cast<const float *>(head->bias),
-                          static_cast<const float *>(head->adjust),
-                          static_cast<const float *>(head->weights),
-                          head->targets + first,
+    float *logits = static_cast<float *>(lm_head->workspace);
+    struct objective o = {static_cast<const float *>(lm_head->bias),
+                          static_cast<const float *>(lm_head->adjust),
+                          static_cast<const float *>(lm_head->weights),
+                          lm_head->targets + first,
                           NULL,
-                          (float)head->smoothing,
-                          (float)head->z_loss,
-                          1 / (float)head->N};
+                          (float)lm_head->smoothing,
+                          (float)lm_head->z_loss,
+                          1 / (float)lm_head->N};
     if (o.weights)
         o.weights += first;
-    const struct row_results to = {moved<float>(head->losses, first),
-                                   moved<float>(head->lse, first),
-                                   moved<float>(head->objective, first),
-                                   moved<float>(head->objective_lse, first),
-                                   moved<float>(head->tracked_logits, first),
-                                   head->tracked,
-                                   head->M,
-                                   head->N};
+    const struct row_results to = {moved<float>(lm_head->losses, first),
+                                   moved<float>(lm_head->lse, first),
+                                   moved<float>(lm_head->objective, first),
+                                   moved<float>(lm_head->objective_lse, first),
+                                   moved<float>(lm_head->tracked_logits, first),
+                                   lm_head->tracked,
+                                   lm_head->M,
+                                   lm_head->N};
     if (shared > cuda->shared_max)
         finish_in_parts<A>(cuda, general, rows, logits, o, &to, V, Vp);
     else if (cuda_is_wide<A>(Vp, logits, o.bias, o.adjust))
@@ -446,36 +455,49 @@ static void finish(struct cuda *cuda, const struct backend_head *head, int first
 }
 
 template <class A>
-static void head_chunk(struct cuda *cuda, const struct backend_head *head, int first, int rows)
+static void lm_head_chunk(struct cuda *cuda, const struct backend_lm_head *lm_head, int first,
+                          int rows)
 {
-    const A *h = static_cast<const A *>(head->h) + (int64_t)first * head->C;
-    const int C = head->C, Vp = head->Vp;
-    const struct cuda_gemm forward = {
-        rows, Vp, C, 0, 1, h, head->weight, head->workspace, C, C, Vp, 1, (float)head->scale, 0};
-    cuda_gemm(cuda, "head: logits", &forward);
-    finish<A>(cuda, head, first, rows);
-    if (head->dh)
-        head_backward<A>(cuda, head, first, rows);
+    const A *h = static_cast<const A *>(lm_head->h) + (int64_t)first * lm_head->C;
+    const int C = lm_head->C, Vp = lm_head->Vp;
+    const struct cuda_gemm forward = {rows,
+                                      Vp,
+                                      C,
+                                      0,
+                                      1,
+                                      h,
+                                      lm_head->weight,
+                                      lm_head->workspace,
+                                      C,
+                                      C,
+                                      Vp,
+                                      1,
+                                      (float)lm_head->scale,
+                                      0};
+    cuda_gemm(cuda, "lm_head: logits", &forward);
+    finish<A>(cuda, lm_head, first, rows);
+    if (lm_head->dh)
+        lm_head_backward<A>(cuda, lm_head, first, rows);
 }
 
-template <class A> static void run_head(struct backend *self, const struct backend_head *head)
+template <class A> static void lm_head(struct backend *self, const struct backend_lm_head *lm_head)
 {
     struct cuda *cuda = cuda_of(self);
-    const int64_t padding = head->Vp - head->V;
-    for (int first = 0; first < head->N; first += head->chunk) {
-        const int left = head->N - first;
-        head_chunk<A>(cuda, head, first, left < head->chunk ? left : head->chunk);
+    const int64_t padding = lm_head->Vp - lm_head->V;
+    for (int first = 0; first < lm_head->N; first += lm_head->chunk) {
+        const int left = lm_head->N - first;
+        lm_head_chunk<A>(cuda, lm_head, first, left < lm_head->chunk ? left : lm_head->chunk);
     }
-    if (!head->dh)
+    if (!lm_head->dh)
         return;
-    self->zero(self, static_cast<float *>(head->dweight) + (int64_t)head->V * head->C,
-               padding * head->C * (int64_t)sizeof(float));
-    if (head->dbias)
-        self->zero(self, static_cast<float *>(head->dbias) + head->V,
+    self->zero(self, static_cast<float *>(lm_head->dweight) + (int64_t)lm_head->V * lm_head->C,
+               padding * lm_head->C * (int64_t)sizeof(float));
+    if (lm_head->dbias)
+        self->zero(self, static_cast<float *>(lm_head->dbias) + lm_head->V,
                    padding * (int64_t)sizeof(float));
 }
 
-void cuda_fill_head(struct backend *table, int is_bf16)
+void cuda_fill_lm_head(struct backend *table, int is_bf16)
 {
-    table->head = is_bf16 ? run_head<struct bf16> : run_head<float>;
+    table->lm_head = is_bf16 ? lm_head<struct bf16> : lm_head<float>;
 }

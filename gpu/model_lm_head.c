@@ -1,4 +1,4 @@
-/* model_head: see model_internal.h. The output layer is one softmax or, with an
+/* model_lm_head: see model_lm_head.h. The output layer is one softmax or, with an
  * adaptive head, one for each cluster (lab/clusters.h), each of them the backend's
  * `head`: cluster k > 0 works on its own projection of h, on all positions, and the
  * weight of a position whose target is of another cluster is 0, so that it has no
@@ -9,12 +9,14 @@
  * With p the projection and w the weight row of a token i of cluster k > 0, and e the
  * cluster's entry row, log p(i) = s (p w + e) . h - lse_0 - lse_k: so p w + e is
  * observed as its output row, and measuring knows nothing of projections. One thread. */
-#include "gpu/model_internal.h"
+#include "gpu/model_lm_head.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/model_internal.h"
+#include "gpu/model_state.h"
 #include "lab/remedies.h"
 
 /* ---- where things stand ---- */
@@ -35,14 +37,14 @@ static int64_t tracked_before(const struct model *m, int k)
 {
     int64_t n = 0;
     while (k-- > 0)
-        n += m->head.n_tracked[k];
+        n += m->lm_head.n_tracked[k];
     return n;
 }
 
 /* Among outputs, those of cluster 0 end with the entries of the others. */
 static int further(const struct model *m)
 {
-    return m->head.clusters->n - 1;
+    return m->lm_head.clusters->n - 1;
 }
 
 static int64_t outputs_before(const struct model *m, int k)
@@ -52,7 +54,7 @@ static int64_t outputs_before(const struct model *m, int k)
 
 static int n_tracked_outputs(const struct model *m, int k)
 {
-    return m->head.n_tracked[k] + (k ? 0 : further(m));
+    return m->lm_head.n_tracked[k] + (k ? 0 : further(m));
 }
 
 static int32_t *tracked_tokens(const struct model *m, int k)
@@ -79,7 +81,7 @@ static int64_t widths_before(const struct model *m, int k)
 {
     int64_t n = 0;
     while (--k > 0)
-        n += m->head.clusters->cluster[k].width;
+        n += m->lm_head.clusters->cluster[k].width;
     return n;
 }
 
@@ -122,45 +124,45 @@ static void *objective_lse(const struct model *m)
 
 static int open_clusters(struct model *m, struct err *err)
 {
-    struct model_head *head = &m->head;
+    struct model_lm_head *lm = &m->lm_head;
     struct backend *be = m->backend;
-    head->order = malloc((size_t)m->V * sizeof *head->order);
-    head->rank = malloc((size_t)m->V * sizeof *head->rank);
-    head->weights = malloc((size_t)m->V * sizeof *head->weights);
-    if (!head->order || !head->rank || !head->weights)
+    lm->order = malloc((size_t)m->V * sizeof *lm->order);
+    lm->rank = malloc((size_t)m->V * sizeof *lm->rank);
+    lm->weights = malloc((size_t)m->V * sizeof *lm->weights);
+    if (!lm->order || !lm->rank || !lm->weights)
         return err_set(err, ERR_NO_MEMORY, "no memory for the ranks of %d tokens", m->V);
     for (int v = 0; v < m->V; v++)
-        head->weights[v] = 1;
-    be->upload(be, buffer(m, MEMORY_ONE), NUMBER_REAL, head->weights, NUMBER_DOUBLE, 1);
+        lm->weights[v] = 1;
+    be->upload(be, buffer(m, MEMORY_ONE), NUMBER_REAL, lm->weights, NUMBER_DOUBLE, 1);
     be->zero(be, buffer(m, MEMORY_NO_BIAS), m->plan.bytes[MEMORY_NO_BIAS]);
     return be->sync(be, err);
 }
 
-int model_head_open(struct model *m, struct err *err)
+int model_lm_head_open(struct model *m, struct err *err)
 {
-    struct model_head *head = &m->head;
-    head->slot = calloc((size_t)m->M + 1, sizeof *head->slot);
-    head->cluster_of = calloc((size_t)m->V, sizeof *head->cluster_of);
-    if (!head->slot || !head->cluster_of)
+    struct model_lm_head *lm = &m->lm_head;
+    lm->slot = calloc((size_t)m->M + 1, sizeof *lm->slot);
+    lm->cluster_of = calloc((size_t)m->V, sizeof *lm->cluster_of);
+    if (!lm->slot || !lm->cluster_of)
         return err_set(err, ERR_NO_MEMORY, "no memory for the clusters of %d tokens", m->V);
     if (is_adaptive(m))
         return open_clusters(m, err);
     for (int i = 0; i < m->M; i++)
-        head->slot[i] = i;
-    head->n_tracked[0] = m->M;
-    head->is_ordered = 1;
+        lm->slot[i] = i;
+    lm->n_tracked[0] = m->M;
+    lm->is_ordered = 1;
     m->backend->upload(m->backend, buffer(m, MEMORY_TRACKED), NUMBER_INT32, m->groups->tokens,
                        NUMBER_INT32, m->M);
     return 0;
 }
 
-void model_head_close(struct model *m)
+void model_lm_head_close(struct model *m)
 {
-    free(m->head.slot);
-    free(m->head.cluster_of);
-    free(m->head.order);
-    free(m->head.rank);
-    free(m->head.weights);
+    free(m->lm_head.slot);
+    free(m->lm_head.cluster_of);
+    free(m->lm_head.order);
+    free(m->lm_head.rank);
+    free(m->lm_head.weights);
 }
 
 /* ---- ranks and counts ---- */
@@ -168,10 +170,10 @@ void model_head_close(struct model *m)
 /* The output of cluster k that is a token's, or its cluster's entry in cluster 0. */
 static int32_t output_of(const struct model *m, int k, int32_t token)
 {
-    const struct cluster *cluster = m->head.clusters->cluster;
-    const int own = m->head.cluster_of[token];
+    const struct cluster *cluster = m->lm_head.clusters->cluster;
+    const int own = m->lm_head.cluster_of[token];
     if (own == k)
-        return m->head.rank[token] - cluster[k].first;
+        return m->lm_head.rank[token] - cluster[k].first;
     return k ? 0 : cluster[0].tokens + own - 1;
 }
 
@@ -194,9 +196,9 @@ static int check_order(const struct model *m, const int32_t *order, struct err *
 /* The tracked tokens, in order of their clusters. */
 static int upload_tracked(struct model *m, struct err *err)
 {
-    struct model_head *head = &m->head;
+    struct model_lm_head *lm = &m->lm_head;
     struct backend *be = m->backend;
-    const int K = head->clusters->n;
+    const int K = lm->clusters->n;
     int32_t *tokens = malloc((size_t)(2 * m->M + K) * sizeof *tokens);
     if (!tokens)
         return err_set(err, ERR_NO_MEMORY, "no memory for %d tracked tokens", m->M);
@@ -206,15 +208,15 @@ static int upload_tracked(struct model *m, struct err *err)
         const int first = n;
         for (int slot = 0; slot < m->M; slot++) {
             const int32_t token = m->groups->tokens[slot];
-            if (head->cluster_of[token] != k)
+            if (lm->cluster_of[token] != k)
                 continue;
-            head->slot[n] = slot;
+            lm->slot[n] = slot;
             tokens[n++] = token;
             outputs[n_outputs++] = output_of(m, k, token);
         }
         for (int entry = 0; k == 0 && entry < K - 1; entry++)
-            outputs[n_outputs++] = head->clusters->cluster[0].tokens + entry;
-        head->n_tracked[k] = n - first;
+            outputs[n_outputs++] = lm->clusters->cluster[0].tokens + entry;
+        lm->n_tracked[k] = n - first;
     }
     be->upload(be, buffer(m, MEMORY_TRACKED), NUMBER_INT32, tokens, NUMBER_INT32, n);
     be->upload(be, buffer(m, MEMORY_TRACKED_OUTPUTS), NUMBER_INT32, outputs, NUMBER_INT32,
@@ -229,9 +231,9 @@ static int upload_weights(struct model *m, struct err *err)
     double *row = calloc((size_t)m->Vp, sizeof *row);
     if (!row)
         return err_set(err, ERR_NO_MEMORY, "no memory for a vector of %d tokens", m->Vp);
-    for (int k = 0; k < m->head.clusters->n; k++) {
+    for (int k = 0; k < m->lm_head.clusters->n; k++) {
         for (int v = 0; v < m->V; v++)
-            row[v] = k == 0 || m->head.cluster_of[v] == k ? m->head.weights[v] : 0;
+            row[v] = k == 0 || m->lm_head.cluster_of[v] == k ? m->lm_head.weights[v] : 0;
         m->backend->upload(m->backend, real_buffer(m, MEMORY_CLASS_WEIGHTS, (int64_t)k * m->Vp),
                            NUMBER_REAL, row, NUMBER_DOUBLE, m->Vp);
     }
@@ -241,22 +243,22 @@ static int upload_weights(struct model *m, struct err *err)
 
 int model_set_order(struct model *m, const int32_t *order, struct err *err)
 {
-    struct model_head *head = &m->head;
+    struct model_lm_head *lm = &m->lm_head;
     assert(is_adaptive(m) && model_under_way(m) == 0);
     if (check_order(m, order, err) != 0)
         return -1;
-    memcpy(head->order, order, (size_t)m->V * sizeof *order);
+    memcpy(lm->order, order, (size_t)m->V * sizeof *order);
     for (int r = 0; r < m->V; r++) {
-        head->rank[order[r]] = r;
-        head->cluster_of[order[r]] = (unsigned char)clusters_find(head->clusters, r);
+        lm->rank[order[r]] = r;
+        lm->cluster_of[order[r]] = (unsigned char)clusters_find(lm->clusters, r);
     }
-    head->is_ordered = 1;
+    lm->is_ordered = 1;
     return upload_tracked(m, err) == 0 ? upload_weights(m, err) : -1;
 }
 
 const int32_t *model_order(const struct model *m)
 {
-    return m->head.order;
+    return m->lm_head.order;
 }
 
 static int upload_vector(struct model *m, enum memory_buffer to, double setting,
@@ -281,7 +283,7 @@ static int rank_tokens(struct model *m, const struct frequency *frequency, struc
         return err_set(err, ERR_NO_MEMORY, "no memory for the ranks of %d tokens", m->V);
     clusters_order(frequency, order);
     if (m->class_weight != 0)
-        remedies_class_weights(frequency, m->class_weight, m->head.weights);
+        remedies_class_weights(frequency, m->class_weight, m->lm_head.weights);
     const int result = model_set_order(m, order, err);
     free(order);
     return result;
@@ -306,7 +308,7 @@ int model_set_frequency(struct model *m, const struct frequency *frequency, stru
 static void projection_backward(struct model *m, int k)
 {
     struct backend *be = m->backend;
-    const int tensor = projection_of(m, k), width = m->head.clusters->cluster[k].width;
+    const int tensor = projection_of(m, k), width = m->lm_head.clusters->cluster[k].width;
     be->matmul_backward_weight(be, gradient(m, tensor), buffer(m, MEMORY_NO_BIAS_SUMS),
                                final_hidden(m), projected_gradient(m), m->N, m->C, width);
     be->matmul_backward_input(be, branch_of_cluster(m), projected_gradient(m), weight(m, tensor),
@@ -320,7 +322,7 @@ static void run_cluster(struct model *m, int k, unsigned what)
 {
     struct backend *be = m->backend;
     const int observed = (what & MODEL_OBSERVE) != 0, backwards = (what & MODEL_GRADIENT) != 0;
-    const struct cluster *cluster = &m->head.clusters->cluster[k];
+    const struct cluster *cluster = &m->lm_head.clusters->cluster[k];
     const int bias = m->head_bias >= 0, rows = rows_of(m, k);
     const int64_t n = (int64_t)k * m->N;
     if (position_weights(m, k))
@@ -330,7 +332,7 @@ static void run_cluster(struct model *m, int k, unsigned what)
     if (k)
         be->matmul_forward(be, hidden_of(m, k), final_hidden(m), weight(m, projection_of(m, k)),
                            buffer(m, MEMORY_NO_BIAS), m->N, m->C, cluster->width);
-    const struct backend_head head = {
+    const struct backend_lm_head output = {
         .N = m->N,
         .C = cluster->width,
         .V = cluster->outputs,
@@ -360,14 +362,14 @@ static void run_cluster(struct model *m, int k, unsigned what)
         .chunk = m->plan.head_chunk,
         .workspace = buffer(m, MEMORY_LOGITS),
     };
-    be->head(be, &head);
+    be->lm_head(be, &output);
     if (k && backwards)
         projection_backward(m, k);
 }
 
-void model_head_run(struct model *m, unsigned what)
+void model_lm_head_run(struct model *m, unsigned what)
 {
-    for (int k = 0; k < m->head.clusters->n; k++)
+    for (int k = 0; k < m->lm_head.clusters->n; k++)
         run_cluster(m, k, what);
 }
 
@@ -377,17 +379,17 @@ void model_head_run(struct model *m, unsigned what)
 static void gather_output_rows(struct model *m)
 {
     struct backend *be = m->backend;
-    const struct cluster *cluster = m->head.clusters->cluster;
+    const struct cluster *cluster = m->lm_head.clusters->cluster;
     const int64_t C = m->C;
-    if (m->head.n_tracked[0] > 0)
+    if (m->lm_head.n_tracked[0] > 0)
         be->gather_rows(be, buffer(m, MEMORY_OUTPUT_ROWS), parameter(m, m->unembedding),
-                        tracked_outputs(m, 0), m->head.n_tracked[0], m->C);
-    for (int k = 1; k < m->head.clusters->n; k++) {
+                        tracked_outputs(m, 0), m->lm_head.n_tracked[0], m->C);
+    for (int k = 1; k < m->lm_head.clusters->n; k++) {
         const int64_t first = tracked_before(m, k), width = cluster[k].width;
         const void *entry = backend_at(be, parameter(m, m->unembedding), NUMBER_REAL,
                                        (cluster[0].tokens + k - 1) * C);
-        for (int64_t i = first; i < first + m->head.n_tracked[k]; i++) {
-            const int32_t token = m->groups->tokens[m->head.slot[i]];
+        for (int64_t i = first; i < first + m->lm_head.n_tracked[k]; i++) {
+            const int32_t token = m->groups->tokens[m->lm_head.slot[i]];
             const void *row = backend_at(be, parameter(m, rows_of(m, k)), NUMBER_REAL,
                                          output_of(m, k, token) * width);
             be->scores(be, real_buffer(m, MEMORY_OUTPUT_ROWS, i * C),
@@ -409,9 +411,9 @@ static void score_outputs(struct model *m, double factor)
     struct backend *be = m->backend;
     be->scores(be, buffer(m, MEMORY_SCORES), weight(m, m->unembedding), NUMBER_ACT,
                m->head_bias >= 0 ? parameter(m, m->head_bias) : NULL, buffer(m, MEMORY_H_TOTAL),
-               factor, m->head.clusters->cluster[0].outputs, m->C);
-    for (int k = 1; k < m->head.clusters->n; k++) {
-        const struct cluster *cluster = &m->head.clusters->cluster[k];
+               factor, m->lm_head.clusters->cluster[0].outputs, m->C);
+    for (int k = 1; k < m->lm_head.clusters->n; k++) {
+        const struct cluster *cluster = &m->lm_head.clusters->cluster[k];
         be->scores(be, real_buffer(m, MEMORY_SCORES, further(m) + cluster->first),
                    weight(m, rows_of(m, k)), NUMBER_ACT, NULL, projected_total(m, k), factor,
                    cluster->outputs, cluster->width);
@@ -423,13 +425,13 @@ static void score_batch(struct model *m)
 {
     struct backend *be = m->backend;
     be->window_sums(be, buffer(m, MEMORY_H_TOTAL), final_hidden(m), 1, m->N, m->C);
-    for (int k = 1; k < m->head.clusters->n; k++)
+    for (int k = 1; k < m->lm_head.clusters->n; k++)
         be->window_sums(be, projected_total(m, k), hidden_of(m, k), 1, m->N,
-                        m->head.clusters->cluster[k].width);
+                        m->lm_head.clusters->cluster[k].width);
     score_outputs(m, m->logit_scale / m->N);
 }
 
-void model_head_observe(struct model *m, unsigned what)
+void model_lm_head_observe(struct model *m, unsigned what)
 {
     gather_output_rows(m);
     if (m->head_bias >= 0)
@@ -445,7 +447,7 @@ static const void *cluster_lse(struct model *m, int k)
 {
     struct backend *be = m->backend;
     const void *entry =
-        real_buffer(m, MEMORY_TRACKED_LOGITS, (int64_t)(m->head.n_tracked[0] + k - 1) * m->N);
+        real_buffer(m, MEMORY_TRACKED_LOGITS, (int64_t)(m->lm_head.n_tracked[0] + k - 1) * m->N);
     void *part = buffer(m, MEMORY_CLUSTER_LSE), *sum = real_buffer(m, MEMORY_CLUSTER_LSE, m->N);
     be->scores(be, part, entry, NUMBER_REAL, real_buffer(m, MEMORY_LSE, (int64_t)k * m->N),
                buffer(m, MEMORY_ONE), -1, m->N, 1);
@@ -463,7 +465,7 @@ static void observe_cluster(struct model *m, int k, unsigned what)
         .N = m->N,
         .C = m->C,
         .V = m->V,
-        .M = m->head.n_tracked[k],
+        .M = m->lm_head.n_tracked[k],
         .scale = m->logit_scale,
         .smoothing = m->label_smoothing,
         .z_loss = m->z_loss,
@@ -487,9 +489,9 @@ static void observe_cluster(struct model *m, int k, unsigned what)
         m->backend->tracked(m->backend, &tracked);
 }
 
-void model_head_observe_tracked(struct model *m, unsigned what)
+void model_lm_head_observe_tracked(struct model *m, unsigned what)
 {
-    for (int k = 0; k < m->head.clusters->n; k++)
+    for (int k = 0; k < m->lm_head.clusters->n; k++)
         observe_cluster(m, k, what);
 }
 
@@ -498,14 +500,14 @@ int model_output_rows(struct model *m, double *rows, struct err *err)
     const int64_t n = (int64_t)m->M * m->C;
     double *numbers = malloc(((size_t)n + 1) * sizeof *numbers);
     int result = -1;
-    assert(m->head.is_ordered && model_under_way(m) == 0);
+    assert(m->lm_head.is_ordered && model_under_way(m) == 0);
     if (!numbers)
         return err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens", m->M);
     gather_output_rows(m);
     if (m->backend->download(m->backend, numbers, NUMBER_DOUBLE, buffer(m, MEMORY_OUTPUT_ROWS),
                              NUMBER_REAL, n, err) == 0) {
         for (int i = 0; i < m->M; i++)
-            memcpy(rows + (int64_t)m->head.slot[i] * m->C, numbers + (int64_t)i * m->C,
+            memcpy(rows + (int64_t)m->lm_head.slot[i] * m->C, numbers + (int64_t)i * m->C,
                    (size_t)m->C * sizeof *rows);
         result = 0;
     }
@@ -517,69 +519,69 @@ int model_scores(struct model *m, const double *h, const float **scores, struct 
 {
     struct backend *be = m->backend;
     const int64_t outputs = m->V + further(m);
-    assert(m->head.is_ordered && model_under_way(m) == 0);
+    assert(m->lm_head.is_ordered && model_under_way(m) == 0);
     be->upload(be, buffer(m, MEMORY_H_TOTAL), NUMBER_REAL, h, NUMBER_DOUBLE, m->C);
-    for (int k = 1; k < m->head.clusters->n; k++)
+    for (int k = 1; k < m->lm_head.clusters->n; k++)
         be->weighted_sums(be, projected_total(m, k), buffer(m, MEMORY_H_TOTAL),
                           weight(m, projection_of(m, k)), 1, m->C,
-                          m->head.clusters->cluster[k].width);
+                          m->lm_head.clusters->cluster[k].width);
     score_outputs(m, m->logit_scale);
     if (be->download(be, m->host_outputs,
                      be->real_bytes == sizeof(double) ? NUMBER_DOUBLE : NUMBER_FLOAT,
                      buffer(m, MEMORY_SCORES), NUMBER_REAL, outputs, err) != 0)
         return -1;
-    model_head_scores(m, m->host_outputs, m->host_scores);
+    model_lm_head_scores(m, m->host_outputs, m->host_scores);
     *scores = m->host_scores;
     return 0;
 }
 
 /* ---- host ---- */
 
-void model_head_targets(const struct model *m, const int32_t *targets, int32_t *out)
+void model_lm_head_targets(const struct model *m, const int32_t *targets, int32_t *out)
 {
-    for (int k = 0; k < m->head.clusters->n && is_adaptive(m); k++)
+    for (int k = 0; k < m->lm_head.clusters->n && is_adaptive(m); k++)
         for (int n = 0; n < m->N; n++)
             out[(int64_t)k * m->N + n] = output_of(m, k, targets[n]);
 }
 
-void model_head_losses(const struct model *m, const void *reals, const int32_t *targets,
-                       double *losses)
+void model_lm_head_losses(const struct model *m, const void *reals, const int32_t *targets,
+                          double *losses)
 {
     for (int n = 0; n < m->N; n++) {
-        const int64_t k = m->head.cluster_of[targets[n]];
+        const int64_t k = m->lm_head.cluster_of[targets[n]];
         losses[n] = model_real(m, reals, n);
         if (k)
             losses[n] += model_real(m, reals, k * m->N + n);
     }
 }
 
-void model_head_lse(const struct model *m, const void *reals, double *lse)
+void model_lm_head_lse(const struct model *m, const void *reals, double *lse)
 {
-    for (int64_t k = 0; k < m->head.clusters->n; k++)
+    for (int64_t k = 0; k < m->lm_head.clusters->n; k++)
         for (int n = 0; n < m->N; n++)
             lse[k * m->N + n] = model_real(m, reals, k * m->N + n) + (k ? lse[n] : 0);
 }
 
 /* Positions have no objective in the clusters that do not know their target. */
-void model_head_objective(const struct model *m, const void *reals, double *objective)
+void model_lm_head_objective(const struct model *m, const void *reals, double *objective)
 {
     for (int n = 0; n < m->N; n++) {
         objective[n] = 0;
-        for (int64_t k = 0; k < m->head.clusters->n; k++)
+        for (int64_t k = 0; k < m->lm_head.clusters->n; k++)
             objective[n] += model_real(m, reals, k * m->N + n);
     }
 }
 
-void model_head_scores(const struct model *m, const void *reals, float *scores)
+void model_lm_head_scores(const struct model *m, const void *reals, float *scores)
 {
-    const int K = m->head.clusters->n, entries = m->head.clusters->cluster[0].tokens;
+    const int K = m->lm_head.clusters->n, entries = m->lm_head.clusters->cluster[0].tokens;
     if (K == 1 && m->backend->real_bytes == sizeof(float)) {
         memcpy(scores, reals, (size_t)m->V * sizeof *scores);
         return;
     }
     for (int r = 0; r < m->V; r++) {
-        const int32_t token = K > 1 ? m->head.order[r] : r;
-        const int k = m->head.cluster_of[token];
+        const int32_t token = K > 1 ? m->lm_head.order[r] : r;
+        const int k = m->lm_head.cluster_of[token];
         double score = model_real(m, reals, r + (k ? K - 1 : 0));
         if (k)
             score += model_real(m, reals, entries + k - 1);
@@ -587,20 +589,20 @@ void model_head_scores(const struct model *m, const void *reals, float *scores)
     }
 }
 
-void model_head_norms(const struct model *m, const void *reals, double *norms)
+void model_lm_head_norms(const struct model *m, const void *reals, double *norms)
 {
-    for (int k = 0; k < m->head.clusters->n; k++) {
-        const int64_t first = tracked_before(m, k), n = m->head.n_tracked[k];
+    for (int k = 0; k < m->lm_head.clusters->n; k++) {
+        const int64_t first = tracked_before(m, k), n = m->lm_head.n_tracked[k];
         for (int64_t part = 0; part < BACKEND_PARTS; part++)
             for (int64_t i = 0; i < n; i++)
-                norms[part * m->M + m->head.slot[first + i]] =
+                norms[part * m->M + m->lm_head.slot[first + i]] =
                     model_real(m, reals, BACKEND_PARTS * first + part * n + i);
     }
 }
 
-void model_head_rows(const struct model *m, const void *reals, int width, double *rows)
+void model_lm_head_rows(const struct model *m, const void *reals, int width, double *rows)
 {
     for (int64_t i = 0; i < m->M; i++)
         for (int64_t c = 0; c < width; c++)
-            rows[(int64_t)m->head.slot[i] * width + c] = model_real(m, reals, i * width + c);
+            rows[(int64_t)m->lm_head.slot[i] * width + c] = model_real(m, reals, i * width + c);
 }
