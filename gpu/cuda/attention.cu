@@ -11,6 +11,8 @@
  * wider than a head, so that the eight lanes meet eight banks. */
 #include "gpu/cuda/attention.h"
 
+#include "gpu/cuda/attention_tensor.h"
+
 enum {
     TILE = 32, /* queries, keys */
     LANES = CUDA_THREADS / TILE,
@@ -291,7 +293,7 @@ static int width_of(struct cuda *cuda, const struct attention_shape *s)
     for (int i = 0; i < (int)(sizeof widths / sizeof *widths); i++)
         if (s->D <= widths[i])
             return i;
-    cuda_fail(cuda, "attention: a head of more than 128 numbers");
+    cuda_fault_keep(cuda, "attention: a head of more than 128 numbers");
     return -1;
 }
 
@@ -313,7 +315,7 @@ static void attention_forward(struct backend *self, void *out, void *lse, const 
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);
-    if (sizeof(A) < sizeof(float) && cuda_attention_fits_tensor(&s, qkv, out, NULL, NULL)) {
+    if (sizeof(A) < sizeof(float) && cuda_attention_tensor_fits(&s, qkv, out, NULL, NULL)) {
         cuda_attention_tensor_forward(cuda, &s, B, out, lse, qkv);
         return;
     }
@@ -333,7 +335,7 @@ static void attention_backward(struct backend *self, void *dqkv, const void *dou
     struct cuda *cuda = cuda_of(self);
     const struct attention_shape s = shape_of(T, C, NH);
     const dim3 grid(cuda_blocks(T, TILE), (unsigned)NH, (unsigned)B);
-    if (sizeof(A) < sizeof(float) && cuda_attention_fits_tensor(&s, qkv, out, dout, dqkv)) {
+    if (sizeof(A) < sizeof(float) && cuda_attention_tensor_fits(&s, qkv, out, dout, dqkv)) {
         cuda_attention_tensor_backward(cuda, &s, B, dqkv, dout, qkv, out, lse);
         return;
     }
@@ -350,7 +352,7 @@ template <class A> static void fill(struct backend *table)
     table->attention_backward = attention_backward<A>;
 }
 
-void cuda_fill_attention(struct backend *table, int is_bf16)
+void cuda_attention_fill(struct backend *table, int is_bf16)
 {
     if (is_bf16)
         fill<struct bf16>(table);

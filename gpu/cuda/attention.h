@@ -1,43 +1,10 @@
-/* attention: what the two forms of attention share: attention.cu, in float32 on the
- * ordinary units, and attention_tensor.cu, in bfloat16 on tensor cores. */
+/* attention: causal self-attention; bfloat16 with heads of 64 or 128 goes to attention_tensor.h. */
 #ifndef TOKENFATE_CUDA_ATTENTION_H
 #define TOKENFATE_CUDA_ATTENTION_H
 
-#include "gpu/cuda/cuda_internal.h"
+struct backend;
 
-/* Where things are: of one batch row and head, in qkv [B*T, 3C], or in
- * out, dout [B*T, C]. */
-struct attention_shape {
-    int T, C, NH, D;
-    float scale;
-};
-
-__device__ __forceinline__ int64_t qkv_at(const struct attention_shape *s, int b, int head, int t,
-                                          int part)
-{
-    return ((int64_t)(b * s->T + t) * 3 + part) * s->C + (int64_t)head * s->D;
-}
-
-__device__ __forceinline__ int64_t out_at(const struct attention_shape *s, int b, int head, int t)
-{
-    return (int64_t)(b * s->T + t) * s->C + (int64_t)head * s->D;
-}
-
-__device__ __forceinline__ int64_t lse_at(const struct attention_shape *s, int b, int head, int t)
-{
-    return ((int64_t)b * s->NH + head) * s->T + t;
-}
-
-/* Can tensor cores take it: heads of 64 or 128 numbers, arrays (NULL: none) at
- * multiples of 16 bytes? */
-int cuda_attention_fits_tensor(const struct attention_shape *s, const void *qkv, const void *out,
-                               const void *dout, const void *dqkv);
-
-/* attention_forward and attention_backward of gpu/backend.h, in bfloat16. */
-void cuda_attention_tensor_forward(struct cuda *cuda, const struct attention_shape *s, int B,
-                                   void *out, void *lse, const void *qkv);
-void cuda_attention_tensor_backward(struct cuda *cuda, const struct attention_shape *s, int B,
-                                    void *dqkv, const void *dout, const void *qkv, const void *out,
-                                    const void *lse);
+/* Put the file's operations for ACT = bf16 or float into the table. */
+void cuda_attention_fill(struct backend *table, int is_bf16);
 
 #endif

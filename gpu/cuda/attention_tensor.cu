@@ -10,7 +10,8 @@
  * Rows of tiles are 16 bytes wider than a head, so that the eight rows of a matrix
  * meet all banks. Rows behind the last position are zeros, and their logsumexp in
  * backward is infinite, so that their weights are 0. */
-#include "gpu/cuda/attention.h"
+#include "gpu/cuda/attention_tensor.h"
+
 #include "gpu/cuda/tensor.h"
 
 enum {
@@ -418,7 +419,7 @@ static void launch_backward(struct cuda *cuda, const struct attention_shape *s, 
     LAUNCH(cuda, (tensor_dkv_kernel<D>), grid, THREADS, of_dkv, dqkv, dout, qkv, lse, delta, *s);
 }
 
-int cuda_attention_fits_tensor(const struct attention_shape *s, const void *qkv, const void *out,
+int cuda_attention_tensor_fits(const struct attention_shape *s, const void *qkv, const void *out,
                                const void *dout, const void *dqkv)
 {
     return (s->D == 64 || s->D == 128) &&

@@ -1,62 +1,36 @@
-/* cuda: see cuda.h. Opening and closing, memory, the way numbers come and go, and
- * the faults of the device: the first one is kept with the name of what was
- * queued last, and every later wait reports it. */
+/* cuda: see cuda.h. Opening and closing, memory, and copies between host and device. The table is
+ * filled from all other files of this folder; none of them calls back. */
 #include "gpu/cuda/cuda.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/cuda/attention.h"
 #include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/elementwise.h"
+#include "gpu/cuda/gemm.h"
+#include "gpu/cuda/lm_head.h"
+#include "gpu/cuda/matmul.h"
+#include "gpu/cuda/ring.h"
+#include "gpu/cuda/rows.h"
+#include "gpu/cuda/tracked.h"
 
-/* ---- faults ---- */
-
-int cuda_check(struct cuda *cuda, cudaError_t status, const char *operation)
-{
-    if (status == cudaSuccess)
-        return 0;
-    if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, ERR_DEVICE, "%s: %s (%s)", operation, cudaGetErrorName(status),
-                cudaGetErrorString(status));
-    return -1;
-}
-
-void cuda_launched(struct cuda *cuda, const char *kernel)
-{
-    snprintf(cuda->last, sizeof cuda->last, "%s", kernel);
-    cuda_check(cuda, cudaGetLastError(), kernel);
-    if (cuda->each)
-        cuda_check(cuda, cudaStreamSynchronize(cuda->stream), kernel);
-}
-
-void cuda_fail(struct cuda *cuda, const char *message)
-{
-    if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, ERR_DEVICE, "%s", message);
-}
-
-int cuda_kept_fault(const struct cuda *cuda, struct err *err)
-{
-    if (cuda->fault.code == ERR_NONE)
-        return 0;
-    return err_set(err, cuda->fault.code, "%s", cuda->fault.message);
-}
+/* ---- memory ---- */
 
 static int cuda_sync(struct backend *self, struct err *err)
 {
     struct cuda *cuda = cuda_of(self);
     char where[CUDA_NAME_MAX + 16];
     snprintf(where, sizeof where, "at or before %s", cuda->last);
-    cuda_check(cuda, cudaStreamSynchronize(cuda->stream), where);
-    return cuda_kept_fault(cuda, err);
+    cuda_fault_check(cuda, cudaStreamSynchronize(cuda->stream), where);
+    return cuda_fault_report(cuda, err);
 }
-
-/* ---- memory ---- */
 
 static int64_t cuda_available(struct backend *self)
 {
     size_t there = 0, all = 0;
-    if (cuda_check(cuda_of(self), cudaMemGetInfo(&there, &all), "cudaMemGetInfo") != 0)
+    if (cuda_fault_check(cuda_of(self), cudaMemGetInfo(&there, &all), "cudaMemGetInfo") != 0)
         return 0;
     return (int64_t)there;
 }
@@ -68,7 +42,7 @@ static void *cuda_alloc(struct backend *self, int64_t bytes, struct err *err)
     if (status == cudaSuccess)
         return memory;
     if (status != cudaErrorMemoryAllocation) {
-        cuda_check(cuda_of(self), status, "cudaMalloc");
+        cuda_fault_check(cuda_of(self), status, "cudaMalloc");
         err_set(err, ERR_DEVICE, "%s", cuda_of(self)->fault.message);
         return NULL;
     }
@@ -81,15 +55,15 @@ static void *cuda_alloc(struct backend *self, int64_t bytes, struct err *err)
 static void cuda_free(struct backend *self, void *memory)
 {
     if (memory)
-        cuda_check(cuda_of(self), cudaFree(memory), "cudaFree");
+        cuda_fault_check(cuda_of(self), cudaFree(memory), "cudaFree");
 }
 
 static void cuda_zero(struct backend *self, void *memory, int64_t bytes)
 {
     struct cuda *cuda = cuda_of(self);
     if (bytes > 0)
-        cuda_check(cuda, cudaMemsetAsync(memory, 0, (size_t)bytes, cuda->stream),
-                   "cudaMemsetAsync");
+        cuda_fault_check(cuda, cudaMemsetAsync(memory, 0, (size_t)bytes, cuda->stream),
+                         "cudaMemsetAsync");
 }
 
 /* ---- host and device ---- */
@@ -142,8 +116,8 @@ static int64_t piece(int64_t left)
 static int copy(struct cuda *cuda, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     snprintf(cuda->last, sizeof cuda->last, "cudaMemcpyAsync");
-    return cuda_check(cuda, cudaMemcpyAsync(to, from, bytes, kind, cuda->stream),
-                      "cudaMemcpyAsync");
+    return cuda_fault_check(cuda, cudaMemcpyAsync(to, from, bytes, kind, cuda->stream),
+                            "cudaMemcpyAsync");
 }
 
 /* Both the host's memory and the staging may be written again on return. The driver
@@ -151,7 +125,7 @@ static int copy(struct cuda *cuda, void *to, const void *from, size_t bytes, cud
 static void copy_in(struct cuda *cuda, void *to, const void *from, size_t bytes)
 {
     if (copy(cuda, to, from, bytes, cudaMemcpyHostToDevice) == 0)
-        cuda_check(cuda, cudaStreamSynchronize(cuda->stream), "cudaMemcpyAsync");
+        cuda_fault_check(cuda, cudaStreamSynchronize(cuda->stream), "cudaMemcpyAsync");
 }
 
 static void cuda_upload(struct backend *self, void *device, enum backend_number to,
@@ -331,13 +305,13 @@ static void fill_table(struct backend *table, int is_bf16)
     table->upload = cuda_upload;
     table->download = cuda_download;
     table->sync = cuda_sync;
-    cuda_fill_ring(table);
-    cuda_fill_elementwise(table, is_bf16);
-    cuda_fill_rows(table, is_bf16);
-    cuda_fill_matmul(table, is_bf16);
-    cuda_fill_attention(table, is_bf16);
-    cuda_fill_lm_head(table, is_bf16);
-    cuda_fill_tracked(table, is_bf16);
+    cuda_ring_fill(table);
+    cuda_elementwise_fill(table, is_bf16);
+    cuda_rows_fill(table, is_bf16);
+    cuda_matmul_fill(table, is_bf16);
+    cuda_attention_fill(table, is_bf16);
+    cuda_lm_head_fill(table, is_bf16);
+    cuda_tracked_fill(table, is_bf16);
 }
 
 static int open_stream(struct cuda *cuda, struct err *err)

@@ -1,6 +1,13 @@
-/* cuda_internal: what the files of the cuda backend share: its state, the way
- * faults are kept, matrix products, and the helpers of kernels. A is the type of
- * ACT in every template: float or bf16; REAL is float. */
+/* cuda_internal: the state of the cuda backend and the inline helpers of kernels and launches,
+ * shared by all files of this folder. A is the type of ACT in every template: float or bf16;
+ * REAL is float.
+ *
+ * Where to find what: cuda.cu opens the backend, allocates and copies; fault.cu keeps faults;
+ * ring.cu records and starts programs; gemm.cu computes matrix products through cuBLASLt. The
+ * kernels: attention.cu (float32) and attention_tensor.cu (bfloat16 on tensor cores), rows.cu
+ * (embedding, layernorm, sums over rows), matmul.cu (linear layers), lm_head.cu (output layer,
+ * softmax, loss), tracked.cu (statistics of tracked tokens), elementwise.cu (activations,
+ * optimiser with gradient clipping, the gradient's norm). */
 #ifndef TOKENFATE_CUDA_INTERNAL_H
 #define TOKENFATE_CUDA_INTERNAL_H
 
@@ -13,6 +20,7 @@ extern "C" {
 #include "gpu/backend.h"
 #include "lab/memory.h"
 }
+#include "gpu/cuda/fault.h"
 #include "gpu/cuda/launch.h"
 
 enum {
@@ -48,83 +56,6 @@ static inline struct cuda *cuda_of(struct backend *self)
 {
     return reinterpret_cast<struct cuda *>(self);
 }
-
-/* Keep the status of a call as the fault, unless it is a success or there is one.
- * Returns 0 if the status is a success. */
-int cuda_check(struct cuda *cuda, cudaError_t status, const char *operation);
-
-/* 0, or -1 with the kept fault. */
-int cuda_kept_fault(const struct cuda *cuda, struct err *err);
-
-/* Called by LAUNCH, and after other work was queued under a name. */
-void cuda_launched(struct cuda *cuda, const char *kernel);
-
-/* Keep a fault that is not CUDA's own, unless there is one. */
-void cuda_fail(struct cuda *cuda, const char *message);
-
-/* ---- matrix products (gemm.cu) ---- */
-
-/* What is done to a product on its way to memory, by the same kernel. */
-enum cuda_epilogue {
-    CUDA_PRODUCT,        /* nothing */
-    CUDA_BIAS,           /* out += bias [n] of out's type */
-    CUDA_BIAS_GELU_NEW,  /* aux [m, n] of out's type = that, out = gelu_new of it */
-    CUDA_GELU_NEW_SLOPE, /* out *= slope of gelu_new at aux [m, n] of out's type */
-    CUDA_SUM_B           /* beside it: bias [n] of out's type = column sums of op(b) */
-};
-
-/* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], all row-major, a and b ACT,
- * float32 sums. lda, ldb, ldout: numbers between two rows as they are stored.
- * Only m x n numbers of out are written. */
-struct cuda_gemm {
-    int m, n, k;
-    int transpose_a, transpose_b; /* a is stored [k, m], b [n, k] */
-    const void *a, *b;
-    void *out; /* REAL if out_real, else ACT */
-    int64_t lda, ldb, ldout;
-    int out_real;
-    float alpha;
-    int accumulate; /* out += ..., only with out_real */
-    enum cuda_epilogue epilogue = CUDA_PRODUCT;
-    void *bias = NULL, *aux = NULL;
-    int64_t ldaux = 0;
-};
-
-int cuda_gemm_open(struct cuda *cuda, struct err *err);
-void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
-void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* The same, but an epilogue that the library has no algorithm for at this shape, or
- * refuses when it is asked for the product, is no fault: 0 is returned and nothing
- * queued; 1 if it was (or if there is a fault). */
-int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* Name and version of the library, "cuBLASLt 13.0.0". With the card and the number
- * of the rule that picks among its proposals it decides the algorithms, and so the
- * bits: all three are stored with a checkpoint. Another rule, another number. */
-enum { CUDA_GEMM_RULE = 1 };
-void cuda_gemm_library(char *text, size_t size);
-
-/* ---- the table, file by file: the entries for A = bf16 or float ---- */
-
-void cuda_fill_ring(struct backend *table); /* in every precision */
-void cuda_fill_elementwise(struct backend *table, int is_bf16);
-void cuda_fill_rows(struct backend *table, int is_bf16);
-void cuda_fill_matmul(struct backend *table, int is_bf16);
-void cuda_fill_attention(struct backend *table, int is_bf16);
-void cuda_fill_lm_head(struct backend *table, int is_bf16);
-void cuda_fill_tracked(struct backend *table, int is_bf16);
-
-/* out [N, C] of A = x [N, C] summed over rows, for several operations (rows.cu):
- * out REAL [Z, C] (+= if accumulate), out[z][c] = sum over n < rows of
- * x[(z * step + n) * ld + c] * (weights ? weights[z * rows + n] : 1). */
-struct cuda_row_sums {
-    float *out;
-    const void *x; /* ACT */
-    const float *weights;
-    int Z, rows, C;
-    int64_t ld, step;
-    int accumulate;
-};
-template <class A> void cuda_sum_rows(struct cuda *cuda, const struct cuda_row_sums *sums);
 
 /* ---- helpers of kernels and their launches ---- */
 
@@ -305,7 +236,7 @@ static inline void cuda_allow_shared(struct cuda *cuda, Kernel *kernel, size_t b
 {
     const size_t always = 48 << 10;
     if (bytes > always)
-        cuda_check(
+        cuda_fault_check(
             cuda,
             cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
             "cudaFuncSetAttribute");

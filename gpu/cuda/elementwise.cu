@@ -5,6 +5,8 @@
  * that, else one number; the last thread takes what is left. The optimiser reads
  * its scalars and the gradient's norm on the device, so that no step waits for the
  * host. */
+#include "gpu/cuda/elementwise.h"
+
 #include "gpu/cuda/cuda_internal.h"
 
 /* ---- W neighbours, or the `left` that there are ---- */
@@ -401,7 +403,7 @@ template <class A> static void fill(struct backend *table)
     table->update = update<A>;
 }
 
-void cuda_fill_elementwise(struct backend *table, int is_bf16)
+void cuda_elementwise_fill(struct backend *table, int is_bf16)
 {
     if (is_bf16)
         fill<struct bf16>(table);

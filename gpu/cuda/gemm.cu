@@ -4,12 +4,12 @@
  * by a rule that measures nothing (cuBLASLt's first proposal that needs no more
  * than our workspace and adds partial sums in float32, in a step of their own), and
  * kept. float32 is never rounded to TF32. */
+#include "gpu/cuda/gemm.h"
+
 #include <cublasLt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "gpu/cuda/cuda_internal.h"
 
 enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
 
@@ -245,7 +245,7 @@ static void fail(struct cuda *cuda, const char *operation, const char *what,
     char message[ERR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s: %s of %d x %d x %d: %s", operation, what, g->m, g->n,
              g->k, cublasLtGetStatusName(status));
-    cuda_fail(cuda, message);
+    cuda_fault_keep(cuda, message);
 }
 
 static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct plan *plan,
@@ -258,7 +258,7 @@ static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct 
                        &beta, g->out, plan->out, g->out, plan->out, &plan->algorithm,
                        cuda->plans->workspace, CUDA_WORKSPACE, cuda->stream));
     if (status == CUBLAS_STATUS_SUCCESS)
-        cuda_launched(cuda, operation);
+        cuda_fault_launched(cuda, operation);
     return status;
 }
 

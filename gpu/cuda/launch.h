@@ -67,7 +67,7 @@ __device__ __forceinline__ void store_word(void *to, uint32_t word)
 #define LAUNCH(cuda, kernel, grid, threads, shared, ...)                                           \
     do {                                                                                           \
         CUDA_START((cuda)->stream, kernel, grid, threads, shared, __VA_ARGS__);                    \
-        cuda_launched(cuda, #kernel);                                                              \
+        cuda_fault_launched(cuda, #kernel);                                                        \
     } while (0)
 
 #endif

@@ -9,9 +9,13 @@
  * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on
  * Hopper) one kernel does all of that with one read and one write of each logit. Elsewhere
  * a kernel for each reads them again. */
-#include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/lm_head.h"
 
 #include <float.h>
+
+#include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/gemm.h"
+#include "gpu/cuda/rows.h"
 
 enum { ROW_THREADS = 1024, ROW_WARPS = ROW_THREADS / CUDA_WARP };
 
@@ -387,7 +391,7 @@ static void lm_head_backward(struct cuda *cuda, const struct backend_lm_head *lm
                                            ld,
                                            0,
                                            more};
-        cuda_sum_rows<A>(cuda, &sums);
+        cuda_rows_sum<A>(cuda, &sums);
     }
 }
 
@@ -497,7 +501,7 @@ template <class A> static void lm_head(struct backend *self, const struct backen
                    padding * (int64_t)sizeof(float));
 }
 
-void cuda_fill_lm_head(struct backend *table, int is_bf16)
+void cuda_lm_head_fill(struct backend *table, int is_bf16)
 {
     table->lm_head = is_bf16 ? lm_head<struct bf16> : lm_head<float>;
 }

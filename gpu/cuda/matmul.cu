@@ -2,7 +2,11 @@
  * and bias gradient. The products themselves are cuda_gemm's; what comes after them
  * is an epilogue of the product where the rule of that epilogue says so and the
  * library has an algorithm for it, else a kernel of its own. */
+#include "gpu/cuda/matmul.h"
+
 #include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/gemm.h"
+#include "gpu/cuda/rows.h"
 
 /* Where an epilogue is asked for: from this compute capability on, in these
  * precisions, for products of at most so many numbers. Not measured; reasons beside. */
@@ -145,7 +149,7 @@ static void matmul_backward_weight(struct backend *self, void *dweight, void *db
     gemm.bias = NULL;
     const struct cuda_row_sums sums = {static_cast<float *>(dbias), dout, NULL, 1, N, O, O, 0, 0};
     cuda_gemm(cuda, "matmul_backward_weight", &gemm);
-    cuda_sum_rows<A>(cuda, &sums);
+    cuda_rows_sum<A>(cuda, &sums);
 }
 
 template <class A> static void fill(struct backend *table)
@@ -157,7 +161,7 @@ template <class A> static void fill(struct backend *table)
     table->matmul_activation_backward = matmul_activation_backward;
 }
 
-void cuda_fill_matmul(struct backend *table, int is_bf16)
+void cuda_matmul_fill(struct backend *table, int is_bf16)
 {
     if (is_bf16)
         fill<struct bf16>(table);

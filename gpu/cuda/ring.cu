@@ -8,6 +8,8 @@
  *
  * Invariant: `finished`, written by the last kernel of a program, is in host memory
  * too, so that after a fault it is known which programs were done before it. */
+#include "gpu/cuda/ring.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,8 +199,9 @@ static int program_begin(struct backend *self, struct backend_ring *begun, int n
     if (cuda->each)
         return 1;
     ring->capturing =
-        cuda_check(cuda, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
-                   "cudaStreamBeginCapture") == 0;
+        cuda_fault_check(cuda,
+                         cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
+                         "cudaStreamBeginCapture") == 0;
     return ring->capturing;
 }
 
@@ -207,8 +210,9 @@ static void finish(struct cuda *cuda, struct cuda_ring *ring)
 {
     const int64_t bytes = ring->ring.slots * ring->ring.slot_bytes;
     if (ring->forked) {
-        cuda_check(cuda, cudaEventRecord(ring->join, ring->side), "cudaEventRecord");
-        cuda_check(cuda, cudaStreamWaitEvent(cuda->stream, ring->join, 0), "cudaStreamWaitEvent");
+        cuda_fault_check(cuda, cudaEventRecord(ring->join, ring->side), "cudaEventRecord");
+        cuda_fault_check(cuda, cudaStreamWaitEvent(cuda->stream, ring->join, 0),
+                         "cudaStreamWaitEvent");
         ring->forked = 0;
     }
     LAUNCH(cuda, finish_kernel, 1, CUDA_WARP, 0, ring->finished,
@@ -219,11 +223,12 @@ static void record(struct cuda *cuda, struct cuda_ring *ring, struct program *pr
 {
     cudaGraph_t graph = NULL;
     ring->capturing = 0;
-    cuda_check(cuda, cudaStreamEndCapture(cuda->stream, &graph), "cudaStreamEndCapture");
+    cuda_fault_check(cuda, cudaStreamEndCapture(cuda->stream, &graph), "cudaStreamEndCapture");
     if (cuda->fault.code == ERR_NONE)
-        cuda_check(cuda, cudaGraphInstantiate(&program->graph, graph, 0), "cudaGraphInstantiate");
+        cuda_fault_check(cuda, cudaGraphInstantiate(&program->graph, graph, 0),
+                         "cudaGraphInstantiate");
     if (graph)
-        cuda_check(cuda, cudaGraphDestroy(graph), "cudaGraphDestroy");
+        cuda_fault_check(cuda, cudaGraphDestroy(graph), "cudaGraphDestroy");
 }
 
 static void program_end(struct backend *self, struct backend_ring *ended, int number)
@@ -240,10 +245,10 @@ static void program_end(struct backend *self, struct backend_ring *ended, int nu
         record(cuda, ring, program);
     if (program->graph && !is_broken(cuda, ring)) {
         snprintf(cuda->last, sizeof cuda->last, "recorded program %d", number);
-        cuda_check(cuda, cudaGraphLaunch(program->graph, cuda->stream), "cudaGraphLaunch");
+        cuda_fault_check(cuda, cudaGraphLaunch(program->graph, cuda->stream), "cudaGraphLaunch");
     }
     if (!is_broken(cuda, ring))
-        cuda_check(cuda, cudaEventRecord(ring->done[slot], cuda->stream), "cudaEventRecord");
+        cuda_fault_check(cuda, cudaEventRecord(ring->done[slot], cuda->stream), "cudaEventRecord");
     (void)is_broken(cuda, ring); /* a fault of these calls belongs to this program */
     snprintf(ring->last[slot], sizeof ring->last[slot], "%s", cuda->last);
     ended->started++;
@@ -269,14 +274,14 @@ static void publish(struct backend *self, struct backend_ring *published, int64_
 {
     struct cuda *cuda = cuda_of(self);
     struct cuda_ring *ring = ring_of(published);
-    cuda_check(cuda, cudaEventRecord(ring->fork, cuda->stream), "cudaEventRecord");
-    cuda_check(cuda, cudaStreamWaitEvent(ring->side, ring->fork, 0), "cudaStreamWaitEvent");
+    cuda_fault_check(cuda, cudaEventRecord(ring->fork, cuda->stream), "cudaEventRecord");
+    cuda_fault_check(cuda, cudaStreamWaitEvent(ring->side, ring->fork, 0), "cudaStreamWaitEvent");
     ring->forked = 1;
     CUDA_START(ring->side, publish_kernel, blocks_for(bytes, PUBLISH_BLOCKS), CUDA_THREADS, 0,
                ring->slots, offset, static_cast<const char *>(device), bytes);
-    cuda_launched(cuda, "publish_kernel");
+    cuda_fault_launched(cuda, "publish_kernel");
     if (cuda->each)
-        cuda_check(cuda, cudaStreamSynchronize(ring->side), "publish_kernel");
+        cuda_fault_check(cuda, cudaStreamSynchronize(ring->side), "publish_kernel");
 }
 
 /* A fault stays and every call returns it, also the wait for a program that was
@@ -287,7 +292,7 @@ static int ring_wait(struct backend *self, struct backend_ring *waited, int64_t 
     struct cuda *cuda = cuda_of(self);
     struct cuda_ring *ring = ring_of(waited);
     if (ring->broken >= 0 && index >= ring->broken)
-        return cuda_kept_fault(cuda, err);
+        return cuda_fault_report(cuda, err);
     const cudaError_t status = cudaEventSynchronize(ring->done[index % waited->slots]);
     if (status == cudaSuccess)
         return 0;
@@ -295,14 +300,14 @@ static int ring_wait(struct backend *self, struct backend_ring *waited, int64_t 
     char where[CUDA_NAME_MAX + 16];
     snprintf(where, sizeof where, "at or before %s",
              reached < waited->started ? ring->last[reached % waited->slots] : cuda->last);
-    cuda_check(cuda, status, where);
+    cuda_fault_check(cuda, status, where);
     if (reached > index)
         return 0;
     ring->broken = index;
-    return cuda_kept_fault(cuda, err);
+    return cuda_fault_report(cuda, err);
 }
 
-void cuda_fill_ring(struct backend *table)
+void cuda_ring_fill(struct backend *table)
 {
     table->slots = CUDA_SLOTS;
     table->ring_open = ring_open;

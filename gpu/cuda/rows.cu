@@ -2,7 +2,7 @@
  * embedding, layernorm, and sums over rows (bias gradients, statistics). Sums
  * over rows go in two stages: slices of rows by blocks into scratch, then the
  * slices in order; how rows are cut depends on their number alone. */
-#include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/rows.h"
 
 /* ---- sums over rows ---- */
 
@@ -79,7 +79,7 @@ static void fold(struct cuda *cuda, float *out, const float *partial, int slices
            stride, n, accumulate);
 }
 
-template <class A> void cuda_sum_rows(struct cuda *cuda, const struct cuda_row_sums *s)
+template <class A> void cuda_rows_sum(struct cuda *cuda, const struct cuda_row_sums *s)
 {
     if (s->Z == 0)
         return;
@@ -98,14 +98,14 @@ template <class A> void cuda_sum_rows(struct cuda *cuda, const struct cuda_row_s
         fold(cuda, s->out, partial, slices, n, n, s->accumulate);
 }
 
-template void cuda_sum_rows<float>(struct cuda *cuda, const struct cuda_row_sums *sums);
-template void cuda_sum_rows<struct bf16>(struct cuda *cuda, const struct cuda_row_sums *sums);
+template void cuda_rows_sum<float>(struct cuda *cuda, const struct cuda_row_sums *sums);
+template void cuda_rows_sum<struct bf16>(struct cuda *cuda, const struct cuda_row_sums *sums);
 
 template <class A>
 static void window_sums(struct backend *self, void *out, const void *h, int B, int T, int C)
 {
     const struct cuda_row_sums sums = {static_cast<float *>(out), h, NULL, B, T, C, C, T, 0};
-    cuda_sum_rows<A>(cuda_of(self), &sums);
+    cuda_rows_sum<A>(cuda_of(self), &sums);
 }
 
 template <class A>
@@ -114,7 +114,7 @@ static void weighted_sums(struct backend *self, void *out, const void *weights, 
 {
     const struct cuda_row_sums sums = {
         static_cast<float *>(out), h, static_cast<const float *>(weights), K, N, C, C, 0, 0};
-    cuda_sum_rows<A>(cuda_of(self), &sums);
+    cuda_rows_sum<A>(cuda_of(self), &sums);
 }
 
 /* ---- embedding ---- */
@@ -583,7 +583,7 @@ template <class A> static void fill(struct backend *table)
     table->weighted_sums = weighted_sums<A>;
 }
 
-void cuda_fill_rows(struct backend *table, int is_bf16)
+void cuda_rows_fill(struct backend *table, int is_bf16)
 {
     if (is_bf16)
         fill<struct bf16>(table);

@@ -4,7 +4,10 @@
  * the gradient of the embedding's output) times a factor: a kernel writes the
  * factors of a part as ACT, like the gradient of the logits that training itself
  * uses, and a matrix product makes the sums: one read of h for all tokens. */
+#include "gpu/cuda/tracked.h"
+
 #include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/gemm.h"
 
 /* Of a backend_tracked, what factors are made of. */
 struct factors {
@@ -150,7 +153,7 @@ static void scores(struct backend *self, void *out, const void *weight, enum bac
                                                                      bias, x, (float)factor, V, C);
 }
 
-void cuda_fill_tracked(struct backend *table, int is_bf16)
+void cuda_tracked_fill(struct backend *table, int is_bf16)
 {
     table->scores = is_bf16 ? scores<struct bf16> : scores<float>;
     table->tracked = is_bf16 ? tracked<struct bf16> : tracked<float>;
