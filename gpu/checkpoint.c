@@ -382,15 +382,13 @@ int checkpoint_load(const char *dir, const struct checkpoint *expect, int64_t ma
                     const struct checkpoint_parts *parts, struct checkpoint *out, int *found,
                     char *note, struct err *err)
 {
-    struct err damage;
+    struct err damage = ERR_INIT;
     int intact = 0;
-    err_clear(&damage);
     note[0] = '\0';
     for (size_t i = 0; i < sizeof file_names / sizeof *file_names; i++) {
         char path[PATH_MAX];
         struct checkpoint checkpoint;
-        struct err fault;
-        err_clear(&fault);
+        struct err fault = ERR_INIT;
         if (file_path(path, dir, file_names[i], err) != 0)
             return -1;
         if (check_file(path, &checkpoint, &fault) != 0) {

@@ -141,8 +141,7 @@ static int send_cpu(struct runner *runner)
 static void ask_card(struct nvml *nvml, int number, struct message *message)
 {
     struct nvml_reading reading;
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     message->free_bytes = message->bytes;
     message->utilisation = message->temperature = NVML_UNKNOWN;
     message->driver = "";
@@ -165,8 +164,7 @@ static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
 {
     char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
     int64_t bytes = 0;
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     const int there = device_cuda_probe(number, runner->setup->build, name, &bytes, &why) == 0;
     const int is_ours = device_cuda_number(runner->setup->device) == number;
     struct backend *backend = is_ours ? runner->backend : NULL;
@@ -194,8 +192,7 @@ static struct nvml *open_nvml(const struct runner *runner)
     char name[BACKEND_DEVICE_MAX];
     int64_t bytes;
     struct nvml *nvml = NULL;
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     if (device_cuda_probe(0, runner->setup->build, name, &bytes, &why) == 0 &&
         nvml_open(&nvml, &why) != 0)
         log_line(LOG_WARNING, "memory in use, temperature and utilisation are not known: %s",
@@ -468,9 +465,8 @@ static void send_end(struct runner *runner, int result, int64_t epoch, const str
 
 int runner_run(struct runner *runner, const struct message *run, struct err *err)
 {
-    struct err why;
+    struct err why = ERR_INIT;
     int64_t epoch = 0;
-    err_clear(&why);
     memcpy(runner->job, run->job, sizeof runner->job);
     runner->order = TRAIN_GO;
     runner->sent_ms = runner->alive_ms = 0;
@@ -501,11 +497,10 @@ static int probe(struct runner *runner, const struct message *message, float *lo
 
 int runner_probe(struct runner *runner, const struct message *message, struct err *err)
 {
-    struct err why;
+    struct err why = ERR_INIT;
     struct message answer = {.type = MESSAGE_PROBED,
                              .n_values = message->n_values,
                              .payload_bytes = (size_t)message->n_values * sizeof(float)};
-    err_clear(&why);
     memcpy(runner->job, message->job, sizeof runner->job);
     answer.payload = malloc(answer.payload_bytes + 1);
     if (!answer.payload)

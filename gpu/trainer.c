@@ -178,8 +178,7 @@ int main(int argc, char **argv)
                                   .corpus_path = "corpora:../shared/corpora",
                                   .dir = "",
                                   .checkpoint_seconds = 30};
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);

@@ -17,8 +17,7 @@ static int tell(struct nvml *nvml, int number, int fd, struct err *err)
 {
     char id[ID_MAX_BYTES];
     struct nvml_reading reading;
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     if (nvml_read(nvml, number, &reading, &why) != 0)
         return 0;
     snprintf(id, sizeof id, "cuda:%d", number);

@@ -177,8 +177,7 @@ static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
 enum spec_precision cpu_precision(enum spec_precision asked)
 {
     enum cpu_isa isa;
-    struct err why;
-    err_clear(&why);
+    struct err why = ERR_INIT;
     if (asked != PRECISION_AUTO)
         return asked;
     return cpu_isa_choose(&isa, &why) == 0 && isa >= CPU_ISA_AVX512_BF16 ? PRECISION_BF16

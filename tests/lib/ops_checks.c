@@ -1065,8 +1065,7 @@ void ops_check_head_without_statistics(const struct ops_subject *subject)
     struct backend_lm_head head = head_of(&without);
     head.tracked_logits = head.objective = head.objective_lse = NULL;
     backend->lm_head(backend, &head);
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (int i = 0; i < without.n; i++) {
         struct array *a = &without.array[i];
         if (a->role == OUT && i != HEAD_TRACKED_LOGITS && i != HEAD_OBJECTIVE &&

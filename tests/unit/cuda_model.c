@@ -328,8 +328,7 @@ static void plain_feed(struct backend *self, struct backend_ring *ring, void *de
 static void plain_publish(struct backend *self, struct backend_ring *ring, int64_t offset,
                           const void *device, int64_t bytes)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (self->download(self, backend_slot(ring, ring->started) + offset, NUMBER_INT32, device,
                        NUMBER_INT32, bytes / 4, &err) != 0)
         fail_msg("%s", err.message);
@@ -445,8 +444,7 @@ static void test_what_decides_the_bits(void **state)
 {
     (void)state;
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     cuda_host_machine.major = 8;
     cuda_host_machine.minor = 6;
     assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
@@ -468,9 +466,8 @@ static void test_a_program_does_not_wait(void **state)
     (void)state;
     for (int which = 0; which < 3; which++) {
         struct backend *backend;
-        struct err err;
+        struct err err = ERR_INIT;
         float numbers[4] = {0};
-        err_clear(&err);
         assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
         struct backend_ring *ring = backend->ring_open(backend, 256, &err);
         void *memory = backend->alloc(backend, 256, &err);
@@ -718,7 +715,7 @@ static void test_a_whole_run(void **state)
 {
     (void)state;
     struct report *plain = malloc(sizeof *plain), *recorded = malloc(sizeof *recorded);
-    struct err err;
+    struct err err = ERR_INIT;
     int64_t epoch = -1;
     assert_true(plain && recorded);
     uint64_t kernels = cuda_host_counts.kernels;

@@ -92,8 +92,7 @@ static void test_bits_survive_the_device(void **state)
 static void check_usable(void)
 {
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(open_fp32(&backend, &err), 0);
     void *memory = backend->alloc(backend, 64 * sizeof(float), &err);
     assert_non_null(memory);
@@ -127,8 +126,7 @@ static void test_refusals(void **state)
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct backend *backend = NULL;
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         cuda_host_machine = cases[c].machine;
         assert_int_equal(cuda_backend_open(cases[c].device, PRECISION_AUTO, &backend, &err), -1);
         assert_int_equal(err.code, cases[c].code);
@@ -145,8 +143,7 @@ static void test_memory_is_counted(void **state)
 {
     (void)state;
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(open_fp32(&backend, &err), 0);
     assert_int_equal(backend_check(backend, &err), 0);
     const int64_t before = backend->available(backend);
@@ -169,9 +166,8 @@ static void test_uploads_are_done(void **state)
     enum { NUMBERS = 64 };
     static const enum backend_number kinds[] = {NUMBER_REAL, NUMBER_ACT};
     struct backend *backend;
-    struct err err;
+    struct err err = ERR_INIT;
     float numbers[NUMBERS], back[NUMBERS];
-    err_clear(&err);
     cuda_host_order = CUDA_HOST_BACKWARD;
     assert_int_equal(cuda_backend_open(0, PRECISION_BF16, &backend, &err), 0);
     void *memory = backend->alloc(backend, sizeof numbers, &err);
@@ -197,8 +193,7 @@ static void test_heads_too_large(void **state)
     (void)state;
     enum { D = 129 };
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(open_fp32(&backend, &err), 0);
     void *qkv = backend->alloc(backend, 3 * D * (int64_t)sizeof(float), &err);
     void *out = backend->alloc(backend, D * (int64_t)sizeof(float), &err);
@@ -226,13 +221,12 @@ static void run_shifted(const struct ops_subject *subject, int shift,
                         double out[SHIFT_ARRAYS][SHIFTED])
 {
     struct backend *be;
-    struct err err;
+    struct err err = ERR_INIT;
     static double numbers[SHIFT_ARRAYS][SHIFTED];
     static const enum backend_number kinds[SHIFT_ARRAYS] = {NUMBER_REAL, NUMBER_ACT, NUMBER_ACT,
                                                             NUMBER_REAL, NUMBER_REAL};
     static const double scalars[3] = {0.125, 0.5, 0.25};
     void *memory[SHIFT_ARRAYS], *at[SHIFT_ARRAYS];
-    err_clear(&err);
     assert_int_equal(subject->open(&be, &err), 0);
     void *lr = be->alloc(be, 64, &err);
     be->upload(be, lr, NUMBER_REAL, scalars, NUMBER_DOUBLE, 3);
@@ -293,8 +287,7 @@ static void test_plans_are_kept(void **state)
     (void)state;
     enum { SHAPES = 300, BYTES = 4 * (SHAPES + 2) * 4 };
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     cuda_host_products = (struct cuda_host_products){0};
     assert_int_equal(open_fp32(&backend, &err), 0);
     void *memory = backend->alloc(backend, BYTES, &err);
@@ -332,7 +325,7 @@ static void test_products_that_fail(void **state)
          "matmul_forward: cublasLtMatmul of 2 x 4 x 3: CUBLAS_STATUS_EXECUTION_FAILED"},
     };
     struct backend *backend;
-    struct err err;
+    struct err err = ERR_INIT;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         cuda_host_products = cases[c].library;
         err_clear(&err);
@@ -361,8 +354,7 @@ static void test_products_that_are_turned_away(void **state)
 {
     (void)state;
     struct backend *backend;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(open_bf16(&backend, &err), 0);
     char *memory = backend->alloc(backend, 256, &err);
     assert_non_null(memory);
@@ -442,8 +434,7 @@ static void test_probe(void **state)
     (void)state;
     char name[BACKEND_DEVICE_MAX];
     int64_t bytes;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(cuda_backend_probe(0, name, &bytes, &err), 0);
     assert_string_equal(name, "processor as a GPU");
     assert_int_equal(bytes, (int64_t)cuda_host_machine.memory);
@@ -456,9 +447,8 @@ static void test_a_fault_stays(void **state)
 {
     (void)state;
     struct backend *backend;
-    struct err err;
+    struct err err = ERR_INIT;
     float numbers[64] = {1}, back[64];
-    err_clear(&err);
     assert_int_equal(open_fp32(&backend, &err), 0);
     void *memory = backend->alloc(backend, sizeof numbers, &err);
     assert_non_null(memory);

@@ -20,8 +20,7 @@ int64_t cpu_amx_twin_steps;
 static int there_is_bf16(void)
 {
     enum cpu_isa isa;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     return cpu_isa_choose(&isa, &err) == 0 && isa >= CPU_ISA_AVX512_BF16;
 }
 

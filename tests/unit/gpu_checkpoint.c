@@ -101,8 +101,7 @@ static int save(int64_t epoch, struct err *err)
 /* Loads and returns the epoch found, -1 for none, -2 - code for an error. */
 static int64_t load(int64_t max_epoch, const struct checkpoint *expect, char *note)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     struct checkpoint found_one;
     struct checkpoint_parts to = parts();
     int found = 0;
@@ -153,8 +152,7 @@ static void flip(const char *name, long at)
 static int set_up(void **state)
 {
     (void)state;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     strcpy(dir, "/tmp/gpu_checkpoint.XXXXXX");
     run.fail_at = -1;
     for (int p = 0; p < PARTS; p++)
@@ -167,7 +165,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     checkpoint_remove(dir, &err);
     rmdir(dir);
     for (int p = 0; p < PARTS; p++)
@@ -179,9 +177,8 @@ static int tear_down(void **state)
 static void test_round_trip(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX];
-    err_clear(&err);
     assert_int_equal(load(INT64_MAX, &origin, note), -1);
     for (int epoch = 7; epoch < 10; epoch++) {
         fill(epoch);
@@ -197,9 +194,8 @@ static void test_round_trip(void **state)
 static void test_not_beyond_what_was_stored(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX];
-    err_clear(&err);
     fill(20);
     assert_int_equal(save(20, &err), 0);
     fill(30);
@@ -218,9 +214,8 @@ static void test_not_beyond_what_was_stored(void **state)
 static void test_damage_falls_back(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX];
-    err_clear(&err);
     fill(1);
     assert_int_equal(save(1, &err), 0);
     fill(2);
@@ -244,9 +239,8 @@ static void test_damage_falls_back(void **state)
 static void test_cut_files(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX], path[128];
-    err_clear(&err);
     fill(1);
     assert_int_equal(save(1, &err), 0);
     fill(2);
@@ -269,9 +263,8 @@ static void test_cut_files(void **state)
 static void test_disk_full(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX];
-    err_clear(&err);
     fill(1);
     assert_int_equal(save(1, &err), 0);
     struct rlimit old, small = {6 << 20, 6 << 20};
@@ -300,9 +293,8 @@ static void test_disk_full(void **state)
 static void test_other_origins(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     char note[ERR_MESSAGE_MAX];
-    err_clear(&err);
     fill(1);
     assert_int_equal(save(1, &err), 0);
     struct checkpoint other = origin;
@@ -330,9 +322,8 @@ static void test_other_origins(void **state)
 
 static void identity_of(const char *json, const struct dataset *dataset, char hex[HASH_HEX])
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct spec *spec = NULL;
-    err_clear(&err);
     if (spec_parse(json, strlen(json), &spec, &err) != 0)
         fail_msg("%s", err.message);
     assert_int_equal(checkpoint_identity(spec, dataset, hex, &err), 0);
@@ -375,8 +366,7 @@ static void test_identity(void **state)
 static void test_remove(void **state)
 {
     (void)state;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(save(1, &err), 0);
     assert_int_equal(save(2, &err), 0);
     assert_int_equal(checkpoint_remove(dir, &err), 0);

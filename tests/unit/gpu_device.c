@@ -41,8 +41,7 @@ static void test_precision(void **state)
 static void check_opens_in(enum spec_precision asked, enum spec_precision expected)
 {
     struct backend *backend = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(device_precision("cpu", asked), expected);
     assert_int_equal(device_open("cpu", 1, asked, "test", &backend, &err), 0);
     assert_int_equal(backend->precision, expected);
@@ -56,8 +55,7 @@ static void test_precision_of_the_processor(void **state)
 {
     (void)state;
     enum cpu_isa best;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     const char *set = getenv("TOKENFATE_ISA");
     char *before = set ? strdup(set) : NULL;
     assert_int_equal(unsetenv("TOKENFATE_ISA"), 0);
@@ -84,8 +82,7 @@ static void test_cpu_opens(void **state)
 {
     (void)state;
     struct backend *backend = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(device_open("cpu", 1, PRECISION_AUTO, "test", &backend, &err), 0);
     assert_string_equal(backend->name, "cpu");
     assert_int_equal(backend->threads, 1);
@@ -108,8 +105,7 @@ static void test_reasons(void **state)
     };
     char name[BACKEND_DEVICE_MAX] = "unchanged";
     int64_t bytes = 42;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct backend *backend = NULL;
         assert_int_equal(device_open(cases[i].device, 1, PRECISION_AUTO, "test", &backend, &err),

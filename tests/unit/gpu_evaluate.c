@@ -297,10 +297,9 @@ static void test_definitions(void **state)
 {
     (void)state;
     struct evaluation *evaluation = NULL;
-    struct err err;
+    struct err err = ERR_INIT;
     double values[RECORD_SCALARS + G * RECORD_FIELDS], loss = 0, lse = 0;
     const double positions = (BATCHES - 1) * N + T;
-    err_clear(&err);
     make_all();
     assert_int_equal(evaluate_open(&groups, &frequency, B, T, C, &evaluation, &err), 0);
     for (int b = 0; b < BATCHES; b++)
@@ -331,9 +330,8 @@ static void test_nothing_has_no_value(void **state)
 {
     (void)state;
     struct evaluation *evaluation = NULL;
-    struct err err;
+    struct err err = ERR_INIT;
     double values[RECORD_SCALARS + G * RECORD_FIELDS];
-    err_clear(&err);
     assert_int_equal(evaluate_open(&groups, &frequency, B, T, C, &evaluation, &err), 0);
     evaluate_begin(evaluation);
     evaluate_text(evaluation, NULL, values);

@@ -443,8 +443,7 @@ static void check_whole(const struct trial *trial, const struct measure *measure
 
 static void check_trial(struct trial *trial)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     struct measure *measure = NULL;
     double values[RECORD_SCALARS + G * RECORD_FIELDS];
     float tokens[M_MAX];
@@ -495,8 +494,7 @@ static void test_masks_that_empty_a_group(void **state)
     static struct trial trial;
     static const enum record_field means[] = {RECORD_MEAN_LOGP_COLUMNS, RECORD_MEAN_LOGP_WINDOWS,
                                               RECORD_MEAN_LOGP_POSITIONS};
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     make_trial(&trial, 2, 4, 1, 1, 1);
     check_trial(&trial);
 
@@ -516,8 +514,7 @@ static void test_exposures_survive(void **state)
 {
     (void)state;
     static struct trial trial;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     make_trial(&trial, 1, 3, 1, 1, 0);
     struct measure *measure = NULL;
     assert_int_equal(measure_open(&trial.groups, &trial.frequency, 1, 3, C, &measure, &err), 0);

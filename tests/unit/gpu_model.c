@@ -917,8 +917,7 @@ static void test_bytes_are_exact(void **state)
     struct groups same = {.n = 3, .n_tokens = TRACKED, .tokens = tracked};
     for (int g = 0; g < 3; g++)
         same.group[g] = (struct group){.n = 2, .ids = tracked + 2 * g};
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     struct backend *cpu;
     struct model *model;
     assert_int_equal(cpu_backend_open(1, PRECISION_FP32, &cpu, &err), 0);

@@ -17,8 +17,7 @@ enum { MIB = 1 << 20 };
 static struct nvml *opened(void)
 {
     struct nvml *nvml = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (nvml_open(&nvml, &err) != 0)
         fail_msg("%s", err.message);
     return nvml;
@@ -37,8 +36,7 @@ static int forget(void **state)
 static struct nvml_reading reading(struct nvml *nvml, int number)
 {
     struct nvml_reading out = {0};
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (nvml_read(nvml, number, &out, &err) != 0)
         fail_msg("%s", err.message);
     return out;
@@ -91,8 +89,7 @@ static void test_missing(void **state)
     (void)state;
     struct nvml *nvml = opened();
     struct nvml_reading out = {.used_bytes = 5};
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(nvml_read(nvml, 2, &out, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_string_equal(err.message, "CUDA does not tell the UUID of device 2");

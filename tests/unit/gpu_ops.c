@@ -82,8 +82,7 @@ static void test_one_sum_of_squares(void **state)
     const int64_t sizes[] = {1, 1000, 140001, 600001}; /* on one thread and on more */
     for (int threads = 1; threads <= 3; threads++) {
         struct backend *be;
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         assert_int_equal(cpu_backend_open(threads, PRECISION_FP32, &be, &err), 0);
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             const int64_t n = sizes[i];
@@ -151,8 +150,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct backend *cpu = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(cpu_backend_open(-1, PRECISION_FP32, &cpu, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);
     assert_int_equal(cpu_backend_open(CPU_THREADS_MAX + 1, PRECISION_FP32, &cpu, &err), -1);
@@ -190,8 +188,7 @@ static void test_every_instruction_set(void **state)
 {
     (void)state;
     enum cpu_isa best;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(cpu_isa_choose(&best, &err), 0);
     for (int isa = 0; isa < (int)best; isa++) /* the best one is this run's */
         if (exit_status_of_self(cpu_isa_name((enum cpu_isa)isa)) != 0)
@@ -202,8 +199,7 @@ static void test_isa_refusals(void **state)
 {
     (void)state;
     enum cpu_isa isa = CPU_ISAS;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     assert_int_equal(setenv("TOKENFATE_ISA", "mmx", 1), 0);
     assert_int_equal(cpu_isa_choose(&isa, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);

@@ -64,9 +64,8 @@ static void close_file(struct file *file)
 
 static struct spec *parse(const char *json)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct spec *spec = NULL;
-    err_clear(&err);
     if (spec_parse(json, strlen(json), &spec, &err) != 0)
         fail_msg("%s", err.message);
     return spec;
@@ -162,10 +161,9 @@ static void check_model(const struct file *file, const struct shapes *shapes, do
 
 static void check_spec(const char *json, double scale, int untied, int bias)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct shapes shapes;
     struct file file = {0}, again = {0};
-    err_clear(&err);
     struct spec *spec = parse(json);
     assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
     float *parameters = make_parameters(&shapes);
@@ -211,10 +209,9 @@ static void test_config(void **state)
     } cases[] = {{"gelu", "tied"}, {"gelu_new", "untied"}, {"relu", "untied_equal"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char json[256];
-        struct err err;
+        struct err err = ERR_INIT;
         struct shapes shapes;
         struct file file = {0};
-        err_clear(&err);
         snprintf(json, sizeof json,
                  "{\"model\": {" SMALL ", \"activation\": \"%s\", \"tie\": \"%s\"}}",
                  cases[i].activation, cases[i].tie);
@@ -252,9 +249,8 @@ static void test_config(void **state)
 static void test_disk_full(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct shapes shapes;
-    err_clear(&err);
     struct spec *spec = parse("{\"model\": {" SMALL "}}");
     assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
     float *parameters = make_parameters(&shapes);
@@ -300,10 +296,9 @@ static int tear_down(void **state)
 static void test_read_back(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct shapes shapes, other;
     char path[128];
-    err_clear(&err);
     struct spec *spec =
         parse("{\"model\": {" SMALL ", \"tie\": \"untied\", \"logit_scale\": 0.25}}");
     assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
@@ -340,11 +335,10 @@ static void test_read_back(void **state)
 static void test_adaptive(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct shapes shapes;
     char path[128];
     int32_t order[V], found[V];
-    err_clear(&err);
     struct spec *spec = parse("{\"model\": {" SMALL ", \"tie\": \"untied\", \"head\": \"adaptive\","
                               "\"cutoffs\": [5, 20]}}");
     assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);

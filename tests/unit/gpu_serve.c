@@ -58,8 +58,7 @@ static void start(struct trainer *trainer)
     trainer->pid = fork();
     assert_true(trainer->pid >= 0);
     if (trainer->pid == 0) {
-        struct err err;
-        err_clear(&err);
+        struct err err = ERR_INIT;
         close(fds[0]);
         const char *share = getenv("TOKENFATE_SHARE");
         const struct runner_setup setup = {share ? share : "build/share", "cpu", "test", 1};
@@ -75,8 +74,7 @@ static void start(struct trainer *trainer)
 /* Next message; 0 at EOF. */
 static int next(struct trainer *trainer)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     int got = message_read(trainer->reader, READ_MS, &trainer->message, &err);
     if (got == 0)
         fail_msg("the trainer is silent");
@@ -93,8 +91,7 @@ static void expect(struct trainer *trainer, enum message_type type)
 
 static void say(struct trainer *trainer, struct message message)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     strcpy(message.job, JOB);
     if (message_write(trainer->fd, &message, &err) != 0)
         fail_msg("%s", err.message);
@@ -374,8 +371,7 @@ static void test_nonsense_ends_it(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     signal(SIGPIPE, SIG_IGN);
     strcpy(root, "/tmp/gpu_serve.XXXXXX");
     return mkdtemp(root) && hash_init(&err) == 0 ? 0 : -1;

@@ -115,9 +115,8 @@ static void on_log(void *self, const char *line)
 
 static struct spec *parse(const char *json)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct spec *spec = NULL;
-    err_clear(&err);
     if (spec_parse(json, strlen(json), &spec, &err) != 0)
         fail_msg("%s", err.message);
     return spec;
@@ -127,8 +126,7 @@ static struct spec *parse(const char *json)
 static void make_dataset(const struct spec *spec, struct dataset *dataset)
 {
     static int32_t ids[TEXT];
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     for (int i = 0; i < TEXT; i++)
         ids[i] = (int32_t)random_below(3, RANDOM_TOKENS, (uint64_t)i,
                                        1 + random_below(4, RANDOM_TOKENS, (uint64_t)i, 50));
@@ -200,8 +198,7 @@ static int exists(const char *dir, const char *name)
 static void assert_same_file(const char *a, const char *b)
 {
     char hex[2][HASH_HEX], path[128];
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     const char *names[] = {a, b};
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", root, names[i]);
@@ -225,7 +222,7 @@ static void assert_same_diary(const struct diary *a, const struct diary *b)
 static void test_records(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
     const char *json = "{" MODEL "}, \"train\": {\"epochs\": 4, \"steps_per_epoch\": 3,"
                        "\"batch_size\": 2}, " GROUPS "}";
@@ -277,7 +274,7 @@ static const char *const last_file[] = {"epoch-0000006.safetensors", "epoch-0000
  * the reader lost when it died with the trainer. */
 static void end_everywhere(int which, enum train_order order, int lost)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     char path[64], name[2][128];
     struct diary *whole = new_diary();
     snprintf(path, sizeof path, "whole%d", which);
@@ -340,7 +337,8 @@ static void test_depth_changes_nothing(void **state)
     const char *const jsons[] = {resumable[0], resumable[1], diverging};
     for (int which = 0; which < 3; which++) {
         struct diary *one = new_diary(), *several;
-        struct err err, other;
+        struct err err = ERR_INIT;
+        struct err other = ERR_INIT;
         char name[2][32];
         int64_t epoch = -1, other_epoch = -1;
         snprintf(name[0], sizeof name[0], "depth%d-1", which);
@@ -384,7 +382,7 @@ static void test_die_and_resume(void **state)
 static void test_nothing_left_to_do(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
     const char *last = "complete/model/epoch-0000006.safetensors";
     assert_int_equal(run(resumable[0], folder("complete"), 0, diary, &err), 0);
@@ -410,7 +408,7 @@ static void test_nothing_left_to_do(void **state)
 static void test_evaluation(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *with = new_diary(), *without = new_diary(), *held = new_diary();
 #define EVALUATED(more)                                                                            \
     "{" MODEL "}, \"train\": {\"epochs\": 5, \"batch_size\": 2}, " GROUPS more "}"
@@ -455,7 +453,7 @@ static void test_evaluation(void **state)
 static void test_snapshots(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
 #define SNAPSHOTS(epochs, steps, more)                                                             \
     "{" MODEL "}, \"train\": {\"epochs\": " epochs ", \"steps_per_epoch\": " steps                 \
@@ -486,7 +484,7 @@ static void test_snapshots(void **state)
 static void test_divergence(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
     const char *json = "{" MODEL "}, \"train\": {\"epochs\": 20, \"steps_per_epoch\": 4,"
                        "\"batch_size\": 2, \"optimizer\": \"sgd\", \"lr\": 1e30}, " GROUPS "}";
@@ -502,7 +500,7 @@ static void test_divergence(void **state)
 static void test_another_build_does_not_resume(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
     int64_t epoch = -1;
     diary->order_at = 2;
@@ -522,7 +520,7 @@ static void test_another_card_does_not_resume(void **state)
 {
     (void)state;
     const struct backend usual = *backend;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary();
     backend->on_host = 0;
     snprintf(backend->device, sizeof backend->device, "card A");
@@ -550,9 +548,8 @@ static void test_another_precision_does_not_resume(void **state)
 {
     (void)state;
     struct backend *const usual = backend;
-    struct err err;
+    struct err err = ERR_INIT;
     struct diary *diary = new_diary(), *refused = new_diary();
-    err_clear(&err);
     assert_int_equal(cpu_backend_open(1, PRECISION_BF16, &backend, &err), 0);
     diary->order_at = 2;
     diary->order = TRAIN_STOP;
@@ -575,8 +572,7 @@ static void test_another_precision_does_not_resume(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     strcpy(root, "/tmp/gpu_train.XXXXXX");
     return mkdtemp(root) && hash_init(&err) == 0 &&
                    cpu_backend_open(1, PRECISION_FP32, &backend, &err) == 0
