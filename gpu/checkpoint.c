@@ -1,8 +1,7 @@
-/* checkpoint: see checkpoint.h. One stream type carries both directions: bytes
- * pass through a block of 4 MiB that stands behind the hash of the block before
- * it, so that hashing [previous hash][block] chains the whole file with the
- * one-shot SHA-256. A file is read twice when it is loaded, first only to check
- * it, so that a damaged one never reaches the model. */
+/* checkpoint: see checkpoint.h. struct checkpoint_file carries both directions: bytes pass through
+ * a block of 4 MiB that lies behind the hash of the block before it, so that hashing [previous
+ * hash][block] chains the whole file with the one-shot SHA-256. Loading reads a file twice: the
+ * first pass only verifies it, so a damaged file never reaches the model. */
 #include "gpu/checkpoint.h"
 
 #include <errno.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "config/file.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is the memory's byte order");
 
@@ -34,124 +35,104 @@ static const struct {
 };
 enum { HEADER_FIELDS = sizeof header_fields / sizeof *header_fields };
 
-struct stream {
+struct checkpoint_file {
     int fd;
     const char *path;
-    char *memory;    /* [CHAIN + BLOCK] */
-    char *block;     /* memory + CHAIN */
-    size_t used;     /* writing: bytes in the block; reading: bytes taken from it */
-    size_t held;     /* reading: bytes in the block */
-    int64_t to_come; /* reading: bytes of the body that are still in the file */
+    char name[PATH_MAX + 16]; /* "the checkpoint PATH": what errors call it */
+    char *memory;             /* [CHAIN + BLOCK] */
+    char *block;              /* memory + CHAIN */
+    size_t used;              /* writing: bytes in the block; reading: bytes taken from it */
+    size_t held;              /* reading: bytes in the block */
+    int64_t to_come;          /* reading: bytes of the body that are still in the file */
 };
 
-static int stream_open(struct stream *stream, const char *path, int flags, struct err *err)
+/* A block in front of a descriptor, which is the caller's. */
+static int checkpoint_file_start(struct checkpoint_file *file, const char *path, int fd,
+                                 struct err *err)
 {
-    *stream = (struct stream){.path = path, .fd = -1};
-    stream->memory = malloc(CHAIN + BLOCK);
-    if (!stream->memory)
+    *file = (struct checkpoint_file){.path = path, .fd = fd, .memory = malloc(CHAIN + BLOCK)};
+    if (!file->memory)
         return err_set(err, ERR_NO_MEMORY, "no memory for a block of %d bytes", BLOCK);
-    memset(stream->memory, '0', CHAIN);
-    stream->block = stream->memory + CHAIN;
-    stream->fd = open(path, flags | O_CLOEXEC, 0644);
-    if (stream->fd < 0) {
-        free(stream->memory);
-        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
-    }
+    snprintf(file->name, sizeof file->name, "the checkpoint %s", path);
+    memset(file->memory, '0', CHAIN);
+    file->block = file->memory + CHAIN;
     return 0;
 }
 
-/* Close without a word about errors: writers have synced by then. */
-static void stream_close(struct stream *stream)
+static int checkpoint_file_open(struct checkpoint_file *file, const char *path, struct err *err)
 {
-    close(stream->fd);
-    free(stream->memory);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
+    if (checkpoint_file_start(file, path, fd, err) == 0)
+        return 0;
+    close(fd);
+    return -1;
 }
 
-static void chain_block(struct stream *stream, size_t n)
+static void checkpoint_file_close(struct checkpoint_file *file)
+{
+    close(file->fd);
+    free(file->memory);
+}
+
+static void chain_block(struct checkpoint_file *file, size_t n)
 {
     char hex[HASH_HEX];
-    hash_sha256(stream->memory, CHAIN + n, hex);
-    memcpy(stream->memory, hex, CHAIN);
+    hash_sha256(file->memory, CHAIN + n, hex);
+    memcpy(file->memory, hex, CHAIN);
 }
 
-static int write_all(const struct stream *stream, const char *bytes, size_t n, struct err *err)
+static int checkpoint_file_flush(struct checkpoint_file *file, struct err *err)
 {
-    while (n > 0) {
-        ssize_t done = write(stream->fd, bytes, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return err_set_errno(err, ERR_IO, "cannot write the checkpoint %s", stream->path);
-        bytes += done;
-        n -= (size_t)done;
-    }
-    return 0;
-}
-
-static int stream_flush(struct stream *stream, struct err *err)
-{
-    if (stream->used == 0) /* a reader sees no block behind the last byte */
+    if (file->used == 0) /* a reader sees no block behind the last byte */
         return 0;
-    if (write_all(stream, stream->block, stream->used, err) != 0)
+    if (file_write_whole(file->fd, file->block, file->used, file->name, err) != 0)
         return -1;
-    chain_block(stream, stream->used);
-    stream->used = 0;
+    chain_block(file, file->used);
+    file->used = 0;
     return 0;
 }
 
-static int stream_put(struct stream *stream, const void *data, size_t n, struct err *err)
+static int checkpoint_file_put(struct checkpoint_file *file, const void *data, size_t n,
+                               struct err *err)
 {
     for (const char *from = data; n > 0;) {
-        size_t part = BLOCK - stream->used < n ? BLOCK - stream->used : n;
-        memcpy(stream->block + stream->used, from, part);
-        stream->used += part;
+        size_t part = BLOCK - file->used < n ? BLOCK - file->used : n;
+        memcpy(file->block + file->used, from, part);
+        file->used += part;
         from += part;
         n -= part;
-        if (stream->used == BLOCK && stream_flush(stream, err) != 0)
+        if (file->used == BLOCK && checkpoint_file_flush(file, err) != 0)
             return -1;
     }
     return 0;
 }
 
-static int read_all(const struct stream *stream, char *bytes, size_t n, struct err *err)
-{
-    while (n > 0) {
-        ssize_t done = read(stream->fd, bytes, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return err_set_errno(err, ERR_IO, "cannot read the checkpoint %s", stream->path);
-        if (done == 0)
-            return err_set(err, ERR_CORRUPT, "the checkpoint %s is cut short", stream->path);
-        bytes += done;
-        n -= (size_t)done;
-    }
-    return 0;
-}
-
 /* data NULL: pass over n bytes, hashing them. */
-static int stream_take(struct stream *stream, void *data, int64_t n, struct err *err)
+static int checkpoint_file_take(struct checkpoint_file *file, void *data, int64_t n,
+                                struct err *err)
 {
     char *to = data;
     while (n > 0) {
-        if (stream->used == stream->held) {
-            size_t block = stream->to_come < BLOCK ? (size_t)stream->to_come : BLOCK;
+        if (file->used == file->held) {
+            size_t block = file->to_come < BLOCK ? (size_t)file->to_come : BLOCK;
             if (block == 0)
-                return err_set(err, ERR_CORRUPT, "the checkpoint %s is cut short", stream->path);
-            if (read_all(stream, stream->block, block, err) != 0)
+                return err_set(err, ERR_CORRUPT, "%s is cut short", file->name);
+            if (file_read_whole(file->fd, file->block, block, file->name, err) != 0)
                 return -1;
-            chain_block(stream, block);
-            stream->to_come -= (int64_t)block;
-            stream->held = block;
-            stream->used = 0;
+            chain_block(file, block);
+            file->to_come -= (int64_t)block;
+            file->held = block;
+            file->used = 0;
         }
-        size_t left = stream->held - stream->used;
+        size_t left = file->held - file->used;
         size_t part = (int64_t)left < n ? left : (size_t)n;
         if (to) {
-            memcpy(to, stream->block + stream->used, part);
+            memcpy(to, file->block + file->used, part);
             to += part;
         }
-        stream->used += part;
+        file->used += part;
         n -= (int64_t)part;
     }
     return 0;
@@ -204,87 +185,83 @@ out:
     return result;
 }
 
-static int file_path(char path[PATH_MAX], const char *dir, const char *name, struct err *err)
+static int path_of(char path[PATH_MAX], const char *dir, const char *name, struct err *err)
 {
     if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
         return err_set(err, ERR_IO, "the path %.80s... is too long", dir);
     return 0;
 }
 
-static int write_body(struct stream *stream, const struct checkpoint *checkpoint,
+static int write_body(struct checkpoint_file *file, const struct checkpoint *checkpoint,
                       const struct checkpoint_parts *parts, struct err *err)
 {
-    if (stream_put(stream, magic, MAGIC, err) != 0)
+    if (checkpoint_file_put(file, magic, MAGIC, err) != 0)
         return -1;
     for (int i = 0; i < HEADER_FIELDS; i++)
-        if (stream_put(stream, (const char *)checkpoint + header_fields[i].at,
-                       header_fields[i].size, err) != 0)
+        if (checkpoint_file_put(file, (const char *)checkpoint + header_fields[i].at,
+                                header_fields[i].size, err) != 0)
             return -1;
     for (int part = 0; part < checkpoint->n_parts; part++)
         if (parts->get(parts->self, part, parts->buffer, err) != 0 ||
-            stream_put(stream, parts->buffer, (size_t)checkpoint->n_parameters * sizeof(float),
-                       err) != 0)
+            checkpoint_file_put(file, parts->buffer,
+                                (size_t)checkpoint->n_parameters * sizeof(float), err) != 0)
             return -1;
-    if (stream_put(stream, parts->exposures, (size_t)checkpoint->vocab * sizeof(int64_t), err) !=
-            0 ||
-        stream_flush(stream, err) != 0 || write_all(stream, stream->memory, CHAIN, err) != 0)
-        return -1;
-    if (fsync(stream->fd) != 0)
-        return err_set_errno(err, ERR_IO, "cannot sync the checkpoint %s", stream->path);
-    return 0;
+    return checkpoint_file_put(file, parts->exposures, (size_t)checkpoint->vocab * sizeof(int64_t),
+                               err) == 0 &&
+                   checkpoint_file_flush(file, err) == 0
+               ? file_write_whole(file->fd, file->memory, CHAIN, file->name, err)
+               : -1;
 }
 
-int checkpoint_sync_dir(const char *dir, struct err *err)
+static int write_file(struct file_atomic *fresh, const struct checkpoint *checkpoint,
+                      const struct checkpoint_parts *parts, struct err *err)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, ERR_IO, "cannot open the folder %s", dir);
-    int result = fsync(fd) == 0 ? 0 : err_set_errno(err, ERR_IO, "cannot sync the folder %s", dir);
-    close(fd);
+    struct checkpoint_file file;
+    if (checkpoint_file_start(&file, fresh->temporary, fileno(fresh->out), err) != 0)
+        return -1;
+    const int result = write_body(&file, checkpoint, parts, err);
+    free(file.memory);
     return result;
 }
 
+/* The body is durable before the newest file gives up its name, and the names are durable on
+ * return: at every instant newest or previous is complete. */
 int checkpoint_save(const char *dir, const struct checkpoint *checkpoint,
                     const struct checkpoint_parts *parts, struct err *err)
 {
-    char fresh[PATH_MAX], newest[PATH_MAX], previous[PATH_MAX];
-    if (file_path(fresh, dir, "checkpoint.new", err) != 0 ||
-        file_path(newest, dir, file_names[0], err) != 0 ||
-        file_path(previous, dir, file_names[1], err) != 0)
+    char previous[PATH_MAX];
+    struct file_atomic fresh;
+    if (path_of(previous, dir, file_names[1], err) != 0 ||
+        file_atomic_open(&fresh, dir, file_names[0], 0644, err) != 0)
         return -1;
-    struct stream stream;
-    if (stream_open(&stream, fresh, O_WRONLY | O_CREAT | O_TRUNC, err) != 0)
-        return -1;
-    int result = write_body(&stream, checkpoint, parts, err);
-    stream_close(&stream);
-    if (result != 0) {
-        unlink(fresh);
-        return -1;
-    }
-    if (rename(newest, previous) != 0 && errno != ENOENT)
-        return err_set_errno(err, ERR_IO, "cannot rename %s", newest);
-    if (rename(fresh, newest) != 0)
-        return err_set_errno(err, ERR_IO, "cannot rename %s", fresh);
-    return checkpoint_sync_dir(dir, err);
+    int result = write_file(&fresh, checkpoint, parts, err);
+    if (result == 0)
+        result = file_atomic_sync(&fresh, err);
+    if (result == 0 && rename(fresh.path, previous) != 0 && errno != ENOENT)
+        result = err_set_errno(err, ERR_IO, "cannot rename %s", fresh.path);
+    if (result == 0)
+        return file_atomic_commit(&fresh, err);
+    file_atomic_abort(&fresh);
+    return -1;
 }
 
 /* Magic, fields, and whether the file has the size that they promise. */
-static int read_header(struct stream *stream, struct checkpoint *out, struct err *err)
+static int read_header(struct checkpoint_file *file, struct checkpoint *out, struct err *err)
 {
     struct stat status;
-    if (fstat(stream->fd, &status) != 0)
-        return err_set_errno(err, ERR_IO, "cannot examine the checkpoint %s", stream->path);
+    if (fstat(file->fd, &status) != 0)
+        return err_set_errno(err, ERR_IO, "cannot examine %s", file->name);
     int64_t body = (int64_t)status.st_size - CHAIN, want = MAGIC;
-    stream->to_come = body > 0 ? body : 0;
+    file->to_come = body > 0 ? body : 0;
     char mark[MAGIC];
-    if (stream_take(stream, mark, MAGIC, err) != 0)
+    if (checkpoint_file_take(file, mark, MAGIC, err) != 0)
         return -1;
     if (memcmp(mark, magic, MAGIC) != 0)
-        return err_set(err, ERR_CORRUPT, "%s is not a checkpoint of this version", stream->path);
+        return err_set(err, ERR_CORRUPT, "%s is not a checkpoint of this version", file->path);
     memset(out, 0, sizeof *out);
     for (int i = 0; i < HEADER_FIELDS; i++) {
-        if (stream_take(stream, (char *)out + header_fields[i].at, (int64_t)header_fields[i].size,
-                        err) != 0)
+        if (checkpoint_file_take(file, (char *)out + header_fields[i].at,
+                                 (int64_t)header_fields[i].size, err) != 0)
             return -1;
         want += (int64_t)header_fields[i].size;
     }
@@ -296,45 +273,45 @@ static int read_header(struct stream *stream, struct checkpoint *out, struct err
     else
         want = -1;
     if (want != body)
-        return err_set(err, ERR_CORRUPT, "the checkpoint %s has the wrong size", stream->path);
+        return err_set(err, ERR_CORRUPT, "%s has the wrong size", file->name);
     return 0;
 }
 
 static int check_file(const char *path, struct checkpoint *out, struct err *err)
 {
-    struct stream stream;
-    if (stream_open(&stream, path, O_RDONLY, err) != 0)
+    struct checkpoint_file file;
+    if (checkpoint_file_open(&file, path, err) != 0)
         return -1;
-    int result = read_header(&stream, out, err);
+    int result = read_header(&file, out, err);
     if (result == 0)
         result =
-            stream_take(&stream, NULL, (int64_t)(stream.held - stream.used) + stream.to_come, err);
+            checkpoint_file_take(&file, NULL, (int64_t)(file.held - file.used) + file.to_come, err);
     char checksum[CHAIN];
     if (result == 0)
-        result = read_all(&stream, checksum, CHAIN, err);
-    if (result == 0 && memcmp(checksum, stream.memory, CHAIN) != 0)
-        result = err_set(err, ERR_CORRUPT, "the checkpoint %s fails its checksum", path);
-    stream_close(&stream);
+        result = file_read_whole(file.fd, checksum, CHAIN, file.name, err);
+    if (result == 0 && memcmp(checksum, file.memory, CHAIN) != 0)
+        result = err_set(err, ERR_CORRUPT, "%s fails its checksum", file.name);
+    checkpoint_file_close(&file);
     return result;
 }
 
 static int load_parts(const char *path, const struct checkpoint_parts *parts, struct err *err)
 {
-    struct stream stream;
+    struct checkpoint_file file;
     struct checkpoint header;
-    if (stream_open(&stream, path, O_RDONLY, err) != 0)
+    if (checkpoint_file_open(&file, path, err) != 0)
         return -1;
-    int result = read_header(&stream, &header, err);
+    int result = read_header(&file, &header, err);
     for (int part = 0; result == 0 && part < header.n_parts; part++) {
-        result =
-            stream_take(&stream, parts->buffer, header.n_parameters * (int64_t)sizeof(float), err);
+        result = checkpoint_file_take(&file, parts->buffer,
+                                      header.n_parameters * (int64_t)sizeof(float), err);
         if (result == 0)
             result = parts->put(parts->self, part, parts->buffer, err);
     }
     if (result == 0)
-        result =
-            stream_take(&stream, parts->exposures, header.vocab * (int64_t)sizeof(int64_t), err);
-    stream_close(&stream);
+        result = checkpoint_file_take(&file, parts->exposures,
+                                      header.vocab * (int64_t)sizeof(int64_t), err);
+    checkpoint_file_close(&file);
     return result;
 }
 
@@ -389,7 +366,7 @@ int checkpoint_load(const char *dir, const struct checkpoint *expect, int64_t ma
         char path[PATH_MAX];
         struct checkpoint checkpoint;
         struct err fault = ERR_INIT;
-        if (file_path(path, dir, file_names[i], err) != 0)
+        if (path_of(path, dir, file_names[i], err) != 0)
             return -1;
         if (check_file(path, &checkpoint, &fault) != 0) {
             if (fault.code != ERR_NOT_FOUND && fault.code != ERR_CORRUPT)
@@ -422,7 +399,7 @@ int checkpoint_remove(const char *dir, struct err *err)
     static const char *const names[] = {"checkpoint", "checkpoint.previous", "checkpoint.new"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[PATH_MAX];
-        if (file_path(path, dir, names[i], err) != 0)
+        if (path_of(path, dir, names[i], err) != 0)
             return -1;
         if (unlink(path) != 0 && errno != ENOENT)
             return err_set_errno(err, ERR_IO, "cannot remove %s", path);

@@ -49,7 +49,7 @@ int checkpoint_identity(const struct spec *spec, const struct dataset *dataset, 
                         struct err *err);
 
 /* Write a checkpoint into dir. On failure the ones that were there stay.
- * ERR_IO (disk full, ...), or what get said. */
+ * ERR_IO (disk full, ...), ERR_NO_MEMORY, ERR_TOO_LARGE (the path), or what get said. */
 int checkpoint_save(const char *dir, const struct checkpoint *checkpoint,
                     const struct checkpoint_parts *parts, struct err *err);
 
@@ -67,8 +67,5 @@ int checkpoint_load(const char *dir, const struct checkpoint *expect, int64_t ma
 
 /* Remove every checkpoint file of dir; missing ones are fine. ERR_IO. */
 int checkpoint_remove(const char *dir, struct err *err);
-
-/* Sync a directory, so that renames in it are durable. ERR_IO. */
-int checkpoint_sync_dir(const char *dir, struct err *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "gpu/arrays.h"
 #include "lab/dataset.h"
 #include "lab/statistics.h"
 
@@ -42,26 +43,29 @@ struct evaluation {
     struct sums sums;
 };
 
+/* Extents of the arrays: the vocabulary, tracked tokens, one row. */
+enum { PER_VOCAB, PER_TOKEN, PER_ROW, EXTENTS };
+
+#define ARRAY(member, extent) ARRAYS_FIELD(struct evaluation, member, extent)
+static const struct arrays_field arrays[] = {
+    ARRAY(count_class, PER_VOCAB), ARRAY(in_group, PER_VOCAB), ARRAY(h, PER_ROW),
+    ARRAY(h_sum, PER_ROW),         ARRAY(h_mean, PER_ROW),     ARRAY(logits, PER_TOKEN),
+    ARRAY(p, PER_TOKEN),           ARRAY(logp, PER_TOKEN),
+};
+enum { ARRAYS = sizeof arrays / sizeof *arrays };
+
 int evaluate_open(const struct groups *groups, const struct frequency *frequency, int B, int T,
                   int C, struct evaluation **out, struct err *err)
 {
     static_assert(SPEC_GROUPS_MAX <= 8, "in_group holds a bit for each group in a byte");
     struct evaluation *e = calloc(1, sizeof *e);
-    const size_t V = (size_t)frequency->vocab, M = (size_t)groups->n_tokens + 1;
-    if (e) {
+    const size_t extents[EXTENTS] = {[PER_VOCAB] = (size_t)frequency->vocab,
+                                     [PER_TOKEN] = (size_t)groups->n_tokens,
+                                     [PER_ROW] = (size_t)C};
+    if (e)
         *e = (struct evaluation){
             .groups = groups, .B = B, .T = T, .C = C, .M = groups->n_tokens, .V = frequency->vocab};
-        e->count_class = calloc(V, 1);
-        e->in_group = calloc(V, 1);
-        e->h = calloc((size_t)C, sizeof *e->h);
-        e->h_sum = calloc((size_t)C, sizeof *e->h_sum);
-        e->h_mean = calloc((size_t)C, sizeof *e->h_mean);
-        e->logits = calloc(M, sizeof *e->logits);
-        e->p = calloc(M, sizeof *e->p);
-        e->logp = calloc(M, sizeof *e->logp);
-    }
-    if (!e || !e->count_class || !e->in_group || !e->h || !e->h_sum || !e->h_mean || !e->logits ||
-        !e->p || !e->logp) {
+    if (!e || arrays_allocate(e, arrays, ARRAYS, extents) != 0) {
         evaluate_close(e);
         return err_set(err, ERR_NO_MEMORY, "no memory to evaluate %d tokens", groups->n_tokens);
     }
@@ -78,14 +82,7 @@ void evaluate_close(struct evaluation *e)
 {
     if (!e)
         return;
-    free(e->count_class);
-    free(e->in_group);
-    free(e->h);
-    free(e->h_sum);
-    free(e->h_mean);
-    free(e->logits);
-    free(e->p);
-    free(e->logp);
+    arrays_free(e, arrays, ARRAYS);
     free(e);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "gpu/arrays.h"
 #include "lab/statistics.h"
 
 /* Sums of one group over the windows and positions of a batch. */
@@ -59,6 +60,38 @@ struct measure {
     double *output_norm, *output_shift, *input_norm, *input_shift; /* [M] */
     struct tally tally[SPEC_GROUPS_MAX];
 };
+
+/* Extents of the arrays: the vocabulary, tracked tokens, their rows, rows of groups, one row. */
+enum { PER_VOCAB, PER_TOKEN, PER_TOKEN_ROW, PER_GROUP_ROW, PER_ROW, EXTENTS };
+
+#define ARRAY(member, extent) ARRAYS_FIELD(struct measure, member, extent)
+static const struct arrays_field arrays[] = {
+    ARRAY(first, PER_VOCAB),
+    ARRAY(next, PER_TOKEN),
+    ARRAY(group_of, PER_TOKEN),
+    ARRAY(last_window, PER_TOKEN),
+    ARRAY(windows_in, PER_TOKEN),
+    ARRAY(present, PER_TOKEN),
+    ARRAY(present_dots, PER_TOKEN),
+    ARRAY(in_windows, PER_TOKEN),
+    ARRAY(exposures, PER_VOCAB),
+    ARRAY(count_class, PER_VOCAB),
+    ARRAY(exposure_class, PER_VOCAB),
+    ARRAY(spectrum, PER_VOCAB),
+    ARRAY(start_output, PER_TOKEN_ROW),
+    ARRAY(start_input, PER_TOKEN_ROW),
+    ARRAY(row_sums, PER_GROUP_ROW),
+    ARRAY(h_mean, PER_ROW),
+    ARRAY(unit_sum, PER_ROW),
+    ARRAY(token_logit, PER_TOKEN),
+    ARRAY(token_logp, PER_TOKEN),
+    ARRAY(sorted, PER_TOKEN),
+    ARRAY(output_norm, PER_TOKEN),
+    ARRAY(output_shift, PER_TOKEN),
+    ARRAY(input_norm, PER_TOKEN),
+    ARRAY(input_shift, PER_TOKEN),
+};
+enum { ARRAYS = sizeof arrays / sizeof *arrays };
 
 static double dot(const double *a, const double *b, int n)
 {
@@ -184,49 +217,22 @@ int measure_open(const struct groups *groups, const struct frequency *frequency,
     struct measure *measure = calloc(1, sizeof *measure);
     if (!measure)
         return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens", groups->n_tokens);
-    size_t M = (size_t)groups->n_tokens, V = (size_t)frequency->vocab, c = (size_t)C;
+    const size_t M = (size_t)groups->n_tokens, G = (size_t)groups->n, width = (size_t)C;
+    const size_t extents[EXTENTS] = {[PER_VOCAB] = (size_t)frequency->vocab,
+                                     [PER_TOKEN] = M,
+                                     [PER_TOKEN_ROW] = M * width,
+                                     [PER_GROUP_ROW] = G * width,
+                                     [PER_ROW] = width};
     measure->groups = groups;
     measure->vocab = frequency->vocab;
     measure->B = B;
     measure->T = T;
     measure->C = C;
     measure->M = groups->n_tokens;
-    struct {
-        void **at;
-        size_t n, size;
-    } wanted[] = {
-        {(void **)&measure->first, V, sizeof(int32_t)},
-        {(void **)&measure->next, M, sizeof(int32_t)},
-        {(void **)&measure->group_of, M, sizeof(int32_t)},
-        {(void **)&measure->last_window, M, sizeof(int32_t)},
-        {(void **)&measure->windows_in, M, sizeof(int32_t)},
-        {(void **)&measure->present, M, sizeof(int32_t)},
-        {(void **)&measure->present_dots, M, sizeof(double)},
-        {(void **)&measure->in_windows, M, sizeof(double)},
-        {(void **)&measure->exposures, V, sizeof(int64_t)},
-        {(void **)&measure->count_class, V, sizeof(uint8_t)},
-        {(void **)&measure->exposure_class, V, sizeof(uint8_t)},
-        {(void **)&measure->spectrum, V, sizeof(float)},
-        {(void **)&measure->start_output, M * c, sizeof(double)},
-        {(void **)&measure->start_input, M * c, sizeof(double)},
-        {(void **)&measure->row_sums, (size_t)groups->n * c, sizeof(double)},
-        {(void **)&measure->h_mean, c, sizeof(double)},
-        {(void **)&measure->unit_sum, c, sizeof(double)},
-        {(void **)&measure->token_logit, M, sizeof(double)},
-        {(void **)&measure->token_logp, M, sizeof(double)},
-        {(void **)&measure->sorted, M, sizeof(double)},
-        {(void **)&measure->output_norm, M, sizeof(double)},
-        {(void **)&measure->output_shift, M, sizeof(double)},
-        {(void **)&measure->input_norm, M, sizeof(double)},
-        {(void **)&measure->input_shift, M, sizeof(double)},
-    };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        *wanted[i].at = calloc(wanted[i].n + 1, wanted[i].size);
-        if (!*wanted[i].at) {
-            measure_close(measure);
-            return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens of %d numbers",
-                           groups->n_tokens, C);
-        }
+    if (arrays_allocate(measure, arrays, ARRAYS, extents) != 0) {
+        measure_close(measure);
+        return err_set(err, ERR_NO_MEMORY, "no memory to measure %d tokens of %d numbers",
+                       groups->n_tokens, C);
     }
     link_slots(measure);
     classify(frequency->counts, measure->vocab, measure->count_class, measure->count_tokens);
@@ -238,30 +244,7 @@ void measure_close(struct measure *measure)
 {
     if (!measure)
         return;
-    free(measure->first);
-    free(measure->next);
-    free(measure->group_of);
-    free(measure->last_window);
-    free(measure->windows_in);
-    free(measure->present);
-    free(measure->present_dots);
-    free(measure->in_windows);
-    free(measure->exposures);
-    free(measure->count_class);
-    free(measure->exposure_class);
-    free(measure->spectrum);
-    free(measure->start_output);
-    free(measure->start_input);
-    free(measure->row_sums);
-    free(measure->h_mean);
-    free(measure->unit_sum);
-    free(measure->token_logit);
-    free(measure->token_logp);
-    free(measure->sorted);
-    free(measure->output_norm);
-    free(measure->output_shift);
-    free(measure->input_norm);
-    free(measure->input_shift);
+    arrays_free(measure, arrays, ARRAYS);
     free(measure);
 }
 

@@ -154,35 +154,44 @@ static int allocate_device(struct model *m, struct err *err)
     return 0;
 }
 
-/* Everything the host needs, so that no step allocates. */
-static int allocate_host(struct model *m, struct err *err)
+/* The arrays of the observation, which lie in one block in this order. */
+static int allocate_observation(struct model *m, struct err *err)
 {
-    const int untied = m->tie != TIE_TIED;
+    enum { ABSENT = -1 };
     struct model_observation *o = &m->observation;
-    const int64_t rows = (int64_t)m->M * m->C, sums = (int64_t)(m->B + m->G) * m->C,
-                  K = m->lm_head.clusters->n;
-    m->host = calloc((size_t)((1 + K + m->has_objective) * (int64_t)m->N + sums +
-                              (1 + untied) * rows + (2 + BACKEND_PARTS) * (int64_t)m->M),
-                     sizeof *m->host);
-    m->in_group = calloc((size_t)m->V, 1);
-    m->host_scores = malloc((size_t)m->V * sizeof *m->host_scores);
-    m->host_outputs = malloc((size_t)m->plan.bytes[MEMORY_SCORES]);
-    if (!m->host || !m->host_scores || !m->host_outputs || !m->in_group)
+    const int64_t N = m->N, M = m->M, C = m->C, K = m->lm_head.clusters->n;
+    const struct {
+        const double **at;
+        int64_t n;
+    } arrays[] = {{&o->losses, N},
+                  {&o->lse, K * N},
+                  {&o->objective, m->has_objective ? N : ABSENT},
+                  {&o->h_sums, (m->B + m->G) * C},
+                  {&o->mean_p, M},
+                  {&o->part_norms, BACKEND_PARTS * M},
+                  {&o->output_bias, M},
+                  {&o->output_rows, M * C},
+                  {&o->input_rows, m->tie == TIE_TIED ? ABSENT : M * C}};
+    enum { ARRAYS = sizeof arrays / sizeof *arrays };
+    int64_t total = 0;
+    for (int i = 0; i < ARRAYS; i++)
+        total += arrays[i].n == ABSENT ? 0 : arrays[i].n;
+    m->host = calloc((size_t)total, sizeof *m->host);
+    if (!m->host)
         return err_set(err, ERR_NO_MEMORY, "no memory for the statistics of %d positions", m->N);
-    double *next = m->host;
-    o->losses = m->host_losses = next;
-    o->lse = next += m->N;
-    next += K * m->N;
-    if (m->has_objective) {
-        o->objective = next;
-        next += m->N;
+    int64_t first = 0;
+    for (int i = 0; i < ARRAYS; i++) {
+        *arrays[i].at = arrays[i].n == ABSENT ? NULL : m->host + first;
+        first += arrays[i].n == ABSENT ? 0 : arrays[i].n;
     }
-    o->h_sums = next;
-    o->mean_p = next += sums;
-    o->part_norms = next += m->M;
-    o->output_bias = next += BACKEND_PARTS * (int64_t)m->M;
-    o->output_rows = next += m->M;
-    o->input_rows = untied ? next + rows : NULL;
+    m->host_losses = m->host; /* the first of them */
+    return 0;
+}
+
+/* What of an observation is the same in every step. */
+static void describe_observation(struct model *m)
+{
+    struct model_observation *o = &m->observation;
     o->B = m->B;
     o->T = m->T;
     o->N = m->N;
@@ -190,10 +199,23 @@ static int allocate_host(struct model *m, struct err *err)
     o->M = m->M;
     o->G = m->G;
     o->V = m->V;
-    o->K = (int)K;
+    o->K = m->lm_head.clusters->n;
     o->cluster_of = m->lm_head.cluster_of;
     o->scores = m->host_scores;
     o->logit_scale = m->logit_scale;
+}
+
+/* Everything the host needs, so that no step allocates. */
+static int allocate_host(struct model *m, struct err *err)
+{
+    m->in_group = calloc((size_t)m->V, 1);
+    m->host_scores = malloc((size_t)m->V * sizeof *m->host_scores);
+    m->host_outputs = malloc((size_t)m->plan.bytes[MEMORY_SCORES]);
+    if (!m->host_scores || !m->host_outputs || !m->in_group)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the scores of %d tokens", m->V);
+    if (allocate_observation(m, err) != 0)
+        return -1;
+    describe_observation(m);
     for (int g = 0; g < m->G; g++)
         for (int i = 0; i < m->groups->group[g].n; i++)
             m->in_group[m->groups->group[g].ids[i]] |= (unsigned char)(1u << g);

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
 #include "config/log.h"
 #include "config/record.h"
 #include "gpu/device.h"
@@ -52,13 +52,6 @@ struct runner {
     enum train_order order;    /* last one that was not TRAIN_GO */
     struct err sink_err;       /* what send said when it failed */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
 
 static int send_message(struct runner *runner, struct message *message)
 {
@@ -293,12 +286,12 @@ static void on_flush(void *self)
     send_message(runner, &message);
     pack->n = 0;
     pack->size = 0;
-    runner->sent_ms = now_ms();
+    runner->sent_ms = clock_monotonic_ms();
 }
 
 static void flush_if_due(struct runner *runner)
 {
-    if (runner->pack.n > 0 && now_ms() - runner->sent_ms >= SEND_MS)
+    if (runner->pack.n > 0 && clock_monotonic_ms() - runner->sent_ms >= SEND_MS)
         on_flush(runner);
 }
 
@@ -341,10 +334,10 @@ static void on_busy(void *self, int64_t epoch)
 {
     struct runner *runner = self;
     struct message message = {.type = MESSAGE_ALIVE, .epoch = epoch};
-    if (now_ms() - runner->alive_ms < ALIVE_MS)
+    if (clock_monotonic_ms() - runner->alive_ms < ALIVE_MS)
         return;
     send_message(runner, &message);
-    runner->alive_ms = now_ms();
+    runner->alive_ms = clock_monotonic_ms();
 }
 
 static enum train_order on_alive(void *self, int64_t epoch)

@@ -1,22 +1,21 @@
-/* safetensors: see safetensors.h. The header is printed into memory first,
- * because its length stands before it; offsets follow from the shapes alone.
+/* safetensors: see safetensors.h. The header is printed into memory first, because its length
+ * precedes it; offsets follow from the shapes alone. Reading searches the header for the very
+ * text that writing prints for a tensor, so it takes this program's files only.
  * Format: https://github.com/huggingface/safetensors (README, "Format"). */
 #include "gpu/safetensors.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "gpu/checkpoint.h"
+#include "config/emit.h"
+#include "config/file.h"
 
 enum {
-    CHUNK = 4096, /* numbers scaled at a time */
-    ENTRY_MAX = SHAPES_NAME_MAX + 96,
+    CHUNK = 4096,         /* numbers scaled at a time */
     HEADER_MAX = 16 << 20 /* bytes; the header of 128 layers takes 200 kB */
 };
 
@@ -32,62 +31,95 @@ static int64_t file_numbers(const struct shapes_tensor *tensor)
     return tensor->file_rows * tensor->cols;
 }
 
-/* A tensor's entry up to its offsets. A vector is one-dimensional in the file. */
-static void entry_of(const struct shapes_tensor *tensor, char *text, size_t n)
+/* A tensor as the file has it: numbers of 4 bytes. A vector is one-dimensional. */
+struct file_tensor {
+    const char *name, *type;
+    int dimensions;
+    int64_t shape[2];
+};
+
+static struct file_tensor weights_of(const struct shapes_tensor *tensor)
 {
-    char shape[48];
-    if (tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS)
-        snprintf(shape, sizeof shape, "%lld", (long long)file_numbers(tensor));
-    else
-        snprintf(shape, sizeof shape, "%lld,%lld", (long long)tensor->file_rows,
-                 (long long)tensor->cols);
-    snprintf(text, n, "\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[", tensor->name,
-             shape);
+    const struct file_tensor weights = {.name = tensor->name, .type = "F32"};
+    struct file_tensor vector = weights, matrix = weights;
+    vector.dimensions = 1;
+    vector.shape[0] = file_numbers(tensor);
+    matrix.dimensions = 2;
+    matrix.shape[0] = tensor->file_rows;
+    matrix.shape[1] = tensor->cols;
+    return tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS ? vector : matrix;
 }
 
-/* The same of the tokens in order of rank. */
-static void order_entry(int vocab, char *text, size_t n)
+/* The token of each rank. */
+static struct file_tensor order_of(int vocab)
 {
-    snprintf(text, n, "\"lm_head.order\":{\"dtype\":\"I32\",\"shape\":[%d],\"data_offsets\":[",
-             vocab);
+    return (struct file_tensor){
+        .name = "lm_head.order", .type = "I32", .dimensions = 1, .shape = {vocab}};
 }
 
-static void print_tensor(FILE *out, const struct shapes_tensor *tensor, int64_t offset)
+/* A tensor's entry up to its offsets. */
+static void emit_entry(struct emit *emit, const struct file_tensor *tensor)
 {
-    char entry[ENTRY_MAX];
-    int64_t end = offset + file_numbers(tensor) * (int64_t)sizeof(float);
-    entry_of(tensor, entry, sizeof entry);
-    fprintf(out, ",%s%lld,%lld]}", entry, (long long)offset, (long long)end);
+    emit_object(emit, tensor->name);
+    emit_text(emit, "dtype", tensor->type);
+    emit_array(emit, "shape");
+    for (int i = 0; i < tensor->dimensions; i++)
+        emit_integer(emit, NULL, tensor->shape[i]);
+    emit_end(emit);
+    emit_array(emit, "data_offsets");
+}
+
+/* The whole entry of a tensor at *offset, which moves behind it. */
+static void emit_tensor(struct emit *emit, const struct file_tensor *tensor, int64_t *offset)
+{
+    int64_t bytes = sizeof(float);
+    for (int i = 0; i < tensor->dimensions; i++)
+        bytes *= tensor->shape[i];
+    emit_entry(emit, tensor);
+    emit_integer(emit, NULL, *offset);
+    emit_integer(emit, NULL, *offset += bytes);
+    emit_end(emit);
+    emit_end(emit);
+}
+
+static void emit_metadata(struct emit *emit, const struct spec *spec)
+{
+    char scale[64];
+    emit_object(emit, "__metadata__");
+    emit_text(emit, "format", "pt");
+    if (spec->model.head_bias)
+        emit_text(emit, "note", bias_note);
+    if (spec->model.head == HEAD_ADAPTIVE)
+        emit_text(emit, "note", adaptive_note);
+    if (spec->model.logit_scale != 1) {
+        snprintf(scale, sizeof scale, "%.17g, folded into transformer.ln_f",
+                 spec->model.logit_scale);
+        emit_text(emit, "logit_scale", scale);
+    }
+    emit_end(emit);
 }
 
 /* The JSON header, padded with blanks so that the data start at a multiple of 8. */
 static char *make_header(const struct spec *spec, const struct shapes *shapes, size_t *n)
 {
     char *header = NULL;
+    int64_t offset = 0;
+    struct emit emit;
     FILE *out = open_memstream(&header, n);
     if (!out)
         return NULL;
-    fprintf(out, "{\"__metadata__\":{\"format\":\"pt\"");
-    if (spec->model.head_bias)
-        fprintf(out, ",\"note\":\"%s\"", bias_note);
-    if (spec->model.head == HEAD_ADAPTIVE)
-        fprintf(out, ",\"note\":\"%s\"", adaptive_note);
-    if (spec->model.logit_scale != 1)
-        fprintf(out, ",\"logit_scale\":\"%.17g, folded into transformer.ln_f\"",
-                spec->model.logit_scale);
-    fprintf(out, "}");
-    int64_t offset = 0;
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_object(&emit, NULL);
+    emit_metadata(&emit, spec);
     for (int i = 0; i < shapes->n_tensors; i++) {
-        print_tensor(out, &shapes->tensor[i], offset);
-        offset += file_numbers(&shapes->tensor[i]) * (int64_t)sizeof(float);
+        const struct file_tensor weights = weights_of(&shapes->tensor[i]);
+        emit_tensor(&emit, &weights, &offset);
     }
     if (spec->model.head == HEAD_ADAPTIVE) {
-        char entry[ENTRY_MAX];
-        order_entry(shapes->vocab, entry, sizeof entry);
-        fprintf(out, ",%s%lld,%lld]}", entry, (long long)offset,
-                (long long)(offset + shapes->vocab * (int64_t)sizeof(int32_t)));
+        const struct file_tensor order = order_of(shapes->vocab);
+        emit_tensor(&emit, &order, &offset);
     }
-    fprintf(out, "}");
+    emit_end(&emit);
     while (ftell(out) % 8 != 0)
         fputc(' ', out);
     int failed = ferror(out);
@@ -128,39 +160,6 @@ static void write_tensors(FILE *out, const struct spec *spec, const struct shape
     }
 }
 
-/* A file that comes into being whole: DIR/NAME by way of DIR/NAME.new. */
-struct fresh_file {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    const char *dir;
-    FILE *out;
-};
-
-static int fresh_open(struct fresh_file *file, const char *dir, const char *name, struct err *err)
-{
-    file->dir = dir;
-    if (snprintf(file->temporary, PATH_MAX, "%s/%s.new", dir, name) >= PATH_MAX ||
-        snprintf(file->path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
-        return err_set(err, ERR_IO, "the path %.80s... is too long", dir);
-    file->out = fopen(file->temporary, "wbe");
-    return file->out ? 0 : err_set_errno(err, ERR_IO, "cannot create %s", file->temporary);
-}
-
-static int fresh_close(struct fresh_file *file, struct err *err)
-{
-    int bad = fflush(file->out) != 0 || ferror(file->out) || fsync(fileno(file->out)) != 0;
-    if (bad)
-        err_set_errno(err, ERR_IO, "cannot write %s", file->path);
-    if (fclose(file->out) != 0 && !bad)
-        bad = err_set_errno(err, ERR_IO, "cannot write %s", file->path);
-    if (!bad && rename(file->temporary, file->path) != 0)
-        bad = err_set_errno(err, ERR_IO, "cannot rename %s", file->temporary);
-    if (bad) {
-        unlink(file->temporary);
-        return -1;
-    }
-    return checkpoint_sync_dir(file->dir, err);
-}
-
 int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
                       const struct shapes *shapes, const float *parameters, const int32_t *order,
                       struct err *err)
@@ -172,9 +171,9 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
         return err_set(err, ERR_NO_MEMORY, "no memory for the header of %d tensors",
                        shapes->n_tensors);
     char name[64];
-    struct fresh_file file;
+    struct file_atomic file;
     snprintf(name, sizeof name, SAFETENSORS_NAME, epoch);
-    if (fresh_open(&file, dir, name, err) != 0) {
+    if (file_atomic_open(&file, dir, name, 0666, err) != 0) {
         free(header);
         return -1;
     }
@@ -185,43 +184,58 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
     write_tensors(file.out, spec, shapes, parameters);
     if (order)
         fwrite(order, sizeof *order, (size_t)shapes->vocab, file.out);
-    return fresh_close(&file, err);
+    return file_atomic_commit(&file, err);
 }
 
-static void print_vocabulary(FILE *out, const int32_t *original, int vocab)
+/* What transformers.GPT2Config reads; what GPT-2's code has no choice of is spelled out too. */
+static void emit_config(struct emit *emit, const struct spec *spec, const struct shapes *shapes,
+                        const int32_t *original)
 {
-    fputs("  \"tokenfate_vocabulary\": [", out);
-    for (int id = 0; id < vocab; id++)
-        fprintf(out, "%s%d", id ? "," : "", original[id]);
-    fputs("],\n", out);
+    static const char *const activation[] = {
+        [ACTIVATION_GELU] = "gelu", [ACTIVATION_GELU_NEW] = "gelu_new", [ACTIVATION_RELU] = "relu"};
+    emit_object(emit, NULL);
+    emit_text(emit, "model_type", "gpt2");
+    emit_array(emit, "architectures");
+    emit_text(emit, NULL, spec->model.head == HEAD_FULL ? "GPT2LMHeadModel" : "GPT2Model");
+    emit_end(emit);
+    emit_integer(emit, "vocab_size", shapes->vocab);
+    emit_integer(emit, "n_positions", spec->model.seq_len);
+    emit_integer(emit, "n_ctx", spec->model.seq_len);
+    emit_integer(emit, "n_embd", spec->model.d_model);
+    emit_integer(emit, "n_layer", spec->model.n_layers);
+    emit_integer(emit, "n_head", spec->model.n_heads);
+    emit_null(emit, "n_inner");
+    if (original) {
+        emit_array(emit, "tokenfate_vocabulary");
+        for (int id = 0; id < shapes->vocab; id++)
+            emit_integer(emit, NULL, original[id]);
+        emit_end(emit);
+    }
+    emit_text(emit, "activation_function", activation[spec->model.activation]);
+    emit_number(emit, "layer_norm_epsilon", 1e-5);
+    emit_bool(emit, "scale_attn_weights", 1);
+    emit_bool(emit, "tie_word_embeddings", spec->model.tie == TIE_TIED);
+    emit_raw(emit, "resid_pdrop", "0.0"); /* typed as floats by GPT2Config */
+    emit_raw(emit, "embd_pdrop", "0.0");
+    emit_raw(emit, "attn_pdrop", "0.0");
+    emit_number(emit, "initializer_range", spec->model.init_std);
+    emit_text(emit, "torch_dtype", "float32");
+    emit_integer(emit, "bos_token_id", shapes->vocab - 1);
+    emit_integer(emit, "eos_token_id", shapes->vocab - 1);
+    emit_bool(emit, "use_cache", 1);
+    emit_end(emit);
 }
 
 int safetensors_write_config(const char *dir, const struct spec *spec, const struct shapes *shapes,
                              const int32_t *original, struct err *err)
 {
-    static const char *const activation[] = {
-        [ACTIVATION_GELU] = "gelu", [ACTIVATION_GELU_NEW] = "gelu_new", [ACTIVATION_RELU] = "relu"};
-    struct fresh_file file;
-    if (fresh_open(&file, dir, "config.json", err) != 0)
+    struct file_atomic file;
+    struct emit emit;
+    if (file_atomic_open(&file, dir, "config.json", 0666, err) != 0)
         return -1;
-    fprintf(file.out,
-            "{\n  \"model_type\": \"gpt2\",\n  \"architectures\": [\"%s\"],\n"
-            "  \"vocab_size\": %d,\n  \"n_positions\": %d,\n  \"n_ctx\": %d,\n"
-            "  \"n_embd\": %d,\n  \"n_layer\": %d,\n  \"n_head\": %d,\n  \"n_inner\": null,\n",
-            spec->model.head == HEAD_FULL ? "GPT2LMHeadModel" : "GPT2Model", shapes->vocab,
-            spec->model.seq_len, spec->model.seq_len, spec->model.d_model, spec->model.n_layers,
-            spec->model.n_heads);
-    if (original)
-        print_vocabulary(file.out, original, shapes->vocab);
-    fprintf(file.out,
-            "  \"activation_function\": \"%s\",\n  \"layer_norm_epsilon\": 1e-05,\n"
-            "  \"scale_attn_weights\": true,\n  \"tie_word_embeddings\": %s,\n"
-            "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n"
-            "  \"initializer_range\": %.17g,\n  \"torch_dtype\": \"float32\",\n"
-            "  \"bos_token_id\": %d,\n  \"eos_token_id\": %d,\n  \"use_cache\": true\n}\n",
-            activation[spec->model.activation], spec->model.tie == TIE_TIED ? "true" : "false",
-            spec->model.init_std, shapes->vocab - 1, shapes->vocab - 1);
-    return fresh_close(&file, err);
+    emit_open(&emit, file.out, EMIT_LINES);
+    emit_config(&emit, spec, shapes, original);
+    return file_atomic_commit(&file, err);
 }
 
 /* ---- reading ---- */
@@ -247,46 +261,70 @@ static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *
     return header;
 }
 
-/* The [rows, cols] numbers of 4 bytes of the tensor whose entry begins so. */
-static int read_numbers(FILE *file, const char *header, uint64_t n_header, const char *entry,
-                        const char *name, int64_t rows, int64_t cols, void *numbers,
-                        struct err *err)
+/* A tensor's entry up to its offsets, as the header has it (malloc); NULL without memory. */
+static char *print_entry(const struct file_tensor *tensor)
 {
-    long long offset;
-    const size_t n = (size_t)(rows * cols);
-    const char *found = strstr(header, entry);
-    if (!found || sscanf(found + strlen(entry), "%lld", &offset) != 1 || offset < 0)
-        return err_set(err, ERR_INVALID, "the model has no tensor %s of %lld x %lld numbers", name,
-                       (long long)rows, (long long)cols);
+    char *text = NULL;
+    size_t n = 0;
+    struct emit emit;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_object(&emit, NULL);
+    emit_entry(&emit, tensor);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* Where a tensor of this name, type and shape begins; -1 if the header has none. */
+static int64_t find_tensor(const char *header, const struct file_tensor *tensor, struct err *err)
+{
+    long long offset = -1;
+    char *entry = print_entry(tensor);
+    if (!entry)
+        return err_set(err, ERR_NO_MEMORY, "no memory to find tensor %s", tensor->name);
+    const char *key = entry + 1; /* behind the brace that opens the header */
+    const char *found = strstr(header, key);
+    const int read = found ? sscanf(found + strlen(key), "%lld", &offset) : 0;
+    free(entry);
+    if (read == 1 && offset >= 0)
+        return offset;
+    return err_set(err, ERR_INVALID, "the model has no tensor %s of %lld x %lld numbers",
+                   tensor->name, (long long)tensor->shape[0],
+                   tensor->dimensions == 2 ? (long long)tensor->shape[1] : 1);
+}
+
+static int read_numbers(FILE *file, const char *header, uint64_t n_header,
+                        const struct file_tensor *tensor, void *numbers, struct err *err)
+{
+    const int64_t offset = find_tensor(header, tensor, err);
+    size_t n = 1;
+    for (int i = 0; i < tensor->dimensions; i++)
+        n *= (size_t)tensor->shape[i];
+    if (offset < 0)
+        return -1;
     if (fseeko(file, (off_t)(sizeof n_header + n_header) + (off_t)offset, SEEK_SET) != 0 ||
         fread(numbers, 4, n, file) != n)
-        return err_set(err, ERR_CORRUPT, "the model ends within tensor %s", name);
+        return err_set(err, ERR_CORRUPT, "the model ends within tensor %s", tensor->name);
     return 0;
 }
 
-static int read_tensor(FILE *file, const char *header, uint64_t n_header, const struct spec *spec,
-                       const struct shapes_tensor *tensor, float *parameters, struct err *err)
+static int read_weights(FILE *file, const char *header, uint64_t n_header, const struct spec *spec,
+                        const struct shapes_tensor *tensor, float *parameters, struct err *err)
 {
-    char entry[ENTRY_MAX];
     const int64_t n = file_numbers(tensor);
     float *numbers = parameters + tensor->offset;
-    entry_of(tensor, entry, sizeof entry);
-    if (read_numbers(file, header, n_header, entry, tensor->name, tensor->file_rows, tensor->cols,
-                     numbers, err) != 0)
+    const struct file_tensor weights = weights_of(tensor);
+    if (read_numbers(file, header, n_header, &weights, numbers, err) != 0)
         return -1;
     const double scale = scale_of(spec, tensor);
     for (int64_t i = 0; scale != 1 && i < n; i++)
         numbers[i] = (float)(numbers[i] / scale);
     memset(numbers + n, 0, (size_t)(tensor->rows * tensor->cols - n) * sizeof *numbers);
     return 0;
-}
-
-static int read_order(FILE *file, const char *header, uint64_t n_header, int vocab, int32_t *order,
-                      struct err *err)
-{
-    char entry[ENTRY_MAX];
-    order_entry(vocab, entry, sizeof entry);
-    return read_numbers(file, header, n_header, entry, "lm_head.order", vocab, 1, order, err);
 }
 
 int safetensors_read(const char *path, const struct spec *spec, const struct shapes *shapes,
@@ -299,9 +337,11 @@ int safetensors_read(const char *path, const struct spec *spec, const struct sha
     char *header = read_header(file, path, &n, err);
     int failed = !header;
     for (int i = 0; i < shapes->n_tensors && !failed; i++)
-        failed = read_tensor(file, header, n, spec, &shapes->tensor[i], parameters, err) != 0;
-    if (!failed && spec->model.head == HEAD_ADAPTIVE)
-        failed = read_order(file, header, n, shapes->vocab, order, err) != 0;
+        failed = read_weights(file, header, n, spec, &shapes->tensor[i], parameters, err) != 0;
+    if (!failed && spec->model.head == HEAD_ADAPTIVE) {
+        const struct file_tensor ranks = order_of(shapes->vocab);
+        failed = read_numbers(file, header, n, &ranks, order, err) != 0;
+    }
     free(header);
     fclose(file);
     return failed ? -1 : 0;

@@ -19,9 +19,9 @@
 #define SAFETENSORS_NAME "epoch-%07lld.safetensors" /* the file of an epoch's weights */
 
 /* Write the float32 parameter vector (shapes->n_parameters numbers) to
- * DIR/epoch-NNNNNNN.safetensors: to a temporary name, synced, renamed. The same
+ * DIR/epoch-NNNNNNN.safetensors, atomically (config/file.h). The same
  * parameters give the same bytes. order [V]: the token of each rank, NULL with the
- * full head. ERR_IO, ERR_NO_MEMORY. */
+ * full head. ERR_IO, ERR_NO_MEMORY, ERR_TOO_LARGE. */
 int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
                       const struct shapes *shapes, const float *parameters, const int32_t *order,
                       struct err *err);

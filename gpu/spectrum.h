@@ -9,8 +9,8 @@
 
 #define SPECTRUM_NAME "spectrum-%07lld.f32" /* the file of an epoch */
 
-/* Write n numbers to DIR/spectrum-NNNNNNN.f32: to a temporary name, synced,
- * renamed. ERR_IO. */
+/* Replace DIR/spectrum-NNNNNNN.f32 by n numbers, atomically (config/file.h). ERR_IO,
+ * ERR_TOO_LARGE. */
 int spectrum_write(const char *dir, long long epoch, const float *logp, int n, struct err *err);
 
 #endif

@@ -2,12 +2,12 @@
  * `epochs` message one line per record. */
 #include "gpu/standalone.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/emit.h"
 #include "config/record.h"
 #include "lab/text.h"
 
@@ -29,21 +29,25 @@ static void on_interrupt(int number)
 
 static void print_line(FILE *out, const char *type, const struct message *message)
 {
-    fprintf(out, "{\"type\":\"%s\",\"epoch\":%" PRId64, type, message->epoch);
-    if (message->bytes)
-        fprintf(out, ",\"bytes\":%" PRId64 ",\"threads\":%" PRId64, message->bytes,
-                message->threads);
     const struct {
         const char *name, *text;
     } texts[] = {{"precision", message->precision}, {"isa", message->isa},
                  {"device", message->name},         {"build", message->build},
                  {"code", message->code},           {"text", message->text}};
+    struct emit emit;
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_object(&emit, NULL);
+    emit_text(&emit, "type", type);
+    emit_integer(&emit, "epoch", message->epoch);
+    if (message->bytes) {
+        emit_integer(&emit, "bytes", message->bytes);
+        emit_integer(&emit, "threads", message->threads);
+    }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i].text) {
-            fprintf(out, ",\"%s\":", texts[i].name);
-            record_print_string(out, texts[i].text);
-        }
-    fputs("}\n", out);
+        if (texts[i].text)
+            emit_text(&emit, texts[i].name, texts[i].text);
+    emit_end(&emit);
+    fputc('\n', out);
 }
 
 static void print_epochs(struct page *page, const struct message *message)
@@ -140,15 +144,18 @@ static int print_device(void *self, const struct message *message, struct err *e
                  {"name", message->name},
                  {"driver", message->driver},
                  {"reason", message->text}};
-    fprintf(out, "{\"available\":%s", message->text[0] ? "false" : "true");
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        fprintf(out, ",\"%s\":", texts[i].name);
-        record_print_string(out, texts[i].text);
-    }
-    fprintf(out, ",\"memory_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64, message->bytes,
-            message->free_bytes);
-    fprintf(out, ",\"utilisation\":%" PRId64 ",\"temperature\":%" PRId64 "}\n",
-            message->utilisation, message->temperature);
+    struct emit emit;
+    emit_open(&emit, out, EMIT_COMPACT);
+    emit_object(&emit, NULL);
+    emit_bool(&emit, "available", !message->text[0]);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        emit_text(&emit, texts[i].name, texts[i].text);
+    emit_integer(&emit, "memory_bytes", message->bytes);
+    emit_integer(&emit, "free_bytes", message->free_bytes);
+    emit_integer(&emit, "utilisation", message->utilisation);
+    emit_integer(&emit, "temperature", message->temperature);
+    emit_end(&emit);
+    fputc('\n', out);
     return fflush(out) == 0 ? 0 : err_set_errno(err, ERR_IO, "cannot print");
 }
 

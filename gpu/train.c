@@ -9,17 +9,17 @@
  * of the training; a model file is on disk before its record is reported. */
 #include "gpu/train.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
+#include "config/file.h"
 #include "config/record.h"
+#include "gpu/arrays.h"
 #include "gpu/checkpoint.h"
 #include "gpu/evaluate.h"
 #include "gpu/measure.h"
@@ -32,7 +32,7 @@
 
 enum { CHECKPOINT_SHARE = 10 }; /* writing checkpoints takes at most one part in ten */
 
-struct run {
+struct training {
     const struct spec *spec;
     const struct dataset *dataset;
     struct backend *backend;
@@ -61,13 +61,6 @@ struct run {
     int config_written;
 };
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static int get_part(void *self, int part, float *host, struct err *err)
 {
     return model_download(self, (enum model_part)part, host, err);
@@ -78,29 +71,38 @@ static int put_part(void *self, int part, const float *host, struct err *err)
     return model_upload(self, (enum model_part)part, host, err);
 }
 
-static struct checkpoint_parts parts_of(struct run *run)
+static struct checkpoint_parts parts_of(struct training *training)
 {
-    return (struct checkpoint_parts){.self = run->model,
+    return (struct checkpoint_parts){.self = training->model,
                                      .get = get_part,
                                      .put = put_part,
-                                     .buffer = run->parameters,
-                                     .exposures = measure_exposures(run->measure)};
+                                     .buffer = training->parameters,
+                                     .exposures = measure_exposures(training->measure)};
 }
 
-static int allocate(struct run *run, struct err *err)
+/* Extents of the arrays: positions of a batch, a record, tracked tokens, parameters. */
+enum { PER_POSITION, PER_VALUE, PER_TOKEN, PER_PARAMETER, EXTENTS };
+
+#define ARRAY(member, extent) ARRAYS_FIELD(struct training, member, extent)
+static const struct arrays_field arrays[] = {
+    ARRAY(inputs, PER_POSITION),      ARRAY(targets, PER_POSITION),
+    ARRAY(words, PER_POSITION),       ARRAY(values, PER_VALUE),
+    ARRAY(tokens, PER_TOKEN),         ARRAY(evaluated_values, PER_VALUE),
+    ARRAY(parameters, PER_PARAMETER),
+};
+enum { ARRAYS = sizeof arrays / sizeof *arrays };
+
+static int allocate(struct training *training, struct err *err)
 {
-    size_t N = (size_t)run->spec->train.batch_size * (size_t)run->spec->model.seq_len;
-    const struct groups *groups = &run->dataset->groups;
-    size_t n_parameters = (size_t)model_shapes(run->model)->n_parameters;
-    run->inputs = calloc(N, sizeof *run->inputs);
-    run->targets = calloc(N, sizeof *run->targets);
-    run->words = calloc(N, sizeof *run->words);
-    run->values = calloc((size_t)record_size(groups->n), sizeof *run->values);
-    run->evaluated_values = calloc((size_t)record_size(groups->n), sizeof *run->evaluated_values);
-    run->tokens = calloc((size_t)groups->n_tokens + 1, sizeof *run->tokens);
-    run->parameters = calloc(n_parameters, sizeof *run->parameters);
-    if (!run->inputs || !run->targets || !run->words || !run->values || !run->evaluated_values ||
-        !run->tokens || !run->parameters)
+    const struct spec *spec = training->spec;
+    const struct groups *groups = &training->dataset->groups;
+    const size_t n_parameters = (size_t)model_shapes(training->model)->n_parameters;
+    const size_t extents[EXTENTS] = {[PER_POSITION] = (size_t)spec->train.batch_size *
+                                                      (size_t)spec->model.seq_len,
+                                     [PER_VALUE] = (size_t)record_size(groups->n),
+                                     [PER_TOKEN] = (size_t)groups->n_tokens,
+                                     [PER_PARAMETER] = n_parameters};
+    if (arrays_allocate(training, arrays, ARRAYS, extents) != 0)
         return err_set(err, ERR_NO_MEMORY, "no memory for a copy of %zu parameters", n_parameters);
     return 0;
 }
@@ -120,115 +122,112 @@ static void name_device(const struct backend *backend, char to[CHECKPOINT_WORD])
                  backend->device);
 }
 
-static int describe(struct run *run, struct err *err)
+static int describe(struct training *training, struct err *err)
 {
-    struct checkpoint *origin = &run->origin;
-    name_device(run->backend, origin->device);
-    copy_word(origin->precision, spec_precision_name(run->backend->precision));
-    copy_word(origin->isa, run->backend->isa);
-    copy_word(origin->build, run->options->build);
-    origin->threads = run->backend->threads;
-    origin->n_parts = model_parts(run->model);
-    origin->n_parameters = model_shapes(run->model)->n_parameters;
-    origin->vocab = run->dataset->vocab;
-    return checkpoint_identity(run->spec, run->dataset, origin->identity, err);
+    struct checkpoint *origin = &training->origin;
+    name_device(training->backend, origin->device);
+    copy_word(origin->precision, spec_precision_name(training->backend->precision));
+    copy_word(origin->isa, training->backend->isa);
+    copy_word(origin->build, training->options->build);
+    origin->threads = training->backend->threads;
+    origin->n_parts = model_parts(training->model);
+    origin->n_parameters = model_shapes(training->model)->n_parameters;
+    origin->vocab = training->dataset->vocab;
+    return checkpoint_identity(training->spec, training->dataset, origin->identity, err);
 }
 
 static void on_progress(void *self)
 {
-    const struct run *run = self;
-    run->events->busy(run->events->self, run->ahead / run->steps_per_epoch);
+    const struct training *training = self;
+    training->events->busy(training->events->self, training->ahead / training->steps_per_epoch);
 }
 
 /* The weights of an earlier job, without the moments that its optimiser had. The
  * tokens keep the ranks that its adaptive head gave them. */
-static int start_from(struct run *run, const char *path, struct err *err)
+static int start_from(struct training *training, const char *path, struct err *err)
 {
     int32_t *order = NULL;
     int result = -1;
-    if (model_order(run->model)) {
-        order = malloc((size_t)run->dataset->vocab * sizeof *order);
+    if (model_order(training->model)) {
+        order = malloc((size_t)training->dataset->vocab * sizeof *order);
         if (!order)
             return err_set(err, ERR_NO_MEMORY, "no memory for the ranks of %d tokens",
-                           run->dataset->vocab);
+                           training->dataset->vocab);
     }
-    if (model_initialise(run->model, err) == 0 &&
-        safetensors_read(path, run->spec, model_shapes(run->model), run->parameters, order, err) ==
-            0 &&
-        (!order || model_set_order(run->model, order, err) == 0))
-        result = model_upload(run->model, MODEL_PARAMETERS, run->parameters, err);
+    if (model_initialise(training->model, err) == 0 &&
+        safetensors_read(path, training->spec, model_shapes(training->model), training->parameters,
+                         order, err) == 0 &&
+        (!order || model_set_order(training->model, order, err) == 0))
+        result = model_upload(training->model, MODEL_PARAMETERS, training->parameters, err);
     free(order);
     return result;
 }
 
-static int open_run(struct run *run, struct err *err)
+static int open_training(struct training *training, struct err *err)
 {
-    const struct spec *spec = run->spec;
-    const struct dataset *dataset = run->dataset;
+    const struct spec *spec = training->spec;
+    const struct dataset *dataset = training->dataset;
     const struct sampler_text text = dataset_text(dataset, NULL);
-    if (sampler_open(spec, &text, &run->sampler, err) != 0 ||
-        model_open(spec, dataset->vocab, &dataset->groups, run->backend, &run->model, err) != 0 ||
-        model_set_frequency(run->model, &dataset->frequency, err) != 0 ||
+    if (sampler_open(spec, &text, &training->sampler, err) != 0 ||
+        model_open(spec, dataset->vocab, &dataset->groups, training->backend, &training->model,
+                   err) != 0 ||
+        model_set_frequency(training->model, &dataset->frequency, err) != 0 ||
         measure_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
-                     spec->model.seq_len, spec->model.d_model, &run->measure, err) != 0 ||
+                     spec->model.seq_len, spec->model.d_model, &training->measure, err) != 0 ||
         (spec->eval.windows > 0 &&
          evaluate_open(&dataset->groups, &dataset->frequency, spec->train.batch_size,
-                       spec->model.seq_len, spec->model.d_model, &run->evaluation, err) != 0) ||
-        allocate(run, err) != 0 || describe(run, err) != 0)
+                       spec->model.seq_len, spec->model.d_model, &training->evaluation,
+                       err) != 0) ||
+        allocate(training, err) != 0 || describe(training, err) != 0)
         return -1;
-    run->steps_per_epoch = sampler_steps_per_epoch(run->sampler);
-    run->evaluated = -1;
-    run->last = spec->train.epochs * run->steps_per_epoch;
-    model_on_progress(run->model, on_progress, run);
-    return run->options->model ? start_from(run, run->options->model, err)
-                               : model_initialise(run->model, err);
+    training->steps_per_epoch = sampler_steps_per_epoch(training->sampler);
+    training->evaluated = -1;
+    training->last = spec->train.epochs * training->steps_per_epoch;
+    model_on_progress(training->model, on_progress, training);
+    return training->options->model ? start_from(training, training->options->model, err)
+                                    : model_initialise(training->model, err);
 }
 
-static void close_run(struct run *run)
+static void close_training(struct training *training)
 {
-    sampler_close(run->sampler);
-    evaluate_close(run->evaluation);
-    free(run->evaluated_values);
-    model_close(run->model);
-    measure_close(run->measure);
-    free(run->inputs);
-    free(run->targets);
-    free(run->words);
-    free(run->values);
-    free(run->tokens);
-    free(run->parameters);
+    sampler_close(training->sampler);
+    evaluate_close(training->evaluation);
+    model_close(training->model);
+    measure_close(training->measure);
+    arrays_free(training, arrays, ARRAYS);
 }
 
 /* Input rows of the tracked tokens, [M][C]. */
-static int input_rows(struct run *run, double *rows, struct err *err)
+static int input_rows(struct training *training, double *rows, struct err *err)
 {
-    const struct groups *groups = &run->dataset->groups;
-    const struct shapes *shapes = model_shapes(run->model);
-    const int64_t C = run->spec->model.d_model,
+    const struct groups *groups = &training->dataset->groups;
+    const struct shapes *shapes = model_shapes(training->model);
+    const int64_t C = training->spec->model.d_model,
                   offset = shapes->tensor[shapes_find(shapes, "transformer.wte.weight")].offset;
-    if (model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+    if (model_download(training->model, MODEL_PARAMETERS, training->parameters, err) != 0)
         return -1;
     for (int64_t m = 0; m < groups->n_tokens; m++)
         for (int64_t c = 0; c < C; c++)
-            rows[m * C + c] = (double)run->parameters[offset + groups->tokens[m] * C + c];
+            rows[m * C + c] = (double)training->parameters[offset + groups->tokens[m] * C + c];
     return 0;
 }
 
 /* Shifts are measured from the model it started with, also after a resume: so this
  * comes before the checkpoint is loaded. */
-static int set_start(struct run *run, struct err *err)
+static int set_start(struct training *training, struct err *err)
 {
-    const int tied = run->spec->model.tie == TIE_TIED;
-    const size_t rows = (size_t)run->dataset->groups.n_tokens * (size_t)run->spec->model.d_model;
+    const int tied = training->spec->model.tie == TIE_TIED;
+    const size_t rows =
+        (size_t)training->dataset->groups.n_tokens * (size_t)training->spec->model.d_model;
     double *output = calloc(rows + 1, sizeof *output);
     double *input = calloc(rows + 1, sizeof *input);
     int result = -1;
     if (!output || !input)
         err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens",
-                run->dataset->groups.n_tokens);
-    else if (model_output_rows(run->model, output, err) == 0 &&
-             (tied || input_rows(run, input, err) == 0)) {
-        measure_set_start(run->measure, output, tied ? NULL : input);
+                training->dataset->groups.n_tokens);
+    else if (model_output_rows(training->model, output, err) == 0 &&
+             (tied || input_rows(training, input, err) == 0)) {
+        measure_set_start(training->measure, output, tied ? NULL : input);
         result = 0;
     }
     free(output);
@@ -236,318 +235,327 @@ static int set_start(struct run *run, struct err *err)
     return result;
 }
 
-static int make_dir(const char *path, struct err *err)
+static void tell(const struct training *training, const char *line)
 {
-    if (mkdir(path, 0755) != 0 && errno != EEXIST)
-        return err_set_errno(err, ERR_IO, "cannot create the folder %s", path);
-    return 0;
-}
-
-static void tell(const struct run *run, const char *line)
-{
-    run->events->log(run->events->self, line);
+    training->events->log(training->events->self, line);
 }
 
 /* Every record is safe, and with the last one its model: what is missing is the
  * word that the job is done, which was lost after the checkpoints had gone. */
-static int is_complete(const struct run *run)
+static int is_complete(const struct training *training)
 {
     char path[PATH_MAX];
-    return run->options->resume == run->spec->train.epochs + 1 &&
-           snprintf(path, sizeof path, "%s/model/" SAFETENSORS_NAME, run->options->dir,
-                    (long long)run->spec->train.epochs) < (int)sizeof path &&
+    return training->options->resume == training->spec->train.epochs + 1 &&
+           snprintf(path, sizeof path, "%s/model/" SAFETENSORS_NAME, training->options->dir,
+                    (long long)training->spec->train.epochs) < (int)sizeof path &&
            access(path, R_OK) == 0;
 }
 
 /* Where to begin: at the newest usable checkpoint, or at the untrained model. */
-static int find_start(struct run *run, struct err *err)
+static int find_start(struct training *training, struct err *err)
 {
-    const struct train_options *options = run->options;
+    const struct train_options *options = training->options;
     if (!options->dir)
         return 0;
-    if (make_dir(options->dir, err) != 0)
+    if (file_make_folder(options->dir, err) != 0)
         return -1;
     if (options->resume == 0)
         return checkpoint_remove(options->dir, err);
-    if (is_complete(run)) {
-        run->epoch = options->resume;
-        tell(run, "every record and the last model are there: nothing is left to do");
+    if (is_complete(training)) {
+        training->epoch = options->resume;
+        tell(training, "every record and the last model are there: nothing is left to do");
         return 0;
     }
 
     char note[ERR_MESSAGE_MAX], line[ERR_MESSAGE_MAX + 64];
     struct checkpoint checkpoint;
-    struct checkpoint_parts parts = parts_of(run);
+    struct checkpoint_parts parts = parts_of(training);
     int found = 0;
-    if (checkpoint_load(options->dir, &run->origin, options->resume, &parts, &checkpoint, &found,
-                        note, err) != 0)
+    if (checkpoint_load(options->dir, &training->origin, options->resume, &parts, &checkpoint,
+                        &found, note, err) != 0)
         return -1;
     if (note[0]) {
         snprintf(line, sizeof line, "%s; the previous one is used", note);
-        tell(run, line);
+        tell(training, line);
     }
     if (!found) {
-        tell(run, "no checkpoint to continue from: starting at epoch 0");
+        tell(training, "no checkpoint to continue from: starting at epoch 0");
         return 0;
     }
-    run->step = checkpoint.step;
-    run->epoch = checkpoint.epoch;
+    training->step = checkpoint.step;
+    training->epoch = checkpoint.epoch;
     snprintf(line, sizeof line, "continuing from the checkpoint after %lld updates",
-             (long long)run->step);
-    tell(run, line);
+             (long long)training->step);
+    tell(training, line);
     return 0;
 }
 
-static int write_checkpoint(struct run *run, struct err *err)
+static int write_checkpoint(struct training *training, struct err *err)
 {
-    double begin = now();
-    struct checkpoint checkpoint = run->origin;
-    struct checkpoint_parts parts = parts_of(run);
-    checkpoint.epoch = run->epoch;
-    checkpoint.step = run->step;
-    run->events->flush(run->events->self);
-    if (checkpoint_save(run->options->dir, &checkpoint, &parts, err) != 0)
+    double begin = clock_monotonic_seconds();
+    struct checkpoint checkpoint = training->origin;
+    struct checkpoint_parts parts = parts_of(training);
+    checkpoint.epoch = training->epoch;
+    checkpoint.step = training->step;
+    training->events->flush(training->events->self);
+    if (checkpoint_save(training->options->dir, &checkpoint, &parts, err) != 0)
         return -1;
-    run->events->checkpointed(run->events->self, run->epoch);
-    double cost = now() - begin, least = (CHECKPOINT_SHARE - 1) * cost;
-    double wish = (double)run->options->checkpoint_seconds;
-    run->next_checkpoint = now() + (wish > 0 && wish < least ? least : wish);
+    training->events->checkpointed(training->events->self, training->epoch);
+    double cost = clock_monotonic_seconds() - begin, least = (CHECKPOINT_SHARE - 1) * cost;
+    double wish = (double)training->options->checkpoint_seconds;
+    training->next_checkpoint =
+        clock_monotonic_seconds() + (wish > 0 && wish < least ? least : wish);
     return 0;
 }
 
-static int wants_snapshot(const struct run *run, int64_t epoch)
+static int wants_snapshot(const struct training *training, int64_t epoch)
 {
-    if (!run->options->dir)
+    if (!training->options->dir)
         return 0;
-    for (int i = 0; i < run->spec->train.n_snapshots; i++)
-        if (run->spec->train.snapshots[i] == epoch)
+    for (int i = 0; i < training->spec->train.n_snapshots; i++)
+        if (training->spec->train.snapshots[i] == epoch)
             return 1;
-    return epoch == run->spec->train.epochs;
+    return epoch == training->spec->train.epochs;
 }
 
-static int write_snapshot(struct run *run, int64_t epoch, struct err *err)
+static int write_snapshot(struct training *training, int64_t epoch, struct err *err)
 {
     char dir[PATH_MAX];
-    const struct shapes *shapes = model_shapes(run->model);
-    if (snprintf(dir, sizeof dir, "%s/model", run->options->dir) >= (int)sizeof dir)
-        return err_set(err, ERR_IO, "the path %.80s... is too long", run->options->dir);
-    if (!run->config_written) {
-        if (make_dir(dir, err) != 0 || checkpoint_sync_dir(run->options->dir, err) != 0 ||
-            safetensors_write_config(dir, run->spec, shapes, run->dataset->original, err) != 0)
+    const struct shapes *shapes = model_shapes(training->model);
+    if (snprintf(dir, sizeof dir, "%s/model", training->options->dir) >= (int)sizeof dir)
+        return err_set(err, ERR_IO, "the path %.80s... is too long", training->options->dir);
+    if (!training->config_written) {
+        if (file_make_folder(dir, err) != 0 || file_sync_folder(training->options->dir, err) != 0 ||
+            safetensors_write_config(dir, training->spec, shapes, training->dataset->original,
+                                     err) != 0)
             return -1;
-        run->config_written = 1;
+        training->config_written = 1;
     }
-    if (spectrum_write(dir, epoch, measure_spectrum(run->measure), run->dataset->vocab, err) != 0 ||
-        model_download(run->model, MODEL_PARAMETERS, run->parameters, err) != 0)
+    if (spectrum_write(dir, epoch, measure_spectrum(training->measure), training->dataset->vocab,
+                       err) != 0 ||
+        model_download(training->model, MODEL_PARAMETERS, training->parameters, err) != 0)
         return -1;
-    return safetensors_write(dir, epoch, run->spec, shapes, run->parameters,
-                             model_order(run->model), err);
+    return safetensors_write(dir, epoch, training->spec, shapes, training->parameters,
+                             model_order(training->model), err);
 }
 
 /* Tokens trained on since the record before, per second; no value at first. */
-static double rate(struct run *run)
+static double rate(struct training *training)
 {
-    double time = now(), tokens = (double)(run->step - run->record_step) *
-                                  run->spec->train.batch_size * run->spec->model.seq_len;
-    double result =
-        run->record_at >= 0 && time > run->record_at ? tokens / (time - run->record_at) : NAN;
-    run->record_at = time;
-    run->record_step = run->step;
+    double time = clock_monotonic_seconds(),
+           tokens = (double)(training->step - training->record_step) *
+                    training->spec->train.batch_size * training->spec->model.seq_len;
+    double result = training->record_at >= 0 && time > training->record_at
+                        ? tokens / (time - training->record_at)
+                        : NAN;
+    training->record_at = time;
+    training->record_step = training->step;
     return result;
 }
 
-static int report(struct run *run, const struct model_result *result, struct err *err)
+static int report(struct training *training, const struct model_result *result, struct err *err)
 {
-    measure_record(run->measure, result->observation, result->inputs, result->targets, run->values,
-                   run->tokens);
-    run->values[RECORD_TOKENS_PER_SECOND] = rate(run);
-    if (run->evaluated == run->epoch)
-        for (int i = 0; i < record_size(run->dataset->groups.n); i++)
-            if (!isnan(run->evaluated_values[i]))
-                run->values[i] = run->evaluated_values[i];
-    if (wants_snapshot(run, run->epoch) && write_snapshot(run, run->epoch, err) != 0)
+    measure_record(training->measure, result->observation, result->inputs, result->targets,
+                   training->values, training->tokens);
+    training->values[RECORD_TOKENS_PER_SECOND] = rate(training);
+    if (training->evaluated == training->epoch)
+        for (int i = 0; i < record_size(training->dataset->groups.n); i++)
+            if (!isnan(training->evaluated_values[i]))
+                training->values[i] = training->evaluated_values[i];
+    if (wants_snapshot(training, training->epoch) &&
+        write_snapshot(training, training->epoch, err) != 0)
         return -1;
-    const struct groups *groups = &run->dataset->groups;
-    run->events->epoch(run->events->self, run->epoch, run->values, record_size(groups->n),
-                       run->tokens, groups->n_tokens);
-    run->epoch++;
+    const struct groups *groups = &training->dataset->groups;
+    training->events->epoch(training->events->self, training->epoch, training->values,
+                            record_size(groups->n), training->tokens, groups->n_tokens);
+    training->epoch++;
     return 0;
 }
 
-static int is_due(const struct run *run, int64_t step)
+static int is_due(const struct training *training, int64_t step)
 {
-    return step % run->steps_per_epoch == 0;
+    return step % training->steps_per_epoch == 0;
 }
 
 /* Between this batch's gradient and its update, if it has one, the weights are
  * written to a file: so nothing else may be under way. */
-static int stands_alone(const struct run *run, int64_t step)
+static int stands_alone(const struct training *training, int64_t step)
 {
-    return step == run->last ||
-           (is_due(run, step) && wants_snapshot(run, step / run->steps_per_epoch));
+    return step == training->last ||
+           (is_due(training, step) && wants_snapshot(training, step / training->steps_per_epoch));
 }
 
 /* The weights before this batch's update are evaluated, so that the updates before
  * it must be done. */
-static int wants_evaluation(const struct run *run, int64_t step)
+static int wants_evaluation(const struct training *training, int64_t step)
 {
-    const int64_t epoch = step / run->steps_per_epoch;
-    return run->evaluation && is_due(run, step) && run->evaluated != epoch &&
-           (epoch % run->spec->eval.every == 0 || step == run->last);
+    const int64_t epoch = step / training->steps_per_epoch;
+    return training->evaluation && is_due(training, step) && training->evaluated != epoch &&
+           (epoch % training->spec->eval.every == 0 || step == training->last);
 }
 
-static int may_submit(const struct run *run)
+static int may_submit(const struct training *training)
 {
-    if (run->ahead == run->step)
+    if (training->ahead == training->step)
         return 1;
-    if (wants_evaluation(run, run->ahead))
+    if (wants_evaluation(training, training->ahead))
         return 0;
-    return run->ahead - run->step < model_depth(run->model) && !stands_alone(run, run->ahead) &&
-           !stands_alone(run, run->ahead - 1);
+    return training->ahead - training->step < model_depth(training->model) &&
+           !stands_alone(training, training->ahead) && !stands_alone(training, training->ahead - 1);
 }
 
 /* The oldest batch under way: its loss, its record if one is due, and what is
  * left to do of its update. */
-static int collect(struct run *run, struct err *err)
+static int collect(struct training *training, struct err *err)
 {
     struct model_result result;
-    if (model_collect(run->model, &result, err) != 0)
+    if (model_collect(training->model, &result, err) != 0)
         return err_prefix(err, "epoch %lld, after %lld updates",
-                          (long long)(run->step / run->steps_per_epoch), (long long)run->step);
+                          (long long)(training->step / training->steps_per_epoch),
+                          (long long)training->step);
     if (!isfinite(result.loss))
         return err_set(err, ERR_DIVERGED, "the loss became %s at epoch %lld, after %lld updates",
                        isnan(result.loss) ? "not a number" : "infinite",
-                       (long long)(run->step / run->steps_per_epoch), (long long)run->step);
-    if (result.observation && report(run, &result, err) != 0)
+                       (long long)(training->step / training->steps_per_epoch),
+                       (long long)training->step);
+    if (result.observation && report(training, &result, err) != 0)
         return -1;
-    if (run->step == run->last)
+    if (training->step == training->last)
         return 0;
-    measure_count_targets(run->measure, result.targets);
-    if (stands_alone(run, run->step) && model_update(run->model, run->step + 1, err) != 0)
+    measure_count_targets(training->measure, result.targets);
+    if (stands_alone(training, training->step) &&
+        model_update(training->model, training->step + 1, err) != 0)
         return -1;
-    run->step++;
+    training->step++;
     return 0;
 }
 
-static int collect_all(struct run *run, struct err *err)
+static int collect_all(struct training *training, struct err *err)
 {
-    while (run->step < run->ahead) {
-        if (collect(run, err) != 0)
+    while (training->step < training->ahead) {
+        if (collect(training, err) != 0)
             return -1;
-        run->events->busy(run->events->self, run->step / run->steps_per_epoch);
+        training->events->busy(training->events->self, training->step / training->steps_per_epoch);
     }
     return 0;
 }
 
 /* Of the last record, or of the first one if that is still to come. */
-static int64_t epoch_at_hand(const struct run *run)
+static int64_t epoch_at_hand(const struct training *training)
 {
-    return run->epoch > 0 ? run->epoch - 1 : 0;
+    return training->epoch > 0 ? training->epoch - 1 : 0;
 }
 
 /* Asks for an order and does what it says. */
-static int obey(struct run *run, struct err *err)
+static int obey(struct training *training, struct err *err)
 {
-    const enum train_order order = run->events->alive(run->events->self, epoch_at_hand(run));
+    const enum train_order order =
+        training->events->alive(training->events->self, epoch_at_hand(training));
     if (order == TRAIN_CANCEL)
         return err_set(err, ERR_CANCELLED, "cancelled at epoch %lld",
-                       (long long)epoch_at_hand(run));
+                       (long long)epoch_at_hand(training));
     int stop = order == TRAIN_STOP;
-    if (run->options->dir && (stop || now() >= run->next_checkpoint) &&
-        (collect_all(run, err) != 0 || write_checkpoint(run, err) != 0))
+    if (training->options->dir &&
+        (stop || clock_monotonic_seconds() >= training->next_checkpoint) &&
+        (collect_all(training, err) != 0 || write_checkpoint(training, err) != 0))
         return -1;
     if (stop)
-        return err_set(err, ERR_CANCELLED, "stopped at epoch %lld", (long long)epoch_at_hand(run));
+        return err_set(err, ERR_CANCELLED, "stopped at epoch %lld",
+                       (long long)epoch_at_hand(training));
     return 0;
 }
 
 /* Window number `window` of a part of the text, as the w-th of the batch. */
-static void take_window(struct run *run, enum sampler_part part, int window, int w)
+static void take_window(struct training *training, enum sampler_part part, int window, int w)
 {
-    const int T = run->spec->model.seq_len;
+    const int T = training->spec->model.seq_len;
     const ptrdiff_t at = (ptrdiff_t)w * T;
-    sampler_evaluation(run->sampler, part, window, run->inputs + at, run->targets + at);
-    if (part == SAMPLER_HELD_OUT && run->dataset->held_out_words)
-        memcpy(run->words + at,
-               run->dataset->held_out_words + 1 +
-                   sampler_evaluation_start(run->sampler, part, window),
+    sampler_evaluation(training->sampler, part, window, training->inputs + at,
+                       training->targets + at);
+    if (part == SAMPLER_HELD_OUT && training->dataset->held_out_words)
+        memcpy(training->words + at,
+               training->dataset->held_out_words + 1 +
+                   sampler_evaluation_start(training->sampler, part, window),
                (size_t)T);
 }
 
 /* Sums over the windows of a part of the text. A window stands in for those that
  * the last batch lacks. Nothing is under way meanwhile, so an order can be obeyed
  * between any two batches; who goes on from there evaluates anew. */
-static int evaluate_part(struct run *run, enum sampler_part part, struct err *err)
+static int evaluate_part(struct training *training, enum sampler_part part, struct err *err)
 {
-    const int B = run->spec->train.batch_size;
-    const int windows = sampler_evaluation_windows(run->sampler, part);
-    const int has_words = part == SAMPLER_HELD_OUT && run->dataset->held_out_words;
-    evaluate_begin(run->evaluation);
+    const int B = training->spec->train.batch_size;
+    const int windows = sampler_evaluation_windows(training->sampler, part);
+    const int has_words = part == SAMPLER_HELD_OUT && training->dataset->held_out_words;
+    evaluate_begin(training->evaluation);
     for (int first = 0; first < windows; first += B) {
         const struct model_observation *seen;
         for (int w = 0; w < B; w++)
-            take_window(run, part, first + w < windows ? first + w : 0, w);
-        if (model_evaluate(run->model, run->inputs, run->targets, NULL, &seen, err) != 0)
+            take_window(training, part, first + w < windows ? first + w : 0, w);
+        if (model_evaluate(training->model, training->inputs, training->targets, NULL, &seen,
+                           err) != 0)
             return -1;
-        evaluate_add(run->evaluation, seen, run->targets, has_words ? run->words : NULL,
-                     windows - first < B ? windows - first : B);
-        if (obey(run, err) != 0)
+        evaluate_add(training->evaluation, seen, training->targets,
+                     has_words ? training->words : NULL, windows - first < B ? windows - first : B);
+        if (obey(training, err) != 0)
             return -1;
     }
     return 0;
 }
 
-static int evaluate(struct run *run, int64_t epoch, struct err *err)
+static int evaluate(struct training *training, int64_t epoch, struct err *err)
 {
-    for (int i = 0; i < record_size(run->dataset->groups.n); i++)
-        run->evaluated_values[i] = NAN;
+    for (int i = 0; i < record_size(training->dataset->groups.n); i++)
+        training->evaluated_values[i] = NAN;
     const float *scores;
-    if (evaluate_part(run, SAMPLER_TEXT, err) != 0 ||
-        model_scores(run->model, evaluate_h(run->evaluation), &scores, err) != 0)
+    if (evaluate_part(training, SAMPLER_TEXT, err) != 0 ||
+        model_scores(training->model, evaluate_h(training->evaluation), &scores, err) != 0)
         return -1;
-    evaluate_text(run->evaluation, scores, run->evaluated_values);
-    if (run->spec->data.holdout > 0) {
-        if (evaluate_part(run, SAMPLER_HELD_OUT, err) != 0)
+    evaluate_text(training->evaluation, scores, training->evaluated_values);
+    if (training->spec->data.holdout > 0) {
+        if (evaluate_part(training, SAMPLER_HELD_OUT, err) != 0)
             return -1;
-        evaluate_held_out(run->evaluation, run->evaluated_values);
+        evaluate_held_out(training->evaluation, training->evaluated_values);
     }
-    run->evaluated = epoch;
+    training->evaluated = epoch;
     return 0;
 }
 
-static int submit(struct run *run, struct err *err)
+static int submit(struct training *training, struct err *err)
 {
     unsigned what = MODEL_GRADIENT;
-    if (wants_evaluation(run, run->ahead) &&
-        evaluate(run, run->ahead / run->steps_per_epoch, err) != 0)
+    if (wants_evaluation(training, training->ahead) &&
+        evaluate(training, training->ahead / training->steps_per_epoch, err) != 0)
         return -1;
-    if (is_due(run, run->ahead))
+    if (is_due(training, training->ahead))
         what |= MODEL_OBSERVE;
-    if (!stands_alone(run, run->ahead))
+    if (!stands_alone(training, training->ahead))
         what |= MODEL_UPDATE;
-    sampler_batch(run->sampler, run->ahead, run->inputs, run->targets);
-    if (model_submit(run->model, what, run->inputs, run->targets, run->ahead + 1, err) != 0)
+    sampler_batch(training->sampler, training->ahead, training->inputs, training->targets);
+    if (model_submit(training->model, what, training->inputs, training->targets,
+                     training->ahead + 1, err) != 0)
         return -1;
-    run->ahead++;
+    training->ahead++;
     return 0;
 }
 
-static int loop(struct run *run, struct err *err)
+static int loop(struct training *training, struct err *err)
 {
-    if (run->epoch > run->spec->train.epochs)
+    if (training->epoch > training->spec->train.epochs)
         return 0;
-    run->next_checkpoint = now() + (double)run->options->checkpoint_seconds;
-    run->record_at = -1;
-    run->ahead = run->step;
+    training->next_checkpoint =
+        clock_monotonic_seconds() + (double)training->options->checkpoint_seconds;
+    training->record_at = -1;
+    training->ahead = training->step;
     for (;;) {
-        while (may_submit(run))
-            if (submit(run, err) != 0)
+        while (may_submit(training))
+            if (submit(training, err) != 0)
                 return -1;
-        if (collect(run, err) != 0)
+        if (collect(training, err) != 0)
             return -1;
-        if (run->epoch > run->spec->train.epochs)
+        if (training->epoch > training->spec->train.epochs)
             return 0;
-        if (obey(run, err) != 0)
+        if (obey(training, err) != 0)
             return -1;
     }
 }
@@ -556,25 +564,25 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
               const struct train_options *options, const struct train_events *events,
               int64_t *epoch, struct err *err)
 {
-    struct run run = {
+    struct training training = {
         .spec = spec, .dataset = dataset, .backend = backend, .options = options, .events = events};
     int result = -1;
-    if (open_run(&run, err) != 0 || set_start(&run, err) != 0)
+    if (open_training(&training, err) != 0 || set_start(&training, err) != 0)
         goto out;
-    int refused = find_start(&run, err) != 0;
+    int refused = find_start(&training, err) != 0;
     if (!refused || err->code == ERR_UNAVAILABLE)
-        events->started(events->self, run.epoch, model_bytes(run.model));
+        events->started(events->self, training.epoch, model_bytes(training.model));
     if (refused)
         goto out;
-    if (loop(&run, err) != 0)
+    if (loop(&training, err) != 0)
         goto out;
     events->flush(events->self);
     result = options->dir ? checkpoint_remove(options->dir, err) : 0;
 out:
     *epoch = result != 0 && (err->code == ERR_DIVERGED || err->code == ERR_DEVICE)
-                 ? run.step / run.steps_per_epoch
-             : run.epoch > 0 ? run.epoch - 1
-                             : 0;
-    close_run(&run);
+                 ? training.step / training.steps_per_epoch
+             : training.epoch > 0 ? training.epoch - 1
+                                  : 0;
+    close_training(&training);
     return result;
 }
