@@ -72,10 +72,10 @@ static const struct cuda_library *cuda_library(const char *build, struct err *er
     return NULL;
 }
 
-int device_cuda_probe(int number, const char *build, char *name, int64_t *bytes, struct err *err)
+int device_cuda_query(int number, const char *build, char *name, int64_t *bytes, struct err *err)
 {
     const struct cuda_library *library = cuda_library(build, err);
-    return library ? library->probe(number, name, bytes, err) : -1;
+    return library ? library->query(number, name, bytes, err) : -1;
 }
 
 static int open_cuda(int number, enum spec_precision precision, const char *build,

@@ -19,7 +19,7 @@ int device_cuda_number(const char *device);
 /* Name (BACKEND_DEVICE_MAX bytes) and memory of CUDA device `number`, without
  * taking it into use. build: this program's; a shared object of another one is
  * refused. ERR_UNAVAILABLE with the reason. */
-int device_cuda_probe(int number, const char *build, char *name, int64_t *bytes, struct err *err);
+int device_cuda_query(int number, const char *build, char *name, int64_t *bytes, struct err *err);
 
 /* The precision that `asked` comes to on a device: `auto` is bfloat16 with float32
  * masters on a GPU, and on a processor that multiplies bfloat16 (cpu_precision);

@@ -15,7 +15,7 @@
 #include "config/record.h"
 #include "gpu/device.h"
 #include "gpu/nvml.h"
-#include "gpu/probe.h"
+#include "gpu/inference.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 
@@ -158,7 +158,7 @@ static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
     char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
     int64_t bytes = 0;
     struct err why = ERR_INIT;
-    const int there = device_cuda_probe(number, runner->setup->build, name, &bytes, &why) == 0;
+    const int there = device_cuda_query(number, runner->setup->build, name, &bytes, &why) == 0;
     const int is_ours = device_cuda_number(runner->setup->device) == number;
     struct backend *backend = is_ours ? runner->backend : NULL;
     if (!there && number > 0)
@@ -186,7 +186,7 @@ static struct nvml *open_nvml(const struct runner *runner)
     int64_t bytes;
     struct nvml *nvml = NULL;
     struct err why = ERR_INIT;
-    if (device_cuda_probe(0, runner->setup->build, name, &bytes, &why) == 0 &&
+    if (device_cuda_query(0, runner->setup->build, name, &bytes, &why) == 0 &&
         nvml_open(&nvml, &why) != 0)
         log_line(LOG_WARNING, "memory in use, temperature and utilisation are not known: %s",
                  why.message);
@@ -476,14 +476,15 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
 
 /* ---- a probe ---- */
 
-static int probe(struct runner *runner, const struct message *message, float *logp, struct err *err)
+static int infer(struct runner *runner, const struct message *message, float *logp, struct err *err)
 {
     struct spec *spec = NULL;
     if (prepare_precision(runner, PRECISION_FP32, err) != 0 ||
         spec_parse(message->spec, strlen(message->spec), &spec, err) != 0)
         return -1;
-    const int failed = probe_logp(runner->backend, spec, (int)message->n_values, message->dir,
-                                  message->payload, (int)message->n_tokens, logp, err);
+    const int failed =
+        inference_next_token(runner->backend, spec, (int)message->n_values, message->dir,
+                             message->payload, (int)message->n_tokens, logp, err);
     spec_free(spec);
     return failed;
 }
@@ -498,7 +499,7 @@ int runner_probe(struct runner *runner, const struct message *message, struct er
     answer.payload = malloc(answer.payload_bytes + 1);
     if (!answer.payload)
         err_set(&why, ERR_NO_MEMORY, "no memory for %lld numbers", (long long)message->n_values);
-    if (answer.payload && probe(runner, message, answer.payload, &why) == 0)
+    if (answer.payload && infer(runner, message, answer.payload, &why) == 0)
         send_message(runner, &answer);
     else
         send_end(runner, -1, 0, &why);

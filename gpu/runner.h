@@ -1,7 +1,7 @@
 /* runner: jobs, one after the other, in a process that stays warm: tokenizer,
  * the last dataset and the backend are kept between them. Turns a `run` message
  * into train_run and what train reports into messages (config/message.h), which
- * leave through a sink: the server's socket (serve.h) or a page of lines
+ * leave through a sink: the server's socket (trainer_loop.h) or a page of lines
  * (standalone.h). One thread. */
 #ifndef TOKENFATE_RUNNER_H
 #define TOKENFATE_RUNNER_H

@@ -1,5 +1,5 @@
 /* trainer: main of tokenfate-trainer, the process that computes. With --serve it
- * is the server's child (serve.h), without it runs the spec on its standard
+ * is the server's child (trainer_loop.h), without it runs the spec on its standard
  * input and prints what happens (standalone.h). Exit status: 0, 1 failed, 2 usage. */
 #include <errno.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 #include "config/log.h"
 #include "config/settings.h"
 #include "gpu/standalone.h"
-#include "gpu/serve.h"
+#include "gpu/trainer_loop.h"
 #include "gpu/watch.h"
 
 enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 };
@@ -158,12 +158,15 @@ static int run(const struct arguments *arguments, struct err *err)
     if (hash_init(err) != 0)
         return -1;
     if (arguments->watch)
-        return serve_bind((int)arguments->parent, err) != 0 ? -1
-                                                            : watch(TOKENFATE_BUILD, SERVE_FD, err);
+        return trainer_loop_bind((int)arguments->parent, err) != 0
+                   ? -1
+                   : watch(TOKENFATE_BUILD, TRAINER_LOOP_FD, err);
     if (arguments->devices)
         return standalone_devices(&setup, stdout, err);
     if (arguments->serve)
-        return serve_bind((int)arguments->parent, err) != 0 ? -1 : serve(&setup, SERVE_FD, err);
+        return trainer_loop_bind((int)arguments->parent, err) != 0
+                   ? -1
+                   : trainer_loop(&setup, TRAINER_LOOP_FD, err);
     const struct standalone_options standalone_options = {.corpus_path = arguments->corpus_path,
                                                           .dir = arguments->dir,
                                                           .resume = arguments->resume,

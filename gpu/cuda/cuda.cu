@@ -181,7 +181,7 @@ static int unavailable(struct err *err, cudaError_t status, const char *call)
 }
 
 /* Code for an architecture is there if a kernel of ours can be asked about. */
-__global__ void probe_kernel(int *out)
+__global__ void query_kernel(int *out)
 {
     *out = 1;
 }
@@ -216,7 +216,7 @@ static int describe(int device, cudaDeviceProp *properties, struct err *err)
     return status == cudaSuccess ? 0 : unavailable(err, status, "cudaGetDeviceProperties");
 }
 
-int cuda_backend_probe(int device, char *name, int64_t *bytes, struct err *err)
+int cuda_backend_query(int device, char *name, int64_t *bytes, struct err *err)
 {
     cudaDeviceProp properties;
     if (describe(device, &properties, err) != 0)
@@ -260,7 +260,7 @@ static int take_device(struct cuda *cuda, int device, struct err *err)
     cudaError_t status = cudaSetDevice(device);
     if (status != cudaSuccess)
         return unavailable(err, status, "cudaSetDevice");
-    status = cudaFuncGetAttributes(&attributes, probe_kernel);
+    status = cudaFuncGetAttributes(&attributes, query_kernel);
     if (status != cudaSuccess) {
         unavailable(err, status, "cudaFuncGetAttributes");
         return err_set(err, ERR_UNAVAILABLE, "%s has architecture %d.%d, no code for it: %s",

@@ -29,9 +29,9 @@ struct cuda_library {
      * taking it into use: 0 is the first that CUDA_VISIBLE_DEVICES leaves.
      * ERR_UNAVAILABLE with the reason: no driver, a driver that is too old, no
      * such device. */
-    int (*probe)(int device, char *name, int64_t *bytes, struct err *err);
+    int (*query)(int device, char *name, int64_t *bytes, struct err *err);
 
-    /* Open it with ACT of that precision (auto: fp32). ERR_UNAVAILABLE, as probe
+    /* Open it with ACT of that precision (auto: fp32). ERR_UNAVAILABLE, as query
      * and for an architecture that this build has no code for; ERR_NO_MEMORY,
      * ERR_DEVICE. The thread that opens it drives it. A fault of the device stays:
      * every later wait reports it again, and only a new process can compute on. */
@@ -39,7 +39,7 @@ struct cuda_library {
 };
 
 /* The two, by themselves: for library.c and for tests that link them. */
-int cuda_backend_probe(int device, char *name, int64_t *bytes, struct err *err);
+int cuda_backend_query(int device, char *name, int64_t *bytes, struct err *err);
 int cuda_backend_open(int device, enum spec_precision precision, struct backend **out,
                       struct err *err);
 

@@ -5,6 +5,6 @@ extern __attribute__((visibility("default"))) const struct cuda_library tokenfat
 
 const struct cuda_library tokenfate_cuda = {
     .build = TOKENFATE_BUILD,
-    .probe = cuda_backend_probe,
+    .query = cuda_backend_query,
     .open = cuda_backend_open,
 };

@@ -249,7 +249,7 @@ static void check_memory(const struct cuda_library *library, enum spec_precision
     int64_t whole;
     double losses[STEPS];
     err_clear(&rig.err);
-    check(&rig, library->probe(0, name, &whole, &rig.err));
+    check(&rig, library->query(0, name, &whole, &rig.err));
     rig_open(&rig, shape, spec, library, precision);
     train(&rig, 1, losses);
     train(&rig, 0, losses);

@@ -62,7 +62,7 @@ static int probe(void)
     struct err err;
     err_clear(&err);
     library = bare_library(&err);
-    const int found = library && library->probe(0, name, &bytes, &err) == 0;
+    const int found = library && library->query(0, name, &bytes, &err) == 0;
     if (found)
         printf("%s, %lld bytes\n", name, (long long)bytes);
     else

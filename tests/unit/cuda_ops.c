@@ -435,10 +435,10 @@ static void test_probe(void **state)
     char name[BACKEND_DEVICE_MAX];
     int64_t bytes;
     struct err err = ERR_INIT;
-    assert_int_equal(cuda_backend_probe(0, name, &bytes, &err), 0);
+    assert_int_equal(cuda_backend_query(0, name, &bytes, &err), 0);
     assert_string_equal(name, "processor as a GPU");
     assert_int_equal(bytes, (int64_t)cuda_host_machine.memory);
-    assert_int_equal(cuda_backend_probe(1, name, &bytes, &err), -1);
+    assert_int_equal(cuda_backend_query(1, name, &bytes, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
 }
 

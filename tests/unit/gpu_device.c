@@ -115,7 +115,7 @@ static void test_reasons(void **state)
         if (!strstr(err.message, cases[i].reason))
             fail_msg("\"%s\" is not in: %s", cases[i].reason, err.message);
     }
-    assert_int_equal(device_cuda_probe(0, "test", name, &bytes, &err), -1);
+    assert_int_equal(device_cuda_query(0, "test", name, &bytes, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_string_equal(name, "unchanged");
     assert_int_equal(bytes, 42);

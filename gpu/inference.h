@@ -1,7 +1,6 @@
-/* probe: what a stored model says after a text: log p of every token of the
- * vocabulary. Called by the runner, between jobs, on its thread. */
-#ifndef TOKENFATE_PROBE_H
-#define TOKENFATE_PROBE_H
+/* inference: log p of every token of the vocabulary after a text, by a stored model. Called by the runner, between jobs, on its thread. */
+#ifndef TOKENFATE_INFERENCE_H
+#define TOKENFATE_INFERENCE_H
 
 #include <stdint.h>
 
@@ -15,7 +14,7 @@
  * ERR_INVALID: no ids, more than
  * the model's window, ids outside the vocabulary; what safetensors_read and
  * model_open say. */
-int probe_logp(struct backend *backend, const struct spec *spec, int vocab, const char *file,
-               const int32_t *ids, int n, float *logp, struct err *err);
+int inference_next_token(struct backend *backend, const struct spec *spec, int vocab,
+                         const char *file, const int32_t *ids, int n, float *logp, struct err *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* gpu_serve: the trainer's side of the protocol, spoken to over a socket as the
+/* gpu_trainer_loop: the trainer's side of the protocol, spoken to over a socket as the
  * server does it, in a forked process. Records arrive without a gap and never
  * behind a checkpoint that needs them; a job that was stopped, or whose trainer
  * was killed, continues with the same bits; whatever a job dies of, the process
@@ -19,7 +19,7 @@
 
 #include "config/hash.h"
 #include "config/record.h"
-#include "gpu/serve.h"
+#include "gpu/trainer_loop.h"
 
 enum { EPOCHS = 80, GROUPS = 3, TOKENS = 60, VALUES = RECORD_SCALARS + GROUPS * RECORD_FIELDS };
 /* A checkpoint after every step slows a job down enough to be ended in its midst. */
@@ -62,7 +62,10 @@ static void start(struct trainer *trainer)
         close(fds[0]);
         const char *share = getenv("TOKENFATE_SHARE");
         const struct runner_setup setup = {share ? share : "build/share", "cpu", "test", 1};
-        _exit(serve_bind((int)getppid(), &err) == 0 && serve(&setup, fds[1], &err) == 0 ? 0 : 1);
+        _exit(trainer_loop_bind((int)getppid(), &err) == 0 &&
+                      trainer_loop(&setup, fds[1], &err) == 0
+                  ? 0
+                  : 1);
     }
     close(fds[1]);
     trainer->fd = fds[0];
@@ -373,7 +376,7 @@ static int set_up(void **state)
     (void)state;
     struct err err = ERR_INIT;
     signal(SIGPIPE, SIG_IGN);
-    strcpy(root, "/tmp/gpu_serve.XXXXXX");
+    strcpy(root, "/tmp/gpu_trainer_loop.XXXXXX");
     return mkdtemp(root) && hash_init(&err) == 0 ? 0 : -1;
 }
 
