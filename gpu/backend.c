@@ -1,6 +1,5 @@
-/* backend: see backend.h. What backends share: the check that a table has no gap,
- * entries made of other entries, the arithmetic on addresses, and the ring of those
- * that compute at once. */
+/* backend: see backend.h. Shared by all backends: the check for missing entries, fused entries
+ * composed of separate ones, address arithmetic, and the ring of synchronous backends. */
 #include "gpu/backend.h"
 
 #include <assert.h>
@@ -96,11 +95,11 @@ void *backend_at(const struct backend *backend, const void *base, enum backend_n
         [NUMBER_INT32] = sizeof(int32_t),    [NUMBER_FLOAT] = sizeof(float),
         [NUMBER_DOUBLE] = sizeof(double),
     };
-    /* Device memory is writable; const in the parameter only spares callers a cast. */
+    /* Device memory is writable; the const parameter only spares callers a cast. */
     return (char *)(uintptr_t)base + offset * (int64_t)bytes[number];
 }
 
-/* ---- the ring of a backend that computes at once ---- */
+/* ---- ring of a synchronous backend ---- */
 
 struct backend_ring *backend_ring_open(struct backend *self, int64_t slot_bytes, struct err *err)
 {

@@ -1,19 +1,20 @@
-/* backend: the operations a model is made of, as one table of functions. A
- * backend (`cpu`, `cuda`; `ref` in the tests) fills every entry; a gap is an
- * error when it is opened (backend_check). Callers are model.c and the tests.
+/* backend: the operations of a model as one table of functions. A backend (`cpu`, `cuda`; `ref` in
+ * the tests) fills every entry; a missing entry is an error when the backend is opened
+ * (backend_check). Callers: model*.c and the tests.
  *
- * Memory lives on the device and is named by void pointers, in two kinds of
- * numbers: REAL (parameters, gradients, moments, losses, sums; float32, double
- * in ref) and ACT (activations and the weights that matrix products read; the
- * precision of the backend). Where both have the same size they are the same
- * type, and the model keeps no second copy of its weights. Ids are int32.
+ * Device memory is named by void pointers and holds two kinds of numbers. REAL: parameters,
+ * gradients, moments, losses, sums; float32, in ref double. ACT: activations, and the weights that
+ * matrix products read, in the precision of the backend. Where both have the same size they are the
+ * same type, and the model keeps no second copy of its weights. Ids are int32.
  *
- * Operations are queued in order and may run later: none returns a number to the
- * host but `download` and `ring_wait`. They cannot fail one by one; a fault of the
- * device is kept and reported by the next call that waits. Arrays are row-major and
- * dense; outputs are replaced, whatever they held, unless the text says "+=".
- * Reductions have a fixed order: same inputs, same bits. One thread drives a
- * backend. Short names (B, T, N, C, V, Vp, NH, M): see model.h. */
+ * Operations are queued in order and may run asynchronously: only `download` and `ring_wait` return
+ * numbers to the host. Single operations report no errors; a fault of the device is kept and
+ * reported by the next call that waits. Arrays are row-major and dense. Outputs are overwritten,
+ * unless the text says "+=". Reductions have a fixed order: same inputs, same bits. One thread
+ * drives a backend. Short names (B, T, N, C, V, Vp, NH, M): see model.h.
+ *
+ * Where to find what: the output layer, softmax and loss are `lm_head`; gradient clipping is part
+ * of `update`, with the norm from `sum_squares`; statistics of tracked tokens are `tracked`. */
 #ifndef TOKENFATE_BACKEND_H
 #define TOKENFATE_BACKEND_H
 
@@ -35,27 +36,25 @@ enum backend_number {
 enum {
     BACKEND_DEVICE_MAX = 96,
     BACKEND_ISA_MAX = 64,
-    BACKEND_SLOTS_MAX = 8, /* deeper gains nothing: one runs, one waits, one is being read */
-    BACKEND_PROGRAMS = 16  /* their numbers are below this */
+    BACKEND_SLOTS_MAX = 8, /* more gain nothing: one runs, one is queued, one is read */
+    BACKEND_PROGRAMS = 16  /* program numbers are below this */
 };
 
-/* The output layer, softmax and loss, with gradients: one operation, so that a
- * backend may fuse it. logits = scale * (h . weight) + bias; losses and lse are
- * the plain cross-entropy and logsumexp of these, whatever is minimised.
+/* lm_head: the output layer, softmax and loss with their gradients, as one operation that a backend
+ * may fuse. logits = scale * (h . weight) + bias; losses and lse are the plain cross-entropy and
+ * logsumexp of these logits, whatever the objective is.
  *
- * What is minimised (SCIENCE section 6) is the mean over N of, position by position,
+ * The objective (SCIENCE section 6) is the mean over N of, for each position,
  *   objective = omega * (lse' - sum_v q_v logit'_v) + z_loss * lse'^2
- * with logit' = logits + adjust (Menon et al. 2021), lse' their logsumexp, q =
- * (1 - smoothing) on the target + smoothing / V everywhere (Szegedy et al. 2016),
- * z_loss as in Chowdhery et al. 2022, and omega the position's weight. So, with
- * pi = softmax(logits'), the gradient of the logits is
+ * with logit' = logits + adjust (Menon et al. 2021), lse' their logsumexp, q = (1 - smoothing) on
+ * the target + smoothing / V everywhere (Szegedy et al. 2016), z_loss as in Chowdhery et al. 2022,
+ * and omega the position's weight. With pi = softmax(logits'), the gradient of the logits is
  *   (omega * (pi - q) + 2 * z_loss * lse' * pi) / N.
- * All off (NULL, 0, 0, NULL): objective = loss, and nothing is computed for it. A
- * position of weight 0 takes no part but in the z-loss; its loss is reported.
+ * With all of them off (NULL, 0, 0, NULL) the objective is the loss, and costs nothing extra. A
+ * position of weight 0 contributes to the z-loss only; its loss is reported.
  *
- * Entries V..Vp of the padding may hold anything (of bias and adjust: NaN too; of
- * weight: any finite number, as its gradient of 0 leaves it): no result depends on
- * them, and their gradient is 0. */
+ * Entries V..Vp are padding. They may hold NaN in bias and adjust, and any finite number in weight,
+ * which their gradient of 0 leaves as it is. No result depends on them. */
 struct backend_lm_head {
     int N, C, V, Vp;
     double scale;
@@ -92,8 +91,8 @@ enum backend_part {
     BACKEND_PARTS
 };
 
-/* What a step did to the tracked tokens, from what `lm_head` left (SCIENCE section
- * 2). The first three parts add up to their rows of dweight. */
+/* tracked: statistics of a step for the tracked tokens, from the outputs of `lm_head` (SCIENCE
+ * section 2). The first three parts add up to their rows of dweight. */
 struct backend_tracked {
     int N, C, V, M;
     double scale, smoothing, z_loss;
@@ -106,100 +105,99 @@ struct backend_tracked {
     const void *weights;       /* REAL [N] or NULL */
     const void *adjust;        /* REAL [Vp] or NULL */
     const void *h;             /* ACT [N, C] */
-    const void *dx;            /* ACT [N, C] gradient of the embedding's output; NULL:
-                                  mean_p alone is wanted, parts and norms stay */
-    void *mean_p;              /* REAL [M] mean over positions of p (not adjusted) */
-    void *parts;               /* REAL [BACKEND_PARTS, M, C] */
-    void *norms;               /* REAL [BACKEND_PARTS, M] L2 norm of each row of parts */
-    void *workspace;           /* REAL [M, N] */
+    /* ACT [N, C] gradient of the embedding's output; NULL: compute mean_p only, leave parts and
+     * norms as they are. */
+    const void *dx;
+    void *mean_p;    /* REAL [M] mean over positions of p (not adjusted) */
+    void *parts;     /* REAL [BACKEND_PARTS, M, C] */
+    void *norms;     /* REAL [BACKEND_PARTS, M] L2 norm of each row of parts */
+    void *workspace; /* REAL [M, N] */
 };
 
-/* One optimiser step over n parameters that share a weight decay. */
+/* update: one optimiser step over n parameters that share a weight decay, with gradient
+ * clipping. */
 struct backend_update {
     enum spec_optimizer kind;
-    double beta1, beta2, eps; /* Adam; momentum's factor is `momentum` */
+    double beta1, beta2, eps; /* Adam; for momentum see `momentum` */
     double momentum;
     double decay;        /* weight decay of these parameters */
-    double clip;         /* largest gradient norm; 0: no clipping */
+    double clip;         /* largest norm of the whole gradient; 0: no clipping */
     const void *squares; /* REAL [1] sum of squares of the whole gradient; unused if clip is 0 */
-    void *summed;        /* REAL [1] what sum_squares makes of these gradients; NULL: not wanted */
+    void *summed;        /* REAL [1] += sum of squares of these gradients; NULL: not wanted */
     const void *scalars; /* REAL [3]: learning rate, 1 - beta1^t, 1 - beta2^t */
 };
 
-/* Programs without waiting between them. A program is a row of operations on
- * fixed addresses that is done again and again (a training step); a backend may
- * record it once and start it as a whole. Host and device meet in slots of host
- * memory that both reach: program number i since the ring was opened reads what
- * it is fed from slot i % slots and publishes into the same slot. The host writes
- * slot started % slots, begins and ends the program, and reads its results after it
- * has waited for it; so at most `slots` programs are under way. */
+/* A program is a sequence of operations on fixed addresses that runs many times (a training step);
+ * a backend may record it once and start it as a whole. Host and device exchange data through slots
+ * of host memory that both can access: program number i since the ring was opened reads its inputs
+ * from slot i % slots and publishes its results into the same slot. The host writes slot started %
+ * slots, begins and ends the program, and reads the results after ring_wait. So at most `slots`
+ * programs are in flight. */
 struct backend_ring {
     int slots;
     int64_t slot_bytes; /* a multiple of 256 */
-    int64_t started;    /* programs so far */
+    int64_t started;    /* programs started so far */
     char *memory;       /* [slots][slot_bytes], zeros at first */
 };
 
 struct backend {
     const char *name;                /* "cpu" */
-    char device[BACKEND_DEVICE_MAX]; /* for people: the processor's or card's name */
-    char isa[BACKEND_ISA_MAX];       /* what the bits depend on besides threads and build: the
-                                        instruction set, the library of products, the compiler,
-                                        "avx512, oneDNN 2.6.3, gcc 12.2.0" */
-    int threads;                     /* host threads it computes with */
-    enum spec_precision precision;   /* what ACT is: PRECISION_FP32 or PRECISION_BF16 */
+    char device[BACKEND_DEVICE_MAX]; /* name of the processor or card, for people */
+    /* What determines the bits besides threads and build: instruction set, library of products,
+     * compiler: "avx512, oneDNN 2.6.3, gcc 12.2.0". */
+    char isa[BACKEND_ISA_MAX];
+    int threads;                   /* host threads it computes with */
+    enum spec_precision precision; /* of ACT: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;
-    int head_max;      /* numbers of the largest head that attention takes; 0: any */
-    int on_host;       /* its memory is the program's own: what the program needs counts too */
+    int head_max;      /* largest width of an attention head; 0: any */
+    int on_host;       /* device memory is host memory: memory of the program counts too */
     int lm_head_chunk; /* rows of logits that exist at once (lab/memory.h) */
-    int64_t reserve;   /* bytes that its libraries may still take while a job runs */
-    int slots;         /* of a ring: programs that may be under way, 1..BACKEND_SLOTS_MAX */
+    int64_t reserve;   /* bytes that its libraries may still allocate while a job runs */
+    int slots;         /* of a ring: programs in flight, 1..BACKEND_SLOTS_MAX */
 
     void (*close)(struct backend *self);
 
-    /* Bytes that alloc can still give, all in all; INT64_MAX if nobody knows. What
-     * was given and not written to yet may count as still there. */
+    /* Bytes that alloc can still give in total; INT64_MAX if unknown. Memory that was allocated and
+     * never written may count as available. */
     int64_t (*available)(struct backend *self);
-    /* Memory, aligned to 256 bytes; contents undefined. NULL with ERR_NO_MEMORY
-     * and the bytes wanted and there. free(NULL) is fine. */
+    /* Memory aligned to 256 bytes; contents undefined. NULL with ERR_NO_MEMORY, naming the bytes
+     * wanted and available. free(NULL) is fine. */
     void *(*alloc)(struct backend *self, int64_t bytes, struct err *err);
     void (*free)(struct backend *self, void *memory);
     void (*zero)(struct backend *self, void *memory, int64_t bytes);
 
-    /* n numbers between host and device, converted if the two differ: FLOAT or
-     * DOUBLE with REAL or ACT, INT32 with INT32. FLOAT <-> REAL is bit-exact
-     * (where REAL is float32). The host array may be reused on return. Download
-     * waits for everything queued; ERR_DEVICE. */
+    /* Copy n numbers between host and device, converted if the types differ: FLOAT or DOUBLE with
+     * REAL or ACT, INT32 with INT32. FLOAT <-> REAL is bit-exact (where REAL is float32). The host
+     * array may be reused on return. Download waits for all queued operations; ERR_DEVICE. */
     void (*upload)(struct backend *self, void *device, enum backend_number to, const void *host,
                    enum backend_number from, int64_t n);
     int (*download)(struct backend *self, void *host, enum backend_number to, const void *device,
                     enum backend_number from, int64_t n, struct err *err);
 
-    /* Wait for everything queued. ERR_DEVICE. */
+    /* Wait for all queued operations. ERR_DEVICE. */
     int (*sync)(struct backend *self, struct err *err);
 
-    /* A ring of self->slots slots; NULL with ERR_NO_MEMORY, ERR_DEVICE. Closing
-     * waits for the programs under way and forgets what was recorded;
-     * ring_close(NULL) is fine. */
+    /* A ring of self->slots slots; NULL with ERR_NO_MEMORY, ERR_DEVICE. Closing waits for the
+     * programs in flight and drops the recordings; ring_close(NULL) is fine. */
     struct backend_ring *(*ring_open)(struct backend *self, int64_t slot_bytes, struct err *err);
     void (*ring_close)(struct backend *self, struct backend_ring *ring);
 
-    /* Between the two stand the operations of program number `program`, the same
-     * ones each time, without alloc, free, upload, download and sync. begin
-     * answers 1 if they must be called, 0 if they are recorded. end starts them. */
+    /* The operations of program number `program` are called between begin and end, the same ones
+     * each time, without alloc, free, upload, download and sync. begin returns 1 if they must be
+     * called, 0 if they are recorded. end starts the program. */
     int (*program_begin)(struct backend *self, struct backend_ring *ring, int program);
     void (*program_end)(struct backend *self, struct backend_ring *ring, int program);
 
-    /* Inside a program: `bytes` (a multiple of 4) at `offset` (of 256) of its slot
-     * to the device, and from the device. What is published is not written again
-     * before the program's end. */
+    /* Inside a program: feed copies `bytes` (a multiple of 4) at `offset` (a multiple of 256) of
+     * its slot to the device; publish copies from the device to the slot. A published array must
+     * not be written again before the program's end. */
     void (*feed)(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
                  int64_t bytes);
     void (*publish)(struct backend *self, struct backend_ring *ring, int64_t offset,
                     const void *device, int64_t bytes);
 
-    /* Wait until program number `index` is done and its slot holds its results: 0
-     * even if a later one has met a fault. ERR_DEVICE: this one or an earlier one has. */
+    /* Wait until program number `index` is done and its slot holds its results: 0 even if a later
+     * program has met a fault. ERR_DEVICE: this program or an earlier one has. */
     int (*ring_wait)(struct backend *self, struct backend_ring *ring, int64_t index,
                      struct err *err);
 
@@ -212,8 +210,8 @@ struct backend {
     /* out ACT [B*T, C] = wte REAL [.., C] at ids [B*T] + wpe REAL [T, C]. */
     void (*embedding_forward)(struct backend *self, void *out, const void *wte, const void *wpe,
                               const int32_t *ids, int B, int T, int C);
-    /* dwte REAL [.., C] += rows of dout ACT [B*T, C], in order of position;
-     * dwpe REAL [T, C] = sum over B. */
+    /* dwte REAL [.., C] += rows of dout ACT [B*T, C], in order of position; dwpe REAL [T, C] = sum
+     * over B. */
     void (*embedding_backward)(struct backend *self, void *dwte, void *dwpe, const void *dout,
                                const int32_t *ids, int B, int T, int C);
 
@@ -237,13 +235,13 @@ struct backend {
     /* dx ACT [N, I] = dout ACT [N, O] weight^T. */
     void (*matmul_backward_input)(struct backend *self, void *dx, const void *dout,
                                   const void *weight, int N, int I, int O);
-    /* matmul_forward into hidden ACT [N, O], and active ACT [N, O] = f(hidden), of the
-     * sum before or after it is rounded to ACT. */
+    /* matmul_forward into hidden ACT [N, O], and active ACT [N, O] = f(hidden). f may be applied
+     * before or after the sum is rounded to ACT. */
     void (*matmul_activation_forward)(struct backend *self, void *active, void *hidden,
                                       const void *x, const void *weight, const void *bias, int N,
                                       int I, int O, enum spec_activation kind);
-    /* dhidden ACT [N, I] = (dout ACT [N, O] weight^T) * f'(hidden ACT [N, I]), of the
-     * product before or after it is rounded to ACT. */
+    /* dhidden ACT [N, I] = (dout ACT [N, O] weight^T) * f'(hidden ACT [N, I]). f' may be applied
+     * before or after the product is rounded to ACT. */
     void (*matmul_activation_backward)(struct backend *self, void *dhidden, const void *dout,
                                        const void *weight, const void *hidden, int N, int I, int O,
                                        enum spec_activation kind);
@@ -281,24 +279,24 @@ struct backend {
     void (*gather_rows)(struct backend *self, void *out, const void *in, const int32_t *ids, int M,
                         int C);
 
-    /* out REAL [V] = factor * (weight [V, C] . x REAL [C]) + bias REAL [V] (NULL: 0):
-     * what one vector scores with every token. weight: of `number`, ACT or REAL. */
+    /* out REAL [V] = factor * (weight [V, C] . x REAL [C]) + bias REAL [V] (NULL: 0): the logits of
+     * every token for one vector. weight: of `number`, ACT or REAL. */
     void (*scores)(struct backend *self, void *out, const void *weight, enum backend_number number,
                    const void *bias, const void *x, double factor, int V, int C);
 
     /* out REAL [1] += sum of squares of in REAL [n]. */
     void (*sum_squares)(struct backend *self, void *out, const void *in, int64_t n);
 
-    /* One optimiser step (Loshchilov & Hutter 2019 for AdamW; Kingma & Ba 2015
-     * for Adam, with decay as L2 in the gradient, as for sgd and momentum).
-     * parameters, gradients REAL [n]; moment1 (momentum, Adam), moment2 (Adam)
-     * REAL [n] or NULL. copy: ACT [n] copy of the new parameters, NULL if ACT is
-     * REAL. Clipping multiplies the gradient by min(1, clip / (norm + 1e-6)). */
+    /* One optimiser step: AdamW (Loshchilov & Hutter 2019); Adam (Kingma & Ba 2015), SGD and
+     * momentum with decay as L2 term of the gradient. parameters, gradients REAL [n]; moment1
+     * (momentum, Adam), moment2 (Adam) REAL [n] or NULL. copy: ACT [n] copy of the new parameters,
+     * NULL if ACT is REAL. Gradient clipping multiplies the gradient by min(1, clip / (norm +
+     * 1e-6)). */
     void (*update)(struct backend *self, const struct backend_update *update, void *parameters,
                    void *copy, const void *gradients, void *moment1, void *moment2, int64_t n);
 };
 
-/* Entries made of others, for a backend that does not fuse them. */
+/* Fused entries composed of separate operations, for a backend that does not fuse them. */
 void backend_add_layernorm_forward(struct backend *self, void *sum, void *out, void *mean,
                                    void *rstd, const void *a, const void *b, const void *gain,
                                    const void *bias, int N, int C);
@@ -309,17 +307,17 @@ void backend_matmul_activation_backward(struct backend *self, void *dhidden, con
                                         const void *weight, const void *hidden, int N, int I, int O,
                                         enum spec_activation kind);
 
-/* ERR_INTERNAL naming the first operation that the table lacks. */
+/* ERR_INTERNAL naming the first operation that is missing in the table. */
 int backend_check(const struct backend *backend, struct err *err);
 
-/* The slot of program number `index`. */
+/* Slot of program number `index`. */
 static inline char *backend_slot(const struct backend_ring *ring, int64_t index)
 {
     return ring->memory + index % ring->slots * ring->slot_bytes;
 }
 
-/* The ring of a backend that does every operation when it is called: plain memory
- * and copies. For the tables of such backends. */
+/* The ring of a synchronous backend, which runs every operation when it is called: plain memory and
+ * copies. Entries for the tables of such backends. */
 struct backend_ring *backend_ring_open(struct backend *self, int64_t slot_bytes, struct err *err);
 void backend_ring_close(struct backend *self, struct backend_ring *ring);
 int backend_program_begin(struct backend *self, struct backend_ring *ring, int program);

@@ -38,7 +38,7 @@ enum { HEADER_FIELDS = sizeof header_fields / sizeof *header_fields };
 struct checkpoint_file {
     int fd;
     const char *path;
-    char name[PATH_MAX + 16]; /* "the checkpoint PATH": what errors call it */
+    char name[PATH_MAX + 16]; /* "the checkpoint PATH", as errors name it */
     char *memory;             /* [CHAIN + BLOCK] */
     char *block;              /* memory + CHAIN */
     size_t used;              /* writing: bytes in the block; reading: bytes taken from it */
@@ -109,7 +109,7 @@ static int checkpoint_file_put(struct checkpoint_file *file, const void *data, s
     return 0;
 }
 
-/* data NULL: pass over n bytes, hashing them. */
+/* Read n bytes into data; with data NULL, skip and hash them. */
 static int checkpoint_file_take(struct checkpoint_file *file, void *data, int64_t n,
                                 struct err *err)
 {
@@ -245,7 +245,7 @@ int checkpoint_save(const char *dir, const struct checkpoint *checkpoint,
     return -1;
 }
 
-/* Magic, fields, and whether the file has the size that they promise. */
+/* Read magic and fields, and check that the file has the size that they imply. */
 static int read_header(struct checkpoint_file *file, struct checkpoint *out, struct err *err)
 {
     struct stat status;
@@ -265,7 +265,7 @@ static int read_header(struct checkpoint_file *file, struct checkpoint *out, str
             return -1;
         want += (int64_t)header_fields[i].size;
     }
-    /* Bounded by the file's size before they are multiplied. */
+    /* Bound the factors by the file's size, so that the products cannot overflow. */
     if (out->n_parts >= 0 && out->n_parts <= PARTS_MAX && out->n_parameters >= 0 &&
         out->n_parameters <= body && out->vocab >= 0 && out->vocab <= body)
         want += out->n_parts * out->n_parameters * (int64_t)sizeof(float) +
@@ -315,7 +315,7 @@ static int load_parts(const char *path, const struct checkpoint_parts *parts, st
     return result;
 }
 
-/* A checkpoint continues only what it was made of. */
+/* A run may continue only from a checkpoint of the same origin. */
 static int check_origin(const struct checkpoint *is, const struct checkpoint *expect,
                         const char *dir, struct err *err)
 {
@@ -345,7 +345,7 @@ static int check_origin(const struct checkpoint *is, const struct checkpoint *ex
     return 0;
 }
 
-/* Fields that are texts end within themselves, whatever the file holds. */
+/* Terminate the strings, whatever the file holds. */
 static void end_words(struct checkpoint *checkpoint)
 {
     checkpoint->identity[HASH_HEX - 1] = '\0';

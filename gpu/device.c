@@ -1,6 +1,5 @@
-/* device: see device.h. The driver is asked for before our shared object: without
- * one there is nothing to compute on, and cuBLASLt, which the object pulls in, is
- * half a gigabyte of file to map for nothing. */
+/* device: see device.h. The driver is loaded before our shared object: without a driver there is no
+ * device, and cuBLASLt, a dependency of the object, would map half a gigabyte for nothing. */
 #include "gpu/device.h"
 
 #include <dlfcn.h>
@@ -15,9 +14,9 @@
 
 #define DRIVER "libcuda.so.1"
 
-/* So far the kernels have passed their checks on the execution layer of the tests
- * only, and the products through cuBLASLt none: until `make test-gpu` has passed
- * on a card, nobody gets this backend without asking for it. */
+/* The kernels have passed their checks only on the execution layer of the tests, and cuBLASLt's
+ * products none. Until `make test-gpu` has passed on a card, this backend is offered on request
+ * only. */
 #define OPT_IN "TOKENFATE_CUDA"
 
 int device_cuda_number(const char *device)
@@ -31,7 +30,7 @@ int device_cuda_number(const char *device)
     return *end == '\0' && number <= INT_MAX ? (int)number : -1;
 }
 
-/* dlerror's sentence, which is there once. */
+/* dlerror returns its sentence once. */
 static int not_loaded(struct err *err, const char *what)
 {
     const char *why = dlerror();
@@ -59,7 +58,7 @@ static int load(const struct cuda_library **out, struct err *err)
     return *out ? 0 : not_loaded(err, "the CUDA backend cannot be used");
 }
 
-/* The backend's table, loaded once; a failure is tried again when asked again. */
+/* The backend's table, loaded once; after a failure the next call tries again. */
 static const struct cuda_library *cuda_library(const char *build, struct err *err)
 {
     static const struct cuda_library *library;

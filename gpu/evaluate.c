@@ -1,6 +1,5 @@
-/* evaluate: see evaluate.h. Everything that is a mean over positions is a sum over
- * batches; logits follow from the sum of h, as in measure: those of a group's tokens
- * here, those of all tokens on the device. */
+/* evaluate: see evaluate.h. Every mean over positions is a sum over batches. Logits follow from the
+ * sum of h, as in measure: those of a group's tokens here, those of all tokens on the device. */
 #include "gpu/evaluate.h"
 
 #include <assert.h>
@@ -14,7 +13,7 @@
 #include "lab/statistics.h"
 
 struct sums {
-    double loss, lse[CLUSTERS_MAX]; /* of each cluster of the output layer */
+    double loss, lse[CLUSTERS_MAX]; /* lse: of each cluster of the output layer */
     int64_t positions;
     double class_loss[RECORD_CLASSES]; /* by the class of the target's count */
     int64_t class_positions[RECORD_CLASSES];
@@ -32,9 +31,9 @@ struct evaluation {
     const struct groups *groups;
     int B, T, C, M, V;
     uint8_t *count_class;      /* [V] */
-    const uint8_t *cluster_of; /* [V] the model's, NULL before the first batch */
+    const uint8_t *cluster_of; /* [V] owned by the model; NULL before the first batch */
     uint8_t *in_group;         /* [V] bit g: the token is of group g */
-    double *h;                 /* [C] sum over the windows of the batch at hand */
+    double *h;                 /* [C] sum over the windows of the current batch */
     double *h_sum;             /* [C] over positions */
     double *h_mean;            /* [C] */
     double *logits;            /* [M] sum over positions */
@@ -107,11 +106,11 @@ static void add_position(struct evaluation *e, int32_t target, double loss)
         }
 }
 
-/* Words that lie within a window, of which losses [T] and words [T] are. */
+/* Add the words that lie within one window; losses [T] and words [T] are the window's. */
 static void add_words(struct evaluation *e, const double *losses, const uint8_t *words)
 {
     double loss = 0;
-    int first = -1; /* of the word at hand; -1: it began before the window */
+    int first = -1; /* first token of the current word; -1: it began before the window */
     for (int t = 0; t < e->T; t++) {
         if (words[t] & DATASET_WORD_FIRST) {
             first = t;
@@ -188,13 +187,13 @@ const double *evaluate_h(struct evaluation *e)
     return e->h_mean;
 }
 
-/* Mean over positions of what log p of a token subtracts from its logit. */
+/* Mean over positions of the term that log p of a token subtracts from its logit. */
 static double log_z_of(const struct evaluation *e, int32_t token)
 {
     return e->cluster_of ? mean_of(e->sums.lse[e->cluster_of[token]], e->sums.positions) : NAN;
 }
 
-/* Mean log p over positions and the tokens of a class. */
+/* Mean log p over positions and the tokens of each class. */
 static void spectrum(const struct evaluation *e, const float *scores, double *logp)
 {
     double sum[RECORD_CLASSES] = {0};
@@ -208,7 +207,7 @@ static void spectrum(const struct evaluation *e, const float *scores, double *lo
         logp[class] = mean_of(sum[class], tokens[class]);
 }
 
-/* The numbers of group g, whose tokens are [start, start + n). */
+/* Record numbers of group g, whose tokens are [start, start + n). */
 static void group_of(const struct evaluation *e, int g, int start, int n, double *fields)
 {
     static_assert(RECORD_EVAL_Q95 == RECORD_EVAL_Q05 + STATISTICS_QUANTILES - 1,
@@ -244,7 +243,7 @@ void evaluate_text(const struct evaluation *e, const float *scores, double *valu
         group_of(e, g, start, e->groups->group[g].n, values + record_at(g, 0));
 }
 
-/* The four numbers of a kind of word. */
+/* The four numbers of one kind of words. */
 static void words_of(const struct word_sums *sums, int has_words, double *values)
 {
     values[0] = mean_of(sums->loss, sums->words);

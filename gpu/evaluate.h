@@ -1,9 +1,8 @@
-/* evaluate: what a model says of windows that are the same in every epoch, of the
- * training text and of the held-out one (SCIENCE section 2): sums over batches of
- * what the model shows, and the record's numbers made of them. A batch may hold
- * fewer windows than it has room for; what stands in the rest is left out, and the
- * mean probabilities, which a backend sums over the whole batch, come from full
- * batches alone. Double throughout, fixed order. Called by train, on its thread. */
+/* evaluate: evaluation of a model on windows that are the same in every epoch, of the training text
+ * and of the held-out text (SCIENCE section 2). It accumulates sums over observed batches and
+ * computes the record's numbers from them. A batch may hold fewer windows than its size; the rest
+ * is ignored. Mean probabilities, which a backend sums over the whole batch, come from full batches
+ * only. Float64 in a fixed order. Called by train, on its thread. */
 #ifndef TOKENFATE_EVALUATE_H
 #define TOKENFATE_EVALUATE_H
 
@@ -21,22 +20,21 @@ int evaluate_open(const struct groups *groups, const struct frequency *frequency
                   int C, struct evaluation **out, struct err *err);
 void evaluate_close(struct evaluation *evaluation);
 
-/* Forget every batch. */
+/* Start a new evaluation: all sums are zero. */
 void evaluate_begin(struct evaluation *evaluation);
 
-/* The first `windows` windows of a batch that was observed; targets [B][T]. words
- * [B][T]: what each target is, in bits of dataset_word (lab/dataset.h); NULL: nobody
- * knows. A word counts if all of its tokens are targets of one window. */
+/* Add the first `windows` windows of an observed batch; targets [B][T]. words [B][T]: bits of
+ * dataset_word (lab/dataset.h) for each target; NULL: unknown. A word counts if all of its tokens
+ * are targets of one window. */
 void evaluate_add(struct evaluation *evaluation, const struct model_observation *observation,
                   const int32_t *targets, const uint8_t *words, int windows);
 
-/* Mean h over the positions of the batches since evaluate_begin, [C]. Owned by
- * evaluation. */
+/* Mean h over the positions of the batches since evaluate_begin, [C]. Owned by evaluation. */
 const double *evaluate_h(struct evaluation *evaluation);
 
-/* Record numbers of the batches since evaluate_begin: those of the training text
- * ("/eval", of every group too), and those of the held-out text ("/holdout"). A mean
- * over nothing is NaN. scores [V]: what the mean h scores (model_scores). */
+/* Record numbers of the batches since evaluate_begin: of the training text ("/eval", of every group
+ * too) and of the held-out text ("/holdout"). A mean over nothing is NaN. scores [V]: logits of the
+ * mean h (model_scores). */
 void evaluate_text(const struct evaluation *evaluation, const float *scores, double *values);
 void evaluate_held_out(const struct evaluation *evaluation, double *values);
 

@@ -1,6 +1,6 @@
-/* inference: see inference.h. One window goes through the model that training uses; what
- * follows it is padding, which no earlier position can see. The output layer is
- * applied to one position, on the host in double. Nothing is kept. */
+/* inference: see inference.h. One window passes through the model of the training; positions behind
+ * the text are padding, which causal attention hides from earlier positions. The output layer is
+ * applied to one position, on the host in float64. No state is kept between calls. */
 #include "gpu/inference.h"
 
 #include <math.h>
@@ -13,11 +13,11 @@
 #include "gpu/safetensors.h"
 
 struct inference {
-    struct spec spec; /* the job's, for a batch of one window; owns nothing */
+    struct spec spec; /* the job's, with a batch of one window; borrowed */
     struct groups groups;
     struct model *model;
     float *parameters;
-    int32_t *order;  /* [V] token of each rank; without an adaptive head its id */
+    int32_t *order;  /* [V] token of each rank; identity without an adaptive head */
     int32_t *window; /* [2][T] inputs and targets */
     double *h;       /* [C] */
 };
@@ -52,7 +52,7 @@ static int inference_open(struct inference *inference, struct backend *backend, 
     return model_upload(inference->model, MODEL_PARAMETERS, inference->parameters, err);
 }
 
-/* log-softmax in place of n numbers. */
+/* log-softmax of n numbers, in place. */
 static void log_softmax(double *logits, int n)
 {
     double largest = -INFINITY, sum = 0;
@@ -85,7 +85,8 @@ static void softmax_of(const struct inference *inference, const float *rows, con
     log_softmax(logp, n);
 }
 
-/* Tail k of an adaptive head, [its tokens]; x [C] is for its projection of h. */
+/* log p within tail k of an adaptive head, [its tokens]; x [C] is scratch for the projection of
+ * h. */
 static void tail_softmax(const struct inference *inference, int k, double *x, double *logp)
 {
     const struct cluster *cluster = &model_shapes(inference->model)->clusters.cluster[k + 1];
@@ -102,8 +103,8 @@ static void tail_softmax(const struct inference *inference, int k, double *x, do
     softmax_of(inference, tensor_of(inference, name), NULL, x, cluster->outputs, width, logp);
 }
 
-/* log p of every token at h. The outputs of cluster 0 are its tokens and then the
- * entries of the other clusters. */
+/* log p of every token at h. Outputs of cluster 0 are its tokens, then the entries of the other
+ * clusters. */
 static int output_layer(const struct inference *inference, int vocab, float *logp, struct err *err)
 {
     const struct clusters *clusters = &model_shapes(inference->model)->clusters;

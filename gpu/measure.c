@@ -1,12 +1,11 @@
-/* measure: see measure.h. A tracked token is a slot m < M in group order; a
- * token that stands in two groups has two slots, linked from first[id] by
- * next[]. One pass over the batch, window by window, finds which slots occur
- * where; the masks are then sums over few rows:
+/* measure: see measure.h. A tracked token is a slot m < M in group order; a token in two groups has
+ * two slots, linked from first[id] by next[]. One pass over the batch, window by window, finds the
+ * slots that occur in each window; the masks are then sums over few rows:
  *   columns    kept tokens are those in no window;
- *   windows    per window, the whole group less the slots that occur in it;
- *   positions  observation->h_sums row B + g, which already leaves them out.
- * Invariant: whether a mask empties a group is decided by integers, never by a
- * sum that happens to be small. */
+ *   windows    per window, the whole group minus the slots that occur in it;
+ *   positions  observation->h_sums row B + g, which leaves them out already.
+ * Invariant: integers decide whether a mask empties a group, never a sum that happens to be
+ * small. */
 #include "gpu/measure.h"
 
 #include <assert.h>
@@ -18,42 +17,42 @@
 #include "gpu/arrays.h"
 #include "lab/statistics.h"
 
-/* Sums of one group over the windows and positions of a batch. */
+/* Accumulators of one group over the windows and positions of a batch. */
 struct tally {
     double windows_logp; /* sum of log p over the pairs that mask `windows` keeps */
     int64_t windows_pairs;
-    int64_t positions_in;                  /* positions whose input token is of the group */
-    double positions_in_lse[CLUSTERS_MAX]; /* their logsumexp, summed, of each cluster */
+    int64_t positions_in;                  /* positions with an input token of the group */
+    double positions_in_lse[CLUSTERS_MAX]; /* sum of their logsumexp, for each cluster */
     int64_t tokens[CLUSTERS_MAX];          /* of the group, in each cluster */
-    int64_t target_hits;                   /* positions whose target is of the group */
+    int64_t target_hits;                   /* positions with a target of the group */
     double target_loss;
     double bias_sum;  /* sum of the group's output biases */
-    double advantage; /* sum over the tokens that only some windows contain */
+    double advantage; /* sum over the tokens that occur in some windows but not all */
     int advantage_tokens;
 };
 
 struct measure {
     const struct groups *groups;
     int vocab, B, T, C, M;
-    int32_t *first;       /* [V] first slot of a token, -1 = not tracked */
-    int32_t *next;        /* [M] next slot of the same token, -1 = none */
+    int32_t *first;       /* [V] first slot of a token, -1: not tracked */
+    int32_t *next;        /* [M] next slot of the same token, -1: none */
     int32_t *group_of;    /* [M] */
-    int32_t *last_window; /* [M] window in which the slot was met last, -1 = none yet */
-    int32_t *windows_in;  /* [M] windows in which it occurs */
-    int32_t *present;     /* [M] slots of the window at hand */
-    double *present_dots; /* [M] their rows . h of the window */
+    int32_t *last_window; /* [M] last window in which the slot occurred, -1: none yet */
+    int32_t *windows_in;  /* [M] number of windows in which it occurs */
+    int32_t *present;     /* [M] slots that occur in the current window */
+    double *present_dots; /* [M] dot products of their rows with h of the window */
     double *in_windows;   /* [M] log p summed over the windows in which it occurs */
     int64_t *exposures;   /* [V] */
-    uint8_t *count_class; /* [V] class of its count in the text */
+    uint8_t *count_class; /* [V] class of the token's count in the text */
     uint8_t *exposure_class;
-    int is_classed; /* the classes of exposures are known */
+    int is_classed; /* exposure_class and exposure_tokens are up to date */
     int64_t count_tokens[RECORD_CLASSES], exposure_tokens[RECORD_CLASSES]; /* in each class */
     float *spectrum;      /* [V] log p of the last record */
     double *start_output; /* [M][C] */
     double *start_input;  /* [M][C] */
     double *row_sums;     /* [G][C] sum of a group's output rows */
     double *h_mean;       /* [C] over all positions */
-    double *unit_sum;     /* [C] sum of a group's output rows, each made one long */
+    double *unit_sum;     /* [C] sum of a group's output rows, each normalised to length 1 */
     double *token_logit;  /* [M] mean over positions */
     double *token_logp;   /* [M] */
     double *sorted;       /* [M] */
@@ -101,16 +100,16 @@ static double dot(const double *a, const double *b, int n)
     return sum;
 }
 
-/* Sums that go along each other, so that none need wait for its last addition; each
- * has its own order, the same as by itself. */
+/* Six independent accumulators hide the latency of addition. Each sum keeps the order that it has
+ * by itself, so the bits do not depend on this number. */
 enum { TOGETHER = 6 };
 
-/* Rows of C numbers, and the numbers that each is set beside: rows too, or with
- * stride 0 always the same ones. */
+/* Pairs of rows of C numbers: row i of `rows` with row i of `others`, or with the same one always
+ * if stride is 0. */
 struct row_pairs {
     const double *rows, *others;
-    const int32_t *which; /* numbers of the rows; NULL: 0, 1, .. */
-    ptrdiff_t stride;     /* of others, from one row to the next */
+    const int32_t *which; /* indices of the rows; NULL: 0, 1, .. */
+    ptrdiff_t stride;     /* numbers between two rows of `others` */
     int C;
 };
 
@@ -119,7 +118,7 @@ static inline void sum_together(const struct row_pairs *pairs, int first, int n,
 {
     const double *a[TOGETHER], *b[TOGETHER];
     double sum[TOGETHER] = {0};
-    for (int j = 0; j < TOGETHER; j++) { /* what is left over is filled up with the last one */
+    for (int j = 0; j < TOGETHER; j++) { /* the last group is filled up with its last row */
         const int i = first + (j < n ? j : n - 1), row = pairs->which ? pairs->which[i] : i;
         a[j] = pairs->rows + (ptrdiff_t)row * pairs->C;
         b[j] = pairs->others + row * pairs->stride;
@@ -175,7 +174,7 @@ static double sum_lse(const struct model_observation *seen, int cluster, int fir
     return sum;
 }
 
-/* sum / n, and no value for nothing. */
+/* sum / n; NaN for n = 0. */
 static double mean_of(double sum, int64_t n)
 {
     return n > 0 ? sum / (double)n : NAN;
@@ -199,7 +198,7 @@ static void link_slots(struct measure *measure)
     assert(m == measure->M);
 }
 
-/* The class of each count, and how many are in each. */
+/* Class of each count, and the number of tokens in each class. */
 static void classify(const int64_t *counts, int vocab, uint8_t *class_of,
                      int64_t tokens[RECORD_CLASSES])
 {
@@ -272,7 +271,7 @@ void measure_count_targets(struct measure *measure, const int32_t *targets)
 
 int64_t *measure_exposures(struct measure *measure)
 {
-    measure->is_classed = 0; /* they may be overwritten */
+    measure->is_classed = 0; /* the caller may overwrite them */
     return measure->exposures;
 }
 
@@ -304,7 +303,7 @@ static void sum_h_and_rows(struct measure *measure, const struct model_observati
     }
 }
 
-/* log_z: of each cluster. */
+/* log_z: mean logsumexp of each cluster. */
 static void measure_tokens(struct measure *measure, const struct model_observation *seen,
                            const double *log_z, float *tokens)
 {
@@ -332,8 +331,8 @@ static void measure_rows(struct measure *measure, const struct model_observation
               measure->input_shift);
 }
 
-/* Positions of one window: lists the slots that occur in it in present[], and
- * adds up what the masks `positions` and the target loss need. */
+/* Walk over the positions of one window: collect the slots that occur in it in present[], and
+ * accumulate for mask `positions` and the target loss. */
 static int tally_window(struct measure *measure, const struct model_observation *seen,
                         const int32_t *inputs, const int32_t *targets, int window)
 {
@@ -359,8 +358,8 @@ static int tally_window(struct measure *measure, const struct model_observation 
     return n_present;
 }
 
-/* Mask `windows`: log p summed over the window's positions and every token of a
- * group, less the tokens that occur in the window. */
+/* Mask `windows`: log p summed over the window's positions and every token of a group, minus the
+ * tokens that occur in the window. */
 static void mask_window(struct measure *measure, const struct model_observation *seen, int window,
                         int n_present)
 {
@@ -392,8 +391,8 @@ static void mask_window(struct measure *measure, const struct model_observation 
     }
 }
 
-/* What it brings a token to stand in the window: its mean log p there minus its
- * mean log p in the windows without it. */
+/* Advantage of occurring in the window: mean log p of a token in the windows that contain it minus
+ * its mean log p in the others. */
 static void tally_advantage(struct measure *measure)
 {
     for (int m = 0; m < measure->M; m++) {
@@ -453,7 +452,7 @@ static void record_masks(const struct measure *measure, const struct model_obser
     fields[RECORD_KEPT_POSITIONS] = outside > 0 ? n : 0;
 }
 
-/* Means over the group's tokens of everything that is one number per token. */
+/* Means over the group's tokens of all per-token numbers. */
 static void record_tokens(const struct measure *measure, const struct model_observation *seen,
                           int g, int start, int n, double *fields)
 {
@@ -505,8 +504,8 @@ static double cosine(double dot_product, double square_a, double square_b)
     return square_a > 0 && square_b > 0 ? dot_product / sqrt(square_a * square_b) : NAN;
 }
 
-/* With u the rows made one long, the sum over all pairs of u_i . u_j is
- * (|sum u|^2 - n) / 2. A row of zeros has no direction, and its group no value. */
+/* With u the normalised rows, the sum over all pairs of u_i . u_j is (|sum u|^2 - n) / 2. A row of
+ * zeros has no direction: its group's value is NaN. */
 static void record_cosines(const struct measure *measure, const struct model_observation *seen,
                            int g, int start, int n, double *fields)
 {
@@ -525,7 +524,7 @@ static void record_cosines(const struct measure *measure, const struct model_obs
         n > 1 ? (dot(measure->unit_sum, measure->unit_sum, C) - n) / ((double)n * (n - 1)) : NAN;
 }
 
-/* Sums go round these accumulators, so that one need not wait for the other. */
+/* Independent accumulators hide the latency of addition. */
 enum { SPECTRUM_LANES = 4 };
 
 struct spectrum_sums {
@@ -549,7 +548,7 @@ static inline double token_logp(const struct model_observation *seen, const doub
     return (double)seen->scores[i] - log_z[seen->cluster_of[i]];
 }
 
-/* Do SPECTRUM_LANES tokens from i on all have count and exposure 0? */
+/* 1 if SPECTRUM_LANES tokens from i on all have count and exposure 0. */
 static inline int are_unseen(const struct measure *measure, int i)
 {
     uint32_t count, exposure;
@@ -559,8 +558,8 @@ static inline int are_unseen(const struct measure *measure, int i)
     return (count | exposure) == 0;
 }
 
-/* Most tokens never occur: as long as they follow each other from token `first` on, their
- * sums stay in registers. Returns the first of those that have to be looked at. */
+/* Fast path: most tokens never occur, so along a run of such tokens from `first` on the sums stay
+ * in registers. Returns the first token that is not covered. */
 static int sum_unseen(struct measure *measure, const struct model_observation *seen,
                       const double *log_z, int first, double count[SPECTRUM_LANES],
                       double exposure[SPECTRUM_LANES])
@@ -581,7 +580,7 @@ static int sum_unseen(struct measure *measure, const struct model_observation *s
     return i;
 }
 
-/* The whole vocabulary's mean log p, and its means by count and by exposure. */
+/* Mean log p of every token of the vocabulary, and its means by class of count and of exposure. */
 static void record_spectrum(struct measure *measure, const struct model_observation *seen,
                             const double *log_z, double *values)
 {

@@ -1,10 +1,8 @@
-/* model: see model.h. GPT-2's forward and backward pass, spelled out layer by
- * layer in backend operations. The order of the operations is the whole
- * program: it never depends on a number, so that a backend may record it once
- * and replay it. What a step takes from the host and gives to it passes through
- * its slot of the backend's ring, a copy of the first of lab/memory's buffers, at
- * the same offsets. Parameters are found by their position in lab/shapes' table,
- * buffers by lab/memory's. One thread. */
+/* model: see model.h. GPT-2's forward and backward pass, layer by layer in backend operations. The
+ * sequence of operations never depends on data, so a backend may record it once and replay it.
+ * Inputs and results of a step pass through its slot of the backend's ring, which is a copy of the
+ * first buffers of lab/memory at the same offsets. Parameters are found by their index in
+ * lab/shapes' table, buffers by lab/memory's. One thread. */
 #include "gpu/model.h"
 
 #include <assert.h>
@@ -34,7 +32,7 @@ enum layer_tensor {
     LAYER_TENSORS
 };
 
-enum { FIRST_LAYER = 2 }; /* its first tensor comes after WTE and WPE */
+enum { FIRST_LAYER = 2 }; /* layers follow WTE and WPE */
 
 enum { PASSES = MODEL_GRADIENT | MODEL_FORWARD };
 
@@ -85,7 +83,7 @@ static void read_spec(struct model *m, const struct spec *spec, int vocab)
     m->head_bias = spec->model.head_bias ? m->shapes.n_tensors - 1 : -1;
 }
 
-/* The table's order is a contract; a tensor somewhere else is a bug of ours. */
+/* The order of lab/shapes' table is a contract; a violation is a bug of this program. */
 static int check_tensors(const struct model *m, struct err *err)
 {
     static const struct {
@@ -112,10 +110,10 @@ static int check_tensors(const struct model *m, struct err *err)
     return good ? 0 : err_set(err, ERR_INTERNAL, "the table of tensors is not GPT-2's");
 }
 
-/* The whole is asked for before its parts: memory that nobody has written to yet
- * counts as free, so each part alone may fit where all of them do not. The host
- * needs the ring, and, to save the state, one part of it at a time; a card's
- * libraries take more while the first steps run. */
+/* Check the total before the parts are allocated: memory that was never written counts as
+ * available, so each part may fit where their sum does not. The host also needs the ring and, to
+ * save the state, one part of it at a time; a card's libraries allocate more during the first
+ * steps. */
 static int check_room(const struct model *m, struct err *err)
 {
     const int64_t there = m->backend->available(m->backend);
@@ -154,7 +152,7 @@ static int allocate_device(struct model *m, struct err *err)
     return 0;
 }
 
-/* The arrays of the observation, which lie in one block in this order. */
+/* The arrays of the observation lie in one block, in this order. */
 static int allocate_observation(struct model *m, struct err *err)
 {
     enum { ABSENT = -1 };
@@ -188,7 +186,7 @@ static int allocate_observation(struct model *m, struct err *err)
     return 0;
 }
 
-/* What of an observation is the same in every step. */
+/* The fields of the observation that are the same in every step. */
 static void describe_observation(struct model *m)
 {
     struct model_observation *o = &m->observation;
@@ -205,7 +203,7 @@ static void describe_observation(struct model *m)
     o->logit_scale = m->logit_scale;
 }
 
-/* Everything the host needs, so that no step allocates. */
+/* Allocate everything that the host needs, so that no step allocates. */
 static int allocate_host(struct model *m, struct err *err)
 {
     m->in_group = calloc((size_t)m->V, 1);
@@ -310,8 +308,8 @@ static void show_progress(const struct model *m)
 
 /* ---- forward ---- */
 
-/* The residual stream before layernorm `norm` (0 .. 2L): two norms a layer, then
- * the final one. Its output, mean and rstd have the same numbering. */
+/* Residual stream before layernorm `norm` (0 .. 2L): two norms a layer, then the final one.
+ * Outputs, means and rstds of the norms have the same numbering. */
 static void *residual(const struct model *m, int norm)
 {
     return act_buffer(m, MEMORY_RESIDUAL, (int64_t)norm * m->N * m->C);
@@ -322,7 +320,7 @@ static void *normed(const struct model *m, int norm)
     return act_buffer(m, MEMORY_NORMED, (int64_t)norm * m->N * m->C);
 }
 
-/* Its tensor of gains; the biases are the next one. */
+/* Tensor of a norm's gains; the next tensor holds its biases. */
 static int norm_gain(const struct model *m, int norm)
 {
     if (norm == 2 * m->L)
@@ -338,8 +336,8 @@ static void norm_forward(struct model *m, int norm, int gain)
         parameter(m, gain + 1), m->N, m->C);
 }
 
-/* The same of the sum of the stream before it and a branch, which becomes the
- * stream before `norm`. */
+/* The same, fused with the residual addition: the sum of the stream before it and a branch becomes
+ * the stream before `norm`. */
 static void add_norm_forward(struct model *m, int norm, int gain, const void *branch)
 {
     m->backend->add_layernorm_forward(m->backend, residual(m, norm), normed(m, norm),
@@ -355,7 +353,7 @@ static void linear_forward(struct model *m, void *out, const void *x, int tensor
                                I, O);
 }
 
-/* One layer; its first norm has been computed, and it computes that of the next. */
+/* One layer. On entry its first norm is computed; on return the first norm of the next layer is. */
 static void layer_forward(struct model *m, int layer)
 {
     struct backend *be = m->backend;
@@ -393,8 +391,8 @@ static void forward(struct model *m)
 
 /* ---- backward ---- */
 
-/* Gradient through layernorm `norm` of dout. The final one starts the gradient
- * of the residual stream, the others add to it. */
+/* Gradient of dout through layernorm `norm`. The final norm writes the gradient of the residual
+ * stream, the others add to it. */
 static void norm_backward(struct model *m, int norm, int gain, const void *dout)
 {
     void *stream = buffer(m, MEMORY_GRADIENT);
@@ -455,7 +453,7 @@ static void backward(struct model *m)
                                    m->C);
 }
 
-/* ---- what the host gives and gets ---- */
+/* ---- host side of a step ---- */
 
 static void feed(struct model *m, enum memory_buffer first, enum memory_buffer last)
 {
@@ -469,7 +467,7 @@ static void publish(struct model *m, enum memory_buffer first, enum memory_buffe
     m->backend->publish(m->backend, m->ring, begin, buffer(m, first), end - begin);
 }
 
-/* The copy of a buffer in the slot of step `index`. */
+/* Address of a buffer's copy in the slot of step `index`. */
 static void *in_slot(const struct model *m, int64_t index, enum memory_buffer which)
 {
     assert(which < MEMORY_SLOT);
@@ -512,13 +510,13 @@ static void give_batch(struct model *m, int64_t index, unsigned what, const int3
             put_real(m, weights, (int64_t)g * m->N + n, !(m->in_group[inputs[n]] >> g & 1));
 }
 
-/* The observation is read-only to everyone but its owner. */
+/* The observation is read-only for everyone but its owner. */
 static double *writable(const double *numbers)
 {
     return (double *)(uintptr_t)numbers;
 }
 
-/* What the gradient of a step has to tell. */
+/* Results that exist only after a step with a gradient. */
 static void get_gradient(struct model *m, int64_t index)
 {
     struct model_observation *o = &m->observation;
@@ -530,7 +528,7 @@ static void get_gradient(struct model *m, int64_t index)
     o->grad_norm = sqrt(squares);
 }
 
-/* What a step without a gradient does not tell. */
+/* Their values after a step without one. */
 static void forget_gradient(struct model_observation *o)
 {
     o->scores = NULL;
@@ -570,7 +568,7 @@ static double mean_loss(struct model *m, int64_t index)
 
 /* ---- observation ---- */
 
-/* What the observation is made of. Only reads what training uses. */
+/* Queue the statistics of the observation. Reads only buffers of the training itself. */
 static void observe(struct model *m, unsigned what)
 {
     struct backend *be = m->backend;
@@ -586,7 +584,7 @@ static void observe(struct model *m, unsigned what)
 
 /* ---- a step ---- */
 
-/* The operations of a step, the same ones whenever `what` is the same. */
+/* Queue the operations of a step; they depend on `what` alone. */
 static void issue(struct model *m, unsigned what)
 {
     const int observed = (what & MODEL_OBSERVE) != 0;
@@ -657,7 +655,7 @@ int model_collect(struct model *m, struct model_result *result, struct err *err)
     const int64_t index = m->collected;
     const unsigned what = m->what[index % m->ring->slots];
     assert(model_under_way(m) > 0);
-    m->collected++; /* whatever came of it */
+    m->collected++; /* also if the step failed */
     if (m->backend->ring_wait(m->backend, m->ring, index, err) != 0)
         return -1;
     *result = (struct model_result){.loss = NAN};
@@ -723,7 +721,7 @@ int model_hidden(struct model *m, int position, double *h, struct err *err)
                                 act_buffer(m, MEMORY_NORMED, row * m->C), NUMBER_ACT, m->C, err);
 }
 
-/* ---- what it is ---- */
+/* ---- properties ---- */
 
 const struct shapes *model_shapes(const struct model *m)
 {

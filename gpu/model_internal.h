@@ -11,18 +11,18 @@
 /* The first two tensors of the table: embeddings of tokens and of positions. */
 enum { WTE, WPE };
 
-/* The tracked tokens stand on the device in order of their clusters, so that those
- * of a cluster are one array; the observation has them in order of the groups. */
+/* The output layer. On the device the tracked tokens are ordered by cluster, so that those of a
+ * cluster are one array; in the observation they are in the order of the groups. */
 struct model_lm_head {
-    const struct clusters *clusters; /* of the shapes */
-    int n_tracked[CLUSTERS_MAX];     /* tracked tokens in each */
-    int *slot;                       /* [M] place in the observation of the i-th on the device */
-    unsigned char *cluster_of;       /* [V] */
-    /* with an adaptive head */
+    const struct clusters *clusters; /* owned by the shapes */
+    int n_tracked[CLUSTERS_MAX];     /* tracked tokens in each cluster */
+    int *slot; /* [M] index in the observation of the i-th tracked token on the device */
+    unsigned char *cluster_of; /* [V] */
+    /* with an adaptive head only */
     int32_t *order;  /* [V] token of each rank */
     int32_t *rank;   /* [V] of each token */
-    double *weights; /* [V] of each target: its class weight, or 1 */
-    int is_ordered;  /* the tokens have ranks */
+    double *weights; /* [V] class weight of each target, 1 without class weights */
+    int is_ordered;  /* the tokens have ranks, or need none */
 };
 
 struct model {
@@ -34,8 +34,8 @@ struct model {
     int B, T, N, C, L, NH, M, G, V, Vp;
     double logit_scale, init_std, position_std;
     double class_weight, logit_adjustment, label_smoothing, z_loss;
-    int has_objective; /* what is minimised is not the plain loss */
-    enum spec_tying tie;
+    int has_objective; /* the objective differs from the plain loss */
+    enum spec_tie tie;
     enum spec_activation activation;
     int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
 
@@ -47,18 +47,18 @@ struct model {
     void *parameters, *copy, *gradients, *moments, *activations;
 
     struct backend_ring *ring;
-    int64_t collected;                /* steps; those up to ring->started are under way */
-    unsigned what[BACKEND_SLOTS_MAX]; /* of the step in each slot */
+    int64_t collected; /* steps collected; steps collected..ring->started - 1 are in flight */
+    unsigned what[BACKEND_SLOTS_MAX]; /* passes of the step in each slot */
 
     struct model_observation observation;
-    double *host;        /* one block that all of the observation's arrays point into */
+    double *host;        /* one block behind all float64 arrays of the observation */
     double *host_losses; /* [N] */
     float *host_scores;  /* [V] */
-    void *host_outputs;  /* REAL, as MEMORY_SCORES: of model_scores */
+    void *host_outputs;  /* REAL, as MEMORY_SCORES: for model_scores */
     struct model_lm_head lm_head;
-    unsigned char *in_group; /* [V] bit g: the token is of group g */
+    unsigned char *in_group; /* [V] bit g: the token is in group g */
 
-    void (*progress)(void *self); /* NULL: nobody wants to know */
+    void (*progress)(void *self); /* NULL: none */
     void *progress_self;
 };
 
@@ -89,7 +89,7 @@ static inline void *gradient(const struct model *m, int tensor)
     return backend_at(m->backend, m->gradients, NUMBER_REAL, m->shapes.tensor[tensor].offset);
 }
 
-/* A weight matrix or a bias as matrix products read it. */
+/* A weight matrix or bias in the form that matrix products read. */
 static inline void *weight(const struct model *m, int tensor)
 {
     if (!m->copy)
@@ -97,7 +97,7 @@ static inline void *weight(const struct model *m, int tensor)
     return backend_at(m->backend, m->copy, NUMBER_ACT, m->shapes.tensor[tensor].offset);
 }
 
-/* The final layernorm's output. */
+/* Output of the final layernorm. */
 static inline void *final_hidden(const struct model *m)
 {
     return act_buffer(m, MEMORY_NORMED, (int64_t)2 * m->L * m->N * m->C);

@@ -1,14 +1,13 @@
-/* model_lm_head: see model_lm_head.h. The output layer is one softmax or, with an
- * adaptive head, one for each cluster (lab/clusters.h), each of them the backend's
- * `head`: cluster k > 0 works on its own projection of h, on all positions, and the
- * weight of a position whose target is of another cluster is 0, so that it has no
- * gradient there. The full head is the case of one cluster. What the host gets is put
- * together here: the loss of a token of cluster k > 0 is that of its cluster's entry
- * in cluster 0 plus its own.
+/* model_lm_head: see model_lm_head.h. The output layer is one softmax or, with an adaptive head
+ * (Grave et al. 2017, lab/clusters.h), one softmax for each cluster; each is the backend's
+ * `lm_head`. Cluster k > 0 uses its own projection of h at all positions. A position whose target
+ * is in another cluster has weight 0 there, so it has no gradient. The full head is the case of one
+ * cluster. The host adds up: the loss of a token of cluster k > 0 is the loss of its cluster's
+ * entry in cluster 0 plus its own.
  *
- * With p the projection and w the weight row of a token i of cluster k > 0, and e the
- * cluster's entry row, log p(i) = s (p w + e) . h - lse_0 - lse_k: so p w + e is
- * observed as its output row, and measuring knows nothing of projections. One thread. */
+ * With p the projection and w the weight row of a token i of cluster k > 0, and e the cluster's
+ * entry row, log p(i) = s (p w + e) . h - lse_0 - lse_k. So p w + e is observed as its output row,
+ * and measure.c knows nothing of projections. One thread. */
 #include "gpu/model_lm_head.h"
 
 #include <assert.h>
@@ -19,9 +18,9 @@
 #include "gpu/model_state.h"
 #include "lab/remedies.h"
 
-/* ---- where things stand ---- */
+/* ---- addresses ---- */
 
-/* Tensors of cluster k, from the output layer's first one. */
+/* Tensors of cluster k, counted from the output layer's first tensor. */
 static int projection_of(const struct model *m, int k)
 {
     return m->unembedding + 2 * k - 1;
@@ -41,7 +40,8 @@ static int64_t tracked_before(const struct model *m, int k)
     return n;
 }
 
-/* Among outputs, those of cluster 0 end with the entries of the others. */
+/* Clusters behind the first. Among outputs, those of cluster 0 end with one entry for each of
+ * them. */
 static int further(const struct model *m)
 {
     return m->lm_head.clusters->n - 1;
@@ -76,7 +76,7 @@ static const int32_t *targets_of(const struct model *m, int k)
     return (const int32_t *)buffer(m, MEMORY_CLUSTER_TARGETS) + (int64_t)k * m->N;
 }
 
-/* Numbers of the projections before that of cluster k. */
+/* Summed widths of the projections before that of cluster k. */
 static int64_t widths_before(const struct model *m, int k)
 {
     int64_t n = 0;
@@ -85,14 +85,14 @@ static int64_t widths_before(const struct model *m, int k)
     return n;
 }
 
-/* What cluster k multiplies its rows by. */
+/* Input of cluster k's matrix product. */
 static void *hidden_of(const struct model *m, int k)
 {
     return k ? act_buffer(m, MEMORY_PROJECTED, widths_before(m, k) * m->N) : final_hidden(m);
 }
 
-/* The gradients of a cluster's projection and of what it takes from h: while the
- * output layer works, nobody uses the gradient of the wide layers. */
+/* Gradients of a cluster's projection and of its share of h. They live in the buffer of the wide
+ * layers' gradient, which is unused while the output layer runs. */
 static void *branch_of_cluster(const struct model *m)
 {
     return buffer(m, MEMORY_WIDE);
@@ -103,7 +103,7 @@ static void *projected_gradient(const struct model *m)
     return act_buffer(m, MEMORY_WIDE, (int64_t)m->N * m->C);
 }
 
-/* Buffers that exist only with a setting. */
+/* Buffers that exist only with a setting; NULL without it. */
 static void *position_weights(const struct model *m, int k)
 {
     return k || m->class_weight != 0 ? real_buffer(m, MEMORY_POSITION_WEIGHTS, (int64_t)k * m->N)
@@ -167,7 +167,7 @@ void model_lm_head_close(struct model *m)
 
 /* ---- ranks and counts ---- */
 
-/* The output of cluster k that is a token's, or its cluster's entry in cluster 0. */
+/* Output index of a token in cluster k: its own, or in cluster 0 the entry of its cluster. */
 static int32_t output_of(const struct model *m, int k, int32_t token)
 {
     const struct cluster *cluster = m->lm_head.clusters->cluster;
@@ -193,7 +193,7 @@ static int check_order(const struct model *m, const int32_t *order, struct err *
     return bad;
 }
 
-/* The tracked tokens, in order of their clusters. */
+/* Upload the tracked tokens, ordered by cluster. */
 static int upload_tracked(struct model *m, struct err *err)
 {
     struct model_lm_head *lm = &m->lm_head;
@@ -225,7 +225,7 @@ static int upload_tracked(struct model *m, struct err *err)
     return be->sync(be, err);
 }
 
-/* What each cluster weighs a target by: of those that it does not know, nothing. */
+/* Upload the weight of each target in each cluster: 0 for targets of other clusters. */
 static int upload_weights(struct model *m, struct err *err)
 {
     double *row = calloc((size_t)m->Vp, sizeof *row);
@@ -317,7 +317,8 @@ static void projection_backward(struct model *m, int k)
             (int64_t)m->N * m->C);
 }
 
-/* Softmax k, and its gradients with MODEL_GRADIENT. Tied, the embedding's gradient starts here. */
+/* Forward and loss of softmax k, with MODEL_GRADIENT also its gradients. With tied weights the
+ * embedding's gradient starts here. */
 static void run_cluster(struct model *m, int k, unsigned what)
 {
     struct backend *be = m->backend;
@@ -404,8 +405,8 @@ static void *projected_total(const struct model *m, int k)
     return real_buffer(m, MEMORY_PROJECTED_TOTAL, widths_before(m, k));
 }
 
-/* What h in MEMORY_H_TOTAL, and its projections, score with every output of every
- * cluster, times `factor`. */
+/* Logits of every output of every cluster for the h in MEMORY_H_TOTAL and its projections, times
+ * `factor`. */
 static void score_outputs(struct model *m, double factor)
 {
     struct backend *be = m->backend;
@@ -441,8 +442,8 @@ void model_lm_head_observe(struct model *m, unsigned what)
         score_batch(m);
 }
 
-/* What log p subtracts from the logits of cluster k > 0: lse_0 + lse_k less the logit
- * of the cluster's entry. */
+/* The term that log p subtracts from the logits of cluster k > 0: lse_0 + lse_k minus the logit of
+ * the cluster's entry. */
 static const void *cluster_lse(struct model *m, int k)
 {
     struct backend *be = m->backend;
@@ -456,8 +457,8 @@ static const void *cluster_lse(struct model *m, int k)
     return sum;
 }
 
-/* p is that of the whole output layer; the parts of the gradient are those of the
- * rows that multiply h, with the softmax of their cluster. */
+/* p is that of the whole output layer. The parts of the gradient are those of the rows that
+ * multiply h, with the softmax of their own cluster. */
 static void observe_cluster(struct model *m, int k, unsigned what)
 {
     const int64_t first = tracked_before(m, k);
@@ -562,7 +563,7 @@ void model_lm_head_lse(const struct model *m, const void *reals, double *lse)
             lse[k * m->N + n] = model_real(m, reals, k * m->N + n) + (k ? lse[n] : 0);
 }
 
-/* Positions have no objective in the clusters that do not know their target. */
+/* A position has objective 0 in the clusters that its target is not in. */
 void model_lm_head_objective(const struct model *m, const void *reals, double *objective)
 {
     for (int n = 0; n < m->N; n++) {

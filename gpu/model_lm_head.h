@@ -12,50 +12,49 @@
 
 struct model;
 
-/* ---- for train, probe and the tests ---- */
+/* ---- called by train, inference and the tests ---- */
 
-/* The counts of the training text, of which the spec's class weights, logit
- * adjustment (lab/remedies.h) and ranks of an adaptive head (lab/clusters.h) are
- * made; without them it changes nothing. Before the first step; a model with an
- * adaptive head takes none before it has ranks. ERR_NO_MEMORY, ERR_DEVICE. */
+/* Set the token counts of the training text. The spec's class weights, logit adjustment
+ * (lab/remedies.h) and ranks of an adaptive head (lab/clusters.h) are computed from them; without
+ * these settings the call changes nothing. Before the first step; with an adaptive head no step is
+ * possible before the tokens have ranks. ERR_NO_MEMORY, ERR_DEVICE. */
 int model_set_frequency(struct model *model, const struct frequency *frequency, struct err *err);
 
-/* The token of each rank of an adaptive head, [V]: that of the model whose weights
- * it takes over. ERR_INVALID if it is no permutation of the vocabulary; ERR_DEVICE. */
+/* Set the token of each rank of an adaptive head, [V]: that of the model whose weights are taken
+ * over. ERR_INVALID if it is no permutation of the vocabulary; ERR_NO_MEMORY, ERR_DEVICE. */
 int model_set_order(struct model *model, const int32_t *order, struct err *err);
 const int32_t *model_order(const struct model *model); /* NULL with the full head */
 
-/* The output rows of the tracked tokens as the observation shows them, [M][C], of the
- * present parameters. No step may be under way. ERR_NO_MEMORY, ERR_DEVICE. */
+/* Output rows of the tracked tokens as in the observation, [M][C], of the current parameters. No
+ * step may be in flight. ERR_NO_MEMORY, ERR_DEVICE. */
 int model_output_rows(struct model *model, double *rows, struct err *err);
 
-/* What h [C], of a position or a mean over positions (after the final layernorm, before
- * the logit scale), scores with every token under the present parameters, [V] as the
- * observation shows it: valid until the next step that is observed. No step may be under
- * way. ERR_DEVICE. */
+/* Logits of every token for one h [C], of a position or a mean over positions (after the final
+ * layernorm, before the logit scale), under the current parameters; [V] as in the observation,
+ * valid until the next observed step. No step may be in flight. ERR_DEVICE. */
 int model_scores(struct model *model, const double *h, const float **scores, struct err *err);
 
-/* ---- for model.c ---- */
+/* ---- called by model.c ---- */
 
-/* Host arrays, constants on the device, and the tracked tokens of the full head.
- * ERR_NO_MEMORY. Closing is fine whatever opening came to. */
+/* Allocate host arrays and upload constants and the tracked tokens of the full head. ERR_NO_MEMORY,
+ * ERR_DEVICE. Closing is fine after a failed open too. */
 int model_lm_head_open(struct model *model, struct err *err);
 void model_lm_head_close(struct model *model);
 
-/* Operations of a step. `what`: of model_submit. Losses; with MODEL_GRADIENT the gradients of the
- * output layer too, and that of h in MEMORY_BRANCH. */
+/* Queue forward, loss and, with MODEL_GRADIENT in `what` (model_submit), the gradients of the
+ * output layer and of h, the latter in MEMORY_BRANCH. */
 void model_lm_head_run(struct model *model, unsigned what);
-/* Rows of the tracked tokens; with MODEL_GRADIENT the mean logit of every output too.
- * Reads only what training uses. */
+/* Queue the output rows of the tracked tokens and, with MODEL_GRADIENT, the mean logit of every
+ * output. Reads only buffers of the training itself. */
 void model_lm_head_observe(struct model *model, unsigned what);
-/* Mean p of the tracked tokens; with MODEL_GRADIENT, after backward, also what the step does
- * to their rows. */
+/* Queue mean p of the tracked tokens and, with MODEL_GRADIENT and after backward, the parts of
+ * their rows' gradient. */
 void model_lm_head_observe_tracked(struct model *model, unsigned what);
 
-/* Host side. targets [N] of a batch as outputs of the clusters, [K][N]; nothing with the full
+/* Host side: targets [N] of a batch as outputs of the clusters, [K][N]; nothing with the full
  * head. */
 void model_lm_head_targets(const struct model *model, const int32_t *targets, int32_t *out);
-/* From the REALs of a slot of the ring to the arrays of the observation. */
+/* Host side: from REALs in a slot of the ring to arrays of the observation. */
 void model_lm_head_losses(const struct model *model, const void *reals, const int32_t *targets,
                           double *losses);
 void model_lm_head_lse(const struct model *model, const void *reals, double *lse);

@@ -1,5 +1,4 @@
-/* model_state: see model_state.h. What a model is between two steps: weights and moments, as
- * drawn at the start, as read and as written by the host. One thread. */
+/* model_state: see model_state.h. One thread. */
 #include "gpu/model_state.h"
 
 #include <assert.h>
@@ -9,7 +8,7 @@
 #include "gpu/model_update.h"
 #include "lab/random.h"
 
-enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights go to the device in pieces of 4 MB */
+enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights are uploaded in pieces of 4 MB */
 
 int model_under_way(const struct model *m)
 {
@@ -32,7 +31,7 @@ static void draw(const struct model *m, const struct shapes_tensor *tensor, int6
         [SHAPES_HEAD_BIAS] = 0,
     };
     const double std = std_of[tensor->kind], mean = tensor->kind == SHAPES_GAIN ? 1 : 0;
-    const int64_t drawn = tensor->file_rows * tensor->cols; /* behind it: padding */
+    const int64_t drawn = tensor->file_rows * tensor->cols; /* rows behind these are padding */
     const int equal = tensor->kind == SHAPES_UNEMBEDDING && m->tie == TIE_UNTIED_EQUAL;
     const int64_t base = equal ? m->shapes.tensor[WTE].offset : tensor->offset;
 #pragma omp parallel for num_threads(m->backend->threads) schedule(static)
@@ -47,7 +46,7 @@ static void draw(const struct model *m, const struct shapes_tensor *tensor, int6
     }
 }
 
-/* The ACT copy follows its fp32 masters. */
+/* Refresh the ACT copy from its fp32 masters. */
 static void refresh_copy(struct model *m)
 {
     if (m->copy)

@@ -1,6 +1,6 @@
-/* model_state: the state of a model between two steps: weights and moments, as drawn at the
- * start, as read and as written by the host, and the number of steps that are under way. Called
- * by train and probe, on the model's thread. */
+/* model_state: the state of a model between two steps: weights and moments, as drawn at the start,
+ * as read and as written by the host, and the number of steps in flight. Called by model, train and
+ * inference, on the model's thread. */
 #ifndef TOKENFATE_MODEL_STATE_H
 #define TOKENFATE_MODEL_STATE_H
 
@@ -8,7 +8,7 @@
 
 struct model;
 
-/* Steps that were submitted and not collected, 0..model_depth. The functions below need 0. */
+/* Steps submitted and not collected, 0..model_depth. The functions below need 0. */
 int model_under_way(const struct model *model);
 
 /* Initial weights from spec_seed_weights, drawn on the CPU; moments zero. ERR_NO_MEMORY,

@@ -1,7 +1,7 @@
-/* model_update: see model_update.h. The optimiser goes over the model range by range:
- * neighbours with the same decay are one, so without exceptions the whole model is one
- * pass. The gradient's norm is added up by the same ranges, so that it is the same number
- * whether the update makes it or nothing is updated. One thread. */
+/* model_update: see model_update.h. The optimiser runs range by range: neighbouring tensors with
+ * equal decay form one range, so without exceptions the whole model is one pass. The gradient's
+ * norm is summed over the same ranges, so it has the same bits whether the update computes it or a
+ * separate pass. One thread. */
 #include "gpu/model_update.h"
 
 #include "gpu/model_internal.h"
@@ -28,14 +28,14 @@ void *model_moment(const struct model *m, int which, int64_t offset)
     return backend_at(m->backend, m->moments, NUMBER_REAL, which * m->shapes.n_parameters + offset);
 }
 
-/* Parameters [first, end) with one decay. */
+/* Parameters [first, end) with equal decay. */
 struct range {
-    int tensor; /* the first one behind it */
+    int tensor; /* the first one behind the range */
     int64_t first, end;
     double decay;
 };
 
-/* The range behind `range` (at first {0}) in its place; 0 behind the last one. */
+/* Advance `range` (initially {0}) to the next range; 0 behind the last one. */
 static int next_range(const struct model *m, struct range *range)
 {
     const int n = m->shapes.n_tensors;

@@ -1,6 +1,6 @@
-/* model_update: the optimiser step and the norm of the gradient, over the whole model. Gradient
- * clipping is part of the backend's `update`, with the norm computed here. Queues operations and
- * waits for nothing. Called by model.c and model_state.c, on the model's thread. */
+/* model_update: the optimiser step and the norm of the whole gradient. Gradient clipping is part of
+ * the backend's `update` and uses this norm. The functions queue operations and wait for nothing.
+ * Called by model.c and model_state.c, on the model's thread. */
 #ifndef TOKENFATE_MODEL_UPDATE_H
 #define TOKENFATE_MODEL_UPDATE_H
 

@@ -1,6 +1,5 @@
-/* nvml: see nvml.h. Two tables of functions, one of each library, filled by name;
- * the types are those of NVIDIA's published interfaces, written down as plain
- * integers and structs of the same layout. */
+/* nvml: see nvml.h. Two tables of functions, one for each library, filled by name. Types are those
+ * of NVIDIA's published interfaces, declared as plain integers and structs of the same layout. */
 #include "gpu/nvml.h"
 
 #include <dlfcn.h>
@@ -51,7 +50,7 @@ struct nvml {
 static const struct function {
     const char *name;
     size_t library, at;
-    int can_lack; /* what it tells is then unknown */
+    int can_lack; /* optional: without it the value is unknown */
 } functions[] = {
     {"nvmlInit_v2", AT(library), AT(start), 0},
     {"nvmlShutdown", AT(library), AT(shutdown), 0},
@@ -119,8 +118,7 @@ int nvml_open(struct nvml **out, struct err *err)
     return 0;
 }
 
-/* The driver's library stays loaded: whoever computes uses it too, and it does
- * not like to be unloaded. */
+/* The driver's library stays loaded: the cuda backend uses it too, and unloading it is not safe. */
 void nvml_close(struct nvml *nvml)
 {
     if (!nvml)
@@ -151,7 +149,7 @@ static void print_uuid(const struct uuid *uuid, const char *kind, char text[UUID
                          i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid->byte[i]);
 }
 
-/* The card or slice that CUDA calls `number`; *sensors: the card it is part of. */
+/* Find the card or slice with CUDA's number `number`; *sensors: the card that it is part of. */
 static int find_card(struct nvml *nvml, int number, void **out, void **sensors, struct err *err)
 {
     char text[UUID_TEXT_MAX];

@@ -1,11 +1,10 @@
-/* nvml: what NVIDIA's management library knows about the cards: memory in use by
- * anybody, utilisation, temperature, the driver's version. The library and the
- * driver are loaded at run time, no header of theirs is needed, and no context is
- * made: looking takes no memory of a card.
+/* nvml: readings from NVIDIA's management library: memory in use by all programs, utilisation,
+ * temperature, driver version. Library and driver are loaded at run time, so none of their headers
+ * is needed. No context is created, so a reading takes no memory of a card.
  *
- * CUDA and the library number cards differently (CUDA_VISIBLE_DEVICES leaves some
- * out and reorders them, a slice of a card, MIG, is a device of its own), so a
- * card is found by the UUID that both know. Callers: inventory. One thread. */
+ * CUDA and the library number cards differently: CUDA_VISIBLE_DEVICES hides and reorders cards, and
+ * a slice of a card (MIG) is a device of its own. So a card is found by its UUID, which both know.
+ * Callers: runner, watch. One thread. */
 #ifndef TOKENFATE_NVML_H
 #define TOKENFATE_NVML_H
 
@@ -17,7 +16,7 @@ enum { NVML_DRIVER_MAX = 64, NVML_UNKNOWN = -1 };
 
 struct nvml_reading {
     int64_t total_bytes, used_bytes; /* used: by every program, reserved memory included */
-    int utilisation;                 /* percent of the last moments in which kernels ran */
+    int utilisation;                 /* percent of the last sampling period in which kernels ran */
     int temperature;                 /* degrees Celsius */
 };
 
@@ -27,15 +26,15 @@ struct nvml;
 int nvml_open(struct nvml **out, struct err *err);
 void nvml_close(struct nvml *nvml);
 
-/* "580.159.03"; "" if it is not told. */
+/* "580.159.03"; "" if unknown. */
 const char *nvml_driver(const struct nvml *nvml);
 
-/* How many devices CUDA shows this process. */
+/* Number of devices that CUDA shows to this process. */
 int nvml_devices(const struct nvml *nvml);
 
-/* CUDA device `number`, as this process counts them. What the card does not tell
- * (a slice has no utilisation of its own) is NVML_UNKNOWN; a card whose memory
- * cannot be read is ERR_UNAVAILABLE with the reason. */
+/* Reading of CUDA device `number`, as this process counts them. A value that the card does not
+ * report (a slice has no utilisation of its own) is NVML_UNKNOWN; ERR_UNAVAILABLE with the reason
+ * if its memory cannot be read. */
 int nvml_read(struct nvml *nvml, int number, struct nvml_reading *out, struct err *err);
 
 #endif

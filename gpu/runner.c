@@ -1,8 +1,7 @@
-/* runner: see runner.h. Epoch records are packed as they come and leave as one
- * `epochs` message at most ten times a second, sooner when the pack is full, a
- * checkpoint is about to be written or the job ends: whoever reads can rely on
- * every record before a checkpoint having been sent before it. A sink that
- * fails once is never tried again; the job then ends at its next step. */
+/* runner: see runner.h. Epoch records are packed and leave as one `epochs` message at most ten
+ * times a second; sooner when the pack is full, a checkpoint is about to be written or the job
+ * ends. Invariant: every record before a checkpoint is sent before it. A sink that has failed once
+ * is never used again; the job then ends at its next step. */
 #include "gpu/runner.h"
 
 #include <stdio.h>
@@ -20,14 +19,14 @@
 #include "lab/dataset.h"
 
 enum {
-    PACK_BYTES = 1 << 20, /* records wait in a pack of at most this size */
+    PACK_BYTES = 1 << 20, /* largest size of a pack of records */
     SEND_MS = 100,        /* shortest time between two `epochs` messages */
-    ALIVE_MS = 1000,      /* and between two `alive` */
+    ALIVE_MS = 1000,      /* shortest time between two `alive` messages */
     NAME_MAX_BYTES = 192,
     ID_MAX_BYTES = 16
 };
 
-/* Consecutive records on their way: n of them from epoch `from`. */
+/* Consecutive records to be sent: n of them from epoch `from`. */
 struct pack {
     char *bytes;
     size_t size, capacity;
@@ -38,19 +37,19 @@ struct pack {
 struct runner {
     const struct runner_setup *setup;
     const struct runner_sink *sink;
-    struct backend *backend; /* NULL: the device cannot be opened, device_err says why */
+    struct backend *backend; /* NULL: the device cannot be opened; device_err has the reason */
     struct err device_err;
     struct bpe *bpe;
     char tokenizer[16];
     struct dataset *dataset;
-    struct spec *dataset_spec; /* the dataset was made for this spec and text */
+    struct spec *dataset_spec; /* spec that the dataset was made for */
     char *dataset_path;
 
-    char job[MESSAGE_ID_MAX]; /* the job at hand */
+    char job[MESSAGE_ID_MAX]; /* the current job */
     struct pack pack;
-    int64_t sent_ms, alive_ms; /* when `epochs` and `alive` were sent last */
+    int64_t sent_ms, alive_ms; /* times of the last `epochs` and `alive` */
     enum train_order order;    /* last one that was not TRAIN_GO */
-    struct err sink_err;       /* what send said when it failed */
+    struct err sink_err;       /* first error of send */
 };
 
 static int send_message(struct runner *runner, struct message *message)
@@ -129,8 +128,8 @@ static int send_cpu(struct runner *runner)
     return send_message(runner, &message);
 }
 
-/* What the card says of itself. Its free memory is what other programs leave, or,
- * where nobody can tell, all of it. */
+/* Fill in the card's readings. Free memory is what other programs leave or, if unknown, all of
+ * it. */
 static void ask_card(struct nvml *nvml, int number, struct message *message)
 {
     struct nvml_reading reading;
@@ -151,8 +150,8 @@ static void ask_card(struct nvml *nvml, int number, struct message *message)
     message->temperature = reading.temperature;
 }
 
-/* 1: there may be more of them, 0: no such device, -1: not sent. Number 0 is sent
- * in any case, with the reason why it cannot be used. */
+/* 1: sent, there may be more devices; 0: no such device; -1: sending failed. Number 0 is sent in
+ * any case, with the reason if it is unavailable. */
 static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
 {
     char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
@@ -179,7 +178,7 @@ static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
     return send_message(runner, &message) == 0 ? there : -1;
 }
 
-/* Asks who knows the cards only where there is one. */
+/* NVML is opened only where CUDA finds a card. */
 static struct nvml *open_nvml(const struct runner *runner)
 {
     char name[BACKEND_DEVICE_MAX];
@@ -225,7 +224,7 @@ static int open_bpe(struct runner *runner, const char *tokenizer, struct err *er
     return 0;
 }
 
-/* Text, groups and the seeds that draw them decide a dataset. */
+/* A dataset is determined by text, groups and their seeds. */
 static int same_dataset(const struct runner *runner, const struct spec *spec, const char *path)
 {
     static const char *const deciding[] = {"\"/corpus", "\"/groups", "\"/data", "\"/train/seed"};
@@ -239,7 +238,7 @@ static int same_dataset(const struct runner *runner, const struct spec *spec, co
     return same;
 }
 
-/* Takes the spec over: it stays as long as the dataset made for it. */
+/* Takes ownership of the spec, which must live as long as its dataset. */
 static int open_dataset(struct runner *runner, struct spec *spec, const char *path, struct err *err)
 {
     int same = same_dataset(runner, spec, path);
@@ -268,7 +267,7 @@ const struct groups *runner_groups(const struct runner *runner)
     return &runner->dataset->groups;
 }
 
-/* ---- what train reports ---- */
+/* ---- callbacks of train ---- */
 
 static void on_flush(void *self)
 {
@@ -367,7 +366,7 @@ static void on_log(void *self, const char *line)
 
 /* ---- one job ---- */
 
-/* Room for at least one record of the dataset at hand. */
+/* Make room for at least one record of the current dataset. */
 static int prepare_pack(struct runner *runner, struct err *err)
 {
     const struct groups *groups = &runner->dataset->groups;
@@ -381,8 +380,8 @@ static int prepare_pack(struct runner *runner, struct err *err)
     return 0;
 }
 
-/* A job never changes over to another device silently. "cuda" is any of that
- * kind, "cuda:1" just that one. */
+/* A job never changes its device silently. "cuda" matches any CUDA device, "cuda:1" that one
+ * only. */
 static int check_device(const struct runner *runner, const struct spec *spec, struct err *err)
 {
     const char *wanted = spec->resources.device, *here = runner->setup->device;
@@ -393,7 +392,7 @@ static int check_device(const struct runner *runner, const struct spec *spec, st
                    here);
 }
 
-/* The device in a precision, opened anew if it computes in another one. */
+/* Reopen the backend if it computes in another precision. */
 static int prepare_precision(struct runner *runner, enum spec_precision asked, struct err *err)
 {
     const enum spec_precision wanted = device_precision(runner->setup->device, asked);
@@ -404,7 +403,7 @@ static int prepare_precision(struct runner *runner, enum spec_precision asked, s
     return 0;
 }
 
-/* Which file a job's model is in is known to the server that has the job. */
+/* Only the server that has a job knows its model file. */
 static int check_spec(const struct spec *spec, const struct train_options *options, struct err *err)
 {
     if (spec->init_from[0] && !options->model)

@@ -15,7 +15,7 @@
 #include "config/file.h"
 
 enum {
-    CHUNK = 4096,         /* numbers scaled at a time */
+    CHUNK = 4096,         /* numbers that are scaled at a time */
     HEADER_MAX = 16 << 20 /* bytes; the header of 128 layers takes 200 kB */
 };
 
@@ -31,7 +31,7 @@ static int64_t file_numbers(const struct shapes_tensor *tensor)
     return tensor->file_rows * tensor->cols;
 }
 
-/* A tensor as the file has it: numbers of 4 bytes. A vector is one-dimensional. */
+/* A tensor in the file: numbers of 4 bytes. A vector has one dimension. */
 struct file_tensor {
     const char *name, *type;
     int dimensions;
@@ -50,7 +50,7 @@ static struct file_tensor weights_of(const struct shapes_tensor *tensor)
     return tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS ? vector : matrix;
 }
 
-/* The token of each rank. */
+/* The tensor with the token of each rank. */
 static struct file_tensor order_of(int vocab)
 {
     return (struct file_tensor){
@@ -69,7 +69,7 @@ static void emit_entry(struct emit *emit, const struct file_tensor *tensor)
     emit_array(emit, "data_offsets");
 }
 
-/* The whole entry of a tensor at *offset, which moves behind it. */
+/* The whole entry of a tensor at *offset, which advances behind it. */
 static void emit_tensor(struct emit *emit, const struct file_tensor *tensor, int64_t *offset)
 {
     int64_t bytes = sizeof(float);
@@ -99,7 +99,7 @@ static void emit_metadata(struct emit *emit, const struct spec *spec)
     emit_end(emit);
 }
 
-/* The JSON header, padded with blanks so that the data start at a multiple of 8. */
+/* The JSON header, padded with spaces so that the data start at a multiple of 8. */
 static char *make_header(const struct spec *spec, const struct shapes *shapes, size_t *n)
 {
     char *header = NULL;
@@ -148,7 +148,7 @@ static double scale_of(const struct spec *spec, const struct shapes_tensor *tens
     return strncmp(tensor->name, "transformer.ln_f.", 17) == 0 ? spec->model.logit_scale : 1;
 }
 
-/* Stream errors stay in `out` and are told when it is closed. */
+/* Write errors stay in `out`; file_atomic_commit reports them. */
 static void write_tensors(FILE *out, const struct spec *spec, const struct shapes *shapes,
                           const float *parameters)
 {
@@ -187,7 +187,7 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
     return file_atomic_commit(&file, err);
 }
 
-/* What transformers.GPT2Config reads; what GPT-2's code has no choice of is spelled out too. */
+/* The fields of transformers.GPT2Config, including those that are fixed in GPT-2. */
 static void emit_config(struct emit *emit, const struct spec *spec, const struct shapes *shapes,
                         const int32_t *original)
 {
@@ -215,7 +215,7 @@ static void emit_config(struct emit *emit, const struct spec *spec, const struct
     emit_number(emit, "layer_norm_epsilon", 1e-5);
     emit_bool(emit, "scale_attn_weights", 1);
     emit_bool(emit, "tie_word_embeddings", spec->model.tie == TIE_TIED);
-    emit_raw(emit, "resid_pdrop", "0.0"); /* typed as floats by GPT2Config */
+    emit_raw(emit, "resid_pdrop", "0.0"); /* floats in GPT2Config, so with a decimal point */
     emit_raw(emit, "embd_pdrop", "0.0");
     emit_raw(emit, "attn_pdrop", "0.0");
     emit_number(emit, "initializer_range", spec->model.init_std);
@@ -240,7 +240,7 @@ int safetensors_write_config(const char *dir, const struct spec *spec, const str
 
 /* ---- reading ---- */
 
-/* The header as text (malloc) with its length; the file stands at the data. */
+/* Read the header as a string (malloc) of length *n; the file position is then that of the data. */
 static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *err)
 {
     if (fread(n, sizeof *n, 1, file) != 1 || *n == 0 || *n > HEADER_MAX) {
@@ -261,7 +261,7 @@ static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *
     return header;
 }
 
-/* A tensor's entry up to its offsets, as the header has it (malloc); NULL without memory. */
+/* Text of a tensor's entry up to its offsets (malloc); NULL without memory. */
 static char *print_entry(const struct file_tensor *tensor)
 {
     char *text = NULL;
@@ -279,7 +279,7 @@ static char *print_entry(const struct file_tensor *tensor)
     return NULL;
 }
 
-/* Where a tensor of this name, type and shape begins; -1 if the header has none. */
+/* Offset of the tensor with this name, type and shape; -1 if the header has none. */
 static int64_t find_tensor(const char *header, const struct file_tensor *tensor, struct err *err)
 {
     long long offset = -1;

@@ -1,5 +1,5 @@
-/* standalone: see standalone.h. A sink that prints: each message becomes one line, an
- * `epochs` message one line per record. */
+/* standalone: see standalone.h. A sink that prints each message as one line, and an `epochs`
+ * message as one line per record. */
 #include "gpu/standalone.h"
 
 #include <limits.h>
@@ -16,7 +16,7 @@
 struct page {
     FILE *out;
     struct runner *runner;
-    struct err failure; /* of the job, when it failed */
+    struct err failure; /* error of the job, if it failed */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -117,7 +117,7 @@ static char *read_spec(FILE *in, struct err *err)
     return text;
 }
 
-/* Path of the text that the spec names; "" for the synthetic one. */
+/* Path of the spec's text; "" for the synthetic one. */
 static int find_corpus(const char *json, const char *corpus_path, char path[PATH_MAX],
                        struct err *err)
 {

@@ -1,6 +1,5 @@
-/* standalone: tokenfate-trainer by itself, for a look at one experiment without a
- * server: runs one spec and prints what the server would be told, one JSON
- * object a line; epoch records in the shape of the API. One thread. */
+/* standalone: tokenfate-trainer without a server: runs one spec and prints the messages that a
+ * server would get, one JSON object a line; epoch records in the API's form. One thread. */
 #ifndef TOKENFATE_STANDALONE_H
 #define TOKENFATE_STANDALONE_H
 
@@ -16,14 +15,14 @@ struct standalone_options {
     int64_t checkpoint_seconds;
 };
 
-/* Reads a spec from in, runs it, prints to out. The first interrupt (SIGINT,
- * SIGTERM) stops with a checkpoint in dir. 0: done, stopped or cancelled. -1: the
- * job could not start or failed (the line `failed` was printed then). */
+/* Read a spec from in, run it, print to out. The first interrupt (SIGINT, SIGTERM) stops with a
+ * checkpoint in dir. 0: done, stopped or cancelled. -1: the job could not start or failed (the line
+ * `failed` was printed then). */
 int standalone(const struct runner_setup *setup, const struct standalone_options *options, FILE *in,
                FILE *out, struct err *err);
 
-/* Prints one line of JSON for every device: what it is, or why it cannot be had;
- * utilisation (percent) and temperature (Celsius) are -1 where nobody knows. */
+/* Print one line of JSON for every device: its description, or why it is unavailable; utilisation
+ * (percent) and temperature (Celsius) are -1 if unknown. */
 int standalone_devices(const struct runner_setup *setup, FILE *out, struct err *err);
 
 #endif

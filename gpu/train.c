@@ -1,12 +1,12 @@
-/* train: see train.h. The state of a run is two numbers, the updates done
- * (step) and the first record to come (epoch), and everything else follows from
- * them: a record is due when step == epoch * steps_per_epoch. A checkpoint may
- * fall between two records, so that a stop never waits for a long epoch. Steps
- * are submitted ahead as far as the model allows and collected in order; `step`
- * counts what is collected, and whatever needs the state of a certain step (a
- * checkpoint, a model file) waits until nothing is under way.
- * Invariant: nothing that depends on time or on being resumed reaches a number
- * of the training; a model file is on disk before its record is reported. */
+/* train: see train.h. The state of a run is two numbers, the updates done (step) and the first
+ * record to come (epoch); everything else follows from them: a record is due when step == epoch *
+ * steps_per_epoch. A checkpoint may fall between two records, so a stop never waits for a long
+ * epoch. Steps are submitted ahead as far as the model allows, and collected in order; `step`
+ * counts collected ones. Whatever needs the state of a certain step (a checkpoint, a model file)
+ * waits until no step is in flight.
+ *
+ * Invariants: no number of the training depends on time or on being resumed; a model file is on
+ * disk before its record is reported. */
 #include "gpu/train.h"
 
 #include <limits.h>
@@ -30,7 +30,9 @@
 #include "gpu/spectrum.h"
 #include "lab/sampler.h"
 
-enum { CHECKPOINT_SHARE = 10 }; /* writing checkpoints takes at most one part in ten */
+enum {
+    CHECKPOINT_SHARE = 10
+}; /* writing checkpoints takes at most 1 / CHECKPOINT_SHARE of the time */
 
 struct training {
     const struct spec *spec;
@@ -41,22 +43,22 @@ struct training {
     struct sampler *sampler;
     struct model *model;
     struct measure *measure;
-    struct evaluation *evaluation; /* NULL: nothing is evaluated */
+    struct evaluation *evaluation; /* NULL: no evaluation */
     int64_t evaluated;             /* epoch of `evaluated_values`, -1: none yet */
-    double *evaluated_values;      /* [record_size(G)] NaN but for what was evaluated */
+    double *evaluated_values;      /* [record_size(G)] NaN where nothing was evaluated */
     int32_t *inputs, *targets;     /* [B][T] */
-    uint8_t *words;                /* [B][T] bits of held-out targets (lab/dataset.h) */
+    uint8_t *words;                /* [B][T] word bits of held-out targets (lab/dataset.h) */
     double *values;                /* [record_size(G)] */
     float *tokens;                 /* [M] */
     float *parameters;             /* [n_parameters] one part of the state at a time */
-    struct checkpoint origin;      /* what this run is; epoch and step are set when written */
+    struct checkpoint origin;      /* of this run; epoch and step are set when it is written */
     int64_t steps_per_epoch;
     int64_t step;  /* updates done and collected */
-    int64_t ahead; /* first batch that is not submitted; step .. ahead - 1 are under way */
+    int64_t ahead; /* first batch not submitted; step .. ahead - 1 are in flight */
     int64_t last;  /* number of the last batch, which is only measured */
     int64_t epoch; /* first record to come */
     double next_checkpoint;
-    double record_at; /* when the last record was made, and at which step; -1: none yet */
+    double record_at; /* time and step of the last record; -1: none yet */
     int64_t record_step;
     int config_written;
 };
@@ -112,7 +114,7 @@ static void copy_word(char to[CHECKPOINT_WORD], const char *word)
     snprintf(to, CHECKPOINT_WORD, "%s", word);
 }
 
-/* The bits of a card depend on which one it is: its library chooses by that. */
+/* cuBLASLt chooses algorithms by card, so the card's name is part of the device. */
 static void name_device(const struct backend *backend, char to[CHECKPOINT_WORD])
 {
     if (backend->on_host)
@@ -142,8 +144,8 @@ static void on_progress(void *self)
     training->events->busy(training->events->self, training->ahead / training->steps_per_epoch);
 }
 
-/* The weights of an earlier job, without the moments that its optimiser had. The
- * tokens keep the ranks that its adaptive head gave them. */
+/* Initialise from the weights of an earlier job, without its optimiser's moments. The tokens keep
+ * the ranks of its adaptive head. */
 static int start_from(struct training *training, const char *path, struct err *err)
 {
     int32_t *order = NULL;
@@ -212,8 +214,8 @@ static int input_rows(struct training *training, double *rows, struct err *err)
     return 0;
 }
 
-/* Shifts are measured from the model it started with, also after a resume: so this
- * comes before the checkpoint is loaded. */
+/* Shifts are measured from the initial model, also after a resume, so this must precede loading the
+ * checkpoint. */
 static int set_start(struct training *training, struct err *err)
 {
     const int tied = training->spec->model.tie == TIE_TIED;
@@ -240,8 +242,8 @@ static void tell(const struct training *training, const char *line)
     training->events->log(training->events->self, line);
 }
 
-/* Every record is safe, and with the last one its model: what is missing is the
- * word that the job is done, which was lost after the checkpoints had gone. */
+/* Every record is safe, and the last one's model is on disk: only the message `done` was lost,
+ * after the checkpoints had been removed. */
 static int is_complete(const struct training *training)
 {
     char path[PATH_MAX];
@@ -251,7 +253,7 @@ static int is_complete(const struct training *training)
            access(path, R_OK) == 0;
 }
 
-/* Where to begin: at the newest usable checkpoint, or at the untrained model. */
+/* Start from the newest usable checkpoint, else from the initial model. */
 static int find_start(struct training *training, struct err *err)
 {
     const struct train_options *options = training->options;
@@ -339,7 +341,7 @@ static int write_snapshot(struct training *training, int64_t epoch, struct err *
                              model_order(training->model), err);
 }
 
-/* Tokens trained on since the record before, per second; no value at first. */
+/* Tokens trained per second since the previous record; NaN at first. */
 static double rate(struct training *training)
 {
     double time = clock_monotonic_seconds(),
@@ -377,16 +379,15 @@ static int is_due(const struct training *training, int64_t step)
     return step % training->steps_per_epoch == 0;
 }
 
-/* Between this batch's gradient and its update, if it has one, the weights are
- * written to a file: so nothing else may be under way. */
+/* The weights are written to a file between this batch's gradient and its update, if it has one: no
+ * other step may be in flight. */
 static int stands_alone(const struct training *training, int64_t step)
 {
     return step == training->last ||
            (is_due(training, step) && wants_snapshot(training, step / training->steps_per_epoch));
 }
 
-/* The weights before this batch's update are evaluated, so that the updates before
- * it must be done. */
+/* The weights before this batch's update are evaluated, so all earlier updates must be done. */
 static int wants_evaluation(const struct training *training, int64_t step)
 {
     const int64_t epoch = step / training->steps_per_epoch;
@@ -404,8 +405,8 @@ static int may_submit(const struct training *training)
            !stands_alone(training, training->ahead) && !stands_alone(training, training->ahead - 1);
 }
 
-/* The oldest batch under way: its loss, its record if one is due, and what is
- * left to do of its update. */
+/* Collect the oldest step in flight: check its loss, report its record if one is due, and do the
+ * update that was held back. */
 static int collect(struct training *training, struct err *err)
 {
     struct model_result result;
@@ -440,13 +441,13 @@ static int collect_all(struct training *training, struct err *err)
     return 0;
 }
 
-/* Of the last record, or of the first one if that is still to come. */
+/* Epoch of the last record, or of the first one if there is none yet. */
 static int64_t epoch_at_hand(const struct training *training)
 {
     return training->epoch > 0 ? training->epoch - 1 : 0;
 }
 
-/* Asks for an order and does what it says. */
+/* Fetch the caller's order and execute it. */
 static int obey(struct training *training, struct err *err)
 {
     const enum train_order order =
@@ -465,7 +466,7 @@ static int obey(struct training *training, struct err *err)
     return 0;
 }
 
-/* Window number `window` of a part of the text, as the w-th of the batch. */
+/* Put window number `window` of a part of the text into row w of the batch. */
 static void take_window(struct training *training, enum sampler_part part, int window, int w)
 {
     const int T = training->spec->model.seq_len;
@@ -479,9 +480,9 @@ static void take_window(struct training *training, enum sampler_part part, int w
                (size_t)T);
 }
 
-/* Sums over the windows of a part of the text. A window stands in for those that
- * the last batch lacks. Nothing is under way meanwhile, so an order can be obeyed
- * between any two batches; who goes on from there evaluates anew. */
+/* Evaluate all windows of a part of the text. The last batch is filled up with a repeated window,
+ * which is not counted. No step is in flight meanwhile, so an order can be executed between any two
+ * batches; a resumed run evaluates anew. */
 static int evaluate_part(struct training *training, enum sampler_part part, struct err *err)
 {
     const int B = training->spec->train.batch_size;

@@ -1,6 +1,6 @@
-/* trainer: main of tokenfate-trainer, the process that computes. With --serve it
- * is the server's child (trainer_loop.h), without it runs the spec on its standard
- * input and prints what happens (standalone.h). Exit status: 0, 1 failed, 2 usage. */
+/* trainer: main of tokenfate-trainer, the compute process. With --serve it is the server's child
+ * (trainer_loop.h); without it, it runs the spec on its standard input and prints the messages
+ * (standalone.h). Exit status: 0, 1 failed, 2 usage. */
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -124,16 +124,15 @@ static int takes_all_cores(const struct arguments *arguments)
 
 #define SPINS "20000"
 
-/* OpenMP's threads spin between two loops by default, without end: beside any other
- * program on the same cores that costs several times the work itself. Asleep at once,
- * they must be woken some hundred times a step, which costs a sixth of it. So they
- * spin a few tenths of a millisecond (SPINS), longer than threads of equal work wait
- * for each other, shorter than the system takes a core away. And a system where
- * others work too moves two of them onto one core, for which all the others wait: with
- * a thread for every core, each is bound to its own. With fewer it would be the
- * first cores, of every trainer. libgomp reads its environment when it is loaded,
- * so this needs a second start; nothing is lost if that is refused. Who has set
- * something of it is left alone. */
+/* Environment of libgomp. By default its threads spin without end between two parallel regions;
+ * beside other programs on the same cores that costs several times the work itself. Threads that
+ * sleep at once must be woken some hundred times a step, which costs a sixth of it. So they spin
+ * for a few tenths of a millisecond (SPINS): longer than threads with equal work wait for each
+ * other, shorter than a scheduler's time slice. On a busy system Linux may also migrate two threads
+ * onto one core, and all others wait for these two: with a thread for every core, each is bound to
+ * its own. With fewer threads binding would take the first cores, in every trainer, so they stay
+ * unbound. libgomp reads its environment when it is loaded, so the program executes itself again; a
+ * refusal loses nothing. Variables that the user has set are respected. */
 static void arrange_threads(const struct arguments *arguments, char **argv)
 {
     static const char *const waiting[] = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"};

@@ -1,7 +1,6 @@
-/* trainer_loop: see trainer_loop.h. Between jobs it waits for a message; during a job the
- * runner asks for orders after every step, and the socket is looked at without
- * waiting. An order for a job that is over is dropped: it crossed the job's end
- * on its way. */
+/* trainer_loop: see trainer_loop.h. Between jobs it blocks on the socket; during a job the runner
+ * polls for orders after every step. An order for a job that has ended is dropped: it was sent
+ * before the server knew of the end. */
 #include "gpu/trainer_loop.h"
 
 #include <fcntl.h>
@@ -11,15 +10,15 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define OOM_SCORE "500" /* of 1000: before the server and the lab's other programs */
+#define OOM_SCORE "500" /* of 1000: the trainer is killed before the server and other programs */
 
 struct loop {
     int fd;
     struct message_reader *reader;
-    struct message run;   /* the job at hand */
-    struct message order; /* what came meanwhile */
-    int ending;           /* exit was asked for, or the server is gone */
-    struct err fault;     /* why the socket cannot be used any more */
+    struct message run;   /* the current job */
+    struct message order; /* received during the job */
+    int ending;           /* exit was received, or the server is gone */
+    struct err fault;     /* first error of the socket */
 };
 
 int trainer_loop_bind(int parent, struct err *err)
@@ -34,7 +33,7 @@ int trainer_loop_bind(int parent, struct err *err)
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0) {
         ssize_t refused = write(fd, OOM_SCORE, strlen(OOM_SCORE));
-        (void)refused; /* a wish: training works without it */
+        (void)refused; /* optional: training works without it */
         close(fd);
     }
     return 0;
@@ -71,7 +70,7 @@ static enum train_order loop_order(void *self, const char *job)
                                               : TRAIN_GO;
 }
 
-/* The server's end of the socket closing is how we are told to go. */
+/* EOF on the socket means that the server is gone: a normal end. */
 static int how_it_ended(const struct loop *loop, struct err *err)
 {
     if (loop->fault.code == ERR_NONE || loop->fault.code == ERR_IO)

@@ -8,11 +8,11 @@
 #include "gpu/nvml.h"
 
 enum {
-    WATCH_MS = 2000, /* between two looks: a page shows it to people */
+    WATCH_MS = 2000, /* between two readings */
     ID_MAX_BYTES = 24
 };
 
-/* A card that does not answer this time is left out. */
+/* A card that does not answer is skipped in this round. */
 static int tell(struct nvml *nvml, int number, int fd, struct err *err)
 {
     char id[ID_MAX_BYTES];
@@ -70,7 +70,7 @@ int watch(const char *build, int fd, struct err *err)
             goto out;
         got = message_read(reader, WATCH_MS, &order, err);
     }
-    /* The server's end of the socket closing is how we are told to go. */
+    /* EOF on the socket means that the server is gone: a normal end. */
     result = got < 0 && err->code != ERR_IO ? -1 : 0;
 out:
     message_clear(&order);

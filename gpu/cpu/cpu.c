@@ -27,7 +27,7 @@ static void cpu_upload(struct backend *self, void *device, enum backend_number t
 {
     const double *doubles = host;
     const float *floats = host;
-    if (n == 0) /* no tracked tokens, say: host may be NULL, which memcpy may not get */
+    if (n == 0) /* without tracked tokens host may be NULL, which memcpy must not get */
         return;
     if (is_bf16(cpu_of(self), to)) {
         for (int64_t i = 0; i < n; i++)
@@ -94,8 +94,8 @@ static void device_name(char *out, size_t n)
     fclose(file);
 }
 
-/* Threads that a team of `wanted` really gets: OMP_THREAD_LIMIT may cut it, and
- * the cut would leave slices of every operation undone. */
+/* Size that a team of `wanted` threads really gets. OMP_THREAD_LIMIT may reduce it, and then slices
+ * of every operation would stay undone. */
 static int team_size(int wanted)
 {
     int size = 0;
@@ -109,7 +109,7 @@ static int choose_threads(struct cpu *cpu, int threads, struct err *err)
 {
     const int processors = omp_get_num_procs();
     const int most = processors < CPU_THREADS_MAX ? processors : CPU_THREADS_MAX;
-    omp_set_dynamic(0); /* a team that shrinks under load would cut the work differently */
+    omp_set_dynamic(0); /* a team that shrinks under load would partition the work differently */
     const int got = team_size(threads ? threads : most);
     if (threads && got != threads)
         return err_set(err, ERR_UNAVAILABLE, "%d threads wanted, OpenMP gives %d", threads, got);
@@ -125,7 +125,7 @@ static void cpu_close(struct backend *self)
     free(cpu);
 }
 
-/* What does not depend on the instruction set; the files of loops add the rest. */
+/* Entries that do not depend on the instruction set; the files of loops add the rest. */
 static const struct backend cpu_table = {
     .name = "cpu",
     .real_bytes = sizeof(float),
@@ -155,7 +155,7 @@ static const struct backend cpu_table = {
     .matmul_activation_backward = backend_matmul_activation_backward,
 };
 
-/* AMX multiplies, and nothing else: only the fused head has code of its own for it. */
+/* AMX has matrix products only: the fused lm_head is the one file with code of its own for it. */
 #define FILES(isa, fused)                                                                          \
     {                                                                                              \
         cpu_attention_##isa, cpu_elementwise_##isa, cpu_gemm_##isa, cpu_lm_head_##isa,             \
@@ -173,7 +173,7 @@ static void (*const files[CPU_ISAS][FILES_OF_LOOPS])(struct cpu *cpu) = {
 #endif
 };
 
-/* bf16 pays where its products are in silicon. */
+/* bf16 is faster only where the processor multiplies it. */
 enum spec_precision cpu_precision(enum spec_precision asked)
 {
     enum cpu_isa isa;

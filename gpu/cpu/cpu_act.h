@@ -1,7 +1,7 @@
-/* cpu_act: elements of ACT arrays, which are float32 or bfloat16. A loop is
- * written once, as an inline function with the parameter `bf16`; called with a
- * constant 0 and a constant 1 it becomes vector code for each. Arithmetic is
- * float32 in both: bfloat16 is only how numbers are kept. */
+/* cpu_act: access to elements of ACT arrays, which are float32 or bfloat16. A loop is written once,
+ * as an inline function with a parameter `bf16`; called with the constants 0 and 1 it is vectorised
+ * for each type. Arithmetic is float32 in both: bfloat16 is a storage format only. Inline functions
+ * only. */
 #ifndef TOKENFATE_CPU_ACT_H
 #define TOKENFATE_CPU_ACT_H
 
@@ -22,7 +22,7 @@ CPU_INLINE void cpu_put(void *array, int64_t i, float value, int bf16)
         ((float *)array)[i] = value;
 }
 
-/* Address of element i, to read and to write; NULL stays NULL. */
+/* Address of element i, for reading and for writing; NULL stays NULL. */
 CPU_INLINE const void *cpu_act_in(const struct cpu *cpu, const void *array, int64_t i)
 {
     return array ? (const char *)array + i * (int64_t)cpu->table.act_bytes : NULL;

@@ -1,12 +1,11 @@
-/* cpu_amx: the instructions of Intel's AMX that the fused head is made of, behind
- * functions that work on one block of AMX_BLOCK x AMX_BLOCK sums, which stays in
- * tiles 0 to 3 of the calling thread; 4 to 7 hold what is multiplied. A tile has 16
- * rows of 64 bytes; words are cpu_tiles.h's, two bfloat16 that belong to one sum
- * (Intel's manual, volume 2, TDPBF16PS).
+/* cpu_amx: Intel's AMX instructions for the fused lm_head, behind functions that work on one block
+ * of AMX_BLOCK x AMX_BLOCK sums. The sums stay in tiles 0 to 3 of the calling thread; tiles 4 to 7
+ * hold the factors. A tile has 16 rows of 64 bytes; words are those of cpu_tiles.h, two bfloat16
+ * that belong to one sum (Intel's manual, volume 2, TDPBF16PS).
  *
- * With CPU_AMX_TWIN (tests/unit/gpu_amx.c) the same functions are plain C with the
- * sums in the instruction's order, so that machines without AMX run every line of
- * the products above them. Included by files of loops; static. */
+ * With CPU_AMX_TWIN (tests/unit/gpu_amx.c) the same functions are plain C with the sums in the
+ * instruction's order, so that machines without AMX execute every line of the products above them.
+ * Included by files of loops; inline functions only. */
 #ifndef TOKENFATE_CPU_AMX_H
 #define TOKENFATE_CPU_AMX_H
 
@@ -23,7 +22,7 @@ enum { AMX_TILE = 16, AMX_BLOCK = 2 * AMX_TILE }; /* rows of a tile, and its wor
 
 #ifdef CPU_AMX_TWIN
 
-/* Steps that were computed: a test that counts none has tested nothing. */
+/* Steps computed, defined by the test: zero would mean that it has tested nothing. */
 extern int64_t cpu_amx_twin_steps;
 
 static _Thread_local float amx_sums[AMX_BLOCK][AMX_BLOCK];
@@ -73,7 +72,7 @@ CPU_INLINE void amx_step(const uint32_t *a, int64_t a_row, const uint32_t *b, in
 
 #include <immintrin.h>
 
-/* The compiler does not know that these instructions read and write memory. */
+/* Compiler barrier: gcc does not know that these instructions read and write memory. */
 #define AMX_MEMORY __asm__ volatile("" : : : "memory")
 
 /* Eight tiles of 16 rows of 64 bytes (the manual's palette 1). */
@@ -90,7 +89,7 @@ CPU_INLINE void amx_begin(void)
     _tile_loadconfig(&shape);
 }
 
-/* Without tiles in use a thread's saved state is small again. */
+/* Release the tiles, so that the thread's saved context is small again. */
 CPU_INLINE void amx_end(void)
 {
     _tile_release();
@@ -124,7 +123,7 @@ CPU_INLINE void amx_write(float *c, int64_t c_row)
     AMX_MEMORY;
 }
 
-/* sums += a [AMX_BLOCK, 16 words] b [16 words, AMX_BLOCK]; rows apart by words. */
+/* sums += a [AMX_BLOCK, 16 words] b [16 words, AMX_BLOCK]; a_row, b_row: words between rows. */
 CPU_INLINE void amx_step(const uint32_t *a, int64_t a_row, const uint32_t *b, int64_t b_row)
 {
     const int64_t a_bytes = a_row * (int64_t)sizeof *a, b_bytes = b_row * (int64_t)sizeof *b;

@@ -1,10 +1,9 @@
-/* cpu_attention: causal self-attention of the cpu backend. A thread takes one
- * head of one window at a time and copies it into its scratch as float32, in rows
- * padded with zeros to whole vectors, so that all products are made of whole tiles
- * and ACT may be bfloat16. Weights exist for BLOCK queries at a time, never for all
- * of them: forward needs a strip of BLOCK x T, backward recomputes it from logsumexp
- * (Dao et al. 2022) and adds the block's part to the gradients of keys and values.
- * Keys of later positions are, but for the block on the diagonal, not multiplied. */
+/* cpu_attention: causal self-attention of the cpu backend. A thread processes one head of one
+ * window at a time and copies it into its scratch as float32, in rows padded with zeros to whole
+ * vectors, so that all products consist of whole tiles and ACT may be bfloat16. Weights exist for
+ * BLOCK queries at a time: forward needs a strip of BLOCK x T; backward recomputes it from
+ * logsumexp (Dao et al. 2022) and adds the block's share to the gradients of keys and values. Keys
+ * of later positions are skipped, except within the block on the diagonal. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 
 enum { LANES = 16, BLOCK = 16 };
 
-/* Sums that a tile keeps in registers: as many as there are, less what it reads. */
+/* Accumulators of a tile: all registers, minus those for operands. */
 #if defined(__AVX512F__)
 enum { ROWS = 4, WIDE = 2 };
 #elif defined(__AVX2__)
@@ -80,9 +79,9 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* What one thread works on: one head of one window. Its queries start at number
- * `qkv` of the array of that name, rows 3 C apart, its keys C behind, its values 2 C;
- * its part of out and dout starts at number `out`, rows C apart. */
+/* One head of one window, the work of one thread. Its queries start at element `qkv` of the array
+ * of that name, rows 3 C apart, its keys C behind them, its values 2 C; its part of out and dout
+ * starts at element `out`, rows C apart. */
 struct head {
     int T, C, D, P, W; /* P, W: T and D padded to whole vectors */
     int bf16;
@@ -99,7 +98,7 @@ CPU_INLINE void load_loop(float *out, const void *in, int64_t at, int D, int W, 
         out[d] = 0;
 }
 
-/* out [rows padded to BLOCK, W] = count rows of D numbers, `at` of ACT array `in`. */
+/* out [rows padded to BLOCK, W] = count rows of D numbers from element `at` of ACT array `in`. */
 static void load(float *out, const void *in, int64_t at, int64_t stride, int count,
                  const struct head *h)
 {
@@ -143,7 +142,7 @@ static void transpose(float *out, const float *in, int P, int W, float factor)
 
 /* ---- one row of weights ---- */
 
-/* Scores 0..n-1 -> weights; n..end-1, the keys to come, -> 0. Returns logsumexp. */
+/* Scores 0..n-1 -> weights; n..end-1, the later keys, -> 0. Returns logsumexp. */
 static float softmax_row(float *row, int n, int end)
 {
     float largest = row[0], sum = 0;
@@ -185,8 +184,7 @@ static float dot(const float *a, const float *b, int n)
 
 /* ---- one head ---- */
 
-/* Scratch of a head: areas of rows of W for T positions, and for one block, and
- * strips of weights. */
+/* Layout of a head's scratch: AREAS of T rows of W, TILES of BLOCK rows of W, STRIPS of weights. */
 enum { AREAS = 5, TILES = 4, STRIPS = 2 };
 
 static int64_t scratch_floats(int T, int D)

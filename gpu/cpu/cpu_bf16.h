@@ -1,5 +1,5 @@
-/* cpu_bf16: bfloat16, the upper half of a float32, as uint16_t. Both directions
- * are branch-free integer code that loops turn into vector code. */
+/* cpu_bf16: bfloat16, the upper half of a float32, as uint16_t. Both conversions are branch-free
+ * integer code, so loops over them vectorise. Inline functions only. */
 #ifndef TOKENFATE_CPU_BF16_H
 #define TOKENFATE_CPU_BF16_H
 
@@ -14,8 +14,8 @@ static inline __attribute__((always_inline)) float cpu_from_bf16(uint16_t x)
     return value;
 }
 
-/* Round to nearest, ties to even; NaN stays NaN (quiet), infinity stays, and what
- * is beyond the largest bfloat16 becomes infinity. */
+/* Round to nearest, ties to even. NaN stays NaN (quiet), infinity stays, and values beyond the
+ * largest bfloat16 become infinity. */
 static inline __attribute__((always_inline)) uint16_t cpu_to_bf16(float x)
 {
     uint32_t bits;

@@ -1,17 +1,16 @@
-/* cpu_elementwise: the cpu backend's operations without a matrix product:
- * copies, sums, embeddings, activation functions, column sums. Each is a vector
- * loop over a slice, and an outer function that gives every thread its slice.
- * Sums over many rows are collected in blocks, so that float32 does not lose
- * small terms to a large total. */
+/* cpu_elementwise: operations of the cpu backend without a matrix product: copies, sums,
+ * embeddings, activation functions, column sums. Each is a vector loop over a slice, and an outer
+ * function that gives each thread its slice. Sums over many rows are accumulated in blocks, so that
+ * float32 does not lose small terms in a large total. */
 #include <omp.h>
 #include <string.h>
 
 #include "gpu/cpu/cpu_act.h"
 
 enum {
-    LINE = 16,  /* floats of a cache line: slices never share one */
-    PANEL = 64, /* columns summed together */
-    BLOCK = 64  /* rows summed in float before they enter a double */
+    LINE = 16,  /* floats of a cache line: slices never share one (no false sharing) */
+    PANEL = 64, /* columns that are summed together */
+    BLOCK = 64  /* rows that are summed in float before they are added to a double */
 };
 
 #define SQRT_HALF 0.70710678f
@@ -42,8 +41,8 @@ static void cast(struct backend *self, void *out, const void *in, int64_t n)
     }
 }
 
-/* A loop over ACT arrays that makes out[i] of a[i] and b[i] (b: where it takes
- * two), for both precisions. */
+/* A loop over ACT arrays, out[i] = f(a[i], b[i]) (b unused by unary functions), for both
+ * precisions. */
 struct loop {
     void (*fp32)(void *out, const void *a, const void *b, int64_t n);
     void (*bf16)(void *out, const void *a, const void *b, int64_t n);
@@ -60,7 +59,7 @@ struct loop {
     }                                                                                              \
     static const struct loop name##_of = {name##_fp32, name##_bf16};
 
-/* Every thread its slice; `cost` simple operations an element. */
+/* Run a loop on all threads; `cost`: simple operations per element. */
 static void run_loop(struct backend *self, const struct loop *loop, void *out, const void *a,
                      const void *b, int64_t n, int cost)
 {
@@ -124,8 +123,8 @@ CPU_INLINE void embed_row_back(float *token, float *position, const void *row, i
     }
 }
 
-/* A token may stand at many positions: threads share out the columns, each
- * goes through all positions in order. */
+/* A token may occur at many positions: threads divide the columns, and each adds all positions in
+ * order, so there is no race and one order. */
 static void embedding_backward(struct backend *self, void *dwte, void *dwpe, const void *dout,
                                const int32_t *ids, int B, int T, int C)
 {
@@ -197,7 +196,7 @@ CPU_INLINE void gelu_new_slope_loop(void *dx, const void *a, const void *b, int6
 }
 LOOP(gelu_new_slope)
 
-/* NaN passes: x < 0 is false for it. */
+/* NaN passes through: x < 0 is false for it. */
 CPU_INLINE void relu_loop(void *out, const void *a, const void *b, int64_t n, int bf16)
 {
     (void)b;

@@ -1,21 +1,21 @@
-/* cpu_fused: the lm_head for AVX-512, in float and (where the processor multiplies
- * it, with AVX-512 or AMX) bfloat16. Positions go through in chunks of R, the vocabulary in tiles of
- * TILE rows; each thread owns a fixed range of tiles.
+/* cpu_fused: the fused lm_head for AVX-512, in float and (where the processor multiplies it, with
+ * AVX-512 or AMX) bfloat16. Positions are processed in chunks of R, the vocabulary in tiles of TILE
+ * rows; each thread owns a fixed range of tiles.
  *
- * First pass over the tiles: logits of a tile, transposed (positions are lanes, so
- * sums over the vocabulary are lane by lane), turned at once into
- * e = exp(logit - logit of the position's target), whose sum is 1 / p(target):
- * the loss is its logarithm. e goes to the workspace, its product with the weights
- * into this thread's share of dh. Second pass, when the sums are known: dweight
- * gets e times h / sum. So logits exist for one tile alone, nothing is computed
- * twice, and e is multiplied as it was made. The reference is safe unless a loss
- * exceeds LOSS_MAX: then e could overflow, and the lm_head starts over with the
- * stable, slower form (cpu_lm_head.c). What the target and label smoothing take from
- * the gradient is added in float afterwards: bfloat16 would round 1 - p.
- * Without a gradient there are the sums of the first pass alone, and no e is kept.
+ * First pass over the tiles: the logits of a tile, transposed (positions are lanes, so sums over
+ * the vocabulary are lane by lane), become e = exp(logit - logit of the position's target) at once.
+ * The sum of e is 1 / p(target), and the loss its logarithm. e goes to the workspace, and its
+ * product with the weights to this thread's share of dh. Second pass, when the sums are known:
+ * dweight gets e times h / sum. So logits exist for one tile only, nothing is computed twice, and e
+ * is multiplied as it was made.
  *
- * All sums have a fixed order for a number of threads. The layouts in words are
- * explained in cpu_tiles.h. */
+ * The target's logit is a safe reference unless a loss exceeds LOSS_MAX: then e could overflow, and
+ * lm_head starts over with the stable, slower form (cpu_lm_head.c). The terms of target and label
+ * smoothing in the gradient are added in float afterwards, because bfloat16 would round 1 - p.
+ * Without a gradient only the sums of the first pass are computed, and e is not stored.
+ *
+ * All sums have a fixed order for a number of threads. cpu_tiles.h explains the layouts in
+ * words. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -32,9 +32,9 @@
 enum { TILE = 96, PANEL = TILE_PANEL, R_MAX = 256, LANES = TILE_LANES };
 
 #define LOG2E 1.44269504f
-#define LOSS_MAX 57.0 /* e^57 times the largest vocabulary is a float; e^88 is not */
+#define LOSS_MAX 57.0 /* e^57 times the largest vocabulary fits a float; e^88 does not */
 
-/* What a chunk's work needs, beside the tensors; words unless said otherwise. */
+/* Scratch of a chunk, beside the tensors; in words unless said otherwise. */
 struct chunk {
     const struct backend_lm_head *lm_head;
     int bf16;
@@ -45,13 +45,13 @@ struct chunk {
     int RW;          /* words of a row of e: a token's R positions */
     int threads;
     uint32_t *h_words;  /* [CW, R] h, positions are lanes */
-    uint32_t *h_scaled; /* [RW, CP + LANES] h * factor by pairs of positions; then factor */
+    uint32_t *h_scaled; /* [RW, CP + LANES] h * factor by pairs of positions; then the factors */
     float *plain_logit; /* [R] of the target */
     float *logit;       /* [R] the same, adjusted */
-    float *factor;      /* [R] what e is multiplied by in the gradient of the logits */
+    float *factor;      /* [R] factor of e in the gradient of the logits */
     float *smooth;      /* [C] */
     float *part[CPU_THREADS_MAX];       /* [panels, C, PANEL] sums of e w */
-    double *sums[CPU_THREADS_MAX];      /* [2, R] sums of e; of the unadjusted */
+    double *sums[CPU_THREADS_MAX];      /* [2, R] sums of e; of unadjusted e */
     float *logits[CPU_THREADS_MAX];     /* [TILE, PANEL] */
     uint32_t *e_words[CPU_THREADS_MAX]; /* [panels, TILE words, PANEL] */
     uint32_t *columns[CPU_THREADS_MAX]; /* [CP, TILE words] the tile of weights, transposed */
@@ -76,7 +76,7 @@ struct exponents {
     __m512 sum, plain_sum;
 };
 
-/* 16 positions' logits of token v -> e. */
+/* e of token v from the logits of 16 positions. */
 CPU_INLINE __m512 exponentials(struct exponents *x, const float *products, int v)
 {
     const __m512 product = _mm512_loadu_ps(products);
@@ -94,8 +94,8 @@ CPU_INLINE __m512 exponentials(struct exponents *x, const float *products, int v
     return e;
 }
 
-/* Tokens v and v + 1 (if `both`; else its e counts as 0) of 16 positions: one
- * row of e_words, and 16 numbers of each token's row of e. */
+/* Tokens v and v + 1 (if `both`; else the second e is 0) at 16 positions: one row of e_words, and
+ * 16 numbers of each token's row of e. */
 CPU_INLINE void pair_to_bf16(struct exponents *x, const float *products, int v, int both,
                              uint32_t *e_words, uint16_t *low_row, uint16_t *high_row)
 {
@@ -115,7 +115,7 @@ CPU_INLINE void pair_to_bf16(struct exponents *x, const float *products, int v, 
 #endif
 }
 
-/* Columns first .. first + 15 of a block of logits whose first position is j. */
+/* e of columns first .. first + 15 of a block of logits whose first position is j. */
 CPU_INLINE void exponentials_of_lanes(int bf16, const struct chunk *k, int t, struct exponents *x,
                                       int tokens, int j, int lane, uint32_t *e)
 {
@@ -135,7 +135,7 @@ CPU_INLINE void exponentials_of_lanes(int bf16, const struct chunk *k, int t, st
     }
 }
 
-/* The sums of exponentials_of_lanes, in its order, without keeping e. */
+/* The sums of exponentials_of_lanes, in the same order, without storing e. */
 CPU_INLINE void sums_of_lanes(const struct chunk *k, int t, struct exponents *x, int tokens,
                               int lane)
 {
@@ -164,12 +164,12 @@ static uint32_t *e_of(const struct chunk *k, int64_t v)
     return (uint32_t *)k->lm_head->workspace + v * k->RW;
 }
 
-/* Logits of the tile's tokens for PANEL positions from j on -> e. */
+/* From the logits of the tile's tokens for PANEL positions from j on to e. */
 CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens, int j)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
     const int n = k->R - j < PANEL ? k->R - j : PANEL;
-    /* The rows of e that follow from these logits. */
+    /* Rows of e that will be written from these logits. */
     const char *soon = lm_head->dh ? (const char *)(e_of(k, v) + words(k, j)) : NULL;
     const struct tile_product product = {.M = tokens,
                                          .N = n,
@@ -202,8 +202,8 @@ CPU_INLINE void tile_logits(int bf16, struct chunk *k, int t, int v, int tokens,
     }
 }
 
-/* columns [C, words of the tile] = the tile's weights, transposed: words hold
- * tokens side by side. */
+/* columns [C, words of the tile] = the tile's weights, transposed: words hold neighbouring
+ * tokens. */
 CPU_INLINE void transpose_weights(int bf16, struct chunk *k, int t, int v, int tokens)
 {
     const int C = k->lm_head->C, W = words(k, TILE);
@@ -255,7 +255,7 @@ CPU_INLINE void first_pass(int bf16, struct chunk *k, int t, struct cpu_slice ra
 
 /* ---- the second pass ---- */
 
-/* dbias of the tile: e times the factors, a panel of one column. */
+/* dbias of the tile: product of e with the factors as a panel of one column. */
 CPU_INLINE void bias_gradient(int bf16, struct chunk *k, int t, int v, int tokens)
 {
     const int64_t factors = round_up(k->lm_head->C, PANEL);
@@ -329,7 +329,7 @@ static void prepare(struct chunk *k, int j)
     }
 }
 
-/* What all positions and tokens share when labels are smoothed. */
+/* Terms of label smoothing that all positions and tokens share. */
 struct smooth {
     double logits;        /* sum over the vocabulary of bias + adjust */
     const float *weights; /* [C] sum over the vocabulary of the weights */
@@ -345,7 +345,7 @@ static double mean_logit(const struct chunk *k, const struct smooth *smooth, int
     return (lm_head->scale * dot + smooth->logits) / lm_head->V;
 }
 
-/* Losses and factor of position r of the chunk. 0 if its sum is out of range. */
+/* Losses and gradient factor of position r of the chunk. 0 if its sum is out of range. */
 static int settle(struct chunk *k, const struct smooth *smooth, int r)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -376,7 +376,7 @@ static int settle(struct chunk *k, const struct smooth *smooth, int r)
     return 1;
 }
 
-/* dh of position r: the sum over the vocabulary, less target and smoothing. */
+/* dh of position r: the sum over the vocabulary minus the terms of target and smoothing. */
 static void input_gradient(struct chunk *k, const struct smooth *smooth, int r)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -406,7 +406,7 @@ static uint32_t *scaled_word(const struct chunk *k, int w, int c)
     return k->h_scaled + ((int64_t)(c / PANEL) * k->RW + w) * PANEL + c % PANEL;
 }
 
-/* Row w of h_scaled: positions w, or 2w and 2w + 1. Behind the last one, zeros. */
+/* Row w of h_scaled: position w, or positions 2w and 2w + 1; zeros behind the last one. */
 static void scale_h(struct chunk *k, int w)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -430,8 +430,8 @@ static void scale_h(struct chunk *k, int w)
     }
 }
 
-/* What the targets take from their rows of the gradient, and what bfloat16 lost of
- * the term that they nearly cancel. */
+/* Subtract the target's term from its row of the gradient, and add back what bfloat16 rounding lost
+ * of the softmax term that nearly cancels it. */
 static void target_rows(const struct chunk *k, struct cpu_slice range)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -477,9 +477,9 @@ CPU_INLINE void tracked_logits(int bf16, const struct chunk *k, int t, int m)
     }
 }
 
-/* ---- the whole ---- */
+/* ---- lm_head ---- */
 
-/* One thread's part of a chunk. *good: becomes 0 when a position is out of range. */
+/* One thread's part of a chunk. *good becomes 0 when a position is out of range. */
 CPU_INLINE void work(int bf16, struct chunk *k, const struct smooth *smooth, int t, int *good)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -531,7 +531,7 @@ static void work_bf16(struct chunk *k, const struct smooth *smooth, int t, int *
 
 enum { SHARED = 6, OWN = 5 };
 
-/* Addresses in the scratch memory; returns the floats that a thread's part has. */
+/* Lay out the scratch memory; returns the floats of one thread's part. */
 static int64_t lay_out(struct chunk *k, float *scratch, int64_t stride)
 {
     const int64_t C = round_up(k->lm_head->C, PANEL), R = (int64_t)k->panels * PANEL;
@@ -564,7 +564,7 @@ static int64_t lay_out(struct chunk *k, float *scratch, int64_t stride)
     return round_up((int)floats, 1024);
 }
 
-/* Label smoothing takes the same from every row of the gradient. */
+/* Subtract the term of label smoothing, which is the same in every row of the gradient. */
 static void spread_gradient(struct cpu *cpu, struct chunk *k)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -595,7 +595,7 @@ static double sum_of(const float *numbers, int n)
     return sum;
 }
 
-/* All chunks; 0 if a position's sum was out of range. */
+/* Run all chunks; 0 if a position's sum was out of range. */
 static int run(struct cpu *cpu, struct chunk *k)
 {
     const struct backend_lm_head *lm_head = k->lm_head;
@@ -620,7 +620,7 @@ static int run(struct cpu *cpu, struct chunk *k)
     return good;
 }
 
-/* Positions of a chunk: what the workspace holds a row of e for, in lanes. */
+/* Positions of a chunk: as many rows of e as the workspace holds, in whole lanes. */
 static int positions(const struct cpu *cpu, const struct backend_lm_head *lm_head)
 {
     const int held = lm_head->chunk * (1 + cpu->bf16) / LANES * LANES;
@@ -636,7 +636,7 @@ static void fused_lm_head(struct backend *self, const struct backend_lm_head *lm
     k.RW = words(&k, k.R);
     k.panels = (k.R + PANEL - 1) / PANEL;
     k.threads = cpu_team(cpu, (int64_t)lm_head->N * lm_head->V * lm_head->C / LANES);
-    /* Rows of an odd number of bfloat16 are not words. */
+    /* A row with an odd number of bfloat16 is not made of words. */
     if (k.R == 0 || (k.bf16 && lm_head->C % 2)) {
         cpu->stable_lm_head(self, lm_head);
         return;

@@ -1,8 +1,8 @@
-/* cpu_gemm: matrix products in plain C, for processors and precisions that oneDNN
- * does not serve and as a second opinion on it. A thread takes panels of WIDTH
- * columns: the panel of B is unpacked to float once, then every ROWS rows of A
- * run along it. Sums are made in blocks of DEPTH, so that a long one does not
- * lose its small terms; their order depends on the shape alone. */
+/* cpu_gemm: matrix products in plain C, for processors and types that oneDNN does not serve, and as
+ * a second implementation to compare it with. A thread processes panels of WIDTH columns: the panel
+ * of B is converted to float once, then multiplied by ROWS rows of A at a time. Sums are
+ * accumulated in blocks of DEPTH, so that a long sum does not lose its small terms; their order
+ * depends on the shape only. */
 #include <omp.h>
 #include <string.h>
 
@@ -24,8 +24,8 @@ static float number(const void *from, int64_t i, int bf16)
     return bf16 ? cpu_from_bf16(((const uint16_t *)from)[i]) : ((const float *)from)[i];
 }
 
-/* out [K, wide] = n columns (or, of a transposed matrix, rows) from `first` on;
- * columns behind them are zero. */
+/* out [K, wide] = n columns from `first` on (of a transposed matrix: rows); further columns are
+ * zero. */
 static void unpack(float *out, const void *from, int bf16, int transposed, int stride,
                    int64_t first, int n, int wide, int K)
 {

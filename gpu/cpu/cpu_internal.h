@@ -19,12 +19,12 @@
 #include "gpu/cpu/cpu_loops.h"
 
 struct cpu_gemm;
-struct cpu_matmul; /* the cache of oneDNN primitives, cpu_matmul.c */
+struct cpu_matmul; /* cache of oneDNN primitives, cpu_matmul.c */
 
 struct cpu {
-    struct backend table; /* first: a struct backend * is a struct cpu * */
+    struct backend table; /* first: a struct backend * points to its struct cpu */
     enum cpu_isa isa;
-    int bf16; /* ACT is bfloat16 (uint16_t, cpu_bf16.h), else float */
+    int bf16; /* ACT is bfloat16 (uint16_t, cpu_bf16.h), else float32 */
     int threads;
     struct cpu_matmul *matmul;
     float *scratch;         /* one part for each thread */
@@ -33,7 +33,8 @@ struct cpu {
 
     /* out [n] = column sums of in ACT [rows, n]. */
     void (*column_sums)(struct cpu *cpu, float *out, const void *in, int rows, int n, int stride);
-    /* The head for logits of any size, chunk by chunk, which `head` falls back on. */
+    /* The numerically stable lm_head for logits of any size, chunk by chunk: fallback of the fused
+     * one. */
     void (*stable_lm_head)(struct backend *self, const struct backend_lm_head *head);
     /* cpu_matmul_gemm in plain C (cpu_gemm.c). */
     void (*gemm)(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a, const void *b,
@@ -45,9 +46,9 @@ static inline struct cpu *cpu_of(struct backend *self)
     return (struct cpu *)self;
 }
 
-/* Threads for `work` simple operations: one below about 0.1 ms of work, where the
- * others would gain little and, on a busy machine, be waited for. Depends on
- * nothing but the size, so the cut is the same every time. */
+/* Threads for `work` simple operations: one thread below about 0.1 ms of work, where more would
+ * gain little and, on a busy machine, be waited for. Depends on the size only, so the partition is
+ * the same every time. */
 enum { CPU_TEAM_WORK = 1 << 19 };
 
 static inline int cpu_team(const struct cpu *cpu, int64_t work)
@@ -59,7 +60,7 @@ struct cpu_slice {
     int64_t begin, end;
 };
 
-/* Part `i` of `parts` of n items, cut at multiples of `unit`. */
+/* Part `i` of `parts` of n items, with boundaries at multiples of `unit`. */
 static inline struct cpu_slice cpu_slice(int64_t n, int64_t unit, int i, int parts)
 {
     const int64_t units = (n + unit - 1) / unit;
@@ -67,14 +68,14 @@ static inline struct cpu_slice cpu_slice(int64_t n, int64_t unit, int i, int par
     return (struct cpu_slice){begin < n ? begin : n, end < n ? end : n};
 }
 
-/* C [M, N] = alpha A B (+ C if accumulate) (+ bias [N] of C's type); A is [M, K], or stored
- * as [K, M] if a_transposed; likewise B [K, N]. Strides of stored rows. */
+/* A matrix product: C [M, N] = alpha A B (+ C if accumulate) (+ bias [N] of C's type). A is [M, K],
+ * or stored as [K, M] if a_transposed; likewise B [K, N]. Strides are those of stored rows. */
 struct cpu_gemm {
     int M, N, K;
     int a_transposed, b_transposed;
     int a_stride, b_stride, c_stride;
     int accumulate, has_bias;
-    int a_bf16, b_bf16, c_bf16; /* bfloat16 instead of float */
+    int a_bf16, b_bf16, c_bf16; /* bfloat16, else float32 */
     float alpha;
 };
 

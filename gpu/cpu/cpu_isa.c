@@ -1,5 +1,5 @@
-/* cpu_isa: see cpu_isa.h. What the processor has comes from CPUID; AMX also wants
- * the system's leave, because its tiles make every saved context larger. */
+/* cpu_isa: see cpu_isa.h. The processor's features come from CPUID; AMX also needs a permission
+ * from the kernel, because its tiles enlarge every saved context. */
 #include "gpu/cpu/cpu_isa.h"
 
 #include <stdlib.h>
@@ -28,7 +28,7 @@ const char *cpu_isa_name(enum cpu_isa isa)
 /* Intel's manual, CPUID leaf 7: AMX-BF16 and AMX-TILE. */
 enum { EDX_AMX_BF16 = 1 << 22, EDX_AMX_TILE = 1 << 24 };
 
-/* Linux's arch_prctl: leave to use a state component; 18 is the tiles' data. */
+/* Linux's arch_prctl: request permission for a state component; 18 is the tiles' data. */
 enum { ARCH_REQUEST_PERMISSION = 0x1023, COMPONENT_TILE_DATA = 18 };
 
 static int has_amx(void)

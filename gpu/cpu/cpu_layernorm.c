@@ -1,7 +1,7 @@
-/* cpu_layernorm: layer normalisation (Ba et al. 2016) of the cpu backend. A row
- * is read from memory once in each direction. Backward, each thread collects the
- * gradients of gain and bias of its own rows, in float over BLOCK rows and then in
- * double; the threads' sums are added in the order of the threads. */
+/* cpu_layernorm: layer normalisation (Ba et al. 2016) of the cpu backend. Each row is read from
+ * memory once in each direction. In backward, each thread accumulates the gradients of gain and
+ * bias of its own rows, in float over BLOCK rows and then in double; the threads' sums are added in
+ * thread order. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -119,7 +119,7 @@ CPU_INLINE void backward_rows(const struct cpu *cpu, const struct backward *b,
     sums_add_block(sums, C);
 }
 
-/* Columns of the threads' sums -> dgain, dbias. */
+/* Add the threads' sums, column by column, into dgain and dbias. */
 static void add_threads(float *dgain, float *dbias, float *scratch, int team, int C,
                         struct cpu_slice columns)
 {

@@ -1,8 +1,8 @@
-/* cpu_lm_head: output layer, softmax, loss, objective and their gradient on the
- * cpu backend. The batch goes through in chunks of rows: logits of a chunk,
- * turned in place into the objective's gradient, from which dh and dweight
- * follow. Logits of more than `chunk` rows never exist. Products and loops run
- * over V of the Vp columns, so padding is never read. */
+/* cpu_lm_head: the numerically stable lm_head of the cpu backend: output layer, softmax, loss,
+ * objective and their gradient. The batch is processed in chunks of rows: the logits of a chunk
+ * become the objective's gradient in place, from which dh and dweight follow. Logits of more than
+ * `chunk` rows never exist. Products and loops run over V of the Vp columns, so padding is never
+ * read. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "gpu/cpu/cpu_matmul.h"
 #include "gpu/cpu/cpu_math.h"
 
-enum { BLOCK = 1024 }; /* floats summed before they enter a double */
+enum { BLOCK = 1024 }; /* floats summed before they are added to a double */
 
-/* In place logits -> exp(logit - largest); returns logsumexp, *sum their sum. */
+/* In place: logits -> exp(logit - largest). Returns logsumexp; *sum: sum of the exponentials. */
 static float softmax_row(float *row, int V, double *sum)
 {
     float largest = -INFINITY;
@@ -35,7 +35,7 @@ static float softmax_row(float *row, int V, double *sum)
     return (float)((double)largest + log(total));
 }
 
-/* logsumexp of a row that stays as it is. */
+/* logsumexp of a row, which stays unchanged. */
 static float row_lse(const float *row, int V)
 {
     float largest = -INFINITY;
@@ -89,13 +89,13 @@ static void scale_and_shift_row(float *row, int V, float factor, float shift)
         row[v] = row[v] * factor + shift;
 }
 
-/* The objective is the plain loss. */
+/* 1 if the objective is the plain loss. */
 static int is_plain(const struct backend_lm_head *lm_head)
 {
     return !lm_head->weights && !lm_head->adjust && lm_head->smoothing == 0 && lm_head->z_loss == 0;
 }
 
-/* Logits of position n -> gradient of the plain loss. */
+/* In place: logits of position n -> gradient of the plain loss. */
 static void loss_row(const struct backend_lm_head *lm_head, int n, float *row)
 {
     const int32_t target = lm_head->targets[n];
@@ -112,7 +112,7 @@ static void loss_row(const struct backend_lm_head *lm_head, int n, float *row)
     row[target] -= 1.0f / (float)lm_head->N;
 }
 
-/* Logits of position n -> gradient of any objective. */
+/* In place: logits of position n -> gradient of the general objective. */
 static void objective_row(const struct backend_lm_head *lm_head, int n, float *row)
 {
     const int V = lm_head->V;
@@ -144,7 +144,7 @@ static void objective_row(const struct backend_lm_head *lm_head, int n, float *r
     row[target] -= (float)(omega * (1 - lm_head->smoothing) / lm_head->N);
 }
 
-/* Products of `rows` positions from `first` on -> gradient of the logits. */
+/* In place: logits without bias of `rows` positions from `first` on -> gradient of the logits. */
 static void gradient_rows(const struct cpu *cpu, const struct backend_lm_head *lm_head, int first,
                           int rows, float *logits)
 {
@@ -179,7 +179,7 @@ static void bias_gradient(struct cpu *cpu, const struct backend_lm_head *lm_head
     }
 }
 
-/* Products of one chunk: logits forward, then dh and dweight from their gradient. */
+/* Matrix products of one chunk: logits forward, then dh and dweight from their gradient. */
 static void logits_forward(struct cpu *cpu, const struct backend_lm_head *lm_head, const void *h,
                            int rows, float *logits)
 {

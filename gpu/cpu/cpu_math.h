@@ -1,8 +1,7 @@
-/* cpu_math: exp and the functions built on it, free of branches and table
- * look-ups, so that a loop over them becomes vector code on any instruction
- * set. NaN stays NaN: a diverging run must show. The stated bounds hold for all
- * floats in the range, with and without fused products and sums
- * (tests/unit/gpu_math.c). */
+/* cpu_math: exp and functions built on it, without branches and table look-ups, so that loops over
+ * them vectorise on any instruction set. NaN stays NaN, so that a diverging run shows. The stated
+ * bounds hold for all floats in the range, with and without fused multiply-add
+ * (tests/unit/gpu_math.c). Inline functions only. */
 #ifndef TOKENFATE_CPU_MATH_H
 #define TOKENFATE_CPU_MATH_H
 

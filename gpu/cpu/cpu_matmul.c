@@ -1,8 +1,7 @@
-/* cpu_matmul: matrix products through oneDNN. Making a primitive (choosing and
- * generating machine code) costs far more than a small product, so each shape's
- * is kept; the scratch memory that primitives want is ours and shared, since one
- * runs at a time: after the first step nothing is allocated. Faults are kept in
- * cpu->fault. */
+/* cpu_matmul: see cpu_matmul.h. Creating a primitive (choosing an algorithm and generating machine
+ * code) costs far more than a small product, so the primitive of each shape is cached. Primitives
+ * share one scratch memory, since one runs at a time. After the first step nothing is allocated.
+ * Faults are kept in cpu->fault. */
 #include "gpu/cpu/cpu_matmul.h"
 
 #include <dnnl.h>
@@ -11,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Shapes kept at once. A model needs about 20; when a trainer has seen more
- * models than fit, it starts over. */
+/* Capacity of the cache in shapes. A model needs about 20; a trainer that has seen more models than
+ * fit empties the cache. */
 enum { CACHE_MAX = 256, ARGUMENTS = 5, LANES = 8 };
 
 struct product {
@@ -31,8 +30,8 @@ struct cpu_matmul {
     size_t scratch_bytes;
 };
 
-/* oneDNN keeps to one instruction set for the life of the process: the first
- * backend's. A later one may have it too, or a better one's name would be a lie. */
+/* oneDNN keeps one instruction set for the life of the process: that of the first backend. A later
+ * backend must use the same one, else the recorded name of its instruction set would be false. */
 static int limit_isa(enum cpu_isa isa, struct err *err)
 {
     static const dnnl_cpu_isa_t limit[CPU_ISAS] = {
@@ -44,7 +43,7 @@ static int limit_isa(enum cpu_isa isa, struct err *err)
     };
     static int chosen = -1;
     if (isa == CPU_ISA_PLAIN || chosen == (int)isa)
-        return 0; /* plain asks oneDNN for nothing */
+        return 0; /* plain never calls oneDNN */
     if (chosen >= 0 || dnnl_set_max_cpu_isa(limit[isa]) != dnnl_success)
         return err_set(err, ERR_UNAVAILABLE,
                        "instruction set %s: oneDNN already runs with another in this process",
@@ -147,8 +146,8 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, const struct cpu_ge
     return status;
 }
 
-/* Memory objects for the primitive's arguments, without addresses, and enough
- * scratch for it. */
+/* Create memory objects for the primitive's arguments, without addresses, and enough scratch for
+ * it. */
 static dnnl_status_t bind(struct cpu_matmul *m, struct product *p, const_dnnl_primitive_desc_t pd)
 {
     const struct {
@@ -252,7 +251,7 @@ static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const 
     const int n = ARGUMENTS - !p->gemm.has_bias;
     dnnl_exec_arg_t args[ARGUMENTS];
     for (int i = 0; i < n; i++) {
-        /* oneDNN takes one kind of pointer for what it reads and what it writes. */
+        /* oneDNN has one pointer type for reading and writing. */
         void *address = (void *)(uintptr_t)bound[i].address;
         dnnl_status_t status = dnnl_memory_set_data_handle(bound[i].memory, address);
         if (status != dnnl_success)
@@ -262,8 +261,8 @@ static dnnl_status_t product_run(struct cpu_matmul *m, struct product *p, const 
     return dnnl_primitive_execute(p->primitive, m->stream, n, args);
 }
 
-/* Whether oneDNN has machine code for a product: it has none for mixed numbers, and
- * below AVX-512 it would multiply bfloat16 number by number. */
+/* 1 if oneDNN has fast code for a product: it has none for mixed types, and below AVX-512 it
+ * multiplies bfloat16 one number at a time. */
 static int served(const struct cpu *cpu, const struct cpu_gemm *gemm)
 {
     if (gemm->a_bf16 != gemm->b_bf16)
@@ -281,7 +280,7 @@ void cpu_matmul_gemm(struct cpu *cpu, const struct cpu_gemm *gemm, const void *a
     struct product *product = NULL;
     const int64_t multiplications = (int64_t)gemm->M * gemm->N * gemm->K;
     const int team = cpu_team(cpu, multiplications / LANES);
-    omp_set_num_threads(team); /* oneDNN takes as many as OpenMP would */
+    omp_set_num_threads(team); /* oneDNN uses as many threads as OpenMP would */
     dnnl_status_t status = product_of(cpu->matmul, gemm, team, &product);
     if (status == dnnl_success)
         status = product_run(cpu->matmul, product, a, b, bias, c);

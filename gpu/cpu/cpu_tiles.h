@@ -1,7 +1,7 @@
-/* cpu_tiles: the inner loops of the fused head, for AVX-512 and AMX. Everything is
- * in words of 32 bits: a word is one float, or two bfloat16 that a product takes
- * together (the first in the lower half), so that both precisions share layouts
- * and code, and AMX's tiles are read from where AVX-512 would read them. Included by files of loops; static. */
+/* cpu_tiles: inner loops of the fused lm_head, for AVX-512 and AMX. All data are words of 32 bits:
+ * a word is one float, or two bfloat16 that a product takes together (the first in the lower half).
+ * So both precisions share layouts and code, and AMX's tiles are read from the addresses that
+ * AVX-512 would read. Included by files of loops; inline functions only. */
 #ifndef TOKENFATE_CPU_TILES_H
 #define TOKENFATE_CPU_TILES_H
 
@@ -14,7 +14,7 @@
 
 enum {
     TILE_LANES = 16,
-    TILE_ROWS = 6, /* 6 x 4 sums and 4 operands stay in the 32 registers */
+    TILE_ROWS = 6, /* 6 x 4 accumulators and 4 operands fit the 32 registers */
     TILE_WIDE = 4
 };
 
@@ -30,32 +30,32 @@ CPU_INLINE __m512 tile_madd(int bf16, __m512 sum, __m512i a, __m512i b)
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
 }
 
-/* A product with one panel of b: at most TILE_PANEL columns, stored side by side so
- * that it lies in the first cache evenly. */
+/* A product with one panel of b: at most TILE_PANEL columns, stored contiguously so that it spreads
+ * evenly over the sets of the first cache. */
 enum { TILE_PANEL = TILE_WIDE * TILE_LANES };
 
 struct tile_product {
     int M, N, K;          /* N <= TILE_PANEL */
     int64_t a_row, c_row; /* words between rows */
-    int add;              /* to what c holds */
-    /* What comes from far is asked for while something else is computed, a little at a
-     * time: a processor that waits for twenty lines of memory takes no more orders. */
-    int stream;       /* a does: its next rows */
-    const void *soon; /* NULL or M rows, of which those of the rows at hand: */
+    int add;              /* accumulate onto c */
+    /* Software prefetch, a little at a time between computations: a processor stalls when about
+     * twenty cache misses are outstanding. */
+    int stream;       /* prefetch the next rows of a */
+    const void *soon; /* NULL, or M rows to prefetch; at each time those of the current rows */
     int64_t soon_row; /* bytes between rows */
-    int soon_lines;   /* lines of 64 bytes of each */
+    int soon_lines;   /* cache lines of 64 bytes in each row */
 };
 
 enum { TILE_LINE = 64 };
 
-/* Rows of c that a product makes at once, behind which `soon` may begin. */
+/* Rows of c that a product computes at once: the distance at which rows of `soon` begin. */
 #ifdef CPU_AMX
 #define TILE_AT_ONCE(bf16) ((bf16) ? AMX_BLOCK : TILE_ROWS)
 #else
 #define TILE_AT_ONCE(bf16) TILE_ROWS
 #endif
 
-/* Share `part` of `parts` of what product p asks for while it makes `rows` rows of c. */
+/* Prefetch share `part` of `parts` for product p while it computes `rows` rows of c. */
 CPU_INLINE void tile_prefetch(const struct tile_product *p, int rows, const uint32_t *a,
                               const char *soon, int part, int parts)
 {
@@ -67,8 +67,8 @@ CPU_INLINE void tile_prefetch(const struct tile_product *p, int rows, const uint
             __builtin_prefetch(soon + r * p->soon_row + (int64_t)line * TILE_LINE, 1);
 }
 
-/* c [rows, 16 * wide] = (c if add) + a [rows, K] b [K, 16 * wide]; the last 16
- * columns of c by `mask` alone. */
+/* c [rows, 16 * wide] = (c if add) + a [rows, K] b [K, 16 * wide]; of the last 16 columns of c only
+ * those in `mask`. */
 CPU_INLINE void tile_block(int bf16, int rows, int wide, const struct tile_product *p,
                            const uint32_t *a, const uint32_t *b, float *c, const char *soon,
                            __mmask16 mask)
@@ -139,7 +139,7 @@ CPU_INLINE void tile_strips(int bf16, const struct tile_product *p, const uint32
 }
 
 #ifdef CPU_AMX
-/* tile_product for whole blocks and whole tiles: M and N are multiples of AMX_BLOCK, K of
+/* tile_product for whole blocks and tiles: M and N multiples of AMX_BLOCK, K a multiple of
  * AMX_TILE. */
 CPU_INLINE void tile_blocks(const struct tile_product *p, const uint32_t *a, const uint32_t *b,
                             float *c)
@@ -165,7 +165,7 @@ CPU_INLINE void tile_blocks(const struct tile_product *p, const uint32_t *a, con
     }
 }
 
-/* As many blocks as there are; what they leave over, by AVX-512. */
+/* Whole blocks by AMX, the remainder by AVX-512. */
 CPU_INLINE void tile_blocks_and_strips(const struct tile_product *p, const uint32_t *a,
                                        const uint32_t *b, float *c)
 {
@@ -214,9 +214,8 @@ CPU_INLINE void tile_product(int bf16, const struct tile_product *p, const uint3
     tile_strips(bf16, p, a, b, c);
 }
 
-/* 2^x, relative error below 3e-7 where the result is normal, 0 or infinity far
- * out, NaN for NaN: a polynomial of degree 5 on [-1/2, 1/2], fitted for the least
- * relative error (7.5e-8). */
+/* 2^x: relative error below 3e-7 where the result is normal; 0 or infinity far out, NaN for NaN.
+ * Polynomial of degree 5 on [-1/2, 1/2], fitted for the least relative error (7.5e-8). */
 CPU_INLINE __m512 tile_exp2(__m512 x)
 {
     const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -230,8 +229,8 @@ CPU_INLINE __m512 tile_exp2(__m512 x)
     return _mm512_scalef_ps(p, n);
 }
 
-/* out [16 columns of in][16 rows of in]: transposed words; rows behind `rows` and
- * columns behind `columns` count as zero. */
+/* out [16 columns of in][16 rows of in]: transposed words; rows from `rows` on and columns from
+ * `columns` on count as zero. */
 CPU_INLINE void tile_transpose(uint32_t *out, int64_t out_row, const uint32_t *in, int64_t in_row,
                                int rows, int columns)
 {

@@ -1,8 +1,7 @@
-/* cpu_tracked: statistics of tokens on the cpu backend: what a step did to the
- * tracked ones, mean p and the parts of the gradient of their rows, and what one
- * vector scores with every token. A tracked token's softmax and z-loss parts
- * take something from every position, so they are one matrix product each; its
- * target and input parts are made of the few positions where it stands. */
+/* cpu_tracked: statistics of tokens on the cpu backend: mean p of the tracked tokens, the parts of
+ * their rows' gradient, and the logits of every token for one vector. Every position contributes to
+ * a tracked token's softmax and z-loss parts, so each of them is one matrix product; its target and
+ * input parts come from the few positions where it occurs. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -34,7 +33,7 @@ static float weight_of(const struct backend_tracked *t, int n)
     return t->weights ? ((const float *)t->weights)[n] : 1;
 }
 
-/* out [N] = factor times the position's weight, or its logsumexp (weights NULL: 1). */
+/* out [N] *= factor * weights [N] (NULL: 1): weights of positions, or for the z-loss logsumexps. */
 static void scale_row(float *out, const float *weights, float factor, int N)
 {
     if (weights) {
@@ -57,8 +56,8 @@ static void mean_probability(const struct backend_tracked *t, int m, const float
     ((float *)t->mean_p)[m] = (float)(sum / t->N);
 }
 
-/* The workspace [M, N] becomes what each position's h is multiplied by in a part
- * that takes something from every position; mean p falls out on the way. */
+/* Fill the workspace [M, N] with the factor of each position's h in a dense part; computes mean p
+ * on the way. */
 static void fill_factors(struct cpu *cpu, const struct backend_tracked *t, enum backend_part part)
 {
     const int team = cpu_team(cpu, 16 * (int64_t)t->M * t->N), softmax = part == PART_SOFTMAX;
@@ -79,8 +78,8 @@ static void fill_factors(struct cpu *cpu, const struct backend_tracked *t, enum 
     }
 }
 
-/* h in float: oneDNN multiplies no mixed numbers. NULL where the plain product, which
- * does, is the one that will be taken, or without memory (the fault is kept). */
+/* h in float, because oneDNN does not multiply mixed types. NULL where the plain product is used,
+ * which does, or without memory (the fault is kept). */
 static const float *h_in_float(struct cpu *cpu, const struct backend_tracked *t)
 {
     const int64_t n = (int64_t)t->N * t->C;
@@ -111,7 +110,7 @@ static void dense_part(struct cpu *cpu, const struct backend_tracked *t, enum ba
     cpu_matmul_gemm(cpu, &gemm, t->workspace, h ? h : t->h, NULL, part_rows(t, part, 0));
 }
 
-/* Every target row starts with what label smoothing gives to all tokens alike. */
+/* Initialise all target rows with the term of label smoothing, which is the same for all tokens. */
 static void start_target_rows(struct cpu *cpu, const struct backend_tracked *t)
 {
     float *first = part_rows(t, PART_TARGET, 0);
@@ -156,8 +155,8 @@ static int stands_in(const int32_t *ids, int n, int32_t id)
     return found;
 }
 
-/* The positions where token m is the target, and where it is the input: most tokens
- * are in few stretches of the batch. */
+/* Add the positions where token m is the target, and those where it is the input. Most tokens occur
+ * in few stretches of the batch, so stretches without it are skipped. */
 static void sparse_parts(const struct cpu *cpu, const struct backend_tracked *t, int m)
 {
     enum { STRETCH = 64 };
@@ -212,11 +211,11 @@ static void tracked_rows(struct backend *self, const struct backend_tracked *t)
     }
 }
 
-enum { AHEAD = 4096 }; /* bytes: what a pass over memory asks for before it is there */
+enum { AHEAD = 4096 }; /* bytes: prefetch distance of a sequential pass over memory */
 
-/* Rows v of the slice; arrays are those of all rows. Four rows along each other, so
- * that none waits for its last addition; the processor does not foresee that order
- * of reading, so the rows are asked for. */
+/* Rows v of the slice; arrays are those of all rows. Four independent accumulators hide the latency
+ * of addition. The hardware prefetcher does not recognise this order of four rows, so rows are
+ * prefetched by software. */
 CPU_INLINE void score_rows(float *out, const void *weight, const float *bias, const float *x,
                            float factor, struct cpu_slice slice, int C, int bf16)
 {
@@ -224,7 +223,7 @@ CPU_INLINE void score_rows(float *out, const void *weight, const float *bias, co
         const int64_t row = C * (bf16 ? (int64_t)sizeof(uint16_t) : (int64_t)sizeof(float));
         int64_t at[4];
         float dot0 = 0, dot1 = 0, dot2 = 0, dot3 = 0;
-        for (int i = 0; i < 4; i++) /* beyond the last row: that one again */
+        for (int i = 0; i < 4; i++) /* beyond the last row: repeat it */
             at[i] = (first + i < slice.end ? first + i : slice.end - 1) * C;
         for (int64_t byte = 0; byte < 4 * row; byte += 64)
             __builtin_prefetch((const char *)weight + first * row + AHEAD + byte);

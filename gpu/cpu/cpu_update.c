@@ -1,6 +1,6 @@
-/* cpu_update: optimiser steps and the gradient's norm on the cpu backend. The
- * optimiser is bound by memory: one pass reads and writes every number once, block by block,
- * the copy for matrix products and the gradient's sum of squares included. */
+/* cpu_update: optimiser, gradient clipping and the gradient's norm on the cpu backend. The
+ * optimiser is memory-bound: one pass reads and writes every number once, block by block, and
+ * includes the ACT copy for matrix products and the gradient's sum of squares. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -8,7 +8,10 @@
 #include "gpu/cpu/cpu.h"
 #include "gpu/cpu/cpu_act.h"
 
-enum { LINE = 16, BLOCK = 1024 }; /* floats: of a cache line; summed before they enter a double */
+enum {
+    LINE = 16,
+    BLOCK = 1024
+}; /* floats of a cache line; floats summed before they are added to a double */
 
 static double slice_squares(const float *in, int64_t n)
 {
@@ -24,7 +27,8 @@ static double slice_squares(const float *in, int64_t n)
     return total;
 }
 
-/* Both cut their n numbers alike, so that both make the same sum of squares. */
+/* sum_squares and the optimiser partition n numbers alike, so their sums of squares have equal
+ * bits. */
 static int team_of(const struct cpu *cpu, int64_t n)
 {
     return cpu_team(cpu, 4 * n);
@@ -55,7 +59,7 @@ static void sum_squares(struct backend *self, void *out, const void *in, int64_t
     add_parts(out, part, team);
 }
 
-/* Everything a step needs, in float, the same for all parameters. */
+/* The factors of a step in float, equal for all parameters. `clip` is the gradient's factor. */
 struct factors {
     float clip, lr, decay, momentum;
     float beta1, beta2, eps, one_minus_beta1, one_minus_beta2;
@@ -69,7 +73,8 @@ static struct factors factors_of(const struct backend_update *u)
     const float norm = u->clip > 0 ? sqrtf(*(const float *)u->squares) : 0;
     const float ratio = (float)u->clip / (norm + 1e-6f);
     return (struct factors){
-        /* A norm that is NaN stays NaN. */
+        /* The negated comparison lets a norm of NaN through to the weights, so that divergence
+         * shows. */
         .clip = u->clip > 0 && !(ratio >= 1) ? ratio : 1,
         .lr = scalars[0],
         .decay = (float)u->decay,
@@ -107,8 +112,8 @@ static void momentum(const struct factors *f, float *w, const float *gradient, f
     }
 }
 
-/* Adam and AdamW differ in where the decay goes: into the gradient, or beside
- * the step. One of the two factors is zero. */
+/* Adam adds the decay to the gradient (L2), AdamW subtracts it beside the step (Loshchilov & Hutter
+ * 2019). One of l2 and shrink is zero. */
 __attribute__((always_inline)) static inline void
 adam_loop(const struct factors *f, float l2, float shrink, float *restrict w,
           const float *restrict gradient, float *restrict m1, float *restrict m2, int64_t n)
@@ -147,7 +152,7 @@ static void (*const update_table[])(const struct factors *f, float *w, const flo
     [OPTIMIZER_ADAMW] = adamw,
 };
 
-/* New parameters as matrix products read them, while they are in the cache. */
+/* ACT copy of the new parameters, made while they are in the cache. */
 static void copy_block(const struct cpu *cpu, void *copy, const float *parameters, int64_t first,
                        int64_t n)
 {

@@ -1,14 +1,13 @@
-/* attention: causal self-attention of the cuda backend in float32 sums and products,
- * for float32 and for heads that tensor cores do not take (those they do go to
- * attention_tensor.cu), in tiles of 32 queries by
- * 32 keys of one head, after Dao et al. 2022: no row of scores ever leaves shared
- * memory. Forward keeps a running maximum and sum of each row; backward computes
- * the weights again from the row's logsumexp, once for the queries (dq) and once
- * for the keys (dk, dv), so that every number has one writer and one order.
+/* attention: causal self-attention with float32 sums and products, for float32 and for heads that
+ * tensor cores do not take (attention_tensor.cu computes the others), in tiles of 32 queries by 32
+ * keys of one head (Dao et al. 2022). Scores never leave shared memory. Forward keeps a running
+ * maximum and sum of each row; backward recomputes the weights from the row's logsumexp, once for
+ * the queries (dq) and once for the keys (dk, dv), so that every number has one writer and one
+ * order.
  *
- * A block has 256 threads: 8 neighbours of a warp share one row of a tile ("the
- * row's lanes"), each has every eighth number of it. Rows of tiles are one float
- * wider than a head, so that the eight lanes meet eight banks. */
+ * A block has 256 threads: 8 neighbouring lanes of a warp share one row of a tile, each with every
+ * eighth number of it. Rows of tiles are padded by one float, so that the eight lanes access eight
+ * banks. */
 #include "gpu/cuda/attention.h"
 
 #include "gpu/cuda/attention_tensor.h"
@@ -30,7 +29,7 @@ __device__ __forceinline__ void load_tile(float *tile, const A *from, int64_t ro
         tile[row * (s->D + 1) + d] = first + row < s->T ? load(source + d) : 0;
 }
 
-/* Dot products of row a with the PER_LANE rows of b that are this lane's. */
+/* Dot products of row a with this lane's PER_LANE rows of b. */
 __device__ __forceinline__ void dot_rows(float out[PER_LANE], const float *a, const float *b, int D)
 {
     const int lane = (int)threadIdx.x % LANES;
@@ -90,8 +89,8 @@ __device__ __forceinline__ float row_max(float value)
 
 /* ---- forward ---- */
 
-/* Scores of a tile become weights exp(score - largest) in `weights`, and the
- * row's running maximum and sum move on. Returns the factor of older sums. */
+/* Online softmax: scores of a tile become weights exp(score - largest) in `weights`, and the row's
+ * running maximum and sum are updated. Returns the factor for older sums. */
 __device__ __forceinline__ float soften(float *weights, const float scores[PER_LANE], int query,
                                         int first_key, float scale, float *largest, float *sum)
 {
@@ -151,8 +150,8 @@ __global__ void attention_kernel(A *out, float *lse, const A *qkv, struct attent
 
 /* ---- backward ---- */
 
-/* delta of the row: sum over the head of out * dout, the same in all its lanes. A
- * lane reads of dout's tile what it loaded itself, so no barrier is needed. */
+/* delta of the row: sum over the head of out * dout, equal in all its lanes. A lane reads only the
+ * part of dout's tile that it has loaded itself, so no barrier is needed. */
 template <class A>
 __device__ __forceinline__ float row_delta(const A *out, const float *dout, int there, int D)
 {
@@ -202,8 +201,8 @@ __global__ void attention_dq_kernel(A *dqkv, const A *dout, const A *qkv, const 
         store_row<A, COLUMNS>(dqkv + qkv_at(&s, b, head, query, 0), sums, s.scale, s.D);
 }
 
-/* dk and dv of a tile of keys, over the tiles of queries from the diagonal on:
- * dV = P^T dO, dK = dS^T Q. A row is a key, its lanes have queries. */
+/* dk and dv of a tile of keys, over the tiles of queries from the diagonal on: dV = P^T dO, dK =
+ * dS^T Q. A row is a key; its lanes hold queries. */
 template <class A, int COLUMNS>
 __global__ void attention_dkv_kernel(A *dqkv, const A *dout, const A *qkv, const A *out,
                                      const float *lse, struct attention_shape s)
@@ -254,7 +253,7 @@ __global__ void attention_dkv_kernel(A *dqkv, const A *dout, const A *qkv, const
 
 /* ---- launches ---- */
 
-/* Bytes of shared memory: tiles of head rows, tiles of scores, and numbers a row. */
+/* Bytes of shared memory for tiles of head rows, tiles of scores, and numbers per row. */
 static size_t shared_bytes(int D, int tiles, int scores, int numbers)
 {
     return (size_t)TILE * ((D + 1) * tiles + (TILE + 1) * scores + numbers) * sizeof(float);
@@ -286,7 +285,7 @@ static void launch_backward(struct cuda *cuda, dim3 grid, const struct attention
            static_cast<const A *>(out), static_cast<const float *>(lse), *s);
 }
 
-/* Of which width the kernels are: 0 to 3, or -1 with a kept fault. */
+/* Index of the kernels' width, 0 to 3; -1 with a kept fault. */
 static int width_of(struct cuda *cuda, const struct attention_shape *s)
 {
     static const int widths[] = {16, 32, 64, CUDA_HEAD_MAX};

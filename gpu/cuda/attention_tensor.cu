@@ -1,15 +1,13 @@
-/* attention_tensor: causal self-attention in bfloat16 on tensor cores, for heads of
- * 64 and 128 numbers, after Dao 2023 (FlashAttention-2): scores live in registers,
- * a tile at a time, and never leave them. A block has 64 rows (queries, or keys for
- * their gradients), each of its four warps 16 of them, and walks along the other
- * side in tiles of IN, the next tile on its way while this one is used. Sums are
- * float32; weights and score gradients are rounded to bfloat16 where they enter a
- * product. Backward makes one pass for the queries and one for the keys, so that
- * every number has one writer and one order.
+/* attention_tensor: causal self-attention in bfloat16 on tensor cores, for heads of 64 and 128
+ * numbers, after Dao 2023 (FlashAttention-2): scores live in registers, one tile at a time. A block
+ * has 64 rows (queries, or keys for their gradients), 16 for each of its four warps, and iterates
+ * over the other side in tiles of IN with asynchronous prefetch of the next tile. Sums are float32;
+ * weights and score gradients are rounded to bfloat16 where they enter a product. Backward makes
+ * one pass for the queries and one for the keys, so that every number has one writer and one order.
  *
- * Rows of tiles are 16 bytes wider than a head, so that the eight rows of a matrix
- * meet all banks. Rows behind the last position are zeros, and their logsumexp in
- * backward is infinite, so that their weights are 0. */
+ * Rows of tiles are padded by 16 bytes, so that the eight rows of a matrix access all banks. Rows
+ * behind the last position are zeros, and their logsumexp in backward is infinite, so that their
+ * weights are 0. */
 #include "gpu/cuda/attention_tensor.h"
 
 #include "gpu/cuda/tensor.h"
@@ -19,18 +17,18 @@ enum {
     THREADS = 128,   /* of a block */
     WARP_ROWS = 16,  /* of a warp: the height of an A matrix */
     CELL = 8,        /* width of a C matrix */
-    STEP = 16,       /* numbers that one multiplication sums */
-    PIECE = 8,       /* numbers that are copied at once */
-    DELTA_LANES = 8, /* threads that share a row of delta */
-    DELTA_WIDTH = 8  /* numbers that each reads at once */
+    STEP = 16,       /* inner length of one multiplication */
+    PIECE = 8,       /* numbers copied by one instruction */
+    DELTA_LANES = 8, /* threads for one row of delta */
+    DELTA_WIDTH = 8  /* numbers that each of them reads at once */
 };
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.69314718055994531f
 
 template <int D> constexpr int STRIDE = D + PIECE;     /* of a row of a tile */
-template <int D> constexpr int IN = D == 64 ? 64 : 32; /* rows of a tile walked along */
+template <int D> constexpr int IN = D == 64 ? 64 : 32; /* rows of a tile on the iterated side */
 
-/* Rows first.. of an array, `width` numbers apart, on their way to a tile. */
+/* Start copying rows first.. of an array, `width` numbers apart, to a tile. */
 template <int D>
 __device__ __forceinline__ void load_rows(struct bf16 *tile, const struct bf16 *from, int width,
                                           int rows, int first, int T)
@@ -105,7 +103,7 @@ __device__ __forceinline__ int column_of(int j, int e)
     return j * CELL + lane_of() % 4 * 2 + e % 2;
 }
 
-/* Over the four lanes that share a row. */
+/* Sum over the four lanes that share a row. */
 __device__ __forceinline__ float quad_sum(float value)
 {
     value += __shfl_xor_sync(0xffffffffu, value, 1);
@@ -118,7 +116,7 @@ __device__ __forceinline__ float quad_max(float value)
     return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-/* The two rows of a lane, of sums [16, D], times a factor each, to an array. */
+/* Store the two rows of a lane, of sums [16, D], times a factor each. */
 template <int D>
 __device__ __forceinline__ void store_rows(struct bf16 *to, int width,
                                            const float sums[D / CELL][4], const float factor[2],
@@ -139,13 +137,13 @@ __device__ __forceinline__ void store_rows(struct bf16 *to, int width,
 
 /* ---- forward ---- */
 
-/* A row's running maximum, in units of log2, and sum, both of a lane's rows. */
+/* Running maximum, in units of log2, and sum of a lane's two rows. */
 struct running {
     float largest[2], sum[2];
 };
 
-/* Scores of a tile become weights 2^(score - largest); `row` is the query of the
- * lane's first row, `first` the key of column 0. Older sums shrink with the maximum. */
+/* Online softmax: scores of a tile become weights 2^(score - largest). `row`: query of the lane's
+ * first row; `first`: key of column 0. Older sums are scaled to the new maximum. */
 template <int D>
 __device__ __forceinline__ void soften(float cells[IN<D> / CELL][4], float sums[D / CELL][4],
                                        struct running *run, int row, int first, float scale)
@@ -228,8 +226,8 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- backward ---- */
 
-/* delta [b, head, t] = sum over the head of out * dout; eight threads a row, rows in
- * the order of out. */
+/* delta [b, head, t] = sum over the head of out * dout; eight threads a row, rows in the order of
+ * out. */
 template <int D>
 __global__ void delta_kernel(float *delta, const struct bf16 *out, const struct bf16 *dout, int B,
                              struct attention_shape s)
@@ -311,7 +309,7 @@ __global__ void __launch_bounds__(THREADS)
                   s.T);
 }
 
-/* logsumexp and delta of the queries of a tile, into shared memory. */
+/* Load logsumexp and delta of a tile's queries into shared memory. */
 __device__ __forceinline__ void load_numbers(float *log_sums, float *deltas, const float *lse,
                                              const float *delta, int rows, int first, int T)
 {
@@ -322,8 +320,8 @@ __device__ __forceinline__ void load_numbers(float *log_sums, float *deltas, con
     }
 }
 
-/* dk and dv of a tile of keys, along the queries from the diagonal on: rows are
- * keys, columns queries. dV = P^T dO, dK = dS^T Q. */
+/* dk and dv of a tile of keys, over the queries from the diagonal on: rows are keys, columns
+ * queries. dV = P^T dO, dK = dS^T Q. */
 template <int D>
 __global__ void __launch_bounds__(THREADS)
     tensor_dkv_kernel(struct bf16 *dqkv, const struct bf16 *dout, const struct bf16 *qkv,
@@ -384,7 +382,7 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- launches ---- */
 
-/* Bytes of shared memory: tiles of ROWS rows and of IN rows, numbers of IN rows. */
+/* Bytes of shared memory for tiles of ROWS rows, tiles of IN rows, and numbers per IN row. */
 template <int D> static size_t shared_bytes(int whole, int walked, int numbers)
 {
     return (size_t)(whole * ROWS + walked * IN<D>)*STRIDE<D> * sizeof(struct bf16) +
@@ -401,7 +399,7 @@ static void launch_forward(struct cuda *cuda, const struct attention_shape *s, i
     LAUNCH(cuda, (tensor_forward_kernel<D>), grid, THREADS, bytes, out, lse, qkv, *s);
 }
 
-/* Of B batch rows, whose deltas fit the scratch memory. */
+/* Backward of B batch rows, whose deltas fit the scratch memory. */
 template <int D>
 static void launch_backward(struct cuda *cuda, const struct attention_shape *s, int B,
                             struct bf16 *dqkv, const struct bf16 *dout, const struct bf16 *qkv,

@@ -5,8 +5,8 @@
 
 #include "gpu/cuda/cuda_internal.h"
 
-/* Where things are: of one batch row and head, in qkv [B*T, 3C], or in
- * out, dout [B*T, C]. */
+/* Shape of attention, and addresses of one batch row and head in qkv [B*T, 3C] and in out, dout
+ * [B*T, C]. */
 struct attention_shape {
     int T, C, NH, D;
     float scale;
@@ -28,8 +28,8 @@ __device__ __forceinline__ int64_t lse_at(const struct attention_shape *s, int b
     return ((int64_t)b * s->NH + head) * s->T + t;
 }
 
-/* Can tensor cores take it: heads of 64 or 128 numbers, arrays (NULL: none) at
- * multiples of 16 bytes? */
+/* 1 if tensor cores can compute it: heads of 64 or 128 numbers, arrays (NULL: none) at multiples of
+ * 16 bytes. */
 int cuda_attention_tensor_fits(const struct attention_shape *s, const void *qkv, const void *out,
                                const void *dout, const void *dqkv);
 

@@ -46,7 +46,7 @@ static void *cuda_alloc(struct backend *self, int64_t bytes, struct err *err)
         err_set(err, ERR_DEVICE, "%s", cuda_of(self)->fault.message);
         return NULL;
     }
-    (void)cudaGetLastError(); /* memory that is not there is no fault of the device */
+    (void)cudaGetLastError(); /* clear the status: missing memory is no fault of the device */
     err_set(err, ERR_NO_MEMORY, "%lld bytes wanted, %lld there", (long long)bytes,
             (long long)cuda_available(self));
     return NULL;
@@ -68,7 +68,7 @@ static void cuda_zero(struct backend *self, void *memory, int64_t bytes)
 
 /* ---- host and device ---- */
 
-/* What a number is made of, whatever it is called. */
+/* Storage format of a number. */
 enum form { FORM_FLOAT, FORM_DOUBLE, FORM_INT32, FORM_BF16 };
 static const size_t form_bytes[] = {sizeof(float), sizeof(double), sizeof(int32_t),
                                     sizeof(struct bf16)};
@@ -120,8 +120,8 @@ static int copy(struct cuda *cuda, void *to, const void *from, size_t bytes, cud
                             "cudaMemcpyAsync");
 }
 
-/* Both the host's memory and the staging may be written again on return. The driver
- * usually has its own copy of pageable memory by then, but does not promise it. */
+/* Both the host's memory and the staging buffer may be overwritten on return, so wait. The driver
+ * usually has copied pageable memory by then, but does not promise it. */
 static void copy_in(struct cuda *cuda, void *to, const void *from, size_t bytes)
 {
     if (copy(cuda, to, from, bytes, cudaMemcpyHostToDevice) == 0)
@@ -171,8 +171,8 @@ static int cuda_download(struct backend *self, void *host, enum backend_number t
 
 /* ---- opening ---- */
 
-/* The runtime keeps the status for whoever asks next, which would be the first
- * launch after another try that succeeds. */
+/* Clear the runtime's sticky status: the first launch after a later successful attempt would report
+ * it. */
 static int unavailable(struct err *err, cudaError_t status, const char *call)
 {
     (void)cudaGetLastError();
@@ -180,7 +180,7 @@ static int unavailable(struct err *err, cudaError_t status, const char *call)
                    cudaGetErrorString(status));
 }
 
-/* Code for an architecture is there if a kernel of ours can be asked about. */
+/* An architecture has code if the attributes of one of our kernels can be read. */
 __global__ void query_kernel(int *out)
 {
     *out = 1;
@@ -226,8 +226,8 @@ int cuda_backend_query(int device, char *name, int64_t *bytes, struct err *err)
     return 0;
 }
 
-/* Is code that runs as version `binary` (90 for 9.0) ours? Else the driver has made it of
- * our PTX, for this very card. */
+/* 1 if code with binary version `binary` (90 for 9.0) was compiled with this build; else the driver
+ * has compiled our PTX for this card. */
 static int is_ours(int binary)
 {
     static const int compiled[] = {__CUDA_ARCH_LIST__};
@@ -237,8 +237,8 @@ static int is_ours(int binary)
     return 0;
 }
 
-/* What decides the bits beside the build: card, library and rule of the products, and
- * whoever compiled the kernels. */
+/* Name what determines the bits besides the build: card, library and rule of the products, compiler
+ * of the kernels. */
 static void name_bits(struct cuda *cuda, int binary)
 {
     char *isa = cuda->table.isa, library[BACKEND_ISA_MAX / 2];
@@ -279,7 +279,7 @@ static void cuda_close(struct backend *self)
 {
     struct cuda *cuda = cuda_of(self);
     cuda_gemm_close(cuda);
-    /* What a broken device says to this changes nothing any more. */
+    /* Errors of a broken device are ignored from here on. */
     (void)cudaFree(cuda->scratch);
     if (cuda->stream)
         (void)cudaStreamDestroy(cuda->stream);

@@ -25,31 +25,31 @@ extern "C" {
 
 enum {
     CUDA_WARP = 32,
-    CUDA_THREADS = 256,        /* of a block, where nothing speaks for another number */
+    CUDA_THREADS = 256,        /* of a block, unless a kernel has a reason for another number */
     CUDA_SCRATCH = 32 << 20,   /* bytes: partial sums of the reductions */
-    CUDA_WORKSPACE = 32 << 20, /* bytes: matrix products (NVIDIA's advice for Hopper) */
-    CUDA_STAGING = 1 << 20,    /* numbers that are converted at once on their way */
+    CUDA_WORKSPACE = 32 << 20, /* bytes: scratch of cuBLASLt (NVIDIA's recommendation for Hopper) */
+    CUDA_STAGING = 1 << 20,    /* numbers converted at a time during copies */
     CUDA_NAME_MAX = 64,
-    CUDA_HEAD_MAX = 128, /* numbers of the largest attention head */
-    CUDA_SLOTS = 3       /* of a ring: one step runs, one waits behind it, one is read */
+    CUDA_HEAD_MAX = 128, /* width of the largest attention head */
+    CUDA_SLOTS = 3       /* of a ring: one step runs, one is queued, one is read */
 };
 
 static_assert(CUDA_SCRATCH + CUDA_WORKSPACE == MEMORY_CUDA_BACKEND,
               "what opening takes is what jobs are admitted by");
 
-struct cuda_plans; /* descriptors and algorithms of the products seen so far */
+struct cuda_plans; /* descriptors and algorithms of the products so far */
 
 struct cuda {
-    struct backend table; /* first: the backend's address is this struct's */
+    struct backend table; /* first: a struct backend * points to its struct cuda */
     cudaStream_t stream;
     struct cuda_plans *plans;
     int architecture;         /* compute capability, 90 for 9.0 */
-    size_t shared_max;        /* bytes of shared memory that a block can have */
+    size_t shared_max;        /* largest dynamic shared memory of a block in bytes */
     void *scratch;            /* device, CUDA_SCRATCH bytes */
     void *staging;            /* host, CUDA_STAGING float32 */
-    char last[CUDA_NAME_MAX]; /* the kernel or call that was queued last */
-    int each;                 /* wait for every operation: a fault has its name */
-    struct err fault;         /* the first one, kept */
+    char last[CUDA_NAME_MAX]; /* name of the kernel or call queued last */
+    int each;         /* synchronise after every operation, so that a fault is attributed to it */
+    struct err fault; /* the first fault */
 };
 
 static inline struct cuda *cuda_of(struct backend *self)
@@ -59,7 +59,7 @@ static inline struct cuda *cuda_of(struct backend *self)
 
 /* ---- helpers of kernels and their launches ---- */
 
-/* bfloat16: the upper half of a float32 (sign, 8 exponent bits, 7 of mantissa). */
+/* bfloat16: the upper half of a float32 (sign, 8 exponent bits, 7 mantissa bits). */
 struct bf16 {
     uint16_t bits;
 };
@@ -112,7 +112,7 @@ __device__ __forceinline__ void store(struct bf16 *at, float value)
     *at = bf16_narrow(value);
 }
 
-/* Bits of a word as numbers: its only one, or two with the first in the lower half. */
+/* Reinterpret a word as numbers: one float, or two bfloat16 with the first in the lower half. */
 __device__ __forceinline__ float word_float(uint32_t bits)
 {
     union {
@@ -173,13 +173,14 @@ __device__ __forceinline__ struct words pack(const float value[8], const struct 
     return words;
 }
 
-/* Two neighbours at once, at an address that is a multiple of 4. */
+/* Store two neighbours at once, at an address that is a multiple of 4. */
 __device__ __forceinline__ void store_pair(struct bf16 *to, uint32_t pair)
 {
     store_word(to, pair);
 }
 
-/* W neighbours at once: W is 1, or a multiple of 16 bytes at an address that is one. */
+/* Load or store W neighbours at once: W is 1, or W numbers are a multiple of 16 bytes at an aligned
+ * address. */
 template <int W, class T> __device__ __forceinline__ void load_wide(float value[W], const T *from)
 {
     constexpr int each = 16 / sizeof(T);
@@ -202,11 +203,11 @@ template <int W, class T> __device__ __forceinline__ void store_wide(T *to, cons
             store_words(to + i, pack(value + i, to));
 }
 
-/* Numbers of A that 16 bytes hold. */
+/* Numbers of A in 16 bytes. */
 template <class A> constexpr int cuda_width = 16 / sizeof(A);
 
-/* May rows of C numbers be walked cuda_width<A> at a time? All arrays must start at
- * multiples of 16 bytes (NULL does). */
+/* 1 if rows of C numbers can be processed cuda_width<A> numbers at a time: C is a multiple, and all
+ * arrays start at multiples of 16 bytes (NULL does). */
 template <class A, class... P> static inline bool cuda_is_wide(int64_t C, const P *...arrays)
 {
     return C % cuda_width<A> == 0 && ((reinterpret_cast<uintptr_t>(arrays) % 16 == 0) && ...);
@@ -230,7 +231,7 @@ static inline unsigned cuda_blocks(int64_t n, int64_t per_block)
     return (unsigned)((n + per_block - 1) / per_block);
 }
 
-/* Let a kernel have that much shared memory. */
+/* Raise a kernel's limit of dynamic shared memory where it needs more than the default. */
 template <class Kernel>
 static inline void cuda_allow_shared(struct cuda *cuda, Kernel *kernel, size_t bytes)
 {

@@ -1,15 +1,12 @@
-/* elementwise: operations of the cuda backend that treat every number alone:
- * conversion, sum of two arrays, activation functions, gathered rows, the
- * optimiser; and the gradient's sum of squares. Bound by memory: a thread moves 16
- * bytes of an array at once (W numbers) where all arrays start at multiples of
- * that, else one number; the last thread takes what is left. The optimiser reads
- * its scalars and the gradient's norm on the device, so that no step waits for the
- * host. */
+/* elementwise: see elementwise.h. The operations are memory-bound: a thread moves 16 bytes of an
+ * array at once (W numbers) where all arrays start at multiples of 16 bytes, else one number; the
+ * last thread handles the remainder. The optimiser reads its scalars and the gradient's norm on the
+ * device, so no step waits for the host. */
 #include "gpu/cuda/elementwise.h"
 
 #include "gpu/cuda/cuda_internal.h"
 
-/* ---- W neighbours, or the `left` that there are ---- */
+/* ---- W neighbours, or the remaining `left` ---- */
 
 template <int W, class T>
 __device__ __forceinline__ void load_left(float value[W], const T *from, int64_t left)
@@ -34,7 +31,7 @@ __device__ __forceinline__ void store_left(T *to, const float value[W], int64_t 
                 store(to + j, value[j]);
 }
 
-/* Blocks for n numbers, W of them a thread. */
+/* Blocks for n numbers, W per thread. */
 template <int W> static unsigned blocks_for(int64_t n)
 {
     return cuda_blocks(n, (int64_t)CUDA_THREADS * W);
@@ -220,7 +217,7 @@ static void gather_rows(struct backend *self, void *out, const void *in, const i
 enum { SQUARES_PER_THREAD = 8 };
 static const unsigned squares_blocks_max = 1024;
 
-/* Sum over the block, in a fixed order, in thread 0. shared: a number a warp. */
+/* Sum over the block in a fixed order, in thread 0. shared: one number per warp. */
 __device__ static double block_sum(double value, double *shared)
 {
     value = warp_sum(value);
@@ -279,13 +276,13 @@ static void sum_squares(struct backend *self, void *out, const void *from, int64
 
 /* ---- optimiser ---- */
 
-/* Of a step, the same for all parameters; squares and scalars on the device. */
+/* Factors of a step, equal for all parameters; squares and scalars are device addresses. */
 struct update_factors {
     float beta1, beta2, rest1, rest2, eps, momentum, decay, clip;
     const float *squares, *scalars;
 };
 
-/* Factor of the gradient; a norm that is NaN stays NaN. */
+/* Gradient clipping: factor of the gradient. A norm that is NaN stays NaN. */
 __device__ __forceinline__ float clip_factor(const struct update_factors *f)
 {
     if (f->clip <= 0)
@@ -294,7 +291,8 @@ __device__ __forceinline__ float clip_factor(const struct update_factors *f)
     return ratio >= 1 ? 1 : ratio;
 }
 
-/* Adam's decay goes into the gradient, AdamW's beside the step. */
+/* Adam adds the decay to the gradient (L2), AdamW subtracts it beside the step (Loshchilov & Hutter
+ * 2019). */
 template <int kind>
 __device__ __forceinline__ float updated(const struct update_factors *f, float w, float gradient,
                                          float *m1, float *m2)
@@ -314,14 +312,14 @@ __device__ __forceinline__ float updated(const struct update_factors *f, float w
     return kept - lr / f->scalars[1] * *m1 / (root + f->eps);
 }
 
-/* Where the arrays of an update are; copy NULL: not wanted. */
+/* Addresses of an update's arrays; copy NULL: not wanted. */
 template <class A> struct update_arrays {
     float *w, *m1, *m2;
     A *copy;
     const float *gradient;
 };
 
-/* m1, m2 are touched only by the optimisers that have them. */
+/* m1, m2 are accessed only by the optimisers that have them. */
 template <class A, int W, int kind>
 __global__ void update_kernel(const struct update_factors f, const struct update_arrays<A> arrays,
                               int64_t n)

@@ -1,5 +1,5 @@
-/* elementwise: operations that treat every number by itself, the optimiser with gradient
- * clipping, and the gradient's sum of squares. */
+/* elementwise: operations on single numbers (conversion, addition, activation functions), gathered
+ * rows, the optimiser with gradient clipping, and the gradient's sum of squares. */
 #ifndef TOKENFATE_CUDA_ELEMENTWISE_H
 #define TOKENFATE_CUDA_ELEMENTWISE_H
 

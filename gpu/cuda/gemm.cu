@@ -1,9 +1,8 @@
-/* gemm: matrix products of the cuda backend through cuBLASLt. Its matrices are
- * column-major, ours row-major: it is asked for the transposed product, b first.
- * Descriptors and algorithm of a shape are chosen when the shape is first seen,
- * by a rule that measures nothing (cuBLASLt's first proposal that needs no more
- * than our workspace and adds partial sums in float32, in a step of their own), and
- * kept. float32 is never rounded to TF32. */
+/* gemm: see gemm.h. cuBLASLt's matrices are column-major and ours row-major, so it computes the
+ * transposed product, with b first. Descriptors and algorithm of a shape are chosen at its first
+ * use and kept. The rule measures nothing: it takes cuBLASLt's first proposal that needs no more
+ * than our workspace and adds partial sums in float32, in a step of their own. float32 is never
+ * rounded to TF32. */
 #include "gpu/cuda/gemm.h"
 
 #include <cublasLt.h>
@@ -13,8 +12,8 @@
 
 enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
 
-/* What an algorithm depends on. Compared byte by byte: no pointers, and no byte that is
- * not of a member. */
+/* Everything that the choice of an algorithm depends on. Keys are compared byte by byte, so they
+ * have no pointers and no padding. */
 struct plan_key {
     int64_t lda, ldb, ldout, ldaux;
     int32_t m, n, k, transpose_a, transpose_b, out_real, accumulate, epilogue;
@@ -28,7 +27,7 @@ struct plan {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, out;
     cublasLtMatmulAlgo_t algorithm;
-    cublasStatus_t status; /* what looking for the algorithm ended with, or using it */
+    cublasStatus_t status; /* result of choosing or using the algorithm */
 };
 
 struct cuda_plans {
@@ -122,15 +121,15 @@ static struct plan_key key_of(const struct cuda_gemm *g)
     return key;
 }
 
-/* The first status that is not a success. */
+/* Run a call if all before it succeeded; keeps the first failure. */
 #define TRY(status, call)                                                                          \
     do {                                                                                           \
         if ((status) == CUBLAS_STATUS_SUCCESS)                                                     \
             (status) = (call);                                                                     \
     } while (0)
 
-/* The library looks at the addresses' alignment when it chooses an algorithm. Our
- * columns are its rows: its bias runs along our rows, its first matrix is our b. */
+/* The library considers the addresses' alignment when it chooses an algorithm. Our columns are its
+ * rows: its bias runs along our rows, and its first matrix is our b. */
 static cublasStatus_t point(struct plan *plan, const struct cuda_gemm *g)
 {
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
@@ -219,9 +218,8 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
     return status;
 }
 
-/* The kept plan of a shape, or a new one; it may say that there is no algorithm.
- * When there is no room for another shape, all are forgotten: the rule finds the
- * same again. */
+/* The kept plan of a shape, or a new one, which may say that there is no algorithm. When the table
+ * is full all plans are dropped: the rule finds the same ones again. */
 static struct plan *plan_of(struct cuda *cuda, const struct cuda_gemm *g)
 {
     struct cuda_plans *plans = cuda->plans;
@@ -281,7 +279,7 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
         return 0;
     const cublasStatus_t status = multiply(cuda, operation, plan, g);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
-        plan->status = status; /* it is not asked again */
+        plan->status = status; /* not tried again */
         return 0;
     }
     if (status != CUBLAS_STATUS_SUCCESS)

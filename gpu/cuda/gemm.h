@@ -5,18 +5,17 @@
 
 #include "gpu/cuda/cuda_internal.h"
 
-/* What is done to a product on its way to memory, by the same kernel. */
+/* Operation on a product before it is stored, in the same kernel. */
 enum cuda_epilogue {
     CUDA_PRODUCT,        /* nothing */
     CUDA_BIAS,           /* out += bias [n] of out's type */
-    CUDA_BIAS_GELU_NEW,  /* aux [m, n] of out's type = that, out = gelu_new of it */
-    CUDA_GELU_NEW_SLOPE, /* out *= slope of gelu_new at aux [m, n] of out's type */
-    CUDA_SUM_B           /* beside it: bias [n] of out's type = column sums of op(b) */
+    CUDA_BIAS_GELU_NEW,  /* aux [m, n] of out's type = out + bias; out = gelu_new(aux) */
+    CUDA_GELU_NEW_SLOPE, /* out *= gelu_new'(aux [m, n] of out's type) */
+    CUDA_SUM_B           /* in addition: bias [n] of out's type = column sums of op(b) */
 };
 
-/* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], all row-major, a and b ACT,
- * float32 sums. lda, ldb, ldout: numbers between two rows as they are stored.
- * Only m x n numbers of out are written. */
+/* out [m, n] = alpha * op(a) [m, k] . op(b) [k, n], row-major, a and b ACT, float32 sums. lda, ldb,
+ * ldout: numbers between two stored rows. Only m x n numbers of out are written. */
 struct cuda_gemm {
     int m, n, k;
     int transpose_a, transpose_b; /* a is stored [k, m], b [n, k] */
@@ -36,13 +35,13 @@ int cuda_gemm_open(struct cuda *cuda, struct err *err);
 void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
 /* Queue a product. `operation` names it in a fault. */
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* The same, but an epilogue that the library has no algorithm for at this shape, or
- * refuses when it is asked for the product, is no fault: 0 is returned and nothing
- * queued; 1 if it was (or if there is a fault). */
+/* The same, but it is no fault if the library has no algorithm for the epilogue at this shape, or
+ * refuses it: then 0 is returned and nothing is queued. 1 if it was queued, or if there is a
+ * fault. */
 int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
-/* Name and version of the library, "cuBLASLt 13.0.0". With the card and the number
- * of the rule that picks among its proposals it decides the algorithms, and so the
- * bits: all three are stored with a checkpoint. Another rule, another number. */
+/* Name and version of the library, "cuBLASLt 13.0.0". Together with the card and the number of the
+ * rule that picks among its proposals it determines the algorithms, and so the bits: all three are
+ * stored with a checkpoint. A new rule needs a new number. */
 enum { CUDA_GEMM_RULE = 1 };
 void cuda_gemm_library(char *text, size_t size);
 

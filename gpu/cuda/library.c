@@ -1,4 +1,4 @@
-/* library: the table that the shared object of the cuda backend exports. */
+/* library: the table of functions that the shared object exports, its only visible symbol. */
 #include "gpu/cuda/cuda.h"
 
 extern __attribute__((visibility("default"))) const struct cuda_library tokenfate_cuda;

@@ -1,14 +1,12 @@
-/* lm_head: output layer, softmax, loss, objective and their gradient on the cuda
- * backend. The batch goes through in chunks of rows: logits of a chunk (float32),
- * logsumexp and loss of each row, logits of the tracked tokens, the objective, then
- * its gradient in place of the logits, from which dh and dweight follow. In bf16 the
- * gradient takes the first half of its row's bytes. Columns V..Vp decide nothing;
- * products run over them all the same, because their kernels for sizes that are no
- * multiple of 16 bytes are slower: the logits' are never read, the gradient's are 0.
+/* lm_head: output layer, softmax, loss, objective and their gradient on the cuda backend. The batch
+ * is processed in chunks of rows: logits of a chunk (float32), logsumexp and loss of each row,
+ * logits of the tracked tokens, the objective, then its gradient in place of the logits, from which
+ * dh and dweight follow. In bf16 the gradient uses the first half of its row's bytes. Columns V..Vp
+ * influence no result; products include them, because cuBLASLt's kernels are slower for sizes that
+ * are no multiple of 16 bytes: their logits are never read, and their gradient is 0.
  *
- * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on
- * Hopper) one kernel does all of that with one read and one write of each logit. Elsewhere
- * a kernel for each reads them again. */
+ * Where a row of logits fits the shared memory of a block (GPT-2's vocabulary does on Hopper) one
+ * fused kernel reads and writes each logit once. Elsewhere separate kernels read them again. */
 #include "gpu/cuda/lm_head.h"
 
 #include <float.h>
@@ -19,8 +17,8 @@
 
 enum { ROW_THREADS = 1024, ROW_WARPS = ROW_THREADS / CUDA_WARP };
 
-/* exp(x - largest) summed: of disjoint sets of logits. A set without any is
- * {-FLT_MAX, 0}; what is not finite makes the sum NaN or infinite. */
+/* Sum of exp(x - largest) over a set of logits; sums of disjoint sets can be joined. The empty set
+ * is {-FLT_MAX, 0}; a non-finite logit makes the sum NaN or infinite. */
 struct softmax_sum {
     float largest, sum;
 };
@@ -39,14 +37,14 @@ __device__ __forceinline__ struct softmax_sum warp_joined(struct softmax_sum s)
         struct softmax_sum other;
         other.largest = __shfl_xor_sync(0xffffffffu, s.largest, distance);
         other.sum = __shfl_xor_sync(0xffffffffu, s.sum, distance);
-        /* both lanes join in the same order, so that they agree to the last bit */
+        /* both lanes join in the same order, so their bits agree */
         s = threadIdx.x & (unsigned)distance ? joined(other, s) : joined(s, other);
     }
     return s;
 }
 
-/* The set of the block's row, logits plus bias (or NULL) plus adjust (or NULL), in
- * the first warp's threads. of_warp: scratch, a set a warp. */
+/* Sum of the block's row, logits plus bias (or NULL) plus adjust (or NULL), in the threads of the
+ * first warp. of_warp: scratch, one sum per warp. */
 __device__ static struct softmax_sum row_joined(const float *row, const float *bias,
                                                 const float *adjust, int V,
                                                 struct softmax_sum *of_warp)
@@ -84,16 +82,16 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-/* What of a lm_head the objective needs, for the rows of a chunk. */
+/* Inputs of the objective for the rows of a chunk. */
 struct objective {
     const float *bias, *adjust, *weights;
     const int32_t *targets;
-    float *lse; /* of the adjusted logits, for kernels that find it there */
+    float *lse; /* of the adjusted logits, for kernels that read it there */
     float smoothing, z_loss, inv_n;
 };
 
-/* Block r: logsumexp of the adjusted logits of row r, and its objective. Scratch:
- * a set a warp. objective may be NULL. */
+/* Block r: logsumexp of the adjusted logits of row r, and its objective (may be NULL). Scratch: one
+ * sum per warp. */
 __global__ void __launch_bounds__(ROW_THREADS)
     objective_kernel(float *objective, struct objective o, const float *logits, int V, int64_t ld)
 {
@@ -105,7 +103,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
         for (int v = (int)threadIdx.x; v < V; v += ROW_THREADS)
             sum += row[v] + (o.bias ? o.bias[v] : 0) + (o.adjust ? o.adjust[v] : 0);
     sum = warp_sum(sum);
-    __syncthreads(); /* the sets have been read */
+    __syncthreads(); /* the sums have been read */
     if (threadIdx.x % CUDA_WARP == 0)
         of_warp[threadIdx.x / CUDA_WARP].sum = sum;
     __syncthreads();
@@ -137,9 +135,9 @@ __global__ void tracked_logits_kernel(float *tracked_logits, const float *logits
     tracked_logits[m * N + r] = logits[r * ld + v] + (bias ? bias[v] : 0);
 }
 
-/* Block r: the row's logits become the gradient of its loss, or, if `general`, of
- * its objective; columns V..Vp 0. Type A may be narrower than float: what is
- * written then lies before what has yet to be read, one barrier a step apart. */
+/* Block r: the row's logits become the gradient of its loss or, if `general`, of its objective;
+ * columns V..Vp become 0. A may be narrower than float: then each write lies before the logits
+ * still to be read, with one barrier a step. */
 template <class A, int general>
 __global__ void __launch_bounds__(ROW_THREADS)
     gradient_kernel(float *logits, struct objective o, int V, int Vp)
@@ -169,17 +167,17 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-/* ---- a row in shared memory ---- */
+/* ---- fused kernel: a row in shared memory ---- */
 
-/* Where the results of a chunk go; NULL: not wanted. tracked_logits [M][N]. */
+/* Destinations of a chunk's results; NULL: not wanted. tracked_logits [M][N]. */
 struct row_results {
     float *losses, *lse, *objective, *objective_lse, *tracked_logits;
     const int32_t *tracked;
     int M, N;
 };
 
-/* Over all threads of the block, in all of them; scratch: a number a warp, free
- * again on return. */
+/* Reduction over all threads of the block, result in all of them; scratch: one number per warp,
+ * free again on return. */
 __device__ static float block_sum(float value, float *scratch)
 {
     value = warp_sum(value);
@@ -209,7 +207,7 @@ __device__ static float block_max(float value, float *scratch)
     return value;
 }
 
-/* W numbers of a vector that need not be there. */
+/* W numbers of a vector, 0 if it is NULL. */
 template <int W>
 __device__ __forceinline__ void load_if_any(float value[W], const float *vector, int v)
 {
@@ -220,12 +218,12 @@ __device__ __forceinline__ void load_if_any(float value[W], const float *vector,
         load_wide<W>(value, vector + v);
 }
 
-/* Largest logit, largest adjusted one, sum of the adjusted ones. */
+/* Largest logit, largest adjusted logit, sum of the adjusted logits. */
 struct row_extremes {
     float plain, adjusted, total;
 };
 
-/* The row, with its bias, into shared memory. */
+/* Load the row, with its bias, into shared memory. */
 template <int W, int general>
 __device__ __forceinline__ struct row_extremes keep_row(float *kept, const float *row,
                                                         const struct objective *o, int V, int Vp)
@@ -254,12 +252,12 @@ __device__ __forceinline__ struct row_extremes keep_row(float *kept, const float
     return extremes;
 }
 
-/* exp(logit - largest) summed, plain and adjusted. */
+/* Sums of exp(logit - largest), plain and adjusted. */
 struct row_sums {
     float plain, adjusted;
 };
 
-/* Logits become exp(adjusted logit - the largest): a thread reads what it kept. */
+/* Logits become exp(adjusted logit - largest). A thread reads only what it has written. */
 template <int W, int general>
 __device__ __forceinline__ struct row_sums soften_row(float *kept, const struct objective *o,
                                                       struct row_extremes most, int V, int Vp)
@@ -285,7 +283,7 @@ __device__ __forceinline__ struct row_sums soften_row(float *kept, const struct 
     return sums;
 }
 
-/* Weights become the gradient, in the row's place in memory. */
+/* Weights become the gradient, stored in place of the row's logits. */
 template <class A, int W, int general>
 __device__ __forceinline__ void store_gradient(A *out, const float *kept, const struct objective *o,
                                                float sum, float lse, int V, int Vp)
@@ -307,7 +305,7 @@ __device__ __forceinline__ void store_gradient(A *out, const float *kept, const 
     }
 }
 
-/* Block r: everything of row r. Scratch: the row and a number a warp. */
+/* Block r: all results of row r. Scratch: the row and one number per warp. */
 template <class A, int W, int general>
 __global__ void __launch_bounds__(ROW_THREADS, 1)
     row_kernel(float *logits, struct objective o, struct row_results to, int V, int Vp)
@@ -325,7 +323,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 1)
     if (to.tracked_logits)
         for (int m = (int)threadIdx.x; m < to.M; m += ROW_THREADS)
             to.tracked_logits[(int64_t)m * to.N + blockIdx.x] = kept[to.tracked[m]];
-    __syncthreads(); /* all have read logits of others */
+    __syncthreads(); /* all threads have read the logits of others */
     struct row_sums sums = soften_row<W, general>(kept, &o, most, V, Vp);
     sums.plain = block_sum(sums.plain, scratch);
     const float plain_lse = most.plain + logf(sums.plain);
@@ -363,9 +361,9 @@ static void launch_row(struct cuda *cuda, int general, int rows, size_t shared, 
                Vp);
 }
 
-/* ---- the operation ---- */
+/* ---- operation ---- */
 
-/* dh of the chunk, and dweight and dbias, += after the first chunk. */
+/* dh of the chunk; dweight and dbias, accumulated from the second chunk on. */
 template <class A>
 static void lm_head_backward(struct cuda *cuda, const struct backend_lm_head *lm_head, int first,
                              int rows)
@@ -400,8 +398,7 @@ template <class T> static T *moved(void *array, int first)
     return array ? static_cast<T *>(array) + first : NULL;
 }
 
-/* The logits of a chunk -> its results and the gradient of the objective, by a
- * kernel for each. */
+/* Separate kernels: from the logits of a chunk to its results and the gradient of the objective. */
 template <class A>
 static void finish_in_parts(struct cuda *cuda, int general, int rows, float *logits,
                             struct objective o, const struct row_results *to, int V, int Vp)

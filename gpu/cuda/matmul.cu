@@ -1,15 +1,14 @@
-/* matmul: the products of a linear layer on the cuda backend, with bias, activation
- * and bias gradient. The products themselves are cuda_gemm's; what comes after them
- * is an epilogue of the product where the rule of that epilogue says so and the
- * library has an algorithm for it, else a kernel of its own. */
+/* matmul: see matmul.h. cuda_gemm computes the products. Bias, activation and bias gradient are an
+ * epilogue of the product where the rule of that epilogue allows it and the library has an
+ * algorithm for it, else a kernel of its own. */
 #include "gpu/cuda/matmul.h"
 
 #include "gpu/cuda/cuda_internal.h"
 #include "gpu/cuda/gemm.h"
 #include "gpu/cuda/rows.h"
 
-/* Where an epilogue is asked for: from this compute capability on, in these
- * precisions, for products of at most so many numbers. Not measured; reasons beside. */
+/* Rule of an epilogue: used from this compute capability on, in these precisions, for products of
+ * at most so many numbers. Derived from documentation, not measured. */
 struct fusion {
     int architecture, in_fp32;
     int64_t most;
@@ -17,19 +16,19 @@ struct fusion {
 
 static const struct fusion fusions[] = {
     {0, 1, INT64_MAX},  /* CUDA_PRODUCT */
-    {80, 1, INT64_MAX}, /* CUDA_BIAS: a vector read beside the product saves a pass over it */
-    /* The library's GELU in bf16 is a slow pass of its own before Hopper, and in
-     * float32 an approximation. */
+    {80, 1, INT64_MAX}, /* CUDA_BIAS: reading a vector in the product saves a pass over it */
+    /* cuBLASLt's GELU in bf16 is a slow separate pass before Hopper, and in float32 an
+     * approximation. */
     {90, 0, INT64_MAX}, /* CUDA_BIAS_GELU_NEW */
     {90, 0, INT64_MAX}, /* CUDA_GELU_NEW_SLOPE */
-    /* Would save launches where these are the time. Never: NVIDIA does not say in which order
-     * it adds the rows, and bits must repeat. Where `repeat` of tests/gpu/cuda_model.c passes
-     * with it on a card, it may be allowed. */
+    /* Would save launches where these dominate. Disabled: NVIDIA does not document the order in
+     * which rows are added, and bits must repeat. It may be enabled when `repeat` of
+     * tests/gpu/cuda_model.c passes with it on a card. */
     {80, 1, 0}, /* CUDA_SUM_B */
 };
 
-/* What the library asks of aux, and what its kernels may take for granted of a bias:
- * both start at multiples of 16 bytes, and rows of aux at multiples of 8 numbers. */
+/* Alignment that the library requires of aux and may assume of a bias: both start at multiples of
+ * 16 bytes, and rows of aux are multiples of 8 numbers. */
 static int is_aligned(const struct cuda_gemm *gemm)
 {
     enum { START = 16, ROW = 8 };
@@ -37,7 +36,7 @@ static int is_aligned(const struct cuda_gemm *gemm)
            reinterpret_cast<uintptr_t>(gemm->aux) % START == 0 && gemm->ldaux % ROW == 0;
 }
 
-/* Queue the product with its epilogue; 0: not to be done, nothing is queued. */
+/* Queue the product with its epilogue; 0: not possible, nothing is queued. */
 static int fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm)
 {
     const struct fusion *rule = &fusions[gemm->epilogue];
@@ -75,7 +74,7 @@ template <class A> static void add_bias(struct cuda *cuda, A *out, const A *bias
                n, O);
 }
 
-/* The library reads a bias through a pointer that is not const. */
+/* cuBLASLt takes the address of a bias as a non-const pointer. */
 static void *unlocked(const void *memory)
 {
     return const_cast<void *>(memory);

@@ -1,13 +1,12 @@
-/* ring: programs of the cuda backend (gpu/backend.h). The first time, a program's
- * operations run one by one, each waited for: cuBLASLt's algorithms are chosen, and
- * a fault has the name of its kernel. The second time they are captured as a CUDA
- * graph, which starts as a whole from then on. The graph finds its slot by itself:
- * a number on the device counts the programs that are done. Slots are pinned host
- * memory that kernels read and write directly; what is published leaves on a
- * stream of its own, beside the operations that follow.
+/* ring: see ring.h. At first a program's operations run one by one, each waited for: cuBLASLt's
+ * algorithms are chosen, and a fault is attributed to its kernel. The second time they are captured
+ * as a CUDA graph, which from then on starts as a whole. The graph finds its slot by a counter of
+ * finished programs on the device. Slots are pinned host memory that kernels read and write
+ * directly; published data are written by a side stream, concurrently with the operations that
+ * follow.
  *
- * Invariant: `finished`, written by the last kernel of a program, is in host memory
- * too, so that after a fault it is known which programs were done before it. */
+ * Invariant: `finished`, written by the last kernel of a program, is copied to host memory, so that
+ * after a fault the host knows which programs had finished. */
 #include "gpu/cuda/ring.h"
 
 #include <stdio.h>
@@ -17,14 +16,15 @@
 #include "gpu/cuda/cuda_internal.h"
 
 enum {
-    PUBLISH_BLOCKS = 8, /* enough to fill the bus, few enough to leave the rest of the card alone */
+    PUBLISH_BLOCKS =
+        8, /* enough to saturate the bus, few enough to leave the card to the other kernels */
     FEED_BLOCKS = 64
 };
 
-/* Where a kernel finds its program's slot. */
+/* Kernel argument: where a program finds its slot. */
 struct slots {
-    const int64_t *finished; /* device: programs done */
-    char *memory;            /* the ring, as the device sees it */
+    const int64_t *finished; /* device: programs finished */
+    char *memory;            /* the ring, as a device address */
     int64_t slot_bytes;
     int n;
 };
@@ -35,17 +35,17 @@ struct program {
 };
 
 struct cuda_ring {
-    struct backend_ring ring; /* first */
+    struct backend_ring ring; /* first: a struct backend_ring * points to its struct cuda_ring */
     struct slots slots;
     int64_t *finished;               /* device */
-    const volatile int64_t *reached; /* host: what `finished` was last, behind the slots */
+    const volatile int64_t *reached; /* host: last value of `finished`, behind the slots */
     int64_t broken;         /* first program without results because of a fault; -1: none */
-    cudaStream_t side;      /* publishes */
-    cudaEvent_t fork, join; /* ... beside the backend's stream */
+    cudaStream_t side;      /* stream that publishes */
+    cudaEvent_t fork, join; /* fork from the backend's stream and join it again */
     int forked;
     int capturing;
-    cudaEvent_t done[CUDA_SLOTS];         /* the program of each slot */
-    char last[CUDA_SLOTS][CUDA_NAME_MAX]; /* and what was queued last for it */
+    cudaEvent_t done[CUDA_SLOTS];         /* end of the program in each slot */
+    char last[CUDA_SLOTS][CUDA_NAME_MAX]; /* operation queued last for it */
     struct program program[BACKEND_PROGRAMS];
 };
 
@@ -60,7 +60,7 @@ struct alignas(16) quad {
     uint32_t word[4];
 };
 
-/* Both addresses are multiples of 16, bytes of 4. */
+/* Addresses are multiples of 16, `bytes` of 4. */
 __device__ __forceinline__ void copy_bytes(char *to, const char *from, int64_t bytes)
 {
     const int64_t quads = bytes / 16, threads = (int64_t)gridDim.x * blockDim.x;
@@ -111,7 +111,7 @@ static void close_objects(struct cuda_ring *ring)
         (void)cudaStreamDestroy(ring->side);
 }
 
-/* What a broken device says to any of this changes nothing any more. */
+/* Errors of a broken device are ignored here. */
 static void ring_close(struct backend *self, struct backend_ring *closed)
 {
     if (!closed)
@@ -180,7 +180,7 @@ static struct backend_ring *ring_open(struct backend *self, int64_t slot_bytes, 
 
 /* ---- programs ---- */
 
-/* After a fault nothing is queued any more. */
+/* After a fault nothing more is queued. */
 static int is_broken(struct cuda *cuda, struct cuda_ring *ring)
 {
     if (cuda->fault.code != ERR_NONE && ring->broken < 0)
@@ -205,7 +205,7 @@ static int program_begin(struct backend *self, struct backend_ring *begun, int n
     return ring->capturing;
 }
 
-/* The last operations of every program. */
+/* Queue the last operations of every program. */
 static void finish(struct cuda *cuda, struct cuda_ring *ring)
 {
     const int64_t bytes = ring->ring.slots * ring->ring.slot_bytes;
@@ -284,8 +284,8 @@ static void publish(struct backend *self, struct backend_ring *published, int64_
         cuda_fault_check(cuda, cudaStreamSynchronize(ring->side), "publish_kernel");
 }
 
-/* A fault stays and every call returns it, also the wait for a program that was
- * done before: `reached` tells which one it was. */
+/* A fault is sticky: every call returns it, even the wait for a program that had finished before.
+ * `reached` tells whether it had. */
 static int ring_wait(struct backend *self, struct backend_ring *waited, int64_t index,
                      struct err *err)
 {

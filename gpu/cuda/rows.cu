@@ -1,7 +1,6 @@
-/* rows: operations of the cuda backend that work along rows of [N, C] arrays:
- * embedding, layernorm, and sums over rows (bias gradients, statistics). Sums
- * over rows go in two stages: slices of rows by blocks into scratch, then the
- * slices in order; how rows are cut depends on their number alone. */
+/* rows: see rows.h. Sums over rows (bias gradients, statistics) have two stages: blocks sum slices
+ * of rows into scratch, then the slices are added in order. The partition into slices depends on
+ * the number of rows only, so the order is fixed. */
 #include "gpu/cuda/rows.h"
 
 /* ---- sums over rows ---- */
@@ -12,8 +11,7 @@ enum {
     SLICES_MAX = 64
 };
 
-/* Rows are cut into this many slices, each of `slice` rows; rows shorter than
- * that are summed in one go. */
+/* Number of slices, each of `slice` rows; few rows are summed in one slice. */
 static int slices_of(int rows, int *slice)
 {
     const int wanted = (rows + SLICE_ROWS - 1) / SLICE_ROWS;
@@ -22,11 +20,11 @@ static int slices_of(int rows, int *slice)
     return slices;
 }
 
-/* Sum of the eight lanes of a column, in lane 0. shared: a number a thread. */
+/* Sum of a column's eight lanes, in lane 0. shared: one number per thread. */
 __device__ static float lanes_sum(float value, float *shared)
 {
     const int column = (int)threadIdx.x % CUDA_WARP;
-    __syncthreads(); /* the array may still be read from the last sum */
+    __syncthreads(); /* the array may still be read by the previous sum */
     shared[threadIdx.x] = value;
     __syncthreads();
     float sum = 0;
@@ -86,7 +84,7 @@ template <class A> void cuda_rows_sum(struct cuda *cuda, const struct cuda_row_s
     int slice, slices = slices_of(s->rows, &slice);
     const int64_t n = (int64_t)s->Z * s->C;
     if (slices * n * (int64_t)sizeof(float) > CUDA_SCRATCH) {
-        slices = 1; /* so many sums keep the device busy without slices */
+        slices = 1; /* with so many sums the device is busy without slices */
         slice = s->rows;
     }
     float *partial = static_cast<float *>(cuda->scratch);
@@ -158,22 +156,21 @@ static void embedding_forward(struct backend *self, void *out, const void *wte, 
            static_cast<const float *>(wpe), ids, (int64_t)B * T * C, T, C);
 }
 
-/* The gradient of the token embedding adds rows that belong to the same token, in
- * order of position. One block sorts (token, position) by token, 4 bits at a time
- * from the lowest, each pass keeping the order it finds (Knuth, The Art of Computer
- * Programming 3, section 5.2.5): a thread counts the digits of neighbouring
- * entries, a scan over digits first and threads second gives every thread the
- * places it writes to. Linear in the positions, and no atomics. */
+/* The gradient of the token embedding adds the rows of equal tokens, in order of position. One
+ * block sorts (token, position) by token with a stable radix sort, 4 bits at a time from the lowest
+ * (Knuth, The Art of Computer Programming 3, section 5.2.5): each thread counts the digits of
+ * neighbouring entries, and a scan over digits first and threads second gives every thread its
+ * places. Linear in the positions, and without atomics. */
 enum {
     SORT_THREADS = 1024,
     SORT_BITS = 4,
     SORT_DIGITS = 1 << SORT_BITS,
     SORT_COUNTERS = SORT_DIGITS * SORT_THREADS,
-    /* one word apart a thread's share of the scan, against conflicts of banks */
+    /* padded by a word per thread's share of the scan, against bank conflicts */
     SORT_WORDS = SORT_COUNTERS + SORT_COUNTERS / SORT_DIGITS + SORT_THREADS / CUDA_WARP
 };
 
-/* Token above, position below. */
+/* An entry: token in the upper half, position in the lower. */
 __device__ __forceinline__ int32_t entry_token(uint64_t entry)
 {
     return (int32_t)(entry >> 32);
@@ -184,7 +181,7 @@ __device__ __forceinline__ uint32_t *sort_counter(uint32_t *counters, int i)
     return counters + i + i / SORT_DIGITS;
 }
 
-/* Every counter becomes the sum of those before it. */
+/* Exclusive prefix sum of the counters. */
 __device__ static void scan_counters(uint32_t *counters, uint32_t *of_warp)
 {
     const int lane = (int)threadIdx.x % CUDA_WARP, warp = (int)threadIdx.x / CUDA_WARP;
@@ -211,7 +208,7 @@ __device__ static void scan_counters(uint32_t *counters, uint32_t *of_warp)
     __syncthreads();
 }
 
-/* One pass: to = from by the digit that starts at bit `shift` of the token. */
+/* One pass: to = from, sorted by the digit at bit `shift` of the token. */
 __device__ static void sort_pass(uint64_t *to, const uint64_t *from, int first, int end, int shift,
                                  uint32_t *shared)
 {
@@ -231,7 +228,7 @@ __device__ static void sort_pass(uint64_t *to, const uint64_t *from, int first, 
     __syncthreads();
 }
 
-/* The largest of the threads' values, in all of them. */
+/* Maximum over the threads' values, in all of them. */
 __device__ static int32_t block_max(int32_t value, int32_t *shared)
 {
     shared[threadIdx.x] = value;
@@ -246,7 +243,7 @@ __device__ static int32_t block_max(int32_t value, int32_t *shared)
     return most;
 }
 
-/* sorted [N], other [N] (scratch). As many passes as the largest token needs. */
+/* sorted [N], other [N] (scratch). The largest token determines the number of passes. */
 __global__ void __launch_bounds__(SORT_THREADS)
     sort_tokens_kernel(uint64_t *sorted, uint64_t *other, const int32_t *ids, int N)
 {
@@ -272,10 +269,10 @@ __global__ void __launch_bounds__(SORT_THREADS)
     }
 }
 
-enum { TOKEN_THREADS = 128, TOKEN_AHEAD = 4 }; /* rows that are on their way at once */
+enum { TOKEN_THREADS = 128, TOKEN_AHEAD = 4 }; /* rows loaded at once */
 
-/* A block an entry; the first of each token adds all of the token's rows, and no
- * other block writes there. */
+/* One block per entry. The block of a token's first entry adds all of the token's rows; no other
+ * block writes there. */
 template <class A, int W>
 __global__ void token_gradient_kernel(float *dwte, const A *dout, const uint64_t *sorted, int N,
                                       int C)
@@ -356,11 +353,11 @@ static void embedding_backward(struct backend *self, void *dwte, void *dwpe, con
            static_cast<const A *>(dout), sorted, B, T, C);
 }
 
-/* ---- layernorm: a warp a row ---- */
+/* ---- layernorm: one warp per row ---- */
 
 #define LAYERNORM_EPS 1e-5f
 
-/* Where the arrays of a forward pass are. With b, x is a + b, and written. */
+/* Addresses of a forward pass. With b, x = a + b is computed and stored. */
 template <class A> struct layernorm_arrays {
     A *out, *x;
     const A *a, *b;
@@ -368,8 +365,8 @@ template <class A> struct layernorm_arrays {
     const float *gain, *bias;
 };
 
-/* Sum over the row of x; x = a + b on the way, if there is a b. A lane reads later
- * what it wrote itself. */
+/* Sum over the row of x, with x = a + b computed on the way if there is a b. A lane later reads
+ * only what it has written itself. */
 template <class A, int W>
 __device__ __forceinline__ float row_sum(const struct layernorm_arrays<A> *s, int64_t row, int C)
 {
@@ -446,7 +443,7 @@ static void add_layernorm_forward(struct backend *self, void *sum, void *out, vo
     launch_layernorm(cuda_of(self), &s, N, C);
 }
 
-/* Without a second term x is only read. */
+/* Without b, x is only read. */
 template <class A>
 static void layernorm_forward(struct backend *self, void *out, void *mean, void *rstd,
                               const void *x, const void *gain, const void *bias, int N, int C)
@@ -455,7 +452,7 @@ static void layernorm_forward(struct backend *self, void *out, void *mean, void 
                              N, C);
 }
 
-/* Where the arrays of a backward pass are; residual may be NULL, or dx. */
+/* Addresses of a backward pass; residual may be NULL, or dx. */
 template <class A> struct layernorm_gradients {
     A *dx;
     const A *dout, *residual, *x;
@@ -525,7 +522,7 @@ __global__ void layernorm_parameters_kernel(float *partial, const A *dout, const
     }
 }
 
-/* dgain and dbias from their slices, in order. */
+/* Add the slices of dgain and dbias, in order. */
 __global__ void layernorm_fold_kernel(float *dgain, float *dbias, const float *partial, int slices,
                                       int C)
 {

@@ -1,15 +1,13 @@
-/* tracked: statistics of tokens on the cuda backend: what a step did to the
- * tracked ones, mean p and the parts of the gradient of their rows, and what one
- * vector scores with every token. Each part is a sum over positions of h (or of
- * the gradient of the embedding's output) times a factor: a kernel writes the
- * factors of a part as ACT, like the gradient of the logits that training itself
- * uses, and a matrix product makes the sums: one read of h for all tokens. */
+/* tracked: see tracked.h. Each part of the gradient is a sum over positions of h (or of the
+ * gradient of the embedding's output) times a factor: a kernel writes the factors of a part as ACT,
+ * like the gradient of the logits in training, and a matrix product computes the sums, with one
+ * read of h for all tokens. */
 #include "gpu/cuda/tracked.h"
 
 #include "gpu/cuda/cuda_internal.h"
 #include "gpu/cuda/gemm.h"
 
-/* Of a backend_tracked, what factors are made of. */
+/* Inputs of the factors, from a backend_tracked. */
 struct factors {
     const float *logits, *lse, *objective_lse, *weights, *adjust;
     const int32_t *tracked, *inputs, *targets;
@@ -17,7 +15,7 @@ struct factors {
     int N, V;
 };
 
-/* What part `part` of token m takes of position n. */
+/* Factor of position n in part `part` of token m. */
 __device__ static float factor_of(const struct factors &f, enum backend_part part, int64_t m, int n)
 {
     const int32_t id = f.tracked[m];
@@ -40,7 +38,7 @@ __global__ void factors_kernel(A *out, struct factors f, enum backend_part part,
         store(out + i, factor_of(f, part, i / f.N, (int)(i % f.N)));
 }
 
-/* A warp a token: mean over positions of p. */
+/* Mean over positions of p; one warp per token. */
 __global__ void mean_p_kernel(float *mean_p, const float *logits, const float *lse, int M, int N)
 {
     const int64_t m = grid_index() / CUDA_WARP;
@@ -54,7 +52,7 @@ __global__ void mean_p_kernel(float *mean_p, const float *logits, const float *l
         mean_p[m] = sum / (float)N;
 }
 
-/* A warp a row: its L2 norm. */
+/* L2 norm of a row; one warp per row. */
 __global__ void norms_kernel(float *norms, const float *rows, int64_t n, int C)
 {
     const int64_t row = grid_index() / CUDA_WARP;
@@ -120,7 +118,7 @@ template <class A> static void tracked(struct backend *self, const struct backen
            static_cast<float *>(t->norms), parts, rows, t->C);
 }
 
-/* A warp a token. */
+/* Logit of a token; one warp per token. */
 template <class W>
 __global__ void scores_kernel(float *out, const W *weight, const float *bias, const float *x,
                               float factor, int V, int C)

@@ -1,4 +1,4 @@
-/* tracked: statistics of the tracked tokens, and the scores of one vector with every token. */
+/* tracked: statistics of the tracked tokens, and the logits of every token for one vector. */
 #ifndef TOKENFATE_CUDA_TRACKED_H
 #define TOKENFATE_CUDA_TRACKED_H
 
