@@ -13,7 +13,7 @@
 
 #define JOB "alone"
 
-struct page {
+struct printer {
     FILE *out;
     struct runner *runner;
     struct err failure; /* error of the job, if it failed */
@@ -50,9 +50,9 @@ static void print_line(FILE *out, const char *type, const struct message *messag
     fputc('\n', out);
 }
 
-static void print_epochs(struct page *page, const struct message *message)
+static void print_epochs(struct printer *printer, const struct message *message)
 {
-    const struct groups *groups = runner_groups(page->runner);
+    const struct groups *groups = runner_groups(printer->runner);
     const char *names[SPEC_GROUPS_MAX];
     size_t n_values = (size_t)message->n_values;
     size_t stride = n_values * sizeof(double) + (size_t)message->n_tokens * sizeof(float);
@@ -62,8 +62,8 @@ static void print_epochs(struct page *page, const struct message *message)
     for (int64_t e = message->from; e <= message->to; e++) {
         memcpy(values, (const char *)message->payload + (size_t)(e - message->from) * stride,
                n_values * sizeof(double));
-        record_print_json(page->out, JOB, e, values, groups->n, names);
-        fputc('\n', page->out);
+        record_print_json(printer->out, JOB, e, values, groups->n, names);
+        fputc('\n', printer->out);
     }
 }
 
@@ -78,14 +78,14 @@ static int print_message(void *self, const struct message *message, struct err *
         [MESSAGE_FAILED] = "failed",
         [MESSAGE_LOG] = "log",
     };
-    struct page *page = self;
+    struct printer *printer = self;
     if (message->type == MESSAGE_EPOCHS)
-        print_epochs(page, message);
+        print_epochs(printer, message);
     else if (words[message->type])
-        print_line(page->out, words[message->type], message);
+        print_line(printer->out, words[message->type], message);
     if (message->type == MESSAGE_FAILED)
-        err_set(&page->failure, err_from_name(message->code), "%s", message->text);
-    if (fflush(page->out) != 0)
+        err_set(&printer->failure, err_from_name(message->code), "%s", message->text);
+    if (fflush(printer->out) != 0)
         return err_set_errno(err, ERR_IO, "cannot print");
     return 0;
 }
@@ -173,15 +173,15 @@ int standalone_devices(const struct runner_setup *setup, FILE *out, struct err *
 int standalone(const struct runner_setup *setup, const struct standalone_options *options, FILE *in,
                FILE *out, struct err *err)
 {
-    struct page page = {.out = out};
-    const struct runner_sink sink = {&page, print_message, look_for_interrupt};
+    struct printer printer = {.out = out};
+    const struct runner_sink sink = {&printer, print_message, look_for_interrupt};
     char corpus[PATH_MAX];
     int result = -1;
     char *json = read_spec(in, err);
     if (!json)
         return -1;
     if (find_corpus(json, options->corpus_path, corpus, err) != 0 ||
-        runner_open(setup, &sink, &page.runner, err) != 0)
+        runner_open(setup, &sink, &printer.runner, err) != 0)
         goto out;
     const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
@@ -194,11 +194,11 @@ int standalone(const struct runner_setup *setup, const struct standalone_options
                                 .dir = (char *)options->dir,
                                 .resume = options->resume ? INT64_MAX : 0,
                                 .checkpoint_seconds = options->checkpoint_seconds};
-    result = runner_run(page.runner, &run, err);
-    if (result == 0 && page.failure.code != ERR_NONE)
-        result = err_set(err, page.failure.code, "%s", page.failure.message);
+    result = runner_run(printer.runner, &run, err);
+    if (result == 0 && printer.failure.code != ERR_NONE)
+        result = err_set(err, printer.failure.code, "%s", printer.failure.message);
 out:
-    runner_close(page.runner);
+    runner_close(printer.runner);
     free(json);
     return result;
 }

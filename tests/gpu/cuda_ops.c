@@ -24,7 +24,7 @@ static const struct {
     const char *name;
     void (*check)(const struct ops_subject *subject);
 } whole_checks[] = {
-    {"head_without_statistics", ops_check_head_without_statistics},
+    {"head_without_statistics", ops_check_lm_head_without_statistics},
     {"forward_alone", ops_check_forward_alone},
     {"parts_add_up", ops_check_parts_add_up},
     {"divergence_shows", ops_check_divergence_shows},

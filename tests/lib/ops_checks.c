@@ -343,22 +343,22 @@ static void position_weights(struct rig *rig, int i, int64_t n)
 /* d: N, C, V, M, chunk, with bias (and then a logit scale that is not 1), parts of
  * the objective */
 enum {
-    HEAD_H,
-    HEAD_U,
-    HEAD_BIAS,
-    HEAD_TARGETS,
-    HEAD_TRACKED,
-    HEAD_WEIGHTS,
-    HEAD_ADJUST,
-    HEAD_LOSSES,
-    HEAD_LSE,
-    HEAD_OBJECTIVE,
-    HEAD_OBJECTIVE_LSE,
-    HEAD_TRACKED_LOGITS,
-    HEAD_DH,
-    HEAD_DU,
-    HEAD_DBIAS,
-    HEAD_WORK
+    LM_HEAD_H,
+    LM_HEAD_U,
+    LM_HEAD_BIAS,
+    LM_HEAD_TARGETS,
+    LM_HEAD_TRACKED,
+    LM_HEAD_WEIGHTS,
+    LM_HEAD_ADJUST,
+    LM_HEAD_LOSSES,
+    LM_HEAD_LSE,
+    LM_HEAD_OBJECTIVE,
+    LM_HEAD_OBJECTIVE_LSE,
+    LM_HEAD_TRACKED_LOGITS,
+    LM_HEAD_DH,
+    LM_HEAD_DU,
+    LM_HEAD_DBIAS,
+    LM_HEAD_WORK
 };
 
 static int padded(int V)
@@ -366,36 +366,36 @@ static int padded(int V)
     return (V + 63) / 64 * 64;
 }
 
-static void head_declare(struct rig *r)
+static void lm_head_declare(struct rig *r)
 {
     const int64_t N = r->d[0], C = r->d[1], V = r->d[2], Vp = padded(r->d[2]);
-    input(r, HEAD_H, NUMBER_ACT, N * C, r->d[6] & LARGE ? 12 : 1);
-    struct array *U = input(r, HEAD_U, NUMBER_ACT, Vp * C, 0.3);
-    struct array *bias = input(r, HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
-    struct array *adjust = input(r, HEAD_ADJUST, NUMBER_REAL, Vp, 2);
+    input(r, LM_HEAD_H, NUMBER_ACT, N * C, r->d[6] & LARGE ? 12 : 1);
+    struct array *U = input(r, LM_HEAD_U, NUMBER_ACT, Vp * C, 0.3);
+    struct array *bias = input(r, LM_HEAD_BIAS, NUMBER_REAL, Vp, 0.5);
+    struct array *adjust = input(r, LM_HEAD_ADJUST, NUMBER_REAL, Vp, 2);
     for (int64_t i = V * C; i < Vp * C; i++)
         U->value[i] = i % 2 ? 3e4 : -7e3;
     for (int64_t i = V; i < Vp; i++)
         adjust->value[i] = bias->value[i] = NAN;
-    ids(r, HEAD_TARGETS, N, r->d[2]);
-    ids(r, HEAD_TRACKED, r->d[3], r->d[2]);
-    r->array[HEAD_TRACKED].ids[0] = r->array[HEAD_TARGETS].ids[0];
-    position_weights(r, HEAD_WEIGHTS, N);
-    output(r, HEAD_LOSSES, NUMBER_REAL, N);
-    output(r, HEAD_LSE, NUMBER_REAL, N);
-    output(r, HEAD_OBJECTIVE, NUMBER_REAL, N);
-    output(r, HEAD_OBJECTIVE_LSE, NUMBER_REAL, N);
-    output(r, HEAD_TRACKED_LOGITS, NUMBER_REAL, r->d[3] * N);
-    output(r, HEAD_DH, NUMBER_ACT, N * C);
-    output(r, HEAD_DU, NUMBER_REAL, Vp * C);
+    ids(r, LM_HEAD_TARGETS, N, r->d[2]);
+    ids(r, LM_HEAD_TRACKED, r->d[3], r->d[2]);
+    r->array[LM_HEAD_TRACKED].ids[0] = r->array[LM_HEAD_TARGETS].ids[0];
+    position_weights(r, LM_HEAD_WEIGHTS, N);
+    output(r, LM_HEAD_LOSSES, NUMBER_REAL, N);
+    output(r, LM_HEAD_LSE, NUMBER_REAL, N);
+    output(r, LM_HEAD_OBJECTIVE, NUMBER_REAL, N);
+    output(r, LM_HEAD_OBJECTIVE_LSE, NUMBER_REAL, N);
+    output(r, LM_HEAD_TRACKED_LOGITS, NUMBER_REAL, r->d[3] * N);
+    output(r, LM_HEAD_DH, NUMBER_ACT, N * C);
+    output(r, LM_HEAD_DU, NUMBER_REAL, Vp * C);
     if (r->d[5])
-        output(r, HEAD_DBIAS, NUMBER_REAL, Vp);
+        output(r, LM_HEAD_DBIAS, NUMBER_REAL, Vp);
     else
-        poison(r, HEAD_DBIAS, NUMBER_REAL, Vp);
-    poison(r, HEAD_WORK, NUMBER_REAL, r->d[4] * Vp);
+        poison(r, LM_HEAD_DBIAS, NUMBER_REAL, Vp);
+    poison(r, LM_HEAD_WORK, NUMBER_REAL, r->d[4] * Vp);
 }
 
-static struct backend_lm_head head_of(struct rig *r)
+static struct backend_lm_head lm_head_of(struct rig *r)
 {
     const int bias = r->d[5], objective = r->d[6];
     return (struct backend_lm_head){
@@ -404,40 +404,40 @@ static struct backend_lm_head head_of(struct rig *r)
         .V = r->d[2],
         .Vp = padded(r->d[2]),
         .scale = bias ? 0.37 : 1,
-        .h = at(r, HEAD_H),
-        .weight = at(r, HEAD_U),
-        .bias = bias ? at(r, HEAD_BIAS) : NULL,
-        .targets = at(r, HEAD_TARGETS),
-        .weights = objective & WEIGHTS ? at(r, HEAD_WEIGHTS) : NULL,
+        .h = at(r, LM_HEAD_H),
+        .weight = at(r, LM_HEAD_U),
+        .bias = bias ? at(r, LM_HEAD_BIAS) : NULL,
+        .targets = at(r, LM_HEAD_TARGETS),
+        .weights = objective & WEIGHTS ? at(r, LM_HEAD_WEIGHTS) : NULL,
         .smoothing = objective & SMOOTHING ? smoothing_tried : 0,
         .z_loss = objective & Z_LOSS ? z_loss_tried : 0,
-        .adjust = objective & ADJUST ? at(r, HEAD_ADJUST) : NULL,
-        .losses = at(r, HEAD_LOSSES),
-        .lse = at(r, HEAD_LSE),
-        .objective = at(r, HEAD_OBJECTIVE),
-        .objective_lse = at(r, HEAD_OBJECTIVE_LSE),
+        .adjust = objective & ADJUST ? at(r, LM_HEAD_ADJUST) : NULL,
+        .losses = at(r, LM_HEAD_LOSSES),
+        .lse = at(r, LM_HEAD_LSE),
+        .objective = at(r, LM_HEAD_OBJECTIVE),
+        .objective_lse = at(r, LM_HEAD_OBJECTIVE_LSE),
         .M = r->d[3],
-        .tracked = at(r, HEAD_TRACKED),
-        .tracked_logits = at(r, HEAD_TRACKED_LOGITS),
-        .dh = at(r, HEAD_DH),
-        .dweight = at(r, HEAD_DU),
-        .dbias = bias ? at(r, HEAD_DBIAS) : NULL,
+        .tracked = at(r, LM_HEAD_TRACKED),
+        .tracked_logits = at(r, LM_HEAD_TRACKED_LOGITS),
+        .dh = at(r, LM_HEAD_DH),
+        .dweight = at(r, LM_HEAD_DU),
+        .dbias = bias ? at(r, LM_HEAD_DBIAS) : NULL,
         .chunk = r->d[4],
-        .workspace = at(r, HEAD_WORK),
+        .workspace = at(r, LM_HEAD_WORK),
     };
 }
 
-static void head_run(struct rig *r)
+static void lm_head_run(struct rig *r)
 {
-    const struct backend_lm_head head = head_of(r);
-    r->backend->lm_head(r->backend, &head);
+    const struct backend_lm_head lm_head = lm_head_of(r);
+    r->backend->lm_head(r->backend, &lm_head);
 }
 
-static void head_run_forward(struct rig *r)
+static void lm_head_run_forward(struct rig *r)
 {
-    struct backend_lm_head head = head_of(r);
-    head.dh = head.dweight = head.dbias = NULL;
-    r->backend->lm_head(r->backend, &head);
+    struct backend_lm_head lm_head = lm_head_of(r);
+    lm_head.dh = lm_head.dweight = lm_head.dbias = NULL;
+    r->backend->lm_head(r->backend, &lm_head);
 }
 
 /* d: N, C, V, M, parts of the objective */
@@ -675,12 +675,12 @@ static const struct operation attention_op = {
     "attention", attention_declare, attention_run, {{ATT_DOUT, ATT_OUT}}, {{ATT_QKV, ATT_DQKV}}};
 static const struct operation activation_op = {
     "activation", activation_declare, activation_run, {{ACTF_DOUT, ACTF_OUT}}, {{ACTF_X, ACTF_DX}}};
-static const struct operation head_op = {
+static const struct operation lm_head_op = {
     "lm_head",
-    head_declare,
-    head_run,
-    {{HEAD_OBJECTIVE, -1}},
-    {{HEAD_H, HEAD_DH}, {HEAD_U, HEAD_DU}, {HEAD_BIAS, HEAD_DBIAS}}};
+    lm_head_declare,
+    lm_head_run,
+    {{LM_HEAD_OBJECTIVE, -1}},
+    {{LM_HEAD_H, LM_HEAD_DH}, {LM_HEAD_U, LM_HEAD_DU}, {LM_HEAD_BIAS, LM_HEAD_DBIAS}}};
 
 static const struct operation tracked_op = {"tracked", tracked_declare, tracked_run, {{0}}, {{0}}};
 
@@ -744,24 +744,24 @@ static const struct {
     {&activation_op, {66001, ACTIVATION_GELU}},
     {&activation_op, {66001, ACTIVATION_RELU}},
     {&activation_op, {5, ACTIVATION_GELU}},
-    {&head_op, {1, 96, 257, 5, 1, 0, 0}},
-    {&head_op, {65, 96, 257, 40, 64, 1, 0}},
-    {&head_op, {64, 33, 256, 40, 32, 0, 0}}, /* no padding */
-    {&head_op, {63, 128, 65, 3, 128, 1, 0}},
-    {&head_op, {7, 96, 50257, 300, 3, 1, 0}},
-    {&head_op, {110, 8, 5025, 5000, 128, 1, 0}},
-    {&head_op, {65, 33, 257, 40, 64, 1, WEIGHTS}},
-    {&head_op, {65, 33, 257, 40, 64, 0, SMOOTHING}},
-    {&head_op, {65, 33, 257, 40, 64, 1, Z_LOSS}},
-    {&head_op, {65, 33, 257, 40, 64, 0, ADJUST}},
-    {&head_op, {70, 96, 1111, 40, 32, 1, EVERYTHING}},
-    {&head_op, {9, 16, 50257, 5, 4, 0, EVERYTHING}},
-    {&head_op, {17, 96, 50257, 300, 17, 1, 0}},
-    {&head_op, {63, 16, 9999, 5, 48, 1, EVERYTHING}},
-    {&head_op, {129, 130, 1003, 40, 128, 0, 0}},
-    {&head_op, {300, 8, 257, 5, 128, 1, EVERYTHING}},
-    {&head_op, {70, 96, 257, 40, 64, 1, LARGE}},
-    {&head_op, {70, 96, 257, 40, 64, 1, LARGE | EVERYTHING}},
+    {&lm_head_op, {1, 96, 257, 5, 1, 0, 0}},
+    {&lm_head_op, {65, 96, 257, 40, 64, 1, 0}},
+    {&lm_head_op, {64, 33, 256, 40, 32, 0, 0}}, /* no padding */
+    {&lm_head_op, {63, 128, 65, 3, 128, 1, 0}},
+    {&lm_head_op, {7, 96, 50257, 300, 3, 1, 0}},
+    {&lm_head_op, {110, 8, 5025, 5000, 128, 1, 0}},
+    {&lm_head_op, {65, 33, 257, 40, 64, 1, WEIGHTS}},
+    {&lm_head_op, {65, 33, 257, 40, 64, 0, SMOOTHING}},
+    {&lm_head_op, {65, 33, 257, 40, 64, 1, Z_LOSS}},
+    {&lm_head_op, {65, 33, 257, 40, 64, 0, ADJUST}},
+    {&lm_head_op, {70, 96, 1111, 40, 32, 1, EVERYTHING}},
+    {&lm_head_op, {9, 16, 50257, 5, 4, 0, EVERYTHING}},
+    {&lm_head_op, {17, 96, 50257, 300, 17, 1, 0}},
+    {&lm_head_op, {63, 16, 9999, 5, 48, 1, EVERYTHING}},
+    {&lm_head_op, {129, 130, 1003, 40, 128, 0, 0}},
+    {&lm_head_op, {300, 8, 257, 5, 128, 1, EVERYTHING}},
+    {&lm_head_op, {70, 96, 257, 40, 64, 1, LARGE}},
+    {&lm_head_op, {70, 96, 257, 40, 64, 1, LARGE | EVERYTHING}},
     {&tracked_op, {1, 1, 3, 1, 0}},
     {&tracked_op, {65, 96, 257, 40, 0}},
     {&tracked_op, {512, 128, 50257, 300, 0}},
@@ -987,13 +987,13 @@ static const struct {
     {&activation_op, {50, ACTIVATION_GELU}},
     {&activation_op, {50, ACTIVATION_GELU_NEW}},
     {&activation_op, {50, ACTIVATION_RELU}},
-    {&head_op, {5, 4, 9, 3, 2, 1, 0}},
-    {&head_op, {3, 4, 9, 3, 3, 0, 0}},
-    {&head_op, {5, 4, 9, 3, 2, 1, WEIGHTS}},
-    {&head_op, {5, 4, 9, 3, 2, 0, SMOOTHING}},
-    {&head_op, {5, 4, 9, 3, 2, 0, Z_LOSS}},
-    {&head_op, {5, 4, 9, 3, 2, 0, ADJUST}},
-    {&head_op, {5, 4, 9, 3, 2, 1, EVERYTHING}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 1, 0}},
+    {&lm_head_op, {3, 4, 9, 3, 3, 0, 0}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 1, WEIGHTS}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 0, SMOOTHING}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 0, Z_LOSS}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 0, ADJUST}},
+    {&lm_head_op, {5, 4, 9, 3, 2, 1, EVERYTHING}},
 };
 
 static double loss_of(struct rig *rig, const struct operation *op, struct backend *backend)
@@ -1051,25 +1051,25 @@ void ops_check_gradients_of_ref(void)
     ref->close(ref);
 }
 
-void ops_check_head_without_statistics(const struct ops_subject *subject)
+void ops_check_lm_head_without_statistics(const struct ops_subject *subject)
 {
     static const int d[DIMS_MAX] = {65, 96, 257, 40, 64, 1, WEIGHTS | SMOOTHING | Z_LOSS};
     struct backend *backend = open_subject(subject);
     struct rig with, without;
-    rig_declare(&with, &head_op, d, 1, backend);
-    rig_declare(&without, &head_op, d, 1, backend);
-    rig_run(&with, &head_op, backend);
+    rig_declare(&with, &lm_head_op, d, 1, backend);
+    rig_declare(&without, &lm_head_op, d, 1, backend);
+    rig_run(&with, &lm_head_op, backend);
     without.backend = backend;
     for (int i = 0; i < without.n; i++)
         upload(&without, &without.array[i]);
-    struct backend_lm_head head = head_of(&without);
-    head.tracked_logits = head.objective = head.objective_lse = NULL;
-    backend->lm_head(backend, &head);
+    struct backend_lm_head lm_head = lm_head_of(&without);
+    lm_head.tracked_logits = lm_head.objective = lm_head.objective_lse = NULL;
+    backend->lm_head(backend, &lm_head);
     struct err err = ERR_INIT;
     for (int i = 0; i < without.n; i++) {
         struct array *a = &without.array[i];
-        if (a->role == OUT && i != HEAD_TRACKED_LOGITS && i != HEAD_OBJECTIVE &&
-            i != HEAD_OBJECTIVE_LSE) {
+        if (a->role == OUT && i != LM_HEAD_TRACKED_LOGITS && i != LM_HEAD_OBJECTIVE &&
+            i != LM_HEAD_OBJECTIVE_LSE) {
             assert_int_equal(backend->download(backend, a->value, NUMBER_DOUBLE, a->device,
                                                a->number, a->n, &err),
                              0);
@@ -1106,14 +1106,14 @@ static void check_forward(const struct operation *op, const struct operation *fo
 
 void ops_check_forward_alone(const struct ops_subject *subject)
 {
-    static const struct operation head = {
-        "head, forward", head_declare, head_run_forward, {{0}}, {{0}}};
+    static const struct operation lm_head = {
+        "lm_head, forward", lm_head_declare, lm_head_run_forward, {{0}}, {{0}}};
     static const struct operation tracked = {
         "tracked, forward", tracked_declare, tracked_run_forward, {{0}}, {{0}}};
     struct backend *backend = open_subject(subject);
     for (size_t c = 0; c < EQUALITY_CASES; c++)
-        if (equality_cases[c].op == &head_op)
-            check_forward(&head_op, &head, HEAD_DH, equality_cases[c].d, backend);
+        if (equality_cases[c].op == &lm_head_op)
+            check_forward(&lm_head_op, &lm_head, LM_HEAD_DH, equality_cases[c].d, backend);
         else if (equality_cases[c].op == &tracked_op)
             check_forward(&tracked_op, &tracked, TRACK_PARTS, equality_cases[c].d, backend);
     backend->close(backend);
@@ -1121,24 +1121,24 @@ void ops_check_forward_alone(const struct ops_subject *subject)
 
 void ops_check_parts_add_up(const struct ops_subject *subject)
 {
-    static const int of_head[DIMS_MAX] = {65, 33, 257, 40, 64, 1, EVERYTHING};
+    static const int of_lm_head[DIMS_MAX] = {65, 33, 257, 40, 64, 1, EVERYTHING};
     static const int of_tracked[DIMS_MAX] = {65, 33, 257, 40, EVERYTHING};
-    static const int same[][2] = {{TRACK_TRACKED, HEAD_TRACKED},
-                                  {TRACK_TARGETS, HEAD_TARGETS},
-                                  {TRACK_LOGITS, HEAD_TRACKED_LOGITS},
-                                  {TRACK_LSE, HEAD_LSE},
-                                  {TRACK_OBJECTIVE_LSE, HEAD_OBJECTIVE_LSE},
-                                  {TRACK_WEIGHTS, HEAD_WEIGHTS},
-                                  {TRACK_ADJUST, HEAD_ADJUST},
-                                  {TRACK_H, HEAD_H}};
-    const int C = of_head[1], M = of_head[3];
+    static const int same[][2] = {{TRACK_TRACKED, LM_HEAD_TRACKED},
+                                  {TRACK_TARGETS, LM_HEAD_TARGETS},
+                                  {TRACK_LOGITS, LM_HEAD_TRACKED_LOGITS},
+                                  {TRACK_LSE, LM_HEAD_LSE},
+                                  {TRACK_OBJECTIVE_LSE, LM_HEAD_OBJECTIVE_LSE},
+                                  {TRACK_WEIGHTS, LM_HEAD_WEIGHTS},
+                                  {TRACK_ADJUST, LM_HEAD_ADJUST},
+                                  {TRACK_H, LM_HEAD_H}};
+    const int C = of_lm_head[1], M = of_lm_head[3];
     struct backend *backend = open_subject(subject);
-    struct rig head, parts;
-    rig_declare(&head, &head_op, of_head, 1, backend);
+    struct rig lm_head, parts;
+    rig_declare(&lm_head, &lm_head_op, of_lm_head, 1, backend);
     rig_declare(&parts, &tracked_op, of_tracked, 2, backend);
-    rig_run(&head, &head_op, backend);
+    rig_run(&lm_head, &lm_head_op, backend);
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        struct array *to = &parts.array[same[i][0]], *from = &head.array[same[i][1]];
+        struct array *to = &parts.array[same[i][0]], *from = &lm_head.array[same[i][1]];
         memcpy(to->value, from->value, (size_t)to->n * sizeof *to->value);
         if (to->ids)
             memcpy(to->ids, from->ids, (size_t)to->n * sizeof *to->ids);
@@ -1151,14 +1151,15 @@ void ops_check_parts_add_up(const struct ops_subject *subject)
         const double *rows = parts.array[TRACK_PARTS].value;
         sum[i] = rows[PART_SOFTMAX * M * C + i] + rows[PART_TARGET * M * C + i] +
                  rows[PART_ZLOSS * M * C + i];
-        whole[i] = head.array[HEAD_DU].value[head.array[HEAD_TRACKED].ids[i / C] * C + i % C];
+        whole[i] =
+            lm_head.array[LM_HEAD_DU].value[lm_head.array[LM_HEAD_TRACKED].ids[i / C] * C + i % C];
     }
     const double error = relative_error(sum, whole, M * C);
     if (!(error < subject->allowed))
         fail_msg("the parts of the gradient miss the whole by %g", error);
     free(sum);
     free(whole);
-    rig_free(&head);
+    rig_free(&lm_head);
     rig_free(&parts);
     backend->close(backend);
 }
@@ -1170,11 +1171,11 @@ void ops_check_divergence_shows(const struct ops_subject *subject)
     struct backend *backend = open_subject(subject);
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
         struct rig rig;
-        rig_declare(&rig, &head_op, d, 3, backend);
-        rig.array[HEAD_H].value[2 * 8 + 1] = bad[b];
-        rig_run(&rig, &head_op, backend);
-        assert_false(isfinite(rig.array[HEAD_LOSSES].value[2]));
-        assert_true(isfinite(rig.array[HEAD_LOSSES].value[1]));
+        rig_declare(&rig, &lm_head_op, d, 3, backend);
+        rig.array[LM_HEAD_H].value[2 * 8 + 1] = bad[b];
+        rig_run(&rig, &lm_head_op, backend);
+        assert_false(isfinite(rig.array[LM_HEAD_LOSSES].value[2]));
+        assert_true(isfinite(rig.array[LM_HEAD_LOSSES].value[1]));
         rig_free(&rig);
     }
     backend->close(backend);

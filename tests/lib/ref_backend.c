@@ -1,6 +1,5 @@
-/* ref_backend: see ref_backend.h. Nothing is clever here: what an operation
- * means is read off its loops. No result of one operation is reused by another
- * unless the contract passes it in. */
+/* ref_backend: see ref_backend.h. Loops follow the definitions of the operations. No operation uses
+ * a result of another one, unless the contract passes it in. */
 #include "tests/lib/ref_backend.h"
 
 #include <assert.h>
@@ -356,82 +355,81 @@ static void ref_activation_backward(struct backend *self, void *dx, const void *
 }
 
 /* Logits of one position into logits[V]; returns their logsumexp. */
-static double ref_logits(const struct backend_lm_head *head, int position, double *logits)
+static double ref_logits(const struct backend_lm_head *lm_head, int position, double *logits)
 {
-    const double *h = (const double *)head->h + (int64_t)position * head->C;
-    const double *bias = head->bias;
+    const double *h = (const double *)lm_head->h + (int64_t)position * lm_head->C;
+    const double *bias = lm_head->bias;
     double largest = -INFINITY, sum = 0;
-    for (int v = 0; v < head->V; v++) {
-        const double *w = (const double *)head->weight + (int64_t)v * head->C;
+    for (int v = 0; v < lm_head->V; v++) {
+        const double *w = (const double *)lm_head->weight + (int64_t)v * lm_head->C;
         double dot = 0;
-        for (int c = 0; c < head->C; c++)
+        for (int c = 0; c < lm_head->C; c++)
             dot += h[c] * w[c];
-        logits[v] = head->scale * dot + (bias ? bias[v] : 0);
+        logits[v] = lm_head->scale * dot + (bias ? bias[v] : 0);
         largest = fmax(largest, logits[v]);
     }
-    for (int v = 0; v < head->V; v++)
+    for (int v = 0; v < lm_head->V; v++)
         sum += exp(logits[v] - largest);
     return largest + log(sum);
 }
 
-/* Number i of a vector, or `otherwise` where there is none. */
+/* Number i of a vector, or `otherwise` without a vector. */
 static double number_of(const void *vector, int64_t i, double otherwise)
 {
     return vector ? ((const double *)vector)[i] : otherwise;
 }
 
-/* Objective of one position, whose logits get the adjustment; its gradient takes
- * their place. */
-static double ref_objective(const struct backend_lm_head *head, int position, double *logits)
+/* Objective of one position. Its logits get the adjustment, then become the gradient. */
+static double ref_objective(const struct backend_lm_head *lm_head, int position, double *logits)
 {
-    const int V = head->V, target = head->targets[position];
-    const double omega = number_of(head->weights, position, 1);
+    const int V = lm_head->V, target = lm_head->targets[position];
+    const double omega = number_of(lm_head->weights, position, 1);
     double largest = -INFINITY, sum = 0, expected = 0;
     for (int v = 0; v < V; v++) {
-        logits[v] += number_of(head->adjust, v, 0);
+        logits[v] += number_of(lm_head->adjust, v, 0);
         largest = fmax(largest, logits[v]);
     }
     for (int v = 0; v < V; v++)
         sum += exp(logits[v] - largest);
     const double lse = largest + log(sum);
     for (int v = 0; v < V; v++) {
-        const double q = (1 - head->smoothing) * (v == target) + head->smoothing / V;
+        const double q = (1 - lm_head->smoothing) * (v == target) + lm_head->smoothing / V;
         const double pi = exp(logits[v] - lse);
         expected += q * logits[v];
-        logits[v] = (omega * (pi - q) + 2 * head->z_loss * lse * pi) / head->N;
+        logits[v] = (omega * (pi - q) + 2 * lm_head->z_loss * lse * pi) / lm_head->N;
     }
-    if (head->objective_lse)
-        ((double *)head->objective_lse)[position] = lse;
-    return omega * (lse - expected) + head->z_loss * lse * lse;
+    if (lm_head->objective_lse)
+        ((double *)lm_head->objective_lse)[position] = lse;
+    return omega * (lse - expected) + lm_head->z_loss * lse * lse;
 }
 
-static void ref_lm_head(struct backend *self, const struct backend_lm_head *head)
+static void ref_lm_head(struct backend *self, const struct backend_lm_head *lm_head)
 {
     (void)self;
-    const int N = head->N, C = head->C, V = head->V;
-    double *losses = head->losses, *lse = head->lse, *tracked = head->tracked_logits;
-    double *dh = head->dh, *dweight = head->dweight, *dbias = head->dbias;
-    double *logits = head->workspace;
+    const int N = lm_head->N, C = lm_head->C, V = lm_head->V;
+    double *losses = lm_head->losses, *lse = lm_head->lse, *tracked = lm_head->tracked_logits;
+    double *dh = lm_head->dh, *dweight = lm_head->dweight, *dbias = lm_head->dbias;
+    double *logits = lm_head->workspace;
     if (dh) {
         memset(dh, 0, (size_t)N * C * sizeof *dh);
-        memset(dweight, 0, (size_t)head->Vp * C * sizeof *dweight);
+        memset(dweight, 0, (size_t)lm_head->Vp * C * sizeof *dweight);
     }
     if (dh && dbias)
-        memset(dbias, 0, (size_t)head->Vp * sizeof *dbias);
+        memset(dbias, 0, (size_t)lm_head->Vp * sizeof *dbias);
     for (int n = 0; n < N; n++) {
-        const double *h = (const double *)head->h + (int64_t)n * C;
-        lse[n] = ref_logits(head, n, logits);
-        losses[n] = lse[n] - logits[head->targets[n]];
-        for (int m = 0; tracked && m < head->M; m++)
-            tracked[(int64_t)m * N + n] = logits[head->tracked[m]];
-        const double objective = ref_objective(head, n, logits);
-        if (head->objective)
-            ((double *)head->objective)[n] = objective;
+        const double *h = (const double *)lm_head->h + (int64_t)n * C;
+        lse[n] = ref_logits(lm_head, n, logits);
+        losses[n] = lse[n] - logits[lm_head->targets[n]];
+        for (int m = 0; tracked && m < lm_head->M; m++)
+            tracked[(int64_t)m * N + n] = logits[lm_head->tracked[m]];
+        const double objective = ref_objective(lm_head, n, logits);
+        if (lm_head->objective)
+            ((double *)lm_head->objective)[n] = objective;
         for (int v = 0; dh && v < V; v++) {
-            const double *w = (const double *)head->weight + (int64_t)v * C;
+            const double *w = (const double *)lm_head->weight + (int64_t)v * C;
             for (int c = 0; c < C; c++) {
-                dh[(int64_t)n * C + c] += head->scale * logits[v] * w[c];
-                dweight[(int64_t)v * C + c] += head->scale * logits[v] * h[c];
+                dh[(int64_t)n * C + c] += lm_head->scale * logits[v] * w[c];
+                dweight[(int64_t)v * C + c] += lm_head->scale * logits[v] * h[c];
             }
             if (dbias)
                 dbias[v] += logits[v];
@@ -439,7 +437,7 @@ static void ref_lm_head(struct backend *self, const struct backend_lm_head *head
     }
 }
 
-/* Adds what position n brings to the rows of the parts of tracked token m. */
+/* Add the contribution of position n to the rows of the parts of tracked token m. */
 static void ref_parts(const struct backend_tracked *t, int m, int n, double pi, double lse)
 {
     const int id = t->tracked[m];

@@ -1,7 +1,6 @@
-/* ref_backend: the oracle. Every operation of gpu/backend.h in plain C, double
- * precision (REAL and ACT alike), one thread, the textbook formula, no trick.
- * Slow, obvious; the other backends are compared with it, and it is itself
- * checked by central differences. Tests only. */
+/* ref_backend: the reference backend. Every operation of gpu/backend.h in plain C, float64 (REAL
+ * and ACT alike), one thread, by the textbook formula. Slow and obvious: the other backends are
+ * compared with it, and it is itself checked by central differences. Tests only. */
 #ifndef TOKENFATE_REF_BACKEND_H
 #define TOKENFATE_REF_BACKEND_H
 

@@ -49,8 +49,8 @@ static void test_bf16_in_every_order(void **state)
 static void test_head_without_statistics(void **state)
 {
     (void)state;
-    ops_check_head_without_statistics(&fp32);
-    ops_check_head_without_statistics(&bf16);
+    ops_check_lm_head_without_statistics(&fp32);
+    ops_check_lm_head_without_statistics(&bf16);
 }
 
 static void test_forward_alone(void **state)

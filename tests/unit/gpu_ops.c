@@ -112,7 +112,7 @@ static void test_gradients(void **state)
 static void test_head_without_statistics(void **state)
 {
     (void)state;
-    ops_check_head_without_statistics(&two_threads);
+    ops_check_lm_head_without_statistics(&two_threads);
 }
 
 static void test_forward_alone(void **state)
