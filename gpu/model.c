@@ -631,7 +631,7 @@ int model_submit(struct model *m, unsigned what, const int32_t *inputs, const in
 {
     static_assert((MODEL_FORWARD | MODEL_OBSERVE | MODEL_UPDATE) < BACKEND_PROGRAMS, "numbers");
     const int64_t index = m->ring->started;
-    assert(model_under_way(m) < model_depth(m));
+    assert(model_in_flight(m) < model_depth(m));
     assert(what & (PASSES | MODEL_UPDATE) && (what & PASSES || !(what & MODEL_OBSERVE)));
     assert(!(what & MODEL_FORWARD) || !(what & (MODEL_GRADIENT | MODEL_UPDATE)));
     assert(update >= 1 || !(what & MODEL_UPDATE));
@@ -654,7 +654,7 @@ int model_collect(struct model *m, struct model_result *result, struct err *err)
 {
     const int64_t index = m->collected;
     const unsigned what = m->what[index % m->ring->slots];
-    assert(model_under_way(m) > 0);
+    assert(model_in_flight(m) > 0);
     m->collected++; /* also if the step failed */
     if (m->backend->ring_wait(m->backend, m->ring, index, err) != 0)
         return -1;
@@ -680,7 +680,7 @@ static int run_pass(struct model *m, unsigned pass, const int32_t *inputs, const
                     double *loss, const struct model_observation **observation, struct err *err)
 {
     struct model_result result;
-    assert(model_under_way(m) == 0);
+    assert(model_in_flight(m) == 0);
     if (model_submit(m, observation ? pass | MODEL_OBSERVE : pass, inputs, targets, 0, err) != 0 ||
         model_collect(m, &result, err) != 0)
         return -1;
@@ -706,7 +706,7 @@ int model_evaluate(struct model *m, const int32_t *inputs, const int32_t *target
 int model_update(struct model *m, int64_t update, struct err *err)
 {
     struct model_result result;
-    assert(model_under_way(m) == 0);
+    assert(model_in_flight(m) == 0);
     return model_submit(m, MODEL_UPDATE, NULL, NULL, update, err) == 0 &&
                    model_collect(m, &result, err) == 0
                ? 0
@@ -716,7 +716,7 @@ int model_update(struct model *m, int64_t update, struct err *err)
 int model_hidden(struct model *m, int position, double *h, struct err *err)
 {
     const int64_t row = (int64_t)2 * m->L * m->N + position;
-    assert(position >= 0 && position < m->N && model_under_way(m) == 0);
+    assert(position >= 0 && position < m->N && model_in_flight(m) == 0);
     return m->backend->download(m->backend, h, NUMBER_DOUBLE,
                                 act_buffer(m, MEMORY_NORMED, row * m->C), NUMBER_ACT, m->C, err);
 }

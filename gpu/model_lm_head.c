@@ -244,7 +244,7 @@ static int upload_weights(struct model *m, struct err *err)
 int model_set_order(struct model *m, const int32_t *order, struct err *err)
 {
     struct model_lm_head *lm = &m->lm_head;
-    assert(is_adaptive(m) && model_under_way(m) == 0);
+    assert(is_adaptive(m) && model_in_flight(m) == 0);
     if (check_order(m, order, err) != 0)
         return -1;
     memcpy(lm->order, order, (size_t)m->V * sizeof *order);
@@ -501,7 +501,7 @@ int model_output_rows(struct model *m, double *rows, struct err *err)
     const int64_t n = (int64_t)m->M * m->C;
     double *numbers = malloc(((size_t)n + 1) * sizeof *numbers);
     int result = -1;
-    assert(m->lm_head.is_ordered && model_under_way(m) == 0);
+    assert(m->lm_head.is_ordered && model_in_flight(m) == 0);
     if (!numbers)
         return err_set(err, ERR_NO_MEMORY, "no memory for the rows of %d tokens", m->M);
     gather_output_rows(m);
@@ -520,7 +520,7 @@ int model_scores(struct model *m, const double *h, const float **scores, struct 
 {
     struct backend *be = m->backend;
     const int64_t outputs = m->V + further(m);
-    assert(m->lm_head.is_ordered && model_under_way(m) == 0);
+    assert(m->lm_head.is_ordered && model_in_flight(m) == 0);
     be->upload(be, buffer(m, MEMORY_H_TOTAL), NUMBER_REAL, h, NUMBER_DOUBLE, m->C);
     for (int k = 1; k < m->lm_head.clusters->n; k++)
         be->weighted_sums(be, projected_total(m, k), buffer(m, MEMORY_H_TOTAL),

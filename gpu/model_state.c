@@ -10,7 +10,7 @@
 
 enum { UPLOAD_NUMBERS = 1 << 20 }; /* initial weights are uploaded in pieces of 4 MB */
 
-int model_under_way(const struct model *m)
+int model_in_flight(const struct model *m)
 {
     return (int)(m->ring->started - m->collected);
 }

@@ -9,7 +9,7 @@
 struct model;
 
 /* Steps submitted and not collected, 0..model_depth. The functions below need 0. */
-int model_under_way(const struct model *model);
+int model_in_flight(const struct model *model);
 
 /* Initial weights from spec_seed_weights, drawn on the CPU; moments zero. ERR_NO_MEMORY,
  * ERR_DEVICE. */

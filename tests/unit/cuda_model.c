@@ -387,7 +387,7 @@ static void train_under_way(struct bench *b, int fast, struct history *history)
 {
     memset(history, 0, sizeof *history);
     for (int step = 0, ahead = 0; step < MANY; step++) {
-        for (; ahead < MANY && model_under_way(b->model) < model_depth(b->model); ahead++)
+        for (; ahead < MANY && model_in_flight(b->model) < model_depth(b->model); ahead++)
             assert_int_equal(submit(b, ahead), 0);
         if (fast)
             cuda_host_run();

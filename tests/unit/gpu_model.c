@@ -457,7 +457,7 @@ static void test_steps_under_way(void **state)
     for (int step = 0, ahead = 0; step < STEPS; step++) {
         const struct model_observation *o;
         struct model_result result;
-        for (; ahead < STEPS && model_under_way(b.model) < DEPTH; ahead++) {
+        for (; ahead < STEPS && model_in_flight(b.model) < DEPTH; ahead++) {
             batch((uint64_t)ahead, inputs, targets);
             assert_int_equal(
                 model_submit(b.model,
@@ -482,7 +482,7 @@ static void test_steps_under_way(void **state)
         }
         assert_int_equal(model_update(a.model, step + 1, &a.err), 0);
     }
-    assert_int_equal(model_under_way(b.model), 0);
+    assert_int_equal(model_in_flight(b.model), 0);
     assert_same_state(&a, &b);
     bench_close(&a);
     bench_close(&b);
