@@ -138,7 +138,8 @@ static int checkpoint_file_take(struct checkpoint_file *file, void *data, int64_
     return 0;
 }
 
-static void put_words(struct spec *spec, const struct spec *defaults)
+/* Reset the fields that decide no number of a run. */
+static void reset_labels(struct spec *spec, const struct spec *defaults)
 {
     for (int i = 0; i < spec->n_tags; i++)
         free(spec->tags[i]);
@@ -161,9 +162,10 @@ int checkpoint_identity(const struct spec *spec, const struct dataset *dataset, 
     }
     if (spec_parse(printed, strlen(printed), &copy, err) != 0)
         goto out;
-    put_words(copy, defaults);
+    reset_labels(copy, defaults);
     plain = spec_print(copy);
 
+    /* The spec only names its corpus, so the token stream is hashed too. */
     char counts[HASH_HEX], ids[HASH_HEX];
     const struct frequency *frequency = &dataset->frequency;
     hash_sha256(frequency->counts, (size_t)frequency->vocab * sizeof *frequency->counts, counts);

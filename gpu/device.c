@@ -37,6 +37,7 @@ static int not_loaded(struct err *err, const char *what)
     return err_set(err, ERR_UNAVAILABLE, "%s: %s", what, why ? why : "no reason given");
 }
 
+/* The cheap checks come first: file, driver, opt-in. */
 static int load(const struct cuda_library **out, struct err *err)
 {
     char path[PATH_MAX];

@@ -221,6 +221,7 @@ static int allocate_host(struct model *m, struct err *err)
     return m->ring ? 0 : -1;
 }
 
+/* Requests that no allocation can satisfy, so that they fail before one is tried. */
 static int check_request(const struct spec *spec, int vocab, const struct groups *groups,
                          const struct backend *backend, struct err *err)
 {
@@ -445,6 +446,7 @@ static void backward(struct model *m)
         show_progress(m);
         layer_backward(m, layer);
     }
+    /* Tied, the output layer has written this gradient already. */
     if (m->tie != TIE_TIED)
         m->backend->zero(m->backend, gradient(m, WTE),
                          (int64_t)m->Vp * m->C * (int64_t)m->backend->real_bytes);
@@ -490,6 +492,7 @@ static void get_reals(const struct model *m, int64_t index, enum memory_buffer w
         out[i] = model_real(m, reals, i);
 }
 
+/* Learning rate, and Adam's bias corrections in float64 (Kingma & Ba 2015, section 3). */
 static void give_scalars(struct model *m, int64_t index, int64_t update)
 {
     const double scalars[3] = {m->lr, 1 - pow(m->beta1, (double)update),
@@ -498,6 +501,7 @@ static void give_scalars(struct model *m, int64_t index, int64_t update)
         put_real(m, in_slot(m, index, MEMORY_SCALARS), i, scalars[i]);
 }
 
+/* The weights of group g select the positions whose input token is not in the group. */
 static void give_batch(struct model *m, int64_t index, unsigned what, const int32_t *inputs,
                        const int32_t *targets)
 {
@@ -556,6 +560,7 @@ static void get_observation(struct model *m, int64_t index, unsigned what)
         forget_gradient(o);
 }
 
+/* Summed on the host in float64 and in the order of positions. */
 static double mean_loss(struct model *m, int64_t index)
 {
     double sum = 0;
@@ -599,6 +604,7 @@ static void issue(struct model *m, unsigned what)
         model_lm_head_run(m, what);
         if (observed)
             observe(m, what);
+        /* Before backward, so that a backend may copy these results while backward runs. */
         publish(m, MEMORY_LOSSES,
                 !observed   ? MEMORY_LOSSES
                 : backwards ? MEMORY_SCORES
@@ -607,6 +613,8 @@ static void issue(struct model *m, unsigned what)
             backward(m);
         if (observed)
             model_lm_head_observe_tracked(m, what);
+        /* Clipping needs the norm before the update. Else the update computes it in its own pass,
+         * which saves one over the gradients. */
         if (clips || (backwards && observed && !updates))
             model_gradient_norm(m);
     }

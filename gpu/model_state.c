@@ -85,6 +85,7 @@ int model_parts(const struct model *m)
     return 1 + m->plan.n_moments;
 }
 
+/* Address of a part; a part that the optimiser does not have is a bug of the caller. */
 static void *part_memory(const struct model *m, enum model_part part)
 {
     void *const memory[] = {

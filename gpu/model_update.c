@@ -6,6 +6,7 @@
 
 #include "gpu/model_internal.h"
 
+/* Weight decay of a tensor: embeddings are exempt if the spec says so. */
 static double decay_of(const struct model *m, int tensor)
 {
     static const int embedding[] = {
@@ -50,6 +51,7 @@ static int next_range(const struct model *m, struct range *range)
     return 1;
 }
 
+/* sum_squares and the update add to MEMORY_SQUARES. */
 static void forget_norm(struct model *m)
 {
     m->backend->zero(m->backend, buffer(m, MEMORY_SQUARES), (int64_t)m->backend->real_bytes);

@@ -52,6 +52,7 @@ struct runner {
     struct err sink_err;       /* first error of send */
 };
 
+/* Every message names the current job. Errors of the sink are kept; runner_run returns them. */
 static int send_message(struct runner *runner, struct message *message)
 {
     if (runner->sink_err.code != ERR_NONE)
@@ -62,6 +63,8 @@ static int send_message(struct runner *runner, struct message *message)
 
 /* ---- device ---- */
 
+/* Close first: the old backend's memory must be free before the new one allocates. A failure is
+ * kept in device_err. */
 static void open_backend(struct runner *runner, enum spec_precision precision)
 {
     const struct runner_setup *setup = runner->setup;
@@ -339,6 +342,7 @@ static void on_busy(void *self, int64_t epoch)
     runner->alive_ms = clock_monotonic_ms();
 }
 
+/* A broken sink cancels the job: nobody would get its records. */
 static enum train_order on_alive(void *self, int64_t epoch)
 {
     struct runner *runner = self;

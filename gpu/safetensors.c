@@ -143,6 +143,7 @@ static int write_scaled(FILE *out, const float *numbers, int64_t n, double scale
     return 0;
 }
 
+/* logits = scale * (h . w): folding the scale into ln_f's gain and bias scales h. */
 static double scale_of(const struct spec *spec, const struct shapes_tensor *tensor)
 {
     return strncmp(tensor->name, "transformer.ln_f.", 17) == 0 ? spec->model.logit_scale : 1;

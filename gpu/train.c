@@ -320,6 +320,8 @@ static int wants_snapshot(const struct training *training, int64_t epoch)
     return epoch == training->spec->train.epochs;
 }
 
+/* The weights come last: a file of weights implies that the epoch's spectrum and the configuration
+ * are there. */
 static int write_snapshot(struct training *training, int64_t epoch, struct err *err)
 {
     char dir[PATH_MAX];
@@ -395,6 +397,8 @@ static int wants_evaluation(const struct training *training, int64_t step)
            (epoch % training->spec->eval.every == 0 || step == training->last);
 }
 
+/* At least one step is always submitted. Steps ahead must not pass a batch that needs the state
+ * of its own step on the host. */
 static int may_submit(const struct training *training)
 {
     if (training->ahead == training->step)
