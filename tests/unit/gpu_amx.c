@@ -61,7 +61,7 @@ static void test_statistics_change_nothing(void **state)
     (void)state;
     if (!there_is_bf16())
         skip();
-    ops_check_head_without_statistics(&twin);
+    ops_check_lm_head_without_statistics(&twin);
     ops_check_forward_alone(&twin);
 }
 
