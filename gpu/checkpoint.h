@@ -22,9 +22,7 @@
 #include "config/spec.h"
 #include "lab/dataset.h"
 
-enum {
-    CHECKPOINT_WORD = 64
-}; /* longest precision, instruction set or build in bytes, with its zero */
+enum { CHECKPOINT_WORD = 64 }; /* longest precision, instruction set or build, with its zero */
 
 struct checkpoint {
     char identity[HASH_HEX]; /* checkpoint_identity of the experiment */

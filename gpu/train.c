@@ -30,9 +30,7 @@
 #include "gpu/spectrum.h"
 #include "lab/sampler.h"
 
-enum {
-    CHECKPOINT_SHARE = 10
-}; /* writing checkpoints takes at most 1 / CHECKPOINT_SHARE of the time */
+enum { CHECKPOINT_SHARE = 10 }; /* writing checkpoints takes at most 1/10 of the time */
 
 struct training {
     const struct spec *spec;

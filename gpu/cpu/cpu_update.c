@@ -9,9 +9,9 @@
 #include "gpu/cpu/cpu_act.h"
 
 enum {
-    LINE = 16,
-    BLOCK = 1024
-}; /* floats of a cache line; floats summed before they are added to a double */
+    LINE = 16,   /* floats of a cache line */
+    BLOCK = 1024 /* floats summed before they are added to a double */
+};
 
 static double slice_squares(const float *in, int64_t n)
 {
