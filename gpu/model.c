@@ -613,8 +613,8 @@ static void issue(struct model *m, unsigned what)
             backward(m);
         if (observed)
             model_lm_head_observe_tracked(m, what);
-        /* Clipping needs the norm before the update. Else the update computes it in its own pass,
-         * which saves one over the gradients. */
+        /* Clipping needs the norm before the update, and without an update nothing else computes it.
+         * Otherwise the update computes it in its own pass, which saves one over the gradients. */
         if (clips || (backwards && observed && !updates))
             model_gradient_norm(m);
     }
