@@ -158,28 +158,6 @@ int record_find(const char *pointer, int n_groups, const char *const *names, str
     return err_set(err, ERR_INVALID, "\"%.96s\" names no number of a record", pointer);
 }
 
-void record_print_number(FILE *out, double value)
-{
-    char text[EMIT_NUMBER_BYTES];
-    if (isfinite(value))
-        emit_format(text, value);
-    fputs(isfinite(value) ? text : "null", out);
-}
-
-void record_print_string(FILE *out, const char *text)
-{
-    putc('"', out);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            fprintf(out, "\\%c", *c);
-        else if (*c < 0x20)
-            fprintf(out, "\\u%04x", *c);
-        else
-            putc(*c, out);
-    }
-    putc('"', out);
-}
-
 /* Length in bytes of the first part of a pointer with its slash. */
 static size_t record_head(const char *pointer)
 {
@@ -246,14 +224,6 @@ void record_emit(struct emit *json, const char *job, int64_t epoch, const double
     emit_end(json);
 }
 
-void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
-                       int n_groups, const char *const *names)
-{
-    struct emit json;
-    emit_open(&json, out, EMIT_COMPACT);
-    record_emit(&json, job, epoch, values, n_groups, names);
-}
-
 void record_expand(const double *old, int n_scalars, int n_fields, int n_groups, double *values)
 {
     for (int i = 0; i < RECORD_SCALARS; i++)
@@ -304,8 +274,11 @@ void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_grou
     fprintf(out, "%lld", (long long)epoch);
     for (int i = 0; i < record_size(n_groups); i++) {
         putc(',', out);
-        if (isfinite(values[i]))
-            record_print_number(out, values[i]);
+        if (isfinite(values[i])) {
+            char text[EMIT_NUMBER_BYTES];
+            emit_format(text, values[i]);
+            fputs(text, out);
+        }
     }
     fputs("\r\n", out);
 }

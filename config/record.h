@@ -131,8 +131,6 @@ int record_find(const char *pointer, int n_groups, const char *const *names, str
  * as the outermost value. job NULL: without the member "job". */
 void record_emit(struct emit *json, const char *job, int64_t epoch, const double *values,
                  int n_groups, const char *const *names);
-void record_print_json(FILE *out, const char *job, int64_t epoch, const double *values,
-                       int n_groups, const char *const *names);
 
 /* Copy a stored vector of an older layout (fewer scalars or fields per group) into the present
  * one; numbers that it lacks become NaN. */
@@ -143,13 +141,6 @@ void record_expand(const double *old, int n_scalars, int n_fields, int n_groups,
  * ("logp_by_count.0", "groups.NAME.mean_logp.none"). */
 void record_print_csv_header(FILE *out, int n_groups, const char *const *names);
 void record_print_csv(FILE *out, int64_t epoch, const double *values, int n_groups);
-
-/* Print a number as JSON: the shortest of %.15g..%.17g that reads back as the same float64;
- * null if it is not finite. */
-void record_print_number(FILE *out, double value);
-
-/* Print UTF-8 text as a JSON string with its quotes. */
-void record_print_string(FILE *out, const char *text);
 
 /* 1 if both vectors have the same bits in every number but tokens_per_second, which is not
  * reproducible. Every NaN equals every NaN. */

@@ -35,7 +35,7 @@ struct model {
     double logit_scale, init_std, position_std;
     double class_weight, logit_adjustment, label_smoothing, z_loss;
     int has_objective; /* the objective differs from the plain loss */
-    enum spec_tie tie;
+    enum spec_tying tie;
     enum spec_activation activation;
     int lnf_gain, lnf_bias, unembedding, head_bias; /* tensor indices; head_bias -1: none */
 

@@ -54,15 +54,14 @@ static void print_epochs(struct printer *printer, const struct message *message)
 {
     const struct groups *groups = runner_groups(printer->runner);
     const char *names[SPEC_GROUPS_MAX];
-    size_t n_values = (size_t)message->n_values;
-    size_t stride = n_values * sizeof(double) + (size_t)message->n_tokens * sizeof(float);
     double values[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
     for (int g = 0; g < groups->n; g++)
         names[g] = groups->group[g].name;
     for (int64_t e = message->from; e <= message->to; e++) {
-        memcpy(values, (const char *)message->payload + (size_t)(e - message->from) * stride,
-               n_values * sizeof(double));
-        record_print_json(printer->out, JOB, e, values, groups->n, names);
+        struct emit json;
+        message_record(message, e - message->from, values, NULL);
+        emit_open(&json, printer->out, EMIT_COMPACT);
+        record_emit(&json, JOB, e, values, groups->n, names);
         fputc('\n', printer->out);
     }
 }

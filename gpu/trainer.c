@@ -1,9 +1,9 @@
 /* trainer: main of tokenfate-trainer, the compute process. With --serve it is the server's child
  * (trainer_loop.h); without it, it runs the spec on its standard input and prints the messages
  * (standalone.h). Exit status: 0, 1 failed, 2 usage. */
-#include <errno.h>
 #include <limits.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +11,13 @@
 
 #include "config/hash.h"
 #include "config/log.h"
+#include "config/options.h"
 #include "config/settings.h"
 #include "gpu/standalone.h"
 #include "gpu/trainer_loop.h"
 #include "gpu/watch.h"
 
-enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 };
+enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 /* more than any machine has */ };
 
 struct arguments {
     int serve, watch, devices, help, version, resume;
@@ -24,72 +25,49 @@ struct arguments {
     const char *device, *share, *corpus_path, *dir;
 };
 
-#define AT(member) offsetof(struct arguments, member)
-static const struct option {
-    const char *name;
-    enum { FLAG, NUMBER, TEXT } form;
-    size_t at;
-    const char *help;
-} options[] = {
-    {"share", TEXT, AT(share), "folder with tokenizers/ (TOKENFATE_SHARE; beside the program)"},
-    {"corpus-path", TEXT, AT(corpus_path), "folders with texts, separated by ':'"},
-    {"dir", TEXT, AT(dir), "folder for checkpoints and models (none)"},
-    {"resume", FLAG, AT(resume), "continue from the checkpoint in --dir"},
-    {"checkpoint-seconds", NUMBER, AT(checkpoint_seconds), "time between checkpoints (30)"},
-    {"threads", NUMBER, AT(threads), "compute threads (0: all)"},
-    {"device", TEXT, AT(device), "cpu (the default) or cuda:N"},
-    {"devices", FLAG, AT(devices), "print what this machine can compute on and end"},
-    {"serve", FLAG, AT(serve), "be the child of a server, on file descriptor 3"},
-    {"watch", FLAG, AT(watch), "the same, but only tell how the GPUs are doing"},
-    {"parent", NUMBER, AT(parent), "process id of that server"},
-    {"version", FLAG, AT(version), "print the build and end"},
-    {"help", FLAG, AT(help), "print this and end"},
+#define AT(member) offsetof(struct arguments, member), 0, 0
+static const struct options_row rows[] = {
+    {"share", OPTIONS_POINTER, AT(share), 0, NULL, "TOKENFATE_SHARE; beside the program",
+     "folder with tokenizers/"},
+    {"corpus_path", OPTIONS_POINTER, AT(corpus_path), 0, NULL, "corpora",
+     "folders with texts, separated by ':'"},
+    {"dir", OPTIONS_POINTER, AT(dir), 0, NULL, "none", "folder for checkpoints and models"},
+    {"resume", OPTIONS_FLAG, AT(resume), 0, NULL, NULL, "continue from the checkpoint in --dir"},
+    {"checkpoint_seconds", OPTIONS_INTEGER, AT(checkpoint_seconds), INT32_MAX, NULL, "30",
+     "time between checkpoints"},
+    {"threads", OPTIONS_INTEGER, AT(threads), THREADS_LIMIT, NULL, "0", "compute threads; 0: all"},
+    {"device", OPTIONS_POINTER, AT(device), 0, NULL, "cpu", "cpu or cuda:N"},
+    {"devices", OPTIONS_FLAG, AT(devices), 0, NULL, NULL,
+     "print what this machine can compute on and end"},
+    {"serve", OPTIONS_FLAG, AT(serve), 0, NULL, NULL,
+     "be the child of a server, on file descriptor 3"},
+    {"watch", OPTIONS_FLAG, AT(watch), 0, NULL, NULL,
+     "the same, but only tell how the GPUs are doing"},
+    {"parent", OPTIONS_INTEGER, AT(parent), INT32_MAX, NULL, NULL, "process id of that server"},
+    {"version", OPTIONS_FLAG, AT(version), 0, NULL, NULL, "print the build and end"},
+    {"help", OPTIONS_FLAG, AT(help), 0, NULL, NULL, "print this and end"},
 };
-enum { OPTIONS = sizeof options / sizeof *options };
+#undef AT
+
+static struct options options_of(struct arguments *arguments)
+{
+    return (struct options){rows, sizeof rows / sizeof *rows, arguments};
+}
 
 static void print_help(FILE *out)
 {
+    const struct options options = options_of(NULL);
     fputs("usage: tokenfate-trainer [options] < spec.json\n", out);
-    for (int i = 0; i < OPTIONS; i++)
-        fprintf(out, "  --%-19s %s\n", options[i].name, options[i].help);
-}
-
-static int parse_number(const char *name, const char *text, int64_t *out, struct err *err)
-{
-    char *end;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    if (errno != 0 || *end != '\0' || end == text || number < 0)
-        return err_set(err, ERR_INVALID, "--%s %s: not a number from 0 on", name, text);
-    *out = number;
-    return 0;
+    options_help(&options, out);
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *out, struct err *err)
 {
-    for (int i = 1; i < argc; i++) {
-        const struct option *option = NULL;
-        for (int k = 0; k < OPTIONS; k++)
-            if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, options[k].name) == 0)
-                option = &options[k];
-        if (!option)
-            return err_set(err, ERR_INVALID, "unknown argument %s", argv[i]);
-        char *at = (char *)out + option->at;
-        if (option->form == FLAG) {
-            *(int *)at = 1;
-            continue;
-        }
-        if (++i == argc)
-            return err_set(err, ERR_INVALID, "--%s needs a value", option->name);
-        if (option->form == TEXT)
-            *(const char **)at = argv[i];
-        else if (parse_number(option->name, argv[i], (int64_t *)at, err) != 0)
-            return -1;
-    }
-    if (out->threads > THREADS_LIMIT)
-        return err_set(err, ERR_INVALID, "--threads %lld: more than %d", (long long)out->threads,
-                       THREADS_LIMIT);
-    return 0;
+    const struct options options = options_of(out);
+    int n_words = 0;
+    if (options_parse(&options, 1, argc - 1, argv + 1, &n_words, err))
+        return -1;
+    return n_words == 0 ? 0 : err_set(err, ERR_INVALID, "unknown argument %s", argv[1]);
 }
 
 /* TOKENFATE_SHARE, else share/ beside the program (build tree), else
@@ -176,10 +154,8 @@ static int run(const struct arguments *arguments, struct err *err)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.device = "cpu",
-                                  .corpus_path = "corpora:../shared/corpora",
-                                  .dir = "",
-                                  .checkpoint_seconds = 30};
+    struct arguments arguments = {
+        .device = "cpu", .corpus_path = "corpora", .dir = "", .checkpoint_seconds = 30};
     struct err err = ERR_INIT;
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);

@@ -70,8 +70,7 @@ int main(int argc, char **argv)
     struct spec *spec = NULL;
     struct bpe *bpe = NULL;
     struct dataset *dataset = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc < 3) {
         fputs("usage: batch SHARE TEXT [EPOCH...] < spec.json\n", stderr);
         return 2;

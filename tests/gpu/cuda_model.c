@@ -286,8 +286,7 @@ int main(int argc, char **argv)
 {
     const struct shape *shape = NULL;
     size_t command = 0;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc == 2 && strcmp(argv[1], "list") == 0) {
         list();
         return EXIT_SUCCESS;

@@ -59,8 +59,7 @@ static int probe(void)
 {
     char name[BACKEND_DEVICE_MAX];
     int64_t bytes;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     library = bare_library(&err);
     const int found = library && library->query(0, name, &bytes, &err) == 0;
     if (found)
@@ -72,8 +71,7 @@ static int probe(void)
 
 int main(int argc, char **argv)
 {
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc == 2 && strcmp(argv[1], "probe") == 0)
         return probe();
     if (argc == 2 && strcmp(argv[1], "list") == 0) {

@@ -92,8 +92,7 @@ int main(int argc, char **argv)
     struct timer timer = {0};
     const struct runner_sink sink = {&timer, send, look};
     struct runner *runner = NULL;
-    struct err err;
-    err_clear(&err);
+    struct err err = ERR_INIT;
     if (argc != 6) {
         fputs("usage: step_timer SHARE CORPUS DEVICE SPEC_FILE AHEAD\n", stderr);
         return 2;

@@ -129,6 +129,12 @@ static void test_numbers(void **state)
     check_number(write_number, 0.1 + 0.2, "0.30000000000000004");
     check_number(write_number, -0.0, "-0");
     check_number(write_number, 1e300, "1e+300");
+    check_number(write_number, 1e-8, "1e-08");
+    check_number(write_number, 1.0 / 3, "0.3333333333333333");
+    check_number(write_number, -INFINITY, "null");
+    check_number(write_number, 9007199254740993.0, "9007199254740992");
+    check_number(write_number, 5e-324, "4.94065645841247e-324");
+    check_number(write_number, -10.850000000000001, "-10.850000000000001");
     check_number(write_float, 0.1f, "0.1");
     check_number(write_float, 16777217, "16777216");
     check_number(write_float, -FLT_MAX, "-3.4028235e+38");

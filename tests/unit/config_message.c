@@ -140,10 +140,9 @@ static const int fields_of[MESSAGE_TYPES] = {
 
 static void send_and_check_all(struct ends *ends)
 {
-    struct err err;
+    struct err err = ERR_INIT;
     struct message got = {0};
     struct message_reader *reader = message_reader_new(ends->reader);
-    err_clear(&err);
     for (int type = 0; type < MESSAGE_TYPES; type++) {
         struct message sent = sample((enum message_type)type);
         assert_int_equal(message_write(ends->writer, &sent, &err), 0);
@@ -177,7 +176,7 @@ static void test_every_type(void **state)
 static size_t frame_of(const struct message *message, char *bytes, size_t room)
 {
     struct ends ends;
-    struct err err;
+    struct err err = ERR_INIT;
     open_socket(&ends);
     assert_int_equal(message_write(ends.writer, message, &err), 0);
     ssize_t n = recv(ends.reader, bytes, room, MSG_DONTWAIT);
@@ -234,7 +233,7 @@ static void test_file(void **state)
 {
     (void)state;
     char path[] = "/tmp/config_message_XXXXXX";
-    struct err err;
+    struct err err = ERR_INIT;
     struct message sent = sample(MESSAGE_EPOCHS), got = {0};
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -253,7 +252,7 @@ static void test_byte_by_byte(void **state)
 {
     (void)state;
     char bytes[4096];
-    struct err err;
+    struct err err = ERR_INIT;
     struct ends ends;
     struct message sent = sample(MESSAGE_EPOCHS), got = {0};
     size_t n = frame_of(&sent, bytes, sizeof bytes);
@@ -278,7 +277,7 @@ static void test_end_inside_a_frame(void **state)
     struct message sent = sample(MESSAGE_EPOCHS), got = {0};
     size_t n = frame_of(&sent, bytes, sizeof bytes);
     for (size_t i = 1; i < n; i++) {
-        struct err err;
+        struct err err = ERR_INIT;
         struct ends ends;
         open_socket(&ends);
         struct message_reader *reader = message_reader_new(ends.reader);
@@ -297,7 +296,7 @@ static void test_timeout(void **state)
 {
     (void)state;
     struct ends ends;
-    struct err err;
+    struct err err = ERR_INIT;
     struct timespec before, after;
     struct message got = {0};
     open_socket(&ends);
@@ -321,9 +320,8 @@ static void test_timeout(void **state)
 static void check_refused(const char *bytes, size_t n)
 {
     struct ends ends;
-    struct err err;
+    struct err err = ERR_INIT;
     struct message got = {0};
-    err_clear(&err);
     open_socket(&ends);
     struct message_reader *reader = message_reader_new(ends.reader);
     assert_int_equal(write(ends.writer, bytes, n), (ssize_t)n);
@@ -395,7 +393,7 @@ static void test_endless_header(void **state)
 {
     (void)state;
     char path[] = "/tmp/config_message_XXXXXX", block[4096];
-    struct err err;
+    struct err err = ERR_INIT;
     struct message got = {0};
     int fd = mkstemp(path);
     unlink(path);
@@ -426,7 +424,7 @@ static void test_garbage(void **state)
     int frames = 0, errors = 0;
     for (int round = 0; round < 3000; round++) {
         char bytes[4096];
-        struct err err;
+        struct err err = ERR_INIT;
         struct ends ends;
         struct message sent = sample((enum message_type)(next_random(&seed) % MESSAGE_TYPES));
         struct message got = {0};
@@ -459,7 +457,7 @@ static void test_large_payload(void **state)
     enum { EPOCHS = 700, TOKENS = 300, VALUES = 88 };
     size_t n = (size_t)EPOCHS * (8 * VALUES + 4 * TOKENS);
     char path[] = "/tmp/config_message_XXXXXX";
-    struct err err;
+    struct err err = ERR_INIT;
     struct message sent = sample(MESSAGE_EPOCHS), got = {0};
     unsigned char *payload = malloc(n);
     assert_non_null(payload);
@@ -490,7 +488,7 @@ static void test_large_payload(void **state)
 static void test_writer_refuses(void **state)
 {
     (void)state;
-    struct err err;
+    struct err err = ERR_INIT;
     struct message message = sample(MESSAGE_RUN);
     message.corpus = NULL;
     assert_int_equal(message_write(-1, &message, &err), -1);
@@ -516,7 +514,7 @@ static void test_text_that_is_not_utf8(void **state)
     (void)state;
     char bytes[256];
     struct ends ends;
-    struct err err;
+    struct err err = ERR_INIT;
     struct message sent = sample(MESSAGE_LOG), got = {0};
     sent.text = "bad \xff byte";
     size_t n = frame_of(&sent, bytes, sizeof bytes);
@@ -537,7 +535,7 @@ static void test_peer_is_gone(void **state)
     sigset_t pending;
     for (int kind = 0; kind < 2; kind++) {
         struct ends ends;
-        struct err err;
+        struct err err = ERR_INIT;
         struct message message = sample(MESSAGE_ALIVE);
         if (kind)
             open_pipe(&ends);
@@ -556,7 +554,7 @@ static void test_peer_that_does_not_read(void **state)
 {
     (void)state;
     struct ends ends;
-    struct err err;
+    struct err err = ERR_INIT;
     struct message message = sample(MESSAGE_LOG);
     char text[100000];
     memset(text, 'x', sizeof text);
