@@ -18,6 +18,8 @@ comma := ,
 SAN ?=
 BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX ?= /usr/local
+# Folders with texts: the checkout's own, and one beside the checkout where there is one.
+export TOKENFATE_CORPUS_PATH ?= corpora$(if $(wildcard ../shared/corpora),:../shared/corpora)
 CC = gcc
 OPT ?= $(if $(SAN),-O1 -g -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-O2 -g)
 WARN = -Wall -Wextra -Werror -Wmissing-prototypes -Wvla -Wshadow -Wstrict-prototypes

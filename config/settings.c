@@ -24,7 +24,7 @@ static const struct options_row settings_table[] = {
     {"listen", TEXT(listen), NULL, "127.0.0.1:8080", "address and port to serve on; port 0 takes any free one"},
     {"data", TEXT(data), NULL, "data", "folder of database, corpora and models, made if missing"},
     {"share", TEXT(share), NULL, "", "folder with web/, presets/, tokenizers/; empty: beside the program, else ../share/tokenfate"},
-    {"corpus_path", TEXT(corpus_path), NULL, "corpora:../shared/corpora", "folders with texts, separated by ':'"},
+    {"corpus_path", TEXT(corpus_path), NULL, "corpora", "folders with texts, separated by ':'"},
     {"trainer", TEXT(trainer), NULL, "", "path of tokenfate-trainer; empty: beside the program"},
     {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},

@@ -151,7 +151,7 @@ function rowOf(shape, contender, machine, best) {
 /** Largest resident set and rate of the trainer itself on the gulliver preset. */
 async function trainerMemory() {
   const spec = resized('gulliver', {}, { epochs: RSS_EPOCHS });
-  const child = spawn(join(BUILD, 'tokenfate-trainer'), [], { stdio: ['pipe', 'ignore', 'pipe'] });
+  const child = spawn(join(BUILD, 'tokenfate-trainer'), ['--corpus-path', process.env.TOKENFATE_CORPUS_PATH ?? 'corpora'], { stdio: ['pipe', 'ignore', 'pipe'] });
   let complaint = '';
   let kilobytes = 0;
   child.stderr.on('data', (data) => (complaint = String(data).trim()));

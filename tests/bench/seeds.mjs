@@ -39,7 +39,7 @@ function estimate(values) {
 /** Means over the run's last epochs: the loss and each group's mean log p. */
 async function run(seed, precision) {
   const spec = specOf(seed, precision);
-  const child = spawn(join(BUILD, 'tokenfate-trainer'), [], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(join(BUILD, 'tokenfate-trainer'), ['--corpus-path', process.env.TOKENFATE_CORPUS_PATH ?? 'corpora'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const began = Date.now();
   const seen = {};
   let started;

@@ -37,7 +37,7 @@ $(KIT_FILES): $(wildcard tests/gpu/*.py config/presets/*.json) tests/golden/gull
 	cp $(BUILD)/share/tokenizers/gpt2.bpe $(KIT)/share/tokenizers
 	cp $(BUILD)/build-id $(KIT)
 	$(if $(CUDA_LIBRARY),cp $(CUDA_LIBRARY) $(KIT))
-	@for folder in corpora ../shared/corpora; do [ ! -e $$folder/pg829.txt ] || cp -f $$folder/pg829.txt $(KIT)/corpora; done
+	@for folder in $(subst :, ,$(TOKENFATE_CORPUS_PATH)); do [ ! -e $$folder/pg829.txt ] || cp -f $$folder/pg829.txt $(KIT)/corpora; done
 	@touch $@
 
 .PHONY: gpu-kit

@@ -49,7 +49,7 @@ export async function published(name = 'gpt2') {
 
 /** Path of Gulliver's text, or undefined. */
 export function findGulliver() {
-  const folders = process.env.TOKENFATE_CORPUS_PATH ?? 'corpora:../shared/corpora';
+  const folders = process.env.TOKENFATE_CORPUS_PATH ?? 'corpora';
   return folders
     .split(':')
     .map((folder) => join(folder, 'pg829.txt'))

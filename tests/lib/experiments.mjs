@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-const folders = (process.env.TOKENFATE_CORPUS_PATH ?? 'corpora:../shared/corpora').split(':');
+const folders = (process.env.TOKENFATE_CORPUS_PATH ?? 'corpora').split(':');
 // The real text where there is one, the built-in synthetic corpus elsewhere.
 export const GULLIVER = folders.map((folder) => path.join(folder, 'pg829.txt')).find((file) => fs.existsSync(file));
 export const CORPUS = GULLIVER ? 'gulliver' : 'gulliver-synthetic';

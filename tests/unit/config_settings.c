@@ -45,7 +45,7 @@ static void test_defaults(void **state)
     assert_string_equal(settings.data, "data");
     assert_string_equal(settings.auth, "auto");
     assert_string_equal(settings.trainer, "");
-    assert_string_equal(settings.corpus_path, "corpora:../shared/corpora");
+    assert_string_equal(settings.corpus_path, "corpora");
     assert_int_equal(settings.checkpoint_seconds, 30);
     assert_int_equal(settings.max_body_bytes, 1 << 20);
     assert_int_equal(settings.max_upload_bytes, 256 << 20);

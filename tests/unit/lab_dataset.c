@@ -582,7 +582,8 @@ static void gulliver(void **state)
 {
     (void)state;
     char text[4096];
-    if (text_find("corpora:../shared/corpora", "gulliver", text, sizeof text, &err)) {
+    const char *folders = getenv("TOKENFATE_CORPUS_PATH");
+    if (text_find(folders ? folders : "corpora", "gulliver", text, sizeof text, &err)) {
         print_message("%s\n", err.message);
         skip();
     }
