@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-san test-valgrind test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
+	test-one test-san test-deep test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -74,7 +74,6 @@ PROGRAMS = $(BUILD)/tokenfate $(BUILD)/tokenfate-trainer $(CUDA_LIBRARY)
 SHARE = $(BUILD)/share/.complete $(patsubst %,$(BUILD)/share/tokenizers/%.bpe,gpt2 cl100k_base bytes)
 UNIT_TESTS = $(addprefix $(BUILD)/tests/,$(basename $(notdir $(wildcard tests/unit/*.c tests/unit/*.cu))))
 TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cli.c tests/lib/fake_trainer.c))
-SAN_BUILD = build-address-undefined
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -104,24 +103,30 @@ demo-stop: ## stop the service that `make demo` left running
 serve: all ## run the service in the foreground with ./data
 	$(BUILD)/tokenfate serve
 
-test: deps-test ## set up, build, run every test (N passed, N failed)
+test: deps-test ## set up, build, run every suite: unit, api, browser, crash, gpu (N passed, N failed)
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@tests/run.sh $(BUILD) unit api browser crash san gpu
+	@JOBS=$(JOBS) node tests/run.mjs $(BUILD) unit api browser crash gpu
 
 test-unit test-api test-browser test-crash: test-%: deps-test ## one suite of tests: unit, api, browser, crash
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@tests/run.sh $(BUILD) $*
+	@JOBS=$(JOBS) node tests/run.mjs $(BUILD) $*
+
+test-one: deps-test ## one program or file, named as in a failure: T=unit/gpu_ops
+	@$(MAKE) --no-print-directory -j$(JOBS) $(if $(filter san/%,$(T)),SAN=address$(comma)undefined) tests
+	@node tests/run.mjs $(BUILD) one $(T)
 
 test-gpu: deps ## the CUDA backend on a real GPU; says "no device" without one
 	@$(MAKE) --no-print-directory -j$(JOBS) programs gpu-kit
-	@tests/run.sh $(BUILD) gpu
+	@node tests/run.mjs $(BUILD) gpu
 
-test-san: deps-test ## unit and API tests under AddressSanitizer and UBSan
-	@tests/run.sh $(BUILD) san
+test-san: deps-test ## unit programs and API files under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -j$(JOBS) $(SHARE)
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address,undefined tests
+	@JOBS=$(JOBS) node tests/run.mjs $(BUILD) san
 
-test-valgrind: deps-test ## the model in plain C under valgrind (two minutes)
+test-deep: deps-test ## every thread order of the CUDA layer, valgrind, sixty kills (half an hour)
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
-	@tests/run.sh $(BUILD) valgrind
+	@JOBS=$(JOBS) node tests/run.mjs $(BUILD) deep
 
 soak: all ## 10,000 kills of server and trainer under load (hours)
 	KILLS=10000 node --test tests/crash/

@@ -67,6 +67,17 @@ columns() {
         close ARGV if eof' README.md CONTRIBUTING.md docs/*.md | head
 }
 
+# Debian 12 has Node 18; this is what later versions added.
+node18() {
+    files '*.mjs' 'web/*.js' | xargs grep -nE \
+        -e '\.(toSorted|toReversed|toSpliced|isWellFormed|toWellFormed)\(' \
+        -e '\b(Array\.fromAsync|(Object|Map)\.groupBy|Promise\.(withResolvers|try)|URL\.parse|RegExp\.escape)\(' \
+        -e '\]\.with\(|\.(isSubsetOf|isSupersetOf|isDisjointFrom|symmetricDifference)\(|\bIterator\.from\(' \
+        -e 'import\.meta\.(dirname|filename)|node:sqlite|\b(fs|fsp|path)\.(glob|globSync|matchesGlob)\(|process\.loadEnvFile|\bwith \{ *type:'
+    files Makefile '*.mk' '*.sh' '*.mjs' .ci/run | grep -v '^tests/lint.sh$' |
+        xargs grep -nE -e '--(test-concurrency|experimental-test-coverage|test-timeout|env-file|watch-path)\b'
+}
+
 check "clang-format (make fmt)" format
 check "a room includes what it may not (CONTRIBUTING.md)" rooms
 check "circles of calls, functions declared in another file's header" modules
@@ -79,5 +90,6 @@ check "typedef of a struct" typedefs
 check "exit below main" exits
 check "functions above 80 lines" functions
 check "documents: lines above 120 columns" columns
+check "newer than Node 18" node18
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -29,6 +29,12 @@ uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 enum cuda_host_order cuda_host_order;
+
+int cuda_host_orders(void)
+{
+    const char *deep = getenv("CUDA_HOST_DEEP");
+    return deep && strcmp(deep, "1") == 0 ? CUDA_HOST_ORDERS : CUDA_HOST_BACKWARD + 1;
+}
 struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, 0, (size_t)1 << 32};
 struct cuda_host_counts cuda_host_counts;
 

@@ -20,6 +20,11 @@ enum cuda_host_order {
 
 extern enum cuda_host_order cuda_host_order;
 
+/* How many of the orders a test of a whole backend runs: the two extremes, the first and
+ * the last ready thread first, of which each alone shows a missing barrier
+ * (tests/unit/cuda_host.cu); all of them where CUDA_HOST_DEEP=1 stands in the environment. */
+int cuda_host_orders(void);
+
 /* The card and its driver; a test may change any of it. */
 struct cuda_host_machine {
     int devices, driver, runtime, major, minor;

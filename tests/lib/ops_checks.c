@@ -823,6 +823,29 @@ static void rig_declare(struct rig *rig, const struct operation *op, const int *
     op->declare(rig);
 }
 
+static void *copy_of(const void *from, size_t bytes)
+{
+    void *copy = malloc(bytes);
+    assert_non_null(copy);
+    return memcpy(copy, from, bytes);
+}
+
+/* A rig with the same inputs: drawing the numbers again costs more than most operations. */
+static void rig_copy(struct rig *to, const struct rig *from)
+{
+    *to = *from;
+    for (int i = 0; i < from->n; i++) {
+        struct array *a = &to->array[i];
+        const size_t n = (size_t)a->n + 1;
+        a->value = copy_of(a->value, n * sizeof *a->value);
+        a->start =
+            a->role == BOTH ? copy_of(a->start, n * sizeof *a->start) : calloc(n, sizeof *a->start);
+        assert_non_null(a->start);
+        if (a->ids)
+            a->ids = copy_of(a->ids, n * sizeof *a->ids);
+    }
+}
+
 static void rig_free(struct rig *rig)
 {
     for (int i = 0; i < rig->n; i++) {
@@ -886,25 +909,19 @@ static int is_output(const struct array *a)
 }
 
 /* The largest relative error of an output. */
-static double compare_with_ref(const struct rig *rig, const struct operation *op, size_t c,
-                               double allowed)
+static double compare_with_ref(const struct rig *rig, const struct rig *expected,
+                               const struct operation *op, size_t c, double allowed)
 {
-    struct backend *ref = open_ref();
-    struct rig expected = {.d = rig->d, .seed = rig->seed, .bf16 = rig->bf16};
     double worst = 0;
-    op->declare(&expected);
-    rig_run(&expected, op, ref);
     for (int i = 0; i < rig->n; i++) {
         const struct array *a = &rig->array[i];
         if (!is_output(a))
             continue;
-        const double error = relative_error(a->value, expected.array[i].value, a->n);
+        const double error = relative_error(a->value, expected->array[i].value, a->n);
         if (!(error < allowed))
             fail_msg("%s, case %zu, array %d: relative error %g", op->name, c, i, error);
         worst = error > worst ? error : worst;
     }
-    rig_free(&expected);
-    ref->close(ref);
     return worst;
 }
 
@@ -917,14 +934,17 @@ static void compare_bits(const struct rig *a, const struct rig *b, const struct 
             fail_msg("%s, case %zu, array %d: run %d differs from the first", op->name, c, i, run);
 }
 
-static double check_case(const struct ops_subject *subject, struct backend *backend, size_t c,
-                         int runs, void (*before)(int run))
+/* `inputs` is not run; `expected` is a copy of it that the reference has run. */
+static double check_runs(const struct ops_subject *subject, struct backend *backend,
+                         const struct rig *inputs, const struct rig *expected, size_t c, int runs,
+                         void (*before)(int run))
 {
     const struct operation *op = equality_cases[c].op;
     struct rig first, again;
     double worst = 0;
-    rig_declare(&first, op, equality_cases[c].d, c, backend);
-    rig_declare(&again, op, equality_cases[c].d, c, backend);
+    rig_copy(&first, inputs);
+    if (runs > 1)
+        rig_copy(&again, inputs);
     for (int run = 0; run < runs; run++) {
         if (before)
             before(run);
@@ -932,21 +952,57 @@ static double check_case(const struct ops_subject *subject, struct backend *back
         if (run)
             compare_bits(&first, &again, op, c, run);
         else
-            worst = compare_with_ref(&first, op, c, subject->allowed);
+            worst = compare_with_ref(&first, expected, op, c, subject->allowed);
     }
     rig_free(&first);
-    rig_free(&again);
+    if (runs > 1)
+        rig_free(&again);
     return worst;
 }
 
-enum { EQUALITY_CASES = sizeof equality_cases / sizeof *equality_cases };
-
-void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)(int run))
+static void expect_case(struct rig *inputs, struct rig *expected, size_t c,
+                        const struct backend *backend)
 {
-    struct backend *backend = open_subject(subject);
-    for (size_t c = 0; c < EQUALITY_CASES; c++)
-        check_case(subject, backend, c, runs, before);
-    backend->close(backend);
+    struct backend *ref = open_ref();
+    rig_declare(inputs, equality_cases[c].op, equality_cases[c].d, c, backend);
+    rig_copy(expected, inputs);
+    rig_run(expected, equality_cases[c].op, ref);
+    ref->close(ref);
+}
+
+static double check_case(const struct ops_subject *subject, struct backend *backend, size_t c,
+                         int runs, void (*before)(int run))
+{
+    struct rig inputs, expected;
+    expect_case(&inputs, &expected, c, backend);
+    const double worst = check_runs(subject, backend, &inputs, &expected, c, runs, before);
+    rig_free(&inputs);
+    rig_free(&expected);
+    return worst;
+}
+
+enum { EQUALITY_CASES = sizeof equality_cases / sizeof *equality_cases, SUBJECTS_MAX = 4 };
+
+void ops_check_cases(const struct ops_subject *const subjects[], int runs, void (*before)(int run))
+{
+    struct backend *backend[SUBJECTS_MAX] = {open_subject(subjects[0])};
+    int n = 1;
+    for (; subjects[n]; n++) {
+        assert_in_range(n, 0, SUBJECTS_MAX - 1);
+        backend[n] = open_subject(subjects[n]);
+        assert_int_equal(backend[n]->precision == PRECISION_BF16,
+                         backend[0]->precision == PRECISION_BF16);
+    }
+    for (size_t c = 0; c < EQUALITY_CASES; c++) {
+        struct rig inputs, expected;
+        expect_case(&inputs, &expected, c, backend[0]);
+        for (int s = 0; s < n; s++)
+            check_runs(subjects[s], backend[s], &inputs, &expected, c, runs, before);
+        rig_free(&inputs);
+        rig_free(&expected);
+    }
+    for (int s = 0; s < n; s++)
+        backend[s]->close(backend[s]);
 }
 
 /* Cases of one operation stand together. */
@@ -1015,7 +1071,7 @@ static void check_gradient(const struct operation *op, const int *d, int x, int 
     const double h = 1e-5;
     struct rig rig, moved;
     rig_declare(&rig, op, d, 99, backend);
-    rig_declare(&moved, op, d, 99, backend);
+    rig_copy(&moved, &rig);
     rig_run(&rig, op, backend);
     const struct array *gradient = &rig.array[dx];
     if (gradient->role != POISON)
@@ -1057,7 +1113,7 @@ void ops_check_lm_head_without_statistics(const struct ops_subject *subject)
     struct backend *backend = open_subject(subject);
     struct rig with, without;
     rig_declare(&with, &lm_head_op, d, 1, backend);
-    rig_declare(&without, &lm_head_op, d, 1, backend);
+    rig_copy(&without, &with);
     rig_run(&with, &lm_head_op, backend);
     without.backend = backend;
     for (int i = 0; i < without.n; i++)
@@ -1088,7 +1144,7 @@ static void check_forward(const struct operation *op, const struct operation *fo
 {
     struct rig whole, alone;
     rig_declare(&whole, op, d, 2, backend);
-    rig_declare(&alone, forward, d, 2, backend);
+    rig_copy(&alone, &whole);
     rig_run(&whole, op, backend);
     rig_run(&alone, forward, backend);
     for (int i = 0; i < alone.n; i++) {

@@ -13,9 +13,11 @@ struct ops_subject {
     double allowed; /* relative L2 error of an output */
 };
 
-/* Run every case `runs` times: the first run must agree with the reference, the others with the
- * first, bit by bit. `before` (or NULL) is called before each run. */
-void ops_check_cases(const struct ops_subject *subject, int runs, void (*before)(int run));
+/* Run every case `runs` times on each of the subjects (NULL behind the last). All have one
+ * precision, so the reference is computed once a case. The first run must agree with the
+ * reference, the others with the first, bit by bit. `before` (or NULL) is called before each
+ * run. */
+void ops_check_cases(const struct ops_subject *const subjects[], int runs, void (*before)(int run));
 
 /* Names of the operations that have cases, NULL behind the last; and the cases of one operation,
  * with the largest error: returns their number. */

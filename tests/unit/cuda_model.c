@@ -301,7 +301,7 @@ static void test_same_bits_in_every_order(void **state)
         cuda_host_order = CUDA_HOST_FORWARD;
         bench_open(&first, spec, precision);
         train(&first, 1, losses);
-        for (int order = 0; order < CUDA_HOST_ORDERS; order++) {
+        for (int order = 0; order < cuda_host_orders(); order++) {
             cuda_host_order = (enum cuda_host_order)order;
             bench_open(&other, spec, precision);
             train(&other, order % 2, again);
