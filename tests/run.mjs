@@ -1,9 +1,10 @@
 // run: runs suites of tests and closes with one line, `N passed, N failed[, N skipped]`.
-//   node tests/run.mjs BUILD SUITE...            every job of the suites (table below)
-//   node tests/run.mjs BUILD one SUITE/JOB...    these jobs alone, whatever they are named in a failure
+//   node tests/run.mjs BUILD SUITE...          every job of the suites (table SUITES)
+//   node tests/run.mjs BUILD one SUITE/JOB...  these jobs alone, named as in a failure
 // A job is one program or one file of tests. JOBS of them run at the same time (default:
-// as many as processors), long ones first, and each one's output appears whole when it ends. The counts come from each program's own summary; a job that ends
-// without one counts as one failure. Runs on Node 18, which Debian 12 has.
+// as many as processors), long ones first; the output of a job appears whole when it ends.
+// The counts come from each program's own summary, and a job that ends without one counts
+// as one failure. Runs on Node 18, which Debian 12 has.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -11,12 +12,16 @@ import path from 'node:path';
 
 const LIMIT_MS = 1800_000; // for one job: a hang is a failure, not a wait
 const SLOWEST = 10;
+const SHOWN = 20; // lines of a failure, named again at the end
 const JOBS = Number(process.env.JOBS) || os.availableParallelism?.() || os.cpus().length;
 const SAN_BUILD = 'build-address-undefined';
 const [build, ...wanted] = process.argv.slice(2);
 
 // Begun first, so that none of them is left over at the end. The rest takes seconds.
-const LONG = ['gpu_ops', 'cuda_ops', 'cuda_model', 'kill', 'dashboard', 'remedies', 'api-remedies', 'presets', 'adaptive', 'gulliver', 'server_worker'];
+const LONG = [
+  'gpu_ops', 'cuda_ops', 'cuda_model', 'kill', 'dashboard', 'remedies', 'presets', 'adaptive', 'gulliver',
+  'server_worker',
+];
 const rank = (job) => {
   const at = LONG.indexOf(job.name.split('/')[1]);
   return at < 0 ? LONG.length : at;
@@ -61,13 +66,16 @@ const last = (text, pattern) => {
   return found ? Number(found[1]) : undefined;
 };
 // How a kind of program counts: passed, failed, skipped.
-const CMOCKA = [/\[ {2}PASSED {2}\] (\d+) test/g, /\[ {2}FAILED {2}\][^0-9\n]*(\d+) test/g, /\[ {2}SKIPPED \][^0-9\n]*(\d+) test/g];
+const CMOCKA = ['PASSED', 'FAILED', 'SKIPPED']
+  .map((word) => new RegExp(`^\\[ +${word} +\\][^0-9\\n]*(\\d+) test`, 'gm'));
 const NODE = ['pass', 'fail', 'skipped'].map((word) => new RegExp(`^[^a-zA-Z\\n]*${word} (\\d+)$`, 'gm'));
 const CHECK = [/^(\d+) passed/gm, /, (\d+) failed/g, /, (\d+) skipped/g];
-const COMPLAINTS = /^ *not ok |^ *✖ |^ *error: |^\[ {2}FAILED {2}\] [^0-9]|^\[ {2}ERROR {3}\]|ERROR: .*Sanitizer|runtime error:|^(FAIL|failed) /;
+const COMPLAINTS = new RegExp(['^ *not ok ', '^ *\u2716 ', '^ *error: ', '^\\[ +FAILED +\\] [^0-9]', '^\\[ +ERROR +\\]',
+  'ERROR: .*Sanitizer', 'runtime error:', '^(FAIL|failed) '].join('|'));
 const ROUTINE = /^\[ +(RUN|OK) /;
 
-const names = (folder, ending) => fs.readdirSync(folder).filter((name) => ending.test(name)).map((name) => name.replace(ending, '')).sort();
+const names = (folder, ending) => fs.readdirSync(folder).filter((name) => ending.test(name))
+  .map((name) => name.replace(ending, '')).sort();
 const units = () => names('tests/unit', /\.cu?$/);
 const files = (folder) => names(`tests/${folder}`, /\.test\.mjs$/);
 
@@ -76,7 +84,8 @@ const unit = (name, dir, program, env = {}, runner = []) => ({
   env: { TOKENFATE_BUILD: dir, TOKENFATE_SHARE: path.join(build, 'share'), ...env },
 });
 const file = (name, dir, folder, stem, env = {}) => ({
-  name, count: NODE, command: ['node', '--test', `tests/${folder}/${stem}.test.mjs`], env: { TOKENFATE_BUILD: dir, ...env },
+  name, count: NODE, command: [process.execPath, '--test', `tests/${folder}/${stem}.test.mjs`],
+  env: { TOKENFATE_BUILD: dir, ...env },
 });
 const filesOf = (folder) => () => files(folder).map((stem) => file(`${folder}/${stem}`, build, folder, stem));
 
@@ -90,15 +99,16 @@ const SUITES = {
   // When a unit program ends, what its stack still points to is left over: a leak seen in
   // every run, not in those where nothing happened to be left.
   san: () => [
-    ...units().map((program) => unit(`san/${program}`, SAN_BUILD, program, { LSAN_OPTIONS: `${LSAN}:use_stacks=0:use_registers=0` })),
+    ...units().map((program) => unit(`san/${program}`, SAN_BUILD, program,
+      { LSAN_OPTIONS: `${LSAN}:use_stacks=0:use_registers=0` })),
     ...SANITIZED_API.map((stem) => file(`san/api-${stem}`, SAN_BUILD, 'api', stem, { LSAN_OPTIONS: LSAN })),
   ],
   // All orders of threads of the CUDA layer; memory that was never written, seen by valgrind
   // in the plain C loops, which the faster ones are checked against; more kills.
   deep: () => [
     ...['cuda_ops', 'cuda_model'].map((program) => unit(`deep/${program}`, build, program, { CUDA_HOST_DEEP: '1' })),
-    ...['gpu_model', 'gpu_adaptive'].map((program) => unit(`deep/valgrind-${program}`, build, program, { TOKENFATE_ISA: 'plain' },
-      ['valgrind', '-q', '--error-exitcode=9'])),
+    ...['gpu_model', 'gpu_adaptive'].map((program) => unit(`deep/valgrind-${program}`, build, program,
+      { TOKENFATE_ISA: 'plain' }, ['valgrind', '-q', '--error-exitcode=9'])),
     file('deep/kill', build, 'crash', 'kill', { KILLS: '60' }),
   ],
 };
@@ -127,7 +137,8 @@ function run(job) {
   return new Promise((resolve) => {
     const began = Date.now();
     const parts = [];
-    const child = spawn(job.command[0], job.command.slice(1), { env: { ...base, ...job.env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(job.command[0], job.command.slice(1),
+      { env: { ...base, ...job.env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     const timer = setTimeout(() => {
       parts.push(Buffer.from(`\nerror: ended after ${LIMIT_MS / 1000} s without a result\n`));
       end(child.pid);
@@ -158,7 +169,8 @@ function settle({ job, text, status, seconds }) {
   const lines = text.split('\n').filter((line) => !ROUTINE.test(line));
   console.log(`== ${job.name}: ${job.command.join(' ')} (${seconds.toFixed(1)} s)\n${lines.join('\n').trimEnd()}`);
   if (!failed) return;
-  failures.push(`failed in ${job.name} (status ${status}):`, ...lines.filter((line) => COMPLAINTS.test(line)).slice(0, 20),
+  failures.push(`failed in ${job.name} (status ${status}):`,
+    ...lines.filter((line) => COMPLAINTS.test(line)).slice(0, SHOWN),
     `rerun: make test-one T=${job.name}${build === 'build' ? '' : ` BUILD=${build}`}`);
 }
 
@@ -170,7 +182,9 @@ async function main() {
   await Promise.all(Array.from({ length: JOBS }, worker));
   for (const job of alone) settle(await run(job));
   const slowest = took.sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST);
-  console.log(`\nslowest:\n${slowest.map(({ name, seconds }) => `${seconds.toFixed(1).padStart(8)} s  ${name}`).join('\n')}\n`);
+  console.log('\nslowest:');
+  for (const { name, seconds } of slowest) console.log(`${seconds.toFixed(1).padStart(8)} s  ${name}`);
+  console.log();
   if (failures.length) console.log(failures.join('\n'));
   const { passed, failed, skipped } = total;
   console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
