@@ -9,6 +9,9 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const LIMIT_MS = 1800_000; // for one job: a hang is a failure, not a wait
 const SLOWEST = 10;
