@@ -459,6 +459,7 @@ int http_start(struct server *server, char *url, size_t url_bytes, struct err *e
         return -1;
     }
     http_url(fd, server, url, url_bytes);
+    http->server = server;
     server->http = http; /* before the daemon starts: its thread reads it at the first request */
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,

@@ -72,8 +72,11 @@ export async function startServer({ args = [], env = {}, dataDir } = {}) {
     return how;
   };
   const stop = async () => {
-    const how = running.has(child) ? await kill('SIGTERM') : await ended;
+    const asked = running.has(child);
+    const how = asked ? await kill('SIGTERM') : await ended;
     if (!dataDir) removeFolder(data);
+    // A fault on the way out is a fault, whatever the test was about.
+    if (asked && how.code !== 0) throw new Error(`the server did not end well: ${JSON.stringify(how)}\n${text}`);
     return how;
   };
 
