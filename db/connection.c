@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTION_BUSY_MS = 5000 }; /* wait for the lock of another program on the file */
-
 static const struct {
     int result;
     enum err_code code;
@@ -98,7 +96,7 @@ int connection_open(struct connection *connection, const char *path, int read_on
     sqlite3_busy_timeout(opened.handle, CONNECTION_BUSY_MS);
     sqlite3_db_config(opened.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (connection_script(&opened,
-                          "PRAGMA foreign_keys = ON;"
+                          "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
                           "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",
                           err) < 0)
         goto failed;

@@ -15,7 +15,10 @@
 
 #include "config/err.h"
 
-enum { CONNECTION_STATEMENTS_MAX = 96 }; /* different SQL texts in the program */
+enum {
+    CONNECTION_STATEMENTS_MAX = 96, /* different SQL texts in the program */
+    CONNECTION_BUSY_MS = 5000       /* wait for the lock of another program on the file */
+};
 
 struct connection {
     sqlite3 *handle;
@@ -33,6 +36,7 @@ struct db_reader {
 struct db_writer {
     struct connection connection;
     int64_t last_event; /* newest event id written, 0 = none since the start */
+    int has_deletions;  /* an operation detached rows (deletions.h), also if it was rolled back */
 };
 
 /* A value to bind. Texts and blobs are borrowed, not copied: they must live until
@@ -58,7 +62,9 @@ struct value value_blob(const void *bytes, size_t n);
 #define NO_VALUES NULL, 0
 
 /* Open the file with the settings of every connection: foreign keys, fsync at each
- * commit (synchronous=FULL), SQLite's defensive mode. read_only: the connection
+ * commit (synchronous=FULL), SQLite's defensive mode, secure_delete=FAST. Debian's
+ * default, secure_delete=ON, would write every page that a deletion frees full of
+ * zeros; FAST does so only within pages that are written anyway. read_only: the connection
  * never writes and never checkpoints. */
 int connection_open(struct connection *connection, const char *path, int read_only,
                     struct err *err);

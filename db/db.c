@@ -6,7 +6,8 @@
  * COMMIT returned.
  *
  * Threads. The mutex guards the queue, `stopping` and the callback. The writer's
- * connection, the batch and `announced` belong to the writer thread alone. */
+ * connection, the batch, `housekeeping` and `announced` belong to the writer thread
+ * alone. */
 #include "db/db.h"
 
 #include <assert.h>
@@ -19,7 +20,9 @@
 #include <unistd.h>
 
 #include "config/file.h"
+#include "config/log.h"
 #include "db/connection.h"
+#include "db/housekeeping.h"
 #include "db/migrate.h"
 
 enum { DB_BATCH_MAX = 128 }; /* bounds the wait of a batch's first operation for the COMMIT */
@@ -42,6 +45,7 @@ struct db {
     char *path;
     struct db_writer writer;
     struct db_batch batch;
+    struct housekeeping housekeeping;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -59,15 +63,44 @@ int64_t db_now(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Move waiting operations into the batch; block until there is one. Returns 0
- * when the queue is empty and the database is closing. */
+/* An operation waits, or the database is closing: housekeeping ends its step. */
+static int db_is_asked(void *self)
+{
+    struct db *db = self;
+    pthread_mutex_lock(&db->mutex);
+    int is_asked = db->first || db->stopping;
+    pthread_mutex_unlock(&db->mutex);
+    return is_asked;
+}
+
+/* Block until an operation waits, the database is closing, or housekeeping is due. The
+ * caller holds the mutex. */
+static void db_wait(struct db *db)
+{
+    int64_t wait_ms;
+    while (!db->first && !db->stopping &&
+           (wait_ms = housekeeping_wait_ms(&db->housekeeping)) != 0) {
+        if (wait_ms < 0) {
+            pthread_cond_wait(&db->wake, &db->mutex);
+            continue;
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t nanoseconds = until.tv_nsec + wait_ms % 1000 * 1000000;
+        until.tv_sec += wait_ms / 1000 + nanoseconds / 1000000000;
+        until.tv_nsec = nanoseconds % 1000000000;
+        pthread_cond_timedwait(&db->wake, &db->mutex, &until);
+    }
+}
+
+/* Move waiting operations into the batch, or leave it empty when housekeeping is due.
+ * Returns 0 when the queue is empty and the database is closing. */
 static int db_take(struct db *db)
 {
     struct db_batch *batch = &db->batch;
     batch->n = 0;
     pthread_mutex_lock(&db->mutex);
-    while (!db->first && !db->stopping)
-        pthread_cond_wait(&db->wake, &db->mutex);
+    db_wait(db);
     while (db->first && batch->n < DB_BATCH_MAX) {
         batch->request[batch->n++] = db->first;
         db->first = db->first->next;
@@ -75,8 +108,9 @@ static int db_take(struct db *db)
     }
     if (!db->first)
         db->end = &db->first;
+    int is_open = batch->n > 0 || !db->stopping;
     pthread_mutex_unlock(&db->mutex);
-    return batch->n > 0;
+    return is_open;
 }
 
 /* Run one operation in its savepoint. On failure last_event goes back too, since
@@ -158,19 +192,50 @@ static void db_announce(struct db *db)
         notify(self, db->announced);
 }
 
+static void db_batch_serve(struct db *db)
+{
+    db_batch_commit(db);
+    for (int i = 0; i < db->batch.n; i++) {
+        struct db_request *request = db->batch.request[i];
+        request->done(request->arg, db->batch.result[i], &db->batch.err[i]);
+        free(request);
+    }
+    db_announce(db);
+    housekeeping_written(&db->housekeeping);
+    if (db->writer.has_deletions)
+        housekeeping_begin(&db->housekeeping);
+    db->writer.has_deletions = 0;
+}
+
+/* Housekeeping has no caller that could be told of its errors, so they are logged. */
+static void db_keep_house(struct db *db)
+{
+    struct err err = ERR_INIT;
+    if (housekeeping_step(&db->housekeeping, &db->writer.connection, db_is_asked, db, &err) < 0)
+        log_line(LOG_ERROR, "%s: housekeeping will be tried again: %s", db->path, err.message);
+}
+
 static void *db_thread(void *arg)
 {
     struct db *db = arg;
     while (db_take(db)) {
-        db_batch_commit(db);
-        for (int i = 0; i < db->batch.n; i++) {
-            struct db_request *request = db->batch.request[i];
-            request->done(request->arg, db->batch.result[i], &db->batch.err[i]);
-            free(request);
-        }
-        db_announce(db);
+        if (db->batch.n > 0)
+            db_batch_serve(db);
+        else
+            db_keep_house(db);
     }
     return NULL;
+}
+
+/* The wait for housekeeping counts on a clock that nobody sets. */
+static void db_init_locks(struct db *db)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&db->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&db->mutex, NULL);
 }
 
 int db_open(const char *path, struct db **out, struct err *err)
@@ -187,8 +252,8 @@ int db_open(const char *path, struct db **out, struct err *err)
         err_prefix(err, "%s", path);
         goto failed;
     }
-    pthread_mutex_init(&db->mutex, NULL);
-    pthread_cond_init(&db->wake, NULL);
+    db_init_locks(db);
+    housekeeping_begin(&db->housekeeping);
     int failed = pthread_create(&db->thread, NULL, db_thread, db);
     if (failed) {
         errno = failed;

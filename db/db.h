@@ -13,6 +13,10 @@
  * alone. Results are reported after the COMMIT, and synchronous=FULL makes that
  * COMMIT reach the disk first: an operation that reported success is durable.
  *
+ * Housekeeping. When no operation waits, the writer thread removes detached rows
+ * (deletions.h), gives free pages back and truncates the WAL, in steps that end when
+ * an operation arrives. Under a load that never pauses it does not go on.
+ *
  * Order of commit and event. An operation writes its event in the transaction of
  * the change itself. The writer thread commits, then calls every db_done, then
  * db_on_events' callback: a reader that this callback wakes finds the event and

@@ -14,23 +14,21 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blobs are little-endian");
 
 static const char sql_job[] =
-    "SELECT seq, state, epoch, epochs, n_groups, n_tokens FROM jobs WHERE id = ?1";
-static const char sql_stored[] = "SELECT record, tokens FROM epochs WHERE job = ?1 AND epoch = ?2";
+    "SELECT records, state, epoch, epochs, n_groups, n_tokens FROM jobs WHERE id = ?1";
+static const char sql_stored[] =
+    "SELECT record, tokens FROM epochs WHERE records = ?1 AND epoch = ?2";
 static const char sql_insert[] =
-    "INSERT INTO epochs (job, epoch, record, tokens) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO epochs (records, epoch, record, tokens) VALUES (?1, ?2, ?3, ?4)";
 static const char sql_advance[] =
     "UPDATE jobs SET epoch = ?2, loss = ?3, record_scalars = ?4, record_fields = ?5"
-    " WHERE seq = ?1";
-static const char sql_clear[] =
-    "DELETE FROM epochs WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
-static const char sql_clear_events[] = "DELETE FROM events WHERE job = ?1 AND type = 'epoch'";
+    " WHERE id = ?1";
 static const char sql_read[] =
     "SELECT e.epoch, e.record, e.tokens, j.n_groups, j.record_scalars, j.record_fields"
-    " FROM jobs j JOIN epochs e ON e.job = j.seq"
+    " FROM jobs j JOIN epochs e ON e.records = j.records"
     " WHERE j.id = ?1 AND e.epoch BETWEEN ?2 AND ?3 ORDER BY e.epoch";
 
 struct epochs_job {
-    int64_t seq, epoch, epochs;
+    int64_t records, epoch, epochs;
     int n_groups, n_tokens;
 };
 
@@ -48,7 +46,7 @@ static int epochs_job(struct db_writer *writer, const char *id, struct epochs_jo
         result = err_set(err, ERR_CONFLICT, "job %s is %s, its epochs are closed", id,
                          state ? state : "unknown");
     if (result > 0) {
-        out->seq = sqlite3_column_int64(statement, 0);
+        out->records = sqlite3_column_int64(statement, 0);
         out->epoch = sqlite3_column_int64(statement, 2);
         out->epochs = sqlite3_column_int64(statement, 3);
         out->n_groups = sqlite3_column_int(statement, 4);
@@ -82,7 +80,7 @@ static int epochs_compare(struct db_writer *writer, const struct epochs_job *job
     size_t record_bytes = (size_t)record_size(job->n_groups) * sizeof *values;
     size_t token_bytes = (size_t)job->n_tokens * sizeof *tokens;
     if (connection_start(&writer->connection, sql_stored,
-                         VALUES(value_integer(job->seq), value_integer(epoch)), &statement,
+                         VALUES(value_integer(job->records), value_integer(epoch)), &statement,
                          err) < 0)
         return -1;
     int result = statement_step(statement, err);
@@ -107,7 +105,7 @@ static int epochs_store(struct db_writer *writer, const struct epochs_job *job, 
 {
     return connection_run(
         &writer->connection, sql_insert,
-        VALUES(value_integer(job->seq), value_integer(epoch),
+        VALUES(value_integer(job->records), value_integer(epoch),
                value_blob(values, (size_t)record_size(job->n_groups) * sizeof *values),
                value_blob(tokens, (size_t)job->n_tokens * sizeof *tokens)),
         err);
@@ -133,20 +131,13 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
         return 0;
     double loss = values[(size_t)(n - 1) * (size_t)n_values + RECORD_LOSS];
     if (connection_run(&writer->connection, sql_advance,
-                       VALUES(value_integer(row.seq), value_integer(last), value_real(loss),
+                       VALUES(value_text(job), value_integer(last), value_real(loss),
                               value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS)),
                        err) < 0)
         return -1;
     /* The event covers only the epochs that are new, not the replayed ones. */
     int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
     return events_add(writer, "epoch", job, first, last, NULL, err);
-}
-
-int epochs_clear(struct db_writer *writer, const char *job, struct err *err)
-{
-    if (connection_run(&writer->connection, sql_clear, VALUES(value_text(job)), err) < 0)
-        return -1;
-    return connection_run(&writer->connection, sql_clear_events, VALUES(value_text(job)), err);
 }
 
 /* Pass the statement's present row to `row`. A record of a shorter layout is

@@ -20,9 +20,6 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
                   const double *values, int n_values, const float *tokens, int n_tokens,
                   struct err *err);
 
-/* Delete all epochs of a job and their `epoch` events: a retry starts at epoch 0. */
-int epochs_clear(struct db_writer *writer, const char *job, struct err *err);
-
 /* Call row for every stored epoch in [from, to], ascending; stops when row returns
  * non-zero. Records have this program's layout, also those that an older program
  * stored. Pointers are valid during the call. An unknown job has no epochs. */

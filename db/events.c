@@ -10,8 +10,10 @@ static const char sql_add[] = "INSERT INTO events (type, job, epoch_first, epoch
                               " VALUES (?1, ?2, ?3, ?4, ?5)";
 static const char sql_prune[] = "DELETE FROM events WHERE id <= ?1";
 static const char sql_read[] =
-    "SELECT id, type, job, epoch_first, epoch_last, data FROM events"
+    "SELECT id, type, job, epoch_first, epoch_last, data FROM events e"
     " WHERE id > ?1 AND (?2 IS NULL OR instr(',' || ?2 || ',', ',' || job || ',') > 0)"
+    " AND NOT EXISTS (SELECT 1 FROM deletions d WHERE d.job = e.job AND e.id <= d.last_event"
+    " AND (d.events = 'all' OR d.events = e.type))"
     " ORDER BY id LIMIT ?3";
 static const char sql_oldest[] = "SELECT coalesce(min(id), 0) FROM events";
 static const char sql_newest[] = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";

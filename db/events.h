@@ -28,8 +28,8 @@ struct event {
 int events_add(struct db_writer *writer, const char *type, const char *job, int64_t from,
                int64_t to, const char *data, struct err *err);
 
-/* Call row for at most `limit` events with id > after, ascending; stops when row
- * returns non-zero. jobs: ids separated by commas, NULL = all. Pointers are valid
+/* Call row for at most `limit` events with id > after, ascending, without those that
+ * are detached (deletions.h); stops when row returns non-zero. jobs: ids separated by commas, NULL = all. Pointers are valid
  * during the call. */
 typedef int events_row(void *self, const struct event *event);
 int events_read(struct db_reader *reader, int64_t after, const char *jobs, int limit,

@@ -11,7 +11,7 @@
 
 #include "config/record.h"
 #include "db/connection.h"
-#include "db/epochs.h"
+#include "db/deletions.h"
 #include "db/events.h"
 
 enum { JOB_KEY_MAX = 200 }; /* bytes of an Idempotency-Key */
@@ -102,7 +102,8 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_RETRY] = CHANGE("attempt = attempt + 1, faults = 0, epoch = -1, loss = NULL,"
                             " record_scalars = 0, record_fields = 0, error = NULL, waits = NULL,"
                             " cancel_requested = 0, started_at = 0, finished_at = 0,"
-                            " device = device_asked"),
+                            " device = device_asked,"
+                            " records = (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"),
     [ACTION_CLAIM] = CHANGE("device = ?5, waits = NULL,"
                             " started_at = iif(started_at = 0, ?4, started_at)"),
     [ACTION_SUCCEED] = CHANGE(ENDED),
@@ -153,6 +154,7 @@ static const char sql_insert[] =
     " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
     " ?12, ?13, ?14,"
     " (SELECT seq FROM sweeps WHERE id = ?15))";
+static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE seq = ?1";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -183,13 +185,16 @@ static const char sql_source_gone[] =
 static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
 static const char sql_delete_sweeps[] =
     "DELETE FROM sweeps WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = sweeps.seq)";
-static const char sql_delete_events[] = "DELETE FROM events WHERE job = ?1";
 static const char sql_started[] =
     "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1 AND state = 'running'";
 static const char sql_provenance[] = "UPDATE job_texts SET provenance = coalesce(provenance, ?2)"
                                      " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
 static const char sql_provenance_clear[] =
     "UPDATE job_texts SET provenance = NULL WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+/* Take the next number of the sequence of jobs.seq (AUTOINCREMENT). No job gets it, so
+ * it is the number of a new set of records; the sequence still only grows. */
+static const char sql_take_number[] =
+    "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'jobs'";
 static const char sql_waits[] =
     "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
 static const char sql_running[] =
@@ -346,6 +351,8 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                        err) < 0)
         return -1;
     *seq = sqlite3_last_insert_rowid(connection->handle);
+    if (connection_run(connection, sql_insert_records, VALUES(value_integer(*seq)), err) < 0)
+        return -1;
     return connection_run(connection, sql_insert_texts,
                           VALUES(value_integer(*seq), value_text(job->notes), value_text(job->spec),
                                  value_text(job->facts), value_text(job->group_names),
@@ -412,6 +419,17 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
     return job_event(writer, sql_event, id, err);
 }
 
+/* Before a retry: detach what the attempts before have stored. ACTION_RETRY gives the job
+ * the number that is taken here for its new records. */
+static int job_start_anew(struct db_writer *writer, const char *id, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    if (deletions_add(writer, id, DELETIONS_EPOCH_EVENTS, err) < 0 ||
+        connection_run(connection, sql_take_number, NO_VALUES, err) < 0)
+        return -1;
+    return connection_run(connection, sql_provenance_clear, VALUES(value_text(id)), err);
+}
+
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err)
 {
@@ -423,9 +441,7 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
     if (request == JOB_RETRY && job_next[ACTION_RETRY][standing.state] >= 0 &&
-        (epochs_clear(writer, id, err) < 0 ||
-         connection_run(&writer->connection, sql_provenance_clear, VALUES(value_text(id)), err) <
-             0))
+        job_start_anew(writer, id, err) < 0)
         return -1;
     return job_change(writer, id, &standing, actions[request], NULL, state, err);
 }
@@ -457,7 +473,7 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
         return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
                        job_state_names[standing.state]);
     if (job_check_unneeded(connection, id, err) < 0 ||
-        connection_run(connection, sql_delete_events, VALUES(value_text(id)), err) < 0 ||
+        deletions_add(writer, id, DELETIONS_ALL_EVENTS, err) < 0 ||
         connection_run(connection, sql_delete,
                        VALUES(value_text(id), value_text(job_state_names[standing.state])),
                        err) < 0 ||

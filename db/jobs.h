@@ -91,15 +91,16 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
 
 /* Requests of a user. cancel: queued|held -> cancelled; a running job gets
  * cancel_requested, and its worker ends it. hold: queued -> held. release: held
- * -> queued. retry: failed|cancelled -> queued; epochs, error and provenance are
- * dropped here, the files at the next start. ERR_NOT_FOUND; ERR_CONFLICT with the
+ * -> queued. retry: failed|cancelled -> queued; error and provenance are dropped
+ * here, epochs and their events are detached (deletions.h), the files go at the next
+ * start. ERR_NOT_FOUND; ERR_CONFLICT with the
  * present state in the message. *state: the state afterwards. */
 enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* Delete a finished job with its epochs and events, and its sweep with the last
- * job of it. One last `job` event has the state "deleted". ERR_CONFLICT if the job
+/* Delete a finished job, and its sweep with the last job of it. Its epochs and
+ * events are detached (deletions.h): no reader finds them after the commit. One last `job` event has the state "deleted". ERR_CONFLICT if the job
  * is not finished, or if an unfinished job starts from its model. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 

@@ -11,8 +11,10 @@
 
 MIGRATION(migrate_0001_initial, "db/schema/0001_initial.sql");
 MIGRATION(migrate_0002_sweeps, "db/schema/0002_sweeps.sql");
+MIGRATION(migrate_0003_deletions, "db/schema/0003_deletions.sql");
 
-static const char *const migrations[] = {migrate_0001_initial, migrate_0002_sweeps};
+static const char *const migrations[] = {migrate_0001_initial, migrate_0002_sweeps,
+                                         migrate_0003_deletions};
 enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
 
 /* ERR_CORRUPT unless the file is empty or a tokenfate database of a known version.
@@ -39,7 +41,7 @@ static int migrate_identify(struct connection *connection, int64_t *version, str
     return 0;
 }
 
-static int migrate_apply(struct connection *connection, int64_t version, struct err *err)
+static int migrate_scripts(struct connection *connection, int64_t version, struct err *err)
 {
     char pragmas[96];
     snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
@@ -50,6 +52,24 @@ static int migrate_apply(struct connection *connection, int64_t version, struct 
     return connection_script(connection, pragmas, err);
 }
 
+/* SQLite's defensive mode refuses PRAGMA writable_schema, which 0003 needs. */
+static int migrate_apply(struct connection *connection, int64_t version, struct err *err)
+{
+    sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    int result = migrate_scripts(connection, version, err);
+    sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    return result;
+}
+
+/* A new file gets incremental vacuum, which has to be chosen before its first page is
+ * written, and the switch to WAL writes one. */
+static int migrate_begin(struct connection *connection, int is_new, struct err *err)
+{
+    if (is_new && connection_script(connection, "PRAGMA auto_vacuum = INCREMENTAL;", err) < 0)
+        return -1;
+    return connection_script(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;", err);
+}
+
 int migrate(struct connection *connection, struct err *err)
 {
     int64_t version;
@@ -57,7 +77,7 @@ int migrate(struct connection *connection, struct err *err)
      * already change a foreign file. The second check decides, because only the
      * lock excludes another program that migrates the file. */
     if (migrate_identify(connection, &version, err) < 0 ||
-        connection_script(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;", err) < 0)
+        migrate_begin(connection, version == 0, err) < 0)
         return -1;
     int result = migrate_identify(connection, &version, err);
     if (result == 0 && version < MIGRATIONS)

@@ -13,6 +13,7 @@
 #include "config/hash.h"
 #include "config/options.h"
 #include "config/utf8.h"
+#include "db/compact.h"
 #include "db/db.h"
 #include "db/users.h"
 #include "server/cli/client.h"
@@ -337,4 +338,22 @@ int commands_backup(const struct settings *settings, int argc, char **argv)
     if (argc != 1)
         return commands_usage("tokenfate backup FILE");
     return commands_read(settings, commands_backup_to, argv[0]);
+}
+
+/* ---- compact ---- */
+
+/* Only without a server: the one-writer rule (db.h) holds between processes too. */
+int commands_compact(const struct settings *settings, int argc, char **argv)
+{
+    struct err err = ERR_INIT;
+    char path[DATA_PATH_MAX];
+    (void)argv;
+    if (argc)
+        return commands_usage("tokenfate compact");
+    int lock = data_lock_once(settings, &err);
+    if (lock < 0)
+        return commands_fail(&err);
+    int failed = commands_database(settings, path, sizeof path, &err) || compact(path, &err);
+    close(lock);
+    return failed ? commands_fail(&err) : 0;
 }

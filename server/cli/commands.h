@@ -13,5 +13,6 @@
 int commands_user(const struct settings *settings, int argc, char **argv);
 int commands_token(const struct settings *settings, int argc, char **argv);
 int commands_backup(const struct settings *settings, int argc, char **argv);
+int commands_compact(const struct settings *settings, int argc, char **argv);
 
 #endif

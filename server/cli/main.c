@@ -47,6 +47,8 @@ static const struct {
      "token issue USER [LABEL] | list [USER] | revoke TOKEN|ID", "their bearer tokens"},
     {"backup", commands_backup, OPTIONS_OF_SETTINGS, "backup FILE",
      "copy the database, also beside a running server"},
+    {"compact", commands_compact, OPTIONS_OF_SETTINGS, "compact",
+     "give the database's free space back; no server may run"},
     {"version", main_version, OPTIONS_OF_SETTINGS, "version", "print the version"},
     {"help", main_help, OPTIONS_OF_SETTINGS, "help", "print this"},
 };

@@ -1,0 +1,118 @@
+/* housekeeping: see housekeeping.h. */
+#include "db/housekeeping.h"
+
+#include <stddef.h>
+
+#include "config/clock.h"
+#include "db/deletions.h"
+
+enum {
+    /* Work of one step before its COMMIT. An operation that arrives meanwhile waits for
+     * one statement and the COMMIT, which together must stay below 20 ms. */
+    HOUSEKEEPING_STEP_MS = 8,
+    /* A pause without an operation that makes the WAL worth truncating. Shorter ones
+     * occur between the reports of a trainer, and the next commit would extend the
+     * file again. */
+    HOUSEKEEPING_IDLE_MS = 2000,
+    /* After an error, which is most likely a full disk or another program's lock. */
+    HOUSEKEEPING_RETRY_MS = 10000,
+};
+
+/* Pages of one statement: about a millisecond. */
+static const char sql_shrink[] = "PRAGMA incremental_vacuum(64)";
+static const char sql_free[] = "PRAGMA freelist_count";
+static const char sql_auto_vacuum[] = "PRAGMA auto_vacuum";
+static const char sql_checkpoint[] = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+enum { AUTO_VACUUM_INCREMENTAL = 2 }; /* the answer of PRAGMA auto_vacuum */
+
+/* 1 = there are more free pages. A file without incremental vacuum, made by an older
+ * program, keeps its free pages for reuse until `tokenfate compact`. */
+static int housekeeping_shrink(struct connection *connection, struct err *err)
+{
+    int64_t mode, before, after;
+    if (connection_integer(connection, sql_auto_vacuum, NO_VALUES, 0, &mode, err) < 0 ||
+        connection_integer(connection, sql_free, NO_VALUES, 0, &before, err) < 0)
+        return -1;
+    if (mode != AUTO_VACUUM_INCREMENTAL || before == 0)
+        return 0;
+    if (connection_run(connection, sql_shrink, NO_VALUES, err) < 0 ||
+        connection_integer(connection, sql_free, NO_VALUES, 0, &after, err) < 0)
+        return -1;
+    return after > 0 && after < before;
+}
+
+/* Repeat the stage's statement in one transaction. 1 = the stage goes on. */
+static int housekeeping_transaction(struct connection *connection,
+                                    int (*statement)(struct connection *, struct err *),
+                                    int (*is_asked)(void *self), void *self, struct err *err)
+{
+    int64_t end = clock_monotonic_ms() + HOUSEKEEPING_STEP_MS;
+    int more;
+    if (connection_run(connection, "BEGIN IMMEDIATE", NO_VALUES, err) < 0)
+        return -1;
+    do
+        more = statement(connection, err);
+    while (more > 0 && clock_monotonic_ms() < end && !is_asked(self));
+    if (more >= 0 && connection_run(connection, "COMMIT", NO_VALUES, err) == 0)
+        return more;
+    if (!sqlite3_get_autocommit(connection->handle))
+        connection_run(connection, "ROLLBACK", NO_VALUES, NULL);
+    return -1;
+}
+
+/* 1 = a reader still uses the WAL, which cannot be truncated yet. The busy timeout is
+ * off, because the writer must not wait for a reader. */
+static int housekeeping_checkpoint(struct connection *connection, struct err *err)
+{
+    int64_t is_busy = 0;
+    sqlite3_busy_timeout(connection->handle, 0);
+    int result = connection_integer(connection, sql_checkpoint, NO_VALUES, 0, &is_busy, err);
+    sqlite3_busy_timeout(connection->handle, CONNECTION_BUSY_MS);
+    return result < 0 ? -1 : is_busy != 0;
+}
+
+static void housekeeping_enter(struct housekeeping *housekeeping, enum housekeeping_stage stage,
+                               int64_t pause_ms)
+{
+    housekeeping->stage = stage;
+    housekeeping->due_ms = clock_monotonic_ms() + pause_ms;
+}
+
+void housekeeping_begin(struct housekeeping *housekeeping)
+{
+    housekeeping_enter(housekeeping, HOUSEKEEPING_DELETE, 0);
+}
+
+void housekeeping_written(struct housekeeping *housekeeping)
+{
+    if (housekeeping->stage >= HOUSEKEEPING_CHECKPOINT)
+        housekeeping_enter(housekeeping, HOUSEKEEPING_CHECKPOINT, HOUSEKEEPING_IDLE_MS);
+}
+
+int64_t housekeeping_wait_ms(const struct housekeeping *housekeeping)
+{
+    if (housekeeping->stage == HOUSEKEEPING_DONE)
+        return -1;
+    int64_t wait_ms = housekeeping->due_ms - clock_monotonic_ms();
+    return wait_ms > 0 ? wait_ms : 0;
+}
+
+int housekeeping_step(struct housekeeping *housekeeping, struct connection *connection,
+                      int (*is_asked)(void *self), void *self, struct err *err)
+{
+    static int (*const statements[])(struct connection *, struct err *) = {
+        [HOUSEKEEPING_DELETE] = deletions_step, [HOUSEKEEPING_SHRINK] = housekeeping_shrink};
+    enum housekeeping_stage stage = housekeeping->stage;
+    int more = stage == HOUSEKEEPING_CHECKPOINT
+                   ? housekeeping_checkpoint(connection, err)
+                   : housekeeping_transaction(connection, statements[stage], is_asked, self, err);
+    if (more < 0)
+        housekeeping_enter(housekeeping, stage, HOUSEKEEPING_RETRY_MS);
+    else if (more == 0 && stage < HOUSEKEEPING_DONE)
+        stage++;
+    if (more >= 0)
+        housekeeping_enter(housekeeping, stage,
+                           stage == HOUSEKEEPING_CHECKPOINT ? HOUSEKEEPING_IDLE_MS : 0);
+    return more < 0 ? -1 : 0;
+}
