@@ -11,7 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-one test-san test-deep test-gpu soak bench bench-seeds bench-gpu fuzz lint fmt screenshots install docker clean
+	test-one test-san test-deep test-gpu soak bench bench-seeds bench-server bench-gpu fuzz lint fmt screenshots install docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -138,6 +138,10 @@ bench: deps-test ## speed, each figure beside a named peer in the same run
 bench-seeds: deps-test ## gulliver with five seeds in fp32 and in bf16: do they measure the same? (ten minutes)
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@TOKENFATE_BUILD=$(BUILD) node tests/bench/seeds.mjs $(BUILD)/bench-seeds.json
+
+bench-server: deps ## a POST beside the deletion of 150,000 epochs; PEERS= names builds to measure in the same run
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@TOKENFATE_BUILD=$(BUILD) node tests/bench/server.mjs $(BUILD)/bench-server.json $(PEERS) $(BUILD)
 
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 

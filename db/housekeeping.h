@@ -30,7 +30,8 @@ struct housekeeping {
  * detached rows. */
 void housekeeping_begin(struct housekeeping *housekeeping);
 
-/* A commit has written to the WAL: truncate it once the database has been idle. */
+/* An operation was committed: the next step waits for its pause, and the WAL is
+ * truncated once the database has been idle. */
 void housekeeping_written(struct housekeeping *housekeeping);
 
 /* Milliseconds until a step is due: 0 = now, -1 = nothing is to be done. */

@@ -48,7 +48,7 @@ static const struct {
     {"backup", commands_backup, OPTIONS_OF_SETTINGS, "backup FILE",
      "copy the database, also beside a running server"},
     {"compact", commands_compact, OPTIONS_OF_SETTINGS, "compact",
-     "give the database's free space back; no server may run"},
+     "give the database's free space back, while no server runs"},
     {"version", main_version, OPTIONS_OF_SETTINGS, "version", "print the version"},
     {"help", main_help, OPTIONS_OF_SETTINGS, "help", "print this"},
 };

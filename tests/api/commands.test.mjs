@@ -2,7 +2,7 @@
 // running server and without one.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -121,6 +121,27 @@ test('the secret is for its owner alone, of one run, and makes nobody a session'
   assert.equal((await whoami(second, secret)).status, 401);
   await second.stop();
   assert.equal(fs.existsSync(file) || fs.existsSync(path.join(data, 'address')), false);
+  removeFolder(data);
+});
+
+test('compact gives space back without a server, and refuses beside one', async () => {
+  const data = folder();
+  const database = path.join(data, 'tokenfate.db');
+  const run = (...words) => command(data, 'compact', ...words);
+  assert.match(run().err, /tokenfate\.db: No such file/);
+  const server = await startServer({ dataDir: data });
+  const beside = run();
+  assert.deepEqual([beside.code, beside.out], [1, '']);
+  assert.match(beside.err, /a tokenfate server is running on/);
+  await server.stop();
+  const fill = 'CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(8000000)); DROP TABLE filler';
+  execFileSync('python3', ['-c', 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])', database, fill]);
+  const before = fs.statSync(database).size;
+  assert.ok(before > 8000000);
+  assert.equal(run('now').code, 2);
+  assert.deepEqual(run(), { code: 0, out: '', err: '' });
+  assert.ok(fs.statSync(database).size < before / 10);
+  await (await startServer({ dataDir: data })).stop();
   removeFolder(data);
 });
 

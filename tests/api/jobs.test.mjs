@@ -3,8 +3,9 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
 import { startServer } from '../lib/server.mjs';
-import { tiny, bits, events, finished, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
+import { tiny, bits, events, finished, reached, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -149,6 +150,35 @@ test('hold, release, patch, cancel, retry, delete, and 409 where the state does 
   assert.match(await state('cancel'), /^409 .*succeeded/);
   assert.equal((await server.api(`/jobs/${job.id}`, { method: 'DELETE' })).status, 204);
   assert.equal((await server.api(`/jobs/${job.id}`)).status, 404);
+});
+
+test('a deleted job is gone everywhere with its answer, and a stream replays its deletion alone', async () => {
+  const { id } = await finished(server, (await submit(server, tiny({ name: 'gone', tags: ['to-be-gone'] }))).id);
+  const folder = `${server.dataDir}/jobs/${id}`;
+  assert.ok(fs.existsSync(folder));
+  assert.equal((await server.api(`/jobs/${id}`, { method: 'DELETE' })).status, 204);
+  for (const path of ['', '/epochs', '/tokens', '/log']) assert.equal((await server.api(`/jobs/${id}${path}`)).status, 404, path);
+  assert.equal((await server.api(`/jobs/${id}`, { method: 'DELETE' })).status, 404);
+  assert.deepEqual((await (await server.api('/jobs?tag=to-be-gone')).json()).jobs, []);
+  const replayed = await events(server, `?after=0&jobs=${id}`, (seen) => seen.some(({ data }) => data.state === 'deleted'));
+  assert.deepEqual(replayed.map(({ event, data }) => [event, data.state]), [['job', 'deleted']]);
+  assert.ok(!fs.existsSync(folder));
+});
+
+test('a retry shows nothing of the attempt before', async () => {
+  const job = await submit(server, tiny({ name: 'anew', train: { epochs: 100000 } }));
+  await reached(server, job.id, 20);
+  await post(`/jobs/${job.id}/cancel`);
+  assert.equal((await finished(server, job.id)).state, 'cancelled');
+  const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 }, resources: { priority: 10 } }));
+  await reached(server, blocker.id, 1);
+  assert.equal((await (await post(`/jobs/${job.id}/retry`)).json()).epoch, null);
+  assert.deepEqual(await epochsOf(server, job.id), []);
+  const replayed = await events(server, `?after=0&jobs=${job.id}`, (seen) => seen.at(-1)?.data.state === 'queued' && seen.length > 1);
+  assert.ok(replayed.every(({ event }) => event === 'job'));
+  await post(`/jobs/${job.id}/cancel`);
+  await post(`/jobs/${blocker.id}/cancel`);
+  await finished(server, blocker.id);
 });
 
 test('a higher priority runs first', async () => {

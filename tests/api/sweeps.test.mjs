@@ -191,6 +191,16 @@ test('a sweep that came before is answered also when what it started from is gon
   assert.deepEqual([again.status, again.headers.get('location'), (await again.json()).id], [200, `/api/v1/sweeps/${first.id}`, first.id]);
 });
 
+test('a sweep is gone with its last job', async () => {
+  const sweep = await (await post({ base: tiny({ train: { epochs: 1 } }), vary: { 'train.seed': [1, 2] } })).json();
+  const jobs = sweep.settings[0].jobs;
+  for (const [i, { id }] of jobs.entries()) {
+    await finished(server, id);
+    assert.equal((await server.api(`/jobs/${id}`, { method: 'DELETE' })).status, 204);
+    assert.equal((await server.api(`/sweeps/${sweep.id}`)).status, i + 1 < jobs.length ? 200 : 404);
+  }
+});
+
 test('a thousand jobs in one request; one more is too many', async () => {
   const seeds = Array.from({ length: 1000 }, (_, i) => i);
   const answer = await post({ base: tiny({ train: { epochs: 1 } }), vary: { 'train.seed': seeds } });

@@ -192,7 +192,6 @@ static void test_a_step_ends_for_an_operation(void **state)
     int64_t rows, before = ROWS;
     housekeeping_begin(&housekeeping);
     while (housekeeping.stage == HOUSEKEEPING_DELETE) {
-        assert_int_equal(housekeeping_wait_ms(&housekeeping), 0);
         assert_int_equal(housekeeping_step(&housekeeping, &connection, asked, &n_asked, &f->err),
                          0);
         assert_int_equal(connection_integer(&connection, sql_rows, NO_VALUES, 0, &rows, &f->err),
@@ -203,7 +202,7 @@ static void test_a_step_ends_for_an_operation(void **state)
     }
     assert_int_equal(rows, 0);
     assert_true(steps >= ROWS / STEP_ROWS);
-    assert_true(n_asked >= steps - 1);
+    assert_true(n_asked > 0);
     connection_close(&connection);
     start(f);
 }
