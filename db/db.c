@@ -145,10 +145,12 @@ static void db_batch_fail(struct db_batch *batch, const struct err *err)
         }
 }
 
+/* Durability is set again for each batch, because housekeeping commits without it. */
 static int db_batch_run(struct db_writer *writer, struct db_batch *batch, struct err *err)
 {
     struct connection *connection = &writer->connection;
-    if (connection_run(connection, "BEGIN IMMEDIATE", NO_VALUES, err) < 0)
+    if (connection_script(connection, "PRAGMA synchronous = FULL", err) < 0 ||
+        connection_run(connection, "BEGIN IMMEDIATE", NO_VALUES, err) < 0)
         return -1;
     for (int i = 0; i < batch->n; i++) {
         batch->result[i] = db_run_one(writer, batch->request[i], &batch->err[i]);
