@@ -12,7 +12,7 @@
 
 struct guard_lengths {
     int n_lengths, n_encodings;
-    const char *length;
+    const char *length, *encoding;
 };
 
 static enum MHD_Result guard_count(void *self, enum MHD_ValueKind kind, const char *key,
@@ -24,8 +24,10 @@ static enum MHD_Result guard_count(void *self, enum MHD_ValueKind kind, const ch
         lengths->n_lengths++;
         lengths->length = value;
     }
-    if (strcasecmp(key, "Transfer-Encoding") == 0)
+    if (strcasecmp(key, "Transfer-Encoding") == 0) {
         lengths->n_encodings++;
+        lengths->encoding = value ? value : "";
+    }
     return MHD_YES;
 }
 
@@ -39,6 +41,10 @@ int guard_check_framing(struct request *request, uint64_t *announced, struct err
                        "the request says more than once how long its body is "
                        "(%d Content-Length, %d Transfer-Encoding)",
                        lengths.n_lengths, lengths.n_encodings);
+    if (lengths.n_encodings && strcasecmp(lengths.encoding, "chunked") != 0)
+        return err_set(err, ERR_MALFORMED,
+                       "Transfer-Encoding \"%.40s\": chunked is the only one that is read",
+                       lengths.encoding);
     *announced = 0;
     if (!lengths.n_lengths)
         return 0;

@@ -18,8 +18,9 @@
 
 #include "server/http/request.h"
 
-/* ERR_MALFORMED for Transfer-Encoding together with Content-Length, for two of either, and
- * for a Content-Length that is no number. *announced: Content-Length in bytes, 0 without. */
+/* ERR_MALFORMED for Transfer-Encoding together with Content-Length or other than chunked, for
+ * two of either, and for a Content-Length that is no number. *announced: Content-Length in
+ * bytes, 0 without. */
 int guard_check_framing(struct request *request, uint64_t *announced, struct err *err);
 
 /* ERR_MALFORMED without Host, ERR_FORBIDDEN for the name of another server. */

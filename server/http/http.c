@@ -24,7 +24,6 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +32,7 @@
 #include "server/data.h"
 #include "server/http/auth.h"
 #include "server/http/guard.h"
+#include "server/http/media.h"
 #include "server/http/pool.h"
 #include "server/http/request.h"
 #include "server/http/route.h"
@@ -141,18 +141,6 @@ static int http_too_large(struct request *request)
                    (unsigned long long)http_body_limit(request));
 }
 
-static int http_media_type(struct request *request)
-{
-    const char *type = request_head(request, "Content-Type");
-    size_t n = sizeof "application/json" - 1;
-    if (type && strncasecmp(type, "application/json", n) == 0 &&
-        (type[n] == '\0' || type[n] == ';' || type[n] == ' '))
-        return 0;
-    return err_set(&request->err, ERR_MEDIA_TYPE,
-                   "the body must be application/json, the request says \"%.80s\"",
-                   type ? type : "nothing");
-}
-
 static int http_open_upload(struct request *request)
 {
     char path[DATA_PATH_MAX];
@@ -194,7 +182,7 @@ static int http_admit(struct request *request, uint64_t announced)
                               request);
     if (err->n_fields)
         return -1;
-    if ((flags & ROUTE_BODY_JSON) && http_media_type(request))
+    if (media_check(request, err))
         return -1;
     if (announced > http_body_limit(request))
         return http_too_large(request);

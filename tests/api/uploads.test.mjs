@@ -1,0 +1,89 @@
+// Texts: how their bytes are sent, what their names may be, what a name stands for,
+// and how a text is deleted.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import zlib from 'node:zlib';
+import { startServer } from '../lib/server.mjs';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const TEXT = Buffer.from('A voyage to Lilliput,\r\na voyage to Brobdingnag.\r\n'.repeat(50));
+const RAW = { 'Content-Type': 'application/octet-stream' };
+const ask = async (path, { method = 'GET', headers = {}, body, at = server } = {}) => {
+  const answer = await at.api(path, { method, headers, body });
+  const text = await answer.text();
+  return { status: answer.status, location: answer.headers.get('location'), body: text ? JSON.parse(text) : null };
+};
+const upload = (name, body = TEXT, headers = RAW, more = {}) =>
+  ask(`/corpora?name=${encodeURIComponent(name)}${more.query ?? ''}`, { method: 'POST', headers: { ...headers, ...more.headers }, body, at: more.at });
+const names = async () => (await ask('/corpora')).body.corpora.map(({ name }) => name);
+
+// ---- how the bytes are sent ----
+
+const distorting = {
+  'a form, as curl -d and --data-urlencode send it': { 'Content-Type': 'application/x-www-form-urlencoded' },
+  'parts, as curl -F sends them': { 'Content-Type': 'multipart/form-data; boundary=x' },
+  'JSON': { 'Content-Type': 'application/json' },
+  'an empty type': { 'Content-Type': '' },
+  'text in another charset': { 'Content-Type': 'text/plain; charset=iso-8859-1' },
+  'bytes with a charset': { 'Content-Type': 'application/octet-stream; charset=utf-16' },
+  'flowed text': { 'Content-Type': 'text/plain; format=flowed' },
+};
+for (const [what, headers] of Object.entries(distorting))
+  test(`an upload of ${what} is refused with the curl line that sends the bytes`, async () => {
+    const { status, body } = await upload('sent', TEXT, headers);
+    assert.equal(status, 415, JSON.stringify(body));
+    const { host } = new URL(server.url);
+    assert.ok(body.detail.includes(`curl -T FILE -X POST -H 'Content-Type: application/octet-stream' 'http://${host}/api/v1/corpora?name=NAME'`), body.detail);
+    assert.ok(!(await names()).includes('sent'));
+  });
+
+test('bytes, plain text in UTF-8 and a body without a type are uploads', async () => {
+  const blobless = new Uint8Array(TEXT); // fetch adds no type to it
+  for (const headers of [RAW, { 'Content-Type': 'text/plain' }, { 'Content-Type': 'Text/Plain; charset="UTF-8"' }, {}]) {
+    const { status, body } = await upload('plain', blobless, headers);
+    assert.ok([200, 201].includes(status), JSON.stringify(body));
+    assert.equal(body.bytes, TEXT.length);
+  }
+});
+
+test('a body that is encoded or a part of one is refused on every route', async () => {
+  const json = { 'Content-Type': 'application/json' };
+  const routes = [['/corpora?name=coded', RAW, TEXT], ['/jobs', json, '{}'], ['/tokenize', json, '{"text": "a"}'], ['/sweeps', json, '{}'], ['/users', json, '{}']];
+  for (const [path, headers, body] of routes) {
+    for (const coding of ['gzip', 'identity, br', 'aes128gcm']) {
+      const answer = await ask(path, { method: 'POST', headers: { ...headers, 'Content-Encoding': coding }, body: zlib.gzipSync(body) });
+      assert.deepEqual([answer.status, answer.body.detail.includes(coding)], [415, true], `${path} ${coding}: ${JSON.stringify(answer.body)}`);
+    }
+    const part = await ask(path, { method: 'POST', headers: { ...headers, 'Content-Range': 'bytes 0-9/100' }, body });
+    assert.deepEqual([part.status, /Content-Range/.test(part.body.detail)], [400, true], `${path}: ${JSON.stringify(part.body)}`);
+  }
+  assert.ok(!(await names()).includes('coded'));
+  assert.equal((await ask('/tokenize', { method: 'POST', headers: { ...json, 'Content-Encoding': 'identity' }, body: '{"text": "a"}' })).status, 200);
+});
+
+test('JSON is UTF-8: another charset is refused', async () => {
+  const said = async (type) => (await ask('/tokenize', { method: 'POST', headers: { 'Content-Type': type }, body: '{"text": "a"}' })).status;
+  assert.deepEqual([await said('application/json'), await said('Application/JSON; charset=UTF-8'), await said('application/json ;charset="utf-8"')], [200, 200, 200]);
+  assert.deepEqual([await said('application/json; charset=utf-16'), await said('application/json; charset=latin1'), await said('application/json-seq')], [415, 415, 415]);
+});
+
+const raw = (text) => new Promise((resolve) => {
+  const { hostname, port } = new URL(server.url);
+  let answer = '';
+  const socket = net.connect(Number(port), hostname, () => socket.write(text));
+  socket.on('data', (data) => { answer += data; }).on('close', () => resolve(answer)).on('error', () => resolve(answer));
+  socket.setTimeout(3000, () => socket.destroy());
+});
+
+test('two types of one body and a transfer coding other than chunked are refused', async () => {
+  const head = 'POST /api/v1/tokenize HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n';
+  const twice = await raw(`${head}Content-Type: application/json\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n{"text": "a"}`);
+  assert.match(twice, /^HTTP\/1.1 415/);
+  for (const coding of ['gzip, chunked', 'gzip', 'identity'])
+    assert.match(await raw(`${head}Content-Type: application/json\r\nTransfer-Encoding: ${coding}\r\n\r\nd\r\n{"text": "a"}\r\n0\r\n\r\n`), /^HTTP\/1.1 400/, coding);
+  assert.match(await raw(`${head}Content-Type: application/json\r\nTransfer-Encoding: Chunked\r\n\r\nd\r\n{"text": "a"}\r\n0\r\n\r\n`), /^HTTP\/1.1 200/);
+});
