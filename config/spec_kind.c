@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/text_name.h"
+
 enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
 
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
@@ -286,18 +288,12 @@ static void write_text(const struct spec_row *row, const struct spec *spec, stru
     emit_text(emit, key, *(char *const *)spec_at_const(row, spec));
 }
 
-/* A corpus name becomes part of a path: it must neither leave its folder nor be hidden in
- * it. */
 static int read_corpus(const struct spec_row *row, const json_t *value, struct spec *spec,
                        struct err *err)
 {
-    char quoted[SPEC_QUOTE_MAX];
     const char *text = spec_check_text(value, 1, SPEC_CORPUS_MAX, "", row->pointer, err);
-    if (!text)
+    if (!text || text_name_check(text, row->pointer, err))
         return -1;
-    if (text[0] == '.' || strchr(text, '/'))
-        return err_field(err, row->pointer, "%s is not a name: it starts with '.' or contains '/'",
-                         spec_quote(value, quoted));
     snprintf(spec->corpus.id, sizeof spec->corpus.id, "%s", text);
     return 0;
 }

@@ -13,22 +13,19 @@
 #include "config/file.h"
 #include "config/hash.h"
 #include "config/log.h"
-#include "config/spec.h"
+#include "config/text_name.h"
 #include "lab/text.h"
 #include "server/data.h"
 #include "server/server.h"
 
 int corpora_check_name(const char *name, struct err *err)
 {
-    size_t n = name ? strlen(name) : 0;
-    if (!n || n > SPEC_CORPUS_MAX)
-        return err_field(err, "name", "has %zu bytes, a text's name has 1 to %d", n,
-                         SPEC_CORPUS_MAX);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7F || name[i] == '/')
-            return err_field(err, "name", "a name has no / and no control characters");
-    if (strcmp(name, TEXT_SYNTHETIC) == 0 ||
-        (n == HASH_HEX - 1 && strspn(name, "0123456789abcdef") == n))
+    if (text_name_check(name, "name", err))
+        return -1;
+    if (strlen(name) == HASH_HEX - 1 && strspn(name, "0123456789abcdefABCDEF") == HASH_HEX - 1)
+        return err_field(err, "name", "\"%s\" has the form of a sha256, the address of a text",
+                         name);
+    if (strcmp(name, TEXT_SYNTHETIC) == 0)
         return err_field(err, "name", "\"%s\" already means something else", name);
     return 0;
 }

@@ -12,8 +12,8 @@
 #include "db/corpora.h"
 #include "db/db.h"
 
-/* ERR_INVALID (pointer: name) unless the name has 1 to SPEC_CORPUS_MAX bytes, no control
- * characters and no '/', and is neither a sha256 nor the synthetic corpus. */
+/* ERR_INVALID (pointer: name) unless text_name_check passes and the name is neither a sha256
+ * nor the synthetic corpus. */
 int corpora_check_name(const char *name, struct err *err);
 
 /* Take over the file at path, which is inside the data folder: check that it is UTF-8,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/spec.h"
+#include "config/text_name.h"
 #include "db/corpora.h"
 #include "lab/text.h"
 #include "server/corpora.h"
@@ -158,6 +159,8 @@ static int counted_open(struct request *request, struct counted *counted, struct
     struct spec *spec = counted->spec = spec_default();
     if (!spec)
         return err_set(err, ERR_NO_MEMORY, "no memory to count a text");
+    if (text_name_check(request->params[0], "id", err))
+        return -1;
     if (strcmp(request->params[0], TEXT_SYNTHETIC) == 0)
         counted->corpus = corpus_synthetic;
     else if (corpus_get(request->reader, request->params[0], &counted->corpus, err))

@@ -115,11 +115,14 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
 
 /* ---- admission ---- */
 
+/* Handlers read a value as a C string, so a zero byte in it would end it unseen. */
 static enum MHD_Result http_known_query(void *self, enum MHD_ValueKind kind, const char *key,
-                                        const char *value)
+                                        size_t key_bytes, const char *value, size_t bytes)
 {
-    (void)kind, (void)value;
+    (void)kind;
     struct request *request = self;
+    if (strlen(key) != key_bytes || (value && strlen(value) != bytes))
+        err_field(&request->err, key, "has a zero byte");
     if (!request->route->query || !word_list_has(request->route->query, key))
         err_field(&request->err, key, "\"%.60s\" is not a parameter of %s", key,
                   request->route->path);
@@ -178,8 +181,8 @@ static int http_admit(struct request *request, uint64_t announced)
         guard_check_origin(request, err) || auth_check(request, err))
         return -1;
     unsigned flags = request->route->flags;
-    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, http_known_query,
-                              request);
+    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, http_known_query,
+                                request);
     if (err->n_fields)
         return -1;
     if (media_check(request, err))

@@ -87,3 +87,44 @@ test('two types of one body and a transfer coding other than chunked are refused
     assert.match(await raw(`${head}Content-Type: application/json\r\nTransfer-Encoding: ${coding}\r\n\r\nd\r\n{"text": "a"}\r\n0\r\n\r\n`), /^HTTP\/1.1 400/, coding);
   assert.match(await raw(`${head}Content-Type: application/json\r\nTransfer-Encoding: Chunked\r\n\r\nd\r\n{"text": "a"}\r\n0\r\n\r\n`), /^HTTP\/1.1 200/);
 });
+
+// ---- what a name may be ----
+
+// Percent-encoded; every one is refused by the upload, in a spec and as the id of a text.
+const unusable = {
+  'two dots': '..', 'a hidden file': '.hidden', 'bytes that are not UTF-8': '%ff', 'a blank': '%20', 'a blank before it': '%20book',
+  'a blank behind it': 'book%20', 'a no-break space in it': 'my%C2%A0book', 'only an ideographic space': '%E3%80%80',
+  'a bidi override': '%E2%80%AEabc', 'a bidi isolate': 'a%E2%81%A6b', 'a zero-width space': 'gulliver%E2%80%8B', 'only a zero-width joiner': '%E2%80%8D',
+  'a byte order mark': '%EF%BB%BFbook', 'a Hangul filler': '%E3%85%A4', 'a blank Braille cell': '%E2%A0%80', 'a tag character': 'a%F3%A0%81%A1',
+  'a line separator': 'a%E2%80%A8b', 'a C1 control': 'a%C2%85b', 'a newline': 'a%0Ab', 'a slash': 'a%2Fb', 'a decomposed letter': 'e%CC%81tude',
+  'full-width letters': '%EF%BD%87ulliver', 'a noncharacter': 'a%EF%BF%BF', 'nothing': '', '101 bytes': 'n'.repeat(101),
+};
+for (const [what, name] of Object.entries(unusable))
+  test(`a name of ${what} is refused at every door`, async () => {
+    const sent = await ask(`/corpora?name=${name}`, { method: 'POST', headers: RAW, body: TEXT });
+    assert.deepEqual([sent.status, sent.body.errors?.[0].pointer], [422, 'name'], JSON.stringify(sent.body));
+    const plain = Buffer.from(unescape(name), 'latin1');
+    const spec = Buffer.concat([Buffer.from('{"corpus": {"id": "'), plain.toString('latin1') === 'a\nb' ? Buffer.from('a\\nb') : plain, Buffer.from('"}}')]);
+    const job = await ask('/jobs', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: spec });
+    assert.deepEqual([job.status, job.body.errors?.[0].pointer], name === '%ff' ? [400, undefined] : [422, '/corpus/id'], JSON.stringify(job.body));
+    if (name && name !== '..') { // a client would resolve ".." itself
+      const shown = await ask(`/corpora/${name}`);
+      assert.deepEqual([shown.status, shown.body.errors?.[0].pointer], name === '%ff' ? [400, undefined] : [422, 'id'], JSON.stringify(shown.body));
+    }
+  });
+
+test('a name in any script can be used at every door', async () => {
+  for (const name of ['Das Käthchen', '吾輩は猫である', 'Гулливер', 'रामायण', 'a', '100%', 'book.v2', '🐎', 'n'.repeat(100)]) {
+    const sent = await upload(name);
+    assert.deepEqual([sent.status, sent.body.name], [201, name], JSON.stringify(sent.body));
+    assert.equal((await ask(`/corpora/${encodeURIComponent(name)}`)).body.id, sent.body.id);
+    const job = await ask('/jobs', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ corpus: { id: name }, groups: { size: 100 } }) });
+    assert.deepEqual(job.body.errors?.map(({ pointer }) => pointer), ['/groups/size'], JSON.stringify(job.body)); // the text itself was found
+  }
+});
+
+test('a zero byte does not end a parameter', async () => {
+  const { status, body } = await ask('/corpora?name=abc%00def', { method: 'POST', headers: RAW, body: TEXT });
+  assert.deepEqual([status, body.errors?.[0].pointer], [422, 'name'], JSON.stringify(body));
+  assert.equal((await ask('/jobs?state=queued%00x')).status, 422);
+});
