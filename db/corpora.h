@@ -17,12 +17,22 @@ struct corpus {
     char user[65];
 };
 
-/* Insert a text under a name. A name stands for its newest text; older texts keep
- * their address. *created: 1 = new bytes or a new name, 0 = nothing changed. */
-int corpus_insert(struct db_writer *writer, const struct corpus *corpus, int *created,
-                  struct err *err);
+/* May a name that stands for a text be given to another one? */
+enum corpus_replace {
+    CORPUS_REPLACE_NONE,
+    CORPUS_REPLACE_OWN, /* only a text of the same user */
+    CORPUS_REPLACE_ANY
+};
 
-/* Get a text by name or address. ERR_NOT_FOUND. */
+/* Insert a text under a name. A name stands for its newest text; older texts keep their
+ * address. *created: 1 = new bytes or a new name, 0 = the name stands for these bytes
+ * already, and nothing changed. Names are compared as text_name_same does; the spelling that
+ * is stored first stays. ERR_CONFLICT, with OWN ERR_FORBIDDEN, if the name stands for other
+ * bytes and `replace` does not allow it. */
+int corpus_insert(struct db_writer *writer, const struct corpus *corpus,
+                  enum corpus_replace replace, int *created, struct err *err);
+
+/* Get a text by address, else by name. ERR_NOT_FOUND. */
 int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err);
 
 /* Call row for every text, newest first; stops when row returns non-zero. */

@@ -3,7 +3,9 @@
  * at the address or the whole text. */
 #include "server/corpora.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -13,6 +15,7 @@
 #include "config/file.h"
 #include "config/hash.h"
 #include "config/log.h"
+#include "config/spec.h"
 #include "config/text_name.h"
 #include "lab/text.h"
 #include "server/data.h"
@@ -25,8 +28,6 @@ int corpora_check_name(const char *name, struct err *err)
     if (strlen(name) == HASH_HEX - 1 && strspn(name, "0123456789abcdefABCDEF") == HASH_HEX - 1)
         return err_field(err, "name", "\"%s\" has the form of a sha256, the address of a text",
                          name);
-    if (strcmp(name, TEXT_SYNTHETIC) == 0)
-        return err_field(err, "name", "\"%s\" already means something else", name);
     return 0;
 }
 
@@ -49,18 +50,164 @@ static int corpora_check_text(const char *path, struct corpus *corpus, struct er
     return failed;
 }
 
-int corpora_adopt(const struct settings *settings, const char *path, struct corpus *corpus,
-                  struct err *err)
+/* Take over the file at path, which is inside the data folder and has been checked: sync
+ * it, rename it to its address. On failure before the rename the file stays at path. */
+static int corpora_adopt(const struct settings *settings, const char *path,
+                         const struct corpus *corpus, struct err *err)
 {
     char folder[DATA_PATH_MAX], address[DATA_PATH_MAX];
-    if (corpora_check_text(path, corpus, err) ||
-        data_path(settings, folder, sizeof folder, err, "corpora") ||
+    if (data_path(settings, folder, sizeof folder, err, "corpora") ||
         data_path(settings, address, sizeof address, err, "corpora/%s", corpus->sha256) ||
         file_sync(path, err))
         return -1;
     if (rename(path, address))
         return err_set_errno(err, ERR_IO, "cannot move a text to %s", address);
     return file_sync_folder(folder, err);
+}
+
+/* ---- reserved names ---- */
+
+/* A name that is reserved, and that an upload has or resembles. */
+struct reserved {
+    char name[SPEC_CORPUS_MAX + 1];
+    const struct text_known *known; /* the text it stands for; NULL: it has no address */
+};
+
+static int reserved_take(struct reserved *reserved, const char *name, const char *candidate,
+                         const struct text_known *known)
+{
+    if (!text_name_resembles(name, candidate))
+        return 0;
+    snprintf(reserved->name, sizeof reserved->name, "%.*s", SPEC_CORPUS_MAX, candidate);
+    reserved->known = known;
+    return 1;
+}
+
+static int reserved_in_folder(struct reserved *reserved, const char *name, const char *folder)
+{
+    int found = 0;
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; entries && !found && (entry = readdir(entries));)
+        found = !text_name_check(entry->d_name, "name", NULL) &&
+                reserved_take(reserved, name, entry->d_name, NULL);
+    if (entries)
+        closedir(entries);
+    return found;
+}
+
+/* The names of `tokenfate run` and of uploads are one set: a text that both can name is the
+ * same text. So what text_find finds is reserved, and so is what it would find. */
+static int reserved_find(const struct settings *settings, const char *name,
+                         struct reserved *reserved)
+{
+    if (reserved_take(reserved, name, TEXT_SYNTHETIC, NULL))
+        return 1;
+    for (const struct text_known *known = text_known; known->name; known++)
+        if (reserved_take(reserved, name, known->name, known) ||
+            reserved_take(reserved, name, known->file, known))
+            return 1;
+    for (const char *at = settings->corpus_path; *at;) {
+        char folder[SETTINGS_TEXT_MAX];
+        const size_t n = strcspn(at, ":");
+        snprintf(folder, sizeof folder, "%.*s", (int)n, at);
+        if (n && reserved_in_folder(reserved, name, folder))
+            return 1;
+        at += n + (at[n] == ':');
+    }
+    return 0;
+}
+
+/* 1 if the text is the one that the reserved name stands for. */
+static int reserved_is(const struct settings *settings, const struct reserved *reserved,
+                       const struct corpus *corpus)
+{
+    char path[DATA_PATH_MAX];
+    struct corpus file;
+    struct err missing = ERR_INIT;
+    if (reserved->known && strcmp(reserved->known->sha256, corpus->sha256) == 0)
+        return 1;
+    return !text_find(settings->corpus_path, reserved->name, path, sizeof path, &missing) &&
+           !corpora_check_text(path, &file, &missing) && strcmp(file.sha256, corpus->sha256) == 0;
+}
+
+/* A reserved name takes its own text alone, in its own spelling, whoever sends it. *replace is
+ * raised then: whatever the name stands for is wrong. */
+static int corpora_check_reserved(const struct settings *settings, struct corpus *corpus,
+                                  enum corpus_replace *replace, struct err *err)
+{
+    struct reserved reserved;
+    if (!reserved_find(settings, corpus->name, &reserved))
+        return 0;
+    if (text_name_same(corpus->name, reserved.name) && reserved_is(settings, &reserved, corpus)) {
+        strcpy(corpus->name, reserved.name);
+        *replace = CORPUS_REPLACE_ANY;
+        return 0;
+    }
+    return err_set(err, ERR_CONFLICT,
+                   "the name \"%s\" is reserved for the text \"%s\" of this server%s%s",
+                   corpus->name, reserved.name, reserved.known ? ", sha256 " : "",
+                   reserved.known ? reserved.known->sha256 : "");
+}
+
+/* ---- upload ---- */
+
+/* Rows and files of texts change together, under this mutex: a file must not be removed
+ * between the upload that puts it there and the row that names it. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+
+struct corpora_row {
+    struct corpus corpus;
+    enum corpus_replace replace;
+    int created;
+};
+
+static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct corpora_row *row = arg;
+    return corpus_insert(writer, &row->corpus, row->replace, &row->created, err);
+}
+
+/* Remove the file of a text that no row names. */
+static void corpora_drop_unnamed(const struct settings *settings, struct db_reader *reader,
+                                 const char *sha256)
+{
+    char address[DATA_PATH_MAX];
+    struct corpus named;
+    struct err err = ERR_INIT;
+    if (corpus_get(reader, sha256, &named, &err) && err.code == ERR_NOT_FOUND &&
+        !data_path(settings, address, sizeof address, NULL, "corpora/%s", sha256))
+        unlink(address);
+}
+
+static int corpora_upload_row(const struct settings *settings, struct db *db,
+                              struct db_reader *reader, const char *path, struct corpora_row *row,
+                              struct err *err)
+{
+    if (corpora_adopt(settings, path, &row->corpus, err))
+        return -1;
+    if (db_call(db, corpora_store, row, err)) {
+        corpora_drop_unnamed(settings, reader, row->corpus.sha256);
+        return -1;
+    }
+    return corpus_get(reader, row->corpus.name, &row->corpus, err); /* as it is stored */
+}
+
+int corpora_upload(const struct settings *settings, struct db *db, struct db_reader *reader,
+                   const char *path, enum corpus_replace replace, struct corpus *corpus,
+                   int *created, struct err *err)
+{
+    struct corpora_row row = {.corpus = *corpus, .replace = replace};
+    if (corpora_check_text(path, &row.corpus, err) ||
+        corpora_check_reserved(settings, &row.corpus, &row.replace, err))
+        return -1;
+    pthread_mutex_lock(&changing);
+    const int failed = corpora_upload_row(settings, db, reader, path, &row, err);
+    pthread_mutex_unlock(&changing);
+    if (failed)
+        return -1;
+    *corpus = row.corpus;
+    *created = row.created;
+    return 0;
 }
 
 /* ---- known texts ---- */
@@ -92,17 +239,6 @@ out:
     return result;
 }
 
-struct corpora_row {
-    struct corpus corpus;
-    int created;
-};
-
-static int corpora_store(struct db_writer *writer, void *arg, struct err *err)
-{
-    struct corpora_row *row = arg;
-    return corpus_insert(writer, &row->corpus, &row->created, err);
-}
-
 /* 1 if the text is stored already; then importing it at start-up writes nothing. */
 static int corpora_is_stored(const struct settings *settings, const struct corpus *corpus)
 {
@@ -122,7 +258,8 @@ static int corpora_import_file(const struct settings *settings, const char *path
         return 0;
     if (data_path(settings, copy, sizeof copy, err, "corpora/.import-%s", corpus->name))
         return -1;
-    if (corpora_copy(path, copy, err) || corpora_adopt(settings, copy, corpus, err)) {
+    if (corpora_copy(path, copy, err) || corpora_check_text(copy, corpus, err) ||
+        corpora_adopt(settings, copy, corpus, err)) {
         unlink(copy);
         return -1;
     }
@@ -132,7 +269,7 @@ static int corpora_import_file(const struct settings *settings, const char *path
 static int corpora_import_one(const struct settings *settings, struct db *db, const char *name,
                               const char *path, struct err *err)
 {
-    struct corpora_row row = {0};
+    struct corpora_row row = {.replace = CORPUS_REPLACE_ANY};
     snprintf(row.corpus.name, sizeof row.corpus.name, "%s", name);
     strcpy(row.corpus.user, SERVER_LOCAL_USER);
     if (corpora_import_file(settings, path, &row.corpus, err) ||

@@ -2,8 +2,8 @@
  * texts.
  *
  * serve calls corpora_import before the first request; the handler of uploads calls the
- * others on pool threads. No state. Invariant: a file is complete and durable before its
- * database row exists. */
+ * others on pool threads. One mutex orders their changes. Invariant: a file is complete and
+ * durable before its database row exists. */
 #ifndef TOKENFATE_SERVER_CORPORA_H
 #define TOKENFATE_SERVER_CORPORA_H
 
@@ -12,16 +12,19 @@
 #include "db/corpora.h"
 #include "db/db.h"
 
-/* ERR_INVALID (pointer: name) unless text_name_check passes and the name is neither a sha256
- * nor the synthetic corpus. */
+/* ERR_INVALID (pointer: name) unless text_name_check passes and the name has not the form of
+ * a sha256. */
 int corpora_check_name(const char *name, struct err *err);
 
-/* Take over the file at path, which is inside the data folder: check that it is UTF-8,
- * hash it, sync it, rename it to its address. Fills sha256 and bytes. ERR_INVALID for an
- * empty text or one that is not UTF-8; ERR_TOO_LARGE, ERR_IO. On failure before the rename
- * the file stays at path. */
-int corpora_adopt(const struct settings *settings, const char *path, struct corpus *corpus,
-                  struct err *err);
+/* Store the upload at path, a file inside the data folder, as a text: check that it is UTF-8,
+ * hash it, sync it, rename it to its address, insert its row. corpus: in, name (checked) and
+ * user; out, the text as it is stored. *created as of corpus_insert. ERR_INVALID for an empty
+ * text or one that is not UTF-8; ERR_CONFLICT for a name that is reserved (built in, known, or
+ * a file in corpus_path) and other bytes than its own; ERR_CONFLICT and ERR_FORBIDDEN as of
+ * corpus_insert; ERR_TOO_LARGE, ERR_IO. The file may still be at path after a failure. */
+int corpora_upload(const struct settings *settings, struct db *db, struct db_reader *reader,
+                   const char *path, enum corpus_replace replace, struct corpus *corpus,
+                   int *created, struct err *err);
 
 /* Copy every text with a known name from corpus_path into the data folder and store its
  * name. A missing text is logged and is not an error. */

@@ -110,8 +110,8 @@ export const checkpointConfigUrl = (id) => `/api/v1/jobs/${id}/checkpoint/config
 export const getPresets = () => call("GET", "/api/v1/presets");
 export const getPreset = (name) => call("GET", `/api/v1/presets/${encodeURIComponent(name)}`);
 export const getCorpora = () => call("GET", "/api/v1/corpora");
-export const createCorpus = (name, file) =>
-  call("POST", at("/api/v1/corpora", { name }), {
+export const createCorpus = (name, file, replace) =>
+  call("POST", at("/api/v1/corpora", { name, replace }), {
     body: file,
     headers: { "Content-Type": "application/octet-stream" },
   });

@@ -54,13 +54,14 @@ export function render(view) {
     },
   });
   const name = h("input", { id: "corpus-name", required: true, maxLength: 100, autocomplete: "off" });
+  const replace = h("input", { type: "checkbox", id: "corpus-replace" });
   const send = h("button.primary", { type: "submit" }, "Upload");
   const upload = async (event) => {
     event.preventDefault();
     send.disabled = true;
     result.replaceChildren(h("p.quiet", null, `Uploading ${bytes(file.files[0].size)} …`));
     try {
-      const corpus = await api.createCorpus(name.value.trim(), file.files[0]);
+      const corpus = await api.createCorpus(name.value.trim().normalize("NFC"), file.files[0], replace.checked || undefined);
       result.replaceChildren(notice("good", "Uploaded", `${corpus.name ?? name.value} can now be used.`));
       announce("Corpus uploaded");
       await load();
@@ -79,7 +80,13 @@ export function render(view) {
       { onsubmit: upload },
       h("h2", null, "Add a text"),
       h("div.field", null, h("label", { for: "corpus-file" }, "File"), file, h("span.help", null, "Plain text, UTF-8.")),
-      h("div.field", null, h("label", { for: "corpus-name" }, "Name"), name, h("span.help", null, "A name always means its newest text; each text keeps its address.")),
+      h("div.field", null, h("label", { for: "corpus-name" }, "Name"), name, h("span.help", null, "It stands for this text from now on.")),
+      h(
+        "div.field",
+        null,
+        h("label", { for: "corpus-replace" }, replace, " Replace an older text"),
+        h("span.help", null, "Only your own; the older one keeps its address. Otherwise a name that is taken is refused."),
+      ),
       h("div", null, send),
       result,
     ),

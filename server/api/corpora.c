@@ -13,7 +13,6 @@
 #include "lab/text.h"
 #include "server/corpora.h"
 #include "server/datasets.h"
-#include "server/http/auth.h"
 
 enum {
     FREQUENCIES_DEFAULT = 1000, /* ranks in an answer */
@@ -41,55 +40,46 @@ static int corpus_write(void *self, const struct corpus *corpus)
 
 /* ---- upload ---- */
 
-struct upload {
-    struct corpus corpus;
-    int created;
-};
-
-static int upload_store(struct db_writer *writer, void *arg, struct err *err)
+/* ?replace=true lets a user give a name of their own to another text, an administrator any. */
+static int upload_replace(struct request *request, enum corpus_replace *replace, struct err *err)
 {
-    struct upload *upload = arg;
-    return corpus_insert(writer, &upload->corpus, &upload->created, err);
+    const char *value = request_query(request, "replace");
+    *replace = CORPUS_REPLACE_NONE;
+    if (!value || strcmp(value, "false") == 0)
+        return 0;
+    if (strcmp(value, "true") != 0)
+        return err_field(err, "replace", "\"%.40s\" is not true or false", value);
+    *replace = request->user.admin ? CORPUS_REPLACE_ANY : CORPUS_REPLACE_OWN;
+    return 0;
 }
 
-/* A name is shared by all users: only its owner may give it to another text. */
-static int upload_may_name(struct request *request, const char *name, struct err *err)
-{
-    struct corpus present;
-    struct err missing = ERR_INIT;
-    if (corpus_get(request->reader, name, &present, &missing)) {
-        if (missing.code != ERR_NOT_FOUND)
-            *err = missing;
-        return missing.code == ERR_NOT_FOUND ? 0 : -1;
-    }
-    return auth_may_change(request, present.user, err);
-}
-
-static int upload_adopt(struct request *request, struct upload *upload, struct err *err)
+static int upload_store(struct request *request, struct corpus *corpus, int *created,
+                        struct err *err)
 {
     const char *name = request_query(request, "name");
-    if (corpora_check_name(name, err) || upload_may_name(request, name, err))
+    enum corpus_replace replace;
+    const int bad_name = corpora_check_name(name, err);
+    if (upload_replace(request, &replace, err) || bad_name)
         return -1;
-    snprintf(upload->corpus.name, sizeof upload->corpus.name, "%s", name);
-    snprintf(upload->corpus.user, sizeof upload->corpus.user, "%s", request->user.name);
-    if (corpora_adopt(&request->server->settings, request->upload_path, &upload->corpus, err) ||
-        db_call(request->server->db, upload_store, upload, err))
-        return -1;
-    return corpus_get(request->reader, name, &upload->corpus, err); /* as it is stored */
+    snprintf(corpus->name, sizeof corpus->name, "%s", name);
+    snprintf(corpus->user, sizeof corpus->user, "%s", request->user.name);
+    return corpora_upload(&request->server->settings, request->server->db, request->reader,
+                          request->upload_path, replace, corpus, created, err);
 }
 
 enum request_result api_corpus_create(struct request *request)
 {
-    struct upload upload = {0};
+    struct corpus corpus = {0};
+    int created = 0;
     struct request_buffer buffer;
     char location[128];
-    if (upload_adopt(request, &upload, &request->err))
+    if (upload_store(request, &corpus, &created, &request->err))
         return request_fail(request, &request->err);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    corpus_write(&buffer.json, &upload.corpus);
-    request_close_reply(request, &buffer, upload.created ? 201 : 200, MEDIA_JSON);
-    snprintf(location, sizeof location, "/api/v1/corpora/%s", upload.corpus.sha256);
+    corpus_write(&buffer.json, &corpus);
+    request_close_reply(request, &buffer, created ? 201 : 200, MEDIA_JSON);
+    snprintf(location, sizeof location, "/api/v1/corpora/%s", corpus.sha256);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
 }

@@ -52,7 +52,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/sweeps", api_sweep_list, ROUTE_SLOW | ROUTE_ETAG, "limit,cursor"},
     {"GET", "/api/v1/sweeps/{id}", api_sweep_show, ROUTE_SLOW | ROUTE_ETAG, "series,points,epoch"},
     {"POST", "/api/v1/sweeps/{id}/cancel", api_sweep_cancel, 0, NULL},
-    {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_BODY_FILE, "name"},
+    {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_BODY_FILE, "name,replace"},
     {"GET", "/api/v1/corpora", api_corpus_list, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/corpora/{id}", api_corpus_show, ROUTE_SLOW, "variant,tokenizer"},
     {"GET", "/api/v1/corpora/{id}/frequencies", api_corpus_frequencies, ROUTE_SLOW, "variant,tokenizer,limit"},

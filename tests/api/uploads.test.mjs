@@ -2,9 +2,14 @@
 // and how a text is deleted.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
 import zlib from 'node:zlib';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
+import { GULLIVER, submit, tiny } from '../lib/experiments.mjs';
 
 let server;
 before(async () => { server = await startServer(); });
@@ -127,4 +132,105 @@ test('a zero byte does not end a parameter', async () => {
   const { status, body } = await ask('/corpora?name=abc%00def', { method: 'POST', headers: RAW, body: TEXT });
   assert.deepEqual([status, body.errors?.[0].pointer], [422, 'name'], JSON.stringify(body));
   assert.equal((await ask('/jobs?state=queued%00x')).status, 422);
+});
+
+// ---- what a name stands for ----
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+const OTHER = Buffer.from('Call me Ishmael. Some years ago, never mind how long precisely.\n'.repeat(40));
+const stored = (at = server) => fs.readdirSync(path.join(at.dataDir, 'corpora')).sort();
+
+// A server whose corpus_path is a folder with these files.
+async function withTexts(files, args, use) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-texts-'));
+  for (const [name, bytes] of Object.entries(files)) fs.writeFileSync(path.join(folder, name), bytes);
+  let at;
+  try {
+    at = await startServer({ args, env: { TOKENFATE_CORPUS_PATH: folder } });
+    await use(at, folder);
+  } finally {
+    await at?.stop();
+    removeFolder(folder);
+  }
+}
+
+test('names of built-in texts and of texts in corpus_path are not given to other bytes', async () => {
+  await withTexts({ 'pg829.txt': TEXT, 'moby.txt': OTHER }, [], async (at) => {
+    const more = Buffer.concat([OTHER, TEXT]);
+    const names = ['gulliver', 'GULLIVER', 'gulliv\u00e9r', 'gulliv\u0435r', 'pg829.txt', 'PG829.TXT', 'gulliver-synthetic', 'Gulliver-Synthetic', 'moby.txt', 'Moby.txt'];
+    for (const name of names)
+      for (const query of ['', '&replace=true']) {
+        const { status, body } = await upload(name, more, RAW, { at, query });
+        assert.deepEqual([status, /reserved/.test(body.detail)], [409, true], `${name}${query}: ${JSON.stringify(body)}`);
+      }
+    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    const text = async (id) => (await ask(`/corpora/${id}`, { at })).body.id;
+    assert.deepEqual([await text('gulliver'), await text('Gulliver')], [sha256(TEXT), sha256(TEXT)]);
+    const same = await upload('Gulliver', TEXT, RAW, { at });
+    assert.deepEqual([same.status, same.body.name, same.body.id], [200, 'gulliver', sha256(TEXT)], JSON.stringify(same.body));
+    assert.equal((await upload('moby.txt', OTHER, RAW, { at })).status, 201); // the text that the name is reserved for
+    assert.equal((await upload('\u0413\u0443\u043b\u043b\u0438\u0432\u0435\u0440', more, RAW, { at })).status, 201); // a word of another script
+    assert.equal((await upload('gulliver-2', more, RAW, { at })).status, 201);
+  });
+});
+
+test('where a known text is missing, its name takes that text alone', async () => {
+  await withTexts({}, [], async (at) => {
+    const { status, body } = await upload('gulliver', OTHER, RAW, { at });
+    assert.deepEqual([status, /reserved.*695e3237/.test(body.detail)], [409, true], JSON.stringify(body));
+    if (GULLIVER) {
+      assert.equal((await upload('GULLIVER', fs.readFileSync(GULLIVER), RAW, { at })).status, 201);
+      assert.equal((await submit(at, tiny({ corpus: { id: 'gulliver' } }))).spec.corpus.id, sha256(fs.readFileSync(GULLIVER)));
+    }
+  });
+});
+
+test('other bytes under a taken name are refused unless they are to replace it', async () => {
+  const first = await upload('book', TEXT);
+  assert.equal(first.status, 201);
+  for (const name of ['book', 'BOOK', 'Book']) {
+    const { status, body } = await upload(name, OTHER);
+    assert.deepEqual([status, /book.*replace=true/.test(body.detail)], [409, true], JSON.stringify(body));
+  }
+  assert.equal((await ask('/corpora/book')).body.id, sha256(TEXT));
+  const again = await upload('BOOK', TEXT);
+  assert.deepEqual([again.status, again.body.name, again.body.id], [200, 'book', first.body.id]);
+  assert.deepEqual((await upload('book', OTHER, RAW, { query: '&replace=perhaps' })).body.errors?.map(({ pointer }) => pointer), ['replace']);
+  assert.equal((await upload('book', OTHER, RAW, { query: '&replace=false' })).status, 409);
+  const replaced = await upload('Book', OTHER, RAW, { query: '&replace=true' });
+  assert.deepEqual([replaced.status, replaced.body.name, replaced.body.id], [201, 'book', sha256(OTHER)], JSON.stringify(replaced.body));
+  assert.equal((await ask('/corpora/book')).body.id, sha256(OTHER));
+  assert.equal((await ask(`/corpora/${first.body.id}`)).status, 200, 'the text that was replaced keeps its address');
+});
+
+test('of uploads of different bytes under one name at the same time one is stored', async () => {
+  const texts = Array.from({ length: 8 }, (_, i) => Buffer.concat([TEXT, Buffer.from(`${i}`.repeat(100))]));
+  const before = stored();
+  const answers = await Promise.all(texts.map((text, i) => upload(i % 2 ? 'RACE' : 'race', text)));
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(7).fill(409)], JSON.stringify(answers));
+  const [{ body }] = answers.filter(({ status }) => status === 201);
+  assert.deepEqual(stored().filter((name) => !before.includes(name)), [body.id], 'the files of the refused ones are gone');
+});
+
+test('a name is replaced by its owner and by administrators alone', async () => {
+  await withTexts({}, ['--auth', 'on'], async (at) => {
+    const admin = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(at.log())[1];
+    const json = { Authorization: `Bearer ${admin}`, 'Content-Type': 'application/json' };
+    const token = {};
+    for (const name of ['ada', 'ben']) {
+      assert.equal((await ask('/users', { method: 'POST', headers: json, body: JSON.stringify({ name }), at })).status, 201);
+      token[name] = (await ask(`/users/${name}/tokens`, { method: 'POST', headers: json, body: '{}', at })).body.token;
+    }
+    const by = (who, bytes, query = '') => upload('book', bytes, RAW, { at, query, headers: { Authorization: `Bearer ${token[who] ?? admin}` } });
+    assert.equal((await by('ada', TEXT)).status, 201);
+    assert.equal((await by('ben', OTHER)).status, 409);
+    const refused = await by('ben', OTHER, '&replace=true');
+    assert.deepEqual([refused.status, /ada/.test(refused.body.detail)], [403, true], JSON.stringify(refused.body));
+    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    const same = await by('ben', TEXT, '&replace=true');
+    assert.deepEqual([same.status, same.body.user], [200, 'ada']);
+    assert.equal((await by('admin', OTHER)).status, 409);
+    assert.equal((await by('ada', OTHER, '&replace=true')).status, 201);
+    assert.equal((await by('admin', TEXT, '&replace=true')).status, 201);
+  });
 });

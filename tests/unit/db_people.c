@@ -249,23 +249,45 @@ static void test_labels(void **state)
 
 struct upload {
     struct corpus corpus;
+    enum corpus_replace replace;
     int created;
 };
 
 static int upload_operation(struct db_writer *writer, void *arg, struct err *err)
 {
     struct upload *upload = arg;
-    return corpus_insert(writer, &upload->corpus, &upload->created, err);
+    return corpus_insert(writer, &upload->corpus, upload->replace, &upload->created, err);
 }
 
-/* 1 if something was created. sha: the letter of which the address consists. */
+/* sha: the letter of which the address consists. */
+static int upload_by(struct fixture *f, const char *user, const char *name, char sha,
+                     enum corpus_replace replace, int *created)
+{
+    struct upload upload = {.corpus = {.bytes = sha}, .replace = replace, .created = -1};
+    memset(upload.corpus.sha256, sha, 64);
+    snprintf(upload.corpus.user, sizeof upload.corpus.user, "%s", user);
+    snprintf(upload.corpus.name, sizeof upload.corpus.name, "%s", name);
+    err_clear(&f->err);
+    const int result = db_call(f->db, upload_operation, &upload, &f->err);
+    *created = upload.created;
+    return result;
+}
+
+/* 1 if something was created. */
 static int upload(struct fixture *f, const char *name, char sha)
 {
-    struct upload upload = {.corpus = {.bytes = sha, .user = "ada"}, .created = -1};
-    memset(upload.corpus.sha256, sha, 64);
-    snprintf(upload.corpus.name, sizeof upload.corpus.name, "%s", name);
-    assert_int_equal(db_call(f->db, upload_operation, &upload, &f->err), 0);
-    return upload.created;
+    int created;
+    assert_int_equal(upload_by(f, "ada", name, sha, CORPUS_REPLACE_ANY, &created), 0);
+    return created;
+}
+
+static void refuse_upload(struct fixture *f, const char *user, const char *name,
+                          enum corpus_replace replace, enum err_code code)
+{
+    int created;
+    assert_int_equal(upload_by(f, user, name, 'z', replace, &created), -1);
+    assert_int_equal(f->err.code, code);
+    assert_int_equal(created, -1);
 }
 
 static void expect(struct fixture *f, const char *id, const char *name, char sha)
@@ -309,11 +331,32 @@ static void test_corpora(void **state)
     assert_string_equal(list, "other=a gulliver=a gulliver=b ");
 }
 
+/* Only the newest text of a name is what replace asks about; ASCII case does not count. */
+static void test_replacement(void **state)
+{
+    struct fixture *f = *state;
+    int created;
+    assert_int_equal(upload(f, "Book", 'a'), 1);
+    refuse_upload(f, "ada", "book", CORPUS_REPLACE_NONE, ERR_CONFLICT);
+    refuse_upload(f, "ben", "book", CORPUS_REPLACE_NONE, ERR_CONFLICT);
+    refuse_upload(f, "ben", "BOOK", CORPUS_REPLACE_OWN, ERR_FORBIDDEN);
+    assert_int_equal(upload_by(f, "ben", "BOOK", 'a', CORPUS_REPLACE_NONE, &created), 0);
+    assert_int_equal(created, 0);
+    assert_int_equal(upload_by(f, "ada", "book", 'b', CORPUS_REPLACE_OWN, &created), 0);
+    assert_int_equal(created, 1);
+    expect(f, "BOOK", "Book", 'b'); /* the first spelling stays */
+    refuse_upload(f, "ada", "book", CORPUS_REPLACE_NONE, ERR_CONFLICT);
+    assert_int_equal(upload(f, "\xc3\xa9", 'c'), 1);
+    assert_int_equal(upload(f, "\xc3\x89", 'd'), 1); /* other letters have their case */
+    expect(f, "\xc3\xa9", "\xc3\xa9", 'c');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_users),  test(test_last_admin),         test(test_credentials),
-        test(test_tokens), cmocka_unit_test(test_labels), test(test_corpora),
+        test(test_users),       test(test_last_admin),         test(test_credentials),
+        test(test_tokens),      cmocka_unit_test(test_labels), test(test_corpora),
+        test(test_replacement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
