@@ -2,6 +2,7 @@
 #include "db/users.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "db/connection.h"
 
@@ -73,16 +74,33 @@ int token_check_label(const char *label, struct err *err)
     return 0;
 }
 
-int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err)
+static int user_store(struct db_writer *writer, const char *name, int admin, struct err *err)
 {
-    if (user_check_name(name, err) < 0 ||
-        connection_run(&writer->connection, sql_insert,
+    if (connection_run(&writer->connection, sql_insert,
                        VALUES(value_text(name), value_integer(admin != 0), value_integer(db_now())),
                        err) < 0)
         return -1;
     if (connection_changes(&writer->connection) != 1)
         return err_set(err, ERR_CONFLICT, "there is a user \"%s\" already", name);
     return 0;
+}
+
+int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err)
+{
+    static const char *const reserved[] = {USER_LOCAL, USER_FIRST};
+    if (user_check_name(name, err) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (strcasecmp(name, reserved[i]) == 0)
+            return err_set(err, ERR_CONFLICT,
+                           "\"%s\" is reserved: the server itself is or makes %s", name,
+                           reserved[i]);
+    return user_store(writer, name, admin, err);
+}
+
+int user_insert_first(struct db_writer *writer, struct err *err)
+{
+    return user_store(writer, USER_FIRST, 1, err);
 }
 
 static int user_admins(struct db_writer *writer, int64_t *n, struct err *err)

@@ -33,8 +33,17 @@ struct token {
 int user_check_name(const char *name, struct err *err);
 int token_check_label(const char *label, struct err *err);
 
-/* ERR_CONFLICT if a user has that name. */
+/* Names that the server gives: USER_LOCAL, an administrator, is everybody without
+ * authentication and a command with the secret of the data folder, and owns the imported
+ * texts; USER_FIRST is the administrator of the first start. A user who took one by
+ * hand would own what belongs to the server. */
+#define USER_LOCAL "local"
+#define USER_FIRST "admin"
+
+/* ERR_CONFLICT if a user has that name, or it is one of the two above in any case. */
 int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err);
+/* Insert USER_FIRST. ERR_CONFLICT if it is there. */
+int user_insert_first(struct db_writer *writer, struct err *err);
 /* admin, disabled: 0 or 1, -1 leaves the value. ERR_CONFLICT if no enabled
  * administrator would be left; ERR_NOT_FOUND. */
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,

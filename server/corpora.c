@@ -17,9 +17,9 @@
 #include "config/log.h"
 #include "config/spec.h"
 #include "config/text_name.h"
+#include "db/users.h"
 #include "lab/text.h"
 #include "server/data.h"
-#include "server/server.h"
 
 int corpora_check_name(const char *name, struct err *err)
 {
@@ -271,7 +271,7 @@ static int corpora_import_one(const struct settings *settings, struct db *db, co
 {
     struct corpora_row row = {.replace = CORPUS_REPLACE_ANY};
     snprintf(row.corpus.name, sizeof row.corpus.name, "%s", name);
-    strcpy(row.corpus.user, SERVER_LOCAL_USER);
+    strcpy(row.corpus.user, USER_LOCAL);
     if (corpora_import_file(settings, path, &row.corpus, err) ||
         db_call(db, corpora_store, &row, err))
         return -1;

@@ -23,10 +23,6 @@ struct presets;
 struct route_table;
 struct workers;
 
-/* User of every request without authentication, and of commands, which send the secret of the
- * data folder (http/auth.h). An administrator. */
-#define SERVER_LOCAL_USER "local"
-
 enum { SERVER_STATUS_CLASSES = 6 };
 
 struct server {

@@ -37,7 +37,7 @@ const char *auth_session(const struct request *request, char *id, size_t n)
 
 static void auth_local(struct user *user)
 {
-    strcpy(user->name, SERVER_LOCAL_USER);
+    strcpy(user->name, USER_LOCAL);
     user->admin = 1;
 }
 
@@ -98,16 +98,16 @@ struct auth_first {
 static int auth_count(void *self, const struct user *user)
 {
     struct auth_first *first = self;
-    first->n_users += strcmp(user->name, SERVER_LOCAL_USER) != 0;
+    first->n_users += strcmp(user->name, USER_LOCAL) != 0;
     return 0;
 }
 
 static int auth_insert_admin(struct db_writer *writer, void *arg, struct err *err)
 {
     struct auth_first *first = arg;
-    if (user_insert(writer, "admin", 1, err))
+    if (user_insert_first(writer, err))
         return -1;
-    return credential_insert(writer, "admin", "token", first->hash, "first start", 0, err);
+    return credential_insert(writer, USER_FIRST, "token", first->hash, "first start", 0, err);
 }
 
 int auth_first_start(struct db *db, struct err *err)

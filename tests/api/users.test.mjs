@@ -162,6 +162,18 @@ test('what is wrong with a request is said of every field, with its value', asyn
   await wrong('GET', '/users/nobody', undefined, 404, [], /nobody/);
 });
 
+test('local and admin are made by the server alone', async () => {
+  for (const name of ['local', 'Local', 'LOCAL', 'admin', 'Admin', 'ADMIN']) {
+    const answer = await ask(admin, 'POST', '/users', { name, admin: true });
+    assert.deepEqual([answer.status, answer.body.detail.includes(`"${name}" is reserved`)], [409, true], JSON.stringify(answer.body));
+  }
+  assert.deepEqual((await users()).filter(({ name }) => /^(local|admin)$/i.test(name)).map(({ name }) => name), ['admin']);
+  const open = await startServer();
+  try {
+    assert.equal((await ask(null, 'POST', '/users', { name: 'admin' }, open)).status, 409);
+  } finally { await open.stop(); }
+});
+
 test('without authentication whoever reaches the server is an administrator', async () => {
   const open = await startServer();
   try {

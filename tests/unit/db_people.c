@@ -97,6 +97,11 @@ static void test_users(void **state)
         assert_string_equal(f->err.fields[0].pointer, "/name");
         assert_non_null(strstr(f->err.fields[0].detail, bad[i]));
     }
+    static const char *const reserved[] = {"local", "Local", "admin", "ADMIN"};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(add_user(f, reserved[i], 1), -1);
+        assert_int_equal(f->err.code, ERR_CONFLICT);
+    }
     assert_int_equal(change(f, "ben", -1, 1), 0);
     assert_int_equal(change(f, "carl", -1, 1), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
