@@ -6,10 +6,28 @@
 
 #include "db/connection.h"
 
-static const char sql_remove[] = "DELETE FROM corpora WHERE name = ?1 AND sha256 = ?2";
+enum { CORPUS_JOBS_NAMED = 5 }; /* jobs that a refused deletion names: fits ERR_MESSAGE_MAX */
+
+#define COLUMNS "SELECT sha256, name, bytes, created_at, user FROM corpora"
+/* Also a row that has no other name than the address. */
+static const char sql_remove[] =
+    "DELETE FROM corpora WHERE sha256 = ?2 AND (name = ?1 OR name = ?2)";
+static const char sql_check[] = "SELECT 1 FROM corpora WHERE sha256 = ?1";
+/* Deletion: ?1 is the address, ?2 the name, NULL for all names. */
+#define DELETED "sha256 = ?1 AND (?2 IS NULL OR name = ?2 COLLATE NOCASE)"
+static const char sql_foreign[] = COLUMNS " WHERE " DELETED " AND user <> ?3 LIMIT 1";
+static const char sql_others[] =
+    "SELECT 1 FROM corpora WHERE sha256 = ?1 AND ?2 IS NOT NULL AND name <> ?2 COLLATE NOCASE";
+static const char sql_unname[] =
+    "UPDATE OR REPLACE corpora SET name = sha256 WHERE sha256 <> ?1"
+    " AND (?2 IS NULL OR name = ?2 COLLATE NOCASE)"
+    " AND (SELECT sha256 FROM corpora AS newest WHERE newest.name = corpora.name COLLATE NOCASE"
+    " ORDER BY seq DESC LIMIT 1) = ?1";
+static const char sql_delete[] = "DELETE FROM corpora WHERE " DELETED;
+static const char sql_users[] = "SELECT j.id FROM job_texts t JOIN jobs j ON j.seq = t.job"
+                                " WHERE t.corpus_sha256 = ?1 ORDER BY j.seq";
 static const char sql_insert[] = "INSERT INTO corpora (sha256, name, bytes, user, created_at)"
                                  " VALUES (?1, ?2, ?3, ?4, ?5)";
-#define COLUMNS "SELECT sha256, name, bytes, created_at, user FROM corpora"
 /* NOCASE folds the ASCII letters, as text_name_same does. Databases of older versions may
  * hold two spellings of a name: the exact one takes precedence. */
 static const char sql_newest[] =
@@ -30,11 +48,11 @@ static void corpus_fill(sqlite3_stmt *row, struct corpus *corpus)
 }
 
 /* 1 and *out if there is a row, 0 if there is none. */
-static int corpus_find(struct connection *connection, const char *sql, const char *id,
-                       struct corpus *out, struct err *err)
+static int corpus_find(struct connection *connection, const char *sql, const struct value *values,
+                       int n, struct corpus *out, struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(connection, sql, VALUES(value_text(id)), &statement, err) < 0)
+    if (connection_start(connection, sql, values, n, &statement, err) < 0)
         return -1;
     const int found = statement_step(statement, err);
     if (found > 0)
@@ -64,7 +82,8 @@ int corpus_insert(struct db_writer *writer, const struct corpus *corpus,
 {
     struct connection *connection = &writer->connection;
     struct corpus present;
-    const int taken = corpus_find(connection, sql_newest, corpus->name, &present, err);
+    const int taken =
+        corpus_find(connection, sql_newest, VALUES(value_text(corpus->name)), &present, err);
     if (taken < 0)
         return -1;
     if (taken && strcmp(present.sha256, corpus->sha256) == 0) {
@@ -86,12 +105,75 @@ int corpus_insert(struct db_writer *writer, const struct corpus *corpus,
     return 0;
 }
 
-int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err)
+static int corpus_take(struct connection *connection, const char *id, struct corpus *out,
+                       struct err *err)
 {
-    const int found = corpus_find(&reader->connection, sql_get, id, out, err);
+    const int found = corpus_find(connection, sql_get, VALUES(value_text(id)), out, err);
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no text \"%.100s\"", id);
     return found < 0 ? -1 : 0;
+}
+
+int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err)
+{
+    return corpus_take(&reader->connection, id, out, err);
+}
+
+int corpus_check(struct db_writer *writer, const char *sha256, struct err *err)
+{
+    int64_t is_there = 0;
+    if (connection_integer(&writer->connection, sql_check, VALUES(value_text(sha256)), 0, &is_there,
+                           err) < 0)
+        return -1;
+    return is_there ? 0 : err_set(err, ERR_NOT_FOUND, "there is no text %.64s", sha256);
+}
+
+/* ERR_CONFLICT if jobs use the text. */
+static int corpus_check_unused(struct connection *connection, const char *sha256, struct err *err)
+{
+    char jobs[CORPUS_JOBS_NAMED * (DB_ID_MAX + 2) + 1] = "";
+    sqlite3_stmt *statement;
+    int n = 0, result;
+    if (connection_start(connection, sql_users, VALUES(value_text(sha256)), &statement, err) < 0)
+        return -1;
+    while ((result = statement_step(statement, err)) > 0)
+        if (n++ < CORPUS_JOBS_NAMED) {
+            char id[DB_ID_MAX];
+            column_copy(statement, 0, id, sizeof id);
+            strcat(strcat(jobs, n > 1 ? ", " : ""), id);
+        }
+    statement_close(statement);
+    if (result < 0 || n == 0)
+        return result;
+    return err_set(err, ERR_CONFLICT, "%d job%s use%s this text: %s%s", n, n == 1 ? "" : "s",
+                   n == 1 ? "s" : "", jobs, n > CORPUS_JOBS_NAMED ? ", ..." : "");
+}
+
+int corpus_delete(struct db_writer *writer, const char *id, const char *user, int *last,
+                  struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    struct corpus corpus, foreign;
+    int64_t others = 0;
+    if (corpus_take(connection, id, &corpus, err) < 0)
+        return -1;
+    const struct value sha256 = value_text(corpus.sha256),
+                       name = value_text(strcmp(id, corpus.sha256) == 0 ? NULL : corpus.name);
+    const int is_foreign = user ? corpus_find(connection, sql_foreign,
+                                              VALUES(sha256, name, value_text(user)), &foreign, err)
+                                : 0;
+    if (is_foreign > 0)
+        return err_set(err, ERR_FORBIDDEN,
+                       "the name \"%s\" of this text belongs to %s, and %s is not an administrator",
+                       foreign.name, foreign.user, user);
+    if (is_foreign < 0 ||
+        connection_integer(connection, sql_others, VALUES(sha256, name), 0, &others, err) < 0 ||
+        (!others && corpus_check_unused(connection, corpus.sha256, err) < 0) ||
+        connection_run(connection, sql_unname, VALUES(sha256, name), err) < 0 ||
+        connection_run(connection, sql_delete, VALUES(sha256, name), err) < 0)
+        return -1;
+    *last = !others;
+    return 0;
 }
 
 int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct err *err)

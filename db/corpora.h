@@ -35,6 +35,19 @@ int corpus_insert(struct db_writer *writer, const struct corpus *corpus,
 /* Get a text by address, else by name. ERR_NOT_FOUND. */
 int corpus_get(struct db_reader *reader, const char *id, struct corpus *out, struct err *err);
 
+/* ERR_NOT_FOUND if no text has this address. Run in the operation that inserts a job, it keeps
+ * corpus_delete from taking the text of that job. */
+int corpus_check(struct db_writer *writer, const char *sha256, struct err *err);
+
+/* Delete one name of a text (id: the name), or the text with all its names (id: the address).
+ * *last: 1 = the text has no name left, so its file is to be removed. A name that stood for
+ * the text stands for nothing afterwards: older texts of that name keep only their address,
+ * which is their name then. user: may delete only what this user uploaded; NULL:
+ * everything. ERR_NOT_FOUND; ERR_FORBIDDEN; ERR_CONFLICT names jobs that use the text, if it
+ * were its last name. */
+int corpus_delete(struct db_writer *writer, const char *id, const char *user, int *last,
+                  struct err *err);
+
 /* Call row for every text, newest first; stops when row returns non-zero. */
 typedef int corpus_row(void *self, const struct corpus *corpus);
 int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct err *err);

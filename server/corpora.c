@@ -4,6 +4,7 @@
 #include "server/corpora.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -210,6 +211,123 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
     return 0;
 }
 
+/* ---- deletion ----
+ *
+ * The row goes before the file, so that no row is ever without its file. An empty file
+ * .deleted-<sha256> beside the text says that it is going; it is durable before the row goes
+ * and is removed after the file. The next start ends what a killed server left. */
+
+#define CORPORA_GOING ".deleted-"
+
+struct corpora_files {
+    char folder[DATA_PATH_MAX], address[DATA_PATH_MAX], going[DATA_PATH_MAX];
+};
+
+static int corpora_files(const struct settings *settings, const char *sha256,
+                         struct corpora_files *files, struct err *err)
+{
+    if (data_path(settings, files->folder, sizeof files->folder, err, "corpora") ||
+        data_path(settings, files->address, sizeof files->address, err, "corpora/%s", sha256))
+        return -1;
+    return data_path(settings, files->going, sizeof files->going, err,
+                     "corpora/" CORPORA_GOING "%s", sha256);
+}
+
+static int corpora_mark(const struct corpora_files *files, struct err *err)
+{
+    const int fd = open(files->going, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_set_errno(err, ERR_IO, "cannot make %s", files->going);
+    close(fd);
+    return file_sync_folder(files->folder, err);
+}
+
+/* Remove the file of a text without a row. What fails is tried again at the next start, which
+ * finds the mark. */
+static void corpora_remove(const struct corpora_files *files)
+{
+    struct err err = ERR_INIT;
+    if ((unlink(files->address) && errno != ENOENT) || file_sync_folder(files->folder, &err))
+        log_line(LOG_WARNING, "text %s is deleted, but not its file: %s", files->address,
+                 strerror(errno));
+    else
+        unlink(files->going);
+}
+
+struct corpora_deletion {
+    const char *id, *user;
+    int last;
+};
+
+static int corpora_delete_row(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct corpora_deletion *deletion = arg;
+    return corpus_delete(writer, deletion->id, deletion->user, &deletion->last, err);
+}
+
+static int corpora_delete_marked(const struct settings *settings, struct db *db,
+                                 struct db_reader *reader, struct corpora_deletion *deletion,
+                                 struct err *err)
+{
+    struct corpora_files files;
+    struct corpus corpus;
+    if (corpus_get(reader, deletion->id, &corpus, err) ||
+        corpora_files(settings, corpus.sha256, &files, err) || corpora_mark(&files, err))
+        return -1;
+    const int failed = db_call(db, corpora_delete_row, deletion, err);
+    if (!failed && deletion->last)
+        corpora_remove(&files);
+    else
+        unlink(files.going);
+    return failed;
+}
+
+int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
+                   const char *id, const char *user, struct err *err)
+{
+    struct corpora_deletion deletion = {.id = id, .user = user};
+    if (text_name_same(id, TEXT_SYNTHETIC))
+        return err_set(err, ERR_CONFLICT, "\"%s\" is built in", id);
+    pthread_mutex_lock(&changing);
+    const int failed = corpora_delete_marked(settings, db, reader, &deletion, err);
+    pthread_mutex_unlock(&changing);
+    return failed;
+}
+
+static int corpora_sweep_one(const struct settings *settings, struct db_reader *reader,
+                             const char *sha256, struct err *err)
+{
+    struct corpora_files files;
+    struct corpus corpus;
+    struct err missing = ERR_INIT;
+    if (corpora_files(settings, sha256, &files, err))
+        return -1;
+    if (!corpus_get(reader, sha256, &corpus, &missing))
+        unlink(files.going);
+    else if (missing.code == ERR_NOT_FOUND)
+        corpora_remove(&files);
+    return 0;
+}
+
+static int corpora_sweep(const struct settings *settings, struct db *db, struct err *err)
+{
+    char folder[DATA_PATH_MAX];
+    struct db_reader *reader = NULL;
+    if (data_path(settings, folder, sizeof folder, err, "corpora") ||
+        db_reader_open(db, &reader, err))
+        return -1;
+    int result = 0;
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; entries && !result && (entry = readdir(entries));)
+        if (strncmp(entry->d_name, CORPORA_GOING, sizeof CORPORA_GOING - 1) == 0)
+            result =
+                corpora_sweep_one(settings, reader, entry->d_name + sizeof CORPORA_GOING - 1, err);
+    if (entries)
+        closedir(entries);
+    db_reader_close(reader);
+    return result;
+}
+
 /* ---- known texts ---- */
 
 static int corpora_copy(const char *from, const char *to, struct err *err)
@@ -284,6 +402,8 @@ static int corpora_import_one(const struct settings *settings, struct db *db, co
 int corpora_import(const struct settings *settings, struct db *db, struct err *err)
 {
     char path[DATA_PATH_MAX];
+    if (corpora_sweep(settings, db, err))
+        return -1;
     for (const struct text_known *known = text_known; known->name; known++) {
         struct err missing = ERR_INIT;
         if (text_find(settings->corpus_path, known->name, path, sizeof path, &missing)) {

@@ -26,7 +26,12 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
                    const char *path, enum corpus_replace replace, struct corpus *corpus,
                    int *created, struct err *err);
 
-/* Copy every text with a known name from corpus_path into the data folder and store its
+/* Delete a text, or one of its names, as corpus_delete does, and with its last name its file.
+ * ERR_CONFLICT for the built-in text. A crash in between is repaired by corpora_import. */
+int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
+                   const char *id, const char *user, struct err *err);
+
+/* End deletions that a killed server left half done. Copy every text with a known name from corpus_path into the data folder and store its
  * name. A missing text is logged and is not an error. */
 int corpora_import(const struct settings *settings, struct db *db, struct err *err);
 

@@ -116,6 +116,8 @@ export const createCorpus = (name, file, replace) =>
     headers: { "Content-Type": "application/octet-stream" },
   });
 
+export const deleteCorpus = (id) => call("DELETE", `/api/v1/corpora/${encodeURIComponent(id)}`);
+
 // Save all epochs as one CSV file. The server answers in pages and gives the next one
 // in a Link header. Only the first page keeps its header line.
 export async function downloadCsv(id, filename) {

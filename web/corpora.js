@@ -1,8 +1,9 @@
-// List of the texts that experiments can use, and the upload of a new text.
+// List of the texts that experiments can use, deletion of a text, and the upload of a new one.
 
 import * as api from "./api.js";
 import { announce, h, notice, problemNotice } from "./dom.js";
 import { bytes, fullTime, time } from "./format.js";
+import { confirmed } from "./job_actions.js";
 
 const SHA256 = /^[0-9a-f]{64}$/;
 
@@ -11,7 +12,13 @@ function addressOf({ id }) {
   return SHA256.test(id) ? h("code", { title: id }, id.slice(0, 16)) : h("span.quiet", null, "built in");
 }
 
-function row(corpus) {
+// A built-in text cannot be deleted.
+function deletion(corpus, remove) {
+  const act = (event) => remove(corpus, event.target);
+  return SHA256.test(corpus.id) ? h("button", { type: "button", "aria-label": `Delete ${corpus.name}`, onclick: act }, "Delete") : null;
+}
+
+function row(corpus, remove) {
   return h(
     "tr",
     null,
@@ -20,26 +27,44 @@ function row(corpus) {
     h("td", null, addressOf(corpus)),
     h("td", { title: fullTime(corpus.created_at) }, time(corpus.created_at)),
     h("td", null, corpus.user ?? ""),
+    h("td", null, deletion(corpus, remove)),
   );
 }
 
-function table(corpora) {
-  const headings = ["Name", "Size", "sha256", "Added", "User"];
+function table(corpora, remove) {
+  const headings = ["Name", "Size", "sha256", "Added", "User", ""];
   return h(
     "table",
     { "aria-label": "Corpora" },
     h("thead", null, h("tr", null, ...headings.map((text) => h(text === "Size" ? "th.number" : "th", null, text)))),
-    h("tbody", null, ...corpora.map(row)),
+    h("tbody", null, ...corpora.map((corpus) => row(corpus, remove))),
   );
 }
 
 export function render(view) {
   const list = h("div.panel.tablepanel");
   const result = h("div", { role: "status" });
+  // A name that was given to another text since must not take that one with it, so the
+  // text goes by its address unless it is what the name stands for.
+  const remove = async (corpus, button) => {
+    if (!(await confirmed(`Delete the text ${corpus.name} for good?`, "Delete"))) return;
+    button.disabled = true;
+    try {
+      const { corpora } = await api.getCorpora();
+      const stands = corpora.find(({ name }) => name === corpus.name);
+      await api.deleteCorpus(stands?.id === corpus.id ? corpus.name : corpus.id);
+      result.replaceChildren(notice("good", "Deleted", `${corpus.name} is gone.`));
+      announce("Corpus deleted");
+      await load();
+    } catch (problem) {
+      result.replaceChildren(problemNotice("Not deleted", problem));
+      button.disabled = false;
+    }
+  };
   const load = async () => {
     try {
       const { corpora } = await api.getCorpora();
-      list.replaceChildren(corpora.length ? table(corpora) : h("p.quiet", null, "No texts yet."));
+      list.replaceChildren(corpora.length ? table(corpora, remove) : h("p.quiet", null, "No texts yet."));
     } catch (problem) {
       list.replaceChildren(problemNotice("Cannot load the list", problem));
     }

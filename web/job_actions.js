@@ -30,7 +30,7 @@ const ACTIONS = [
 ];
 
 // Show a modal question. Resolves to true if the user confirms.
-function confirmed(question, action) {
+export function confirmed(question, action) {
   return new Promise((resolve) => {
     const dialog = h(
       "dialog",

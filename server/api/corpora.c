@@ -1,4 +1,4 @@
-/* corpora: the handlers of texts: upload, list, and how often their tokens occur. The list
+/* corpora: the handlers of texts: upload, deletion, list, and how often their tokens occur. The list
  * runs on the HTTP thread, the others on a pool thread. Counts come from the cache of
  * server/datasets; a counted text is held only while its answer is written. */
 #include "server/api/corpora.h"
@@ -82,6 +82,19 @@ enum request_result api_corpus_create(struct request *request)
     snprintf(location, sizeof location, "/api/v1/corpora/%s", corpus.sha256);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
+}
+
+/* ---- deletion ---- */
+
+enum request_result api_corpus_delete(struct request *request)
+{
+    const struct user *user = &request->user;
+    const char *id = request->params[0];
+    if (text_name_check(id, "id", &request->err) ||
+        corpora_delete(&request->server->settings, request->server->db, request->reader, id,
+                       user->admin ? NULL : user->name, &request->err))
+        return request_fail(request, &request->err);
+    return request_reply_empty(request);
 }
 
 /* ---- list ---- */

@@ -55,6 +55,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_BODY_FILE, "name,replace"},
     {"GET", "/api/v1/corpora", api_corpus_list, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/corpora/{id}", api_corpus_show, ROUTE_SLOW, "variant,tokenizer"},
+    {"DELETE", "/api/v1/corpora/{id}", api_corpus_delete, ROUTE_SLOW, NULL},
     {"GET", "/api/v1/corpora/{id}/frequencies", api_corpus_frequencies, ROUTE_SLOW, "variant,tokenizer,limit"},
     {"GET", "/api/v1/presets", api_presets, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/presets/{name}", api_preset, ROUTE_ETAG, NULL},

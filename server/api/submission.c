@@ -120,6 +120,18 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     return failed;
 }
 
+int submission_check_text(struct db_writer *writer, const struct job *job, struct err *err)
+{
+    struct err missing = ERR_INIT;
+    if (strcmp(job->corpus_sha256, TEXT_SYNTHETIC) == 0 ||
+        !corpus_check(writer, job->corpus_sha256, &missing))
+        return 0;
+    if (missing.code == ERR_NOT_FOUND)
+        return err_field(err, "/corpus/id", "the text %s was just deleted", job->corpus_sha256);
+    *err = missing;
+    return -1;
+}
+
 void submission_free(struct job *job)
 {
     char **texts[] = {&job->name,  &job->notes,     &job->tags,        &job->user,

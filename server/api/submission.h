@@ -20,6 +20,9 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
  * by then. */
 int submission_known(const struct request *request, const char *key, const char *body_sha256,
                      struct job **out, struct err *err);
+/* ERR_INVALID (pointer: /corpus/id) if the text of the job was deleted since submission_build.
+ * Run in the operation that inserts the job. */
+int submission_check_text(struct db_writer *writer, const struct job *job, struct err *err);
 /* Frees the strings of the job, not the job. */
 void submission_free(struct job *job);
 

@@ -66,6 +66,8 @@ static int submit_check(struct request *request, struct submit *submit, struct e
 static int submit_store(struct db_writer *writer, void *arg, struct err *err)
 {
     struct submit *submit = arg;
+    if (submission_check_text(writer, &submit->job, err))
+        return -1;
     return job_insert(writer, &submit->job, submit->key, submit->body_sha256, submit->max_queue,
                       &submit->existing, err);
 }

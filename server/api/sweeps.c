@@ -470,6 +470,9 @@ static int post_store(struct db_writer *writer, void *arg, struct err *err)
 {
     struct post *post = arg;
     post->sweep.jobs[JOB_QUEUED] = post->plan->n;
+    for (int i = 0; i < post->plan->n; i++)
+        if (submission_check_text(writer, &post->jobs[i], err))
+            return -1;
     return sweep_insert(writer, &post->sweep, post->jobs, post->plan->n, post->key,
                         post->body_sha256, post->max_queue, &post->existing, err);
 }

@@ -234,3 +234,139 @@ test('a name is replaced by its owner and by administrators alone', async () => 
     assert.equal((await by('admin', TEXT, '&replace=true')).status, 201);
   });
 });
+
+// ---- deletion ----
+
+const drop = (id, at = server, headers = {}) => ask(`/corpora/${encodeURIComponent(id)}`, { method: 'DELETE', headers, at });
+const fresh = (word) => Buffer.from(`${word} is a word of its own in this text.\n`.repeat(60));
+
+test('a text is deleted with its file, and can come back', async () => {
+  const { body } = await upload('gone', fresh('gone'));
+  assert.ok(stored().includes(body.id));
+  assert.equal((await drop('GONE')).status, 204);
+  assert.ok(!stored().some((name) => name.includes(body.id)), stored().join());
+  assert.ok(!(await names()).includes('gone'));
+  for (const id of ['gone', body.id]) assert.deepEqual([(await ask(`/corpora/${id}`)).status, (await drop(id)).status], [404, 404]);
+  assert.equal((await upload('gone', fresh('gone'))).status, 201);
+  assert.equal((await drop(body.id)).status, 204);
+  assert.deepEqual([(await drop('gulliver-synthetic')).status, (await drop('.hidden')).status], [409, 422]);
+});
+
+test('a text that jobs use stays, and the answer names the jobs', async () => {
+  const { body } = await upload('used', fresh('used'));
+  const jobs = [];
+  for (let seed = 0; seed < 2; seed++)
+    jobs.push(await submit(server, tiny({ corpus: { id: 'used' }, groups: { size: 2 }, train: { epochs: 2, seed } })));
+  for (const id of ['used', body.id]) {
+    const { status, body: problem } = await drop(id);
+    assert.deepEqual([status, jobs.every((job) => problem.detail.includes(job.id))], [409, true], JSON.stringify(problem));
+  }
+  assert.ok(stored().includes(body.id));
+  for (const { id } of jobs) {
+    await ask(`/jobs/${id}/cancel`, { method: 'POST' });
+    for (let state; !['succeeded', 'failed', 'cancelled'].includes(state); ) ({ state } = (await ask(`/jobs/${id}?wait=5`)).body);
+    assert.equal((await ask(`/jobs/${id}`, { method: 'DELETE' })).status, 204);
+  }
+  assert.equal((await drop('used')).status, 204);
+});
+
+test('a text with two names loses one of them, its address loses all', async () => {
+  const text = fresh('twice');
+  const { body } = await upload('one name', text);
+  await upload('other name', text);
+  assert.equal((await drop('one name')).status, 204);
+  assert.deepEqual([(await ask('/corpora/one%20name')).status, (await ask('/corpora/other%20name')).body.id], [404, body.id]);
+  await upload('one name', text);
+  assert.equal((await drop(body.id)).status, 204);
+  assert.deepEqual((await names()).filter((name) => / name$/.test(name)), []);
+  assert.ok(!stored().includes(body.id));
+});
+
+test('a name whose text is deleted does not fall back to an older text', async () => {
+  const [old, young] = [fresh('older'), fresh('younger')];
+  await upload('back', old);
+  await upload('back', young, RAW, { query: '&replace=true' });
+  assert.equal((await drop('back')).status, 204);
+  assert.equal((await ask('/corpora/back')).status, 404);
+  assert.equal((await ask(`/corpora/${sha256(old)}`)).status, 200);
+  const again = await upload('back', old);
+  assert.deepEqual([again.status, again.body.name], [201, 'back']);
+  assert.equal((await ask(`/corpora/${sha256(old)}`)).body.name, 'back');
+  assert.equal((await drop(sha256(old))).status, 204);
+});
+
+test('a text is deleted by its owner and by administrators alone', async () => {
+  await withTexts({}, ['--auth', 'on'], async (at) => {
+    const admin = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(at.log())[1];
+    const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+    const json = { ...bearer(admin), 'Content-Type': 'application/json' };
+    const token = {};
+    for (const name of ['ada', 'ben']) {
+      assert.equal((await ask('/users', { method: 'POST', headers: json, body: JSON.stringify({ name }), at })).status, 201);
+      token[name] = (await ask(`/users/${name}/tokens`, { method: 'POST', headers: json, body: '{}', at })).body.token;
+    }
+    const put = async (who, name) => assert.equal((await upload(name, TEXT, RAW, { at, headers: bearer(token[who]) })).status, 201);
+    await put('ada', 'hers');
+    assert.equal((await drop('hers', at)).status, 401);
+    const refused = await drop('hers', at, bearer(token.ben));
+    assert.deepEqual([refused.status, /ada/.test(refused.body.detail)], [403, true]);
+    await put('ben', 'his');
+    assert.equal((await drop(sha256(TEXT), at, bearer(token.ada))).status, 403, 'another name of the text is of ben');
+    assert.equal((await drop('hers', at, bearer(token.ada))).status, 204);
+    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    assert.equal((await drop('his', at, bearer(admin))).status, 204);
+    assert.deepEqual(stored(at), []);
+  });
+});
+
+test('what a killed server left of a deletion is ended at the next start', async () => {
+  const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-test-'));
+  const corpora = path.join(dataDir, 'corpora');
+  const [kept, lost] = [fresh('kept'), fresh('lost')].map((text) => ({ text, id: sha256(text) }));
+  try {
+    let at = await startServer({ dataDir });
+    await upload('kept', kept.text, RAW, { at });
+    await at.stop();
+    fs.writeFileSync(path.join(corpora, `.deleted-${kept.id}`), ''); // killed before the row went
+    fs.writeFileSync(path.join(corpora, `.deleted-${lost.id}`), ''); // killed after it
+    fs.writeFileSync(path.join(corpora, lost.id), lost.text);
+    at = await startServer({ dataDir });
+    assert.equal((await ask('/corpora/kept', { at })).body.id, kept.id);
+    await at.stop();
+    assert.deepEqual(fs.readdirSync(corpora).filter((name) => /deleted/.test(name) || name === lost.id), []);
+  } finally { removeFolder(dataDir); }
+});
+
+const json = { 'Content-Type': 'application/json' };
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+test('uploads and deletions of the same bytes at the same time leave no row without its file', async () => {
+  const text = fresh('raced');
+  const id = sha256(text);
+  for (let round = 0; round < 25; round++) {
+    await upload('raced', text);
+    const answers = await Promise.all([drop(id), upload('raced too', text), drop('raced'), upload('raced', text)]);
+    assert.ok(answers.every(({ status }) => [200, 201, 204, 404].includes(status)), JSON.stringify(answers));
+    assert.equal((await ask('/corpora')).body.corpora.some((corpus) => corpus.id === id), stored().includes(id));
+  }
+  await drop(id);
+});
+
+test('a text that is deleted while a job of it is submitted takes the job or stays', async () => {
+  for (let round = 0; round < 8; round++) {
+    const text = Buffer.concat([fresh('slow'), Buffer.from(Array.from({ length: 60000 }, (_, i) => `${(i * 7919 + round) % 9973} `).join(''))]);
+    const { body } = await upload('slow', text); // large: the job is checked against it for a while
+    const submitted = ask('/jobs', { method: 'POST', headers: json, body: JSON.stringify(tiny({ corpus: { id: 'slow' }, train: { epochs: 1 } })) });
+    await pause(8 * round);
+    const dropped = await drop('slow');
+    const job = await submitted;
+    assert.ok([201, 422].includes(job.status) && [204, 409].includes(dropped.status), `${JSON.stringify(job)} ${JSON.stringify(dropped)}`);
+    assert.equal(job.status === 201, dropped.status === 409, `${JSON.stringify(job.body)} ${JSON.stringify(dropped.body)}`);
+    assert.equal(stored().includes(body.id), job.status === 201);
+    if (job.status !== 201) continue;
+    await ask(`/jobs/${job.body.id}/cancel`, { method: 'POST' });
+    for (let state; !['succeeded', 'failed', 'cancelled'].includes(state); ) ({ state } = (await ask(`/jobs/${job.body.id}?wait=5`)).body);
+    assert.equal((await ask(`/jobs/${job.body.id}`, { method: 'DELETE' })).status, 204);
+    assert.equal((await drop('slow')).status, 204);
+  }
+});

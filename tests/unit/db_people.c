@@ -356,12 +356,57 @@ static void test_replacement(void **state)
     expect(f, "\xc3\xa9", "\xc3\xa9", 'c');
 }
 
+static int body_delete(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return corpus_delete(writer, call->id, call->key, &call->n, err);
+}
+
+/* The text's *last, -1 if it is refused. user NULL: an administrator. */
+static int drop(struct fixture *f, const char *id, const char *user)
+{
+    struct call call = {.body = body_delete, .id = id, .key = user, .n = -2};
+    return call_run(f, &call) < 0 ? -1 : call.n;
+}
+
+static void expect_texts(struct fixture *f, const char *expected)
+{
+    char list[400] = "";
+    assert_int_equal(corpus_list(f->reader, add_corpus, list, &f->err), 0);
+    assert_string_equal(list, expected);
+}
+
+/* A name that is deleted stands for nothing; the texts that it stood for before keep their
+ * address and lose the name. */
+static void test_deletion(void **state)
+{
+    struct fixture *f = *state;
+    char a[65] = "", b[65] = "", list[300];
+    memset(a, 'a', 64), memset(b, 'b', 64);
+    assert_int_equal(upload(f, "book", 'a'), 1);
+    assert_int_equal(upload(f, "book", 'b'), 1);
+    assert_int_equal(upload(f, "tome", 'b'), 1);
+    assert_int_equal(drop(f, "book", "ben"), -1);
+    assert_int_equal(f->err.code, ERR_FORBIDDEN);
+    assert_int_equal(drop(f, "BOOK", "ada"), 0); /* b still is tome */
+    snprintf(list, sizeof list, "tome=b %s=a ", a);
+    expect_texts(f, list);
+    assert_int_equal(drop(f, "book", NULL), -1);
+    assert_int_equal(f->err.code, ERR_NOT_FOUND);
+    assert_int_equal(upload(f, "tome", 'a'), 1); /* the row without a name goes */
+    expect_texts(f, "tome=a tome=b ");
+    assert_int_equal(drop(f, b, NULL), 1); /* an older text: the name stays */
+    expect_texts(f, "tome=a ");
+    assert_int_equal(upload(f, "book", 'a'), 1);
+    assert_int_equal(drop(f, a, "ada"), 1);
+    expect_texts(f, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_users),       test(test_last_admin),         test(test_credentials),
         test(test_tokens),      cmocka_unit_test(test_labels), test(test_corpora),
-        test(test_replacement),
+        test(test_replacement), test(test_deletion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
