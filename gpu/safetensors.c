@@ -188,12 +188,36 @@ int safetensors_write(const char *dir, long long epoch, const struct spec *spec,
     return file_atomic_commit(&file, err);
 }
 
+/* Model's id of <|endoftext|>, which begins and ends a text; -1: there is none. `bytes` has no
+ * special token, a pruned vocabulary only what the text holds. */
+static int end_of_text(const struct spec *spec, const int32_t *original, int vocab)
+{
+    static const struct {
+        const char *tokenizer;
+        int32_t id;
+    } ends[] = {{"gpt2", 50256}, {"cl100k_base", 100257}};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        for (int id = 0; strcmp(ends[i].tokenizer, spec->corpus.tokenizer) == 0 && id < vocab; id++)
+            if ((original ? original[id] : id) == ends[i].id)
+                return id;
+    return -1;
+}
+
+static void emit_token(struct emit *emit, const char *key, int id)
+{
+    if (id < 0)
+        emit_null(emit, key);
+    else
+        emit_integer(emit, key, id);
+}
+
 /* The fields of transformers.GPT2Config, including those that are fixed in GPT-2. */
 static void emit_config(struct emit *emit, const struct spec *spec, const struct shapes *shapes,
                         const int32_t *original)
 {
     static const char *const activation[] = {
         [ACTIVATION_GELU] = "gelu", [ACTIVATION_GELU_NEW] = "gelu_new", [ACTIVATION_RELU] = "relu"};
+    const int end = end_of_text(spec, original, shapes->vocab);
     emit_object(emit, NULL);
     emit_text(emit, "model_type", "gpt2");
     emit_array(emit, "architectures");
@@ -221,8 +245,8 @@ static void emit_config(struct emit *emit, const struct spec *spec, const struct
     emit_raw(emit, "attn_pdrop", "0.0");
     emit_number(emit, "initializer_range", spec->model.init_std);
     emit_text(emit, "torch_dtype", "float32");
-    emit_integer(emit, "bos_token_id", shapes->vocab - 1);
-    emit_integer(emit, "eos_token_id", shapes->vocab - 1);
+    emit_token(emit, "bos_token_id", end);
+    emit_token(emit, "eos_token_id", end);
     emit_bool(emit, "use_cache", 1);
     emit_end(emit);
 }
