@@ -17,6 +17,7 @@
 #include "db/jobs.h"
 #include "lab/findings.h"
 #include "server/datasets.h"
+#include "server/queue/divergence.h"
 
 /* A job with its parsed spec and its text. Closed by repeat_close. */
 struct repeat {
@@ -250,7 +251,11 @@ static void write_answer(struct emit *json, const struct question *question)
 {
     struct finding findings[FINDINGS_CLAIMS];
     const struct job *job = question->repeat[0].job;
+    char diverged[FINDINGS_TEXT];
     findings_judge(question->runs, question->n, findings);
+    for (int i = 0; i < question->n; i++)
+        if (divergence_of(question->repeat[i].job, diverged, sizeof diverged))
+            divergence_unjudge(findings, diverged);
     emit_object(json, NULL);
     emit_text(json, "job", job->id);
     emit_integer(json, "epoch", job->epoch);

@@ -485,7 +485,7 @@ static void run_print_results(const struct run *run)
                                                 .epoch = run->epoch,
                                                 .first = run->first,
                                                 .last = run->last});
-    run_print_findings(stdout, run->findings);
+    run_print_findings(stdout, run->findings, NULL); /* one that diverged ends without results */
 }
 
 int run_command(const struct settings *settings, int argc, char **argv)

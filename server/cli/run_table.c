@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lab/theory.h"
+#include "server/queue/divergence.h"
 
 enum {
     TABLE_LABEL_WIDTH = 40,
@@ -198,10 +199,12 @@ static void print_wrapped(FILE *out, const char *text)
     putc('\n', out);
 }
 
-void run_print_findings(FILE *out, const struct findings_run *run)
+void run_print_findings(FILE *out, const struct findings_run *run, const char *diverged)
 {
     struct finding findings[FINDINGS_CLAIMS];
     findings_judge(run, 1, findings);
+    if (diverged)
+        divergence_unjudge(findings, diverged);
     fputs("\nThe study's claims (SCIENCE section 5):\n", out);
     for (int c = 0; c < FINDINGS_CLAIMS; c++) {
         const struct finding *finding = &findings[c];

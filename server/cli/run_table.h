@@ -22,7 +22,7 @@ struct run_table {
 void run_print_table(FILE *out, const struct run_table *table);
 
 /* The study's claims, judged from one complete run: verdict, measurement and, if a claim fails,
- * the cause. */
-void run_print_findings(FILE *out, const struct findings_run *run);
+ * the cause. diverged: NULL, or the sentence that replaces all verdicts. */
+void run_print_findings(FILE *out, const struct findings_run *run, const char *diverged);
 
 #endif

@@ -15,6 +15,7 @@
 #include "lab/text.h"
 #include "server/cli/run_table.h"
 #include "server/data.h"
+#include "server/queue/divergence.h"
 
 struct show {
     struct job *job;
@@ -95,7 +96,7 @@ int show_command(const struct settings *settings, int argc, char **argv)
     struct err err = ERR_INIT;
     struct show show = {0};
     struct db_reader *reader = NULL;
-    char path[DATA_PATH_MAX];
+    char path[DATA_PATH_MAX], diverged[FINDINGS_TEXT];
     if (argc != 1) {
         fprintf(stderr, "usage: tokenfate show JOB_ID\n");
         return 2;
@@ -112,7 +113,8 @@ int show_command(const struct settings *settings, int argc, char **argv)
                                   .first = show.first,
                                   .last = show.last};
         run_print_table(stdout, &table);
-        run_print_findings(stdout, show.findings);
+        run_print_findings(stdout, show.findings,
+                           divergence_of(show.job, diverged, sizeof diverged) ? diverged : NULL);
     }
     free(show.first), free(show.last), free(show.findings);
     dataset_close(show.dataset);
