@@ -36,8 +36,12 @@ static enum request_result file_answer(struct request *request, const struct job
         err_set(err, ERR_NOT_FOUND, "%s", missing);
         return request_fail(request, err);
     }
-    if (fd < 0 || fstat(fd, &info)) {
-        err_set_errno(err, ERR_IO, "cannot read %s of job %s", name, job->id);
+    const int is_unreadable = fd < 0 || fstat(fd, &info);
+    if (is_unreadable || !S_ISREG(info.st_mode)) {
+        if (is_unreadable)
+            err_set_errno(err, ERR_IO, "cannot read %s of job %s", name, job->id);
+        else
+            err_set(err, ERR_CORRUPT, "%s of job %s is no regular file", name, job->id);
         if (fd >= 0)
             close(fd);
         return request_fail(request, err);

@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "config/hash.h"
+#include "config/log.h"
 #include "config/utf8.h"
 #include "server/http/problem.h"
 #include "server/http/route.h"
+#include "server/redact.h"
 
 /* ---- the path ---- */
 
@@ -148,12 +150,18 @@ enum request_result request_reply_fd(struct request *request, unsigned status, c
 enum request_result request_fail(struct request *request, const struct err *err)
 {
     size_t n = 0;
-    char *text = problem_print(err, request->id, &n);
+    struct err shown = *err;
+    const int status = err_http_status(err->code);
+    /* http.c logs these two statuses whole. */
+    if (redact_err(&request->server->settings, &shown) && status != 500 && status != 507)
+        log_line(LOG_WARNING, "%s %.200s: %d, %s (request %s)", request->method, request->target,
+                 status, err->message, request->id);
+    char *text = problem_print(&shown, request->id, &n);
     struct MHD_Response *response =
         text ? MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE) : NULL;
     if (text && !response)
         free(text);
-    request_reply_response(request, (unsigned)err_http_status(err->code), response);
+    request_reply_response(request, (unsigned)status, response);
     request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, PROBLEM_TYPE);
     if (err->code == ERR_UNAUTHORIZED)
         request_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");

@@ -29,6 +29,7 @@
 #include "db/jobs.h"
 #include "lab/text.h"
 #include "server/queue/conversation.h"
+#include "server/redact.h"
 
 enum {
     ATTEMPT_PATH_MAX = SETTINGS_TEXT_MAX + 128,
@@ -102,18 +103,18 @@ static void attempt_log(struct attempt *attempt, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void attempt_log(struct attempt *attempt, const char *format, ...)
 {
-    char stamp[32];
+    char stamp[32], line[LOG_LINE_MAX];
     struct tm utc;
     time_t now = time(NULL);
     if (!attempt->log || ftell(attempt->log) > ATTEMPT_LOG_MAX)
         return;
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    fprintf(attempt->log, "%s ", stamp);
     va_list args;
     va_start(args, format);
-    vfprintf(attempt->log, format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    putc('\n', attempt->log);
+    redact_text(attempt->setup->settings, line); /* clients read this log */
+    fprintf(attempt->log, "%s %s\n", stamp, line);
     clearerr(attempt->log);
 }
 
@@ -558,11 +559,14 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
 static char *attempt_error(const struct attempt *attempt)
 {
     struct emit json;
+    struct err why = attempt->why;
     if ((attempt->end != JOB_END_FAILED && attempt->end != JOB_END_FAULT) || emit_open_text(&json))
         return NULL;
+    if (redact_err(attempt->setup->settings, &why)) /* clients read it */
+        log_line(LOG_WARNING, "job %s: %s", attempt->job->id, attempt->why.message);
     emit_object(&json, NULL);
     emit_text(&json, "code", err_name(attempt->why.code));
-    emit_text(&json, "message", attempt->why.message);
+    emit_text(&json, "message", why.message);
     emit_integer(&json, "epoch", attempt->why_epoch);
     emit_end(&json);
     return emit_close_text(&json);

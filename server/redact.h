@@ -1,0 +1,18 @@
+/* redact: takes the folders of this server out of a sentence that a client will read. Errors
+ * of files name whole paths, which is right for the log and tells a client what is none of its
+ * business. Called where errors leave the server: answers (server/http/request.c) and errors and
+ * logs of jobs (server/queue/job_run.c). Pure; any thread. */
+#ifndef TOKENFATE_REDACT_H
+#define TOKENFATE_REDACT_H
+
+#include "config/err.h"
+#include "config/settings.h"
+
+/* Cut the absolute folders of the settings (data, share, corpus_path, the
+ * trainer's) off the paths in the
+ * message and the fields: "cannot read corpora/x". 1 if there was one. */
+int redact_err(const struct settings *settings, struct err *err);
+/* The same with one sentence, in place. */
+int redact_text(const struct settings *settings, char *text);
+
+#endif
