@@ -265,6 +265,26 @@ static int corpora_delete_row(struct db_writer *writer, void *arg, struct err *e
     return corpus_delete(writer, deletion->id, deletion->user, &deletion->last, err);
 }
 
+/* ERR_CONFLICT for a known text of corpus_path under its own name, and for its address. */
+static int corpora_check_import(const struct settings *settings, struct db_reader *reader,
+                                const char *id, const struct corpus *corpus, struct err *err)
+{
+    const int is_address = strcmp(id, corpus->sha256) == 0;
+    char path[DATA_PATH_MAX];
+    for (const struct text_known *known = text_known; known->name; known++) {
+        struct corpus own;
+        struct err missing = ERR_INIT;
+        if ((is_address || text_name_same(corpus->name, known->name)) &&
+            !text_find(settings->corpus_path, known->name, path, sizeof path, &missing) &&
+            !corpus_get(reader, known->name, &own, &missing) &&
+            strcmp(own.sha256, corpus->sha256) == 0)
+            return err_set(err, ERR_CONFLICT,
+                           "\"%s\" is a text of corpus_path and would be back at the next start",
+                           known->name);
+    }
+    return 0;
+}
+
 static int corpora_delete_marked(const struct settings *settings, struct db *db,
                                  struct db_reader *reader, struct corpora_deletion *deletion,
                                  struct err *err)
@@ -272,6 +292,7 @@ static int corpora_delete_marked(const struct settings *settings, struct db *db,
     struct corpora_files files;
     struct corpus corpus;
     if (corpus_get(reader, deletion->id, &corpus, err) ||
+        corpora_check_import(settings, reader, deletion->id, &corpus, err) ||
         corpora_files(settings, corpus.sha256, &files, err) || corpora_mark(&files, err))
         return -1;
     const int failed = db_call(db, corpora_delete_row, deletion, err);

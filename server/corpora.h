@@ -27,7 +27,8 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
                    int *created, struct err *err);
 
 /* Delete a text, or one of its names, as corpus_delete does, and with its last name its file.
- * ERR_CONFLICT for the built-in text. A crash in between is repaired by corpora_import. */
+ * ERR_CONFLICT for the built-in text and for a known text of corpus_path. A crash in between
+ * is repaired by corpora_import. */
 int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
                    const char *id, const char *user, struct err *err);
 

@@ -319,6 +319,19 @@ test('a text is deleted by its owner and by administrators alone', async () => {
   });
 });
 
+test('a known text of corpus_path is not deleted: it would be back at the next start', async () => {
+  await withTexts({ 'pg829.txt': TEXT, 'moby.txt': OTHER }, [], async (at) => {
+    assert.equal((await upload('alias', TEXT, RAW, { at })).status, 201);
+    assert.equal((await upload('moby.txt', OTHER, RAW, { at })).status, 201);
+    for (const id of ['gulliver', 'GULLIVER', sha256(TEXT)]) {
+      const { status, body } = await drop(id, at);
+      assert.deepEqual([status, /corpus_path/.test(body?.detail)], [409, true], `${id}: ${JSON.stringify(body)}`);
+    }
+    assert.deepEqual([(await drop('alias', at)).status, (await drop('moby.txt', at)).status], [204, 204]);
+    assert.deepEqual(stored(at), [sha256(TEXT)]);
+  });
+});
+
 test('what a killed server left of a deletion is ended at the next start', async () => {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-test-'));
   const corpora = path.join(dataDir, 'corpora');
