@@ -72,7 +72,10 @@ const plain = (symbol) => {
   const [, length, rest] = symbol.match(/^_Z(\d+)(.*)/) ?? [];
   return length ? rest.slice(0, length) : symbol;
 };
+// The variants for each instruction set have one header for all of them (gpu/cpu/cpu_loops.h).
+const variant = /_(plain|avx\w*|amx)$/;
 for (const module of modules)
   for (const symbol of new Set([...defines[module]].map(plain)))
-    for (const file of declared.get(symbol) ?? [])
-      if (file.replace(/\.\w+$/, '') !== module) console.log(`${file} declares ${symbol} of ${module}`);
+    if (!variant.test(symbol))
+      for (const file of declared.get(symbol) ?? [])
+        if (file.replace(/\.\w+$/, '') !== module) console.log(`${file} declares ${symbol} of ${module}`);
