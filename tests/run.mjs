@@ -23,7 +23,7 @@ const [build, ...wanted] = process.argv.slice(2);
 // Begun first, so that none of them is left over at the end. The rest takes seconds.
 const LONG = [
   'gpu_ops', 'cuda_ops', 'cuda_model', 'kill', 'dashboard', 'remedies', 'presets', 'adaptive', 'gulliver',
-  'server_worker',
+  'server_workers',
 ];
 const rank = (job) => {
   const at = LONG.indexOf(job.name.split('/')[1]);
