@@ -31,7 +31,8 @@ struct settings {
     int64_t idle_seconds;     /* an idle trainer releases its device: 60 */
     int64_t cancel_seconds;   /* a trainer that ignores cancel or stop for longer is killed: 20 */
     int64_t threads;          /* compute threads of the CPU device; 0 = all cores */
-    int64_t slow_threads;     /* server threads for routes marked slow: 4 */
+    int64_t slow_threads;     /* server threads for slow routes that are not heavy: 4 */
+    int64_t heavy_threads;    /* server threads for heavy routes: 2 */
     int64_t max_body_bytes;   /* JSON bodies: 1 MiB */
     int64_t max_upload_bytes; /* corpora: 256 MiB */
     int64_t max_streams;      /* SSE clients: 500 */

@@ -164,7 +164,8 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
     if (hub_start(server->db, settings->max_streams, settings->max_connections, &server->hub, err))
         return -1;
     db_on_events(server->db, hub_notify, server->hub);
-    if (pool_start(server->db, (int)settings->slow_threads, &server->pool, err) ||
+    if (pool_start(server->db, (int)settings->slow_threads, (int)settings->heavy_threads,
+                   &server->pool, err) ||
         workers_start(settings, server->db, lock, &server->workers, err) ||
         http_start(server, url, n, err))
         return -1;

@@ -3,10 +3,13 @@
  * or series= api_series answers instead.
  *
  * The route table calls api_epochs on a pool thread with that thread's database reader.
- * Each request owns its struct epochs_page. Records stream from the database into the
- * answer's file, so memory does not grow with the page. */
+ * A page is written in pieces (large_reply.h), each from a read of its own, so neither memory
+ * nor the life of a database snapshot grows with the page. The page's end is fixed when it
+ * begins: an epoch that is stored later is in the next page. The answer owns its struct
+ * epochs_page. */
 #include "server/api/epochs.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/emit.h"
@@ -19,86 +22,138 @@
 #include "server/http/csv.h"
 #include "server/http/large_reply.h"
 
-enum { EPOCHS_PER_ANSWER = 20000 }; /* some 50 MB of JSON, on disk (large_reply.h) */
+enum { EPOCHS_PER_ANSWER = 20000 }; /* some 90 MB of JSON */
 
 struct epochs_page {
-    FILE *out;
-    struct emit json; /* on out */
-    const char *job;
+    struct large_reply *reply;
+    struct emit json; /* on reply->out */
+    char job[DB_ID_MAX];
+    int attempt; /* of the job */
     struct group_names names;
     int csv;
     int64_t from, to, limit; /* as the client asked */
-    int64_t n, last;         /* records written, epoch of the last of them */
+    int64_t next, last;      /* epoch to be written next; last epoch of the page */
+    int begun, more;         /* more: records follow after the page */
 };
 
+static void epochs_free(void *state)
+{
+    struct epochs_page *page = state;
+    group_names_free(&page->names);
+    free(page);
+}
+
+/* ---- pieces ---- */
+
+/* Stops at a gap too: the records were deleted and are being written again. */
 static int epochs_print(void *self, int64_t epoch, const double *values, int n_values,
                         const float *tokens, int n_tokens)
 {
     struct epochs_page *page = self;
     (void)n_values, (void)tokens, (void)n_tokens;
+    if (epoch != page->next)
+        return 1;
     if (page->csv)
-        record_print_csv(page->out, epoch, values, page->names.n);
+        record_print_csv(page->reply->out, epoch, values, page->names.n);
     else
         record_emit(&page->json, page->job, epoch, values, page->names.n, page->names.name);
-    page->n++;
-    page->last = epoch;
-    return page->n == page->limit;
-}
-
-static void epochs_link(struct request *request, const struct epochs_page *page, int64_t next)
-{
-    char link[256];
-    snprintf(link, sizeof link,
-             "</api/v1/jobs/%.40s/epochs?from=%lld&to=%lld&limit=%lld&format=%s>; rel=\"next\"",
-             page->job, (long long)next, (long long)page->to, (long long)page->limit,
-             page->csv ? "csv" : "json");
-    request_header(request, MHD_HTTP_HEADER_LINK, link);
+    page->next++;
+    return large_reply_is_full(page->reply);
 }
 
 static void epochs_begin(struct epochs_page *page)
 {
+    page->begun = 1;
     if (page->csv) {
-        record_print_csv_header(page->out, page->names.n, page->names.name);
+        record_print_csv_header(page->reply->out, page->names.n, page->names.name);
         return;
     }
-    emit_open(&page->json, page->out, EMIT_LINES);
+    emit_open(&page->json, page->reply->out, EMIT_LINES);
     emit_object(&page->json, NULL);
     emit_array(&page->json, "epochs");
 }
 
 /* CSV has no end; its next page is in the Link header. */
-static void epochs_end(struct epochs_page *page, int more)
+static void epochs_end(struct epochs_page *page)
 {
     if (page->csv)
         return;
     emit_end(&page->json);
-    if (more)
+    if (page->more)
         emit_integer(&page->json, "next", page->last + 1);
     else
         emit_null(&page->json, "next");
     emit_end(&page->json);
 }
 
+/* Pieces of one answer come from one attempt of the job: a retry between two of them deletes
+ * the records, and they may come back with other numbers. The check follows the read, because
+ * the attempt changes in the transaction that deletes them. */
+static int epochs_check_attempt(const struct epochs_page *page, struct db_reader *reader,
+                                struct err *err)
+{
+    struct job *job = NULL;
+    if (job_get(reader, page->job, &job, err))
+        return -1;
+    const int same = job->attempt == page->attempt;
+    job_free(job);
+    return same ? 0
+                : err_set(err, ERR_CONFLICT, "job %s began anew while its epochs were read",
+                          page->job);
+}
+
+static int epochs_write(void *state, struct large_reply *reply, struct err *err)
+{
+    struct epochs_page *page = state;
+    struct db_reader *reader = reply->request->reader;
+    page->reply = reply;
+    if (!page->begun)
+        epochs_begin(page);
+    if (page->next <= page->last) {
+        if (epochs_read(reader, page->job, page->next, page->last, epochs_print, page, err) ||
+            epochs_check_attempt(page, reader, err))
+            return -1;
+        if (page->next <= page->last && !large_reply_is_full(reply))
+            return err_set(err, ERR_CONFLICT, "job %s has no epoch %lld any more", page->job,
+                           (long long)page->next);
+    }
+    if (page->next <= page->last)
+        return 1;
+    epochs_end(page);
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+/* Text of the Link header; empty on the last page. */
+static void epochs_link(const struct epochs_page *page, char *link, size_t n)
+{
+    link[0] = '\0';
+    if (page->more)
+        snprintf(link, n,
+                 "</api/v1/jobs/%.40s/epochs?from=%lld&to=%lld&limit=%lld&format=%s>; rel=\"next\"",
+                 page->job, (long long)page->last + 1, (long long)page->to, (long long)page->limit,
+                 page->csv ? "csv" : "json");
+}
+
+/* The page is not touched after large_reply_start, which may have freed it. */
 static enum request_result epochs_answer(struct request *request, struct epochs_page *page,
                                          const struct job *job)
 {
-    struct err *err = &request->err;
-    int64_t last = page->to < job->epoch ? page->to : job->epoch;
-    int64_t n = last - page->from + 1 < page->limit ? last - page->from + 1 : page->limit;
-    if (!(page->out = large_reply_open(
-              request, n * record_size(page->names.n) * LARGE_REPLY_NUMBER_BYTES, err)))
-        return request_fail(request, err);
-    epochs_begin(page);
-    if (epochs_read(request->reader, page->job, page->from, page->to, epochs_print, page, err)) {
-        fclose(page->out);
-        return request_fail(request, err);
+    char link[256];
+    strcpy(page->job, job->id);
+    page->attempt = job->attempt;
+    page->next = page->from;
+    page->last = page->to < job->epoch ? page->to : job->epoch;
+    if (page->last - page->from >= page->limit) {
+        page->last = page->from + page->limit - 1;
+        page->more = 1;
     }
-    int more = page->n == page->limit && page->last < page->to && page->last < job->epoch;
-    epochs_end(page, more);
-    large_reply_send(request, page->out, page->csv ? CSV_TYPE : MEDIA_JSON);
+    epochs_link(page, link, sizeof link);
+    large_reply_start(request, page->csv ? CSV_TYPE : MEDIA_JSON, epochs_write, page, epochs_free);
     csv_vary(request);
-    if (more)
-        epochs_link(request, page, page->last + 1);
+    if (link[0] && request->status == 200)
+        request_header(request, MHD_HTTP_HEADER_LINK, link);
     return REQUEST_DONE;
 }
 
@@ -122,22 +177,32 @@ static int epochs_check_curves(struct request *request, struct err *err)
     return err->n_fields ? -1 : 0;
 }
 
+static enum request_result epochs_records(struct request *request, const struct job *job)
+{
+    struct epochs_page *page = calloc(1, sizeof *page);
+    if (!page) {
+        err_set(&request->err, ERR_NO_MEMORY, "no memory for a page of epochs");
+        return request_fail(request, &request->err);
+    }
+    if (epochs_query(request, page, &request->err) ||
+        group_names_split(job->group_names, &page->names, &request->err)) {
+        epochs_free(page);
+        return request_fail(request, &request->err);
+    }
+    return epochs_answer(request, page, job);
+}
+
 enum request_result api_epochs(struct request *request)
 {
-    struct epochs_page page = {.job = request->params[0]};
     struct job *job = NULL;
-    enum request_result result = REQUEST_DONE;
     if (job_get(request->reader, request->params[0], &job, &request->err))
         return request_fail(request, &request->err);
-    if (request_query(request, "points") || request_query(request, "series"))
-        result = epochs_check_curves(request, &request->err) ? request_fail(request, &request->err)
-                                                             : api_series(request, job);
-    else if (epochs_query(request, &page, &request->err) ||
-             group_names_split(job->group_names, &page.names, &request->err))
-        result = request_fail(request, &request->err);
+    if (!request_query(request, "points") && !request_query(request, "series"))
+        epochs_records(request, job);
+    else if (epochs_check_curves(request, &request->err))
+        request_fail(request, &request->err);
     else
-        result = epochs_answer(request, &page, job);
-    group_names_free(&page.names);
+        api_series(request, job);
     job_free(job);
-    return result;
+    return REQUEST_DONE;
 }

@@ -21,12 +21,8 @@
 #include "server/data.h"
 #include "server/datasets.h"
 #include "server/http/csv.h"
-#include "server/http/large_reply.h"
 
-enum {
-    SPECTRUM_POINTS = 200,    /* of a curve, unless the client asks for another number */
-    SPECTRUM_TOKEN_BYTES = 40 /* estimated bytes of one token in an answer */
-};
+enum { SPECTRUM_POINTS = 200 }; /* of a curve, unless the client asks for another number */
 
 /* The arrays of a record that form a spectrum, in the order of the answer: log p and number
  * of tokens of one kind lie next to each other. */
@@ -210,23 +206,20 @@ static void write_snapshot_csv(FILE *out, const struct dataset *text, const floa
     }
 }
 
-/* Answer with the numbers logp[vocab] of a snapshot. */
+/* Answer with the numbers logp[vocab] of a snapshot: some 3 MB at most, made in memory. In
+ * pieces a slow client would keep the map and the text in use for as long. */
 static enum request_result snapshot_reply(struct request *request, const struct job *job,
                                           int64_t epoch, const struct dataset *text,
                                           const float *logp, int csv)
 {
-    struct emit json;
-    FILE *out = large_reply_open(request, (int64_t)text->frequency.vocab * SPECTRUM_TOKEN_BYTES,
-                                 &request->err);
-    if (!out)
-        return request_fail(request, &request->err);
-    if (csv) {
-        write_snapshot_csv(out, text, logp);
-    } else {
-        emit_open(&json, out, EMIT_LINES);
-        write_snapshot(&json, job, epoch, text, logp);
-    }
-    large_reply_send(request, out, csv ? CSV_TYPE : MEDIA_JSON);
+    struct request_buffer buffer;
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    if (csv)
+        write_snapshot_csv(buffer.out, text, logp);
+    else
+        write_snapshot(&buffer.json, job, epoch, text, logp);
+    request_close_reply(request, &buffer, 200, csv ? CSV_TYPE : MEDIA_JSON);
     csv_vary(request);
     return REQUEST_DONE;
 }

@@ -4,7 +4,9 @@
  * pages of at most TOKENS_CELLS_MAX numbers.
  *
  * The route table calls api_tokens on a pool thread with that thread's database reader.
- * Each request owns its struct tokens and borrows the tokenizer from server/datasets.
+ * Histories are written in pieces (large_reply.h), each from a read of its own. The answer of
+ * a history owns its struct tokens, else the request does; both borrow the tokenizer from
+ * server/datasets.
  * Invariant: the token array of a record holds the tokens of the facts' groups in the
  * order of the facts, so a running index over groups and ids (`at`) addresses it. */
 #include "server/api/tokens.h"
@@ -25,7 +27,7 @@
 #include "server/http/csv.h"
 #include "server/http/large_reply.h"
 
-enum { TOKENS_CELLS_MAX = 4 << 20 }; /* some 80 MB of CSV, on disk (large_reply.h) */
+enum { TOKENS_CELLS_MAX = 4 << 20 }; /* some 80 MB of CSV */
 
 struct tokens_column {
     int at; /* index in a record's token array */
@@ -34,6 +36,7 @@ struct tokens_column {
 
 struct tokens {
     const struct bpe *bpe;
+    json_t *facts;       /* of the job; NULL once a history has begun */
     json_t *groups;      /* of the facts, borrowed */
     const char *group;   /* ?group=; NULL: all groups */
     float *first, *last; /* [n] mean log p in the first and the last record */
@@ -41,12 +44,36 @@ struct tokens {
     int csv;
     struct tokens_column *columns; /* the requested histories */
     int n_columns;
+    int one;          /* 1: columns[0] is ?token= */
     int64_t from, to; /* requested epochs; `to` is at most the last stored one */
     int64_t limit;    /* epochs of one answer as CSV */
-    FILE *out;        /* of a history */
-    struct emit json; /* on out */
-    int64_t written;  /* epochs */
+
+    /* of a history */
+    char job[DB_ID_MAX];
+    int attempt; /* of the job */
+    struct large_reply *reply;
+    struct emit json;  /* on reply->out */
+    int64_t next, end; /* epoch to be written next; last epoch of the answer */
+    int64_t listed;    /* JSON: epoch whose number comes next; -1 before the first */
+    int begun;
 };
+
+/* The facts and the arrays of the list are not needed for the rows of a history. */
+static void tokens_drop_facts(struct tokens *tokens)
+{
+    json_decref(tokens->facts);
+    free(tokens->first), free(tokens->last);
+    tokens->facts = tokens->groups = NULL;
+    tokens->first = tokens->last = NULL;
+}
+
+static void tokens_free(void *state)
+{
+    struct tokens *tokens = state;
+    tokens_drop_facts(tokens);
+    free(tokens->columns);
+    free(tokens);
+}
 
 static int tokens_copy(void *self, int64_t epoch, const double *values, int n_values,
                        const float *tokens, int n_tokens)
@@ -57,12 +84,15 @@ static int tokens_copy(void *self, int64_t epoch, const double *values, int n_va
     return 0;
 }
 
-static int tokens_open(struct request *request, const struct job *job, json_t *facts,
-                       struct tokens *tokens, struct err *err)
+static int tokens_open(struct request *request, const struct job *job, struct tokens *tokens,
+                       struct err *err)
 {
     struct spec *spec = NULL;
-    tokens->groups = json_object_get(facts, "groups");
+    tokens->facts = json_loads(job->facts ? job->facts : "{}", 0, NULL);
+    tokens->groups = json_object_get(tokens->facts, "groups");
     tokens->n = job->n_tokens;
+    tokens->attempt = job->attempt;
+    strcpy(tokens->job, job->id);
     tokens->first = malloc(((size_t)job->n_tokens + 1) * sizeof *tokens->first);
     tokens->last = malloc(((size_t)job->n_tokens + 1) * sizeof *tokens->last);
     tokens->columns = malloc(((size_t)job->n_tokens + 1) * sizeof *tokens->columns);
@@ -146,6 +176,38 @@ static enum request_result tokens_list(struct request *request, const struct job
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
 
+/* ---- pieces of a history ---- */
+
+/* As of epochs.c: pieces of one answer come from one attempt of the job. */
+static int tokens_check_attempt(const struct tokens *tokens, struct db_reader *reader,
+                                struct err *err)
+{
+    struct job *job = NULL;
+    if (job_get(reader, tokens->job, &job, err))
+        return -1;
+    const int same = job->attempt == tokens->attempt;
+    job_free(job);
+    return same ? 0
+                : err_set(err, ERR_CONFLICT, "job %s began anew while its tokens were read",
+                          tokens->job);
+}
+
+/* Rows from tokens->next until the piece is full or the last epoch is written. */
+static int tokens_rows(struct tokens *tokens, epochs_row *row, struct err *err)
+{
+    struct large_reply *reply = tokens->reply;
+    struct db_reader *reader = reply->request->reader;
+    if (tokens->next > tokens->end)
+        return 0;
+    if (epochs_read(reader, tokens->job, tokens->next, tokens->end, row, tokens, err) ||
+        tokens_check_attempt(tokens, reader, err))
+        return -1;
+    if (tokens->next <= tokens->end && !large_reply_is_full(reply))
+        return err_set(err, ERR_CONFLICT, "job %s has no epoch %lld any more", tokens->job,
+                       (long long)tokens->next);
+    return 0;
+}
+
 /* ---- the history of one token ---- */
 
 /* ?token= is an id or the text of a token. Returns 1 and the first column of that token, or
@@ -178,7 +240,7 @@ static int tokens_one(struct tokens *tokens, const char *wanted, struct err *err
     if (!tokens_find(tokens, wanted, tokens->columns))
         return err_set(err, ERR_NOT_FOUND, "\"%.80s\" is not one of the job's tracked tokens",
                        wanted);
-    tokens->n_columns = 1;
+    tokens->n_columns = tokens->one = 1;
     return 0;
 }
 
@@ -187,10 +249,12 @@ static int tokens_row(void *self, int64_t epoch, const double *values, int n_val
 {
     struct tokens *tokens = self;
     const int at = tokens->columns->at;
-    (void)epoch, (void)values, (void)n_values;
-    tokens->written++;
+    (void)values, (void)n_values;
+    if (epoch != tokens->next)
+        return 1;
     emit_float(&tokens->json, NULL, at < n_tokens ? row[at] : NAN);
-    return 0;
+    tokens->next++;
+    return large_reply_is_full(tokens->reply);
 }
 
 /* Count of the token in the first group that holds it, and the names of all its groups. */
@@ -210,35 +274,51 @@ static void tokens_write_groups(struct emit *json, const struct tokens *tokens)
     emit_end(json);
 }
 
-static void tokens_write_epochs(struct emit *json, const struct tokens *tokens)
+static void tokens_begin_history(struct tokens *tokens)
 {
-    emit_array(json, "epochs");
-    for (int64_t i = 0; i < tokens->written; i++)
-        emit_integer(json, NULL, tokens->from + i);
-    emit_end(json);
-}
-
-static enum request_result tokens_history(struct request *request, const struct job *job,
-                                          struct tokens *tokens)
-{
-    struct err *err = &request->err;
     struct emit *json = &tokens->json;
-    if (!(tokens->out = large_reply_open(request, job->epoch * LARGE_REPLY_NUMBER_BYTES, err)))
-        return request_fail(request, err);
-    emit_open(json, tokens->out, EMIT_LINES);
+    emit_open(json, tokens->reply->out, EMIT_LINES);
     emit_object(json, NULL);
     emit_integer(json, "id", tokens->columns->id);
     tokens_write_text(json, tokens->bpe, tokens->columns->id);
     tokens_write_groups(json, tokens);
     emit_array(json, "logp");
-    if (epochs_read(request->reader, job->id, tokens->from, tokens->to, tokens_row, tokens, err)) {
-        fclose(tokens->out);
-        return request_fail(request, err);
+    tokens_drop_facts(tokens);
+    tokens->begun = 1;
+}
+
+/* First all log p, then the numbers of their epochs. */
+static int tokens_write_history(void *state, struct large_reply *reply, struct err *err)
+{
+    struct tokens *tokens = state;
+    struct emit *json = &tokens->json;
+    tokens->reply = reply;
+    if (!tokens->begun)
+        tokens_begin_history(tokens);
+    if (tokens_rows(tokens, tokens_row, err))
+        return -1;
+    if (tokens->next <= tokens->end)
+        return 1;
+    if (tokens->listed < 0) {
+        tokens->listed = tokens->from;
+        emit_end(json);
+        emit_array(json, "epochs");
     }
+    while (tokens->listed <= tokens->end && !large_reply_is_full(reply))
+        emit_integer(json, NULL, tokens->listed++);
+    if (tokens->listed <= tokens->end)
+        return 1;
     emit_end(json);
-    tokens_write_epochs(json, tokens);
     emit_end(json);
-    return large_reply_send(request, tokens->out, MEDIA_JSON);
+    return 0;
+}
+
+static enum request_result tokens_history(struct request *request, struct tokens *tokens)
+{
+    tokens->next = tokens->from;
+    tokens->end = tokens->to;
+    tokens->listed = -1;
+    return large_reply_start(request, MEDIA_JSON, tokens_write_history, tokens, tokens_free);
 }
 
 /* ---- histories as CSV ---- */
@@ -269,69 +349,84 @@ static int tokens_csv_row(void *self, int64_t epoch, const double *values, int n
                           const float *row, int n_tokens)
 {
     struct tokens *tokens = self;
+    FILE *out = tokens->reply->out;
     (void)values, (void)n_values;
-    fprintf(tokens->out, "%lld", (long long)epoch);
+    if (epoch != tokens->next)
+        return 1;
+    fprintf(out, "%lld", (long long)epoch);
     for (int c = 0; c < tokens->n_columns; c++) {
         const int at = tokens->columns[c].at;
-        csv_write_float(tokens->out, at < n_tokens ? row[at] : NAN);
+        csv_write_float(out, at < n_tokens ? row[at] : NAN);
     }
-    fputs("\r\n", tokens->out);
-    return ++tokens->written == tokens->limit;
+    fputs("\r\n", out);
+    tokens->next++;
+    return large_reply_is_full(tokens->reply);
 }
 
+enum { TOKENS_LINK_WHICH = 3 * RECORD_NAME_MAX + 32, TOKENS_LINK = TOKENS_LINK_WHICH + 160 };
+
 /* "&group=NAME", percent-encoded, or "&token=ID"; empty if the request is for all tokens. */
-static void tokens_link_which(const struct tokens *tokens, int one,
-                              char out[3 * RECORD_NAME_MAX + 32])
+static void tokens_link_which(const struct tokens *tokens, char out[TOKENS_LINK_WHICH])
 {
     const char *group = tokens->group;
-    if (one)
+    if (tokens->one)
         out += sprintf(out, "&token=%d", tokens->columns[0].id);
     out += sprintf(out, group ? "&group=" : "");
     for (const char *c = group; c && *c; c++)
         out += sprintf(out, isalnum((unsigned char)*c) ? "%c" : "%%%02X", (unsigned char)*c);
 }
 
-/* Set a Link header to the next page if epochs remain. */
-static void tokens_link(struct request *request, const struct tokens *tokens, int one,
-                        const char *job)
+/* Text of the Link header to the next page; empty if no epochs remain. */
+static void tokens_link(const struct tokens *tokens, char link[TOKENS_LINK])
 {
-    const int64_t next = tokens->from + tokens->written;
-    char which[3 * RECORD_NAME_MAX + 32], link[sizeof which + 160];
-    if (next > tokens->to || !tokens->written)
+    char which[TOKENS_LINK_WHICH];
+    link[0] = '\0';
+    if (tokens->end >= tokens->to)
         return;
-    tokens_link_which(tokens, one, which);
-    snprintf(link, sizeof link,
+    tokens_link_which(tokens, which);
+    snprintf(link, TOKENS_LINK,
              "</api/v1/jobs/%.40s/tokens?from=%lld&to=%lld&limit=%lld&format=csv%s>; rel=\"next\"",
-             job, (long long)next, (long long)tokens->to, (long long)tokens->limit, which);
-    request_header(request, MHD_HTTP_HEADER_LINK, link);
+             tokens->job, (long long)tokens->end + 1, (long long)tokens->to,
+             (long long)tokens->limit, which);
 }
 
 /* Column names are token ids; the only column of ?token= is `logp`. */
-static enum request_result tokens_csv(struct request *request, const struct job *job,
-                                      struct tokens *tokens, int one)
+static void tokens_begin_csv(struct tokens *tokens)
 {
-    struct err *err = &request->err;
-    const int64_t most = TOKENS_CELLS_MAX / (tokens->n_columns ? tokens->n_columns : 1);
-    const int64_t stored = tokens->to - tokens->from + 1;
-    tokens->limit = tokens->limit < most ? tokens->limit : most;
-    const int64_t epochs = stored < tokens->limit ? stored : tokens->limit;
-    if (!(tokens->out = large_reply_open(
-              request, epochs * tokens->n_columns * LARGE_REPLY_NUMBER_BYTES, err)))
-        return request_fail(request, err);
-    fputs("epoch", tokens->out);
+    FILE *out = tokens->reply->out;
+    fputs("epoch", out);
     for (int c = 0; c < tokens->n_columns; c++)
-        if (one)
-            fputs(",logp", tokens->out);
+        if (tokens->one)
+            fputs(",logp", out);
         else
-            fprintf(tokens->out, ",%d", tokens->columns[c].id);
-    fputs("\r\n", tokens->out);
-    if (epochs_read(request->reader, job->id, tokens->from, tokens->to, tokens_csv_row, tokens,
-                    err)) {
-        fclose(tokens->out);
-        return request_fail(request, err);
-    }
-    large_reply_send(request, tokens->out, CSV_TYPE);
-    tokens_link(request, tokens, one, job->id);
+            fprintf(out, ",%d", tokens->columns[c].id);
+    fputs("\r\n", out);
+    tokens_drop_facts(tokens);
+    tokens->begun = 1;
+}
+
+static int tokens_write_csv(void *state, struct large_reply *reply, struct err *err)
+{
+    struct tokens *tokens = state;
+    tokens->reply = reply;
+    if (!tokens->begun)
+        tokens_begin_csv(tokens);
+    return tokens_rows(tokens, tokens_csv_row, err) ? -1 : tokens->next <= tokens->end;
+}
+
+/* The tokens are not touched after large_reply_start, which may have freed them. */
+static enum request_result tokens_csv(struct request *request, struct tokens *tokens)
+{
+    char link[TOKENS_LINK];
+    const int64_t most = TOKENS_CELLS_MAX / (tokens->n_columns ? tokens->n_columns : 1);
+    tokens->limit = tokens->limit < most ? tokens->limit : most;
+    tokens->next = tokens->from;
+    tokens->end =
+        tokens->to - tokens->from < tokens->limit ? tokens->to : tokens->from + tokens->limit - 1;
+    tokens_link(tokens, link);
+    large_reply_start(request, CSV_TYPE, tokens_write_csv, tokens, tokens_free);
+    if (link[0] && request->status == 200)
+        request_header(request, MHD_HTTP_HEADER_LINK, link);
     return REQUEST_DONE;
 }
 
@@ -356,33 +451,39 @@ static int tokens_query(struct request *request, const struct job *job, struct t
     return err->n_fields ? -1 : 0;
 }
 
+/* Takes the tokens over. */
 static enum request_result tokens_answer(struct request *request, const struct job *job,
                                          struct tokens *tokens)
 {
     const char *wanted = request_query(request, "token");
     struct err *err = &request->err;
-    if (wanted ? tokens_one(tokens, wanted, err) : tokens->csv && tokens_columns(tokens, err))
-        return request_fail(request, err);
-    if (tokens->csv)
-        return tokens_csv(request, job, tokens, wanted != NULL);
-    return wanted ? tokens_history(request, job, tokens) : tokens_list(request, job, tokens);
+    if (tokens_open(request, job, tokens, err) || tokens_query(request, job, tokens, err) ||
+        (wanted ? tokens_one(tokens, wanted, err) : tokens->csv && tokens_columns(tokens, err)))
+        request_fail(request, err);
+    else if (tokens->csv)
+        return tokens_csv(request, tokens);
+    else if (wanted)
+        return tokens_history(request, tokens);
+    else
+        tokens_list(request, job, tokens);
+    tokens_free(tokens);
+    return REQUEST_DONE;
 }
 
 enum request_result api_tokens(struct request *request)
 {
-    struct tokens tokens = {0};
+    struct tokens *tokens = NULL;
     struct job *job = NULL;
     struct err *err = &request->err;
     if (job_get(request->reader, request->params[0], &job, err))
         return request_fail(request, err);
-    json_t *facts = json_loads(job->facts ? job->facts : "{}", 0, NULL);
-    if (tokens_open(request, job, facts, &tokens, err) || tokens_query(request, job, &tokens, err))
+    if ((tokens = calloc(1, sizeof *tokens))) {
+        tokens_answer(request, job, tokens);
+    } else {
+        err_set(err, ERR_NO_MEMORY, "no memory for the tokens of a job");
         request_fail(request, err);
-    else
-        tokens_answer(request, job, &tokens);
+    }
     csv_vary(request);
-    free(tokens.first), free(tokens.last), free(tokens.columns);
-    json_decref(facts);
     job_free(job);
     return REQUEST_DONE;
 }

@@ -50,8 +50,11 @@ static void *http_begin(void *self, const char *uri, struct MHD_Connection *conn
     struct request *request = calloc(1, sizeof *request);
     if (!request)
         return NULL;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     request->server = self;
     request->connection = connection;
+    request->fd = info ? info->connect_fd : -1;
     request->upload_fd = -1;
     request->target = strdup(uri);
     hash_random_hex(REQUEST_ID_BYTES, request->id);
@@ -88,15 +91,6 @@ static void http_free(struct request *request)
     free(request);
 }
 
-/* The HTTP thread owns the request again. */
-static void http_resumed(struct request *request)
-{
-    if (!request->suspended)
-        return;
-    request->suspended = 0;
-    atomic_fetch_sub(&request->server->suspended, 1);
-}
-
 static void http_end(void *self, struct MHD_Connection *connection, void **state,
                      enum MHD_RequestTerminationCode code)
 {
@@ -107,7 +101,9 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
     if (!request)
         return;
     /* A request that was resumed and never ran again (its client left) is still counted. */
-    http_resumed(request);
+    request_resumed(request);
+    if (request->pool_client)
+        pool_leave(server->pool, request);
     if (request->seen_head)
         atomic_fetch_sub(&server->http->running, 1);
     http_free(request);
@@ -306,7 +302,8 @@ static void http_headers(struct request *request)
 static enum MHD_Result http_answer(struct request *request)
 {
     struct server *server = request->server;
-    if (!request->response) /* no memory even for the problem: close the connection */
+    /* No memory even for the problem, or the client has left: close the connection. */
+    if (!request->response)
         return MHD_NO;
     http_headers(request);
     if (request->status == 500 || request->status == 507)
@@ -340,10 +337,10 @@ static enum request_result http_first(struct request *request)
         request->reader = request->server->reader;
         return request->route->handler(request);
     }
+    struct err err = ERR_INIT;
+    request->work = request->route->handler;
     request_park(request, NULL);
-    if (pool_push(request->server->pool, request)) {
-        struct err err = ERR_INIT;
-        err_set(&err, ERR_UNAVAILABLE, "%d slow requests are waiting already", POOL_WAITING_MAX);
+    if (pool_push(request->server->pool, request, &err)) {
         request_fail_later(request, &err, 2);
         request_finish(request);
     }
@@ -355,7 +352,7 @@ static enum request_result http_first(struct request *request)
 static enum MHD_Result http_run(struct request *request)
 {
     enum request_result result = REQUEST_DONE;
-    http_resumed(request);
+    request_resumed(request);
     if (!request->response && !request->ran)
         result = http_first(request);
     else if (!request->response && request->next) {

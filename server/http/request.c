@@ -231,6 +231,14 @@ void request_park(struct request *request, request_handler *next)
     MHD_suspend_connection(request->connection);
 }
 
+void request_resumed(struct request *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = 0;
+    atomic_fetch_sub(&request->server->suspended, 1);
+}
+
 void request_finish(struct request *request)
 {
     MHD_resume_connection(request->connection);

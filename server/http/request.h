@@ -9,7 +9,8 @@
  * that. The hand-over goes through a mutex in either direction (queue of the new owner,
  * libmicrohttpd's on resume), which orders the memory accesses of both owners.
  *
- * Every request gets exactly one answer, or none if its client has left. Only the owner calls
+ * Every request gets exactly one answer, or none if its client has left (abandoned). An answer
+ * that was begun and cannot be finished breaks the connection off. Only the owner calls
  * functions declared here. */
 #ifndef TOKENFATE_REQUEST_H
 #define TOKENFATE_REQUEST_H
@@ -30,17 +31,20 @@ enum {
     REQUEST_PARAMS_MAX = 2,    /* braces in a path template */
     REQUEST_SEGMENTS_MAX = 12, /* segments of a path; the longest route has six */
     REQUEST_TARGET_MAX = 8192, /* bytes of path and query; a jobs= filter of 200 ids fits */
-    REQUEST_ID_BYTES = 8       /* random bytes in an X-Request-Id */
+    REQUEST_ID_BYTES = 8,      /* random bytes in an X-Request-Id */
+    REQUEST_CLIENT_MAX = 80    /* bytes of a client's name (client.h) */
 };
 
 enum request_result { REQUEST_DONE, REQUEST_LATER };
 
 struct request;
+struct pool_client;
 typedef enum request_result request_handler(struct request *request);
 
 struct request {
     struct server *server;
     struct MHD_Connection *connection;
+    int fd; /* socket of the connection */
     const struct route *route;
     const char *method;
     char id[2 * REQUEST_ID_BYTES + 1];
@@ -59,6 +63,8 @@ struct request {
     char *upload_path; /* corpora/.upload-<id>; removed with the request (http_drop_upload) */
 
     struct db_reader *reader; /* of the thread that runs the handler */
+    request_handler *work;    /* of a pool thread: the route's handler, then large_reply_more */
+    void *work_arg;           /* of large_reply.c */
     request_handler *next;    /* runs on the HTTP thread after request_finish */
     void *state;              /* the handler's own; freed with the request by free_state */
     void (*free_state)(void *state);
@@ -69,6 +75,11 @@ struct request {
 
     struct MHD_Response *response;
     unsigned status;
+
+    int abandoned; /* 1: given back without an answer, or in the middle of it; never cleared */
+
+    struct request *pool_next;       /* of pool.c, while the request waits */
+    struct pool_client *pool_client; /* of pool.c, from pool_push to pool_leave */
 
     /* of http.c: its callback has had the head; the rest of the body is dropped; libmicrohttpd
      * sleeps on the connection (set by request_park); the handler was called */
@@ -128,6 +139,8 @@ enum request_result request_submit(struct request *request, db_operation *operat
  * thread can see the request: a resume that comes before the suspension would be lost. Of a
  * parked request (a pool thread hands it on) it only changes `next`. */
 void request_park(struct request *request, request_handler *next);
+/* The HTTP thread owns the request again, if it was parked. HTTP thread. */
+void request_resumed(struct request *request);
 /* Give a parked request back to the HTTP thread. The caller does not own it any more, and
  * must not read it: it may already be freed. Any thread. */
 void request_finish(struct request *request);

@@ -15,7 +15,10 @@ enum route_flag {
     ROUTE_BODY_JSON = 4, /* body required, application/json, at most max_body_bytes */
     ROUTE_BODY_FILE = 8, /* body streamed to a file, at most max_upload_bytes */
     ROUTE_ETAG = 16,     /* 200 answers carry an ETag and honour If-None-Match */
-    ROUTE_ADMIN = 32     /* for administrators only */
+    ROUTE_ADMIN = 32,    /* for administrators only */
+    /* With ROUTE_SLOW: work that grows with the records of a job or with a text, or that needs
+     * a process. Has threads of its own, and a GET is dropped when its client leaves (pool.h). */
+    ROUTE_HEAVY = 64
 };
 
 struct route {
