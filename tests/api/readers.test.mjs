@@ -1,0 +1,152 @@
+// readers of large answers, against the real binary: others are answered beside them, clients
+// that left cost nothing, clients take turns, and an answer in pieces is the same bytes as its
+// parts.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startServer } from '../lib/server.mjs';
+import { SANITIZED, finished, submit, tiny } from '../lib/experiments.mjs';
+
+const EPOCHS = SANITIZED ? 400 : 1500;
+const SECONDS = SANITIZED ? 60 : 10; // a short request beside large ones
+
+let server;
+let job;
+let large;
+before(async () => {
+  server = await startServer({
+    args: ['--trainer', path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests/fake_trainer')], env: { FAKE_TRAINER_MS: '0' },
+  });
+  job = await finished(server, (await submit(server, tiny({ name: 'long', train: { epochs: EPOCHS } }))).id);
+  assert.equal(job.state, 'succeeded');
+  large = `/api/v1/jobs/${job.id}/epochs?limit=20000`;
+});
+after(async () => { assert.deepEqual(await server.stop(), { code: 0, signal: null }); });
+
+// A request whose answer nobody reads.
+function silent(route) {
+  const { hostname, port } = new URL(server.url);
+  const socket = net.connect(Number(port), hostname);
+  socket.on('error', () => {});
+  socket.pause();
+  socket.write(`GET ${route} HTTP/1.1\r\nHost: ${hostname}:${port}\r\n\r\n`);
+  return socket;
+}
+
+// A request from a loopback address: its answer with headers and bytes.
+function from(localAddress, route, method = 'GET') {
+  return new Promise((resolve, reject) => {
+    http.request(server.url + route, { method, localAddress, agent: false }, (answer) => {
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('error', reject);
+      answer.on('end', () => resolve({ status: answer.statusCode, headers: answer.headers, bytes: Buffer.concat(parts) }));
+    }).on('error', reject).end();
+  });
+}
+
+async function answersSoon(route) {
+  const answer = await fetch(server.url + route, { signal: AbortSignal.timeout(1000 * SECONDS) });
+  assert.equal(answer.status, 200);
+  await answer.arrayBuffer();
+}
+
+test('short requests are answered beside 40 clients that never read a large answer', async () => {
+  const sockets = Array.from({ length: 40 }, () => silent(large));
+  await sleep(500);
+  for (let i = 0; i < 3; i++) await answersSoon('/api/v1/jobs?limit=1');
+  await answersSoon(`/api/v1/jobs/${job.id}/epochs?limit=1`); // a heavy one, too
+  sockets.forEach((socket) => socket.destroy());
+});
+
+test('clients that left before their turn leave no work behind', async () => {
+  const sockets = Array.from({ length: 60 }, () => silent(large));
+  await sleep(300);
+  sockets.forEach((socket) => socket.destroy());
+  await answersSoon(`/api/v1/jobs/${job.id}/epochs?limit=1`);
+});
+
+test('the second client is answered before the first one has its tenth answer', async () => {
+  const order = [];
+  const first = Array.from({ length: 20 }, () => from('127.0.0.1', large).then(({ status }) => order.push(status)));
+  await sleep(200);
+  const { status } = await from('127.0.0.2', large);
+  order.push('second');
+  assert.equal(status, 200);
+  await Promise.all(first);
+  assert.ok(order.indexOf('second') < 9, order.join(' '));
+  assert.equal(order.filter((x) => x === 200).length, 20);
+});
+
+test('one client has at most 64 large requests under way; others are not refused', async () => {
+  const sockets = Array.from({ length: 64 }, () => silent(large));
+  await sleep(1000);
+  const refused = await from('127.0.0.1', large);
+  assert.equal(refused.status, 429);
+  assert.match(refused.headers['retry-after'], /^\d+$/);
+  assert.equal((await from('127.0.0.2', `/api/v1/jobs/${job.id}/epochs?limit=1`)).status, 200);
+  sockets.forEach((socket) => socket.destroy());
+});
+
+const page = async (route) => (await from('127.0.0.1', `/api/v1/jobs/${job.id}/${route}`)).bytes;
+
+test('an answer in pieces has the bytes of its parts', async () => {
+  const whole = await from('127.0.0.1', large);
+  assert.equal(whole.headers['transfer-encoding'], 'chunked');
+  const rows = [];
+  const csv = [];
+  const tokens = [];
+  const STEP = 20; // epochs of an answer that is one piece
+  for (let n = 0; n <= EPOCHS; n += STEP) {
+    const text = String(await page(`epochs?from=${n}&limit=${STEP}`));
+    rows.push(text.slice(text.indexOf('[') + 1, text.lastIndexOf(']')));
+    const lines = (route) => page(route).then((bytes) => String(bytes).split('\r\n'));
+    csv.push(...(await lines(`epochs?format=csv&from=${n}&limit=${STEP}`)).slice(n ? 1 : 0, -1));
+    tokens.push(...(await lines(`tokens?format=csv&from=${n}&limit=${STEP}`)).slice(n ? 1 : 0, -1));
+  }
+  // Each row of JSON stands on lines of its own, and the last line of the list differs.
+  const json = String(whole.bytes);
+  const inside = json.slice(json.indexOf('[') + 1, json.lastIndexOf(']'));
+  assert.equal(inside.replaceAll(/\s/g, ''), rows.join(',').replaceAll(/\s/g, ''));
+  assert.equal(JSON.parse(json).epochs.length, EPOCHS + 1);
+  assert.equal(String(await page('epochs?format=csv')), csv.map((line) => `${line}\r\n`).join(''));
+  assert.equal(String(await page('tokens?format=csv')), tokens.map((line) => `${line}\r\n`).join(''));
+});
+
+test('HEAD of a large answer has its headers; an answer of one piece has its length', async () => {
+  const head = await from('127.0.0.1', large, 'HEAD');
+  assert.equal(head.status, 200);
+  assert.match(head.headers['content-type'], /json/);
+  const one = await from('127.0.0.1', `/api/v1/jobs/${job.id}/epochs?limit=1`);
+  assert.equal(Number(one.headers['content-length']), one.bytes.length);
+});
+
+test('a job that is deleted in the middle of its answer breaks the answer off', async () => {
+  const doomed = await finished(server, (await submit(server, tiny({ name: 'doomed', train: { epochs: EPOCHS } }))).id);
+  const broken = new Promise((resolve, reject) => {
+    http.get(`${server.url}/api/v1/jobs/${doomed.id}/epochs?limit=20000`, { agent: false }, async (answer) => {
+      assert.equal(answer.statusCode, 200);
+      const gone = await server.api(`/jobs/${doomed.id}`, { method: 'DELETE' });
+      assert.equal(gone.status, 204);
+      answer.on('error', resolve);
+      answer.on('end', () => reject(new Error('it ended like a whole one')));
+      answer.resume();
+    }).on('error', reject);
+  });
+  assert.equal((await broken).code, 'ECONNRESET');
+  assert.match(server.log(), /broken off, /);
+});
+
+test('the server ends in time with large answers under way', async () => {
+  const sockets = Array.from({ length: 20 }, () => silent(large));
+  const reading = Array.from({ length: 4 }, () => from('127.0.0.1', large).catch((error) => error));
+  await sleep(500);
+  const start = performance.now();
+  assert.deepEqual(await server.kill('SIGTERM'), { code: 0, signal: null });
+  assert.ok(performance.now() - start < 1000 * (SANITIZED ? 30 : 12), `${performance.now() - start} ms`);
+  await Promise.all(reading);
+  sockets.forEach((socket) => socket.destroy());
+});
