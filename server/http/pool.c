@@ -135,24 +135,26 @@ static int pool_is_in_vain(const struct request *request)
            client_left(request);
 }
 
-/* Take the waiting requests whose clients have left out of the queue, as a list. All requests
- * are taken in turn and the others appended again, so those keep their order. */
+/* Take the waiting requests whose clients have left out of the queue, as a list. The queue is
+ * emptied before the others are appended again: so each client's requests keep their order. */
 static struct request *pool_sweep(struct pool_lane *lane)
 {
-    struct request *swept = NULL, *stay = NULL, **end = &stay, *next;
+    struct request *swept = NULL, *first = NULL, **last = &first, *next;
     while (lane->first) {
         struct request *request = pool_next(lane);
-        struct request **list = pool_is_in_vain(request) ? &swept : end;
-        request->pool_next = list == end ? NULL : swept;
-        *list = request;
-        if (list == end)
-            end = &request->pool_next;
-        else
+        if (pool_is_in_vain(request)) {
             pool_forget(request);
+            request->pool_next = swept;
+            swept = request;
+        } else {
+            *last = request;
+            last = &request->pool_next;
+        }
     }
-    for (; stay; stay = next) {
-        next = stay->pool_next;
-        pool_append(lane, stay);
+    *last = NULL;
+    for (; first; first = next) {
+        next = first->pool_next;
+        pool_append(lane, first);
     }
     return swept;
 }
