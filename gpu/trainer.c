@@ -29,7 +29,7 @@ struct arguments {
 static const struct options_row rows[] = {
     {"share", OPTIONS_POINTER, AT(share), 0, NULL, "TOKENFATE_SHARE; beside the program",
      "folder with tokenizers/"},
-    {"corpus_path", OPTIONS_POINTER, AT(corpus_path), 0, NULL, "corpora",
+    {"corpus_path", OPTIONS_POINTER, AT(corpus_path), 0, NULL, "TOKENFATE_CORPUS_PATH; corpora",
      "folders with texts, separated by ':'"},
     {"dir", OPTIONS_POINTER, AT(dir), 0, NULL, "none", "folder for checkpoints and models"},
     {"resume", OPTIONS_FLAG, AT(resume), 0, NULL, NULL, "continue from the checkpoint in --dir"},
@@ -154,8 +154,11 @@ static int run(const struct arguments *arguments, struct err *err)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {
-        .device = "cpu", .corpus_path = "corpora", .dir = "", .checkpoint_seconds = 30};
+    const char *corpus_path = getenv("TOKENFATE_CORPUS_PATH");
+    struct arguments arguments = {.device = "cpu",
+                                  .corpus_path = corpus_path ? corpus_path : "corpora",
+                                  .dir = "",
+                                  .checkpoint_seconds = 30};
     struct err err = ERR_INIT;
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
