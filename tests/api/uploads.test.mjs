@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import zlib from 'node:zlib';
 import { removeFolder, startServer } from '../lib/server.mjs';
 import { GULLIVER, submit, tiny } from '../lib/experiments.mjs';
@@ -138,7 +139,12 @@ test('a zero byte does not end a parameter', async () => {
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const OTHER = Buffer.from('Call me Ishmael. Some years ago, never mind how long precisely.\n'.repeat(40));
-const stored = (at = server) => fs.readdirSync(path.join(at.dataDir, 'corpora')).sort();
+// A request's own file goes when the request ends, which is after its answer was sent.
+async function stored(at = server) {
+  const files = () => fs.readdirSync(path.join(at.dataDir, 'corpora')).sort();
+  for (let tries = 0; tries < 100 && files().some((name) => name.startsWith('.upload-')); tries++) await sleep(20);
+  return files();
+}
 
 // A server whose corpus_path is a folder with these files.
 async function withTexts(files, args, use) {
@@ -163,7 +169,7 @@ test('names of built-in texts and of texts in corpus_path are not given to other
         const { status, body } = await upload(name, more, RAW, { at, query });
         assert.deepEqual([status, /reserved/.test(body.detail)], [409, true], `${name}${query}: ${JSON.stringify(body)}`);
       }
-    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    assert.deepEqual(await stored(at), [sha256(TEXT)]);
     const text = async (id) => (await ask(`/corpora/${id}`, { at })).body.id;
     assert.deepEqual([await text('gulliver'), await text('Gulliver')], [sha256(TEXT), sha256(TEXT)]);
     const same = await upload('Gulliver', TEXT, RAW, { at });
@@ -205,11 +211,11 @@ test('other bytes under a taken name are refused unless they are to replace it',
 
 test('of uploads of different bytes under one name at the same time one is stored', async () => {
   const texts = Array.from({ length: 8 }, (_, i) => Buffer.concat([TEXT, Buffer.from(`${i}`.repeat(100))]));
-  const before = stored();
+  const before = await stored();
   const answers = await Promise.all(texts.map((text, i) => upload(i % 2 ? 'RACE' : 'race', text)));
   assert.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(7).fill(409)], JSON.stringify(answers));
   const [{ body }] = answers.filter(({ status }) => status === 201);
-  assert.deepEqual(stored().filter((name) => !before.includes(name)), [body.id], 'the files of the refused ones are gone');
+  assert.deepEqual((await stored()).filter((name) => !before.includes(name)), [body.id], 'the files of the refused ones are gone');
 });
 
 test('a name is replaced by its owner and by administrators alone', async () => {
@@ -226,7 +232,7 @@ test('a name is replaced by its owner and by administrators alone', async () => 
     assert.equal((await by('ben', OTHER)).status, 409);
     const refused = await by('ben', OTHER, '&replace=true');
     assert.deepEqual([refused.status, /ada/.test(refused.body.detail)], [403, true], JSON.stringify(refused.body));
-    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    assert.deepEqual(await stored(at), [sha256(TEXT)]);
     const same = await by('ben', TEXT, '&replace=true');
     assert.deepEqual([same.status, same.body.user], [200, 'ada']);
     assert.equal((await by('admin', OTHER)).status, 409);
@@ -242,9 +248,9 @@ const fresh = (word) => Buffer.from(`${word} is a word of its own in this text.\
 
 test('a text is deleted with its file, and can come back', async () => {
   const { body } = await upload('gone', fresh('gone'));
-  assert.ok(stored().includes(body.id));
+  assert.ok((await stored()).includes(body.id));
   assert.equal((await drop('GONE')).status, 204);
-  assert.ok(!stored().some((name) => name.includes(body.id)), stored().join());
+  assert.ok(!(await stored()).some((name) => name.includes(body.id)), (await stored()).join());
   assert.ok(!(await names()).includes('gone'));
   for (const id of ['gone', body.id]) assert.deepEqual([(await ask(`/corpora/${id}`)).status, (await drop(id)).status], [404, 404]);
   assert.equal((await upload('gone', fresh('gone'))).status, 201);
@@ -261,7 +267,7 @@ test('a text that jobs use stays, and the answer names the jobs', async () => {
     const { status, body: problem } = await drop(id);
     assert.deepEqual([status, jobs.every((job) => problem.detail.includes(job.id))], [409, true], JSON.stringify(problem));
   }
-  assert.ok(stored().includes(body.id));
+  assert.ok((await stored()).includes(body.id));
   for (const { id } of jobs) {
     await ask(`/jobs/${id}/cancel`, { method: 'POST' });
     for (let state; !['succeeded', 'failed', 'cancelled'].includes(state); ) ({ state } = (await ask(`/jobs/${id}?wait=5`)).body);
@@ -279,7 +285,7 @@ test('a text with two names loses one of them, its address loses all', async () 
   await upload('one name', text);
   assert.equal((await drop(body.id)).status, 204);
   assert.deepEqual((await names()).filter((name) => / name$/.test(name)), []);
-  assert.ok(!stored().includes(body.id));
+  assert.ok(!(await stored()).includes(body.id));
 });
 
 test('a name whose text is deleted does not fall back to an older text', async () => {
@@ -313,9 +319,9 @@ test('a text is deleted by its owner and by administrators alone', async () => {
     await put('ben', 'his');
     assert.equal((await drop(sha256(TEXT), at, bearer(token.ada))).status, 403, 'another name of the text is of ben');
     assert.equal((await drop('hers', at, bearer(token.ada))).status, 204);
-    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    assert.deepEqual(await stored(at), [sha256(TEXT)]);
     assert.equal((await drop('his', at, bearer(admin))).status, 204);
-    assert.deepEqual(stored(at), []);
+    assert.deepEqual(await stored(at), []);
   });
 });
 
@@ -328,7 +334,7 @@ test('a known text of corpus_path is not deleted: it would be back at the next s
       assert.deepEqual([status, /corpus_path/.test(body?.detail)], [409, true], `${id}: ${JSON.stringify(body)}`);
     }
     assert.deepEqual([(await drop('alias', at)).status, (await drop('moby.txt', at)).status], [204, 204]);
-    assert.deepEqual(stored(at), [sha256(TEXT)]);
+    assert.deepEqual(await stored(at), [sha256(TEXT)]);
   });
 });
 
@@ -360,7 +366,7 @@ test('uploads and deletions of the same bytes at the same time leave no row with
     await upload('raced', text);
     const answers = await Promise.all([drop(id), upload('raced too', text), drop('raced'), upload('raced', text)]);
     assert.ok(answers.every(({ status }) => [200, 201, 204, 404].includes(status)), JSON.stringify(answers));
-    assert.equal((await ask('/corpora')).body.corpora.some((corpus) => corpus.id === id), stored().includes(id));
+    assert.equal((await ask('/corpora')).body.corpora.some((corpus) => corpus.id === id), (await stored()).includes(id));
   }
   await drop(id);
 });
@@ -375,7 +381,7 @@ test('a text that is deleted while a job of it is submitted takes the job or sta
     const job = await submitted;
     assert.ok([201, 422].includes(job.status) && [204, 409].includes(dropped.status), `${JSON.stringify(job)} ${JSON.stringify(dropped)}`);
     assert.equal(job.status === 201, dropped.status === 409, `${JSON.stringify(job.body)} ${JSON.stringify(dropped.body)}`);
-    assert.equal(stored().includes(body.id), job.status === 201);
+    assert.equal((await stored()).includes(body.id), job.status === 201);
     if (job.status !== 201) continue;
     await ask(`/jobs/${job.body.id}/cancel`, { method: 'POST' });
     for (let state; !['succeeded', 'failed', 'cancelled'].includes(state); ) ({ state } = (await ask(`/jobs/${job.body.id}?wait=5`)).body);
