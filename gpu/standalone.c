@@ -9,6 +9,7 @@
 
 #include "config/emit.h"
 #include "config/record.h"
+#include "gpu/signals.h"
 #include "lab/text.h"
 
 #define JOB "alone"
@@ -16,16 +17,9 @@
 struct printer {
     FILE *out;
     struct runner *runner;
+    int interrupted;
     struct err failure; /* error of the job, if it failed */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static void print_line(FILE *out, const char *type, const struct message *message)
 {
@@ -89,11 +83,13 @@ static int print_message(void *self, const struct message *message, struct err *
     return 0;
 }
 
+/* Interrupts after the first one stay pending: nothing ends the trainer before its checkpoint. */
 static enum train_order look_for_interrupt(void *self, const char *job)
 {
-    (void)self;
+    struct printer *printer = self;
     (void)job;
-    return interrupted ? TRAIN_STOP : TRAIN_GO;
+    printer->interrupted = printer->interrupted || signals_interrupted();
+    return printer->interrupted ? TRAIN_STOP : TRAIN_GO;
 }
 
 static char *read_spec(FILE *in, struct err *err)
@@ -158,9 +154,10 @@ static int print_device(void *self, const struct message *message, struct err *e
     return fflush(out) == 0 ? 0 : err_set_errno(err, ERR_IO, "cannot print");
 }
 
+/* Without a job the runner asks for no order. */
 int standalone_devices(const struct runner_setup *setup, FILE *out, struct err *err)
 {
-    const struct runner_sink sink = {out, print_device, look_for_interrupt};
+    const struct runner_sink sink = {.self = out, .send = print_device};
     struct runner *runner = NULL;
     if (runner_open(setup, &sink, &runner, err) != 0)
         return -1;
@@ -169,6 +166,17 @@ int standalone_devices(const struct runner_setup *setup, FILE *out, struct err *
     return result;
 }
 
+/* A shell ignores SIGINT for a program in the background; sent on purpose it stops the trainer. An
+ * ignored signal need not stay pending (POSIX), so both take their default action again. */
+static void expect_interrupts(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signals_block();
+}
+
+/* Interrupts have their default action until the spec is read: nothing is lost then, and a terminal
+ * may never send one. The runner creates the first threads. */
 int standalone(const struct runner_setup *setup, const struct standalone_options *options, FILE *in,
                FILE *out, struct err *err)
 {
@@ -179,12 +187,11 @@ int standalone(const struct runner_setup *setup, const struct standalone_options
     char *json = read_spec(in, err);
     if (!json)
         return -1;
-    if (find_corpus(json, options->corpus_path, corpus, err) != 0 ||
-        runner_open(setup, &sink, &printer.runner, err) != 0)
+    if (find_corpus(json, options->corpus_path, corpus, err) != 0)
         goto out;
-    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    expect_interrupts();
+    if (runner_open(setup, &sink, &printer.runner, err) != 0)
+        goto out;
     const struct message run = {.type = MESSAGE_RUN,
                                 .job = JOB,
                                 .spec = json,

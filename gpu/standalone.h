@@ -1,5 +1,6 @@
 /* standalone: tokenfate-trainer without a server: runs one spec and prints the messages that a
- * server would get, one JSON object a line; epoch records in the API's form. One thread. */
+ * server would get, one JSON object a line; epoch records in the API's form. One thread; signals are
+ * blocked in it and in the backend's threads (gpu/signals.h). */
 #ifndef TOKENFATE_STANDALONE_H
 #define TOKENFATE_STANDALONE_H
 
@@ -15,8 +16,9 @@ struct standalone_options {
     int64_t checkpoint_seconds;
 };
 
-/* Read a spec from in, run it, print to out. The first interrupt (SIGINT, SIGTERM) stops with a
- * checkpoint in dir. 0: done, stopped or cancelled. -1: the job could not start or failed (the line
+/* Read a spec from in, run it, print to out. The first interrupt (SIGINT, SIGTERM; SIGHUP and
+ * SIGXCPU unless ignored) stops with a checkpoint in dir; later ones have no effect, because batch
+ * systems and shells often send two. Signals stay blocked afterwards. 0: done, stopped or cancelled. -1: the job could not start or failed (the line
  * `failed` was printed then). */
 int standalone(const struct runner_setup *setup, const struct standalone_options *options, FILE *in,
                FILE *out, struct err *err);

@@ -110,7 +110,8 @@ static int takes_all_cores(const struct arguments *arguments)
  * onto one core, and all others wait for these two: with a thread for every core, each is bound to
  * its own. With fewer threads binding would take the first cores, in every trainer, so they stay
  * unbound. libgomp reads its environment when it is loaded, so the program executes itself again; a
- * refusal loses nothing. Variables that the user has set are respected. */
+ * refusal loses nothing. Signals are blocked later (signals.h), so the mask that the new image keeps
+ * is the caller's. Variables that the user has set are respected. */
 static void arrange_threads(const struct arguments *arguments, char **argv)
 {
     static const char *const waiting[] = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"};

@@ -10,6 +10,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "gpu/signals.h"
+
 #define OOM_SCORE "500" /* of 1000: the trainer is killed before the server and other programs */
 
 struct loop {
@@ -99,6 +101,7 @@ int trainer_loop(const struct runner_setup *setup, int fd, struct err *err)
     const struct runner_sink sink = {.self = &loop, .send = loop_send, .order = loop_order};
     struct runner *runner = NULL;
     int result = -1;
+    signals_block();
     loop.reader = message_reader_new(fd);
     if (!loop.reader)
         return err_set(err, ERR_NO_MEMORY, "no memory to read messages");

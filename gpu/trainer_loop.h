@@ -1,7 +1,7 @@
 /* trainer_loop: tokenfate-trainer as a child process of the server: receives `run` messages on a
  * socket and answers with the messages of the job (config/message.h). It never outlives its parent:
  * it ends on `exit` and on EOF, and the kernel kills it when the thread that spawned it ends. One
- * thread. */
+ * thread; signals are blocked in it and in the backend's threads (gpu/signals.h). */
 #ifndef TOKENFATE_TRAINER_LOOP_H
 #define TOKENFATE_TRAINER_LOOP_H
 
