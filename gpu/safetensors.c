@@ -289,19 +289,12 @@ static char *read_header(FILE *file, const char *path, uint64_t *n, struct err *
 /* Text of a tensor's entry up to its offsets (malloc); NULL without memory. */
 static char *print_entry(const struct file_tensor *tensor)
 {
-    char *text = NULL;
-    size_t n = 0;
     struct emit emit;
-    FILE *out = open_memstream(&text, &n);
-    if (!out)
+    if (emit_open_text(&emit))
         return NULL;
-    emit_open(&emit, out, EMIT_COMPACT);
     emit_object(&emit, NULL);
     emit_entry(&emit, tensor);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
+    return emit_close_text(&emit);
 }
 
 /* Offset of the tensor with this name, type and shape; -1 if the header has none. */

@@ -13,22 +13,14 @@
 
 char *job_changes_tags(const struct spec *spec)
 {
-    char *text = NULL;
-    size_t n = 0;
     struct emit json;
-    FILE *out = open_memstream(&text, &n);
-    if (!out)
+    if (emit_open_text(&json))
         return NULL;
-    emit_open(&json, out, EMIT_COMPACT);
     emit_array(&json, NULL);
     for (int i = 0; i < spec->n_tags; i++)
         emit_text(&json, NULL, spec->tags[i]);
     emit_end(&json);
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return emit_close_text(&json);
 }
 
 void job_changes_free(struct job_changes *changes)
