@@ -53,9 +53,11 @@ const SANITIZED_API = [
   'jobs', // submit, hold, cancel, wait, export
   'outside', // a client of another kind
   'probe', // a model read back from a checkpoint
+  'readers', // clients that are slow, many or gone
   'spectrum', // large answers in JSON and CSV
   'sweeps', // many jobs in one body, comparisons
   'tokenizer', // random Unicode through the tokenizer
+  'uploads', // bodies of every type, texts made, replaced and deleted
   'users', // users and tokens, made and removed
 ];
 
