@@ -123,28 +123,38 @@ int file_write_whole(int fd, const void *bytes, size_t n, const char *path, stru
 
 /* ---- maps ---- */
 
-static int file_map_fd(int fd, const char *path, struct file_map *out, struct err *err)
+static int file_map_fd(int fd, int access, const char *path, struct file_map *out, struct err *err)
 {
     struct stat info;
     if (fstat(fd, &info))
         return err_set_errno(err, ERR_IO, "cannot read %s", path);
     if (!S_ISREG(info.st_mode) || info.st_size == 0)
         return err_set(err, ERR_CORRUPT, "%s is empty or not a regular file", path);
-    void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *bytes = mmap(NULL, (size_t)info.st_size, access, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED)
         return err_set_errno(err, ERR_IO, "cannot map %s", path);
     *out = (struct file_map){.bytes = bytes, .n = (size_t)info.st_size};
     return 0;
 }
 
-int file_map_open(const char *path, struct file_map *out, struct err *err)
+static int file_map_as(const char *path, int access, struct file_map *out, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
-    int result = file_map_fd(fd, path, out, err);
+    int result = file_map_fd(fd, access, path, out, err);
     close(fd); /* the map keeps the file */
     return result;
+}
+
+int file_map_open(const char *path, struct file_map *out, struct err *err)
+{
+    return file_map_as(path, PROT_READ, out, err);
+}
+
+int file_map_open_private(const char *path, struct file_map *out, struct err *err)
+{
+    return file_map_as(path, PROT_READ | PROT_WRITE, out, err);
 }
 
 void file_map_close(struct file_map *map)

@@ -41,6 +41,8 @@ struct file_map {
 /* ERR_NOT_FOUND; ERR_CORRUPT for an empty file or one that is not regular; ERR_IO. A FIFO
  * is refused, not waited for. */
 int file_map_open(const char *path, struct file_map *out, struct err *err);
+/* The same, writable: what is written stays in this process, page by page. */
+int file_map_open_private(const char *path, struct file_map *out, struct err *err);
 /* Unmap; does nothing if bytes is NULL. */
 void file_map_close(struct file_map *map);
 

@@ -8,6 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/file.h"
+
+_Static_assert(sizeof(struct hash_stream) >= sizeof(crypto_generichash_blake2b_state) &&
+                   _Alignof(struct hash_stream) >= _Alignof(crypto_generichash_blake2b_state),
+               "libsodium's state fits");
+
 enum { HASH_BLOCK = 1 << 16 }; /* bytes read at a time from a file */
 
 int hash_init(struct err *err)
@@ -55,6 +61,45 @@ int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err)
         sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
     }
     close(fd);
+    return result;
+}
+
+static crypto_generichash_blake2b_state *hash_state(struct hash_stream *stream)
+{
+    return (crypto_generichash_blake2b_state *)(void *)stream->state;
+}
+
+void hash_stream_start(struct hash_stream *stream)
+{
+    crypto_generichash_blake2b_init(hash_state(stream), NULL, 0, HASH_BYTES);
+}
+
+void hash_stream_add(struct hash_stream *stream, const void *data, size_t n)
+{
+    crypto_generichash_blake2b_update(hash_state(stream), data, n);
+}
+
+void hash_stream_end(struct hash_stream *stream, unsigned char digest[HASH_BYTES])
+{
+    crypto_generichash_blake2b_final(hash_state(stream), digest, HASH_BYTES);
+}
+
+int hash_file_part(const char *path, size_t n, unsigned char digest[HASH_BYTES], struct err *err)
+{
+    unsigned char block[HASH_BLOCK];
+    struct hash_stream stream;
+    int result = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
+    hash_stream_start(&stream);
+    for (size_t left = n, part; left > 0 && !result; left -= part) {
+        part = left < sizeof block ? left : sizeof block;
+        result = file_read_whole(fd, block, part, path, err);
+        hash_stream_add(&stream, block, part);
+    }
+    close(fd);
+    if (!result)
+        hash_stream_end(&stream, digest);
     return result;
 }
 

@@ -20,6 +20,19 @@ void hash_sha256(const void *data, size_t n, char hex[HASH_HEX]);
 /* The same of a whole file, read in blocks. ERR_IO. */
 int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err);
 
+/* BLAKE2b-256 (RFC 7693) of bytes that come in parts: for files that this program writes for
+ * itself and reads at every start of a job. */
+struct hash_stream {
+    _Alignas(64) unsigned char state[384]; /* libsodium's */
+};
+void hash_stream_start(struct hash_stream *stream);
+void hash_stream_add(struct hash_stream *stream, const void *data, size_t n);
+void hash_stream_end(struct hash_stream *stream, unsigned char digest[HASH_BYTES]);
+
+/* The same of the first n bytes of a file, read in blocks. ERR_NOT_FOUND, ERR_IO; ERR_CORRUPT if
+ * it has fewer. */
+int hash_file_part(const char *path, size_t n, unsigned char digest[HASH_BYTES], struct err *err);
+
 /* n random bytes from the system's generator, as 2n hex digits and a zero. */
 void hash_random_hex(size_t n, char *hex);
 

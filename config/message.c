@@ -37,6 +37,7 @@ enum message_field {
     FIELD_ISA,
     FIELD_BUILD,
     FIELD_DRIVER,
+    FIELD_POINTER,
     FIELD_VERSION,
     FIELD_RESUME,
     FIELD_CHECKPOINT_SECONDS,
@@ -76,6 +77,7 @@ static const struct {
     [FIELD_ISA] = {"isa", FORM_TEXT, AT(isa)},
     [FIELD_BUILD] = {"build", FORM_TEXT, AT(build)},
     [FIELD_DRIVER] = {"driver", FORM_TEXT, AT(driver)},
+    [FIELD_POINTER] = {"pointer", FORM_TEXT, AT(pointer)},
     [FIELD_VERSION] = {"version", FORM_NUMBER, AT(version)},
     [FIELD_RESUME] = {"resume", FORM_NUMBER, AT(resume)},
     [FIELD_CHECKPOINT_SECONDS] = {"checkpoint_seconds", FORM_NUMBER, AT(checkpoint_seconds)},
@@ -103,6 +105,7 @@ static const struct {
     [MESSAGE_STOP] = {"stop", F(JOB)},
     [MESSAGE_EXIT] = {"exit", 0},
     [MESSAGE_PROBE] = {"probe", F(JOB) | F(SPEC) | F(DIR) | F(N_VALUES) | F(N_TOKENS)},
+    [MESSAGE_READ] = {"read", F(SPEC) | F(CORPUS) | F(DIR)},
     [MESSAGE_HELLO] = {"hello", F(VERSION) | F(TEXT)},
     [MESSAGE_DEVICE] = {"device", F(NAME) | F(KIND) | F(ID) | F(BYTES) | F(FREE) | F(CODE) |
                                       F(TEXT) | F(UTILISATION) | F(TEMPERATURE) | F(DRIVER)},
@@ -118,6 +121,8 @@ static const struct {
     [MESSAGE_FAILED] = {"failed", F(JOB) | F(EPOCH) | F(CODE) | F(TEXT)},
     [MESSAGE_LOG] = {"log", F(JOB) | F(TEXT)},
     [MESSAGE_PROBED] = {"probed", F(JOB) | F(N_VALUES)},
+    [MESSAGE_READ_DONE] = {"read_done", F(N_TOKENS)},
+    [MESSAGE_READ_FAILED] = {"read_failed", F(CODE) | F(POINTER) | F(TEXT)},
 };
 
 void message_record(const struct message *message, int64_t i, double *values, float *tokens)

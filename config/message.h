@@ -23,6 +23,9 @@
  *                      stop     job          checkpoint, end -> stopped
  *                      probe    job spec dir(a model's file) n_values(vocabulary) n_tokens
  *                               + payload: n_tokens int32, ids of a text
+ *                      read     spec corpus(a text's file) dir(folder of its token files): make
+ *                               the files (lab/token_stream.h) that the spec needs, at the
+ *                               lowest priority of the processor
  *                      exit
  *   trainer -> server  hello    version text(build), then for every device
  *                      device   name kind id bytes(memory) free code(key of the
@@ -43,6 +46,8 @@
  *                      log      job text     one line for the job's log
  *                      probed   job n_values + payload: n_values float32, log p of every
  *                               token after the text (`failed` if there is an error)
+ *                      read_done   n_tokens
+ *                      read_failed code pointer(field of the spec, or "") text
  *
  * A struct message is reused: message_read frees the content of the one before. */
 #ifndef TOKENFATE_MESSAGE_H
@@ -54,7 +59,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 4, /* grows with every change of a field or of its meaning */
+    MESSAGE_VERSION = 5, /* grows with every change of a field or of its meaning */
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 2800 epochs of 5000 tokens and records */
@@ -67,6 +72,7 @@ enum message_type {
     MESSAGE_STOP,
     MESSAGE_EXIT,
     MESSAGE_PROBE,
+    MESSAGE_READ,
     MESSAGE_HELLO,
     MESSAGE_DEVICE,
     MESSAGE_READY,
@@ -80,6 +86,8 @@ enum message_type {
     MESSAGE_FAILED,
     MESSAGE_LOG,
     MESSAGE_PROBED,
+    MESSAGE_READ_DONE,
+    MESSAGE_READ_FAILED,
     MESSAGE_TYPES
 };
 
@@ -88,10 +96,11 @@ enum message_type {
 struct message {
     enum message_type type;
     char job[MESSAGE_ID_MAX];
-    char *spec, *corpus, *model, *dir;    /* run, probe */
+    char *spec, *corpus, *model, *dir;    /* run, probe, read */
     char *code, *text, *kind, *id, *name; /* failed, log, device, started */
     char *precision, *isa, *build;        /* started */
     char *driver;                         /* device */
+    char *pointer;                        /* read_failed */
     int64_t version, resume, checkpoint_seconds;
     int64_t epoch, from, to, bytes, free_bytes, threads;
     int64_t n_values, n_tokens;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "config/clock.h"
@@ -17,13 +18,15 @@
 #include "gpu/inference.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
+#include "lab/token_stream.h"
 
 enum {
     PACK_BYTES = 1 << 20, /* largest size of a pack of records */
     SEND_MS = 100,        /* shortest time between two `epochs` messages */
     ALIVE_MS = 1000,      /* shortest time between two `alive` messages */
     NAME_MAX_BYTES = 192,
-    ID_MAX_BYTES = 16
+    ID_MAX_BYTES = 16,
+    LOWEST_PRIORITY = 19 /* setpriority(2) */
 };
 
 /* Consecutive records to be sent: n of them from epoch `from`. */
@@ -511,4 +514,36 @@ int runner_probe(struct runner *runner, const struct message *message, struct er
     if (runner->sink_err.code != ERR_NONE)
         return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
     return why.code == ERR_DEVICE ? err_set(err, ERR_DEVICE, "%s", why.message) : 0;
+}
+
+/* ---- reading a text ---- */
+
+static int read_text(struct runner *runner, const struct message *read, size_t *n, struct err *err)
+{
+    struct spec *spec = NULL;
+    if (spec_parse(read->spec, strlen(read->spec), &spec, err) != 0)
+        return -1;
+    const int failed = open_bpe(runner, spec->corpus.tokenizer, err) != 0 ||
+                       token_stream_make(spec, read->corpus, runner->bpe, read->dir, n, err) != 0;
+    spec_free(spec);
+    return failed ? -1 : 0;
+}
+
+int runner_read(struct runner *runner, const struct message *read, struct err *err)
+{
+    struct err why = ERR_INIT;
+    size_t n = 0;
+    /* Training comes first. A refusal changes only who waits for whom. */
+    setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
+    const int failed = read_text(runner, read, &n, &why);
+    const int is_field = why.n_fields > 0;
+    struct message answer =
+        failed ? (struct message){.type = MESSAGE_READ_FAILED,
+                                  .code = (char *)err_name(why.code),
+                                  .pointer = is_field ? why.fields[0].pointer : "",
+                                  .text = is_field ? why.fields[0].detail : why.message}
+               : (struct message){.type = MESSAGE_READ_DONE, .n_tokens = (int64_t)n};
+    if (send_message(runner, &answer) == 0)
+        return 0;
+    return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
 }

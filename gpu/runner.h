@@ -43,6 +43,10 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
 /* Answer a `probe` message with `probed` or `failed`. Returns as runner_run. */
 int runner_probe(struct runner *runner, const struct message *probe, struct err *err);
 
+/* Answer a `read` message with `read_done` or `read_failed`. Lowers the priority of the whole
+ * process, for good. -1: this process must end, with the error of send. */
+int runner_read(struct runner *runner, const struct message *read, struct err *err);
+
 /* Groups of the current job, for sinks that print their names. */
 const struct groups *runner_groups(const struct runner *runner);
 

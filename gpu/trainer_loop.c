@@ -89,7 +89,8 @@ static int take_messages(struct loop *loop, struct runner *runner, struct err *e
             return 0;
         const enum message_type type = loop->run.type;
         if ((type == MESSAGE_RUN && runner_run(runner, &loop->run, err) != 0) ||
-            (type == MESSAGE_PROBE && runner_probe(runner, &loop->run, err) != 0))
+            (type == MESSAGE_PROBE && runner_probe(runner, &loop->run, err) != 0) ||
+            (type == MESSAGE_READ && runner_read(runner, &loop->run, err) != 0))
             return err->code == ERR_IO ? 0 : -1;
     }
     return how_it_ended(loop, err);

@@ -223,6 +223,11 @@ void bpe_close(struct bpe *bpe)
     free(bpe);
 }
 
+uint32_t bpe_checksum(const struct bpe *bpe)
+{
+    return ((const struct header *)bpe->map.bytes)->checksum;
+}
+
 int bpe_vocabulary(const struct bpe *bpe)
 {
     return (int)bpe->vocab;

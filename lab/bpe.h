@@ -44,6 +44,9 @@ void bpe_close(struct bpe *bpe);
  * cl100k_base, which has 16 ids without a token. */
 int bpe_vocabulary(const struct bpe *bpe);
 
+/* Checksum of the whole rank table: tokens of tables with the same one are the same. */
+uint32_t bpe_checksum(const struct bpe *bpe);
+
 /* Ids of n bytes of UTF-8, in *ids (malloc, caller frees) and *n_ids.
  * ERR_INVALID with the byte offset for malformed UTF-8; ERR_TOO_LARGE for a
  * piece (a run without a boundary) above BPE_PIECE_BYTES_MAX; ERR_NO_MEMORY. */

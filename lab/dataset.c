@@ -1,4 +1,4 @@
-/* dataset: see dataset.h. One straight line: read, check, encode, hold out, mark words,
+/* dataset: see dataset.h. One straight line: encode or map, hold out, mark words,
  * permute, prune, count, group. An error of the user is a bad field of the spec; all bad
  * fields are reported unless one hides another. An error of the machine (I/O, memory) is
  * passed on unchanged. */
@@ -8,57 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "config/hash.h"
 #include "lab/random.h"
 #include "lab/sampler.h"
 #include "lab/text.h"
-
-/* Pass on the error of a step: as a bad field if the text or the spec is to blame, else
- * unchanged. */
-static int blame(struct err *err, const char *pointer, const struct err *cause)
-{
-    switch (cause->code) {
-    case ERR_INVALID:
-    case ERR_NOT_FOUND:
-    case ERR_TOO_LARGE:
-        return err_field(err, pointer, "%s", cause->message);
-    default:
-        return err_set(err, cause->code, "%s", cause->message);
-    }
-}
-
-/* A text with its tokens and words. */
-struct source {
-    struct text text;
-    struct bpe_word *words;
-    size_t n_words;
-};
-
-static void source_free(struct source *source)
-{
-    text_free(&source->text);
-    free(source->words);
-}
-
-/* Make the spec's variant of a text and its token ids; words if they are needed. A permuted
- * text has none. */
-static int encode_file(const struct spec *spec, const char *path, const struct bpe *bpe,
-                       struct source *source, int32_t **ids, size_t *n, struct err *err)
-{
-    struct text *text = &source->text;
-    struct err cause = ERR_INIT;
-    if (text_read(path, text, &cause) || text_check_utf8(text->bytes, text->n, &cause))
-        return blame(err, "/corpus/id", &cause);
-    if (text_make_variant(text, spec->corpus.variant, &cause))
-        return blame(err, "/corpus/variant", &cause);
-    if (spec->data.holdout && !spec->corpus.shuffled
-            ? bpe_encode_words(bpe, text->bytes, text->n, ids, n, &source->words, &source->n_words,
-                               &cause)
-            : bpe_encode(bpe, text->bytes, text->n, ids, n, &cause))
-        return blame(err, "/corpus/id", &cause);
-    return 0;
-}
 
 /* ---- holding out ---- */
 
@@ -89,28 +43,9 @@ static int hold_out(const struct spec *spec, struct dataset *dataset, struct err
 
 /* ---- words ---- */
 
-/* Set of the words of the training part: a hash table of their bytes. */
-struct word_set {
-    const char *text;
-    const struct bpe_word **slots; /* [mask + 1] NULL: free */
-    size_t mask;                   /* a power of two - 1; at most half of them are taken */
-};
-
-/* The slot of a word with these bytes, or the free slot for it. */
-static const struct bpe_word **slot_of(const struct word_set *set, const struct bpe_word *word)
-{
-    const char *bytes = set->text + word->byte;
-    for (size_t i = hash_fnv1a(bytes, word->bytes) & set->mask;; i = (i + 1) & set->mask) {
-        const struct bpe_word *there = set->slots[i];
-        if (!there || (there->bytes == word->bytes &&
-                       memcmp(set->text + there->byte, bytes, word->bytes) == 0))
-            return &set->slots[i];
-    }
-}
-
 /* Number of held-out blocks among those that hold tokens of a word; *n: number of all of
  * them. */
-static size_t blocks_out(const struct bpe_word *word, size_t k, size_t *n)
+static size_t blocks_out(const struct token_stream_word *word, size_t k, size_t *n)
 {
     const size_t first = word->token / SPEC_HOLDOUT_BLOCK,
                  last = (word->token + word->tokens - 1) / SPEC_HOLDOUT_BLOCK;
@@ -122,7 +57,8 @@ static size_t blocks_out(const struct bpe_word *word, size_t k, size_t *n)
 }
 
 /* Set the bits of a word of the held-out part. */
-static void mark_word(struct dataset *dataset, const struct bpe_word *word, size_t k, int is_seen)
+static void mark_word(struct dataset *dataset, const struct token_stream_word *word, size_t k,
+                      int is_seen)
 {
     const size_t at = word->token / SPEC_HOLDOUT_BLOCK / k * SPEC_HOLDOUT_BLOCK +
                       word->token % SPEC_HOLDOUT_BLOCK;
@@ -132,31 +68,27 @@ static void mark_word(struct dataset *dataset, const struct bpe_word *word, size
     bits[word->tokens - 1] |= DATASET_WORD_LAST;
 }
 
-static int mark_words(const struct spec *spec, const struct source *source, struct dataset *dataset,
-                      struct err *err)
+static int mark_words(const struct spec *spec, struct dataset *dataset, struct err *err)
 {
+    const struct token_stream *stream = &dataset->stream;
     const size_t k = (size_t)spec->data.holdout;
-    struct word_set set = {.text = source->text.bytes, .mask = 1};
+    const struct token_stream_word *const end = stream->words + stream->n_words;
     size_t n;
-    if (source->n_words == 0)
+    if (stream->n_words == 0)
         return 0;
-    while (set.mask < 2 * source->n_words)
-        set.mask = 2 * set.mask + 1;
-    set.slots = calloc(set.mask + 1, sizeof *set.slots);
+    uint8_t *seen = calloc(stream->n_kinds, 1); /* is a word of the kind in the training part? */
     dataset->held_out_words = calloc(dataset->n_held_out + 1, 1);
-    if (!set.slots || !dataset->held_out_words) {
-        free(set.slots);
-        return err_set(err, ERR_NO_MEMORY, "no memory for %zu words", source->n_words);
+    if (!seen || !dataset->held_out_words) {
+        free(seen);
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu words", stream->n_words);
     }
-    for (const struct bpe_word *word = source->words; word < source->words + source->n_words;
-         word++)
+    for (const struct token_stream_word *word = stream->words; word < end; word++)
         if (blocks_out(word, k, &n) == 0)
-            *slot_of(&set, word) = word;
-    for (const struct bpe_word *word = source->words; word < source->words + source->n_words;
-         word++)
+            seen[word->kind] = 1;
+    for (const struct token_stream_word *word = stream->words; word < end; word++)
         if (blocks_out(word, k, &n) == n)
-            mark_word(dataset, word, k, *slot_of(&set, word) != NULL);
-    free(set.slots);
+            mark_word(dataset, word, k, seen[word->kind]);
+    free(seen);
     return 0;
 }
 
@@ -240,24 +172,43 @@ static int prune_counts(struct dataset *dataset, struct err *err)
 
 /* ---- opening ---- */
 
+static int is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* The counts of a token file hold as long as its ids do. Then no page of the map is touched. */
+static int count(struct dataset *dataset, struct err *err)
+{
+    if (dataset->is_as_filed)
+        return frequency_copy(dataset->stream.counts, dataset->vocab, &dataset->frequency, err);
+    return frequency_count(dataset->ids, dataset->n, dataset->vocab, &dataset->frequency, err);
+}
+
 static int open_text(const struct spec *spec, const char *path, const struct bpe *bpe,
                      struct dataset *dataset, struct err *err)
 {
     const uint64_t seed = spec_seed_groups(spec);
-    struct source source = {0};
+    struct token_stream *stream = &dataset->stream;
     dataset->vocab = bpe_vocabulary(bpe);
-    const int bad = encode_file(spec, path, bpe, &source, &dataset->ids, &dataset->n, err) ||
-                    hold_out(spec, dataset, err) || mark_words(spec, &source, dataset, err);
-    source_free(&source);
-    if (bad)
+    if (is_folder(path) ? token_stream_open(spec, path, bpe, stream, err)
+                        : token_stream_encode(spec, path, bpe, stream, err))
         return -1;
+    dataset->ids = stream->ids;
+    dataset->n = stream->n;
+    dataset->is_as_filed = stream->counts && !spec->data.holdout && !spec->corpus.shuffled &&
+                           spec->corpus.vocabulary != VOCABULARY_USED;
+    if (hold_out(spec, dataset, err) || mark_words(spec, dataset, err))
+        return -1;
+    token_stream_drop_words(stream);
     if (spec->corpus.shuffled) {
         shuffle(dataset->ids, dataset->n, seed, 0);
         shuffle(dataset->held_out, dataset->n_held_out, seed, dataset->n);
     }
     if (spec->corpus.vocabulary == VOCABULARY_USED && prune(dataset, err))
         return -1;
-    return frequency_count(dataset->ids, dataset->n, dataset->vocab, &dataset->frequency, err);
+    return count(dataset, err);
 }
 
 static int open_synthetic(const struct spec *spec, const struct bpe *bpe, struct dataset *dataset,
@@ -329,6 +280,13 @@ struct sampler_text dataset_text(const struct dataset *dataset, const struct gro
                                  .groups = groups ? groups : &dataset->groups};
 }
 
+int64_t dataset_memory(const struct dataset *dataset)
+{
+    const size_t ids = dataset->is_as_filed ? 0 : dataset->n;
+    return (int64_t)((ids + dataset->n_held_out) * sizeof(int32_t)) +
+           (int64_t)dataset->vocab * (int64_t)(sizeof(int64_t) + sizeof(int32_t));
+}
+
 int32_t dataset_original(const struct dataset *dataset, int32_t id)
 {
     return dataset->original ? dataset->original[id] : id;
@@ -361,7 +319,7 @@ void dataset_close(struct dataset *dataset)
 {
     if (!dataset)
         return;
-    free(dataset->ids);
+    token_stream_free(&dataset->stream);
     free(dataset->held_out);
     free(dataset->held_out_words);
     free(dataset->original);

@@ -22,6 +22,7 @@
 #include "lab/frequency.h"
 #include "lab/groups.h"
 #include "lab/sampler.h"
+#include "lab/token_stream.h"
 
 /* Bits of a token of the held-out part; 0: not part of a word. */
 enum dataset_word {
@@ -33,8 +34,10 @@ enum dataset_word {
 
 struct dataset {
     int vocab;
-    int32_t *original; /* [vocab] ids of the tokenizer, ascending; NULL: the same ids */
-    int32_t *ids;      /* [n] training part; NULL for the synthetic corpus */
+    int32_t *original;          /* [vocab] ids of the tokenizer, ascending; NULL: the same ids */
+    struct token_stream stream; /* owns ids; its words are gone */
+    int is_as_filed;            /* 1: the ids are those of a token file, none was changed */
+    int32_t *ids;               /* [n] training part; NULL for the synthetic corpus */
     size_t n;
     size_t segment;    /* training tokens between two held-out blocks; 0: nothing is held out */
     int32_t *held_out; /* [n_held_out] NULL if there is none */
@@ -46,7 +49,8 @@ struct dataset {
     struct groups groups;
 };
 
-/* path: the file of the text, of which the spec's variant is made. With corpus.shuffled the
+/* path: the file of the text, of which the spec's variant is made and encoded; or the folder of
+ * its token files, which are mapped (token_stream.h; needs hash_init). With corpus.shuffled the
  * token stream is permuted (groups' seed). If corpus.id is TEXT_SYNTHETIC, path is ignored,
  * shuffled changes nothing, and bpe may be NULL (custom groups by id only).
  *
@@ -54,8 +58,8 @@ struct dataset {
  * UTF-8 (/corpus/id), a variant that it does not have (/corpus/variant), counts of another
  * tokenizer (/corpus/tokenizer), a text too short to hold out a window, or synthetic
  * (/data/holdout), a cutoff that is not below the vocabulary (/model/cutoffs/0), and
- * everything that groups_build and sampler_open refuse. Else ERR_IO, ERR_NO_MEMORY.
- * dataset_close frees. */
+ * everything that groups_build and sampler_open refuse. Else ERR_IO, ERR_NO_MEMORY; of a folder
+ * ERR_NOT_FOUND, ERR_CORRUPT. dataset_close frees. */
 int dataset_open(const struct spec *spec, const char *path, const struct bpe *bpe,
                  struct dataset **out, struct err *err);
 void dataset_close(struct dataset *dataset);
@@ -71,6 +75,9 @@ int dataset_check(const struct dataset *dataset, const struct spec *spec, const 
 
 /* The text as sampler_open takes it. groups NULL: those of the dataset. */
 struct sampler_text dataset_text(const struct dataset *dataset, const struct groups *groups);
+
+/* Bytes of memory of its own: pages of token files that were not changed are the system's. */
+int64_t dataset_memory(const struct dataset *dataset);
 
 /* The tokenizer's id of a token of the dataset. */
 int32_t dataset_original(const struct dataset *dataset, int32_t id);

@@ -5,6 +5,7 @@
 #include "lab/frequency.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const int64_t frequency_class_from[FREQUENCY_CLASSES] = {0, 1, 2, 4, 10, 30, 100, 1000};
 
@@ -47,6 +48,17 @@ int frequency_count(const int32_t *ids, size_t n, int vocab, struct frequency *o
         }
         frequency.counts[ids[i]]++;
     }
+    frequency_sum(&frequency);
+    *out = frequency;
+    return 0;
+}
+
+int frequency_copy(const int64_t *counts, int vocab, struct frequency *out, struct err *err)
+{
+    struct frequency frequency;
+    if (frequency_alloc(vocab, &frequency, err))
+        return -1;
+    memcpy(frequency.counts, counts, (size_t)vocab * sizeof *counts);
     frequency_sum(&frequency);
     *out = frequency;
     return 0;

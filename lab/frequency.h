@@ -20,6 +20,9 @@ struct frequency {
 int frequency_count(const int32_t *ids, size_t n, int vocab, struct frequency *out,
                     struct err *err);
 
+/* Copy counts[vocab]. ERR_NO_MEMORY. */
+int frequency_copy(const int64_t *counts, int vocab, struct frequency *out, struct err *err);
+
 /* Gulliver's counts (variant lf, tokenizer gpt2), built in. ERR_NO_MEMORY. */
 int frequency_gulliver(struct frequency *out, struct err *err);
 

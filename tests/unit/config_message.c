@@ -53,6 +53,7 @@ static struct message sample(enum message_type type)
                               .isa = "avx512",
                               .build = "0.1.0+abc",
                               .driver = "580.99.01",
+                              .pointer = "/corpus/variant",
                               .version = MESSAGE_VERSION,
                               .resume = 17,
                               .checkpoint_seconds = 30,
@@ -110,6 +111,7 @@ static int check_message(const struct message *got, const struct message *sent)
     check_text(got->isa, sent->isa, &carried);
     check_text(got->build, sent->build, &carried);
     check_text(got->driver, sent->driver, &carried);
+    check_text(got->pointer, sent->pointer, &carried);
     check_number(got->version, sent->version, &carried);
     check_number(got->resume, sent->resume, &carried);
     check_number(got->checkpoint_seconds, sent->checkpoint_seconds, &carried);
@@ -136,6 +138,7 @@ static const int fields_of[MESSAGE_TYPES] = {
     [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
     [MESSAGE_STOPPED] = 2, [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
     [MESSAGE_LOG] = 2,     [MESSAGE_PROBE] = 5,        [MESSAGE_PROBED] = 2,
+    [MESSAGE_READ] = 3,    [MESSAGE_READ_DONE] = 1,    [MESSAGE_READ_FAILED] = 3,
 };
 
 static void send_and_check_all(struct ends *ends)
@@ -197,6 +200,7 @@ static void test_version_stands_for_the_fields(void **state)
         "stop job\n"
         "exit\n"
         "probe job spec dir n_values n_tokens payload\n"
+        "read spec corpus dir\n"
         "hello text version\n"
         "device code text kind id name driver bytes free utilisation temperature\n"
         "ready\n"
@@ -209,7 +213,9 @@ static void test_version_stands_for_the_fields(void **state)
         "cancelled job epoch\n"
         "failed job code text epoch\n"
         "log job text\n"
-        "probed job n_values payload\n";
+        "probed job n_values payload\n"
+        "read_done n_tokens\n"
+        "read_failed code text pointer\n";
     char bytes[4096], got[sizeof fields + 1024] = "";
     for (int type = 0; type < MESSAGE_TYPES; type++) {
         const struct message message = sample((enum message_type)type);
@@ -226,7 +232,7 @@ static void test_version_stands_for_the_fields(void **state)
         json_decref(root);
     }
     assert_string_equal(got, fields);
-    assert_int_equal(MESSAGE_VERSION, 4);
+    assert_int_equal(MESSAGE_VERSION, 5);
 }
 
 static void test_file(void **state)
