@@ -139,10 +139,11 @@ bench-seeds: deps-test ## gulliver with five seeds in fp32 and in bf16: do they 
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@TOKENFATE_BUILD=$(BUILD) node tests/bench/seeds.mjs $(BUILD)/bench-seeds.json
 
-bench-server: deps-test ## short requests beside deletions and beside readers; PEERS= builds to measure too
+bench-server: deps-test ## short requests beside deletions, readers and large texts; PEERS= builds to measure too
 	@$(MAKE) --no-print-directory -j$(JOBS) programs $(TEST_TOOLS)
 	@TOKENFATE_BUILD=$(BUILD) node tests/bench/server.mjs $(BUILD)/bench-server.json $(PEERS) $(BUILD)
 	@TOKENFATE_BUILD=$(BUILD) node tests/bench/server_readers.mjs $(BUILD)/bench-server-readers.json
+	@TOKENFATE_BUILD=$(BUILD) node tests/bench/server_texts.mjs $(BUILD)/bench-server-texts.json
 
 BENCHES = $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 

@@ -50,6 +50,7 @@ enum job_action {
     ACTION_REQUEUE,
     ACTION_FAULT,
     ACTION_EXHAUST,
+    ACTION_UNREADABLE,
     ACTIONS
 };
 
@@ -58,7 +59,7 @@ static const char *const job_action_names[ACTIONS] = {
     [ACTION_CANCEL] = "cancelled", [ACTION_HOLD] = "held",     [ACTION_RELEASE] = "released",
     [ACTION_RETRY] = "retried",    [ACTION_CLAIM] = "started", [ACTION_SUCCEED] = "ended",
     [ACTION_FAIL] = "ended",       [ACTION_STOP] = "ended",    [ACTION_REQUEUE] = "requeued",
-    [ACTION_FAULT] = "requeued",   [ACTION_EXHAUST] = "ended",
+    [ACTION_FAULT] = "requeued",   [ACTION_EXHAUST] = "ended", [ACTION_UNREADABLE] = "ended",
 };
 
 #define NO (-1)
@@ -75,6 +76,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
     [ACTION_REQUEUE] = {NO, NO, JOB_QUEUED, NO, NO, NO},
     [ACTION_FAULT] = {NO, NO, JOB_QUEUED, NO, NO, NO},
     [ACTION_EXHAUST] = {NO, NO, JOB_FAILED, NO, NO, NO},
+    [ACTION_UNREADABLE] = {JOB_FAILED, JOB_FAILED, NO, NO, NO, NO},
 };
 #undef NO
 
@@ -112,6 +114,7 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_REQUEUE] = CHANGE(REQUEUED),
     [ACTION_FAULT] = CHANGE("attempt = attempt + 1, faults = faults + 1, " REQUEUED),
     [ACTION_EXHAUST] = CHANGE("faults = faults + 1, " ENDED),
+    [ACTION_UNREADABLE] = CHANGE(ENDED),
 };
 
 static const char sql_state[] =
@@ -123,6 +126,8 @@ static const char sql_state[] =
     "iif(" column " = 0, NULL,"                                                                    \
     " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
     " || printf('.%06dZ', " column " % 1000000))"
+/* The reason why a job waits. */
+#define WAITS "iif(unread AND state = 'queued', coalesce(waits, 'its text is being read'), waits)"
 #define SUBMITTED_AT TIME("submitted_at")
 #define STARTED_AT TIME("started_at")
 #define FINISHED_AT TIME("finished_at")
@@ -135,8 +140,8 @@ static const char sql_event[] =
     " 'started_at', " STARTED_AT ","
     " 'finished_at', " FINISHED_AT ","
     " 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs, 'loss', loss,"
-    " 'device', device, 'memory_bytes', memory_bytes,"
-    " 'error', json(error), 'waits', waits,"
+    " 'device', device, 'memory_bytes', iif(unread, NULL, memory_bytes),"
+    " 'error', json(error), 'waits', " WAITS ","
     " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
     " FROM jobs WHERE id = ?1";
 static const char sql_deleted[] = "SELECT json_object('id', ?1, 'state', 'deleted')";
@@ -147,13 +152,13 @@ static const char sql_insert[] =
     "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at,"
     " epochs, device_asked, device,"
     " precision,"
-    " memory_bytes, n_groups, n_tokens,"
+    " memory_bytes, n_groups, n_tokens, unread,"
     " sweep)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
     " ?9, ?10, ?10,"
     " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
-    " ?12, ?13, ?14,"
-    " (SELECT seq FROM sweeps WHERE id = ?15))";
+    " ?12, ?13, ?14, ?15,"
+    " (SELECT seq FROM sweeps WHERE id = ?16))";
 static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE seq = ?1";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
@@ -195,6 +200,13 @@ static const char sql_provenance_clear[] =
  * it is the number of a new set of records; the sequence still only grows. */
 static const char sql_take_number[] =
     "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'jobs'";
+static const char sql_was_read[] =
+    "UPDATE jobs SET unread = 0, memory_bytes = ?2, n_groups = ?3, n_tokens = ?4, waits = NULL"
+    " WHERE id = ?1 AND unread AND state IN ('queued', 'held')";
+static const char sql_was_read_texts[] = "UPDATE job_texts SET facts = ?2, group_names = ?3"
+                                         " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+static const char sql_set_unread[] =
+    "UPDATE jobs SET unread = 1 WHERE id = ?1 AND state = 'queued'";
 static const char sql_waits[] =
     "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
 static const char sql_running[] =
@@ -203,15 +215,15 @@ static const char sql_running[] =
 /* The columns of a struct job; job_fill and job_texts go by their numbers, which
  * stand at the end of each line. ROW leaves the long texts out, FULL has them. */
 #define ROW                                                                                        \
-    "j.id, j.seq, j.name, j.tags, j.user, j.state, " /* 0 to 5 */                                  \
-    "j.priority, j.attempt, j.cancel_requested, "    /* 6 to 8 */                                  \
-    "j.submitted_at, j.started_at, j.finished_at, "  /* 9 to 11 */                                 \
-    "j.epoch, j.epochs, j.device, j.precision, "     /* 12 to 15 */                                \
-    "j.memory_bytes, j.error, j.waits, j.n_groups, " /* 16 to 19 */                                \
-    "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                                \
-    "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                                \
-    "s.id, t.setting"                                /* 26 and 27 */
-#define FULL ROW ", t.notes, t.spec, t.facts"        /* 28 to 30 */
+    "j.id, j.seq, j.name, j.tags, j.user, j.state, "   /* 0 to 5 */                                \
+    "j.priority, j.attempt, j.cancel_requested, "      /* 6 to 8 */                                \
+    "j.submitted_at, j.started_at, j.finished_at, "    /* 9 to 11 */                               \
+    "j.epoch, j.epochs, j.device, j.precision, "       /* 12 to 15 */                              \
+    "j.memory_bytes, j.error, " WAITS ", j.n_groups, " /* 16 to 19 */                              \
+    "j.n_tokens, j.max_attempts, j.loss, "             /* 20 to 22 */                              \
+    "t.provenance, t.group_names, t.corpus_sha256, "   /* 23 to 25 */                              \
+    "s.id, t.setting, j.unread"                        /* 26 to 28 */
+#define FULL ROW ", t.notes, t.spec, t.facts"          /* 29 to 31 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* State names contain no comma, so a search for ',NAME,' finds whole names only. */
@@ -228,8 +240,10 @@ static const char sql_list[] =
     " AND (?7 IS NULL OR s.id = ?7)"
     " ORDER BY j.seq DESC LIMIT ?6";
 /* The order of the queue; the index jobs_queue has the same columns. */
-static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued'"
+static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued' AND NOT j.unread"
                                 " ORDER BY j.priority DESC, j.seq LIMIT ?1";
+static const char sql_unread[] =
+    "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
 static const char sql_counts[] = "SELECT state, count(*) FROM jobs GROUP BY state";
 
@@ -347,7 +361,8 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                               value_integer(now), value_integer(job->epochs),
                               value_text(job->device), value_text(job->spec),
                               value_integer(job->memory_bytes), value_integer(job->n_groups),
-                              value_integer(job->n_tokens), value_text(job->sweep)),
+                              value_integer(job->n_tokens), value_integer(job->unread),
+                              value_text(job->sweep)),
                        err) < 0)
         return -1;
     *seq = sqlite3_last_insert_rowid(connection->handle);
@@ -534,6 +549,39 @@ int job_set_waits(struct db_writer *writer, const char *id, const char *waits, s
                           err);
 }
 
+int job_was_read(struct db_writer *writer, const struct job *job, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    if (connection_run(connection, sql_was_read,
+                       VALUES(value_text(job->id), value_integer(job->memory_bytes),
+                              value_integer(job->n_groups), value_integer(job->n_tokens)),
+                       err) < 0)
+        return -1;
+    if (connection_changes(connection) != 1)
+        return 0;
+    if (connection_run(
+            connection, sql_was_read_texts,
+            VALUES(value_text(job->id), value_text(job->facts), value_text(job->group_names)),
+            err) < 0)
+        return -1;
+    return job_event(writer, sql_event, job->id, err);
+}
+
+int job_unreadable(struct db_writer *writer, const char *id, const char *error, struct err *err)
+{
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    return job_change(writer, id, &standing, ACTION_UNREADABLE, error, NULL, err);
+}
+
+int job_set_unread(struct db_writer *writer, const char *id, struct err *err)
+{
+    if (connection_run(&writer->connection, sql_set_unread, VALUES(value_text(id)), err) < 0)
+        return -1;
+    return job_event(writer, sql_event, id, err);
+}
+
 /* 1 = *id is the oldest running job, 0 = no job is running. */
 static int job_any_running(struct db_writer *writer, char id[DB_ID_MAX], struct err *err)
 {
@@ -586,8 +634,8 @@ static const struct {
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
     {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
-    {28, offsetof(struct job, notes)},       {29, offsetof(struct job, spec)},
-    {30, offsetof(struct job, facts)},
+    {29, offsetof(struct job, notes)},       {30, offsetof(struct job, spec)},
+    {31, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -608,6 +656,7 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->n_tokens = sqlite3_column_int(row, 20);
     job->max_attempts = sqlite3_column_int64(row, 21);
     job->loss = sqlite3_column_type(row, 22) == SQLITE_NULL ? NAN : sqlite3_column_double(row, 22);
+    job->unread = sqlite3_column_int(row, 28);
     int columns = sqlite3_column_count(row);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&
@@ -700,6 +749,14 @@ int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, s
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_queue, VALUES(value_integer(limit)), &statement,
                          err) < 0)
+        return -1;
+    return job_collect(statement, jobs, n, err);
+}
+
+int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_unread, NO_VALUES, &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);
 }

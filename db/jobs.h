@@ -60,6 +60,7 @@ struct job {
     char *corpus_sha256;
     char *sweep;   /* id of the sweep it belongs to, or NULL */
     char *setting; /* JSON: the fields that its sweep varies, with this job's values; or NULL */
+    int unread;    /* 1: its text is still to be read: no groups, no memory, not in the queue */
     int64_t max_attempts;
     double loss; /* of the last epoch, NaN if none */
 };
@@ -68,7 +69,7 @@ void job_free(struct job *job);
 
 /* ---- write, inside an operation ---- */
 
-/* Insert a job in state queued or held; id, spec, facts, ... are the caller's,
+/* Insert a job in state queued or held, unread or not; id, spec, facts, ... are the caller's,
  * times are set here. idempotency_key: NULL or at most 200 bytes, one key space
  * per user; body_sha256: of the request body.
  * *existing: 0 = inserted; 1 = the same key and body came before, and job->id is
@@ -136,6 +137,14 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
  * and no event. */
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err);
 
+/* The text of a job was read: store its groups, memory and facts, and let it into the queue.
+ * Changes nothing if the job is gone, has ended or is not unread. */
+int job_was_read(struct db_writer *writer, const struct job *job, struct err *err);
+/* End an unread job as failed. ERR_NOT_FOUND, ERR_CONFLICT. */
+int job_unreadable(struct db_writer *writer, const char *id, const char *error, struct err *err);
+/* Take a queued job out of the queue until its text is read (again). */
+int job_set_unread(struct db_writer *writer, const char *id, struct err *err);
+
 /* Requeue the jobs that the last server left running; those with cancel_requested
  * become cancelled. *n: number of jobs. Call it before the first request is
  * answered. */
@@ -157,10 +166,13 @@ struct job_filter {
 int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
              struct err *err);
 
-/* Queued jobs in the order in which they run: highest priority first, then order
- * of submission. notes, spec and facts stay NULL, because a long queue is read
+/* Queued jobs in the order in which they run, without unread ones: highest priority first, then
+ * order of submission. notes, spec and facts stay NULL, because a long queue is read
  * often. */
 int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err);
+
+/* Queued and held jobs whose text is still to be read, in order of submission. */
+int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err *err);
 
 /* The jobs of a sweep in order of submission; notes, spec and facts stay NULL. */
 int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,

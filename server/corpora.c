@@ -21,6 +21,7 @@
 #include "db/users.h"
 #include "lab/text.h"
 #include "server/data.h"
+#include "server/datasets.h"
 
 int corpora_check_name(const char *name, struct err *err)
 {
@@ -220,14 +221,15 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
 #define CORPORA_GOING ".deleted-"
 
 struct corpora_files {
-    char folder[DATA_PATH_MAX], address[DATA_PATH_MAX], going[DATA_PATH_MAX];
+    char folder[DATA_PATH_MAX], address[DATA_PATH_MAX], going[DATA_PATH_MAX], tokens[DATA_PATH_MAX];
 };
 
 static int corpora_files(const struct settings *settings, const char *sha256,
                          struct corpora_files *files, struct err *err)
 {
     if (data_path(settings, files->folder, sizeof files->folder, err, "corpora") ||
-        data_path(settings, files->address, sizeof files->address, err, "corpora/%s", sha256))
+        data_path(settings, files->address, sizeof files->address, err, "corpora/%s", sha256) ||
+        datasets_folder(settings, sha256, files->tokens, sizeof files->tokens, err))
         return -1;
     return data_path(settings, files->going, sizeof files->going, err,
                      "corpora/" CORPORA_GOING "%s", sha256);
@@ -242,7 +244,7 @@ static int corpora_mark(const struct corpora_files *files, struct err *err)
     return file_sync_folder(files->folder, err);
 }
 
-/* Remove the file of a text without a row. What fails is tried again at the next start, which
+/* Remove the files of a text without a row. What fails is tried again at the next start, which
  * finds the mark. */
 static void corpora_remove(const struct corpora_files *files)
 {
@@ -250,6 +252,9 @@ static void corpora_remove(const struct corpora_files *files)
     if ((unlink(files->address) && errno != ENOENT) || file_sync_folder(files->folder, &err))
         log_line(LOG_WARNING, "text %s is deleted, but not its file: %s", files->address,
                  strerror(errno));
+    else if (file_remove_folder(files->tokens, &err))
+        log_line(LOG_WARNING, "text %s is deleted, but not its tokens: %s", files->address,
+                 err.message);
     else
         unlink(files->going);
 }

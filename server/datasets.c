@@ -8,9 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "config/log.h"
 #include "lab/text.h"
+#include "lab/token_stream.h"
 #include "server/data.h"
+#include "server/reading_list.h"
 
 enum { DATASETS_KEY_MAX = 256 };
 
@@ -24,6 +28,7 @@ struct datasets_entry {
 
 struct datasets {
     const struct settings *settings;
+    struct reading_list *reading;
     pthread_mutex_t mutex, loading;
     struct datasets_entry *entries;
     int64_t ticks;
@@ -37,6 +42,10 @@ int datasets_open(const struct settings *settings, struct datasets **out, struct
     struct datasets *datasets = calloc(1, sizeof *datasets);
     if (!datasets)
         return err_set(err, ERR_NO_MEMORY, "no memory for the dataset cache");
+    if (reading_list_open(&datasets->reading, err)) {
+        free(datasets);
+        return -1;
+    }
     datasets->settings = settings;
     pthread_mutex_init(&datasets->mutex, NULL);
     pthread_mutex_init(&datasets->loading, NULL);
@@ -61,9 +70,15 @@ void datasets_close(struct datasets *datasets)
     }
     for (int i = 0; i < datasets->n_tokenizers; i++)
         bpe_close(datasets->tokenizers[i]);
+    reading_list_close(datasets->reading);
     pthread_mutex_destroy(&datasets->mutex);
     pthread_mutex_destroy(&datasets->loading);
     free(datasets);
+}
+
+struct reading_list *datasets_reading(struct datasets *datasets)
+{
+    return datasets->reading;
 }
 
 /* Clients read this message, so it does not name the path of the table. */
@@ -102,13 +117,6 @@ int datasets_tokenizer(struct datasets *datasets, const char *name, const struct
 
 /* ---- the list; callers hold `mutex` ---- */
 
-static int64_t datasets_bytes(const struct datasets_entry *entry)
-{
-    const struct dataset *dataset = entry->dataset;
-    return (int64_t)((dataset->n + dataset->n_held_out) * sizeof(int32_t)) +
-           (int64_t)dataset->vocab * (int64_t)(sizeof(int64_t) + sizeof(int32_t));
-}
-
 static struct datasets_entry *datasets_find(struct datasets *datasets, const char *key)
 {
     for (struct datasets_entry *entry = datasets->entries; entry; entry = entry->next)
@@ -130,7 +138,7 @@ static void datasets_trim(struct datasets *datasets)
         struct datasets_entry **oldest = NULL;
         for (struct datasets_entry **at = &datasets->entries; *at; at = &(*at)->next) {
             n++;
-            bytes += datasets_bytes(*at);
+            bytes += dataset_memory((*at)->dataset);
             if (!(*at)->users && (!oldest || (*at)->used_at < (*oldest)->used_at))
                 oldest = at;
         }
@@ -142,7 +150,7 @@ static void datasets_trim(struct datasets *datasets)
     }
 }
 
-/* ---- use ---- */
+/* ---- keys ---- */
 
 static void datasets_key(const struct spec *spec, char *key)
 {
@@ -169,18 +177,95 @@ static struct spec datasets_least(const struct spec *spec)
     return least;
 }
 
+/* ---- token files ---- */
+
+int datasets_folder(const struct settings *settings, const char *sha256, char *path, size_t n,
+                    struct err *err)
+{
+    return data_path(settings, path, n, err, "tokens/%s", sha256);
+}
+
+/* Make the token files that the spec needs, or ask for them. The caller holds `loading`. */
+static int datasets_make(struct datasets *datasets, const struct spec *spec, const struct bpe *bpe,
+                         struct err *err)
+{
+    char folder[DATA_PATH_MAX], path[DATA_PATH_MAX];
+    struct stat info;
+    size_t n;
+    if (datasets_folder(datasets->settings, spec->corpus.id, folder, sizeof folder, err) ||
+        data_path(datasets->settings, path, sizeof path, err, "corpora/%s", spec->corpus.id))
+        return -1;
+    if (token_stream_is_made(spec, folder))
+        return 0;
+    if (stat(path, &info) == 0 && info.st_size >= DATASETS_READ_NOW)
+        return reading_list_want(datasets->reading, spec, err);
+    return token_stream_make(spec, path, bpe, folder, &n, err);
+}
+
+int datasets_prepare(struct datasets *datasets, const struct spec *spec, struct err *err)
+{
+    const struct bpe *bpe = NULL;
+    if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) == 0)
+        return 0;
+    if (datasets_tokenizer(datasets, spec->corpus.tokenizer, &bpe, err))
+        return -1;
+    pthread_mutex_lock(&datasets->loading);
+    const int result = datasets_make(datasets, spec, bpe, err);
+    pthread_mutex_unlock(&datasets->loading);
+    return result;
+}
+
+int datasets_remove_damaged(struct datasets *datasets, const struct spec *spec)
+{
+    const struct bpe *bpe = NULL;
+    struct token_stream stream = {0};
+    char folder[DATA_PATH_MAX];
+    struct err err = ERR_INIT;
+    if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) == 0 ||
+        datasets_tokenizer(datasets, spec->corpus.tokenizer, &bpe, &err) ||
+        datasets_folder(datasets->settings, spec->corpus.id, folder, sizeof folder, &err))
+        return 0;
+    const int damaged =
+        token_stream_open(spec, folder, bpe, &stream, &err) && err.code == ERR_CORRUPT;
+    token_stream_free(&stream);
+    if (damaged)
+        token_stream_remove(spec, folder);
+    return damaged;
+}
+
+/* ---- use ---- */
+
+/* A damaged file is made again, at once or by way of the reading list. */
+static int datasets_open_text(struct datasets *datasets, const struct spec *spec,
+                              const struct bpe *bpe, struct dataset **out, struct err *err)
+{
+    const struct spec least = datasets_least(spec);
+    char folder[DATA_PATH_MAX] = "";
+    struct err cause = ERR_INIT;
+    if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) == 0)
+        return dataset_open(&least, folder, bpe, out, err);
+    if (datasets_folder(datasets->settings, spec->corpus.id, folder, sizeof folder, err))
+        return -1;
+    if (!dataset_open(&least, folder, bpe, out, &cause))
+        return 0;
+    if (cause.code != ERR_CORRUPT) {
+        *err = cause;
+        return -1;
+    }
+    log_line(LOG_WARNING, "%s; they are made again", cause.message);
+    token_stream_remove(spec, folder);
+    if (datasets_make(datasets, spec, bpe, err))
+        return -1;
+    return dataset_open(&least, folder, bpe, out, err);
+}
+
 static int datasets_load(struct datasets *datasets, const struct spec *spec, const struct bpe *bpe,
                          const char *key, struct datasets_entry **out, struct err *err)
 {
-    char path[DATA_PATH_MAX] = "";
-    if (strcmp(spec->corpus.id, TEXT_SYNTHETIC) != 0 &&
-        data_path(datasets->settings, path, sizeof path, err, "corpora/%s", spec->corpus.id))
-        return -1;
     struct datasets_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return err_set(err, ERR_NO_MEMORY, "no memory for a dataset");
-    const struct spec least = datasets_least(spec);
-    if (dataset_open(&least, path, bpe, &entry->dataset, err)) {
+    if (datasets_open_text(datasets, spec, bpe, &entry->dataset, err)) {
         free(entry);
         return -1;
     }
@@ -218,7 +303,9 @@ int datasets_get(struct datasets *datasets, const struct spec *spec, struct data
         pthread_mutex_lock(&datasets->loading);
         int failed = 0;
         if (!(entry = datasets_take(datasets, key)))
-            failed = datasets_load(datasets, spec, bpe, key, &entry, err);
+            failed = (strcmp(spec->corpus.id, TEXT_SYNTHETIC) != 0 &&
+                      datasets_make(datasets, spec, bpe, err)) ||
+                     datasets_load(datasets, spec, bpe, key, &entry, err);
         pthread_mutex_unlock(&datasets->loading);
         if (failed && err && err->code == ERR_INVALID)
             dataset_check_cutoffs(spec, bpe_vocabulary(bpe), err);

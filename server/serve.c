@@ -9,7 +9,7 @@
  * 2. The hub is told to end its streams and waiting requests; the pool ends. Both give their
  *    requests back to the HTTP thread.
  * 3. http_stop waits for those requests. From here on nobody uses the HTTP thread's reader.
- * 4. Workers end: jobs write a checkpoint and go back to the queue, which needs the database.
+ * 4. The reader of texts ends, then the workers: jobs write a checkpoint and go back to the queue, which needs the database.
  * 5. hub_stop and the readers, then the database, whose writer may call hub_notify to its
  *    last commit; then hub_free.
  * The lock is released last. */
@@ -38,6 +38,7 @@
 #include "server/http/http.h"
 #include "server/http/pool.h"
 #include "server/queue/job_files.h"
+#include "server/queue/reading.h"
 #include "server/queue/workers.h"
 #include "server/secret.h"
 #include "server/server.h"
@@ -166,7 +167,9 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
     db_on_events(server->db, hub_notify, server->hub);
     if (pool_start(server->db, (int)settings->slow_threads, (int)settings->heavy_threads,
                    &server->pool, err) ||
-        workers_start(settings, server->db, lock, &server->workers, err) ||
+        workers_start(settings, server->db, server->datasets, lock, &server->workers, err) ||
+        reading_start(settings, server->db, server->datasets, server->workers, &server->reading,
+                      err) ||
         http_start(server, url, n, err))
         return -1;
     return serve_publish(server, "address", url, 0644, err);
@@ -183,6 +186,7 @@ static void serve_close(struct server *server)
     pool_stop(server->pool);
     http_stop(server->http);
     pool_free(server->pool);
+    reading_stop(server->reading);
     if (server->workers)
         workers_stop(server->workers);
     hub_stop(server->hub);

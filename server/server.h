@@ -20,6 +20,7 @@ struct pool;
 struct hub;
 struct datasets;
 struct presets;
+struct reading;
 struct route_table;
 struct workers;
 
@@ -40,6 +41,7 @@ struct server {
     struct datasets *datasets;
     struct presets *presets;
     struct workers *workers;
+    struct reading *reading;
     struct http *http;
     const struct route_table *routes;
     atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class: [1] 1xx .. [5] 5xx */

@@ -67,6 +67,19 @@ static int upload_store(struct request *request, struct corpus *corpus, int *cre
                           request->upload_path, replace, corpus, created, err);
 }
 
+/* Have the text read in the form that jobs ask for by default, so that it is ready when the
+ * first one comes. A text that cannot be read so (no such variant) is told when a job asks. */
+static void upload_read(const struct request *request, const struct corpus *corpus)
+{
+    struct err unread = ERR_INIT;
+    struct spec *spec = spec_default();
+    if (spec) {
+        snprintf(spec->corpus.id, sizeof spec->corpus.id, "%s", corpus->sha256);
+        datasets_prepare(request->server->datasets, spec, &unread);
+    }
+    spec_free(spec);
+}
+
 enum request_result api_corpus_create(struct request *request)
 {
     struct corpus corpus = {0};
@@ -75,6 +88,7 @@ enum request_result api_corpus_create(struct request *request)
     char location[128];
     if (upload_store(request, &corpus, &created, &request->err))
         return request_fail(request, &request->err);
+    upload_read(request, &corpus);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
     corpus_write(&buffer.json, &corpus);

@@ -9,68 +9,7 @@
 #include "config/record.h"
 #include "config/spec_kind.h"
 #include "db/epochs.h"
-#include "lab/theory.h"
 #include "server/group_names.h"
-
-/* ---- facts ---- */
-
-/* "ids" are the tokenizer's ids: the model's ids differ if it has a vocabulary of its own. */
-static void write_facts_group(struct emit *json, const struct group *group,
-                              const struct dataset *text)
-{
-    const struct frequency *frequency = &text->frequency;
-    emit_object(json, NULL);
-    emit_text(json, "name", group->name);
-    emit_number(json, "context_free", theory_context_free(group, frequency));
-    emit_array(json, "ids");
-    for (int i = 0; i < group->n; i++)
-        emit_integer(json, NULL, dataset_original(text, group->ids[i]));
-    emit_end(json);
-    emit_array(json, "counts");
-    for (int i = 0; i < group->n; i++)
-        emit_integer(json, NULL, frequency->counts[group->ids[i]]);
-    emit_end(json);
-    emit_end(json);
-}
-
-static void write_facts(struct emit *json, const struct spec *spec, const char *corpus_name,
-                        const struct datasets_use *text)
-{
-    const struct frequency *frequency = &text->text->frequency;
-    /* A model that starts from another one is not untrained. With an adaptive head the
-     * untrained level differs between clusters. */
-    const int has_level = !spec->init_from[0] && spec->model.head == HEAD_FULL;
-    emit_object(json, NULL);
-    emit_text(json, "corpus_name", corpus_name);
-    emit_integer(json, "tokens", frequency->total);
-    emit_integer(json, "held_out", (int64_t)text->text->n_held_out);
-    emit_integer(json, "types", frequency->types);
-    emit_integer(json, "once", frequency->once);
-    emit_integer(json, "vocabulary", frequency->vocab);
-    emit_text(json, "mask", spec_mask_name(spec->groups.mask));
-    emit_integer(json, "tokens_per_epoch",
-                 text->steps_per_epoch * spec->train.batch_size * spec->model.seq_len);
-    emit_number(json, "untrained", has_level ? theory_untrained(spec, frequency->vocab) : NAN);
-    emit_array(json, "groups");
-    for (int g = 0; g < text->groups.n; g++)
-        write_facts_group(json, &text->groups.group[g], text->text);
-    emit_end(json);
-    emit_end(json);
-}
-
-char *job_json_facts(const struct spec *spec, const char *corpus_name,
-                     const struct datasets_use *text, struct err *err)
-{
-    struct emit json;
-    char *facts = NULL;
-    if (emit_open_text(&json) == 0) {
-        write_facts(&json, spec, corpus_name, text);
-        facts = emit_close_text(&json);
-    }
-    if (!facts)
-        err_set(err, ERR_NO_MEMORY, "no memory for the facts of a job");
-    return facts;
-}
 
 /* ---- the last record ---- */
 
@@ -173,7 +112,10 @@ static void write_state(struct emit *json, const struct job *job)
     job_json_emit_epoch(json, job);
     emit_integer(json, "epochs", job->epochs);
     emit_text(json, "device", job->device);
-    emit_integer(json, "memory_bytes", job->memory_bytes);
+    if (job->unread)
+        emit_null(json, "memory_bytes");
+    else
+        emit_integer(json, "memory_bytes", job->memory_bytes);
     emit_raw(json, "error", job->error);
     emit_text(json, "waits", job->waits);
     emit_raw(json, "provenance", job->provenance);
@@ -192,6 +134,15 @@ static void write_eta(struct emit *json, const struct job *job, const json_t *fa
     emit_number(json, "eta_seconds", round(seconds * 10) / 10);
 }
 
+/* null until the text is read */
+static void write_count(struct emit *json, const char *key, const json_t *value)
+{
+    if (value)
+        emit_integer(json, key, json_integer_value(value));
+    else
+        emit_null(json, key);
+}
+
 static void write_corpus(struct emit *json, const struct job *job, const json_t *facts)
 {
     static const char *const counts[] = {"tokens", "held_out", "types", "once", "vocabulary"};
@@ -199,7 +150,7 @@ static void write_corpus(struct emit *json, const struct job *job, const json_t 
     emit_text(json, "name", json_string_value(json_object_get(facts, "corpus_name")));
     emit_text(json, "sha256", job->corpus_sha256);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        emit_integer(json, counts[i], json_integer_value(json_object_get(facts, counts[i])));
+        write_count(json, counts[i], json_object_get(facts, counts[i]));
     emit_end(json);
 }
 
@@ -213,9 +164,13 @@ static void write_fact(struct emit *json, const char *key, const json_t *object)
 static void write_groups(struct emit *json, const json_t *facts)
 {
     size_t i;
-    json_t *group;
+    json_t *group, *groups = json_object_get(facts, "groups");
+    if (!groups) { /* the text is not read yet */
+        emit_null(json, "groups");
+        return;
+    }
     emit_array(json, "groups");
-    json_array_foreach(json_object_get(facts, "groups"), i, group)
+    json_array_foreach(groups, i, group)
     {
         emit_object(json, NULL);
         emit_text(json, "name", json_string_value(json_object_get(group, "name")));

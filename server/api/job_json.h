@@ -1,11 +1,4 @@
-/* job_json: a job as the API shows it, the members that several answers share, and the
- * facts about a job's text.
- *
- * Facts are JSON that is made once at submit and stored with the job, so that later
- * answers need no text and no tokenizer:
- *   {"corpus_name", "tokens", "held_out", "types", "once", "vocabulary", "mask",
- *    "tokens_per_epoch", "untrained",
- *    "groups": [{"name", "context_free", "ids": [...], "counts": [...]}]}
+/* job_json: a job as the API shows it, and the members that several answers share.
  *
  * Called by the handlers of jobs, sweeps and comparisons, on a pool thread or the HTTP
  * thread, each with its own reader. No state of its own. */
@@ -18,11 +11,6 @@
 #include "config/err.h"
 #include "config/spec.h"
 #include "db/jobs.h"
-#include "server/datasets.h"
-
-/* Facts of a spec on its text (malloc). NULL with ERR_NO_MEMORY. */
-char *job_json_facts(const struct spec *spec, const char *corpus_name,
-                     const struct datasets_use *text, struct err *err);
 
 /* The job as one object, an element of the open array or the outermost value. Its last
  * record is read for the summary. with_spec 0 leaves the spec out, for lists. -1: an

@@ -13,10 +13,10 @@
 #include "db/jobs.h"
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
+#include "server/api/submission.h"
 #include "server/events/hub.h"
 #include "server/http/auth.h"
 #include "server/queue/job_files.h"
-#include "server/queue/workers.h"
 
 enum { LIST_DEFAULT = 50, LIST_MAX = 200 };
 
@@ -193,7 +193,7 @@ static enum request_result change_done(struct request *request)
 {
     if (request->result)
         return request_fail(request, &request->err);
-    workers_wake(request->server->workers);
+    submission_wake(request);
     return job_answer_now(request);
 }
 

@@ -7,12 +7,12 @@
 #include <uuid/uuid.h>
 
 #include "db/corpora.h"
-#include "lab/memory.h"
 #include "lab/text.h"
 #include "server/api/init_from.h"
 #include "server/api/job_changes.h"
-#include "server/api/job_json.h"
 #include "server/datasets.h"
+#include "server/job_text.h"
+#include "server/queue/reading.h"
 #include "server/queue/workers.h"
 
 /* Replace the name of the text in the spec by its sha256 and keep the name in `name`. A
@@ -37,19 +37,9 @@ static int resolve(const struct request *request, struct spec *spec, char *name,
     return 0;
 }
 
-/* Names of the groups, separated by newlines (malloc), as group_names_split reads them. */
-static char *join_names(const struct groups *groups)
-{
-    char *text = calloc((size_t)groups->n + 1, RECORD_NAME_MAX + 1);
-    for (int g = 0; text && g < groups->n; g++) {
-        strcat(text, g ? "\n" : "");
-        strcat(text, groups->group[g].name);
-    }
-    return text;
-}
-
+/* What the row holds of the spec and the request. */
 static int fill(struct job *job, const struct request *request, const struct spec *spec,
-                const struct datasets_use *text, const char *corpus_name, struct err *err)
+                struct err *err)
 {
     uuid_t uuid;
     uuid_generate(uuid);
@@ -60,14 +50,6 @@ static int fill(struct job *job, const struct request *request, const struct spe
     job->epoch = -1;
     job->epochs = spec->train.epochs;
     job->max_attempts = spec->resources.max_attempts;
-    job->n_groups = text->groups.n;
-    job->n_tokens = text->groups.n_tokens;
-    job->memory_bytes =
-        memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
-    if (job->memory_bytes < 0)
-        return -1;
-    if (!(job->facts = job_json_facts(spec, corpus_name, text, err)))
-        return -1;
     job->name = strdup(spec->name);
     job->notes = strdup(spec->notes);
     job->tags = job_changes_tags(spec);
@@ -75,12 +57,36 @@ static int fill(struct job *job, const struct request *request, const struct spe
     job->device = strdup(spec->resources.device);
     job->precision = strdup(spec_precision_name(spec->train.precision));
     job->spec = spec_print(spec);
-    job->group_names = join_names(&text->groups);
     job->corpus_sha256 = strdup(spec->corpus.id);
     if (!job->name || !job->notes || !job->tags || !job->user || !job->device || !job->precision ||
-        !job->spec || !job->group_names || !job->corpus_sha256)
+        !job->spec || !job->corpus_sha256)
         return err_set(err, ERR_NO_MEMORY, "no memory for a job");
     return 0;
+}
+
+/* Add the fields of `why` to those that are known to be bad. */
+static int pass_on(const struct err *why, struct err *err)
+{
+    if (!why->n_fields)
+        *err = *why;
+    for (int i = 0; i < why->n_fields; i++)
+        err_field(err, why->fields[i].pointer, "%s", why->fields[i].detail);
+    return -1;
+}
+
+/* What it holds of the text. A text that is still to be read leaves it open. */
+static int fill_text(struct job *job, const struct request *request, const struct spec *spec,
+                     const char *name, struct err *err)
+{
+    struct datasets *datasets = request->server->datasets;
+    struct datasets_use text;
+    struct err why = ERR_INIT;
+    if (datasets_get(datasets, spec, &text, &why))
+        return why.code == ERR_UNAVAILABLE ? job_text_leave_open(job, name, err)
+                                           : pass_on(&why, err);
+    const int failed = job_text_fill(job, spec, name, &text, err);
+    datasets_release(datasets, &text);
+    return failed;
 }
 
 int submission_known(const struct request *request, const char *key, const char *body_sha256,
@@ -100,7 +106,6 @@ int submission_known(const struct request *request, const char *key, const char 
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err)
 {
-    struct datasets_use text;
     char name[SPEC_CORPUS_MAX + 1];
     /* The checks go on after a failure, so that one answer names every bad field. Only
      * the checks that need the text stop where it is not resolved. */
@@ -110,14 +115,19 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     if (unresolved && err->code != ERR_INVALID)
         return -1;
     const int no_start = init_from_check(request->reader, spec, !unresolved, err);
-    if (unresolved || (no_start && err->code != ERR_INVALID) ||
-        datasets_get(request->server->datasets, spec, &text, err))
+    if (unresolved || (no_start && err->code != ERR_INVALID))
         return -1;
-    const int failed = elsewhere || no_start || fill(job, request, spec, &text, name, err) ? -1 : 0;
-    datasets_release(request->server->datasets, &text);
+    const int failed = fill_text(job, request, spec, name, err) || elsewhere || no_start ||
+                       fill(job, request, spec, err);
     if (failed)
         submission_free(job);
-    return failed;
+    return failed ? -1 : 0;
+}
+
+void submission_wake(const struct request *request)
+{
+    workers_wake(request->server->workers);
+    reading_wake(request->server->reading);
 }
 
 int submission_check_text(struct db_writer *writer, const struct job *job, struct err *err)

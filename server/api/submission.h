@@ -10,7 +10,8 @@
 #include "server/http/request.h"
 
 /* Fill *job, which is all zeros, for the request's user; spec->corpus.id becomes the text's
- * sha256. ERR_INVALID with pointers into the spec. */
+ * sha256. A job on a text that is still to be read is `unread`: what only the text can tell is
+ * judged by queue/reading.c. ERR_INVALID with pointers into the spec. */
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err);
 
@@ -23,6 +24,8 @@ int submission_known(const struct request *request, const char *key, const char 
 /* ERR_INVALID (pointer: /corpus/id) if the text of the job was deleted since submission_build.
  * Run in the operation that inserts the job. */
 int submission_check_text(struct db_writer *writer, const struct job *job, struct err *err);
+/* Wake who waits for new jobs. Call it after the commit. */
+void submission_wake(const struct request *request);
 /* Frees the strings of the job, not the job. */
 void submission_free(struct job *job);
 

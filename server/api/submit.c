@@ -13,7 +13,6 @@
 #include "db/jobs.h"
 #include "server/api/job_json.h"
 #include "server/api/submission.h"
-#include "server/queue/workers.h"
 
 struct submit {
     struct job job;
@@ -81,7 +80,7 @@ static enum request_result submit_stored(struct request *request)
     if (request->result)
         return request_fail(request, &request->err);
     if (!submit->existing)
-        workers_wake(request->server->workers);
+        submission_wake(request);
     err_clear(&request->err);
     if (job_get(request->reader, submit->job.id, &job, &request->err))
         return request_fail(request, &request->err);

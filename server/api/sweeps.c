@@ -484,7 +484,7 @@ static enum request_result post_stored(struct request *request)
     if (request->result)
         return request_fail(request, &request->err);
     if (!post->existing)
-        workers_wake(request->server->workers);
+        submission_wake(request);
     answer(request, post->sweep.id, post->existing ? NULL : &post->sweep,
            post->existing ? 200 : 201);
     snprintf(location, sizeof location, "/api/v1/sweeps/%s", post->sweep.id);

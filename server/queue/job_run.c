@@ -28,6 +28,7 @@
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "lab/text.h"
+#include "server/data.h"
 #include "server/queue/conversation.h"
 #include "server/redact.h"
 
@@ -56,7 +57,8 @@ struct attempt {
     struct job *job;
     int64_t max_seconds;
     FILE *log;
-    char folder[ATTEMPT_PATH_MAX], corpus[ATTEMPT_PATH_MAX];
+    char folder[ATTEMPT_PATH_MAX];
+    char corpus[DATA_PATH_MAX]; /* folder of the text's token files; "" for the synthetic text */
     char model[ATTEMPT_PATH_MAX + 512]; /* file to start from, or "" */
     int look;                           /* a cancel may have been requested: read the row */
     enum order order;                   /* the first one given */
@@ -70,6 +72,7 @@ struct attempt {
     struct err why;                  /* of JOB_END_FAILED and JOB_END_FAULT */
     int64_t why_epoch;               /* epoch of that error */
     char waits[PLACEMENT_WAITS_MAX]; /* reason to go back to the queue, or "" */
+    int unread;                      /* 1: its text must be read again first */
 };
 
 /* ---- the job's folder and log ---- */
@@ -87,9 +90,6 @@ static int attempt_prepare(struct attempt *attempt, struct err *err)
     /* No error here: a file that cannot be removed fails when the trainer replaces it. */
     if (attempt->job->epoch < 0)
         file_clear_folder(attempt->folder, "log", NULL);
-    if (strcmp(attempt->job->corpus_sha256, TEXT_SYNTHETIC) != 0)
-        snprintf(attempt->corpus, sizeof attempt->corpus, "%s/corpora/%s", data,
-                 attempt->job->corpus_sha256);
     snprintf(path, sizeof path, "%s/log", attempt->folder);
     attempt->log = fopen(path, "ae");
     if (!attempt->log)
@@ -176,6 +176,8 @@ static int write_end(struct db_writer *writer, void *arg, struct err *err)
     struct attempt_write *write = arg;
     const struct attempt *attempt = write->attempt;
     if (job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0)
+        return -1;
+    if (attempt->unread && job_set_unread(writer, attempt->job->id, err) < 0)
         return -1;
     return attempt->waits[0] ? job_set_waits(writer, attempt->job->id, attempt->waits, err) : 0;
 }
@@ -291,6 +293,14 @@ static void attempt_put_off(struct attempt *attempt, const char *why)
     refusal->attempt = attempt->job->attempt;
     snprintf(refusal->why, sizeof refusal->why, "%s", why);
     snprintf(attempt->waits, sizeof attempt->waits, "%s: %s", attempt->setup->device, refusal->why);
+    attempt_end(attempt, JOB_END_REQUEUE);
+}
+
+/* The token files of its text are missing or damaged: the job goes back, and reading.c has the
+ * text read and admits the job again. No refusal, so that it can start at once then. */
+static void attempt_unread(struct attempt *attempt)
+{
+    attempt->unread = 1;
     attempt_end(attempt, JOB_END_REQUEUE);
 }
 
@@ -410,6 +420,18 @@ static void take_obeyed(struct attempt *attempt, const struct message *message)
         attempt_protocol(attempt, "the trainer ended the job unasked");
 }
 
+/* 1 if the text's token files are damaged. They are removed then. */
+static int attempt_tokens_damaged(const struct attempt *attempt)
+{
+    struct spec *spec = NULL;
+    struct err err = ERR_INIT;
+    const int damaged =
+        spec_parse(attempt->job->spec, strlen(attempt->job->spec), &spec, &err) == 0 &&
+        datasets_remove_damaged(attempt->setup->datasets, spec);
+    spec_free(spec);
+    return damaged;
+}
+
 /* `failed`: of the device (the trainer exits, so it is lost), of the machine (put off), or of
  * the job. */
 static void take_failed(struct attempt *attempt, const struct message *message)
@@ -421,7 +443,9 @@ static void take_failed(struct attempt *attempt, const struct message *message)
         attempt_lost(attempt, &err);
         return;
     }
-    if (attempt_is_passing(code) && attempt->order != ORDER_TIMEOUT)
+    if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
+        attempt_unread(attempt);
+    else if (attempt_is_passing(code) && attempt->order != ORDER_TIMEOUT)
         attempt_put_off(attempt, message->text);
     else
         attempt_fail(attempt, JOB_END_FAILED, code, message->epoch, "%s", message->text);
@@ -523,8 +547,20 @@ static void attempt_loop(struct attempt *attempt)
 
 /* ---- from claim to end ---- */
 
-/* Prepare the folder, find the model to start from, and send `run`. -1 is an error of the
- * preparation; a trainer that is lost while it is sent to ends the attempt instead. */
+/* The token files from which the trainer takes the text. ERR_UNAVAILABLE if they are gone and
+ * the text is to be read again. */
+static int attempt_find_text(struct attempt *attempt, const struct spec *spec, struct err *err)
+{
+    if (strcmp(attempt->job->corpus_sha256, TEXT_SYNTHETIC) == 0)
+        return 0;
+    attempt->unread = datasets_prepare(attempt->setup->datasets, spec, err) != 0;
+    return attempt->unread ? -1
+                           : datasets_folder(attempt->setup->settings, spec->corpus.id,
+                                             attempt->corpus, sizeof attempt->corpus, err);
+}
+
+/* Prepare the folder, find the text and the model to start from, and send `run`. -1 is an error
+ * of the preparation; a trainer that is lost while it is sent to ends the attempt instead. */
 static int attempt_begin(struct attempt *attempt, struct err *err)
 {
     struct spec *spec = NULL;
@@ -532,9 +568,10 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
         spec_parse(attempt->job->spec, strlen(attempt->job->spec), &spec, err) < 0)
         return -1;
     attempt->max_seconds = spec->resources.max_seconds;
-    const int lost_model = spec->init_from[0] && attempt_find_model(attempt, spec->init_from, err);
+    const int is_short = attempt_find_text(attempt, spec, err) ||
+                         (spec->init_from[0] && attempt_find_model(attempt, spec->init_from, err));
     spec_free(spec);
-    if (lost_model)
+    if (is_short)
         return -1;
     attempt_log(attempt, "attempt %d on %s, trainer %d", attempt->job->attempt,
                 attempt->setup->device, trainer_process_pid(attempt->setup->process));
@@ -607,7 +644,9 @@ static void attempt_start(struct attempt *attempt)
     attempt->stored = claimed->epoch;
     if (attempt_begin(attempt, &err) == 0)
         return;
-    if (attempt_is_passing(err.code))
+    if (attempt->unread)
+        attempt_unread(attempt);
+    else if (attempt_is_passing(err.code))
         attempt_put_off(attempt, err.message);
     else
         attempt_fail(attempt, JOB_END_FAILED, err.code, attempt->stored, "%s", err.message);

@@ -20,12 +20,14 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "server/datasets.h"
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
 
 struct job_run {
     const struct settings *settings;
     struct db *db;
+    struct datasets *datasets;
     struct db_reader *reader; /* of the calling thread */
     const char *device;       /* id */
     int wake_fd;              /* eventfd: a cancel or a stop may have been requested */

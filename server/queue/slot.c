@@ -30,11 +30,13 @@ enum {
 
 /* ---- the set ---- */
 
-void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db)
+void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db,
+                   struct datasets *datasets)
 {
     pthread_condattr_t monotonic;
     set->settings = settings;
     set->db = db;
+    set->datasets = datasets;
     set->changed = 1;
     pthread_mutex_init(&set->mutex, NULL);
     pthread_condattr_init(&monotonic);
@@ -213,6 +215,7 @@ static void slot_run(struct slot *slot, const char *job)
     struct slot_set *set = slot->set;
     struct job_run run = {.settings = set->settings,
                           .db = set->db,
+                          .datasets = set->datasets,
                           .reader = slot->reader,
                           .device = slot->shown.device.id,
                           .wake_fd = slot->wake_fd,

@@ -20,6 +20,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "server/datasets.h"
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
 
@@ -49,6 +50,7 @@ struct slot {
 struct slot_set {
     const struct settings *settings;
     struct db *db;
+    struct datasets *datasets;
     pthread_mutex_t mutex;
     pthread_cond_t changed_cond; /* monotonic clock */
     int changed;                 /* under the mutex: a pass of the scheduler is due */
@@ -57,7 +59,8 @@ struct slot_set {
     struct slot slots[TRAINER_DEVICES_MAX];
 };
 
-void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db);
+void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db,
+                   struct datasets *datasets);
 /* Call it after every thread of the set has ended. */
 void slot_set_close(struct slot_set *set);
 

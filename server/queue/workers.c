@@ -97,13 +97,13 @@ static int workers_start_threads(struct workers *workers, struct err *err)
     return scheduler_start(&workers->set, &workers->scheduler, err);
 }
 
-int workers_start(const struct settings *settings, struct db *db, int lock_fd, struct workers **out,
-                  struct err *err)
+int workers_start(const struct settings *settings, struct db *db, struct datasets *datasets,
+                  int lock_fd, struct workers **out, struct err *err)
 {
     struct workers *workers = calloc(1, sizeof *workers);
     if (!workers)
         return err_set(err, ERR_NO_MEMORY, "no memory for the workers");
-    slot_set_open(&workers->set, settings, db);
+    slot_set_open(&workers->set, settings, db, datasets);
     /* Not close-on-exec: trainers inherit the lock (workers.h). */
     if (lock_fd >= 0)
         fcntl(lock_fd, F_SETFD, 0);

@@ -10,6 +10,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "server/datasets.h"
 #include "server/queue/trainer_process.h"
 
 struct workers;
@@ -20,8 +21,8 @@ struct workers;
  * lock_fd (-1: none) is the lock of the data folder. Trainers inherit it: flock(2) holds until
  * the last copy of the descriptor is closed, so while a trainer of a killed server still
  * lives, no new server takes the folder and no two trainers write one job's files. */
-int workers_start(const struct settings *settings, struct db *db, int lock_fd, struct workers **out,
-                  struct err *err);
+int workers_start(const struct settings *settings, struct db *db, struct datasets *datasets,
+                  int lock_fd, struct workers **out, struct err *err);
 
 /* Wake scheduler and workers after a change of the queue (a job was submitted, released,
  * retried, cancelled). Call it after the commit. */

@@ -228,6 +228,8 @@ int main(void)
     while (message_read(fake.reader, -1, &message, &err) == 1) {
         if (message.type == MESSAGE_EXIT && !is_mode(&fake, "deaf"))
             _exit(0);
+        if (message.type == MESSAGE_READ)
+            _exit(5); /* a text that costs every process that reads it */
         if (message.type == MESSAGE_RUN)
             fake_run(&fake, &message);
     }

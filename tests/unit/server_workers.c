@@ -56,7 +56,7 @@ static int room_open(void **state)
 
 static void start(struct room *room)
 {
-    if (workers_start(&room->settings, room->f->db, -1, &room->workers, &room->f->err) < 0)
+    if (workers_start(&room->settings, room->f->db, NULL, -1, &room->workers, &room->f->err) < 0)
         fail_msg("%s", room->f->err.message);
 }
 
@@ -603,8 +603,8 @@ static void test_trainer_that_cannot_start(void **state)
 {
     struct room *room = *state;
     behave("exit", "3", "1");
-    assert_int_equal(workers_start(&room->settings, room->f->db, -1, &room->workers, &room->f->err),
-                     -1);
+    assert_int_equal(
+        workers_start(&room->settings, room->f->db, NULL, -1, &room->workers, &room->f->err), -1);
     assert_int_equal(room->f->err.code, ERR_UNAVAILABLE);
     room->workers = NULL;
     /* Later than that, jobs wait, and go on when it starts again. */
