@@ -94,13 +94,14 @@ JOBS ?= $(shell nproc)
 programs: $(PROGRAMS) $(SHARE)
 tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS) $(if $(SAN),,gpu-kit)
 
-demo: all ## set up, build, start the service, run the Gulliver experiment, print the table
+demo: all ## set up, build, start the service, run the Gulliver experiment, print the table; EPOCHS=n
 	@node config/demo.mjs start $(BUILD)
 
 demo-stop: ## stop the service that `make demo` left running
 	@node config/demo.mjs stop $(BUILD)
 
 serve: all ## run the service in the foreground with ./data
+	@node config/demo.mjs free $(BUILD)
 	$(BUILD)/tokenfate serve
 
 test: deps-test ## set up, build, run every suite: unit, api, browser, crash, gpu (N passed, N failed)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -25,6 +26,20 @@ int data_path(const struct settings *settings, char *path, size_t n, struct err 
     return 0;
 }
 
+/* Says who holds the lock: the address of the server that has published one in the folder. A
+ * server that starts or ends has none, nor has a command. */
+static int data_taken(const struct settings *settings, struct err *err)
+{
+    char path[DATA_PATH_MAX], address[DATA_ADDRESS_MAX] = "";
+    FILE *in = data_path(settings, path, sizeof path, NULL, "address") ? NULL : fopen(path, "re");
+    if (in && fgets(address, sizeof address, in))
+        address[strcspn(address, "\n")] = '\0';
+    if (in)
+        fclose(in);
+    return err_set(err, ERR_CONFLICT, "a tokenfate server is running on %s%s%s", settings->data,
+                   address[0] ? ", at " : "", address);
+}
+
 int data_lock_once(const struct settings *settings, struct err *err)
 {
     char path[DATA_PATH_MAX];
@@ -38,7 +53,7 @@ int data_lock_once(const struct settings *settings, struct err *err)
     if (!flock(fd, LOCK_EX | LOCK_NB))
         return fd;
     if (errno == EWOULDBLOCK)
-        err_set(err, ERR_CONFLICT, "a tokenfate server is running on %s", settings->data);
+        data_taken(settings, err);
     else
         err_set_errno(err, ERR_IO, "cannot lock %s", path);
     close(fd);

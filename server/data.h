@@ -15,6 +15,7 @@
 
 enum {
     DATA_PATH_MAX = 4096,           /* bytes of a path, with its zero: Linux's PATH_MAX */
+    DATA_ADDRESS_MAX = 300,         /* bytes of a server's address in an error */
     DATA_LOCK_TRIES = 50,           /* 5 seconds in all: a killed server's trainers die soon */
     DATA_LOCK_PAUSE_US = 100 * 1000 /* between two tries */
 };
@@ -26,7 +27,8 @@ int data_path(const struct settings *settings, char *path, size_t n, struct err 
 
 /* Take data/lock; it and its folder are created if missing. Returns a descriptor, which holds
  * the lock until it and the copies that child processes inherited are closed; -1 with
- * ERR_CONFLICT if another process holds it after DATA_LOCK_TRIES tries, or ERR_IO. */
+ * ERR_CONFLICT, which names the server's address, if another process holds it after
+ * DATA_LOCK_TRIES tries, or ERR_IO. */
 int data_lock(const struct settings *settings, struct err *err);
 /* The same with one try. */
 int data_lock_once(const struct settings *settings, struct err *err);
