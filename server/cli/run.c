@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ enum {
     RUN_FAILED = 1,
     RUN_USAGE = 2,
     RUN_LINE_MAX = 256,           /* bytes of the progress line */
+    RUN_COLUMNS = 80,             /* of a terminal that does not say */
     RUN_REFRESH_MS = 100,         /* period of the progress line on a terminal */
     RUN_PLAIN_LINES = 10,         /* progress lines without a terminal */
     RUN_GRACE_MS = 2000,          /* for a trainer to exit by itself */
@@ -254,38 +256,56 @@ static int run_start_job(struct run *run, struct err *err)
 
 /* --- progress ------------------------------------------------------------------- */
 
-/* "epoch 250/500  loss 7.012  most_common -7.41 ...  26.0k tokens/s  0:45 left" */
-static void run_progress_text(const struct run *run, char *text, size_t n)
+/* Append a part to the progress line, if all of it fits into width columns. */
+static void run_progress_part(char text[RUN_LINE_MAX], size_t width, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void run_progress_part(char text[RUN_LINE_MAX], size_t width, const char *format, ...)
 {
-    const double *last = run->last;
-    size_t used = (size_t)snprintf(text, n, "epoch %lld/%lld  loss %.3f", (long long)run->epoch,
-                                   (long long)run->spec->train.epochs, last[RECORD_LOSS]);
+    char part[RUN_LINE_MAX];
+    const size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(part, sizeof part, format, args);
+    va_end(args);
+    if (n > 0 && used + 2 + (size_t)n <= width)
+        snprintf(text + used, RUN_LINE_MAX - used, "%s%s", used ? "  " : "", part);
+}
+
+/* "epoch 250/500  loss 7.012  0:45 left  most_common -7.41 ...  26.0k tokens/s": what a narrow
+ * terminal has no room for is left out, so the line never wraps. */
+static void run_progress_text(const struct run *run, char text[RUN_LINE_MAX], size_t width)
+{
+    const double *last = run->last, rate = last[RECORD_TOKENS_PER_SECOND];
+    const int64_t epochs = run->spec->train.epochs;
+    text[0] = '\0';
+    run_progress_part(text, width, "epoch %lld/%lld", (long long)run->epoch, (long long)epochs);
+    run_progress_part(text, width, "loss %.3f", last[RECORD_LOSS]);
+    if (run->epoch > 0) {
+        double left = (double)(clock_monotonic_ms() - run->started_ms) / 1000 / (double)run->epoch *
+                      (double)(epochs - run->epoch);
+        run_progress_part(text, width, "%d:%02d left", (int)(left / 60), (int)left % 60);
+    }
     for (int group = 0; group < 3; group++) {
         int field = RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask;
         double logp = last[record_at(group, (enum record_field)field)];
         char value[16] = "-";
         if (isfinite(logp))
             snprintf(value, sizeof value, "%.2f", logp);
-        used += (size_t)snprintf(text + used, n - used, "  %s %s", run->names[group], value);
+        run_progress_part(text, width, "%s %s", run->names[group], value);
     }
-    double rate = last[RECORD_TOKENS_PER_SECOND];
     if (isfinite(rate) && rate > 0)
-        used += (size_t)snprintf(text + used, n - used,
-                                 rate < 1e4 ? "  %.0f tokens/s" : "  %.3gk tokens/s",
-                                 rate < 1e4 ? rate : rate / 1000);
-    if (run->epoch > 0) {
-        double left = (double)(clock_monotonic_ms() - run->started_ms) / 1000 / (double)run->epoch *
-                      (double)(run->spec->train.epochs - run->epoch);
-        snprintf(text + used, n - used, "  %d:%02d left", (int)(left / 60), (int)left % 60);
-    }
+        run_progress_part(text, width, rate < 1e4 ? "%.0f tokens/s" : "%.3gk tokens/s",
+                          rate < 1e4 ? rate : rate / 1000);
 }
 
-/* Columns of the terminal less one, so that the line never wraps. */
-static int run_terminal_width(void)
+/* Columns for the progress line: the terminal's less one, so that it never wraps. */
+static size_t run_progress_width(const struct run *run)
 {
     struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1
-                                                                           : RUN_LINE_MAX;
+    if (!run->is_terminal)
+        return RUN_LINE_MAX - 1;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u
+                                                                           : RUN_COLUMNS - 1;
 }
 
 /* Show the progress line when it is due: on a terminal by time, elsewhere RUN_PLAIN_LINES times
@@ -300,11 +320,8 @@ static void run_show_progress(struct run *run)
                                   : run->shown_epoch < 0 || run->epoch - run->shown_epoch >= step;
     if (!is_due && !is_end)
         return;
-    run_progress_text(run, text, sizeof text);
-    if (run->is_terminal)
-        fprintf(stderr, "\r\033[K%.*s", run_terminal_width(), text);
-    else
-        fprintf(stderr, "%s\n", text);
+    run_progress_text(run, text, run_progress_width(run));
+    fprintf(stderr, run->is_terminal ? "\r\033[K%s" : "%s\n", text);
     run->shown_ms = now;
     run->shown_epoch = run->epoch;
 }

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { BINARY, removeFolder, startServer } from '../lib/server.mjs';
-import { GULLIVER } from '../lib/experiments.mjs';
+import { GULLIVER, tiny } from '../lib/experiments.mjs';
 
 const SCRIPT = path.resolve('config/demo.mjs');
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-demo-'));
@@ -40,9 +40,11 @@ after(() => {
   removeFolder(home);
 });
 
-// A demo on a terminal of so many columns. at(text, child) sees what it has printed so far.
-async function onTerminal(columns, change, at = () => {}) {
-  const line = `stty cols ${columns} rows 24; exec ${[process.execPath, ...words('start')].map((word) => `'${word}'`).join(' ')}`;
+const START = [process.execPath, ...words('start')];
+
+// A program on a terminal of so many columns. at(text, child) sees what it has printed so far.
+async function onTerminal(columns, program, change = {}, at = () => {}) {
+  const line = `stty cols ${columns} rows 24; exec ${program.map((word) => `'${word}'`).join(' ')}`;
   const child = spawn('script', ['-qec', line, '/dev/null'], { cwd: home, env: { ...env, ...change }, stdio: ['pipe', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (more) => at(text += more, child));
@@ -114,7 +116,7 @@ test('`make serve` beside it names the address and the end of it', () => {
 
 for (const columns of [80, 40]) {
   test(`progress on a terminal of ${columns} columns`, { timeout: 60_000 }, async () => {
-    const { status, text } = await onTerminal(columns, { EPOCHS: '60' });
+    const { status, text } = await onTerminal(columns, START, { EPOCHS: '60' });
     assert.equal(status, 0, text);
     const lines = drawn(text).filter((line) => /epoch \d/.test(line));
     assert.ok(lines.length >= 2, text);
@@ -123,8 +125,21 @@ for (const columns of [80, 40]) {
   });
 }
 
+for (const [columns, last] of [[200, 'tokens\\/s'], [80, '(most|least)_common -[0-9.]+'], [35, 'loss [0-9.]+']]) {
+  test(`\`tokenfate run\` on a terminal of ${columns} columns`, { timeout: 60_000 }, async () => {
+    const spec = path.join(home, 'run.json');
+    fs.writeFileSync(spec, JSON.stringify(tiny({ corpus: { id: 'gulliver-synthetic' }, train: { epochs: 300 } })));
+    const { status, text } = await onTerminal(columns, [BINARY, 'run', spec]);
+    assert.equal(status, 0, text);
+    const lines = drawn(text).filter((line) => /^epoch [1-9]/.test(line));
+    assert.ok(lines.length >= 1, text);
+    for (const line of lines) assert.match(line, new RegExp(`^epoch [^]*${last}$`));
+    for (const line of lines) assert.ok(line.length < columns, line);
+  });
+}
+
 test('Ctrl-C leaves the job and says so; the next one says behind what it waits', { timeout: 60_000 }, async () => {
-  const { text } = await onTerminal(80, { EPOCHS: '100000' }, (text, child) => {
+  const { text } = await onTerminal(80, START, { EPOCHS: '100000' }, (text, child) => {
     if (/epoch [1-9]/.test(text) && !child.sent) child.sent = child.stdin.write('\x03');
   });
   const id = /Job ([0-9a-f-]{36})/.exec(text)[1];
@@ -135,7 +150,7 @@ test('Ctrl-C leaves the job and says so; the next one says behind what it waits'
   assert.match(text, cancel);
   assert.match(text, /make demo-stop/);
 
-  const second = await onTerminal(80, {}, (text, child) => {
+  const second = await onTerminal(80, START, {}, (text, child) => {
     const [line] = cancel.exec(text) ?? [];
     if (line && !child.sent) child.sent = spawn('bash', ['-c', `${line} -s -o /dev/null`]);
   });
