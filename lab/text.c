@@ -155,12 +155,12 @@ int text_make_variant(struct text *text, enum spec_variant variant, struct err *
 
 /* ---- finding ---- */
 
-static const char *file_of(const char *name)
+const struct text_known *text_known_find(const char *name)
 {
     for (const struct text_known *known = text_known; known->name != NULL; known++)
         if (strcmp(known->name, name) == 0)
-            return known->file;
-    return name;
+            return known;
+    return NULL;
 }
 
 static int is_regular(const char *path)
@@ -171,7 +171,8 @@ static int is_regular(const char *path)
 
 int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err)
 {
-    const char *file = file_of(name);
+    const struct text_known *known = text_known_find(name);
+    const char *file = known != NULL ? known->file : name;
     int inside = file[0] != '\0' && file[0] != '.' && strchr(file, '/') == NULL;
     for (const char *folder = corpus_path; inside && *folder != '\0';) {
         char candidate[PATH_MAX];
@@ -184,6 +185,10 @@ int text_find(const char *corpus_path, const char *name, char *path, size_t n, s
         }
         folder += length + (folder[length] == ':');
     }
-    return err_set(err, ERR_NOT_FOUND, "no text \"%.*s\" in %s", SPEC_CORPUS_MAX, name,
-                   corpus_path);
+    return err_set(err, ERR_NOT_FOUND,
+                   "no text \"%.*s\" in %s (corpus_path)%s%s%s%s; \"" TEXT_SYNTHETIC
+                   "\" needs no file",
+                   SPEC_CORPUS_MAX, name, corpus_path, known != NULL ? ": save " : "",
+                   known != NULL ? known->url : "", known != NULL ? " there as " : "",
+                   known != NULL ? known->file : "");
 }

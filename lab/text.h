@@ -30,17 +30,21 @@ int text_make_variant(struct text *text, enum spec_variant variant, struct err *
 
 void text_free(struct text *text);
 
-/* Find a text by name in corpus_path (folders separated by ':'; the first that has it wins).
- * A name is a known one ("gulliver" is pg829.txt) or that of a regular file. path has room
- * for n bytes, its zero included. ERR_NOT_FOUND names the text and the folders. Names with
- * '/' or a leading '.' are never found. */
-int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err);
-
 /* Known texts; ends with name NULL. */
 struct text_known {
     const char *name, *file, *url, *sha256;
 };
 extern const struct text_known text_known[];
+
+/* The known text of this name, or NULL. */
+const struct text_known *text_known_find(const char *name);
+
+/* Find a text by name in corpus_path (folders separated by ':'; the first that has it wins).
+ * A name is a known one ("gulliver" is pg829.txt) or that of a regular file. path has room
+ * for n bytes, its zero included. ERR_NOT_FOUND names the text, the folders, where a known text
+ * is to be had, and the source that needs no file. Names with '/' or a leading '.' are never
+ * found. */
+int text_find(const char *corpus_path, const char *name, char *path, size_t n, struct err *err);
 
 /* Name of the built-in synthetic corpus: independent draws from Gulliver's token counts
  * (SCIENCE section 3, form 8). It has no file. */

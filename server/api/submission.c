@@ -1,6 +1,7 @@
 /* submission: see submission.h. */
 #include "server/api/submission.h"
 
+#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,19 @@
 #include "server/queue/reading.h"
 #include "server/queue/workers.h"
 
+/* What to do about a text that is not here: the source that needs none, and the call that
+ * uploads one. A known text has a file and a place to get it from. */
+static int no_text(const struct request *request, const char *id, struct err *err)
+{
+    const struct text_known *known = text_known_find(id);
+    return err_field(
+        err, "/corpus/id",
+        "there is no text \"%s\" on this server; \"" TEXT_SYNTHETIC
+        "\" is built in; upload: curl -T %s -X POST '%.40s/api/v1/corpora?name=%s'%s%s",
+        id, known ? known->file : "FILE", request_head(request, MHD_HTTP_HEADER_HOST),
+        known ? known->name : "NAME", known ? " from " : "", known ? known->url : "");
+}
+
 /* Replace the name of the text in the spec by its sha256 and keep the name in `name`. A
  * name can be given to another text later; the stored spec must not change with it. */
 static int resolve(const struct request *request, struct spec *spec, char *name, size_t n,
@@ -27,8 +41,7 @@ static int resolve(const struct request *request, struct spec *spec, char *name,
         return 0;
     if (corpus_get(request->reader, spec->corpus.id, &corpus, &missing)) {
         if (missing.code == ERR_NOT_FOUND)
-            return err_field(err, "/corpus/id", "there is no text \"%s\" on this server",
-                             spec->corpus.id);
+            return no_text(request, spec->corpus.id, err);
         *err = missing;
         return -1;
     }

@@ -2,8 +2,12 @@
 // field and the value, and the service goes on.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
 import { startServer } from '../lib/server.mjs';
 import { tiny, finished, submit } from '../lib/experiments.mjs';
 
@@ -59,6 +63,27 @@ test('every bad field is reported at once, with its value', async () => {
   const problem = await send(JSON.stringify({ model: { d_model: 100, n_heads: 12 }, train: { lr: 0, batch_size: 0 }, nope: 1 }));
   assert.deepEqual(problem.errors.map((error) => error.pointer).sort(), ['/model/d_model', '/nope', '/train/batch_size', '/train/lr']);
   assert.match(problem.errors.find((error) => error.pointer === '/model/d_model').detail, /100.*12/);
+});
+
+// The line that the error names is run as it stands.
+test('a text that is not there: what is, and how to bring one', async () => {
+  const detailOf = async (id) => (await send(JSON.stringify(tiny({ corpus: { id } })))).errors[0].detail;
+  const detail = await detailOf('hamlet');
+  assert.match(detail, /^there is no text "hamlet" on this server; "gulliver-synthetic" is built in; upload: curl /);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-errors-'));
+  fs.writeFileSync(path.join(folder, 'FILE'), 'To be, or not to be, that is the question. '.repeat(9));
+  const line = /curl .*$/.exec(detail)[0].replace('NAME', 'hamlet');
+  const { stdout } = spawnSync('bash', ['-c', line], { cwd: folder, encoding: 'utf8' });
+  fs.rmSync(folder, { recursive: true });
+  assert.equal(JSON.parse(stdout).name, 'hamlet', stdout);
+  assert.equal((await server.api('/corpora/hamlet', { method: 'DELETE' })).status, 204);
+  const bare = await startServer({ args: ['--corpus-path', '/nonexistent'] });
+  const answer = await bare.api('/jobs', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' });
+  const [{ pointer, detail: known }] = (await answer.json()).errors;
+  await bare.stop();
+  assert.equal(pointer, '/corpus/id');
+  assert.equal(known, `there is no text "gulliver" on this server; "gulliver-synthetic" is built in; upload: curl -T pg829.txt `
+    + `-X POST '${new URL(bare.url).host}/api/v1/corpora?name=gulliver' from https://www.gutenberg.org/cache/epub/829/pg829.txt`);
 });
 
 test('a text, a job to start from, a holdout and a cutoff that are not possible are named together', async () => {

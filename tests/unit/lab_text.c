@@ -311,6 +311,13 @@ static void names_stay_inside_the_folders(void **state)
         assert_non_null(strstr(err.message, folder));
     }
     assert_int_equal(text_find("", "sub", path, sizeof path, &err), -1);
+    assert_string_equal(err.message,
+                        "no text \"sub\" in  (corpus_path); \"gulliver-synthetic\" needs no file");
+    assert_int_equal(text_find("here", "gulliver", path, sizeof path, &err), -1);
+    assert_string_equal(err.message,
+                        "no text \"gulliver\" in here (corpus_path): save "
+                        "https://www.gutenberg.org/cache/epub/829/pg829.txt there as pg829.txt; "
+                        "\"gulliver-synthetic\" needs no file");
     write_file("short", "x", 1);
     assert_int_equal(text_find(folder, "short", path, strlen(folder) + 6, &err), -1);
     assert_string_equal(path, "untouched");
