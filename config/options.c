@@ -84,35 +84,68 @@ int options_store(const struct options_row *row, void *target, const char *value
 
 /* ---- command lines ---- */
 
-int options_take(const struct options *tables, int n, int argc, char **argv, int *at,
-                 struct err *err)
+/* An option among the words. */
+struct options_found {
+    const struct options_row *row;
+    void *target;
+    char source[OPTIONS_NAME_MAX]; /* "--name", as it was typed */
+    const char *value;             /* behind the '=', or NULL */
+    int is_apart;                  /* the value is the next word */
+};
+
+/* 1 and *found if the word is an option of the tables, else 0. */
+static int options_look(const struct options *tables, int n, const char *word,
+                        struct options_found *found)
 {
-    const char *argument = argv[*at], *name = argument + 2, *value;
+    const char *name = word + 2, *value = strchr(word, '=');
     const struct options_row *row = NULL;
-    char source[OPTIONS_NAME_MAX];
-    if (strncmp(argument, "--", 2) != 0)
+    if (strncmp(word, "--", 2) != 0)
         return 0;
-    value = strchr(name, '=');
     const size_t bytes = value ? (size_t)(value - name) : strlen(name);
     int table = 0;
     while (table < n && !(row = options_find(&tables[table], name, bytes)))
         table++;
     if (!row)
         return 0;
-    snprintf(source, sizeof source, "%.*s", (int)bytes + 2, argument);
-    if (row->kind == OPTIONS_FLAG && value)
-        return err_set(err, ERR_INVALID, "%s takes no value, not \"%.64s\"", source, value + 1);
-    const int is_apart = row->kind != OPTIONS_FLAG && !value;
-    if (is_apart && *at + 1 >= argc)
-        return err_set(err, ERR_INVALID, "%s needs a value", source);
-    if (options_store(row, tables[table].target,
-                      is_apart ? argv[*at + 1]
-                      : value  ? value + 1
-                               : "",
-                      source, err))
-        return -1;
-    *at += 1 + is_apart;
+    *found = (struct options_found){.row = row,
+                                    .target = tables[table].target,
+                                    .value = value ? value + 1 : NULL,
+                                    .is_apart = row->kind != OPTIONS_FLAG && !value};
+    snprintf(found->source, sizeof found->source, "%.*s", (int)bytes + 2, word);
     return 1;
+}
+
+int options_take(const struct options *tables, int n, int argc, char **argv, int *at,
+                 struct err *err)
+{
+    struct options_found found;
+    if (!options_look(tables, n, argv[*at], &found))
+        return 0;
+    if (found.row->kind == OPTIONS_FLAG && found.value)
+        return err_set(err, ERR_INVALID, "%s takes no value, not \"%.64s\"", found.source,
+                       found.value);
+    if (found.is_apart && *at + 1 >= argc)
+        return err_set(err, ERR_INVALID, "%s needs a value", found.source);
+    if (options_store(found.row, found.target,
+                      found.is_apart ? argv[*at + 1]
+                      : found.value  ? found.value
+                                     : "",
+                      found.source, err))
+        return -1;
+    *at += 1 + found.is_apart;
+    return 1;
+}
+
+int options_ask_help(const struct options *tables, int n, int argc, char **argv)
+{
+    struct options_found found;
+    for (int at = 0; at < argc; at++) {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
+            return 1;
+        if (options_look(tables, n, argv[at], &found))
+            at += found.is_apart;
+    }
+    return 0;
 }
 
 int options_parse(const struct options *tables, int n, int argc, char **argv, int *n_words,
@@ -133,16 +166,20 @@ int options_parse(const struct options *tables, int n, int argc, char **argv, in
     return 0;
 }
 
+static void options_help_line(FILE *out, const char *name, const char *help, const char *fallback)
+{
+    char typed[OPTIONS_NAME_MAX];
+    snprintf(typed, sizeof typed, "--%s", name);
+    for (char *c = typed + 2; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    fprintf(out, "  %-21s %s", typed, help);
+    fprintf(out, fallback && fallback[0] ? " (%s)\n" : "\n", fallback);
+}
+
 void options_help(const struct options *options, FILE *out)
 {
-    for (int i = 0; i < options->n; i++) {
-        const struct options_row *row = &options->rows[i];
-        const char *fallback = row->fallback ? row->fallback : "";
-        char name[OPTIONS_NAME_MAX];
-        snprintf(name, sizeof name, "--%s", row->name);
-        for (char *c = name + 2; *c; c++)
-            *c = *c == '_' ? '-' : *c;
-        fprintf(out, "  %-21s %s", name, row->help);
-        fprintf(out, "%s%s%s\n", fallback[0] ? " (" : "", fallback, fallback[0] ? ")" : "");
-    }
+    for (int i = 0; i < options->n; i++)
+        options_help_line(out, options->rows[i].name, options->rows[i].help,
+                          options->rows[i].fallback);
+    options_help_line(out, "help", "print this and end", NULL);
 }

@@ -58,7 +58,12 @@ int options_take(const struct options *tables, int n, int argc, char **argv, int
 int options_parse(const struct options *tables, int n, int argc, char **argv, int *n_words,
                   struct err *err);
 
-/* A line for each row: name, help, and the fallback in parentheses, if there is one. */
+/* 1 if one of the words is --help or -h and not the value of an option of the tables. Asked
+ * before anything is parsed: help depends on no other word. */
+int options_ask_help(const struct options *tables, int n, int argc, char **argv);
+
+/* A line for each row: name, help, and the fallback in parentheses, if there is one. Then
+ * --help, which no table has. */
 void options_help(const struct options *options, FILE *out);
 
 #endif

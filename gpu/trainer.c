@@ -20,7 +20,7 @@
 enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 /* more than any machine has */ };
 
 struct arguments {
-    int serve, watch, devices, help, version, resume;
+    int serve, watch, devices, version, resume;
     int64_t parent, threads, checkpoint_seconds;
     const char *device, *share, *corpus_path, *dir;
 };
@@ -45,7 +45,6 @@ static const struct options_row rows[] = {
      "the same, but only tell how the GPUs are doing"},
     {"parent", OPTIONS_INTEGER, AT(parent), INT32_MAX, NULL, NULL, "process id of that server"},
     {"version", OPTIONS_FLAG, AT(version), 0, NULL, NULL, "print the build and end"},
-    {"help", OPTIONS_FLAG, AT(help), 0, NULL, NULL, "print this and end"},
 };
 #undef AT
 
@@ -160,17 +159,19 @@ int main(int argc, char **argv)
                                   .corpus_path = corpus_path ? corpus_path : "corpora",
                                   .dir = "",
                                   .checkpoint_seconds = 30};
+    const struct options options = options_of(NULL);
     struct err err = ERR_INIT;
+    if (options_ask_help(&options, 1, argc - 1, argv + 1)) {
+        print_help(stdout);
+        return EXIT_SUCCESS;
+    }
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (arguments.help || arguments.version) {
-        if (arguments.help)
-            print_help(stdout);
-        else
-            puts(TOKENFATE_BUILD);
+    if (arguments.version) {
+        puts(TOKENFATE_BUILD);
         return EXIT_SUCCESS;
     }
     arrange_threads(&arguments, argv);

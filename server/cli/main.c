@@ -50,20 +50,50 @@ static const struct {
     {"compact", commands_compact, OPTIONS_OF_SETTINGS, "compact",
      "give the database's free space back, while no server runs"},
     {"version", main_version, OPTIONS_OF_SETTINGS, "version", "print the version"},
-    {"help", main_help, OPTIONS_OF_SETTINGS, "help", "print this"},
+    {"help", main_help, OPTIONS_OF_SETTINGS, "help [COMMAND]",
+     "print this, or one command's words"},
 };
 
 enum { MAIN_COMMANDS = sizeof main_commands / sizeof main_commands[0] };
 
-static int main_help(const struct settings *settings, int argc, char **argv)
+static int main_find(const char *name)
 {
-    (void)settings, (void)argc, (void)argv;
-    printf("tokenfate: what happens to rare and unseen tokens while a language model learns\n\n");
     for (int i = 0; i < MAIN_COMMANDS; i++)
-        printf("  tokenfate %-60s %s\n", main_commands[i].usage, main_commands[i].help);
+        if (strcmp(main_commands[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static int main_unknown(const char *name)
+{
+    fprintf(stderr, "tokenfate: \"%s\" is not a command; see tokenfate help\n", name);
+    return 2;
+}
+
+static void main_help_options(void)
+{
     printf("\noptions of every command (also TOKENFATE_KEY in the environment, and keys of the "
            "file that --config names):\n");
     settings_help(stdout);
+}
+
+static int main_help_command(int command)
+{
+    printf("usage: tokenfate %s\n%s\n", main_commands[command].usage, main_commands[command].help);
+    main_help_options();
+    return 0;
+}
+
+static int main_help(const struct settings *settings, int argc, char **argv)
+{
+    (void)settings;
+    const int command = argc ? main_find(argv[0]) : -1;
+    if (argc)
+        return command < 0 ? main_unknown(argv[0]) : main_help_command(command);
+    printf("tokenfate: what happens to rare and unseen tokens while a language model learns\n\n");
+    for (int i = 0; i < MAIN_COMMANDS; i++)
+        printf("  tokenfate %-60s %s\n", main_commands[i].usage, main_commands[i].help);
+    main_help_options();
     return 0;
 }
 
@@ -110,14 +140,16 @@ static int main_run(int command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     char *alone[] = {argv[0], NULL};
+    const struct options table = settings_options(NULL);
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";
-    for (int i = 0; i < MAIN_COMMANDS; i++)
-        if (strcmp(main_commands[i].name, name) == 0)
-            return argc > 1 ? main_run(i, argc - 1, argv + 1) : main_run(i, 1, alone);
-    fprintf(stderr, "tokenfate: \"%s\" is not a command; see tokenfate help\n", name);
-    return 2;
+    const int command = main_find(name);
+    if (command < 0)
+        return main_unknown(name);
+    if (argc > 2 && options_ask_help(&table, 1, argc - 2, argv + 2))
+        return main_help_command(command);
+    return argc > 1 ? main_run(command, argc - 1, argv + 1) : main_run(command, 1, alone);
 }

@@ -159,6 +159,28 @@ test('Ctrl-C leaves the job and says so; the next one says behind what it waits'
   assert.equal((await (await fetch(`${address()}/api/v1/jobs/${id}`)).json()).state, 'cancelled');
 });
 
+const TRAINER = path.join(path.dirname(BINARY), 'tokenfate-trainer');
+const helpOf = (program, ...args) => spawnSync(program, args, { cwd: home, encoding: 'utf8' });
+
+test('--help after every command and all of its words, whatever else is wrong', () => {
+  const usages = [...helpOf(BINARY, 'help').stdout.matchAll(/^  tokenfate (\S+) ?(.*?)  /gm)].map(([, name, rest]) => [name, rest]);
+  assert.ok(usages.length >= 9, JSON.stringify(usages));
+  for (const [name, rest] of usages) {
+    const verbs = rest.split('|').map((verb) => verb.trim().split(' ').filter((word) => /^[a-z]+$/.test(word)));
+    for (const words of [[], ...verbs, ['x', 'y', 'z'], ['--bogus']]) {
+      for (const ask of ['--help', '-h']) {
+        const { status, stdout, stderr } = helpOf(BINARY, name, ...words, ask);
+        assert.deepEqual([status, stderr], [0, ''], `${name} ${words.join(' ')} ${ask}`);
+        assert.ok(stdout.startsWith(`usage: tokenfate ${name}`) && stdout.includes('--log-level'), stdout);
+      }
+    }
+    assert.equal(helpOf(BINARY, 'help', name).stdout, helpOf(BINARY, name, '--help').stdout);
+  }
+  for (const ask of ['--help', '-h']) assert.match(helpOf(TRAINER, '--bogus', ask).stdout, /^usage: tokenfate-trainer .*\n[^]*--help/);
+  assert.equal(helpOf(BINARY, 'help', 'nothing').status, 2);
+  assert.deepEqual(fs.readdirSync(home).filter((name) => name.startsWith('-')), []);
+});
+
 test('demo-stop ends the service', { timeout: 60_000 }, async () => {
   const pid = Number(fs.readFileSync(pidFile, 'utf8'));
   const { status, said } = demo('stop');

@@ -163,8 +163,35 @@ static void test_help(void **state)
                               "  --max-threads         threads (0)\n"
                               "  --auth                logins (auto)\n"
                               "  --out                 folder\n"
-                              "  --config              file\n");
+                              "  --config              file\n"
+                              "  --help                print this and end\n");
     free(text);
+}
+
+static int asks(const char *text)
+{
+    struct line line;
+    line.argc = 0;
+    snprintf(line.text, sizeof line.text, "%s", text);
+    for (char *word = strtok(line.text, " "); word; word = strtok(NULL, " "))
+        line.argv[line.argc++] = word;
+    const struct options tables[] = {{rows, sizeof rows / sizeof *rows, NULL},
+                                     {other_rows, 1, NULL}};
+    return options_ask_help(tables, 2, line.argc, line.argv);
+}
+
+static void test_asking_for_help(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {
+        "--help",        "-h",         "user add --help",  "--bogus --help",
+        "--json --help", "--out=x -h", "--auth on --help", "--max-threads nonsense --help"};
+    static const char *const no[] = {
+        "", "help", "--out --help", "--auth -h", "--config --help", "--helper --help=1"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        assert_int_equal(asks(yes[i]), 1);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        assert_int_equal(asks(no[i]), 0);
 }
 
 int main(void)
@@ -172,7 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),   cmocka_unit_test(test_words_keep_their_order),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_one_at_a_time),
-        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_asking_for_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
