@@ -4,12 +4,17 @@
 # programs: tokenfate (server and command line) and tokenfate-trainer. Unit tests
 # are one program per file, tests/unit/ROOM_what.c, linked with what that room may
 # use. Everything made lies below $(BUILD); SAN=address,undefined and SAN=thread
-# build beside it in a folder of their own.
+# build beside it in a folder of their own. Recipes say what they make in a line a
+# room or a program; V=1 shows their commands.
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
+ifndef V
+.SILENT:
+endif
+say = @echo "  $(or $(1),$@)"
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
 	test-one test-san test-deep test-gpu soak bench bench-seeds bench-server bench-gpu fuzz lint fmt screenshots install docker clean
 
@@ -77,7 +82,7 @@ TEST_TOOLS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_cl
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
-	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n  CUDA_ARCHS='80 90'  NVCC="
+	@echo "  variables: SAN=address,undefined|thread  BUILD=folder  PREFIX=/usr/local  JOBS=n  CUDA_ARCHS='80 90'  NVCC=  V=1"
 
 deps: ## install what building and the demo need (Debian 12 packages, npm packages)
 	@config/deps.sh build
@@ -97,8 +102,9 @@ tests: programs $(UNIT_TESTS) $(TEST_TOOLS) $(CARDS) $(if $(SAN),,gpu-kit)
 demo: all ## set up, build, start the service, run the Gulliver experiment, print the table; EPOCHS=n
 	@node config/demo.mjs start $(BUILD)
 
+# Without Node no demo has run.
 demo-stop: ## stop the service that `make demo` left running
-	@node config/demo.mjs stop $(BUILD)
+	@if command -v node >/dev/null; then node config/demo.mjs stop $(BUILD); else echo "No demo service is running."; fi
 
 serve: all ## run the service in the foreground with ./data
 	@node config/demo.mjs free $(BUILD)
@@ -165,18 +171,21 @@ lint: deps-test ## format, rooms, circles, white space, words
 	@tests/lint.sh $(BUILD)
 
 fmt: ## format all C files
+	@command -v clang-format >/dev/null || { echo "fmt: run  sudo apt-get install -y clang-format" >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 screenshots: deps-test ## retake the pictures of the README
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	TOKENFATE_SCREENSHOTS=1 TOKENFATE_BUILD=$(BUILD) node --test tests/browser/
 
+# DESTDIR and PREFIX may hold blanks: recipes take them from the environment.
+install: export DESTDIR := $(DESTDIR)
+install: export PREFIX := $(PREFIX)
 install: all ## install below PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tokenfate \
-	  $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	cp -r $(BUILD)/share/. $(DESTDIR)$(PREFIX)/share/tokenfate
-	sed 's|/usr/local|$(PREFIX)|' config/tokenfate.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/tokenfate.service
+	@to="$$DESTDIR$$PREFIX"; install -d "$$to/bin" "$$to/share/tokenfate" "$$to/lib/systemd/system" && \
+	  install -m 755 $(PROGRAMS) "$$to/bin" && cp -r $(BUILD)/share/. "$$to/share/tokenfate" && \
+	  sed "s|/usr/local|$$(printf %s "$$PREFIX" | sed 's/[&|\\]/\\&/g')|" config/tokenfate.service \
+	    > "$$to/lib/systemd/system/tokenfate.service" && echo "  $$to/bin/tokenfate"
 
 docker: ## build the container images (docker, else buildah)
 	@config/docker.sh
@@ -190,6 +199,7 @@ define room
 $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1))) $(if $(filter gpu,$(1)),$(CPU_OBJECTS))
 	@rm -f $$@
 	ar qcs $$@ $$^
+	$$(call say,$(1): $$(words $$^) files)
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
@@ -197,6 +207,7 @@ $(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter g
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c %.o,$$^) $(call archives,$(1)) \
 	  $(call libraries,$(1)) -lcmocka
+	$$(say)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
 
@@ -224,8 +235,10 @@ $(BUILD)/obj/db/migrate.o: $(wildcard db/schema/*.sql)
 
 $(BUILD)/tokenfate: $(BUILD)/obj/server/cli/main.o $(call archives,server)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,server)
+	$(say)
 $(BUILD)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o $(call archives,gpu)
 	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu)
+	$(say)
 
 # ---- the CUDA backend ----
 
@@ -234,12 +247,14 @@ $(BUILD)/obj/gpu/cuda/%.o: gpu/cuda/%.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.ptxas) 2>&1 || { cat $(@:.o=.ptxas); exit 1; }
 	@! grep -E 'warning|[1-9][0-9]* bytes (stack frame|spill)' $(@:.o=.ptxas) || { rm -f $@; exit 1; }
+	$(call say,$<)
 $(BUILD)/obj/gpu/cuda/library.o: CFLAGS += -fPIC -fvisibility=hidden
 $(BUILD)/obj/gpu/cuda/err.o: config/err.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
 $(BUILD)/libtokenfate-cuda.so: $(CUDA_OBJECTS)
 	$(NVCC) -shared -cudart static -o $@ $^ -lcublasLt -Xlinker=--exclude-libs,ALL,-z,defs
+	$(say)
 
 # ---- tests, benchmarks, fuzzers ----
 
@@ -250,19 +265,23 @@ include tests/gpu/kit.mk
 $(BUILD)/tests/%: tests/lib/%.c $(call archives,lab)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,lab) $(call libraries,lab)
+	$(say)
 $(BUILD)/tests/%_bench: tests/bench/%_bench.c $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_gpu) $(LDFLAGS) -o $@ $< $(call archives,gpu) $(call libraries,gpu)
+	$(say)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(call sources,lab) $(call sources,config)
 	@mkdir -p $(@D)
 	clang -std=c17 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 	  -o $@ $^ $(call libraries,lab)
+	$(say)
 
 # ---- share: everything the programs read that is not code ----
 
 $(BUILD)/share/tokenizers/%.bpe: lab/make_ranks.mjs node_modules/.package-lock.json
 	@mkdir -p $(@D)
 	node $< $* $@
+	$(say)
 
 UPLOT = node_modules/uplot/dist
 WEB_FILES = $(shell find web config/presets -type f) server/openapi.json
@@ -273,6 +292,7 @@ $(BUILD)/share/.complete: $(WEB_FILES) node_modules/.package-lock.json
 	@mkdir -p $(@D)/web/vendor
 	cp $(UPLOT)/uPlot.esm.js $(UPLOT)/uPlot.min.css $(@D)/web/vendor
 	@touch $@
+	$(say)
 
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-fund --no-audit

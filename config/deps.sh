@@ -18,28 +18,55 @@ for set in "$@"; do
     eval "packages=\"\$packages \$$set\" commands=\"\$commands \$${set}_commands\""
 done
 
-missing=
-for p in $packages; do
-    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
-done
-for c in $commands; do
-    command -v "${c%%:*}" >/dev/null 2>&1 || missing="$missing ${c##*:}"
-done
+missing() {
+    for p in $packages; do
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || printf ' %s' "$p"
+    done
+    for c in $commands; do
+        command -v "${c%%:*}" >/dev/null 2>&1 || printf ' %s' "${c##*:}"
+    done
+}
 
-if [ -n "$missing" ]; then
-    line="apt-get install -y --no-install-recommends$missing"
+# What apt is doing, in one line on a terminal and in a line each quarter elsewhere. apt says
+# it as kind:package:percent:words, first of the downloads, then of dpkg.
+progress() {
+    shown=
+    while IFS=: read -r kind _ percent words; do
+        case $kind in
+        dlstatus) kind=downloading ;;
+        pmstatus) kind=installing ;;
+        *) continue ;;
+        esac
+        percent=${percent%%.*}
+        if [ -t 1 ]; then
+            printf '\r\033[K%s, %s %%: %.50s' "$kind" "$percent" "$words"
+        elif [ "$kind $((percent / 25))" != "$shown" ]; then
+            echo "$kind, $percent %"
+        fi
+        shown="$kind $((percent / 25))"
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
+}
+
+lacking=$(missing)
+if [ -n "$lacking" ]; then
+    install="apt-get install -y --no-install-recommends$lacking"
     if [ "$(id -u)" != 0 ]; then
-        echo "missing packages; run:  sudo $line" >&2
+        echo "missing packages; run:  sudo sh -c 'apt-get update && $install'" >&2
         exit 1
     fi
-    echo "installing:$missing"
+    echo "installing:$lacking"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
+    # A pipe keeps the status of its last command alone: what is missing then tells a failure.
     # shellcheck disable=SC2086
-    $line >/dev/null
+    $install -o APT::Status-Fd=3 3>&1 >/dev/null | progress
+    lacking=$(missing)
+    [ -z "$lacking" ] || { echo "could not be installed:$lacking" >&2; exit 1; }
 fi
 # Rank tables and charts come from npm; the lock file pins them.
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+    echo "npm ci: rank tables and charts"
     npm ci --no-fund --no-audit --loglevel=error
     touch node_modules/.package-lock.json
 fi

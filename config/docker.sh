@@ -10,11 +10,15 @@ for base in CPU_BASE CUDA_BASE CUDA_ARCHS; do
     eval "value=\${$base:-}"
     [ -z "$value" ] || arguments="$arguments --build-arg $base=$(echo "$value" | tr ' ' ,)"
 done
+if docker info >/dev/null 2>&1; then
+    build="docker build"
+elif command -v buildah >/dev/null; then
+    build="buildah bud --format docker --isolation chroot"
+else
+    echo "neither a Docker engine that runs nor buildah; run:  sudo apt-get install -y buildah" >&2
+    exit 1
+fi
 for target in ${IMAGES:-cpu}; do
     # shellcheck disable=SC2086
-    if docker info >/dev/null 2>&1; then
-        docker build $arguments --target "$target" -t "tokenfate:$target" .
-    else
-        buildah bud --format docker --isolation chroot $arguments --target "$target" -t "tokenfate:$target" .
-    fi
+    $build $arguments --target "$target" -t "tokenfate:$target" .
 done

@@ -7,13 +7,16 @@ CARDS = $(addprefix $(BUILD)/tests/cards/,libcuda.so.1 libnvidia-ml.so.1 libtoke
 $(BUILD)/tests/cards/libcuda.so.1: tests/cards/driver.c tests/cards/cards.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+	$(say)
 $(BUILD)/tests/cards/libnvidia-ml.so.1: tests/cards/nvml.c tests/cards/cards.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
+	$(say)
 $(BUILD)/tests/cards/libtokenfate-cuda.so: tests/cards/backend.c tests/cards/cards.h $(CUDA_HOST) \
   $(addprefix $(BUILD)/obj/gpu/cuda/,library.o err.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fPIC -shared -o $@ $(filter %.c %.o,$^) -lstdc++ -lm
+	$(say)
 $(BUILD)/tests/cards/tokenfate-trainer: $(BUILD)/tokenfate-trainer
 	@mkdir -p $(@D)
 	ln -f $< $@
@@ -22,3 +25,4 @@ $(BUILD)/tests/cards/tokenfate-trainer: $(BUILD)/tokenfate-trainer
 $(BUILD)/tests/gpu_nvml: tests/unit/gpu_nvml.c $(call archives,gpu) | $(CARDS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/cards' -o $@ $< $(call archives,gpu) $(call libraries,gpu) -lcmocka
+	$(say)

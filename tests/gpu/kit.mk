@@ -14,20 +14,25 @@ KIT_CHECKS = tests/lib/ref_backend.c tests/gpu/bare/library.c
 $(KIT)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o tests/gpu/bare/no_cpu.c $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $^ $(KIT_LIBS)
+	$(say)
 $(KIT)/cuda_ops: tests/gpu/cuda_ops.c tests/lib/ops_checks.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) -Itests/gpu/bare $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
+	$(say)
 $(KIT)/cuda_model: tests/gpu/cuda_model.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) -Itests/gpu/bare $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
+	$(say)
 $(KIT)/batch: tests/gpu/batch.c $(call archives,lab)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $< $(call archives,lab) $(KIT_LIBS)
+	$(say)
 $(KIT)/step_timer: CFLAGS += -DTOKENFATE_BUILD='"$(shell cat $(BUILD)/build-id)"'
 $(KIT)/step_timer: $(BUILD)/build-id
 $(KIT)/step_timer: tests/gpu/step_timer.c tests/gpu/bare/no_cpu.c tests/gpu/bare/library.c $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
+	$(say)
 
 # Whatever is not built here is copied: scripts, golden curve, presets, rank table, text.
 $(KIT_FILES): $(wildcard tests/gpu/*.py config/presets/*.json) tests/golden/gulliver_curve.json $(SHARE) $(CUDA_LIBRARY)

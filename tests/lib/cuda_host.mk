@@ -11,12 +11,15 @@ CUDA_HOST = $(patsubst %,$(BUILD)/obj/cuda_host/%.o,tests/lib/cuda_host.cc tests
 $(BUILD)/obj/cuda_host/%.o: %
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_host) -c -o $@ -x c++ $<
+	$(say)
 $(BUILD)/tests/cuda_host: $(BUILD)/obj/cuda_host/tests/unit/cuda_host.cu.o \
   $(BUILD)/obj/cuda_host/tests/lib/cuda_host.cc.o
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka
+	$(say)
 $(BUILD)/tests/cuda_%: tests/unit/cuda_%.c tests/lib/ops_checks.c tests/lib/ref_backend.c $(CUDA_HOST) \
   $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(call archives,gpu) $(call libraries,gpu) \
 	  -lstdc++ -lcmocka
+	$(say)

@@ -1,0 +1,111 @@
+// Setting up and installing, without touching this machine: config/deps.sh and make's targets
+// with programs of their own first in PATH.
+import { test, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { BINARY, removeFolder } from '../lib/server.mjs';
+
+const home = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-setup-'));
+after(() => removeFolder(home));
+
+// A folder of programs: a text is a script, null the machine's own.
+let folders = 0;
+function programs(table) {
+  const folder = path.join(home, `bin${folders++}`);
+  fs.mkdirSync(folder);
+  for (const [name, script] of Object.entries(table)) {
+    if (script === null) fs.symlinkSync(spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim(), path.join(folder, name));
+    else fs.writeFileSync(path.join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  return folder;
+}
+const env = (PATH) => ({ ...process.env, PATH, MAKEFLAGS: '', MAKELEVEL: '' });
+const run = (command, args, PATH = process.env.PATH) => spawnSync(command, args, { env: env(PATH), encoding: 'utf8' });
+const done = path.join(home, 'installed');
+
+// A machine that lacks jansson until apt-get has run.
+const lacking = (uid, apt = '') => `${programs({
+  id: `echo ${uid}`,
+  'dpkg-query': `case "$*" in *libjansson-dev) [ -e ${done} ] || exit 1 ;; esac; echo install ok installed`,
+  'apt-get': `echo "$*" >> ${home}/apt; case $1 in install) ${apt} ;; esac`,
+})}:${process.env.PATH}`;
+
+test('without root: one line that can be pasted, with the lists first', () => {
+  const { status, stdout, stderr } = run('config/deps.sh', ['build'], lacking(1000));
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.equal(stderr, 'missing packages; run:  sudo sh -c \'apt-get update && apt-get install -y --no-install-recommends libjansson-dev\'\n');
+  assert.ok(!fs.existsSync(path.join(home, 'apt')));
+});
+
+const lines = ['dlstatus:1:0.0:Retrieving file 1 of 3', 'dlstatus:1:10.5:Retrieving file 2 of 3', 'dlstatus:2:80.0:Retrieving file 3 of 3',
+  'pmstatus:libjansson-dev:50.0:Unpacking libjansson-dev (amd64)', 'pmstatus:dpkg-exec:100.0000:Running dpkg'];
+const says = lines.map((line) => `echo '${line}' >&3`).join('; ');
+
+test('as root: apt\'s progress, a line each quarter', () => {
+  const { status, stdout, stderr } = run('config/deps.sh', ['build'], lacking(0, `echo noise; ${says}; touch ${done}`));
+  assert.deepEqual([status, stderr], [0, '']);
+  assert.equal(stdout, 'installing: libjansson-dev\ndownloading, 0 %\ndownloading, 80 %\ninstalling, 50 %\ninstalling, 100 %\n');
+  assert.match(fs.readFileSync(path.join(home, 'apt'), 'utf8'), /^update -qq\ninstall -y --no-install-recommends libjansson-dev .*\n$/);
+  fs.rmSync(done);
+});
+
+test('and on a terminal one line', async () => {
+  const PATH = lacking(0, `${says}; touch ${done}`);
+  const child = spawn('script', ['-qec', 'config/deps.sh build', '/dev/null'], { env: env(PATH), stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (more) => (text += more));
+  assert.equal(await new Promise((resolve) => child.on('close', resolve)), 0);
+  assert.match(text, /\r\x1b\[Kinstalling, 50 %: Unpacking libjansson-dev \(amd64\)\r\x1b\[K/);
+  assert.ok(text.endsWith('\r\x1b[K'), JSON.stringify(text));
+  fs.rmSync(done);
+});
+
+test('an apt that fails is not passed over', () => {
+  const { status, stderr } = run('config/deps.sh', ['build'], lacking(0, 'echo "E: no network" >&2; exit 100'));
+  assert.equal(status, 1);
+  assert.equal(stderr, 'E: no network\ncould not be installed: libjansson-dev\n');
+});
+
+const NEEDED = { sh: null, nproc: null, uname: null, find: null, cat: null, dirname: null, git: null };
+
+test('targets that need no packages ask for none', () => {
+  const bare = programs({ ...NEEDED, make: null });
+  assert.deepEqual(['demo-stop'].map((target) => run('make', [target], bare).stdout), ['No demo service is running.\n']);
+  for (const [target, what] of [['fmt', /apt-get install -y clang-format/], ['docker', /neither a Docker engine that runs nor buildah; run: .*buildah/]]) {
+    const { status, stderr } = run('make', [target], bare);
+    assert.equal(status, 2);
+    assert.match(stderr, what);
+  }
+  const tools = programs({ ...NEEDED, make: null, 'clang-format': `echo $# > ${home}/formatted`, buildah: `echo "$*" > ${home}/image` });
+  assert.equal(run('make', ['fmt'], tools).status, 0);
+  assert.ok(Number(fs.readFileSync(path.join(home, 'formatted'), 'utf8')) > 100);
+  assert.equal(run('make', ['docker'], tools).status, 0);
+  assert.match(fs.readFileSync(path.join(home, 'image'), 'utf8'), /^bud .*--target cpu -t tokenfate:cpu \.\n$/);
+});
+
+for (const [DESTDIR, PREFIX] of [['', path.join(home, 'my programs')], [path.join(home, 'a root'), '/opt/R&D | one']]) {
+  test(`make install into "${path.relative(home, DESTDIR)}" "${path.relative(home, PREFIX)}"`, () => {
+    const args = ['-o', 'all', 'install', 'NVCC=', `BUILD=${path.dirname(BINARY)}`, `PREFIX=${PREFIX}`, `DESTDIR=${DESTDIR}`];
+    const { status, stdout, stderr } = run('make', args);
+    assert.deepEqual([status, stderr], [0, '']);
+    const program = path.join(`${DESTDIR}${PREFIX}`, 'bin/tokenfate');
+    assert.equal(stdout, `  ${program}\n`);
+    assert.equal(run(program, ['version']).stdout, run(BINARY, ['version']).stdout);
+    const unit = fs.readFileSync(path.join(`${DESTDIR}${PREFIX}`, 'lib/systemd/system/tokenfate.service'), 'utf8');
+    assert.ok(unit.includes(`\nExecStart="${PREFIX}/bin/tokenfate" serve\n`), unit);
+    assert.ok(fs.existsSync(path.join(`${DESTDIR}${PREFIX}`, 'share/tokenfate/presets/gulliver.json')));
+  });
+}
+
+test('a build says a line a room, and its commands with V=1', () => {
+  const build = path.join(home, 'build');
+  const args = ['-B', `${build}/libdb.a`, 'NVCC=', `BUILD=${build}`];
+  const quiet = run('make', args);
+  assert.deepEqual([quiet.status, quiet.stderr], [0, '']);
+  assert.match(quiet.stdout, /^  db: \d+ files\n$/);
+  assert.match(run('make', ['-n', 'V=1', ...args]).stdout, /gcc .*db\/jobs\.c/);
+  assert.match(run('make', ['V=1', `${build}/obj/db/db.o`, '-W', 'db/db.c', 'NVCC=', `BUILD=${build}`]).stdout, /gcc .*db\/db\.c/);
+});
