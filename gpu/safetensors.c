@@ -31,7 +31,8 @@ static int64_t file_numbers(const struct shapes_tensor *tensor)
     return tensor->file_rows * tensor->cols;
 }
 
-/* A tensor in the file: numbers of 4 bytes. A vector has one dimension. */
+/* A tensor in the file: numbers of 4 bytes. A vector has one dimension; what is a vector
+ * follows from the kind, so a matrix of one row keeps its rank. */
 struct file_tensor {
     const char *name, *type;
     int dimensions;
@@ -47,7 +48,10 @@ static struct file_tensor weights_of(const struct shapes_tensor *tensor)
     matrix.dimensions = 2;
     matrix.shape[0] = tensor->file_rows;
     matrix.shape[1] = tensor->cols;
-    return tensor->rows == 1 || tensor->kind == SHAPES_HEAD_BIAS ? vector : matrix;
+    return tensor->kind == SHAPES_GAIN || tensor->kind == SHAPES_BIAS ||
+                   tensor->kind == SHAPES_HEAD_BIAS
+               ? vector
+               : matrix;
 }
 
 /* The tensor with the token of each rank. */

@@ -1,7 +1,7 @@
 /* gpu_safetensors: the file read back by an independent reader (jansson for the
  * header): names and shapes of Hugging Face's GPT-2, data that follow each other
- * without a gap, no padding rows, the logit scale in ln_f and nowhere else; and
- * a full disk leaves nothing behind. */
+ * without a gap, no padding rows, the logit scale in ln_f and nowhere else; matrices of
+ * one row; and a full disk leaves nothing behind. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -385,6 +385,88 @@ static void test_adaptive(void **state)
     spec_free(spec);
 }
 
+/* Every tensor of the header that `wanted` names has that shape (rows 0: a vector). */
+struct wanted {
+    const char *name;
+    int rows, cols;
+};
+
+static void check_shapes(const struct file *file, const struct wanted *wanted, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const json_t *shape =
+            json_object_get(json_object_get(file->header, wanted[i].name), "shape");
+        if (json_array_size(shape) != (wanted[i].rows ? 2 : 1))
+            fail_msg("%s has %zu dimensions", wanted[i].name, json_array_size(shape));
+        if (wanted[i].rows)
+            assert_int_equal(json_integer_value(json_array_get(shape, 0)), wanted[i].rows);
+        assert_int_equal(json_integer_value(json_array_get(shape, wanted[i].rows ? 1 : 0)),
+                         wanted[i].cols);
+    }
+}
+
+static void check_written(const char *json, const struct wanted *wanted, size_t n)
+{
+    struct err err = ERR_INIT;
+    struct shapes shapes;
+    struct file file = {0};
+    char path[128];
+    int32_t order[V] = {0};
+    struct spec *spec = parse(json);
+    const int adaptive = spec->model.head == HEAD_ADAPTIVE;
+    assert_int_equal(shapes_build(spec, V, &shapes, &err), 0);
+    float *written = make_parameters(&shapes);
+    float *read = calloc((size_t)shapes.n_parameters, sizeof *read);
+    assert_non_null(read);
+    assert_int_equal(
+        safetensors_write(dir, 12, spec, &shapes, written, adaptive ? order : NULL, &err), 0);
+    read_tensors("epoch-0000012.safetensors", &file);
+    check_shapes(&file, wanted, n);
+    snprintf(path, sizeof path, "%s/epoch-0000012.safetensors", dir);
+    if (safetensors_read(path, spec, &shapes, read, adaptive ? order : NULL, &err) != 0)
+        fail_msg("%s", err.message);
+    close_file(&file);
+    free(read);
+    free(written);
+    shapes_free(&shapes);
+    spec_free(spec);
+}
+
+/* A matrix of one row or column is a matrix: GPT-2's loaders compare ranks. */
+static void test_one_dimension(void **state)
+{
+    (void)state;
+    static const struct wanted full[] = {
+        {"transformer.wte.weight", V, 1},
+        {"transformer.wpe.weight", 1, 1},
+        {"transformer.h.0.ln_1.weight", 0, 1},
+        {"transformer.h.0.ln_1.bias", 0, 1},
+        {"transformer.h.0.attn.c_attn.weight", 1, 3},
+        {"transformer.h.0.attn.c_attn.bias", 0, 3},
+        {"transformer.h.0.attn.c_proj.weight", 1, 1},
+        {"transformer.h.0.attn.c_proj.bias", 0, 1},
+        {"transformer.h.0.ln_2.weight", 0, 1},
+        {"transformer.h.0.mlp.c_fc.weight", 1, 4},
+        {"transformer.h.0.mlp.c_fc.bias", 0, 4},
+        {"transformer.h.0.mlp.c_proj.weight", 4, 1},
+        {"transformer.h.0.mlp.c_proj.bias", 0, 1},
+        {"transformer.ln_f.weight", 0, 1},
+        {"lm_head.weight", V, 1},
+        {"lm_head.bias", 0, V},
+    };
+    static const struct wanted adaptive[] = {
+        {"lm_head.head.weight", 7, 1},       {"lm_head.tail.0.projection", 1, 1},
+        {"lm_head.tail.0.weight", V - 6, 1}, {"lm_head.tail.1.projection", 1, 1},
+        {"lm_head.tail.1.weight", 1, 1},
+    };
+#define ONE "\"d_model\": 1, \"n_layers\": 1, \"n_heads\": 1, \"seq_len\": 1"
+    check_written("{\"model\": {" ONE ", \"tie\": \"untied\", \"head_bias\": true}}", full,
+                  sizeof full / sizeof *full);
+    check_written("{\"model\": {" ONE ", \"tie\": \"untied\", \"head\": \"adaptive\","
+                  "\"cutoffs\": [5, 66]}}",
+                  adaptive, sizeof adaptive / sizeof *adaptive);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +474,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_untied_scaled_with_bias, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_adaptive, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_dimension, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_config, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
     };
