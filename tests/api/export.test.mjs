@@ -1,4 +1,5 @@
-// config.json of an exported model: the ids that begin and end a text are the tokenizer's.
+// An exported model: the ids in config.json that begin and end a text are the tokenizer's, and the
+// tensors have the shapes that GPT-2 has by that configuration.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -40,4 +41,31 @@ for (const tokenizer of ['gpt2', 'cl100k_base', 'bytes']) {
       assert.deepEqual([config.bos_token_id, config.eos_token_id], [end, end], JSON.stringify(config).slice(0, 300));
     });
   }
+}
+
+// Shapes of transformers' GPT2LMHeadModel; its Conv1D keeps weights as [in, out].
+function gpt2Shapes({ vocab_size: V, n_positions: T, n_embd: C, n_layer: layers }) {
+  const layer = { 'ln_1.weight': [C], 'ln_1.bias': [C], 'attn.c_attn.weight': [C, 3 * C], 'attn.c_attn.bias': [3 * C],
+    'attn.c_proj.weight': [C, C], 'attn.c_proj.bias': [C], 'ln_2.weight': [C], 'ln_2.bias': [C],
+    'mlp.c_fc.weight': [C, 4 * C], 'mlp.c_fc.bias': [4 * C], 'mlp.c_proj.weight': [4 * C, C], 'mlp.c_proj.bias': [C] };
+  const all = { 'transformer.wte.weight': [V, C], 'transformer.wpe.weight': [T, C],
+    'transformer.ln_f.weight': [C], 'transformer.ln_f.bias': [C], 'lm_head.weight': [V, C] };
+  for (let i = 0; i < layers; i++)
+    for (const [name, shape] of Object.entries(layer)) all[`transformer.h.${i}.${name}`] = shape;
+  return all;
+}
+
+for (const [d_model, seq_len] of [[1, 1], [1, 8], [16, 1], [16, 8]]) {
+  test(`the tensors of a model of d_model ${d_model}, seq_len ${seq_len}`, async () => {
+    const { id } = await submit(server, tiny({
+      model: { d_model, seq_len, n_heads: 1, tie: 'untied' }, groups: { size: 3 }, train: { epochs: 1 },
+    }));
+    const job = await finished(server, id);
+    assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+    const config = await (await server.api(`/jobs/${id}/checkpoint/config.json`)).json();
+    const file = Buffer.from(await (await server.api(`/jobs/${id}/checkpoint?epoch=1`)).arrayBuffer());
+    const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))));
+    delete header.__metadata__;
+    assert.deepEqual(Object.fromEntries(Object.entries(header).map(([name, { shape }]) => [name, shape])), gpt2Shapes(config));
+  });
 }
