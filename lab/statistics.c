@@ -38,19 +38,22 @@ double statistics_t(int degrees, double probability)
     }
 }
 
-/* Everything but `half`, of the finite values. */
+/* Everything but `half`, of the finite values. The mean of equal values is that value: the
+ * rounding of their sum would be a spread. */
 static struct statistics moments(const double *values, int n, int stride)
 {
     struct statistics out = {0, NAN, NAN, NAN};
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, low = INFINITY, high = -INFINITY;
     for (int i = 0; i < n; i++)
         if (isfinite(values[i * stride])) {
             sum += values[i * stride];
+            low = fmin(low, values[i * stride]);
+            high = fmax(high, values[i * stride]);
             out.n++;
         }
     if (!out.n)
         return out;
-    out.mean = sum / out.n;
+    out.mean = low == high ? low : sum / out.n;
     for (int i = 0; i < n; i++)
         if (isfinite(values[i * stride]))
             squares += (values[i * stride] - out.mean) * (values[i * stride] - out.mean);

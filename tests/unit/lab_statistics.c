@@ -65,6 +65,26 @@ static void spread_by_hand(void **state)
         assert_true(isnan(quantiles[i]));
 }
 
+/* Equal values have no spread, whatever their sum rounds to: their mean is the value. */
+static void equal_values(void **state)
+{
+    (void)state;
+    static const double cases[] = {0.1, -10.848, 1e-300, 123456789.1, 1.7e308, -3e15 - 1};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int n = 2; n <= 100; n++) {
+            double values[100], quantiles[STATISTICS_QUANTILES];
+            for (int i = 0; i < n; i++)
+                values[i] = cases[c];
+            const struct statistics s = statistics_of(values, n, 1);
+            assert_true(s.mean == cases[c] && s.sd == 0 && s.half == 0);
+            assert_true(statistics_spread(values, n, quantiles) == 0 && quantiles[0] == cases[c]);
+        }
+    const double with_gap[] = {NAN, 0.1, NAN, 0.1, 0.1};
+    assert_true(statistics_of(with_gap, 5, 1).sd == 0);
+    const double two[] = {0.1, 0.1 + 1e-17, 0.1 + 2e-17, 0.2};
+    assert_true(statistics_of(two, 4, 1).sd > 0.04);
+}
+
 /* 4,000 samples of 4 normal draws: the interval covers the true mean 95 % of the
  * time, give or take four standard errors. */
 static void interval_covers(void **state)
@@ -87,7 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles_of_the_table), cmocka_unit_test(mean_and_interval_by_hand),
         cmocka_unit_test(too_few_values),         cmocka_unit_test(spread_by_hand),
-        cmocka_unit_test(interval_covers),
+        cmocka_unit_test(equal_values),           cmocka_unit_test(interval_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
