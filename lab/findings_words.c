@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/readable.h"
 #include "lab/findings_run.h"
 #include "lab/theory.h"
 
@@ -44,9 +45,10 @@ static void say_number(struct words *words, const struct finding *finding, const
     if (!measured->n)
         say(words, "-");
     else if (measured->n == 1)
-        say(words, "%.*f", digits, measured->mean);
+        say(words, "%s", readable(measured->mean, digits).text);
     else
-        say(words, "%.*f ± %.*f", digits, measured->mean, digits, measured->half);
+        say(words, "%s ± %s", readable(measured->mean, digits).text,
+            readable(measured->half, digits).text);
     if (measured->n && measured->n < finding->runs)
         say(words, " (%d of %d runs)", measured->n, finding->runs);
 }
@@ -56,7 +58,7 @@ static void say_closed(struct words *words, const struct finding *finding, const
 {
     const double closed = number_of(finding, id)->closed;
     if (isfinite(closed))
-        say(words, " (closed form %.*f)", digits, closed);
+        say(words, " (closed form %s)", readable(closed, digits).text);
 }
 
 /* Expand a template: {ID:DIGITS} is a number, {ID:DIGITS+} a number with its closed form. */
@@ -125,12 +127,12 @@ static void say_untrained(struct words *words, const struct finding *finding,
     }
     if (failed(finding, "level"))
         say(words,
-            "The level is -ln V - s^2/2 = %.3f with V = %d and logits of standard deviation s = "
-            "%.3f. ",
-            findings_run_untrained_level(run), run->frequency->vocab, theory_logit_std(run->spec));
+            "The level is -ln V - s^2/2 = %s with V = %d and logits of standard deviation s = %s. ",
+            readable(findings_run_untrained_level(run), 3).text, run->frequency->vocab,
+            readable(theory_logit_std(run->spec), 3).text);
     if (failed(finding, "spread") || failed(finding, "token_sd"))
-        say(words, "Initial logits of standard deviation %.3f tell tokens apart by chance.",
-            theory_logit_std(run->spec));
+        say(words, "Initial logits of standard deviation %s tell tokens apart by chance.",
+            readable(theory_logit_std(run->spec), 3).text);
 }
 
 /* Explain a mean over all epochs that is too small by the first and the last tenth of them. */
@@ -138,23 +140,23 @@ static void say_advantage(struct words *words, const struct finding *finding)
 {
     const double start = value_of(finding, "advantage_start"),
                  end = value_of(finding, "advantage_end");
-    say(words,
-        "Standing in the window is worth %.3f nats to a common token, mean over all epochs; ",
-        value_of(finding, "advantage"));
+    say(words, "Standing in the window is worth %s nats to a common token, mean over all epochs; ",
+        readable(value_of(finding, "advantage"), 3).text);
     if (!isfinite(start) || !isfinite(end))
         say(words, "the first or the last tenth of them has none to compare. ");
     else if (end > FINDINGS_MARGIN)
         say(words,
-            "%.3f over the last tenth, from %.3f over the first: the model ends above the bound, "
+            "%s over the last tenth, from %s over the first: the model ends above the bound, "
             "and the mean holds what it was before. ",
-            end, start);
+            readable(end, 3).text, readable(start, 3).text);
     else if (start > FINDINGS_MARGIN)
-        say(words, "%.3f over the first tenth, but %.3f over the last: it was lost. ", start, end);
+        say(words, "%s over the first tenth, but %s over the last: it was lost. ",
+            readable(start, 3).text, readable(end, 3).text);
     else
         say(words,
-            "%.3f over the first tenth, %.3f over the last: the model has hardly learnt to repeat "
-            "what it has read. ",
-            start, end);
+            "%s over the first tenth, %s over the last: the model has hardly learnt to repeat what "
+            "it has read. ",
+            readable(start, 3).text, readable(end, 3).text);
 }
 
 static void say_batch(struct words *words, const struct finding *finding,
@@ -167,17 +169,18 @@ static void say_batch(struct words *words, const struct finding *finding,
         return;
     if (mask == MASK_COLUMNS)
         say(words,
-            "Mask columns keeps %.0f of %d common tokens, others in every batch: their mean moves "
+            "Mask columns keeps %s of %d common tokens, others in every batch: their mean moves "
             "with the choice. ",
-            value_of(finding, "kept"), run->groups->group[MOST].n);
+            readable(value_of(finding, "kept"), 0).text, run->groups->group[MOST].n);
     else
         say(words,
             "What mask %s leaves out differs from batch to batch, and with it the mean of the "
             "rest. ",
             spec_mask_name(mask));
     if (mask != MASK_WINDOWS)
-        say(words, "With mask windows, which keeps %.0f tokens, ln of the ratio is %.2f.",
-            value_of(finding, "kept_windows"), value_of(finding, "stability_windows"));
+        say(words, "With mask windows, which keeps %s tokens, ln of the ratio is %s.",
+            readable(value_of(finding, "kept_windows"), 0).text,
+            readable(value_of(finding, "stability_windows"), 2).text);
 }
 
 static double closed_of(const struct finding *finding, const char *id)
@@ -193,20 +196,21 @@ static void say_common(struct words *words, const struct finding *finding,
     if (!isfinite(closed))
         say(words, "Targets do not follow the counts of the text: ln of mean p ");
     else if (theory_optimum_is_counts(run->spec))
-        say(words, "Counting alone puts ln of mean p %.2f nats above a uniform draw: here it ",
-            closed);
+        say(words, "Counting alone puts ln of mean p %s nats above a uniform draw: here it ",
+            readable(closed, 2).text);
     else
         say(words,
-            "The best model of this loss without context has ln of mean p %.2f nats above a "
+            "The best model of this loss without context has ln of mean p %s nats above a "
             "uniform draw: here it ",
-            closed);
+            readable(closed, 2).text);
     say(words,
-        "stands at %+.2f. Mean log p lies below it by the Jensen gap, which grows as context is "
-        "learnt: %.2f at loss %.2f",
-        value_of(finding, "probability"), value_of(finding, "jensen_gap"),
-        value_of(finding, "loss"));
+        "stands at %s. Mean log p lies below it by the Jensen gap, which grows as context is "
+        "learnt: %s at loss %s",
+        readable_signed(value_of(finding, "probability"), 2).text,
+        readable(value_of(finding, "jensen_gap"), 2).text,
+        readable(value_of(finding, "loss"), 2).text);
     if (isfinite(loss))
-        say(words, " (without context: %.2f)", loss);
+        say(words, " (without context: %s)", readable(loss, 2).text);
     say(words, ".");
 }
 
@@ -214,18 +218,18 @@ static void say_rare(struct words *words, const struct finding *finding,
                      const struct findings_run *run)
 {
     if (failed(finding, "rare_change"))
-        say(words, "Rare tokens have been targets %.2f times on average. ",
-            value_of(finding, "rare_exposure"));
+        say(words, "Rare tokens have been targets %s times on average. ",
+            readable(value_of(finding, "rare_exposure"), 2).text);
     if (failed(finding, "rare_change") && isfinite(closed_of(finding, "rare_change")))
         say(words,
-            "The best model of this loss without context has them %.2f nats from the untrained "
+            "The best model of this loss without context has them %s nats from the untrained "
             "level. ",
-            closed_of(finding, "rare_change"));
+            readable(closed_of(finding, "rare_change"), 2).text);
     if (failed(finding, "never_below_rare"))
         say(words,
-            "Rare tokens have been targets %.2f times on average in %lld updates, too little to "
+            "Rare tokens have been targets %s times on average in %lld updates, too little to "
             "part from those that never are. ",
-            value_of(finding, "rare_exposure"), (long long)run->steps);
+            readable(value_of(finding, "rare_exposure"), 2).text, (long long)run->steps);
     if (failed(finding, "never_change") || failed(finding, "never_below_common"))
         say(words,
             "Nothing has pushed tokens that are never a target down far enough: %lld "
@@ -250,16 +254,16 @@ static void say_mass(struct words *words, const struct finding *finding,
                      const struct findings_run *run)
 {
     if (failed(finding, "mass"))
-        say(words, "The group makes up %.3f of the text. ",
-            theory_mass(&run->groups->group[MOST], run->frequency));
+        say(words, "The group makes up %s of the text. ",
+            readable(theory_mass(&run->groups->group[MOST], run->frequency), 3).text);
     if (failed(finding, "mass") && !theory_follows_counts(run->spec))
         say(words, "Targets do not follow its counts. ");
     else if (failed(finding, "mass") && !theory_optimum_is_counts(run->spec))
-        say(words, "The best model of this loss without context gives it %.3f. ",
-            closed_of(finding, "mass"));
+        say(words, "The best model of this loss without context gives it %s. ",
+            readable(closed_of(finding, "mass"), 3).text);
     if (failed(finding, "linear_difference"))
-        say(words, "Rare and unseen tokens differ by %.4f of the common ones' mean p. ",
-            value_of(finding, "linear_difference"));
+        say(words, "Rare and unseen tokens differ by %s of the common ones' mean p. ",
+            readable(value_of(finding, "linear_difference"), 4).text);
     if (failed(finding, "log_difference"))
         say(words, "Rare and unseen tokens have not parted in log p either.");
 }

@@ -23,6 +23,7 @@
 #include "config/clock.h"
 #include "config/emit.h"
 #include "config/file.h"
+#include "config/readable.h"
 #include "config/record.h"
 #include "config/spec.h"
 #include "lab/bpe.h"
@@ -279,7 +280,7 @@ static void run_progress_text(const struct run *run, char text[RUN_LINE_MAX], si
     const int64_t epochs = run->spec->train.epochs;
     text[0] = '\0';
     run_progress_part(text, width, "epoch %lld/%lld", (long long)run->epoch, (long long)epochs);
-    run_progress_part(text, width, "loss %.3f", last[RECORD_LOSS]);
+    run_progress_part(text, width, "loss %s", readable(last[RECORD_LOSS], 3).text);
     if (run->epoch > 0) {
         double left = (double)(clock_monotonic_ms() - run->started_ms) / 1000 / (double)run->epoch *
                       (double)(epochs - run->epoch);
@@ -288,10 +289,8 @@ static void run_progress_text(const struct run *run, char text[RUN_LINE_MAX], si
     for (int group = 0; group < 3; group++) {
         int field = RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask;
         double logp = last[record_at(group, (enum record_field)field)];
-        char value[16] = "-";
-        if (isfinite(logp))
-            snprintf(value, sizeof value, "%.2f", logp);
-        run_progress_part(text, width, "%s %s", run->names[group], value);
+        run_progress_part(text, width, "%s %s", run->names[group],
+                          isfinite(logp) ? readable(logp, 2).text : "-");
     }
     if (isfinite(rate) && rate > 0)
         run_progress_part(text, width, rate < 1e4 ? "%.0f tokens/s" : "%.3gk tokens/s",

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "config/readable.h"
 #include "lab/theory.h"
 #include "server/queue/divergence.h"
 
@@ -14,6 +15,7 @@ enum {
     TABLE_COLUMN_MIN = 13, /* "least_common" and a space */
     TABLE_COLUMN_MAX = 24,
     TABLE_FIELD_NONE = -1,  /* the line reads no field of a record */
+    TABLE_SCIENTIFIC = -1,  /* exponent form: a probability */
     TABLE_TEXT_WIDTH = 100, /* of the claims' paragraphs */
     TABLE_TEXT_INDENT = 4
 };
@@ -32,23 +34,23 @@ struct line {
     enum line_value value;
     int field;     /* enum record_field; of a masked line the field of mask none */
     int is_masked; /* the spec's mask is added to the field; not printed for mask none */
-    const char *format;
+    int decimals;  /* or TABLE_SCIENTIFIC */
 };
 
 static const struct line lines[] = {
-    {"tokens", LINE_TOKENS, TABLE_FIELD_NONE, 0, "%.0f"},
-    {"mean log p, epoch 0", LINE_FIRST, RECORD_MEAN_LOGP_NONE, 0, "%.3f"},
-    {"mean log p, epoch %epoch", LINE_LAST, RECORD_MEAN_LOGP_NONE, 0, "%.3f"},
-    {"  change", LINE_CHANGE, RECORD_MEAN_LOGP_NONE, 0, "%+.3f"},
-    {"mask %mask: log p, epoch 0", LINE_FIRST, RECORD_MEAN_LOGP_NONE, 1, "%.3f"},
-    {"mask %mask: log p, epoch %epoch", LINE_LAST, RECORD_MEAN_LOGP_NONE, 1, "%.3f"},
-    {"  change", LINE_CHANGE, RECORD_MEAN_LOGP_NONE, 1, "%+.3f"},
-    {"  tokens it kept, epoch %epoch", LINE_LAST, RECORD_KEPT_NONE, 1, "%.0f"},
-    {"ln of mean p, epoch %epoch", LINE_LAST, RECORD_LN_MEAN_P, 0, "%.3f"},
-    {"context-free optimum, mean ln(c/N)", LINE_CONTEXT_FREE, TABLE_FIELD_NONE, 0, "%.3f"},
-    {"mean p, epoch 0", LINE_FIRST, RECORD_MEAN_P, 0, "%.2e"},
-    {"mean p, epoch %epoch", LINE_LAST, RECORD_MEAN_P, 0, "%.2e"},
-    {"untrained level (closed form)", LINE_UNTRAINED, TABLE_FIELD_NONE, 0, "%.3f"},
+    {"tokens", LINE_TOKENS, TABLE_FIELD_NONE, 0, 0},
+    {"mean log p, epoch 0", LINE_FIRST, RECORD_MEAN_LOGP_NONE, 0, 3},
+    {"mean log p, epoch %epoch", LINE_LAST, RECORD_MEAN_LOGP_NONE, 0, 3},
+    {"  change", LINE_CHANGE, RECORD_MEAN_LOGP_NONE, 0, 3},
+    {"mask %mask: log p, epoch 0", LINE_FIRST, RECORD_MEAN_LOGP_NONE, 1, 3},
+    {"mask %mask: log p, epoch %epoch", LINE_LAST, RECORD_MEAN_LOGP_NONE, 1, 3},
+    {"  change", LINE_CHANGE, RECORD_MEAN_LOGP_NONE, 1, 3},
+    {"  tokens it kept, epoch %epoch", LINE_LAST, RECORD_KEPT_NONE, 1, 0},
+    {"ln of mean p, epoch %epoch", LINE_LAST, RECORD_LN_MEAN_P, 0, 3},
+    {"context-free optimum, mean ln(c/N)", LINE_CONTEXT_FREE, TABLE_FIELD_NONE, 0, 3},
+    {"mean p, epoch 0", LINE_FIRST, RECORD_MEAN_P, 0, TABLE_SCIENTIFIC},
+    {"mean p, epoch %epoch", LINE_LAST, RECORD_MEAN_P, 0, TABLE_SCIENTIFIC},
+    {"untrained level (closed form)", LINE_UNTRAINED, TABLE_FIELD_NONE, 0, 3},
 };
 
 static double line_number(const struct run_table *table, const struct line *line, int group)
@@ -122,15 +124,25 @@ static void print_label(FILE *out, const struct run_table *table, const char *la
     fprintf(out, "%-*s", TABLE_LABEL_WIDTH, text);
 }
 
+static void print_number(const struct line *line, double number, char *text, size_t n)
+{
+    if (!isfinite(number))
+        snprintf(text, n, "-");
+    else if (line->decimals == TABLE_SCIENTIFIC)
+        snprintf(text, n, "%.2e", number);
+    else if (line->value == LINE_CHANGE)
+        snprintf(text, n, "%s", readable_signed(number, line->decimals).text);
+    else
+        snprintf(text, n, "%s", readable(number, line->decimals).text);
+}
+
 static void print_line(FILE *out, const struct run_table *table, const struct line *line)
 {
     const struct groups *groups = &table->dataset->groups;
     print_label(out, table, line->label);
     for (int group = 0; group < groups->n; group++) {
-        char text[32] = "-";
-        double number = line_number(table, line, group);
-        if (isfinite(number))
-            snprintf(text, sizeof text, line->format, number);
+        char text[READABLE_BYTES];
+        print_number(line, line_number(table, line, group), text, sizeof text);
         fprintf(out, "%*s", column_width(groups->group[group].name), text);
     }
     putc('\n', out);
@@ -165,8 +177,9 @@ void run_print_table(FILE *out, const struct run_table *table)
     fprintf(out, "\n%s: %lld epochs, %lld tokens of %d types, vocabulary %d\n", table->spec->name,
             (long long)table->epoch, (long long)frequency->total, frequency->types,
             table->dataset->vocab);
-    fprintf(out, "loss %.4f at epoch 0, %.4f at epoch %lld (nats; log p: natural logarithm)\n\n",
-            table->first[RECORD_LOSS], table->last[RECORD_LOSS], (long long)table->epoch);
+    fprintf(out, "loss %s at epoch 0, %s at epoch %lld (nats; log p: natural logarithm)\n\n",
+            readable(table->first[RECORD_LOSS], 4).text, readable(table->last[RECORD_LOSS], 4).text,
+            (long long)table->epoch);
     fprintf(out, "%-*s", TABLE_LABEL_WIDTH, "");
     for (int group = 0; group < groups->n; group++)
         print_name(out, groups->group[group].name);

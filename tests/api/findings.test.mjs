@@ -4,7 +4,7 @@
 // several seeds, an untied model, the published selections, a job without epochs.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { BINARY, startServer } from '../lib/server.mjs';
 import { CORPUS, SANITIZED, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
@@ -199,5 +199,16 @@ test('tokenfate run and tokenfate show end with the claims', async () => {
     for (const { claim, verdict, measured, cause } of body.findings) {
       for (const part of [`- ${claim}`, `${verdict}: ${measured}`, cause ?? '']) assert.ok(flat.includes(part), `"${part}" in\n${text}`);
     }
+  }
+});
+
+test('numbers that no column holds are printed in exponent form', async () => {
+  const job = await run(tiny({ model: { logit_scale: 1.5e25 }, train: { epochs: 2 } }));
+  const { body } = await get(`/jobs/${job.id}/findings`);
+  const shown = execFileSync(BINARY, ['show', job.id, '--data', server.dataDir], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync(BINARY, ['run', '-'], { encoding: 'utf8', input: JSON.stringify({ ...job.spec, corpus: { ...job.spec.corpus, id: CORPUS } }) });
+  for (const text of [JSON.stringify(body.findings.map(({ measured, cause }) => [measured, cause])), shown.replace(job.id, ''), stdout, stderr]) {
+    assert.match(text, /-\d\.\d+e\+\d\d/);
+    assert.doesNotMatch(text, /\d{8}/, text);
   }
 });
