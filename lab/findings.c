@@ -420,11 +420,11 @@ static const struct row {
 
     {FINDINGS_COMMON, "distance", "mean log p of most_common at the end, under the job's mask, minus the untrained level",
      common_distance, JUDGED, NEEDS_MOST, -FINDINGS_NEAR, FINDINGS_NEAR, NULL, NULL},
-    {FINDINGS_COMMON, "probability", "ln of mean p of most_common at the end minus that of a uniform draw",
+    {FINDINGS_COMMON, "probability", "mean ln(mean p) of most_common at the end minus that of a uniform draw",
      common_probability, JUDGED, NEEDS_MOST, FINDINGS_NEAR, INFINITY, "3.7", common_probability_closed},
     {FINDINGS_COMMON, "logp", "mean log p of most_common at the end, unmasked",
      common_logp, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
-    {FINDINGS_COMMON, "jensen_gap", "ln of mean p minus mean log p of most_common at the end",
+    {FINDINGS_COMMON, "jensen_gap", "mean ln(mean p) minus mean log p of most_common at the end",
      common_jensen, BESIDE, 0, -INFINITY, INFINITY, NULL, NULL},
     {FINDINGS_COMMON, "loss", "loss at the end, beside that of the best model without context",
      common_loss, BESIDE, 0, -INFINITY, INFINITY, "3.2", common_entropy},
@@ -482,8 +482,8 @@ static const struct {
     [FINDINGS_COMMON] =
         {"common", "4.3",
          "Trained, the common tokens stay near the untrained level, at high probability.",
-         "Mean log p under the job's mask is within 1 nat of the untrained level, and ln of mean p "
-         "at least 1 nat above a uniform draw."},
+         "Mean log p under the job's mask is within 1 nat of the untrained level, and "
+         "mean ln(mean p) at least 1 nat above a uniform draw."},
     [FINDINGS_RARE] = {"rare", "4.3", "Rare tokens fall; tokens never seen fall furthest.",
                        "Both groups end at least 0.1 nats lower than they began, and never_used "
                        "falls at least 0.1 nats further than each of the others."},

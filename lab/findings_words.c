@@ -87,7 +87,7 @@ static const char *const measured_words[FINDINGS_CLAIMS] = {
                        "of the epochs, {advantage_end:3} over the last); ln of the variance ratio "
                        "{stability:2}, with "
                        "{kept:1} tokens kept",
-    [FINDINGS_COMMON] = "mean log p is {distance:2} nats from the untrained level, ln of mean p "
+    [FINDINGS_COMMON] = "mean log p is {distance:2} nats from the untrained level, mean ln(mean p) "
                         "{probability:2+} above a uniform draw; Jensen gap {jensen_gap:2} at loss "
                         "{loss:2}",
     [FINDINGS_RARE] = "least_common {rare_change:2}, never_used {never_change:2} nats; never_used "
@@ -194,13 +194,13 @@ static void say_common(struct words *words, const struct finding *finding,
 {
     const double closed = closed_of(finding, "probability"), loss = closed_of(finding, "loss");
     if (!isfinite(closed))
-        say(words, "Targets do not follow the counts of the text: ln of mean p ");
+        say(words, "Targets do not follow the counts of the text: mean ln(mean p) ");
     else if (theory_optimum_is_counts(run->spec))
-        say(words, "Counting alone puts ln of mean p %s nats above a uniform draw: here it ",
+        say(words, "Counting alone puts mean ln(mean p) %s nats above a uniform draw: here it ",
             readable(closed, 2).text);
     else
         say(words,
-            "The best model of this loss without context has ln of mean p %s nats above a "
+            "The best model of this loss without context has mean ln(mean p) %s nats above a "
             "uniform draw: here it ",
             readable(closed, 2).text);
     say(words,

@@ -44,7 +44,7 @@ export class JobCharts {
     this.onmask = onmask;
     this.view = "logp";
     this.bands = true;
-    this.geometric = false; // draw ln mean p too
+    this.geometric = false; // draw mean ln(mean p) too
     this.chosenMask = null;
     this.linked = new Linked((zoom) => (this.resetZoom.hidden = !zoom));
     const chart = (label, height, more) => new Chart({ label, height, linked: this.linked, subject, ...more });
@@ -66,7 +66,7 @@ export class JobCharts {
     this.resetZoom = h("button.quiet", { type: "button", hidden: true, onclick: () => this.linked.setZoom(null) }, "Whole range");
     this.help = h("p.help");
     this.bandsBox = this.checkbox("Bands", "bands", "5–95 % and 25–75 % of the per-token means, without a mask");
-    this.geometricBox = this.checkbox("ln mean p", "geometric", "Mean over tokens of ln of the mean of p, without a mask");
+    this.geometricBox = this.checkbox("mean ln(mean p)", "geometric", "Mean over tokens of ln(mean over positions of p), without a mask");
     this.maskControl = h("div");
     this.controls = h(
       "div.controls",
@@ -140,7 +140,7 @@ export class JobCharts {
       if (!this.geometric) return [line];
       const dashed = {
         key: `${name}/ln_mean_p`,
-        label: `${groupLabel(name)}, ln mean p`,
+        label: `${groupLabel(name)}, mean ln(mean p)`,
         color: groupColor(index),
         dash: [6, 4],
         values: column("ln_mean_p"),

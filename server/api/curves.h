@@ -28,7 +28,7 @@ struct curves {
 /* Read the series of `list` (record pointers, pointers.h) of the jobs at `points` epochs,
  * spread evenly from 0 to `last` with both ends included; with points 1 at `last` alone.
  * A list of NULL stands for the loss and, of each group of the first job, mean log p (mask
- * none), ln mean p, and the loss where the target is of the group. ERR_INVALID: "series" for
+ * none), mean ln(mean p), and the loss where the target is of the group. ERR_INVALID: "series" for
  * a pointer that names no number of any job, "points" above CURVES_CELLS_MAX. */
 int curves_read(struct db_reader *reader, struct job *const *jobs, int n_jobs, const char *list,
                 int64_t last, int points, struct curves *out, struct err *err);

@@ -46,7 +46,7 @@ static const struct line lines[] = {
     {"mask %mask: log p, epoch %epoch", LINE_LAST, RECORD_MEAN_LOGP_NONE, 1, 3},
     {"  change", LINE_CHANGE, RECORD_MEAN_LOGP_NONE, 1, 3},
     {"  tokens it kept, epoch %epoch", LINE_LAST, RECORD_KEPT_NONE, 1, 0},
-    {"ln of mean p, epoch %epoch", LINE_LAST, RECORD_LN_MEAN_P, 0, 3},
+    {"mean ln(mean p), epoch %epoch", LINE_LAST, RECORD_LN_MEAN_P, 0, 3},
     {"context-free optimum, mean ln(c/N)", LINE_CONTEXT_FREE, TABLE_FIELD_NONE, 0, 3},
     {"mean p, epoch 0", LINE_FIRST, RECORD_MEAN_P, 0, TABLE_SCIENTIFIC},
     {"mean p, epoch %epoch", LINE_LAST, RECORD_MEAN_P, 0, TABLE_SCIENTIFIC},

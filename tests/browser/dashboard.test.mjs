@@ -151,7 +151,7 @@ test('masks and views change the curves, closed forms are drawn in', { skip }, a
 
   await choose('view', 'logp');
   const before = await page.locator('.chart').first().locator('.legend button').count();
-  await page.getByLabel('ln mean p').check();
+  await page.getByLabel('mean ln(mean p)').check();
   assert.equal(await page.locator('.chart').first().locator('.legend button').count(), 2 * before);
 });
 
@@ -213,7 +213,7 @@ test('the table of groups and the tracked tokens show what the API says', { skip
   const last = (await epochsOf(server, id)).at(-1).groups;
   const { tokens } = await (await server.api(`/jobs/${id}/tokens`)).json();
   await open(`#/jobs/${id}`);
-  const row = page.locator('table.groups tr', { hasText: 'ln mean p' }).first();
+  const row = page.locator('table.groups tr', { hasText: 'mean ln(mean p)' }).first();
   await row.waitFor();
   const shown = await row.locator('.now').allInnerTexts();
   assert.deepEqual(shown.map((text) => number(text).toFixed(3)), ['most_common', 'least_common', 'never_used'].map((name) => last[name].ln_mean_p.toFixed(3)));

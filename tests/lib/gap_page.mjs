@@ -30,11 +30,11 @@ const cells = (setting, epoch, value, options) => cell(of(setting).map(({ rows }
 console.log(await provenance(runs));
 for (const setting of new Set(runs.map((run) => run.setting))) {
   console.log(`\n${setting}, seeds ${of(setting).map(({ seed }) => seed).join(', ')}`);
-  console.log(table(['epoch', 'loss', 'mean log p', 'ln of mean p', 'Jensen gap', 'mass', ...GROUPS.slice(1).map((group) => `\`${group}\``)], EPOCHS.map((epoch) => [
+  console.log(table(['epoch', 'loss', 'mean log p', 'mean ln(mean p)', 'Jensen gap', 'mass', ...GROUPS.slice(1).map((group) => `\`${group}\``)], EPOCHS.map((epoch) => [
     epoch, cells(setting, epoch, loss), cells(setting, epoch, logp('most_common')), cells(setting, epoch, geometric('most_common')), cells(setting, epoch, gap),
     cells(setting, epoch, (record) => record['groups.most_common.mass'], { digits: 3 }), ...GROUPS.slice(1).map((group) => cells(setting, epoch, logp(group))),
   ])));
-  console.log(table(['epoch', ...MASKS.map((mask) => `most_common, ${mask}`), 'tokens kept, columns', 'most_2025: ln of mean p', 'mass'], EPOCHS.map((epoch) => [
+  console.log(table(['epoch', ...MASKS.map((mask) => `most_common, ${mask}`), 'tokens kept, columns', 'most_2025: mean ln(mean p)', 'mass'], EPOCHS.map((epoch) => [
     epoch, ...MASKS.map((mask) => cells(setting, epoch, logp('most_common', mask))), cells(setting, epoch, (record) => record['groups.most_common.tokens_kept.columns'], { digits: 0 }),
     cells(setting, epoch, geometric('most_2025')), cells(setting, epoch, (record) => record['groups.most_2025.mass'], { digits: 3 }),
   ])));
@@ -69,7 +69,7 @@ fs.writeFileSync(figure, chartSvg([
     series: [...GROUPS.slice(0, 4).map((group, i) => curve('gulliver', group, COLORS[i], logp(group))), curve('shuffled-control', 'most_common, shuffled', COLORS[4], logp('most_common'))],
   },
   {
-    title: 'Jensen gap against loss', xLabel: 'loss, nats', yLabel: 'ln of mean p minus mean log p, nats',
+    title: 'Jensen gap against loss', xLabel: 'loss, nats', yLabel: 'mean ln(mean p) minus mean log p, nats',
     series: [...of('gulliver').map((run, i) => path(run, `gulliver, seed ${run.seed}`, COLORS[5 + i])), ...of('shuffled-control').map((run) => path(run, 'shuffled', COLORS[4]))],
   },
 ], 'The groups over 5,000 epochs, and the Jensen gap of the common tokens against the loss: means over 50 records'));

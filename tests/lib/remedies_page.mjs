@@ -21,7 +21,7 @@ const final = (column) => (rows) => rows.at(-1)[column];
 const classes = (make, column) => COUNT_CLASSES.map((label, i) => [label, make(`${column}.${i}`)]);
 const TABLES = {
   groups: [
-    ['`most_common`', group('most_common', 'mean_logp.none')], ['… ln of mean p', group('most_common', 'ln_mean_p')], ['`least_common`', group('least_common', 'mean_logp.none')],
+    ['`most_common`', group('most_common', 'mean_logp.none')], ['… mean ln(mean p)', group('most_common', 'ln_mean_p')], ['`least_common`', group('least_common', 'mean_logp.none')],
     ['`never_used`', group('never_used', 'mean_logp.none')], ['never − least', minus(group('never_used', 'mean_logp.none'), group('least_common', 'mean_logp.none'))],
     ['mean log Z', end('log_z')], ['training loss', end('loss')], ['objective', end('objective')],
   ],

@@ -34,7 +34,7 @@ console.log(table(['at the end', 'seeds', 'loss', ...GROUPS.map((group) => `\`${
   ...GROUPS.map((group) => cell(of(setting).map(({ rows }) => atEnd(rows, `groups.${group}.mean_logp.none`)))),
   cell(of(setting).map(({ rows }) => mean(rows.slice(-50).map(gap)))), cell(of(setting).map(({ rows }) => atEnd(rows, 'groups.most_common.mass')), { digits: 3 }),
 ])), '\n');
-console.log(table(['epoch, seed 1', 'loss', 'mean log p', 'ln of mean p', 'gap'], [20, 100, 200, 300, 500].map((epoch) => {
+console.log(table(['epoch, seed 1', 'loss', 'mean log p', 'mean ln(mean p)', 'gap'], [20, 100, 200, 300, 500].map((epoch) => {
   const record = of('gulliver')[0].rows[epoch];
   return [epoch, ...[record.loss, logp('most_common')(record), record['groups.most_common.ln_mean_p'], gap(record)].map((x) => x.toFixed(2))];
 })));
@@ -46,5 +46,5 @@ fs.writeFileSync(figure, chartSvg([
     title: 'gulliver: mean log p', xLabel: 'epoch', yLabel: 'nats', series: GROUPS.map((group, i) => line('gulliver', group, COLORS[i], logp(group))),
     lines: [{ y: theory.levels.find(({ id }) => id === 'untrained').value, label: 'untrained' }, { y: theory.groups.most_common.context_free, label: 'ln(c/N), most_common' }],
   },
-  { title: 'Jensen gap of most_common', xLabel: 'epoch', yLabel: 'ln of mean p minus mean log p, nats', series: settings.map((setting, i) => line(setting, setting, COLORS[3 + i], gap)) },
+  { title: 'Jensen gap of most_common', xLabel: 'epoch', yLabel: 'mean ln(mean p) minus mean log p, nats', series: settings.map((setting, i) => line(setting, setting, COLORS[3 + i], gap)) },
 ], 'The three groups and the Jensen gap: mean over seeds, bands are 95 % intervals'));

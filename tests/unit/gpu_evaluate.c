@@ -190,7 +190,7 @@ static void check_group(int g, int at, const double *fields)
     check(fields[RECORD_EVAL_MEAN_LOGIT], logit, "mean logit");
     check(fields[RECORD_EVAL_MEAN_LOGP], logp_sum, "mean log p");
     check(fields[RECORD_EVAL_MEAN_P], p_sum, "mean p");
-    check(fields[RECORD_EVAL_LN_MEAN_P], ln_p, "ln mean p");
+    check(fields[RECORD_EVAL_LN_MEAN_P], ln_p, "mean ln(mean p)");
     check(fields[RECORD_EVAL_TARGET_LOSS], hits > 0 ? loss / hits : NAN, "target loss");
     check_spread(at, group->n, fields);
 }
