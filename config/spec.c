@@ -71,6 +71,7 @@ static const struct spec_row spec_table[] = {
     {"/train/epochs", &spec_kind_int64, AT(train.epochs), 1, SPEC_EPOCHS_MAX, NULL, "500"},
     {"/train/steps_per_epoch", &spec_kind_steps, AT(train.steps_per_epoch), 1, SPEC_STEPS_PER_EPOCH_MAX, spec_pass, "1"},
     {"/train/sampling", &spec_kind_enum, AT(train.sampling), 0, 0, spec_words_sampling, "\"random\""},
+    {"/train/shuffle_offset", &spec_kind_bool, AT(train.shuffle_offset), 0, 0, NULL, "true"},
     {"/train/batch_size", &spec_kind_int, AT(train.batch_size), 1, SPEC_BATCH_MAX, NULL, "8"},
     {"/train/optimizer", &spec_kind_enum, AT(train.optimizer), 0, 0, spec_words_optimizer, "\"adamw\""},
     {"/train/lr", &spec_kind_real, AT(train.lr), SPEC_REAL_MIN, SPEC_REAL_MAX, NULL, "0.001"},

@@ -100,6 +100,7 @@ struct spec {
         int64_t epochs;
         int64_t steps_per_epoch; /* 0 is "pass": as many as cover the corpus once */
         enum spec_sampling sampling;
+        int shuffle_offset; /* 1: every shuffled pass begins at an offset of its own */
         int batch_size;
         enum spec_optimizer optimizer;
         double lr, beta1, beta2, eps, weight_decay, momentum;

@@ -18,7 +18,8 @@ enum random_stream {
     RANDOM_SHUFFLE,    /* permutation of a token stream; index: position */
     RANDOM_DOSES,      /* dose of a never-used token; index: token id */
     RANDOM_INSERTIONS, /* places: number of the insertion * 2^32 + attempt */
-    RANDOM_EVALUATION  /* synthetic windows for evaluation: window * (T + 1) + position */
+    RANDOM_EVALUATION, /* synthetic windows for evaluation: window * (T + 1) + position */
+    RANDOM_OFFSET      /* where a shuffled pass begins; index: pass */
 };
 
 /* One Philox4x32-10 block: four 32-bit words of counter and key. */

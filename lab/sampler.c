@@ -34,15 +34,18 @@ struct sampler {
     int batch_size, seq_len;
     uint64_t seed;
     struct stream text, held_out;
-    int64_t starts;  /* of windows in the text */
-    int64_t windows; /* of one pass */
+    int64_t starts;       /* of windows in the text */
+    int64_t windows;      /* disjoint ones from its first token on */
+    int64_t pass_windows; /* of one pass */
+    int shuffle_offset;
     int64_t steps_per_epoch;
     int evaluation_windows[2];
     double factor;       /* of the starts in `hits` */
     int64_t n_hits;      /* 0: no oversampling */
     int32_t *hits;       /* [n_hits] ascending */
     int64_t pass;        /* pass whose order is in `order`; -1: none yet */
-    int32_t *order;      /* [windows] of a shuffled pass */
+    int64_t offset;      /* of that pass, below 2 seq_len */
+    int32_t *order;      /* [pass_windows] */
     int n_types;         /* of a synthetic text */
     int32_t *types;      /* [n_types] ids that occur */
     int64_t *cumulative; /* [n_types] tokens of this type and those before it */
@@ -62,6 +65,13 @@ static int64_t starts_in(int64_t n, int64_t T)
 static int64_t windows_in(int64_t n, int64_t T)
 {
     return n > T ? (n - 1) / T : 0;
+}
+
+/* Disjoint windows that fit behind every offset below T, if there is one. A shorter segment has
+ * one window, behind as many offsets as it has room for. */
+static int64_t shifted_in(int64_t n, int64_t T)
+{
+    return n >= 2 * T ? n / T - 1 : windows_in(n, T);
 }
 
 static int64_t count_in(const struct stream *stream, int64_t T,
@@ -84,6 +94,19 @@ static int64_t window_at(const struct stream *stream, int64_t T, int64_t i)
 {
     const int64_t each = windows_in(stream->segment, T);
     return i / each * stream->segment + i % each * T;
+}
+
+/* The same of window number i of a pass with that offset, below 2 T. What is more than the room
+ * behind the windows loses T: every place to cut is equally likely, and every token but a
+ * segment's first is a target in some passes. */
+static int64_t shifted_at(const struct stream *stream, int64_t T, int64_t i, int64_t offset)
+{
+    const int64_t each = shifted_in(stream->segment, T), from = i / each * stream->segment;
+    const int64_t left = stream->n - from;
+    const int64_t n = left < stream->segment ? left : stream->segment;
+    const int64_t room = n - 1 - shifted_in(n, T) * T;
+    const int64_t cuts = room + 1 < T ? room + 1 : T;
+    return from + i % each * T + (offset <= room ? offset : offset % cuts);
 }
 
 static void copy_window(const struct stream *stream, int64_t offset, int64_t T, int32_t *inputs,
@@ -182,7 +205,10 @@ static int open_oversampled(struct sampler *sampler, const struct spec *spec,
 /* Fisher and Yates shuffle (Durstenfeld 1964). */
 static void draw_pass(struct sampler *sampler, int64_t pass)
 {
-    const int64_t n = sampler->windows;
+    const int64_t n = sampler->pass_windows;
+    if (sampler->shuffle_offset)
+        sampler->offset = (int64_t)random_below(sampler->seed, RANDOM_OFFSET, (uint64_t)pass,
+                                                2 * (uint64_t)sampler->seq_len);
     for (int64_t i = 0; i < n; i++)
         sampler->order[i] = (int32_t)i;
     for (int64_t i = n - 1; i > 0; i--) {
@@ -198,14 +224,17 @@ static void draw_pass(struct sampler *sampler, int64_t pass)
 static void fill_shuffled(struct sampler *sampler, int64_t step, int32_t *inputs, int32_t *targets)
 {
     const int T = sampler->seq_len;
+    const struct stream *text = &sampler->text;
     for (int b = 0; b < sampler->batch_size; b++) {
         const int64_t place = step * sampler->batch_size + b;
-        const int64_t pass = place / sampler->windows;
+        const int64_t pass = place / sampler->pass_windows;
         if (pass != sampler->pass)
             draw_pass(sampler, pass);
-        const int64_t window = sampler->order[place % sampler->windows];
-        copy_window(&sampler->text, window_at(&sampler->text, T, window), T, inputs + b * T,
-                    targets + b * T);
+        const int64_t window = sampler->order[place % sampler->pass_windows];
+        copy_window(text,
+                    sampler->shuffle_offset ? shifted_at(text, T, window, sampler->offset)
+                                            : window_at(text, T, window),
+                    T, inputs + b * T, targets + b * T);
     }
 }
 
@@ -268,10 +297,10 @@ static int open_synthetic(struct sampler *sampler, const struct frequency *frequ
 
 static int open_shuffled(struct sampler *sampler, struct err *err)
 {
-    sampler->order = calloc((size_t)sampler->windows, sizeof *sampler->order);
+    sampler->order = calloc((size_t)sampler->pass_windows, sizeof *sampler->order);
     if (!sampler->order)
         return err_set(err, ERR_NO_MEMORY, "no memory for the order of %lld windows",
-                       (long long)sampler->windows);
+                       (long long)sampler->pass_windows);
     sampler->pass = -1;
     sampler->fill = fill_shuffled;
     return 0;
@@ -465,6 +494,9 @@ int sampler_open(const struct spec *spec, const struct sampler_text *text, struc
     const struct stream stream = {text->ids, length,
                                   text->segment ? (int64_t)text->segment : length};
     const int64_t windows = count_in(&stream, T, windows_in);
+    const int shifted =
+        text->ids && spec->train.sampling == SAMPLING_SHUFFLE && spec->train.shuffle_offset;
+    const int64_t pass_windows = shifted ? count_in(&stream, T, shifted_in) : windows;
     if (windows == 0)
         return err_field(err, "/model/seq_len", "%d needs %d tokens, the text has %lld", (int)T,
                          (int)T + 1, (long long)length);
@@ -480,8 +512,10 @@ int sampler_open(const struct spec *spec, const struct sampler_text *text, struc
         .held_out = {text->held_out, (int64_t)text->n_held_out, SPEC_HOLDOUT_BLOCK},
         .starts = count_in(&stream, T, starts_in),
         .windows = windows,
+        .pass_windows = pass_windows,
+        .shuffle_offset = shifted,
         .steps_per_epoch =
-            spec->train.steps_per_epoch ? spec->train.steps_per_epoch : (windows + B - 1) / B,
+            spec->train.steps_per_epoch ? spec->train.steps_per_epoch : (pass_windows + B - 1) / B,
     };
     if (open_parts(sampler, spec, text, err)) {
         sampler_close(sampler);

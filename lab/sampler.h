@@ -6,7 +6,10 @@
  *              group weigh `factor`, the others 1 (SCIENCE section 6)
  *   shuffle    the disjoint windows of a pass once each, in an order drawn anew
  *              for every pass; passes follow each other without a gap, so a
- *              batch may end one and begin the next
+ *              batch may end one and begin the next. Windows start at multiples
+ *              of seq_len, with train.shuffle_offset at an offset more, drawn
+ *              anew for every pass: a pass has as many windows as fit behind
+ *              the largest offset, so that all passes are equally long
  *   synthetic  (no token stream) every token an independent draw from the
  *              counts, anew in every step, whatever `sampling` says
  * Target = input shifted by one. "pass" as steps_per_epoch is the number of batches that

@@ -134,6 +134,7 @@ export const FIELDSETS = [
           ["shuffle", "each once per pass"],
         ],
       },
+      { at: "/train/shuffle_offset", label: "Offset of each pass", kind: "flag", help: "Windows each once per pass: cut anew for every pass." },
       {
         at: "/train/optimizer",
         label: "Optimiser",

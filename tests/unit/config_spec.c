@@ -110,6 +110,7 @@ static void test_defaults(void **state)
     assert_true(spec->train.lr == 1e-3 && spec->train.beta1 == 0.9 && spec->train.beta2 == 0.999);
     assert_true(spec->train.eps == 1e-8 && spec->train.weight_decay == 0.01);
     assert_int_equal(spec->train.decay_embeddings, 1);
+    assert_int_equal(spec->train.shuffle_offset, 1);
     assert_int_equal(spec_seed_weights(spec), 1);
     assert_int_equal(spec_seed_groups(spec), 1);
     assert_int_equal(spec->groups.size, 100);
@@ -248,7 +249,7 @@ static void test_booleans(void **state)
 {
     (void)state;
     static const char *const pointers[] = {"/corpus/shuffled", "/model/head_bias",
-                                           "/train/decay_embeddings"};
+                                           "/train/decay_embeddings", "/train/shuffle_offset"};
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++) {
         accepts(pointers[i], "true");
         accepts(pointers[i], "false");

@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include "config/spec.h"
 #include "db/sweeps.h"
 
 struct sweep_call {
@@ -198,7 +199,18 @@ static void listing(void **state)
     free(jobs);
 }
 
-/* A database of the first schema that has a job is migrated. */
+static int shuffle_offset(const char *json)
+{
+    struct spec *spec = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(spec_parse(json, strlen(json), &spec, &err), 0);
+    const int is_on = spec->train.shuffle_offset;
+    spec_free(spec);
+    return is_on;
+}
+
+/* A database of the first schema that has jobs is migrated. Their shuffled passes keep their
+ * places; a new spec without the field has offsets. */
 static void from_the_first_schema(void **state)
 {
     struct fixture *f = *state;
@@ -217,9 +229,12 @@ static void from_the_first_schema(void **state)
                      "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts,"
                      " submitted_at, epochs, device_asked, device, precision, memory_bytes,"
                      " n_groups, n_tokens) VALUES ('old', 'old', '[]', 'local', 'queued', 0, 3, 1,"
-                     " 5, 'auto', 'auto', 'fp32', 1, 2, 3);"
+                     " 5, 'auto', 'auto', 'fp32', 1, 2, 3),"
+                     " ('drawn', 'old', '[]', 'local', 'queued', 0, 3, 1, 5, 'auto', 'auto',"
+                     " 'fp32', 1, 2, 3);"
                      "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256)"
-                     " VALUES (1, '', '{}', '{}', 'a', 'x');"
+                     " VALUES (1, '', '{\"train\":{\"sampling\":\"shuffle\"}}', '{}', 'a', 'x'),"
+                     " (2, '', '{\"train\":{\"sampling\":\"random\"}}', '{}', 'a', 'x');"
                      "PRAGMA user_version = 1;",
                      NULL, NULL, NULL),
         SQLITE_OK);
@@ -239,7 +254,12 @@ static void from_the_first_schema(void **state)
     struct job *job = get(&old, "old");
     assert_null(job->sweep);
     assert_string_equal(job->name, "old");
+    assert_int_equal(shuffle_offset(job->spec), 0);
     job_free(job);
+    job = get(&old, "drawn");
+    assert_int_equal(shuffle_offset(job->spec), 1);
+    job_free(job);
+    assert_int_equal(shuffle_offset("{\"train\":{\"sampling\":\"shuffle\"}}"), 1);
     struct sweep_call call;
     assert_int_equal(insert_sweep(&old, "S", NULL, 100, &call), 0);
     db_reader_close(old.reader);

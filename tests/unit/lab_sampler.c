@@ -1,5 +1,5 @@
 /* Batches: windows are inside the text, offsets are uniform, a shuffled pass has every
- * window once, synthetic tokens follow the counts, and a batch depends on text, spec and
+ * window once, cut at the same places or at an offset of its own, synthetic tokens follow the counts, and a batch depends on text, spec and
  * step alone. The token stream is mostly 0, 1, 2, ..., so that a token shows its position. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "lab/random.h"
 #include "lab/sampler.h"
 
 enum { STREAM = 1000, ROOM = 4096 };
@@ -194,10 +195,14 @@ static void batch_depends_on_step_alone(void **state)
     const struct frequency frequency = {.vocab = 3, .counts = counts, .total = 100, .types = 3};
     static const struct {
         enum spec_sampling sampling;
-        int synthetic;
-    } cases[] = {{SAMPLING_RANDOM, 0}, {SAMPLING_SHUFFLE, 0}, {SAMPLING_RANDOM, 1}};
+        int synthetic, shuffle_offset;
+    } cases[] = {{SAMPLING_RANDOM, 0, 1},
+                 {SAMPLING_SHUFFLE, 0, 0},
+                 {SAMPLING_SHUFFLE, 0, 1},
+                 {SAMPLING_RANDOM, 1, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct spec spec = make_spec(9, 4, cases[i].sampling);
+        spec.train.shuffle_offset = cases[i].shuffle_offset;
         const struct sampler_text text = {
             .ids = cases[i].synthetic ? NULL : stream, .n = 99, .frequency = &frequency};
         struct sampler *walked = open_text(&spec, &text);
@@ -352,6 +357,108 @@ static void windows_stay_in_their_segment(void **state)
         }
         sampler_close(sampler);
     }
+}
+
+/* Windows of one pass the slow way, in the order in which batches take them: segment by segment
+ * the disjoint windows behind the pass's offset, as many as fit behind the largest one, then
+ * shuffled from the end (Durstenfeld 1964). Offset off: the multiples of seq_len. */
+static int list_pass(const struct spec *spec, size_t n, size_t segment, int64_t pass, int *starts)
+{
+    const int T = spec->model.seq_len;
+    int found = 0, offset = 0;
+    if (spec->train.shuffle_offset)
+        offset = (int)random_below(1, RANDOM_OFFSET, (uint64_t)pass, 2 * (uint64_t)T);
+    for (size_t from = 0; from < n; from += segment) {
+        const int length = (int)(from + segment < n ? segment : n - from);
+        int windows = 0;
+        while ((windows + 1) * T + 1 <= length - (spec->train.shuffle_offset ? T - 1 : 0))
+            windows++;
+        if (!windows && length > T) /* room for one, behind some offsets only */
+            windows = 1;
+        const int shifts = length - windows * T; /* that leave a target behind the last window */
+        const int shift = offset < shifts ? offset : offset % (shifts < T ? shifts : T);
+        for (int w = 0; w < windows; w++)
+            starts[found++] = (int)from + shift + w * T;
+    }
+    for (int i = found - 1; i > 0; i--) {
+        const int j =
+            (int)random_below(1, RANDOM_PASS, (uint64_t)(pass * found + i), (uint64_t)i + 1);
+        const int swapped = starts[i];
+        starts[i] = starts[j];
+        starts[j] = swapped;
+    }
+    return found;
+}
+
+/* Both ways of cutting against that list, in one segment and in several, batches across the end
+ * of a pass included, forwards and from the middle. */
+static void shuffled_passes_by_hand(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n, segment;
+        int T;
+    } cases[] = {{100, 0, 7}, {105, 0, 7},  {106, 0, 7}, {13, 0, 7},  {14, 0, 7},  {15, 0, 7},
+                 {8, 0, 7},   {100, 30, 7}, {97, 30, 7}, {67, 30, 7}, {68, 30, 7}, {90, 8, 7},
+                 {99, 13, 7}, {60, 0, 1},   {61, 20, 1}, {3, 0, 1}};
+    enum { B = 4, PASSES = 30 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int offset = 0; offset <= 1; offset++) {
+            struct spec spec = make_spec(cases[i].T, B, SAMPLING_SHUFFLE);
+            spec.train.shuffle_offset = offset;
+            const size_t segment = cases[i].segment ? cases[i].segment : cases[i].n;
+            static int want[PASSES * STREAM];
+            int n = 0, of_pass = 0;
+            for (int pass = 0; pass < PASSES; pass++)
+                n += of_pass = list_pass(&spec, cases[i].n, segment, pass, want + n);
+            const struct sampler_text text = {
+                .ids = stream, .n = cases[i].n, .segment = cases[i].segment};
+            for (int from = 0; from < n / B; from += 1 + n / B / 3) {
+                struct sampler *sampler = open_text(&spec, &text);
+                for (int step = from; step < n / B; step++) {
+                    sampler_batch(sampler, step, inputs, targets);
+                    for (int b = 0; b < B; b++) {
+                        assert_int_equal(inputs[b * cases[i].T], want[step * B + b]);
+                        assert_int_equal(targets[b * cases[i].T + cases[i].T - 1],
+                                         want[step * B + b] + cases[i].T);
+                    }
+                }
+                sampler_close(sampler);
+            }
+            spec.train.steps_per_epoch = 0;
+            struct sampler *sampler = open_text(&spec, &text);
+            assert_int_equal(sampler_steps_per_epoch(sampler), (of_pass + B - 1) / B);
+            sampler_close(sampler);
+        }
+}
+
+/* Every token but the first is a target, and those away from the ends at every place of a window
+ * equally often. */
+static void offsets_reach_every_place(void **state)
+{
+    (void)state;
+    enum { T = 8, N = 69, WINDOWS = 7, PASSES = 8000 };
+    struct spec spec = make_spec(T, WINDOWS, SAMPLING_SHUFFLE);
+    spec.train.shuffle_offset = 1;
+    struct sampler *sampler = open_stream(&spec, stream, N);
+    static int seen[N][T];
+    memset(seen, 0, sizeof seen);
+    for (int64_t step = 0; step < PASSES; step++) {
+        sampler_batch(sampler, step, inputs, targets);
+        for (int i = 0; i < WINDOWS * T; i++)
+            seen[targets[i]][i % T]++;
+    }
+    const double expected = PASSES / (double)T;
+    for (int token = 2 * T; token < N - 2 * T; token++)
+        for (int t = 0; t < T; t++)
+            assert_true(fabs(seen[token][t] - expected) < 5 * sqrt(expected));
+    for (int token = 0; token < N; token++) {
+        int n = 0;
+        for (int t = 0; t < T; t++)
+            n += seen[token][t];
+        assert_int_equal(n > 0, token > 0);
+    }
+    sampler_close(sampler);
 }
 
 static struct groups one_group(int32_t *ids, int n)
@@ -609,6 +716,8 @@ int main(void)
         cmocka_unit_test(random_offsets_are_uniform),
         cmocka_unit_test(shuffled_pass_holds_every_window_once),
         cmocka_unit_test(shuffled_orders_are_uniform),
+        cmocka_unit_test(shuffled_passes_by_hand),
+        cmocka_unit_test(offsets_reach_every_place),
         cmocka_unit_test(synthetic_follows_the_counts),
         cmocka_unit_test(batch_depends_on_step_alone),
         cmocka_unit_test(largest_steps),
