@@ -319,13 +319,15 @@ static int compare_runs(const void *a, const void *b)
     return order ? order : x->job - y->job;
 }
 
-/* Hashes the spec without its labels and with its four seeds resolved. */
+/* Hashes the spec with its four seeds resolved, without its labels and without its resources,
+ * which say where and when a run is to happen, not what it is. */
 static int describe_run(const struct spec *spec, struct run *run)
 {
     char empty[] = "";
     struct spec bare = *spec;
     bare.name = bare.notes = empty;
     bare.n_tags = 0;
+    memset(&bare.resources, 0, sizeof bare.resources);
     bare.train.seed = 0;
     bare.train.seed_weights = (int64_t)spec_seed_weights(spec);
     bare.train.seed_data = (int64_t)spec_seed_data(spec);

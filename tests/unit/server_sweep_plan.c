@@ -122,6 +122,13 @@ static void equal_runs_are_named(void **state)
         {"{\"vary\":{\"train.lr\":[1,1.0]}}", "/vary/train.lr"},
         {"{\"vary\":{\"train.lr\":[1,2],\"train.seed\":[1,2]}}", NULL},
         {"{\"vary\":{\"notes\":[\"a\",\"b\"]}}", "/vary/notes"},
+        {"{\"vary\":{\"resources.priority\":[0,1]}}", "/vary/resources.priority"},
+        {"{\"vary\":{\"resources.device\":[\"cpu\",\"cuda\"]}}", "/vary/resources.device"},
+        {"{\"vary\":{\"resources.max_seconds\":[0,9]}}", "/vary/resources.max_seconds"},
+        {"{\"vary\":{\"resources.max_attempts\":[1,2]}}", "/vary/resources.max_attempts"},
+        {"{\"vary\":{\"resources\":[{},{\"priority\":3}]}}", "/vary/resources"},
+        {"{\"vary\":{\"resources.priority\":[0,1],\"train.seed\":[1,2]}}",
+         "/vary/resources.priority"},
         {"{\"vary\":{\"train.seed_data\":[null,1]}}", "/vary/train.seed_data"},
         {"{\"vary\":{\"train.seed_data\":[null,2]}}", NULL},
         {"{\"vary\":{\"train.seed\":[1,2]},\"base\":{\"train\":{\"seed_weights\":1,"
