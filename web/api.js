@@ -1,5 +1,6 @@
 // The HTTP API as functions, one per call of the dashboard. No other module contains
-// a path below /api/v1. Every failure is thrown as a Problem (RFC 9457), a lost
+// a path below /api/v1. The paths start at the folder of this file, which a reverse proxy
+// may have put below a prefix. Every failure is thrown as a Problem (RFC 9457), a lost
 // connection too (status 0). A 401 also calls the listener of onUnauthorized, which
 // can replace any view by the login page.
 
@@ -13,6 +14,11 @@ class Problem extends Error {
     this.errors = errors;
   }
 }
+
+const ROOT = new URL(".", import.meta.url).href.slice(0, -1);
+
+// The address of the API for people: examples show it.
+export const apiRoot = `${ROOT}/api/v1`;
 
 let unauthorized = () => {};
 
@@ -40,7 +46,7 @@ async function call(method, path, { json, body, headers = {}, signal } = {}) {
   }
   let response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(ROOT + path, init);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ title: "No connection", detail: "The server cannot be reached." });
@@ -67,7 +73,7 @@ export const logout = () => call("DELETE", "/api/v1/session");
 export const getWhoami = () => call("GET", "/api/v1/whoami");
 export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
-export const eventsUrl = (after) => at("/api/v1/events", { after });
+export const eventsUrl = (after) => ROOT + at("/api/v1/events", { after });
 
 // Job ids are UUIDs (letters, digits and "-") and need no escaping.
 export const getJobs = (filter, signal) => call("GET", at("/api/v1/jobs", filter), { signal });
@@ -103,9 +109,9 @@ export const getSweeps = (cursor) => call("GET", at("/api/v1/sweeps", { cursor }
 export const getSweep = (id, points) => call("GET", at(`/api/v1/sweeps/${id}`, { points }));
 export const cancelSweep = (id) => call("POST", `/api/v1/sweeps/${id}/cancel`);
 
-export const logUrl = (id) => `/api/v1/jobs/${id}/log`;
-export const checkpointUrl = (id, epoch) => at(`/api/v1/jobs/${id}/checkpoint`, { epoch });
-export const checkpointConfigUrl = (id) => `/api/v1/jobs/${id}/checkpoint/config.json`;
+export const logUrl = (id) => ROOT + `/api/v1/jobs/${id}/log`;
+export const checkpointUrl = (id, epoch) => ROOT + at(`/api/v1/jobs/${id}/checkpoint`, { epoch });
+export const checkpointConfigUrl = (id) => ROOT + `/api/v1/jobs/${id}/checkpoint/config.json`;
 
 export const getPresets = () => call("GET", "/api/v1/presets");
 export const getPreset = (name) => call("GET", `/api/v1/presets/${encodeURIComponent(name)}`);
@@ -122,13 +128,13 @@ export const deleteCorpus = (id) => call("DELETE", `/api/v1/corpora/${encodeURIC
 // in a Link header. Only the first page keeps its header line.
 export async function downloadCsv(id, filename) {
   const pages = [];
-  for (let url = at(epochsPath(id), { format: "csv" }); url; ) {
+  for (let url = ROOT + at(epochsPath(id), { format: "csv" }); url; ) {
     const response = await fetch(url);
     if (!response.ok) throw await problemOf(response);
     const text = await response.text();
     pages.push(pages.length ? text.slice(text.indexOf("\n") + 1) : text);
     const [, next] = /<([^>]+)>; rel="next"/.exec(response.headers.get("Link") ?? "") ?? [];
-    url = next && `${next}&format=csv`;
+    url = next && new URL(next, url).href;
   }
   saveFile(new Blob(pages, { type: "text/csv" }), filename);
 }

@@ -3,7 +3,7 @@
 // off, labelled horizontal lines for closed forms, zoom shared by several charts, a
 // keyboard cursor, and the export as a picture.
 
-import uPlot from "/vendor/uPlot.esm.js";
+import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
 import { NONE } from "./format.js";
 import { axisStyle, dotted, font, SCREEN } from "./pen.js";

@@ -2,7 +2,7 @@
 // its count in the text, beside ln(c/N). The data are loaded when the panel is opened,
 // because they have one number for each token.
 
-import uPlot from "/vendor/uPlot.esm.js";
+import uPlot from "./vendor/uPlot.esm.js";
 import * as api from "./api.js";
 import { h, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, fixed } from "./format.js";

@@ -213,7 +213,7 @@ class JobList {
     const command = [
       "curl -H 'Content-Type: application/json' \\",
       "     -d @config/presets/gulliver.json \\",
-      `     ${location.origin}/api/v1/jobs`,
+      `     ${api.apiRoot}/jobs`,
     ].join("\n");
     return h(
       "div.empty",

@@ -1,7 +1,7 @@
 // Export of a chart as a PNG for print: title, plot, legend and note on white. Colours
 // (light theme) and size do not depend on the screen.
 
-import uPlot from "/vendor/uPlot.esm.js";
+import uPlot from "./vendor/uPlot.esm.js";
 import { announce, h, saveFile } from "./dom.js";
 import { DOTS, font, paper } from "./pen.js";
 

@@ -5,7 +5,7 @@ import { h, problemNotice } from "./dom.js";
 import { time } from "./format.js";
 import { stateList } from "./sweep.js";
 
-const EXAMPLE = `curl ${location.origin}/api/v1/sweeps -H 'Content-Type: application/json' -d '
+const EXAMPLE = `curl ${api.apiRoot}/sweeps -H 'Content-Type: application/json' -d '
 {"name": "ties", "base": {"train": {"epochs": 500}},
  "vary": {"model.tie": ["tied", "untied"], "train.seed": [1, 2, 3]}}'`;
 

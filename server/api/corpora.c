@@ -2,6 +2,7 @@
  * runs on the HTTP thread, the others on a pool thread. Counts come from the cache of
  * server/datasets; a counted text is held only while its answer is written. */
 #include "server/api/corpora.h"
+#include "server/api/link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +94,7 @@ enum request_result api_corpus_create(struct request *request)
         return REQUEST_DONE;
     corpus_write(&buffer.json, &corpus);
     request_close_reply(request, &buffer, created ? 201 : 200, MEDIA_JSON);
-    snprintf(location, sizeof location, "/api/v1/corpora/%s", corpus.sha256);
+    snprintf(location, sizeof location, "%scorpora/%s", link_root(request), corpus.sha256);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
 }

@@ -130,9 +130,8 @@ static void epochs_link(const struct epochs_page *page, char *link, size_t n)
 {
     link[0] = '\0';
     if (page->more)
-        snprintf(link, n,
-                 "</api/v1/jobs/%.40s/epochs?from=%lld&to=%lld&limit=%lld&format=%s>; rel=\"next\"",
-                 page->job, (long long)page->last + 1, (long long)page->to, (long long)page->limit,
+        snprintf(link, n, "<?from=%lld&to=%lld&limit=%lld&format=%s>; rel=\"next\"",
+                 (long long)page->last + 1, (long long)page->to, (long long)page->limit,
                  page->csv ? "csv" : "json");
 }
 

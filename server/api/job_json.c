@@ -197,26 +197,26 @@ static void write_theory(struct emit *json, const json_t *facts)
     emit_end(json);
 }
 
-static void write_links(struct emit *json, const struct job *job)
+static void write_links(struct emit *json, const struct job *job, const char *root)
 {
     static const char *const below[] = {"epochs",   "tokens",     "spectrum",   "theory",
                                         "findings", "indicators", "checkpoint", "batch",
                                         "probe",    "log"};
     char path[DB_ID_MAX + 64];
     emit_object(json, "links");
-    snprintf(path, sizeof path, "/api/v1/jobs/%s", job->id);
+    snprintf(path, sizeof path, "%sjobs/%s", root, job->id);
     emit_text(json, "self", path);
     for (size_t i = 0; i < sizeof below / sizeof below[0]; i++) {
-        snprintf(path, sizeof path, "/api/v1/jobs/%s/%s", job->id, below[i]);
+        snprintf(path, sizeof path, "%sjobs/%s/%s", root, job->id, below[i]);
         emit_text(json, below[i], path);
     }
-    snprintf(path, sizeof path, "/api/v1/events?jobs=%s", job->id);
+    snprintf(path, sizeof path, "%sevents?jobs=%s", root, job->id);
     emit_text(json, "events", path);
     emit_end(json);
 }
 
-int job_json_emit(struct emit *json, const struct job *job, struct db_reader *reader, int with_spec,
-                  struct err *err)
+int job_json_emit(struct emit *json, const struct job *job, struct db_reader *reader,
+                  const char *root, int with_spec, struct err *err)
 {
     struct job_last last = {.n_groups = job->n_groups};
     struct group_names names;
@@ -235,7 +235,7 @@ int job_json_emit(struct emit *json, const struct job *job, struct db_reader *re
     write_summary(json, job, facts, &last, &names);
     if (with_spec)
         emit_raw(json, "spec", job->spec);
-    write_links(json, job);
+    write_links(json, job, root);
     emit_end(json);
     json_decref(facts);
     group_names_free(&names);

@@ -36,11 +36,13 @@ enum request_result api_whoami(struct request *request)
     return whoami_answer(request);
 }
 
+/* Without Path the cookie goes to the addresses beside this one, the API, and to nothing else
+ * of the host: other programs behind the same proxy never see it. */
 static void session_cookie(struct request *request, const char *id, int seconds)
 {
     char cookie[SECRET_TEXT_MAX + 128];
-    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d",
-             AUTH_COOKIE, id, seconds);
+    snprintf(cookie, sizeof cookie, "%s=%s; HttpOnly; SameSite=Strict; Max-Age=%d", AUTH_COOKIE, id,
+             seconds);
     request_header(request, MHD_HTTP_HEADER_SET_COOKIE, cookie);
 }
 

@@ -2,6 +2,7 @@
  * Idempotency-Key, parses the spec, resolves its text, checks the spec against the text and
  * counts its memory. One durable operation then stores the job; the answer follows on the
  * HTTP thread. A job that cannot run is refused and leaves nothing stored. */
+#include "server/api/link.h"
 #include "server/api/submit.h"
 
 #include <stdio.h>
@@ -85,12 +86,12 @@ static enum request_result submit_stored(struct request *request)
     if (job_get(request->reader, submit->job.id, &job, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        if (job_json_emit(&buffer.json, job, request->reader, 1, &request->err))
+        if (job_json_emit(&buffer.json, job, request->reader, link_root(request), 1, &request->err))
             request_close_fail(request, &buffer, &request->err);
         else
             request_close_reply(request, &buffer, submit->existing ? 200 : 201, MEDIA_JSON);
     }
-    snprintf(location, sizeof location, "/api/v1/jobs/%s", job->id);
+    snprintf(location, sizeof location, "%sjobs/%s", link_root(request), job->id);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     job_free(job);
     return REQUEST_DONE;

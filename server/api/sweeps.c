@@ -5,6 +5,7 @@
  * The handlers run on pool threads, but for cancel; what follows a durable operation runs on
  * the HTTP thread. Every job of a sweep is built before one is stored, and all are stored
  * by one operation. */
+#include "server/api/link.h"
 #include "server/api/sweeps.h"
 
 #include <jansson.h>
@@ -202,8 +203,8 @@ static void write_curves(struct emit *json, const struct curves *curves,
     emit_end(json);
 }
 
-/* The members that every answer about a sweep has, in the open object. */
-static void write_head(struct emit *json, const struct sweep *sweep)
+/* The members that every answer about a sweep has, in the open object. root: of link.h. */
+static void write_head(struct emit *json, const struct sweep *sweep, const char *root)
 {
     char path[DB_ID_MAX + 64];
     emit_text(json, "id", sweep->id);
@@ -212,9 +213,9 @@ static void write_head(struct emit *json, const struct sweep *sweep)
     emit_time(json, "submitted_at", sweep->submitted_at);
     write_states(json, sweep->jobs);
     emit_object(json, "links");
-    snprintf(path, sizeof path, "/api/v1/sweeps/%s", sweep->id);
+    snprintf(path, sizeof path, "%ssweeps/%s", root, sweep->id);
     emit_text(json, "self", path);
-    snprintf(path, sizeof path, "/api/v1/jobs?sweep=%s", sweep->id);
+    snprintf(path, sizeof path, "%sjobs?sweep=%s", root, sweep->id);
     emit_text(json, "jobs", path);
     emit_end(json);
 }
@@ -286,11 +287,11 @@ static int look_at(const struct request *request, const char *id, struct look *l
                        epoch, (int)points, &look->curves, err);
 }
 
-static void write_look(struct emit *json, const struct look *look)
+static void write_look(struct emit *json, const struct look *look, const char *root)
 {
     const struct curves *curves = &look->curves;
     emit_object(json, NULL);
-    write_head(json, look->sweep);
+    write_head(json, look->sweep, root);
     emit_raw(json, "base", look->sweep->base);
     emit_raw(json, "vary", look->sweep->vary);
     emit_integer(json, "epoch", curves->epoch[curves->n_points - 1]);
@@ -318,7 +319,7 @@ static enum request_result answer_head(struct request *request, const struct swe
     if (request_open(request, &buffer))
         return REQUEST_DONE;
     emit_object(&buffer.json, NULL);
-    write_head(&buffer.json, sweep);
+    write_head(&buffer.json, sweep, link_root(request));
     emit_end(&buffer.json);
     return request_close_reply(request, &buffer, status, MEDIA_JSON);
 }
@@ -338,7 +339,7 @@ static enum request_result answer(struct request *request, const char *id,
         else
             request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        write_look(&buffer.json, &look);
+        write_look(&buffer.json, &look, link_root(request));
         request_close_reply(request, &buffer, status, MEDIA_JSON);
     }
     look_free(&look);
@@ -352,13 +353,14 @@ enum request_result api_sweep_show(struct request *request)
 
 /* ---- GET /sweeps ---- */
 
-static void list_write(struct emit *json, struct sweep *const *sweeps, int n, int64_t limit)
+static void list_write(struct emit *json, struct sweep *const *sweeps, int n, int64_t limit,
+                       const char *root)
 {
     emit_object(json, NULL);
     emit_array(json, "sweeps");
     for (int i = 0; i < n && i < limit; i++) {
         emit_object(json, NULL);
-        write_head(json, sweeps[i]);
+        write_head(json, sweeps[i], root);
         emit_end(json);
     }
     emit_end(json);
@@ -380,7 +382,7 @@ enum request_result api_sweep_list(struct request *request)
         sweep_list(request->reader, cursor, (int)limit + 1, &sweeps, &n, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        list_write(&buffer.json, sweeps, n, limit);
+        list_write(&buffer.json, sweeps, n, limit, link_root(request));
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     for (int i = 0; i < n; i++)
@@ -487,7 +489,7 @@ static enum request_result post_stored(struct request *request)
         submission_wake(request);
     answer(request, post->sweep.id, post->existing ? NULL : &post->sweep,
            post->existing ? 200 : 201);
-    snprintf(location, sizeof location, "/api/v1/sweeps/%s", post->sweep.id);
+    snprintf(location, sizeof location, "%ssweeps/%s", link_root(request), post->sweep.id);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
 }

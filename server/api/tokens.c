@@ -384,10 +384,8 @@ static void tokens_link(const struct tokens *tokens, char link[TOKENS_LINK])
     if (tokens->end >= tokens->to)
         return;
     tokens_link_which(tokens, which);
-    snprintf(link, TOKENS_LINK,
-             "</api/v1/jobs/%.40s/tokens?from=%lld&to=%lld&limit=%lld&format=csv%s>; rel=\"next\"",
-             tokens->job, (long long)tokens->end + 1, (long long)tokens->to,
-             (long long)tokens->limit, which);
+    snprintf(link, TOKENS_LINK, "<?from=%lld&to=%lld&limit=%lld&format=csv%s>; rel=\"next\"",
+             (long long)tokens->end + 1, (long long)tokens->to, (long long)tokens->limit, which);
 }
 
 /* Column names are token ids; the only column of ?token= is `logp`. */

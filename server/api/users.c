@@ -4,6 +4,7 @@
  *
  * Every change is one durable operation. The text of a token is in the answer that made it
  * and nowhere else: the database keeps its hash. */
+#include "server/api/link.h"
 #include "server/api/users.h"
 
 #include <jansson.h>
@@ -203,7 +204,7 @@ static enum request_result user_stored(struct request *request)
     if (request->result)
         return request_fail(request, &request->err);
     user_answer(request, people->name, 201);
-    snprintf(location, sizeof location, "/api/v1/users/%s", people->name);
+    snprintf(location, sizeof location, "%susers/%s", link_root(request), people->name);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
 }
@@ -282,8 +283,8 @@ static enum request_result token_stored(struct request *request)
     if (request->result)
         return request_fail(request, &request->err);
     token_answer(request, people->id, people->text, 201);
-    snprintf(location, sizeof location, "/api/v1/users/%s/tokens/%s", request->params[0],
-             people->id);
+    snprintf(location, sizeof location, "%susers/%s/tokens/%s", link_root(request),
+             request->params[0], people->id);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
     return REQUEST_DONE;
 }

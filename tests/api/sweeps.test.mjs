@@ -30,7 +30,7 @@ test('a sweep: mean, interval and paired effect are those of its jobs’ records
   const answer = await post({ name: 'ties', base: tiny({ train: { epochs: 4 } }), vary: { 'model.tie': ['tied', 'untied'], 'train.seed': [1, 2, 3] } });
   const created = await answer.json();
   assert.equal(answer.status, 201, JSON.stringify(created));
-  assert.equal(answer.headers.get('location'), `/api/v1/sweeps/${created.id}`);
+  assert.equal(answer.headers.get('location'), `sweeps/${created.id}`);
   assert.deepEqual(created.settings.map(({ setting }) => setting), [{ 'model.tie': 'tied' }, { 'model.tie': 'untied' }]);
   const ids = created.settings.map(({ jobs }) => jobs.map(({ id }) => id));
   for (const id of ids.flat()) assert.equal((await finished(server, id)).state, 'succeeded');
@@ -188,7 +188,7 @@ test('a sweep that came before is answered also when what it started from is gon
   for (const { id } of first.settings[0].jobs) await finished(server, id);
   assert.equal((await server.api(`/jobs/${source.id}`, { method: 'DELETE' })).status, 204);
   const again = await post(body, { 'Idempotency-Key': 'from' });
-  assert.deepEqual([again.status, again.headers.get('location'), (await again.json()).id], [200, `/api/v1/sweeps/${first.id}`, first.id]);
+  assert.deepEqual([again.status, again.headers.get('location'), (await again.json()).id], [200, `sweeps/${first.id}`, first.id]);
 });
 
 test('a sweep is gone with its last job', async () => {

@@ -64,7 +64,8 @@ export async function csvOf(server, path) {
   const type = `${answer.headers.get('content-type')}, ${answer.headers.get('vary')}`;
   if (type !== 'text/csv; charset=utf-8, Accept' || !text.endsWith('\r\n')) throw new Error(`GET ${path} is no CSV: ${type}`);
   const [header, ...rows] = text.slice(0, -2).split('\r\n').map((line) => line.split(','));
-  const [, next] = /<\/api\/v1([^>]+)>; rel="next"/.exec(answer.headers.get('link') ?? '') ?? [];
+  const [, link] = /<([^>]+)>; rel="next"/.exec(answer.headers.get('link') ?? '') ?? [];
+  const next = link && new URL(link, answer.url).href.slice(`${server.url}/api/v1`.length);
   return { header, rows: rows.map((row) => row.map((cell) => (cell === '' ? null : Number(cell)))), next };
 }
 
