@@ -30,6 +30,7 @@ const view = document.getElementById("view");
 const logoutButton = document.getElementById("logout");
 let endView = () => {};
 let loggedOut = false;
+let isTold = false; // by another tab: it need not be told
 
 function show(route, params) {
   endView();
@@ -59,24 +60,37 @@ function navigate() {
 function askForLogin() {
   if (loggedOut) return;
   loggedOut = true;
+  if (!isTold) live.tellSession();
   logoutButton.hidden = true;
   setText(document.getElementById("user"), "");
   live.stop();
   const onlogin = () => {
-    loggedOut = false;
+    live.tellSession();
     enter();
   };
   show({ title: "Log in", view: login }, { onlogin });
 }
 
+async function showUser() {
+  const user = await api.getWhoami();
+  setText(document.getElementById("user"), user.name);
+  logoutButton.hidden = !user.auth;
+}
+
+// Another tab has logged in or out, or the login has expired: follow it.
+async function onSession() {
+  isTold = true;
+  await (loggedOut ? enter() : showUser().then(live.start, () => {}));
+  isTold = false;
+}
+
 async function enter() {
   try {
-    const user = await api.getWhoami();
-    setText(document.getElementById("user"), user.name);
-    logoutButton.hidden = !user.auth;
+    await showUser();
   } catch (problem) {
     if (problem.status === 401) return;
   }
+  loggedOut = false;
   live.start();
   navigate();
   api.getVersion().then(
@@ -101,6 +115,7 @@ live.subscribe("status", (on) => {
   element.dataset.on = on;
   setText(element, on ? "live" : "reconnecting");
 });
+live.subscribe("session", onSession);
 api.onUnauthorized(askForLogin);
 window.addEventListener("hashchange", navigate);
 showTheme();

@@ -1,4 +1,4 @@
-// List of jobs, newest first, updated by the tab's event stream. `epoch` events carry
+// List of jobs, newest first, updated by the event stream. `epoch` events carry
 // progress and headline numbers. After a `job` event the job is fetched again.
 
 import * as api from "./api.js";

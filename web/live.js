@@ -1,25 +1,17 @@
-// The event stream of this tab. All views share one EventSource, because browsers open
-// only six connections per host over HTTP/1.1.
+// The event stream as views see it. All tabs of a browser share one connection, because
+// browsers open only six per host over HTTP/1.1: a shared worker owns it, or one of the
+// tabs where there are no shared workers.
 //
-// A stream without a position starts at the present. A view therefore subscribes, waits
-// for ready(), loads over REST and applies events by epoch: no event is missed. The
-// browser reconnects by itself with Last-Event-ID. When it gives up (the server answered
-// with an error), a new stream continues after the last id seen. Views get `reset` and
-// load again only if no position is known or the server sends `reset`.
+// A view subscribes, waits for ready(), loads over REST and applies events by epoch: no
+// event is missed. It gets `reset` and loads again if events are missing.
 
-import { eventsUrl, getWhoami } from "./api.js";
+import { StreamLease } from "./stream_lease.js";
 
-const TYPES = ["job", "epoch", "device"];
-const RETRY_FIRST = 1000;
-const RETRY_MAX = 30_000;
+const READY_MS = 2000;
 
 const listeners = new Map();
-let source = null;
-let lastId;
-let retryDelay = RETRY_FIRST;
-let retryTimer;
 let opened = deferred();
-let everOpened = false;
+let isLate = false; // a view has loaded without a stream
 
 function deferred() {
   const made = {};
@@ -32,8 +24,8 @@ function emit(type, data) {
 }
 
 // type: job, epoch, device (the listener gets the event's data), reset (load again),
-// status (the listener gets true when connected). Returns the function that ends the
-// subscription.
+// status (the listener gets true when connected), session (another tab has logged in or
+// out, or the login has expired). Returns the function that ends the subscription.
 export function subscribe(type, listener) {
   if (!listeners.has(type)) listeners.set(type, new Set());
   listeners.get(type).add(listener);
@@ -43,51 +35,61 @@ export function subscribe(type, listener) {
 // Resolves when the stream is open, or after two seconds without one: without a stream
 // the dashboard still shows what it can load.
 export function ready() {
-  return Promise.race([opened.promise, new Promise((resolve) => setTimeout(resolve, 2000))]);
+  const waited = new Promise((resolve) => setTimeout(resolve, READY_MS, "late"));
+  return Promise.race([opened.promise, waited]).then((how) => (isLate ||= how === "late"));
 }
 
-function onOpen() {
-  retryDelay = RETRY_FIRST;
-  if (everOpened && lastId === undefined) emit("reset");
-  everOpened = true;
+function onStatus(isOpen) {
+  emit("status", isOpen);
+  if (!isOpen) return;
   opened.resolve();
-  emit("status", true);
+  if (isLate) emit("reset");
+  isLate = false;
 }
 
-function onError() {
-  emit("status", false);
-  if (source?.readyState !== EventSource.CLOSED) return;
-  source = null;
-  getWhoami().catch(() => {}); // EventSource hides the status; a 401 here opens the login page
-  clearTimeout(retryTimer);
-  retryTimer = setTimeout(start, retryDelay);
-  retryDelay = Math.min(2 * retryDelay, RETRY_MAX);
+// A message of stream.js.
+function onMessage({ type, data }) {
+  if (type === "session") isLate = true; // the stream starts at the present again
+  if (type === "status") onStatus(data);
+  else emit(type, data && JSON.parse(data));
 }
 
-function onEvent(event) {
-  if (event.lastEventId) lastId = event.lastEventId;
-  emit(event.type, JSON.parse(event.data));
+// The worker's side of this interface is stream_worker.js.
+function workerOwner() {
+  const worker = new SharedWorker(new URL("stream_worker.js", import.meta.url), { type: "module", name: "tokenfate" });
+  const { port } = worker;
+  port.onmessage = ({ data }) => onMessage(data);
+  worker.onerror = () => {
+    owner = leaseOwner(); // a browser without modules in workers
+    owner.start();
+  };
+  addEventListener("pagehide", () => port.postMessage("bye"));
+  return { start: () => port.postMessage("start"), session: () => port.postMessage("session"), stop: () => {} };
 }
 
-export function start() {
-  if (source) return;
-  clearTimeout(retryTimer);
-  source = new EventSource(eventsUrl(lastId));
-  source.addEventListener("open", onOpen);
-  source.addEventListener("error", onError);
-  for (const type of TYPES) source.addEventListener(type, onEvent);
-  source.addEventListener("reset", (event) => {
-    lastId = event.lastEventId || undefined;
-    emit("reset");
-  });
+function leaseOwner() {
+  const lease = new StreamLease(onMessage);
+  addEventListener("pagehide", () => lease.stop());
+  return lease;
 }
 
+let owner = typeof SharedWorker === "function" ? workerOwner() : leaseOwner();
+
+export const start = () => owner.start();
+
+// After a logout, and until start().
 export function stop() {
-  clearTimeout(retryTimer);
-  source?.close();
-  source = null;
-  lastId = undefined;
-  everOpened = false;
+  owner.stop();
   opened = deferred();
   emit("status", false);
 }
+
+// Tell the other tabs that this one has logged in or out.
+export const tellSession = () => owner.session();
+
+// A page that comes back out of the browser's cache has missed what it was not told.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
+  owner.start();
+  emit("reset");
+});

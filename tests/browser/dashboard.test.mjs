@@ -404,21 +404,6 @@ test('every chart is saved as a picture for print: what is shown, on white, in l
   assert.equal(await page.locator('button.save:visible').count(), 1 + Object.keys(names).length);
 });
 
-test('one event stream per tab, whatever is looked at', { skip }, async () => {
-  const streams = [];
-  await anyJob();
-  await open();
-  await page.locator('#live', { hasText: /^live$/ }).waitFor();
-  page.on('request', (request) => request.url().includes('/api/v1/events') && streams.push(request.url()));
-  await page.reload();
-  await page.locator('table.jobs').waitFor();
-  await page.locator('table.jobs .name').first().click();
-  await page.locator('.chart canvas').first().waitFor();
-  for (const link of ['Devices', 'Corpora', 'New experiment', 'Jobs']) await page.getByRole('link', { name: link, exact: true }).first().click();
-  await page.locator('table.jobs').waitFor();
-  assert.equal(streams.length, 1);
-});
-
 test('the page outlives its server: killed, started again, no epoch lost', { skip }, async () => {
   const first = await startServer({ args: ['--checkpoint-seconds', '1'] });
   let second;

@@ -9,9 +9,11 @@ const executablePath = PATHS.find((path) => path && fs.existsSync(path));
 // false, or why browser tests cannot run here.
 export const skip = executablePath ? false : 'chromium is not installed';
 
+// http://lab.test is this machine under the name of another host, so a page from there is in
+// no secure context.
 export const openBrowser = () => chromium.launch({
   executablePath,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--force-device-scale-factor=1'],
+  args: ['--host-resolver-rules=MAP lab.test 127.0.0.1', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--force-device-scale-factor=1'],
 });
 
 // A page in a fresh context. `complaints` gathers whatever a console shows in
@@ -19,9 +21,15 @@ export const openBrowser = () => chromium.launch({
 // Answers outside 2xx that a test provokes are named in `expected` (statuses).
 export async function openPage(browser, { dark = false, width = 1280, height = 900, expected = [] } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
+  const complaints = [];
+  const page = await newTab(context, complaints, expected);
+  return { page, context, complaints };
+}
+
+// One more page of a context: a tab of the same browser.
+export async function newTab(context, complaints, expected = []) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
-  const complaints = [];
   page.on('console', (message) => {
     if (!['warning', 'error'].includes(message.type())) return;
     const [, status] = /the server responded with a status of (\d+)/.exec(message.text()) ?? [];
@@ -42,7 +50,7 @@ export async function openPage(browser, { dark = false, width = 1280, height = 9
       return drawing.getImageData(0, 0, canvas.width, canvas.height).data;
     };
   });
-  return { page, context, complaints };
+  return page;
 }
 
 // Of the n-th chart on the page: a hash of its pixels and how many are not empty.
