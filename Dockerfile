@@ -15,7 +15,7 @@ RUN config/deps.sh build && make -j"$(nproc)" programs && make install DESTDIR=/
 
 FROM ${CPU_BASE} AS cpu
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl libmicrohttpd12 \
-      libjansson4 libsqlite3-0 libuuid1 libpcre2-8-0 libdnnl2 libgomp1 libcurl4 libsodium23 \
+      libjansson4 libsqlite3-0 libuuid1 libpcre2-8-0 libdnnl2 libgomp1 libcurl4 libsodium23 libutf8proc2 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin tokenfate \
  && install -d -o tokenfate /data

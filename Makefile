@@ -35,7 +35,7 @@ LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN))
 LIBS_config = -ljansson -lsodium -lm
 LIBS_lab = -lpcre2-8 -lm
 LIBS_gpu = -ldnnl -fopenmp -ldl -lm
-LIBS_db = -lsqlite3
+LIBS_db = -lsqlite3 -lutf8proc
 LIBS_server = -lmicrohttpd -luuid -lcurl
 USES_config = config
 USES_lab = lab config

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 build="gcc libc6-dev make git ca-certificates curl libmicrohttpd-dev libjansson-dev libsqlite3-dev uuid-dev
-  libpcre2-dev libdnnl-dev libcurl4-openssl-dev libsodium-dev"
+  libpcre2-dev libdnnl-dev libcurl4-openssl-dev libsodium-dev libutf8proc-dev"
 # Packages that only stand for a command: whoever has the command has what is needed.
 build_commands="node:nodejs npm:npm"
 # PyTorch multiplies matrices with whatever BLAS is there; OpenBLAS makes it a fair peer.

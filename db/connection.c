@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/fold.h"
+
 /* The writer's page cache, 16 MiB: it holds the pages that one step of housekeeping
  * changes. SQLite's 2 MB would spill them into the WAL before the COMMIT. */
 static const char connection_cache[] = "PRAGMA cache_size = -16384";
@@ -99,6 +101,10 @@ int connection_open(struct connection *connection, const char *path, int read_on
     }
     sqlite3_busy_timeout(opened.handle, CONNECTION_BUSY_MS);
     sqlite3_db_config(opened.handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (fold_register(opened.handle) != SQLITE_OK) {
+        connection_error(opened.handle, err);
+        goto failed;
+    }
     if (connection_script(&opened,
                           "PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;"
                           "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",

@@ -61,7 +61,7 @@ struct value value_blob(const void *bytes, size_t n);
         (int)(sizeof((const struct value[]){__VA_ARGS__}) / sizeof(struct value))
 #define NO_VALUES NULL, 0
 
-/* Open the file with the settings of every connection: foreign keys, fsync at each
+/* Open the file with the settings of every connection: fold() (fold.h), foreign keys, fsync at each
  * commit (synchronous=FULL), SQLite's defensive mode, secure_delete=FAST. Debian's
  * default, secure_delete=ON, would write every page that a deletion frees full of
  * zeros; FAST does so only within pages that are written anyway. read_only: the connection

@@ -163,6 +163,12 @@ static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE se
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+/* The migration 0004 writes the same. */
+static const char sql_search[] =
+    "REPLACE INTO job_search (job, folded)"
+    " SELECT seq, fold(name) || char(10) || fold(notes) || char(10)"
+    " || coalesce((SELECT group_concat(fold(value), char(10)) FROM json_each(tags)), '')"
+    " FROM jobs JOIN job_texts ON job = seq WHERE id = ?1";
 static const char sql_key_find[] =
     "SELECT i.body_sha256, j.id FROM idempotency i JOIN jobs j ON j.seq = i.job"
     " WHERE i.user = ?1 AND i.key = ?2";
@@ -233,9 +239,8 @@ static const char sql_list[] =
     " AND (?2 IS NULL OR j.user = ?2)"
     " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?3))"
     " AND (?4 IS NULL"
-    " OR instr(lower(j.name), lower(?4)) > 0"
-    " OR instr(lower(t.notes), lower(?4)) > 0"
-    " OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE instr(lower(value), lower(?4)) > 0))"
+    " OR j.seq IN (SELECT job FROM job_search WHERE instr(folded, fold(?4)) > 0)"
+    " OR (length(?4) >= 4 AND instr(j.id, fold(?4)) = 1))"
     " AND (?5 = 0 OR j.seq < ?5)"
     " AND (?7 IS NULL OR s.id = ?7)"
     " ORDER BY j.seq DESC LIMIT ?6";
@@ -366,13 +371,14 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                        err) < 0)
         return -1;
     *seq = sqlite3_last_insert_rowid(connection->handle);
-    if (connection_run(connection, sql_insert_records, VALUES(value_integer(*seq)), err) < 0)
+    if (connection_run(connection, sql_insert_records, VALUES(value_integer(*seq)), err) < 0 ||
+        connection_run(connection, sql_insert_texts,
+                       VALUES(value_integer(*seq), value_text(job->notes), value_text(job->spec),
+                              value_text(job->facts), value_text(job->group_names),
+                              value_text(job->corpus_sha256), value_text(job->setting)),
+                       err) < 0)
         return -1;
-    return connection_run(connection, sql_insert_texts,
-                          VALUES(value_integer(*seq), value_text(job->notes), value_text(job->spec),
-                                 value_text(job->facts), value_text(job->group_names),
-                                 value_text(job->corpus_sha256), value_text(job->setting)),
-                          err);
+    return connection_run(connection, sql_search, VALUES(value_text(job->id)), err);
 }
 
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
@@ -429,7 +435,8 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
     if (connection_changes(connection) != 1)
         return job_not_found(id, err);
     if (connection_run(connection, sql_patch_texts, VALUES(value_text(id), value_text(notes)),
-                       err) < 0)
+                       err) < 0 ||
+        connection_run(connection, sql_search, VALUES(value_text(id)), err) < 0)
         return -1;
     return job_event(writer, sql_event, id, err);
 }

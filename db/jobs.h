@@ -157,7 +157,8 @@ int job_get(struct db_reader *reader, const char *id, struct job **out, struct e
 struct job_filter {
     const char *state; /* names separated by commas; here and below NULL matches all */
     const char *user, *tag, *sweep;
-    const char *text;   /* substring of name, notes or a tag; ASCII case is ignored */
+    const char *text;   /* in name, notes or a tag, compared as fold.h says; or the first
+                         * characters of the id, at least four */
     int64_t before_seq; /* only jobs submitted before this one; 0: from the newest */
     int limit;
 };

@@ -104,7 +104,7 @@ class JobList {
     const search = h("input", {
       type: "search",
       value: this.filter.q,
-      placeholder: "Search names, notes, tags",
+      placeholder: "Search names, notes, tags, ids",
       "aria-label": "Search jobs",
       oninput: () => {
         clearTimeout(this.searchTimer);

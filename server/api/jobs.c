@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/utf8.h"
 #include "db/jobs.h"
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
@@ -81,6 +82,12 @@ static int list_check_states(const char *states, struct err *err)
     return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
 }
 
+static int list_check_text(const char *text, struct err *err)
+{
+    const size_t valid = utf8_valid(text, strlen(text));
+    return text[valid] ? err_field(err, "q", "byte %zu begins no UTF-8", valid + 1) : 0;
+}
+
 /* An empty parameter counts as absent. */
 static const char *list_word(const struct request *request, const char *name)
 {
@@ -100,6 +107,8 @@ static int list_filter(struct request *request, struct job_filter *filter, struc
     };
     if (filter->state)
         list_check_states(filter->state, err);
+    if (filter->text)
+        list_check_text(filter->text, err);
     request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
     request_query_int(request, "cursor", 1, INT64_MAX, 0, &filter->before_seq, err);
     filter->limit = (int)limit;

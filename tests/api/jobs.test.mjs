@@ -210,6 +210,17 @@ test('list: newest first, filters, cursor, ETag', async () => {
   assert.equal((await server.api(`/jobs?tag=${tag}`, { headers: { 'If-None-Match': etag } })).status, 304);
 });
 
+test('a search finds what a person takes for the same, and a job by its short id', async () => {
+  const { id } = await submit(server, tiny({ name: 'Über Brobdingnag', notes: 'cafe\u0301', tags: ['Größe'] }));
+  const found = async (q) => (await (await server.api(`/jobs?q=${encodeURIComponent(q)}`)).json()).jobs.map((job) => job.id);
+  for (const q of ['über', 'uber', 'ÜBER BROB', 'u\u0308ber', 'café', 'CAFE', 'grösse', 'GROSSE', ' uber ']) assert.deepEqual(await found(q), [id], q);
+  for (const q of [id.slice(0, 8), id.slice(0, 8).toUpperCase(), id]) assert.deepEqual(await found(q), [id], q);
+  assert.deepEqual(await found(id.slice(9, 13)), [], 'only the beginning of an id');
+  assert.deepEqual(await found('café grösse'), [], 'fields stay apart');
+  const bad = await server.api('/jobs?q=a%ff');
+  assert.deepEqual([bad.status, (await bad.json()).errors], [422, [{ pointer: 'q', detail: 'byte 2 begins no UTF-8' }]]);
+});
+
 test('?wait answers when the state changes', async () => {
   const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
   const job = await submit(server, tiny({ name: 'waited for' }));

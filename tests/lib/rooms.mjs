@@ -12,6 +12,7 @@ const libraries = {
   'OpenMP': /^omp\.h$/,
   'CUDA': /^(cuda\w*|cublas\w*)\.h$/,
   'SQLite': /^sqlite3\.h$/,
+  'libutf8proc': /^utf8proc\.h$/,
   'libmicrohttpd': /^microhttpd\.h$/,
   'libuuid': /^uuid\/uuid\.h$/,
   'libcurl': /^curl\/curl\.h$/,

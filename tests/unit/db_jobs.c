@@ -325,6 +325,75 @@ static void check_list(struct fixture *f, struct job_filter filter, const char *
     assert_string_equal(ids, wanted);
 }
 
+/* Case, accents, forms of Unicode and white space make no difference, in what is stored and in
+ * what is asked for; fields stay apart. */
+static void test_search(void **state)
+{
+    static const struct {
+        const char *text, *found;
+    } searches[] = {
+        {"\xc3\xbc"
+         "ber",
+         "A"},             /* composed, other case */
+        {"UBER DIE", "A"}, /* without accents */
+        {"u\xcc\x88"
+         "ber",
+         "A"}, /* decomposed */
+        {"  \xc3\x9c"
+         "BER\t",
+         "A"},                /* blanks around it */
+        {"brobdingnag", "B"}, /* stored decomposed, with an accent */
+        {"STRASSE", "C"},
+        {"stra\xc3\x9f"
+         "e",
+         "C"},
+        {"\xce\xa3\xce\x91\xce\xa3", "C"}, /* final and other sigma */
+        {"fine", "D"},                     /* stored with a ligature */
+        {"two lines", "D"},                /* stored with a line end between */
+        {"50%", "D"},
+        {"_", ""},
+        {"notes tag", ""}, /* the end of one field and the start of the next */
+        {"gulliver", "DCBA"},
+        {"    ", "DCBA"},
+    };
+    struct fixture *f = *state;
+    static const char *const names[] = {"\xc3\x9c"
+                                        "ber die gulliver",
+                                        "gulliver Bro\xcc\x81"
+                                        "bdingnag",
+                                        "gulliver Stra\xc3\x9f"
+                                        "e",
+                                        "gulliver \xef\xac\x81"
+                                        "ne"};
+    static const char *const ids[] = {"A", "B", "C", "D"};
+    for (int i = 0; i < 4; i++) {
+        struct job job = job_example(ids[i]);
+        job.name = (char *)(uintptr_t)names[i];
+        job.notes = i == 2 ? "\xcf\x83\xce\xb1\xcf\x82" : i == 3 ? "two\nlines\nnotes" : "";
+        job.tags = i == 3 ? "[\"tag\",\"50%\"]" : "[]";
+        assert_int_equal(insert(f, &job), 0);
+    }
+    for (size_t i = 0; i < sizeof searches / sizeof *searches; i++)
+        check_list(f, (struct job_filter){.text = searches[i].text}, searches[i].found);
+    struct call call = {.body = body_patch, .id = "A", .text = "\xc3\x84nderung"};
+    assert_int_equal(call_run(f, &call), 0);
+    check_list(f, (struct job_filter){.text = "anderung"}, "A");
+    check_list(f, (struct job_filter){.text = "uber"}, "");
+}
+
+static void test_search_by_id(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "0195cafe-0000");
+    insert_example(f, "0196cafe-0000");
+    check_list(f, (struct job_filter){.text = "0195cafe"}, "0195cafe-0000");
+    check_list(f, (struct job_filter){.text = "0195CAFE"}, "0195cafe-0000");
+    check_list(f, (struct job_filter){.text = "0195cafe-0000"}, "0195cafe-0000");
+    check_list(f, (struct job_filter){.text = "0196"}, "0196cafe-0000");
+    check_list(f, (struct job_filter){.text = "019"}, "");
+    check_list(f, (struct job_filter){.text = "cafe"}, "");
+}
+
 static void test_list(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +585,8 @@ int main(void)
         test(test_reconcile),
         test(test_patch),
         test(test_list),
+        test(test_search),
+        test(test_search_by_id),
         test(test_waits),
         test(test_delete),
         test(test_source_of_another),

@@ -228,7 +228,8 @@ static void from_the_first_schema(void **state)
         sqlite3_exec(handle,
                      "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts,"
                      " submitted_at, epochs, device_asked, device, precision, memory_bytes,"
-                     " n_groups, n_tokens) VALUES ('old', 'old', '[]', 'local', 'queued', 0, 3, 1,"
+                     " n_groups, n_tokens) VALUES ('old', 'old', '[\"\xc3\x9c"
+                     "ber\"]', 'local', 'queued', 0, 3, 1,"
                      " 5, 'auto', 'auto', 'fp32', 1, 2, 3),"
                      " ('drawn', 'old', '[]', 'local', 'queued', 0, 3, 1, 5, 'auto', 'auto',"
                      " 'fp32', 1, 2, 3);"
@@ -260,6 +261,14 @@ static void from_the_first_schema(void **state)
     assert_int_equal(shuffle_offset(job->spec), 1);
     job_free(job);
     assert_int_equal(shuffle_offset("{\"train\":{\"sampling\":\"shuffle\"}}"), 1);
+    struct job **jobs;
+    int found;
+    assert_int_equal(job_list(old.reader, &(struct job_filter){.text = "uber", .limit = 9}, &jobs,
+                              &found, &f->err),
+                     0);
+    assert_int_equal(found, 1); /* what was stored before there was a search is found */
+    job_free(jobs[0]);
+    free(jobs);
     struct sweep_call call;
     assert_int_equal(insert_sweep(&old, "S", NULL, 100, &call), 0);
     db_reader_close(old.reader);
