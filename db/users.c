@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/text_name.h"
 #include "db/connection.h"
 
 static const char sql_insert[] =
@@ -60,18 +61,13 @@ int user_check_name(const char *name, struct err *err)
     return 0;
 }
 
-/* Labels are printed in terminals, so they must not contain control characters. */
 int token_check_label(const char *label, struct err *err)
 {
     size_t length = strlen(label);
     if (length > TOKEN_LABEL_MAX)
         return err_field(err, "/label", "\"%.70s\" has %zu bytes; %d are allowed", label, length,
                          TOKEN_LABEL_MAX);
-    for (const char *at = label; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return err_field(err, "/label", "byte %d of \"%s\" is a control character",
-                             (int)(at - label) + 1, label);
-    return 0;
+    return *label ? text_name_check_label(label, "/label", err) : 0;
 }
 
 static int user_store(struct db_writer *writer, const char *name, int admin, struct err *err)

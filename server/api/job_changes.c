@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/emit.h"
+#include "server/api/labels.h"
 
 #define CHANGES_SECTION "/resources"
 
@@ -103,7 +104,7 @@ static int changes_check(const json_t *patch, struct job_changes *out, struct er
     json_decref(layout);
     if (layout && !text)
         err_set(err, ERR_NO_MEMORY, "no memory for a change");
-    if (text && spec_parse(text, strlen(text), &spec, &bad))
+    if (text && (spec_parse(text, strlen(text), &spec, &bad) || labels_clean(spec, &bad)))
         changes_report(&bad, err);
     free(text);
     if (result == 0 && err->code == ERR_NONE)

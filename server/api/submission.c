@@ -11,6 +11,7 @@
 #include "lab/text.h"
 #include "server/api/init_from.h"
 #include "server/api/job_changes.h"
+#include "server/api/labels.h"
 #include "server/datasets.h"
 #include "server/job_text.h"
 #include "server/queue/reading.h"
@@ -122,6 +123,7 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     char name[SPEC_CORPUS_MAX + 1];
     /* The checks go on after a failure, so that one answer names every bad field. Only
      * the checks that need the text stop where it is not resolved. */
+    const int unnamed = labels_clean(spec, err);
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err);
     const int unresolved = resolve(request, spec, name, sizeof name, err);
@@ -130,8 +132,8 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     const int no_start = init_from_check(request->reader, spec, !unresolved, err);
     if (unresolved || (no_start && err->code != ERR_INVALID))
         return -1;
-    const int failed = fill_text(job, request, spec, name, err) || elsewhere || no_start ||
-                       fill(job, request, spec, err);
+    const int failed = fill_text(job, request, spec, name, err) || unnamed || elsewhere ||
+                       no_start || fill(job, request, spec, err);
     if (failed)
         submission_free(job);
     return failed ? -1 : 0;

@@ -9,6 +9,7 @@
 
 #include "config/hash.h"
 #include "config/spec_kind.h"
+#include "config/text_name.h"
 
 enum { NAME_FIELD_MAX = 30, NAME_VALUE_MAX = 60 }; /* bytes of each in the name of a job */
 
@@ -126,6 +127,8 @@ static int check_object(json_t *body, struct err *err)
             err_field(err, pointer, "is not a field of a sweep: name, base, vary");
         } else if (!json_is_string(value) || json_string_length(value) > SPEC_NAME_MAX) {
             err_field(err, pointer, "must be a text of at most %d bytes", SPEC_NAME_MAX);
+        } else {
+            text_name_check_label(json_string_value(value), pointer, err);
         }
     }
     if (!json_object_get(body, "vary"))
@@ -407,6 +410,8 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
     plan->vary = spec_dumps(json_object_get(body, "vary"));
     plan->spec = calloc((size_t)plan->n, sizeof *plan->spec);
     plan->setting = calloc((size_t)plan->n, sizeof *plan->setting);
+    if (plan->name)
+        text_name_trim(plan->name);
     if (!plan->name || !plan->base || !plan->vary || !plan->spec || !plan->setting)
         return err_set(err, ERR_NO_MEMORY, "no memory for a sweep of %d jobs", plan->n);
     for (int job = 0; job < plan->n; job++)

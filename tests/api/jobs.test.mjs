@@ -221,6 +221,31 @@ test('a search finds what a person takes for the same, and a job by its short id
   assert.deepEqual([bad.status, (await bad.json()).errors], [422, [{ pointer: 'q', detail: 'byte 2 begins no UTF-8' }]]);
 });
 
+test('names are trimmed; what reorders a line or cannot be seen is refused, wherever a name is given', async () => {
+  const ask = async (method, route, body) => {
+    const answer = await server.api(route, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+    const { errors, ...rest } = await answer.json();
+    return { status: answer.status, pointers: errors?.map(({ pointer }) => pointer), ...rest };
+  };
+  const custom = [{ name: 'articles', tokens: [' the'] }];
+  const { id } = await submit(server, tiny({ name: ' padded\u00a0', tags: [' one', 'two '], groups: { custom } }));
+  const { name, tags, spec } = await (await server.api(`/jobs/${id}`)).json();
+  assert.deepEqual([name, tags, spec.name, spec.tags], ['padded', ['one', 'two'], 'padded', ['one', 'two']]);
+  const bad = { name: 'a\u202eb', tags: ['fine', '\u200b', 'twice', 'twice '], groups: { custom: [{ name: 'the\u2066', tokens: [' the'] }] } };
+  const wanted = ['/name', '/tags/1', '/tags/3', '/groups/custom/0/name'];
+  const refused = await ask('POST', '/jobs', tiny(bad));
+  assert.deepEqual([refused.status, refused.pointers], [422, wanted]);
+  const many = await ask('POST', '/sweeps', { name: 'fine', base: tiny({ tags: ['\u200b'] }), vary: { 'train.seed': [1, 2] } });
+  assert.deepEqual([many.status, [...new Set(many.pointers)]], [422, ['/base/tags/0']]);
+  const hidden = await ask('POST', '/sweeps', { name: '\u2067', base: tiny(), vary: { 'train.seed': [1, 2] } });
+  assert.deepEqual([hidden.status, hidden.pointers], [422, ['/name']]);
+  const patched = await ask('PATCH', `/jobs/${id}`, { name: '\u3164', tags: ['x\u200f'] });
+  assert.deepEqual([patched.status, patched.pointers], [422, ['/name', '/tags/0']]);
+  assert.equal((await ask('PATCH', `/jobs/${id}`, { name: ' again ' })).name, 'again');
+  const sweep = await ask('POST', '/sweeps', { name: ' padded ', base: tiny({ train: { epochs: 1 } }), vary: { 'train.seed': [1, 2] } });
+  assert.equal(sweep.name, 'padded');
+});
+
 test('?wait answers when the state changes', async () => {
   const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 } }));
   const job = await submit(server, tiny({ name: 'waited for' }));

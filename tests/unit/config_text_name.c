@@ -99,9 +99,75 @@ static void sameness(void **state)
     }
 }
 
+static void labels(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "a",
+        "  a\xc2\xa0", /* blanks at the ends are trimmed */
+        "u\xcc\x88"
+        "ber",                                          /* decomposed */
+        "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac", /* an emoji with a joiner */
+        "\xe2\x9d\xa4\xef\xb8\x8f",                     /* with a variation selector */
+        "\xe1\x84\x92\xe1\x85\xa1",                     /* conjoining jamo */
+        "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae",         /* Persian with a non-joiner */
+        "a/b: c",
+    };
+    static const struct {
+        const char *label, *words; /* of the detail */
+    } bad[] = {
+        {"", "has nothing that can be seen"},
+        {" \xe3\x80\x80", "has nothing that can be seen"},
+        {"\xe2\x80\x8b", "\"\\u{200B}\" is no name: it has nothing that can be seen"},
+        {"\xe3\x85\xa4", "has nothing that can be seen"}, /* Hangul filler */
+        {"\xe1\x85\x9f\xe1\x85\xa0", "has nothing that can be seen"},
+        {"\xcc\x88\xef\xbb\xbf", "has nothing that can be seen"},
+        {"a\xe2\x80\xae"
+         "b",
+         "contains U+202E, a bidi control"},
+        {"a\xe2\x81\xa6", "contains U+2066, a bidi control"},
+        {"a\xd8\x9c", "contains U+061C, a bidi control"},
+        {"a\xc2\x9b", "contains U+009B, a control character"},
+        {"a\nb", "contains U+000A, a control character"},
+        {"a\xe2\x80\xa8", "contains U+2028, an end of line"},
+        {"a\xff", "is not UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct err err = ERR_INIT;
+        assert_int_equal(text_name_check_label(good[i], "/name", &err), 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct err err = ERR_INIT;
+        assert_int_equal(text_name_check_label(bad[i].label, "/tags/2", &err), -1);
+        assert_string_equal(err.fields[0].pointer, "/tags/2");
+        if (!strstr(err.fields[0].detail, bad[i].words))
+            fail_msg("%s, not %s", err.fields[0].detail, bad[i].words);
+    }
+}
+
+static void trimming(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"", ""},
+        {"  ", ""},
+        {"a", "a"},
+        {" \t a b\xc2\xa0\xe3\x80\x80", "\t a b"}, /* a control is for the check */
+        {"\xe2\x80\x83\xc3\xbc ", "\xc3\xbc"},
+        {"\xe2\x9d\xa4\xef\xb8\x8f ", "\xe2\x9d\xa4\xef\xb8\x8f"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char text[32];
+        strcpy(text, pairs[i][0]);
+        text_name_trim(text);
+        assert_string_equal(text, pairs[i][1]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(long_names),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(labels),
+                                       cmocka_unit_test(trimming), cmocka_unit_test(long_names),
                                        cmocka_unit_test(sameness)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
