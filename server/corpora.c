@@ -290,6 +290,14 @@ static int corpora_check_import(const struct settings *settings, struct db_reade
     return 0;
 }
 
+int corpora_is_reserved(const struct settings *settings, struct db_reader *reader,
+                        const struct corpus *corpus)
+{
+    struct err why = ERR_INIT;
+    return text_name_same(corpus->name, TEXT_SYNTHETIC) ||
+           corpora_check_import(settings, reader, corpus->name, corpus, &why);
+}
+
 static int corpora_delete_marked(const struct settings *settings, struct db *db,
                                  struct db_reader *reader, struct corpora_deletion *deletion,
                                  struct err *err)

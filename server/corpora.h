@@ -32,6 +32,11 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
 int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
                    const char *id, const char *user, struct err *err);
 
+/* 1 if corpora_delete refuses the text under its name, whoever asks: it is built in, or a known
+ * text of corpus_path. */
+int corpora_is_reserved(const struct settings *settings, struct db_reader *reader,
+                        const struct corpus *corpus);
+
 /* End deletions that a killed server left half done. Copy every text with a known name from corpus_path into the data folder and store its
  * name. A missing text is logged and is not an error. */
 int corpora_import(const struct settings *settings, struct db *db, struct err *err);

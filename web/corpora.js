@@ -12,10 +12,10 @@ function addressOf({ id }) {
   return SHA256.test(id) ? h("code", { title: id }, id.slice(0, 16)) : h("span.quiet", null, "built in");
 }
 
-// A built-in text cannot be deleted.
+// The server keeps its own texts.
 function deletion(corpus, remove) {
   const act = (event) => remove(corpus, event.target);
-  return SHA256.test(corpus.id) ? h("button", { type: "button", "aria-label": `Delete ${corpus.name}`, onclick: act }, "Delete") : null;
+  return corpus.reserved ? null : h("button", { type: "button", "aria-label": `Delete ${corpus.name}`, onclick: act }, "Delete");
 }
 
 function row(corpus, remove) {

@@ -21,22 +21,23 @@ enum {
 };
 
 /* The members of a text, in the open object. */
-static void corpus_write_members(struct emit *json, const struct corpus *corpus)
+static void corpus_write_members(struct emit *json, struct request *request,
+                                 const struct corpus *corpus)
 {
     emit_text(json, "id", corpus->sha256);
     emit_text(json, "name", corpus->name);
     emit_integer(json, "bytes", corpus->bytes);
     emit_time(json, "created_at", corpus->created_at);
     emit_text(json, "user", *corpus->user ? corpus->user : NULL);
+    emit_bool(json, "reserved",
+              corpora_is_reserved(&request->server->settings, request->reader, corpus));
 }
 
-static int corpus_write(void *self, const struct corpus *corpus)
+static void corpus_write(struct emit *json, struct request *request, const struct corpus *corpus)
 {
-    struct emit *json = self;
     emit_object(json, NULL);
-    corpus_write_members(json, corpus);
+    corpus_write_members(json, request, corpus);
     emit_end(json);
-    return 0;
 }
 
 /* ---- upload ---- */
@@ -92,7 +93,7 @@ enum request_result api_corpus_create(struct request *request)
     upload_read(request, &corpus);
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    corpus_write(&buffer.json, &corpus);
+    corpus_write(&buffer.json, request, &corpus);
     request_close_reply(request, &buffer, created ? 201 : 200, MEDIA_JSON);
     snprintf(location, sizeof location, "%scorpora/%s", link_root(request), corpus.sha256);
     request_header(request, MHD_HTTP_HEADER_LOCATION, location);
@@ -117,19 +118,32 @@ enum request_result api_corpus_delete(struct request *request)
 /* The built-in text has no file and no row in the database. */
 static const struct corpus corpus_synthetic = {.sha256 = TEXT_SYNTHETIC, .name = TEXT_SYNTHETIC};
 
+struct corpus_lister {
+    struct request *request;
+    struct request_buffer buffer;
+};
+
+static int corpus_list_row(void *self, const struct corpus *corpus)
+{
+    struct corpus_lister *lister = self;
+    corpus_write(&lister->buffer.json, lister->request, corpus);
+    return 0;
+}
+
 enum request_result api_corpus_list(struct request *request)
 {
-    struct request_buffer buffer;
-    if (request_open(request, &buffer))
+    struct corpus_lister lister = {.request = request};
+    struct request_buffer *buffer = &lister.buffer;
+    if (request_open(request, buffer))
         return REQUEST_DONE;
-    emit_object(&buffer.json, NULL);
-    emit_array(&buffer.json, "corpora");
-    corpus_write(&buffer.json, &corpus_synthetic);
-    if (corpus_list(request->reader, corpus_write, &buffer.json, &request->err))
-        return request_close_fail(request, &buffer, &request->err);
-    emit_end(&buffer.json);
-    emit_end(&buffer.json);
-    return request_close_reply(request, &buffer, 200, MEDIA_JSON);
+    emit_object(&buffer->json, NULL);
+    emit_array(&buffer->json, "corpora");
+    corpus_write(&buffer->json, request, &corpus_synthetic);
+    if (corpus_list(request->reader, corpus_list_row, &lister, &request->err))
+        return request_close_fail(request, buffer, &request->err);
+    emit_end(&buffer->json);
+    emit_end(&buffer->json);
+    return request_close_reply(request, buffer, 200, MEDIA_JSON);
 }
 
 /* ---- one text, counted ---- */
@@ -200,10 +214,10 @@ static void counted_close(struct request *request, struct counted *counted)
 }
 
 /* The members of a counted text, in the open object. */
-static void counted_write(struct emit *json, const struct counted *counted)
+static void counted_write(struct emit *json, struct request *request, const struct counted *counted)
 {
     const struct frequency *frequency = &counted->text.text->frequency;
-    corpus_write_members(json, &counted->corpus);
+    corpus_write_members(json, request, &counted->corpus);
     emit_text(json, "variant", spec_variant_name(counted->spec->corpus.variant));
     emit_text(json, "tokenizer", counted->spec->corpus.tokenizer);
     emit_integer(json, "tokens", frequency->total);
@@ -220,7 +234,7 @@ enum request_result api_corpus_show(struct request *request)
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
         emit_object(&buffer.json, NULL);
-        counted_write(&buffer.json, &counted);
+        counted_write(&buffer.json, request, &counted);
         emit_end(&buffer.json);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
@@ -303,7 +317,7 @@ static enum request_result frequencies_answer(struct request *request,
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
         emit_object(&buffer.json, NULL);
-        counted_write(&buffer.json, counted);
+        counted_write(&buffer.json, request, counted);
         write_counts_of_counts(&buffer.json, ranked, n);
         write_ranks(&buffer.json, ranked, n < limit ? n : (int)limit, bpe);
         emit_end(&buffer.json);

@@ -329,6 +329,9 @@ test('a known text of corpus_path is not deleted: it would be back at the next s
   await withTexts({ 'pg829.txt': TEXT, 'moby.txt': OTHER }, [], async (at) => {
     assert.equal((await upload('alias', TEXT, RAW, { at })).status, 201);
     assert.equal((await upload('moby.txt', OTHER, RAW, { at })).status, 201);
+    const { corpora } = await (await at.api('/corpora')).json();
+    assert.deepEqual(Object.fromEntries(corpora.map(({ name, reserved }) => [name, reserved])),
+      { 'gulliver-synthetic': true, gulliver: true, alias: false, 'moby.txt': false });
     for (const id of ['gulliver', 'GULLIVER', sha256(TEXT)]) {
       const { status, body } = await drop(id, at);
       assert.deepEqual([status, /corpus_path/.test(body?.detail)], [409, true], `${id}: ${JSON.stringify(body)}`);

@@ -38,6 +38,10 @@ test('a taken name is refused, replaced on demand, and its texts are deleted one
     await page.locator('.notice.good', { hasText: /Deleted/ }).waitFor();
     await page.waitForFunction((n) => [...document.querySelectorAll('td:first-child')].filter((cell) => cell.textContent === 'hamster').length === n, left);
     assert.equal(await texts(), left);
+    const { corpora } = await (await server.api('/corpora')).json();
+    const deletable = await page.locator('tbody tr').filter({ has: page.getByRole('button', { name: /^Delete/ }) }).locator('td:first-child').allInnerTexts();
+    assert.deepEqual(deletable, corpora.filter(({ reserved }) => !reserved).map(({ name }) => name));
+    assert.ok(corpora.some(({ name, reserved }) => name === 'gulliver-synthetic' && reserved));
   }
   await context.close();
   assert.deepEqual(complaints, []);
