@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/input.h"
+
 enum { SETTINGS_FILE_MAX = 1 << 20 }; /* a person types a configuration file */
 
 #define TEXT(member)                                                                               \
@@ -70,16 +72,17 @@ static int settings_set_json(struct settings *settings, const char *file, const 
                              const json_t *value, struct err *err)
 {
     const struct options keys = {settings_table, SETTINGS_KEYS, settings};
-    char source[SETTINGS_TEXT_MAX + OPTIONS_NAME_MAX], number[24];
+    char source[SETTINGS_TEXT_MAX + OPTIONS_NAME_MAX], text[24];
+    int64_t number = 0;
     const struct options_row *row = strchr(key, '-') ? NULL : options_find(&keys, key, strlen(key));
     snprintf(source, sizeof source, "%s: %.*s", file, OPTIONS_NAME_MAX, key);
     if (!row)
         return err_set(err, ERR_INVALID, "%s: no such option", source);
     if (row->kind == OPTIONS_TEXT && json_is_string(value))
         return options_store(row, settings, json_string_value(value), source, err);
-    if (row->kind == OPTIONS_INTEGER && json_is_integer(value)) {
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-        return options_store(row, settings, number, source, err);
+    if (row->kind == OPTIONS_INTEGER && input_integer(value, &number)) {
+        snprintf(text, sizeof text, "%lld", (long long)number);
+        return options_store(row, settings, text, source, err);
     }
     return err_set(err, ERR_INVALID, "%s: must be %s", source,
                    row->kind == OPTIONS_TEXT ? "a string" : "an integer");
@@ -103,7 +106,6 @@ static int settings_read_file(const char *file, char *bytes, size_t room, size_t
 
 static int settings_load_file(struct settings *settings, const char *file, struct err *err)
 {
-    json_error_t error;
     json_t *root = NULL, *value;
     const char *key;
     size_t n = 0;
@@ -115,10 +117,12 @@ static int settings_load_file(struct settings *settings, const char *file, struc
     }
     if (settings_read_file(file, bytes, SETTINGS_FILE_MAX + 1, &n, err))
         goto out;
-    root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
+    if (!(root = input_json(bytes, n, 0, err))) {
+        err_prefix(err, "%s", file);
+        goto out;
+    }
     if (!json_is_object(root)) {
-        err_set(err, ERR_MALFORMED, "%s, line %d: %s", file, root ? 1 : error.line,
-                root ? "not a JSON object" : error.text);
+        err_set(err, ERR_MALFORMED, "%s: not a JSON object", file);
         goto out;
     }
     json_object_foreach(root, key, value)

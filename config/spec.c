@@ -13,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/input.h"
+#include "config/pointer.h"
 #include "config/spec_custom.h"
 #include "config/spec_kind.h"
 #include "config/spec_remedy.h"
@@ -183,7 +185,7 @@ static void spec_check_keys(struct spec_reading *reading, json_t *object, const 
     json_t *value;
     json_object_foreach(object, key, value)
     {
-        spec_pointer(pointer, base, key);
+        pointer_member(pointer, base, key);
         int is_section = !base[0] && spec_known(pointer, 1);
         if (is_section && json_is_object(value)) {
             spec_check_keys(reading, value, pointer);
@@ -242,21 +244,6 @@ static int spec_read(const json_t *root, struct spec *spec, struct err *err)
     return reading.n_bad ? -1 : 0;
 }
 
-/* jansson's own message. Bytes that are not printable ASCII are replaced: it may have been
- * cut inside a UTF-8 sequence. */
-static int spec_malformed(const json_error_t *error, struct err *err)
-{
-    char text[JSON_ERROR_TEXT_LENGTH];
-    if (!error->text[0]) /* jansson leaves the text empty when an allocation fails */
-        return err_set(err, ERR_NO_MEMORY, "no memory to parse JSON");
-    snprintf(text, sizeof text, "%s", error->text);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-            *c = '?';
-    return err_set(err, ERR_MALFORMED, "JSON, line %d, column %d: %s", error->line, error->column,
-                   text);
-}
-
 /* 1 for a word that was meant as a number but is none in JSON: NaN and Infinity as other
  * languages print them, and numbers that overflow an int64 or a double. */
 static int spec_is_no_number(const char *word, size_t n)
@@ -308,31 +295,34 @@ char *spec_quote_numbers(const char *json, size_t n, size_t *n_quoted)
 }
 
 /* JSON has no NaN, and its reader refuses 1e999: such a text is malformed as a whole. The
- * error still names the field if such a number is its value: 1 if *err does. */
-static int spec_names_number(const char *json, size_t n, struct err *err)
+ * error names the field instead if such a number is its value. */
+static void spec_name_number(const char *json, size_t n, struct err *err)
 {
     size_t n_quoted = 0;
+    json = input_skip_mark(json, &n);
     char *quoted = spec_quote_numbers(json, n, &n_quoted);
     json_t *root = quoted ? json_loadb(quoted, n_quoted, JSON_REJECT_DUPLICATES, NULL) : NULL;
     struct spec *spec = json_is_object(root) ? calloc(1, sizeof *spec) : NULL;
-    int is_named = spec && spec_read(root, spec, err) != 0;
+    if (spec)
+        spec_read(root, spec, err);
     spec_free(spec);
     json_decref(root);
     free(quoted);
-    return is_named;
 }
 
 int spec_parse(const char *json, size_t n, struct spec **out, struct err *err)
 {
-    json_error_t error;
     if (err)
         err_clear(err);
     if (n > SPEC_BYTES_MAX)
         return err_set(err, ERR_TOO_LARGE, "a spec of %zu bytes is above the limit of %d", n,
                        SPEC_BYTES_MAX);
-    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!root)
-        return spec_names_number(json, n, err) ? -1 : spec_malformed(&error, err);
+    json_t *root = input_json(json, n, 0, err);
+    if (!root) {
+        if (err && err->code == ERR_MALFORMED)
+            spec_name_number(json, n, err);
+        return -1;
+    }
     int result = -1;
     struct spec *spec = calloc(1, sizeof *spec);
     if (!json_is_object(root))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/pointer.h"
 #include "config/spec_words.h"
 
 static int read_token(const json_t *value, const char *pointer, struct spec_token *token,
@@ -12,7 +13,7 @@ static int read_token(const json_t *value, const char *pointer, struct spec_toke
 {
     char quoted[SPEC_QUOTE_MAX];
     int64_t id = 0;
-    if (json_is_integer(value)) {
+    if (json_is_number(value)) {
         if (spec_check_integer(value, 0, INT32_MAX, pointer, &id, err))
             return -1;
         token->id = (int32_t)id;
@@ -34,7 +35,7 @@ static int read_custom_tokens(const json_t *value, const char *base, struct spec
 {
     char list[ERR_POINTER_MAX], pointer[ERR_POINTER_MAX];
     int bad = 0;
-    spec_pointer(list, base, "tokens");
+    pointer_member(list, base, "tokens");
     if (!value)
         return err_field(err, list, "a custom group needs its tokens");
     if (spec_check_array(value, 1, SPEC_CUSTOM_TOKENS_MAX, list, err))
@@ -44,7 +45,7 @@ static int read_custom_tokens(const json_t *value, const char *base, struct spec
     if (!custom->tokens)
         return err_set(err, ERR_NO_MEMORY, "no memory for %zu tokens", n);
     for (size_t i = 0; i < n; i++) {
-        spec_pointer_index(pointer, list, i);
+        pointer_index(pointer, list, i);
         custom->n_tokens++;
         if (read_token(json_array_get(value, i), pointer, &custom->tokens[i], err))
             bad = -1;
@@ -58,7 +59,7 @@ static int read_custom_name(const json_t *value, const char *base, const struct 
                             struct spec_custom *custom, struct err *err)
 {
     char pointer[ERR_POINTER_MAX], quoted[SPEC_QUOTE_MAX];
-    spec_pointer(pointer, base, "name");
+    pointer_member(pointer, base, "name");
     if (!value)
         return err_field(err, pointer, "a custom group needs a name");
     const char *name = spec_check_text(value, 1, RECORD_NAME_MAX - 1, "", pointer, err);
@@ -99,7 +100,7 @@ static int read_custom(const struct spec_row *row, const json_t *value, struct s
     if (spec_check_array(value, 0, SPEC_CUSTOM_MAX, row->pointer, err))
         return -1;
     for (size_t i = 0; i < json_array_size(value); i++) {
-        spec_pointer_index(pointer, row->pointer, i);
+        pointer_index(pointer, row->pointer, i);
         if (read_custom_group(json_array_get(value, i), pointer, spec, err))
             bad = -1;
         if (err && err->code == ERR_NO_MEMORY)

@@ -1,4 +1,4 @@
-/* spec_kind: see spec_kind.h. First the helpers that kinds share (quoting, pointers, checks,
+/* spec_kind: see spec_kind.h. First the helpers that kinds share (quoting, checks,
  * JSON text), then a reader and a writer of each kind, then the table of kinds. A reader
  * reports every bad element of its value, not only the first. */
 #include "config/spec_kind.h"
@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/input.h"
+#include "config/pointer.h"
 #include "config/text_name.h"
 
 enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
@@ -21,37 +23,6 @@ const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
         snprintf(quoted, SPEC_QUOTE_MAX, "%.*s...", SPEC_QUOTE_MAX - 4, text);
     free(text);
     return quoted;
-}
-
-void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *key)
-{
-    size_t used = strnlen(base, ERR_POINTER_MAX - 2);
-    memcpy(pointer, base, used);
-    pointer[used++] = '/';
-    while (*key) {
-        int is_special = *key == '~' || *key == '/';
-        size_t bytes = 1, room = ERR_POINTER_MAX - 1 - used;
-        while (((unsigned char)key[bytes] & 0xC0) == 0x80)
-            bytes++;
-        if (room < (is_special ? 2 : bytes))
-            break;
-        if (is_special) {
-            pointer[used++] = '~';
-            pointer[used++] = *key == '~' ? '0' : '1';
-        } else {
-            memcpy(pointer + used, key, bytes);
-            used += bytes;
-        }
-        key += bytes;
-    }
-    pointer[used] = '\0';
-}
-
-void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index)
-{
-    char digits[24];
-    snprintf(digits, sizeof digits, "%zu", index);
-    spec_pointer(pointer, base, digits);
 }
 
 static void *spec_at(const struct spec_row *row, struct spec *spec)
@@ -78,11 +49,14 @@ int spec_check_integer(const json_t *value, double min, double max, const char *
                        int64_t *out, struct err *err)
 {
     char quoted[SPEC_QUOTE_MAX];
-    if (!json_is_integer(value))
+    int64_t number = 0;
+    const int is_integer = input_integer(value, &number);
+    const double real = json_real_value(value); /* 0 for an integer */
+    if (!is_integer && !(real < min || real > max))
         return err_field(err, pointer, "%s is not an integer", spec_quote(value, quoted));
-    json_int_t number = json_integer_value(value);
-    if (number < (json_int_t)min || number > (json_int_t)max)
-        return err_field(err, pointer, "%lld is outside %.0f to %.0f", (long long)number, min, max);
+    if (!is_integer || number < (int64_t)min || number > (int64_t)max)
+        return err_field(err, pointer, "%s is outside %.0f to %.0f", spec_quote(value, quoted), min,
+                         max);
     *out = number;
     return 0;
 }
@@ -169,7 +143,7 @@ int spec_check_members(const json_t *object, const char *const *keys, const char
     {
         if (spec_word(keys, key) >= 0)
             continue;
-        spec_pointer(pointer, base, key);
+        pointer_member(pointer, base, key);
         bad =
             err_field(err, pointer, "no such field (its value is %s)", spec_quote(member, quoted));
     }
@@ -384,7 +358,7 @@ static int read_steps(const struct spec_row *row, const json_t *value, struct sp
                       struct err *err)
 {
     char quoted[SPEC_QUOTE_MAX];
-    if (json_is_integer(value))
+    if (json_is_number(value))
         return read_int64(row, value, spec, err);
     if (!json_is_string(value) || spec_word(row->words, json_string_value(value)) < 0)
         return err_field(err, row->pointer, "%s is neither an integer nor \"%s\"",
@@ -481,7 +455,7 @@ static int read_tags(const struct spec_row *row, const json_t *value, struct spe
     if (spec_check_array(value, 0, SPEC_TAGS_MAX, row->pointer, err))
         return -1;
     for (size_t i = 0; i < json_array_size(value); i++) {
-        spec_pointer_index(pointer, row->pointer, i);
+        pointer_index(pointer, row->pointer, i);
         const char *tag =
             spec_check_text(json_array_get(value, i), 1, SPEC_TAG_MAX, "", pointer, err);
         int twice = 0;
@@ -519,7 +493,7 @@ static int read_snapshots(const struct spec_row *row, const json_t *value, struc
     if (spec_check_array(value, 0, SPEC_SNAPSHOTS_MAX, row->pointer, err))
         return -1;
     for (size_t i = 0; i < json_array_size(value); i++) {
-        spec_pointer_index(pointer, row->pointer, i);
+        pointer_index(pointer, row->pointer, i);
         if (spec_check_integer(json_array_get(value, i), 0, SPEC_EPOCHS_MAX, pointer,
                                &spec->train.snapshots[i], err))
             bad = -1;

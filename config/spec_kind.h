@@ -44,12 +44,6 @@ extern const struct spec_kind spec_kind_text, spec_kind_corpus, spec_kind_tokeni
 /* value as ASCII JSON, cut to fit. Returns quoted. */
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX]);
 
-/* base, '/' and key with the escapes of RFC 6901; cut between characters if too long. */
-void spec_pointer(char pointer[ERR_POINTER_MAX], const char *base, const char *key);
-
-/* base, '/' and the index of an element. */
-void spec_pointer_index(char pointer[ERR_POINTER_MAX], const char *base, size_t index);
-
 /* Compact JSON; a real number has the fewest digits that read back to the same bits.
  * The caller frees the result; NULL without memory. */
 char *spec_dumps(const json_t *value);

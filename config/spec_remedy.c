@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "config/pointer.h"
+
 /* --- a job ------------------------------------------------------------------ */
 
 /* 8-4-4-4-12 hexadecimal digits in lower case, as RFC 9562 prints them. */
@@ -49,7 +51,7 @@ static int read_ascending(const json_t *value, size_t least, size_t most, double
         return -1;
     for (size_t i = 0; i < json_array_size(value); i++) {
         int64_t number = 0;
-        spec_pointer_index(pointer, base, i);
+        pointer_index(pointer, base, i);
         if (spec_check_integer(json_array_get(value, i), min, max, pointer, &number, err))
             bad = -1;
         else if (i && !bad && number <= out[i - 1])
@@ -90,7 +92,7 @@ static const json_t *member(const json_t *object, const char *base, const char *
                             char pointer[ERR_POINTER_MAX], struct err *err)
 {
     const json_t *value = json_object_get(object, key);
-    spec_pointer(pointer, base, key);
+    pointer_member(pointer, base, key);
     if (!value)
         err_field(err, pointer, "%s needs it", base);
     return value;
@@ -156,7 +158,7 @@ static int read_inject_doses(const json_t *value, const char *base, struct spec 
         spec->data.inject.n_doses = (int)(sizeof usual / sizeof *usual);
         return 0;
     }
-    spec_pointer(pointer, base, "doses");
+    pointer_member(pointer, base, "doses");
     return read_ascending(value, 1, SPEC_DOSES_MAX, 0, SPEC_DOSE_MAX, pointer,
                           spec->data.inject.doses, &spec->data.inject.n_doses, err);
 }
@@ -168,12 +170,12 @@ static int read_inject_epochs(const json_t *value, const char *base, struct spec
     char list[ERR_POINTER_MAX], pointer[ERR_POINTER_MAX];
     int64_t range[2] = {-1, -1};
     int bad = 0;
-    spec_pointer(list, base, "epochs");
+    pointer_member(list, base, "epochs");
     if (value && !json_is_null(value)) {
         if (spec_check_array(value, 2, 2, list, err))
             return -1;
         for (size_t i = 0; i < 2; i++) {
-            spec_pointer_index(pointer, list, i);
+            pointer_index(pointer, list, i);
             if (spec_check_integer(json_array_get(value, i), (double)i, SPEC_EPOCHS_MAX, pointer,
                                    &range[i], err))
                 bad = -1;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/pointer.h"
 #include "config/spec_kind.h"
 #include "config/spec_words.h"
 
@@ -31,7 +32,7 @@ static int check_snapshots(const struct spec *spec, struct err *err)
     for (int i = 0; i < spec->train.n_snapshots; i++) {
         if (spec->train.snapshots[i] <= spec->train.epochs)
             continue;
-        spec_pointer_index(pointer, "/train/snapshots", (size_t)i);
+        pointer_index(pointer, "/train/snapshots", (size_t)i);
         bad = err_field(err, pointer, "%lld is after the last epoch %lld",
                         (long long)spec->train.snapshots[i], (long long)spec->train.epochs);
     }

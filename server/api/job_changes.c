@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/emit.h"
+#include "config/input.h"
 #include "server/api/labels.h"
 
 #define CHANGES_SECTION "/resources"
@@ -115,11 +116,9 @@ static int changes_check(const json_t *patch, struct job_changes *out, struct er
 
 int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err)
 {
-    json_error_t where;
-    json_t *patch = json_loadb(json, n, JSON_REJECT_DUPLICATES, &where);
+    json_t *patch = input_json(json, n, 0, err);
     if (!patch)
-        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
-                       where.text);
+        return -1;
     int result = json_is_object(patch)
                      ? changes_check(patch, out, err)
                      : err_set(err, ERR_MALFORMED, "the body must be a JSON object");

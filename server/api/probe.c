@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config/emit.h"
+#include "config/input.h"
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "lab/bpe.h"
@@ -65,8 +66,8 @@ static int read_integer(const json_t *body, const char *name, int64_t low, int64
 {
     const json_t *value = json_object_get(body, name);
     char pointer[32];
-    *out = value ? json_integer_value(value) : fallback;
-    if (!value || (json_is_integer(value) && *out >= low && *out <= high))
+    *out = fallback;
+    if (!value || (input_integer(value, out) && *out >= low && *out <= high))
         return 0;
     snprintf(pointer, sizeof pointer, "/%s", name);
     return err_field(err, pointer, "must be an integer from %lld to %lld", (long long)low,
@@ -99,28 +100,33 @@ static int32_t number_of(const struct probing *probing, int64_t id)
                : groups_counted_id((int32_t)id, probing->text.text->original, probing->vocab);
 }
 
-/* One entry of "tokens": an id, or a text that is exactly one token. */
+/* The id of a text that is exactly one token. */
+static int read_token_text(const struct probing *probing, const json_t *text, const char *pointer,
+                           int64_t *id, struct err *err)
+{
+    struct err bad = ERR_INIT;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    if (bpe_encode(probing->bpe, json_string_value(text), json_string_length(text), &ids, &n, &bad))
+        return err_field(err, pointer, "%s", bad.message);
+    *id = n == 1 ? ids[0] : -1;
+    free(ids);
+    return n == 1 ? 0
+                  : err_field(err, pointer, "\"%.60s\" is %zu tokens, not one",
+                              json_string_value(text), n);
+}
+
+/* One entry of "tokens": an id, or a text. */
 static int read_token(struct probing *probing, const json_t *entry, size_t i, struct err *err)
 {
     char pointer[32];
-    int32_t *ids = NULL;
     int64_t id;
-    size_t n = 0;
-    struct err bad = ERR_INIT;
     snprintf(pointer, sizeof pointer, "/tokens/%zu", i);
-    if (json_is_integer(entry)) {
-        id = json_integer_value(entry);
-    } else if (!json_is_string(entry)) {
+    if (json_is_string(entry)) {
+        if (read_token_text(probing, entry, pointer, &id, err))
+            return -1;
+    } else if (!input_integer(entry, &id)) {
         return err_field(err, pointer, "must be a text or an id");
-    } else if (bpe_encode(probing->bpe, json_string_value(entry), json_string_length(entry), &ids,
-                          &n, &bad)) {
-        return err_field(err, pointer, "%s", bad.message);
-    } else {
-        id = n == 1 ? ids[0] : -1;
-        free(ids);
-        if (n != 1)
-            return err_field(err, pointer, "\"%.60s\" is %zu tokens, not one",
-                             json_string_value(entry), n);
     }
     const int32_t number = number_of(probing, id);
     if (number < 0)
@@ -168,14 +174,14 @@ static void read_ids(struct probing *probing, const json_t *list, struct err *er
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        const json_t *id = json_array_get(list, i);
+        int64_t id = 0;
         char pointer[32];
         snprintf(pointer, sizeof pointer, "/ids/%zu", i);
-        if (!json_is_integer(id) || number_of(probing, json_integer_value(id)) < 0)
+        if (!input_integer(json_array_get(list, i), &id) || number_of(probing, id) < 0)
             err_field(err, pointer, "must be an id of the model's vocabulary of %d",
                       probing->vocab);
         else
-            probing->ids[i] = (int32_t)json_integer_value(id);
+            probing->ids[i] = (int32_t)id;
     }
     probing->n_ids = (int)n;
 }
@@ -234,13 +240,12 @@ static int read_vocabulary(struct request *request, struct probing *probing, str
 
 static int read_question(struct request *request, struct probing *probing, struct err *err)
 {
-    json_error_t where;
     if (job_get(request->reader, request->params[0], &probing->job, err))
         return -1;
-    probing->body = json_loadb(request->body, request->n_body, JSON_REJECT_DUPLICATES, &where);
+    if (!(probing->body = input_json(request->body, request->n_body, 0, err)))
+        return -1;
     if (!json_is_object(probing->body))
-        return err_set(err, ERR_MALFORMED, "not a JSON object: %s (line %d, column %d)",
-                       probing->body ? "another value" : where.text, where.line, where.column);
+        return err_set(err, ERR_MALFORMED, "the body must be a JSON object");
     if (spec_parse(probing->job->spec, strlen(probing->job->spec), &probing->spec, err) ||
         datasets_tokenizer(request->server->datasets, probing->spec->corpus.tokenizer,
                            &probing->bpe, err) ||

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config/hash.h"
+#include "config/input.h"
 #include "server/http/auth.h"
 #include "server/secret.h"
 
@@ -68,12 +69,9 @@ static enum request_result session_stored(struct request *request)
 static int session_user(struct request *request, struct session *session, struct err *err)
 {
     char hash[HASH_HEX];
-    json_error_t where;
-    json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
-                              JSON_REJECT_DUPLICATES, &where);
+    json_t *body = input_json(request->body, request->n_body, 0, err);
     if (!body)
-        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
-                       where.text);
+        return -1;
     const char *token = json_string_value(json_object_get(body, "token"));
     int failed = !token || json_object_size(body) != 1
                      ? err_field(err, "/token", "must be the only field, a string")

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/hash.h"
+#include "config/input.h"
 #include "config/spec_kind.h"
 #include "config/text_name.h"
 
@@ -420,17 +421,12 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
     return err->n_fields ? -1 : 0;
 }
 
-static int malformed(const json_error_t *where, struct err *err)
-{
-    return err_set(err, ERR_MALFORMED, "not JSON: %s (line %d, column %d)", where->text,
-                   where->line, where->column);
-}
-
 /* The body with every number that JSON does not allow (NaN, 1e999) as a text, so that the
  * errors can name the field that holds it; NULL if it is not JSON even so. */
 static json_t *load_quoted(const char *body, size_t n)
 {
     size_t n_quoted = 0;
+    body = input_skip_mark(body, &n);
     char *quoted = spec_quote_numbers(body, n, &n_quoted);
     json_t *object = quoted ? json_loadb(quoted, n_quoted, JSON_REJECT_DUPLICATES, NULL) : NULL;
     free(quoted);
@@ -439,11 +435,13 @@ static json_t *load_quoted(const char *body, size_t n)
 
 int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct err *err)
 {
-    json_error_t where;
-    json_t *object = json_loadb(body, n, JSON_REJECT_DUPLICATES, &where);
+    struct err malformed = ERR_INIT;
+    json_t *object = input_json(body, n, 0, &malformed);
     const int is_json = object != NULL;
-    if (!is_json && !(object = load_quoted(body, n)))
-        return malformed(&where, err);
+    if (!is_json && (malformed.code != ERR_MALFORMED || !(object = load_quoted(body, n)))) {
+        *err = malformed;
+        return -1;
+    }
     int failed = json_is_object(object) ? check_object(object, err)
                                         : err_set(err, ERR_MALFORMED, "not a JSON object");
     if (!failed && !json_object_get(object, "base"))
@@ -453,8 +451,10 @@ int sweep_plan_parse(const char *body, size_t n, struct sweep_plan **out, struct
         failed = err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
     if (!failed)
         failed = fill_plan(plan, object, err);
-    if (!failed && !is_json)
-        failed = malformed(&where, err);
+    if (!failed && !is_json) {
+        *err = malformed;
+        failed = -1;
+    }
     json_decref(object);
     if (failed) {
         sweep_plan_free(plan);

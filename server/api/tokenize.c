@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/emit.h"
+#include "config/input.h"
 #include "lab/bpe.h"
 #include "server/datasets.h"
 
@@ -74,16 +75,12 @@ static int tokenize_check(json_t *body, const char **tokenizer, struct err *err)
 
 enum request_result api_tokenize(struct request *request)
 {
-    json_error_t where;
     const char *tokenizer = NULL;
     const struct bpe *bpe = NULL;
     struct err *err = &request->err, missing = ERR_INIT;
-    json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
-                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
-    if (!body) {
-        err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column, where.text);
+    json_t *body = input_json(request->body, request->n_body, INPUT_ZEROS, err);
+    if (!body)
         return request_fail(request, err);
-    }
     json_t *text = json_object_get(body, "text");
     if (tokenize_check(body, &tokenizer, err)) {
         request_fail(request, err);

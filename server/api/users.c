@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "config/hash.h"
+#include "config/input.h"
 #include "server/http/word_list.h"
 #include "server/secret.h"
 
@@ -133,12 +134,9 @@ static void body_fields(json_t *body, const char *allowed, struct people *people
 static int body_read(const struct request *request, const char *allowed, struct people *people,
                      struct err *err)
 {
-    json_error_t where;
-    json_t *body = json_loadb(request->body ? request->body : "", request->n_body,
-                              JSON_REJECT_DUPLICATES, &where);
+    json_t *body = input_json(request->body, request->n_body, 0, err);
     if (!body)
-        return err_set(err, ERR_MALFORMED, "line %d, column %d: %s", where.line, where.column,
-                       where.text);
+        return -1;
     if (!json_is_object(body)) {
         err_set(err, ERR_MALFORMED, "the body must be a JSON object");
     } else {

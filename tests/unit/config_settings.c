@@ -193,6 +193,19 @@ static void test_text_lengths(void **state)
     assert_non_null(strstr(err.message, "1024"));
 }
 
+/* A byte order mark, as some editors write it, and an integer with a point. */
+static void test_odd_file(void **state)
+{
+    (void)state;
+    struct settings settings;
+    struct err err = ERR_INIT;
+    int used;
+    write_file("\xef\xbb\xbf{\"threads\": 2.0, \"max_queue\": 1e3}");
+    assert_int_equal(load(&settings, file, NULL, NULL, NULL, NULL, &used, &err), 0);
+    assert_int_equal(settings.threads, 2);
+    assert_int_equal(settings.max_queue, 1000);
+}
+
 static void test_bad_files(void **state)
 {
     (void)state;
@@ -207,7 +220,9 @@ static void test_bad_files(void **state)
         {"{\"bogus\":1}", ERR_INVALID, "bogus"},
         {"{\"max-queue\":1}", ERR_INVALID, "max-queue"},
         {"{\"threads\":\"2\"}", ERR_INVALID, "threads"},
-        {"{\"threads\":2.0}", ERR_INVALID, "threads"},
+        {"{\"threads\":2.5}", ERR_INVALID, "threads"},
+        {"{\"threads\":1e18}", ERR_INVALID, "threads"},
+        {"{\"data\":\"a\\u0000\"}", ERR_INVALID, "/data: holds the character U+0000"},
         {"{\"threads\":true}", ERR_INVALID, "threads"},
         {"{\"threads\":-1}", ERR_INVALID, "-1"},
         {"{\"data\":5}", ERR_INVALID, "data"},
@@ -292,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_unknown_options_are_the_callers),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_text_lengths),
+        cmocka_unit_test(test_odd_file),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_bad_environment),
         cmocka_unit_test(test_config_path),

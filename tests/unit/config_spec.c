@@ -160,7 +160,9 @@ static void test_integer_limits(void **state)
         refuses(cases[i].pointer, cases[i].below, cases[i].below);
         refuses(cases[i].pointer, cases[i].above, cases[i].above);
         refuses(cases[i].pointer, "1.5", "1.5");
-        refuses(cases[i].pointer, "1.0", "1.0");
+        accepts(cases[i].pointer, "1.0");
+        accepts(cases[i].pointer, "1e0");
+        refuses(cases[i].pointer, "1e19", "outside");
         refuses(cases[i].pointer, "\"1\"", "\"1\"");
         refuses(cases[i].pointer, "true", "true");
         refuses(cases[i].pointer, "[]", "[]");
@@ -170,7 +172,7 @@ static void test_integer_limits(void **state)
     accepts("/model/d_model", "8192");
     refuses("/model/d_model", "8193", "8193");
     refuses("/model/d_model", "0", "0");
-    refuses("/model/d_model", "2.0", "2.0");
+    refuses("/model/d_model", "2.5", "2.5");
 }
 
 static void test_real_limits(void **state)
@@ -616,6 +618,20 @@ static void test_many_errors_are_counted(void **state)
     assert_int_equal(err.n_more, 40 - ERR_FIELDS_MAX);
 }
 
+static void test_mark_and_zeros(void **state)
+{
+    (void)state;
+    struct spec *spec;
+    struct err err = ERR_INIT;
+    assert_int_equal(parse("\xef\xbb\xbf{\"name\": \"a\"}", &spec, &err), 0);
+    assert_string_equal(spec->name, "a");
+    spec_free(spec);
+    refuses("/name", "\"a\\u0000b\"", "U+0000");
+    /* The mark does not hide the number's field. */
+    assert_int_equal(parse("\xef\xbb\xbf{\"train\":{\"lr\":NaN}}", &spec, &err), -1);
+    assert_string_equal(err.fields[0].pointer, "/train/lr");
+}
+
 static void test_malformed(void **state)
 {
     (void)state;
@@ -645,11 +661,12 @@ static void test_malformed(void **state)
         "{\"name\":\"\xff\"}",
         "{\"name\":\"\xed\xa0\x80\"}",
         "{\"name\":\"\\ud800\"}",
-        "{\"name\":\"a\\u0000b\"}",
         "{\"name\":\"a\nb\"}",
         "{\"train\":{\"lr\":01}}",
         "{\"train\":{\"lr\":+1}}",
-        "\xef\xbb\xbf{}",
+        "\xef\xbb{}",
+        "\xef\xbb\xbf\xef\xbb\xbf{}",
+        "{\"na\\u0000me\":1}",
         "{\"a\":1,}",
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -924,6 +941,7 @@ int main(void)
         cmocka_unit_test(test_inject_is_resolved),
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_many_errors_are_counted),
+        cmocka_unit_test(test_mark_and_zeros),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_not_a_number),
         cmocka_unit_test(test_digits_in_depth),
