@@ -20,6 +20,8 @@ static const struct {
     [ERR_METHOD] = {"method_not_allowed", 405, "Method not allowed"},
     [ERR_CONFLICT] = {"conflict", 409, "Conflict with the present state"},
     [ERR_TOO_LARGE] = {"too_large", 413, "Too large"},
+    [ERR_LONG_TARGET] = {"target_too_long", 414, "Address too long"},
+    [ERR_LARGE_HEAD] = {"head_too_large", 431, "Request head too large"},
     [ERR_MEDIA_TYPE] = {"media_type", 415, "Unsupported media type"},
     [ERR_TOO_MANY] = {"too_many", 429, "Too many requests"},
     [ERR_UNAVAILABLE] = {"unavailable", 503, "Unavailable"},

@@ -18,6 +18,8 @@ enum err_code {
     ERR_METHOD,           /* the path exists, the method does not */
     ERR_CONFLICT,         /* the present state does not allow it */
     ERR_TOO_LARGE,        /* above a named limit */
+    ERR_LONG_TARGET,      /* the address of a request is above its limit */
+    ERR_LARGE_HEAD,       /* the head of a request is above its limit */
     ERR_MEDIA_TYPE,       /* body is not of the type the route takes */
     ERR_TOO_MANY,         /* rate or queue limit; try later */
     ERR_UNAVAILABLE,      /* a device, the database or the service cannot serve at present */

@@ -10,7 +10,19 @@
 
 #include "server/http/word_list.h"
 
-struct guard_lengths {
+/* Headers of which this server reads one value. The next reader, a proxy or a log, may take
+ * the other one. */
+static const char *const guard_single[] = {
+    MHD_HTTP_HEADER_HOST,     MHD_HTTP_HEADER_AUTHORIZATION,
+    MHD_HTTP_HEADER_ORIGIN,   MHD_HTTP_HEADER_RANGE,
+    MHD_HTTP_HEADER_IF_RANGE, "Idempotency-Key",
+    "Last-Event-ID",          "Sec-Fetch-Site",
+};
+
+enum { GUARD_SINGLE = sizeof guard_single / sizeof *guard_single };
+
+struct guard_heads {
+    int n_single[GUARD_SINGLE];
     int n_lengths, n_encodings;
     const char *length, *encoding;
 };
@@ -19,40 +31,56 @@ static enum MHD_Result guard_count(void *self, enum MHD_ValueKind kind, const ch
                                    const char *value)
 {
     (void)kind;
-    struct guard_lengths *lengths = self;
+    struct guard_heads *heads = self;
+    for (int i = 0; i < GUARD_SINGLE; i++)
+        heads->n_single[i] += strcasecmp(key, guard_single[i]) == 0;
     if (strcasecmp(key, "Content-Length") == 0) {
-        lengths->n_lengths++;
-        lengths->length = value;
+        heads->n_lengths++;
+        heads->length = value;
     }
     if (strcasecmp(key, "Transfer-Encoding") == 0) {
-        lengths->n_encodings++;
-        lengths->encoding = value ? value : "";
+        heads->n_encodings++;
+        heads->encoding = value ? value : "";
     }
     return MHD_YES;
 }
 
+int guard_check_size(struct request *request, struct err *err)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (!info || info->header_size <= GUARD_HEAD_MAX)
+        return 0;
+    return err_set(err, ERR_LARGE_HEAD,
+                   "the head of the request has %zu bytes, above the limit of %d",
+                   info->header_size, GUARD_HEAD_MAX);
+}
+
 int guard_check_framing(struct request *request, uint64_t *announced, struct err *err)
 {
-    struct guard_lengths lengths = {0};
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, guard_count, &lengths);
-    if (lengths.n_lengths > 1 || lengths.n_encodings > 1 ||
-        (lengths.n_lengths && lengths.n_encodings))
+    struct guard_heads heads = {0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, guard_count, &heads);
+    for (int i = 0; i < GUARD_SINGLE; i++)
+        if (heads.n_single[i] > 1)
+            return err_set(err, ERR_MALFORMED, "the request has %d headers %s", heads.n_single[i],
+                           guard_single[i]);
+    if (heads.n_lengths > 1 || heads.n_encodings > 1 || (heads.n_lengths && heads.n_encodings))
         return err_set(err, ERR_MALFORMED,
                        "the request says more than once how long its body is "
                        "(%d Content-Length, %d Transfer-Encoding)",
-                       lengths.n_lengths, lengths.n_encodings);
-    if (lengths.n_encodings && strcasecmp(lengths.encoding, "chunked") != 0)
+                       heads.n_lengths, heads.n_encodings);
+    if (heads.n_encodings && strcasecmp(heads.encoding, "chunked") != 0)
         return err_set(err, ERR_MALFORMED,
                        "Transfer-Encoding \"%.40s\": chunked is the only one that is read",
-                       lengths.encoding);
+                       heads.encoding);
     *announced = 0;
-    if (!lengths.n_lengths)
+    if (!heads.n_lengths)
         return 0;
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(lengths.length, &end, 10);
-    if (!isdigit((unsigned char)lengths.length[0]) || *end || errno)
-        return err_set(err, ERR_MALFORMED, "Content-Length \"%.40s\" is no length", lengths.length);
+    unsigned long long value = strtoull(heads.length, &end, 10);
+    if (!isdigit((unsigned char)heads.length[0]) || *end || errno)
+        return err_set(err, ERR_MALFORMED, "Content-Length \"%.40s\" is no length", heads.length);
     *announced = value;
     return 0;
 }

@@ -2,6 +2,9 @@
  * thread; serve.c uses the two address functions at the start. Pure but for reading the
  * request's headers.
  *
+ * Size: libmicrohttpd's memory of a connection holds a head that is somewhat larger than
+ * GUARD_HEAD_MAX, so that this limit answers in the server's own form; one that does not fit
+ * there at all gets libmicrohttpd's page.
  * Framing: a request whose length is stated twice is refused, because a proxy and this server
  * could disagree about where the body ends (request smuggling).
  * Host: a name that is not this server's is refused. A page of another site can point a name
@@ -18,7 +21,13 @@
 
 #include "server/http/request.h"
 
-/* ERR_MALFORMED for Transfer-Encoding together with Content-Length or other than chunked, for
+enum { GUARD_HEAD_MAX = 32 << 10 }; /* bytes of a head; browsers send some 2 KiB */
+
+/* ERR_LARGE_HEAD above GUARD_HEAD_MAX. */
+int guard_check_size(struct request *request, struct err *err);
+
+/* ERR_MALFORMED for two of a header that has one value here (Host, Authorization, ...), for
+ * Transfer-Encoding together with Content-Length or other than chunked, for
  * two of either, and for a Content-Length that is no number. *announced: Content-Length in
  * bytes, 0 without. */
 int guard_check_framing(struct request *request, uint64_t *announced, struct err *err);

@@ -37,7 +37,6 @@
 #include "server/http/request.h"
 #include "server/http/route.h"
 #include "server/http/static.h"
-#include "server/http/word_list.h"
 
 struct http {
     struct server *server;
@@ -85,6 +84,7 @@ static void http_free(struct request *request)
     http_drop_upload(request);
     if (request->free_state)
         request->free_state(request->state);
+    request_free_lists(request);
     free(request->body);
     free(request->path);
     free(request->target);
@@ -110,20 +110,6 @@ static void http_end(void *self, struct MHD_Connection *connection, void **state
 }
 
 /* ---- admission ---- */
-
-/* Handlers read a value as a C string, so a zero byte in it would end it unseen. */
-static enum MHD_Result http_known_query(void *self, enum MHD_ValueKind kind, const char *key,
-                                        size_t key_bytes, const char *value, size_t bytes)
-{
-    (void)kind;
-    struct request *request = self;
-    if (strlen(key) != key_bytes || (value && strlen(value) != bytes))
-        err_field(&request->err, key, "has a zero byte");
-    if (!request->route->query || !word_list_has(request->route->query, key))
-        err_field(&request->err, key, "\"%.60s\" is not a parameter of %s", key,
-                  request->route->path);
-    return MHD_YES;
-}
 
 /* Body limit in bytes: max_upload_bytes for a route that takes a file, else max_body_bytes
  * (config/settings.c). */
@@ -173,15 +159,12 @@ static int http_route(struct request *request)
 static int http_admit(struct request *request, uint64_t announced)
 {
     struct err *err = &request->err;
-    if (guard_check_host(request, err) || request_split_path(request, err) || http_route(request) ||
+    if (guard_check_size(request, err) || guard_check_host(request, err) ||
+        request_split_path(request, err) || http_route(request) ||
         guard_check_origin(request, err) || auth_check(request, err))
         return -1;
     unsigned flags = request->route->flags;
-    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, http_known_query,
-                                request);
-    if (err->n_fields)
-        return -1;
-    if (media_check(request, err))
+    if (request_check_query(request, err) || media_check(request, err))
         return -1;
     if (announced > http_body_limit(request))
         return http_too_large(request);
@@ -456,7 +439,7 @@ int http_start(struct server *server, char *url, size_t url_bytes, struct err *e
         MHD_OPTION_NOTIFY_COMPLETED, http_end, server, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)server->settings.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)HTTP_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HTTP_MEMORY_PER_CONNECTION, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        (size_t)HTTP_MEMORY_PER_CONNECTION, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
     if (!http->daemon) {
         err_set(err, ERR_IO, "cannot start the HTTP server on %s", server->settings.listen);
         close(fd);

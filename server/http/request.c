@@ -13,6 +13,7 @@
 #include "config/utf8.h"
 #include "server/http/problem.h"
 #include "server/http/route.h"
+#include "server/http/word_list.h"
 #include "server/redact.h"
 
 /* ---- the path ---- */
@@ -50,7 +51,7 @@ int request_split_path(struct request *request, struct err *err)
 {
     size_t length = strcspn(request->target, "?");
     if (strlen(request->target) > REQUEST_TARGET_MAX)
-        return err_set(err, ERR_TOO_LARGE, "the address is longer than %d bytes",
+        return err_set(err, ERR_LONG_TARGET, "the address is longer than %d bytes",
                        REQUEST_TARGET_MAX);
     if (request->target[0] != '/')
         return err_set(err, ERR_MALFORMED, "the path \"%.80s\" does not start with /",
@@ -67,6 +68,97 @@ int request_split_path(struct request *request, struct err *err)
         request->segments[request->n_segments++] = part;
     }
     return 0;
+}
+
+/* ---- the query ---- */
+
+/* A list parameter that stands there more than once, as one list. */
+struct request_list {
+    struct request_list *next;
+    const char *name; /* libmicrohttpd's, as long as the request */
+    char *words;
+};
+
+void request_free_lists(struct request *request)
+{
+    for (struct request_list *list; (list = request->lists);) {
+        request->lists = list->next;
+        free(list->words);
+        free(list);
+    }
+}
+
+static struct request_list *request_find_list(const struct request *request, const char *name)
+{
+    struct request_list *list = request->lists;
+    while (list && strcmp(list->name, name) != 0)
+        list = list->next;
+    return list;
+}
+
+/* The list of that name, begun with the first value. NULL without memory. */
+static struct request_list *request_begin_list(struct request *request, const char *name,
+                                               const char *first)
+{
+    struct request_list *list = request_find_list(request, name);
+    if (list || !(list = calloc(1, sizeof *list)))
+        return list;
+    list->name = name;
+    list->next = request->lists;
+    request->lists = list;
+    list->words = strdup(first);
+    return list->words ? list : NULL;
+}
+
+/* Add the words of a further value that the list does not have yet. */
+static int request_join(struct request *request, const char *name, const char *first,
+                        const char *value, struct err *err)
+{
+    struct request_list *list = request_begin_list(request, name, first);
+    char *copy = list ? strdup(value) : NULL, *at = copy, *word;
+    int failed = !copy;
+    while (!failed && (word = strsep(&at, ","))) {
+        char *longer = NULL;
+        if (!*word || word_list_has(list->words, word))
+            continue;
+        failed = asprintf(&longer, "%s%s%s", list->words, *list->words ? "," : "", word) < 0;
+        if (failed)
+            break;
+        free(list->words);
+        list->words = longer;
+    }
+    free(copy);
+    return failed ? err_set(err, ERR_NO_MEMORY, "no memory for the parameter %.60s", name) : 0;
+}
+
+/* Handlers read a value as a C string, so a zero byte in it would end it unseen. The callback
+ * gets the values in their order, and the lookup finds the first one. */
+static enum MHD_Result request_check_parameter(void *self, enum MHD_ValueKind kind,
+                                               const char *name, size_t name_bytes,
+                                               const char *value, size_t bytes)
+{
+    struct request *request = self;
+    struct err *err = &request->err;
+    const enum route_query known = route_query(request->route, name);
+    const char *first = MHD_lookup_connection_value(request->connection, kind, name);
+    if (strlen(name) != name_bytes || (value && strlen(value) != bytes))
+        err_field(err, name, "has a zero byte");
+    else if (known == ROUTE_QUERY_NONE)
+        err_field(err, name, "\"%.60s\" is not a parameter of %s", name, request->route->path);
+    else if (!value)
+        err_field(err, name, "has no value");
+    else if (first && first != value && known == ROUTE_QUERY_ONE)
+        err_field(err, name, "stands there more than once: \"%.60s\" and \"%.60s\"", first, value);
+    else if (first && first != value && request_join(request, name, first, value, err))
+        return MHD_NO;
+    return MHD_YES;
+}
+
+int request_check_query(struct request *request, struct err *err)
+{
+    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, request_check_parameter,
+                                request);
+    return err->code == ERR_NONE ? 0 : -1;
 }
 
 /* ---- answers ---- */
@@ -280,7 +372,9 @@ enum request_result request_submit(struct request *request, db_operation *operat
 
 const char *request_query(const struct request *request, const char *name)
 {
-    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+    const struct request_list *list = request_find_list(request, name);
+    return list ? list->words
+                : MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 const char *request_head(const struct request *request, const char *name)

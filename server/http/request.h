@@ -39,6 +39,7 @@ enum request_result { REQUEST_DONE, REQUEST_LATER };
 
 struct request;
 struct pool_client;
+struct request_list;
 typedef enum request_result request_handler(struct request *request);
 
 struct request {
@@ -53,6 +54,7 @@ struct request {
     char *segments[REQUEST_SEGMENTS_MAX]; /* of the path, decoded */
     int n_segments;
     const char *params[REQUEST_PARAMS_MAX]; /* segments in place of the template's braces */
+    struct request_list *lists;             /* query parameters that stand there repeatedly */
     struct user user;
     struct credential credential; /* that identified the user */
 
@@ -147,6 +149,8 @@ void request_finish(struct request *request);
 
 /* ---- input of the client ---- */
 
+/* Value of a query parameter, NULL without it. A list that stands there more than once
+ * (ROUTE_QUERY_LIST) is the union of its values. */
 const char *request_query(const struct request *request, const char *name);
 const char *request_head(const struct request *request, const char *name);
 /* Integer in [min, max] of a query parameter; fallback if it is absent. ERR_INVALID (pointer:
@@ -155,7 +159,13 @@ int request_query_int(const struct request *request, const char *name, int64_t m
                       int64_t fallback, int64_t *out, struct err *err);
 int request_is(const struct request *request, const char *method);
 
-/* Split the path of request->target into percent-decoded segments. ERR_TOO_LARGE above
+/* Check the query against the route: ERR_INVALID names every parameter that the route does not
+ * have, that has no value, that has a zero byte, or that stands there again and is no list. */
+int request_check_query(struct request *request, struct err *err);
+/* Free what it joined. */
+void request_free_lists(struct request *request);
+
+/* Split the path of request->target into percent-decoded segments. ERR_LONG_TARGET above
  * REQUEST_TARGET_MAX; ERR_MALFORMED for a broken escape, a zero byte or bytes that are not
  * UTF-8; ERR_NOT_FOUND for more segments than any route has. */
 int request_split_path(struct request *request, struct err *err);

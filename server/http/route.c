@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/http/word_list.h"
+
+enum { ROUTE_QUERY_NAME_MAX = 64 }; /* bytes of a parameter's name, with a star and a zero */
+
 /* A template segment "{id}" matches any one segment, any other matches itself. */
 static int route_matches(const char *path, char *const *segments, int n_segments,
                          const char **params)
@@ -50,6 +54,17 @@ const struct route *route_find(const struct route_table *table, const char *meth
         return NULL;
     *known = ROUTE_KNOWN_FILE;
     return route_takes(&table->files, method) ? &table->files : NULL;
+}
+
+enum route_query route_query(const struct route *route, const char *name)
+{
+    char starred[ROUTE_QUERY_NAME_MAX];
+    if (!route->query || strchr(name, '*') ||
+        (size_t)snprintf(starred, sizeof starred, "%s*", name) >= sizeof starred)
+        return ROUTE_QUERY_NONE;
+    if (word_list_has(route->query, starred))
+        return ROUTE_QUERY_LIST;
+    return word_list_has(route->query, name) ? ROUTE_QUERY_ONE : ROUTE_QUERY_NONE;
 }
 
 void route_allow(const struct route_table *table, char *const *segments, int n_segments, char *out,

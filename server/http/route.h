@@ -26,7 +26,9 @@ struct route {
     const char *path; /* "/api/v1/jobs/{id}" */
     request_handler *handler;
     unsigned flags;
-    const char *query; /* accepted parameters, "a,b,c"; others are 422. NULL: none */
+    /* Accepted parameters, "a,b*": others are 422. One with a star is a list separated by commas,
+     * and may stand there more than once. NULL: none. */
+    const char *query;
 };
 
 struct route_table {
@@ -42,6 +44,10 @@ enum { ROUTE_UNKNOWN, ROUTE_KNOWN, ROUTE_KNOWN_FILE };
 const struct route *route_find(const struct route_table *table, const char *method,
                                char *const *segments, int n_segments, const char **params,
                                int *known);
+
+/* What a query parameter is to a route. */
+enum route_query { ROUTE_QUERY_NONE, ROUTE_QUERY_ONE, ROUTE_QUERY_LIST };
+enum route_query route_query(const struct route *route, const char *name);
 
 /* Methods of a path for the Allow header: "GET, HEAD, POST". */
 void route_allow(const struct route_table *table, char *const *segments, int n_segments, char *out,

@@ -48,6 +48,8 @@ const cases = [
   ['a group beyond the limit', { ...tiny(), groups: { size: 5001 } }, 422, '/groups/size'],
   ['a custom token that is two', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: ['Lilliputian empire'] }] } }, 422, '/groups/custom/0/tokens/0'],
   ['a custom id outside the vocabulary', { ...tiny(), groups: { custom: [{ name: 'mine', tokens: [50257] }] } }, 422, '/groups/custom/0/tokens/0'],
+  ['a zero character in a text', '{"name": "a\\u0000b", "tags": ["x", "\\u0000"]}', 422, '/tags/1'],
+  ['a real number beyond 2^53 for an integer', '{"train": {"seed": 9007199254740993.0}}', 422, '/train/seed'],
   ['a seed above 2^53', '{"train": {"seed": 9007199254740993}}', 422, '/train/seed'],
 ];
 for (const [name, body, status, pointer] of cases) {
@@ -92,6 +94,61 @@ test('a text, a job to start from, a holdout and a cutoff that are not possible 
   assert.deepEqual(await pointers(tiny({ corpus: { id: 'hamlet' }, init_from: nobody })), ['/corpus/id', '/init_from']);
   assert.deepEqual(await pointers(tiny({ init_from: nobody, groups: { custom: [{ name: 'mine', tokens: [50257] }] } })), ['/init_from', '/groups/custom/0/tokens/0']);
   assert.deepEqual(await pointers(tiny({ corpus: { variant: 'body' }, data: { holdout: 1000 }, model: { head: 'adaptive', tie: 'untied', cutoffs: [100, 50257] } })), ['/data/holdout', '/model/cutoffs/1']);
+});
+
+const json = (path, text, method = 'POST') => server.api(path, { method, headers: { 'Content-Type': 'application/json' }, body: text });
+
+test('an integer is one however JSON writes it: 3, 3.0 and 3e0', async () => {
+  const text = JSON.stringify(tiny({ name: 'reals', train: { seed: 9 } })).replace(/"epochs":\d+/, '"epochs":3e0').replace(/"seed":\d+/, '"seed":7.0');
+  assert.match(text, /3e0.*7\.0|7\.0.*3e0/);
+  const answer = await json('/jobs', text);
+  assert.equal(answer.status, 201);
+  const job = await answer.json();
+  assert.deepEqual([job.spec.train.epochs, job.spec.train.seed], [3, 7]);
+  const patched = await json(`/jobs/${job.id}`, '{"priority": 2.0}', 'PATCH');
+  assert.equal((await patched.json()).priority, 2);
+  const sweep = await json('/sweeps', `{"base": ${text}, "vary": {"train.seed": [1.0, 2e0]}}`);
+  assert.equal(sweep.status, 201);
+  const { settings } = await sweep.json();
+  const seeds = await Promise.all(settings[0].jobs.map(async ({ id }) => (await (await server.api(`/jobs/${id}`)).json()).spec.train.seed));
+  assert.deepEqual(seeds, [1, 2]);
+  await finished(server, job.id);
+  const probed = await json(`/jobs/${job.id}/probe`, '{"ids": [11.0, 284], "tokens": [11e0], "top": 1.0}');
+  const answered = await probed.json();
+  assert.deepEqual(answered.ids, [11, 284], JSON.stringify(answered));
+  const half = await send('{"text": "a", "top": 1.5}', undefined, `/jobs/${job.id}/probe`);
+  assert.equal(half.errors[0].pointer, '/top');
+});
+
+test('a byte order mark before JSON is skipped, a zero character is named', async () => {
+  const mark = '\ufeff';
+  for (const [path, body, status] of [['/jobs', JSON.stringify(tiny()), 201], ['/sweeps', JSON.stringify({ base: tiny(), vary: { 'train.seed': [5] } }), 201],
+    ['/tokenize', '{"text": "a"}', 200], ['/session', '{"token": "x"}', 200]]) {
+    const answer = await json(path, mark + body);
+    assert.equal(answer.status, status, `${path}: ${await answer.text()}`);
+  }
+  for (const [path, body, pointer] of [['/sweeps', '{"vary": {"corpus.id": ["a\\u0000"]}}', '/vary/corpus.id/0'], ['/users', '{"name": "\\u0000"}', '/name']]) {
+    const problem = await send(body, undefined, path);
+    assert.deepEqual([problem.status, problem.errors[0].pointer], [422, pointer]);
+    assert.match(problem.errors[0].detail, /U\+0000/);
+  }
+});
+
+test('a query parameter that repeats is a union where it is a list, else it is named', async () => {
+  const jobs = async (query) => (await (await server.api(`/jobs${query}`)).json()).jobs.map(({ id }) => id);
+  const all = await jobs('?state=running&state=queued,held&state=&state=failed&state=succeeded,cancelled&state=queued');
+  assert.deepEqual(all, await jobs(''));
+  assert.ok(all.length > 1);
+  const bad = await send(undefined, {}, '/jobs?state=failed&state=asleep', 'GET');
+  assert.deepEqual([bad.status, bad.errors[0].pointer], [422, 'state']);
+  for (const [path, pointer] of [['/jobs?limit=1&limit=2', 'limit'], ['/jobs?q=a&q=a', 'q'], ['/corpora/gulliver-synthetic?variant=body&variant=full', 'variant'], ['/jobs?limit', 'limit']]) {
+    const problem = await send(undefined, {}, path, 'GET');
+    assert.deepEqual([problem.status, problem.errors[0].pointer], [422, pointer], path);
+  }
+  const ids = all.slice(0, 2);
+  const both = await (await server.api(`/compare?jobs=${ids[0]}&jobs=${ids[1]}&series=/loss`)).json();
+  assert.ok(both.jobs, JSON.stringify(both));
+  assert.deepEqual(both.jobs.map(({ id }) => id), ids);
 });
 
 test('an empty body is called empty', async () => {
@@ -155,6 +212,17 @@ test('a body of 1 GB is refused with 413 without being read into memory', async 
   assert.ok(outcome === 413 || outcome === 'EPIPE' || outcome === 'ECONNRESET', String(outcome));
 });
 
+test('an address or a head that is too long is named by status', async () => {
+  const get = (path, headers = {}) => new Promise((resolve, reject) => {
+    http.get(server.url + path, { headers, agent: false }, (answer) => {
+      let text = '';
+      answer.on('data', (data) => { text += data; }).on('end', () => resolve([answer.statusCode, answer.headers['content-type'], JSON.parse(text).status]));
+    }).on('error', reject);
+  });
+  assert.deepEqual(await get(`/healthz?${'a'.repeat(9000)}`), [414, 'application/problem+json', 414]);
+  assert.deepEqual(await get('/healthz', { 'X-Long': 'a'.repeat(40000) }), [431, 'application/problem+json', 431]);
+});
+
 const raw = (text) => new Promise((resolve) => {
   const { hostname, port } = new URL(server.url);
   let answer = '';
@@ -168,6 +236,11 @@ test('request smuggling and foreign hosts are refused', async () => {
   assert.match(await raw(`${head}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`), /^HTTP\/1.1 400/);
   assert.match(await raw(`${head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}`), /^HTTP\/1.1 400/);
   assert.match(await raw('GET /api/v1/jobs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 (400|403|421)/);
+  const twice = (name, value) => raw(`GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n${`${name}: ${value}\r\n`.repeat(name === 'Host' ? 1 : 2)}Connection: close\r\n\r\n`);
+  for (const [name, value] of [['Host', '127.0.0.1'], ['Authorization', 'Bearer x'], ['Range', 'bytes=0-1']]) {
+    assert.match(await twice(name, value), new RegExp(`^HTTP/1.1 400[^]*problem\\+json[^]*2 headers ${name}`), name);
+  }
+  assert.match(await raw('GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 400[^]*problem\+json[^]*no Host/);
   const cross = await server.api('/jobs', {
     method: 'POST', headers: { 'Content-Type': 'application/json', Origin: 'http://evil.example' }, body: JSON.stringify(tiny()) });
   assert.equal(cross.status, 403);
