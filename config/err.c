@@ -18,6 +18,7 @@ static const struct {
     [ERR_FORBIDDEN] = {"forbidden", 403, "Not allowed"},
     [ERR_NOT_FOUND] = {"not_found", 404, "Not found"},
     [ERR_METHOD] = {"method_not_allowed", 405, "Method not allowed"},
+    [ERR_SLOW] = {"slow", 408, "Request Timeout"},
     [ERR_CONFLICT] = {"conflict", 409, "Conflict with the present state"},
     [ERR_TOO_LARGE] = {"too_large", 413, "Too large"},
     [ERR_LONG_TARGET] = {"target_too_long", 414, "Address too long"},

@@ -16,6 +16,7 @@ enum err_code {
     ERR_FORBIDDEN,        /* known, but not allowed */
     ERR_NOT_FOUND,        /* no such job, corpus, file, route */
     ERR_METHOD,           /* the path exists, the method does not */
+    ERR_SLOW,             /* the request did not come in time */
     ERR_CONFLICT,         /* the present state does not allow it */
     ERR_TOO_LARGE,        /* above a named limit */
     ERR_LONG_TARGET,      /* the address of a request is above its limit */

@@ -23,8 +23,11 @@ struct settings {
     char trainer[SETTINGS_TEXT_MAX];     /* path of tokenfate-trainer; "" = beside tokenfate */
     char log_level[16];
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */
-    char auth[16];              /* "auto" (on unless the address is loopback), "on", "off" */
-    int64_t checkpoint_seconds; /* 30 */
+    char
+        auth[16]; /* "auto" (on unless the address is loopback and no proxy trusted), "on", "off" */
+    char tls_cert[SETTINGS_TEXT_MAX], tls_key[SETTINGS_TEXT_MAX]; /* PEM files; "": no TLS */
+    char trusted_proxies[SETTINGS_TEXT_MAX]; /* whose X-Forwarded-For is believed; address.h */
+    int64_t checkpoint_seconds;              /* 30 */
     /* A trainer silent for longer is replaced: 300. A step of the study takes 15 s on two
      * idle cores, and far more on busy ones. */
     int64_t heartbeat_seconds;
@@ -37,7 +40,10 @@ struct settings {
     int64_t max_upload_bytes; /* corpora: 256 MiB */
     int64_t max_streams;      /* SSE clients: 500 */
     int64_t max_connections;  /* 2000 */
-    int64_t max_queue;        /* jobs not finished: 10000 */
+    int64_t address_connections; /* of one address; 0: a quarter of max_connections */
+    char unlimited_addresses[SETTINGS_TEXT_MAX]; /* to which that does not apply: loopback */
+    int64_t head_seconds;                        /* for a request's head: 10 */
+    int64_t max_queue;                           /* jobs not finished: 10000 */
 };
 
 /* Defaults, then the file (NULL: none; a named file that is missing or has an unknown key is

@@ -33,15 +33,26 @@
 #include "server/data.h"
 #include "server/datasets.h"
 #include "server/events/hub.h"
+#include "server/http/address.h"
 #include "server/http/auth.h"
 #include "server/http/guard.h"
 #include "server/http/http.h"
 #include "server/http/pool.h"
+#include "server/http/tls.h"
 #include "server/queue/job_files.h"
 #include "server/queue/reading.h"
 #include "server/queue/workers.h"
 #include "server/secret.h"
 #include "server/server.h"
+
+enum {
+    /* Descriptors of the server beside those of the pool and of connections: 21 when it idles; a
+     * trainer that starts, probes, and CONNECTIONS_SPARE take the rest. */
+    SERVE_FILES = 40,
+    SERVE_FILES_PER_THREAD = 2,     /* a reader has the database and its WAL open */
+    SERVE_FILES_PER_CONNECTION = 2, /* its socket, and the file of an upload or an answer */
+    SERVE_CONNECTIONS_MIN = 4       /* fewer serve nobody: a browser opens six */
+};
 
 /* ---- data folder ---- */
 
@@ -83,9 +94,21 @@ static int serve_listen(struct server *server, struct err *err)
                        server->settings.listen);
     server->listen_any =
         strcmp(server->listen_host, "0.0.0.0") == 0 || strcmp(server->listen_host, "::") == 0;
-    server->auth = strcmp(auth, "on") == 0 ||
-                   (strcmp(auth, "off") != 0 && !guard_is_loopback(server->listen_host));
-    return 0;
+    const int others =
+        !guard_is_loopback(server->listen_host) || server->settings.trusted_proxies[0];
+    server->auth = strcmp(auth, "on") == 0 || (strcmp(auth, "off") != 0 && others);
+    server->tls = server->settings.tls_cert[0] != '\0';
+    if (!guard_is_loopback(server->listen_host) && !server->tls &&
+        !server->settings.trusted_proxies[0])
+        log_line(LOG_WARNING,
+                 "whoever is on the way to %s can read tokens and cookies: set tls_cert and "
+                 "tls_key, or trusted_proxies if a proxy with TLS stands in front",
+                 server->settings.listen);
+    return address_list_check("trusted_proxies", server->settings.trusted_proxies, err) ||
+                   address_list_check("unlimited_addresses", server->settings.unlimited_addresses,
+                                      err)
+               ? -1
+               : 0;
 }
 
 static int serve_reconcile(struct db_writer *writer, void *arg, struct err *err)
@@ -108,19 +131,39 @@ static int serve_open_data(struct server *server, struct err *err)
     return corpora_import(&server->settings, server->db, err);
 }
 
-/* Raise the limit of open files to its maximum: every connection needs a descriptor. */
-static void serve_raise_files(void)
+/* Raise the limit of open files to its maximum, and lower max_connections to what it allows:
+ * without a descriptor libmicrohttpd accepts nobody, and no answer tells why. */
+static int serve_fit_files(struct settings *settings, struct err *err)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit))
-        return;
+        return err_set_errno(err, ERR_IO, "cannot read the limit of open files");
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max == RLIM_INFINITY)
+        return 0;
+    const int64_t files = limit.rlim_max > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_max,
+                  others = SERVE_FILES + SERVE_FILES_PER_THREAD *
+                                             (settings->slow_threads + settings->heavy_threads),
+                  fit = (files - others) / SERVE_FILES_PER_CONNECTION;
+    if (fit < SERVE_CONNECTIONS_MIN)
+        return err_set(err, ERR_IO,
+                       "the limit of %lld open files (ulimit -n) is too low: %lld are needed",
+                       (long long)files,
+                       (long long)others + SERVE_FILES_PER_CONNECTION * SERVE_CONNECTIONS_MIN);
+    if (fit < settings->max_connections) {
+        log_line(
+            LOG_WARNING,
+            "max_connections is %lld instead of %lld: the limit of open files (ulimit -n) is %lld",
+            (long long)fit, (long long)settings->max_connections, (long long)files);
+        settings->max_connections = fit;
+    }
+    return 0;
 }
 
 /* ---- files that exist only while a server runs ---- */
 
-/* Write a file of the data folder with one line: `secret`, then `address`, once requests are
+/* Write a file of the data folder: `secret`, then `certificate` and `address`, once requests are
  * answered. Commands read both (cli/client.c). */
 static int serve_publish(const struct server *server, const char *name, const char *text,
                          mode_t mode, struct err *err)
@@ -132,12 +175,25 @@ static int serve_publish(const struct server *server, const char *name, const ch
     return file_atomic_commit(&file, err);
 }
 
-/* Remove both files: at the end, and at the start before the new secret is written. Otherwise
+/* The certificate, by which commands know this server. */
+static int serve_publish_certificate(const struct server *server, struct err *err)
+{
+    struct tls tls;
+    if (!server->tls)
+        return 0;
+    if (tls_read(&server->settings, &tls, err))
+        return -1;
+    const int failed = serve_publish(server, "certificate", tls.certificate, 0644, err);
+    tls_free(&tls);
+    return failed;
+}
+
+/* Remove these files: at the end, and at the start before the new secret is written. Otherwise
  * a command could send the new secret to the address of a server that was killed, where
  * another program may listen. */
 static void serve_unpublish(const struct server *server)
 {
-    static const char *const names[] = {"address", "secret"};
+    static const char *const names[] = {"address", "secret", "certificate"};
     char path[DATA_PATH_MAX];
     struct err err = ERR_INIT;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -170,7 +226,7 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
         workers_start(settings, server->db, server->datasets, lock, &server->workers, err) ||
         reading_start(settings, server->db, server->datasets, server->workers, &server->reading,
                       err) ||
-        http_start(server, url, n, err))
+        http_start(server, url, n, err) || serve_publish_certificate(server, err))
         return -1;
     return serve_publish(server, "address", url, 0644, err);
 }
@@ -218,8 +274,8 @@ int serve_command(const struct settings *settings, const char *build)
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
     signal(SIGPIPE, SIG_IGN);
-    serve_raise_files();
-    if (!hash_init(&err) && (lock = data_lock(settings, &err)) >= 0 &&
+    if (!serve_fit_files(&server->settings, &err) && !hash_init(&err) &&
+        (lock = data_lock(settings, &err)) >= 0 &&
         !serve_open(server, lock, url, sizeof url, &err)) {
         log_line(LOG_INFO, "listening on %s (authentication %s, data in %s)", url,
                  server->auth ? "on" : "off", settings->data);

@@ -26,7 +26,7 @@ format() { sources | xargs clang-format --dry-run -Werror 2>&1 | grep -E 'error|
 
 rooms() {
     node tests/lib/rooms.mjs | head -20
-    sources 'config/*' | grep -vE 'config/(spec|spec_kind|message|settings)\.' | xargs -r grep -n 'jansson.h'
+    sources 'config/*' | grep -vE 'config/(input|spec|spec_kind|message|settings)\.' | xargs -r grep -n 'jansson.h'
     sources 'config/*' | grep -vE 'config/hash\.' | xargs -r grep -n 'sodium.h'
 }
 modules() { node tests/lib/modules.mjs "$build" | head -40; }

@@ -50,12 +50,14 @@ const SANITIZED_API = [
   'errors', // bodies, uploads, headers that are refused
   'events', // event streams
   'findings', // answers built from records
+  'limits', // connections that are late or too many
   'jobs', // submit, hold, cancel, wait, export
   'outside', // a client of another kind
   'probe', // a model read back from a checkpoint
   'readers', // clients that are slow, many or gone
   'spectrum', // large answers in JSON and CSV
   'sweeps', // many jobs in one body, comparisons
+  'tls', // the same server behind GnuTLS
   'tokenizer', // random Unicode through the tokenizer
   'uploads', // bodies of every type, texts made, replaced and deleted
   'users', // users and tokens, made and removed

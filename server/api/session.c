@@ -12,6 +12,7 @@
 #include "config/hash.h"
 #include "config/input.h"
 #include "server/http/auth.h"
+#include "server/http/client.h"
 #include "server/secret.h"
 
 struct session {
@@ -42,8 +43,8 @@ enum request_result api_whoami(struct request *request)
 static void session_cookie(struct request *request, const char *id, int seconds)
 {
     char cookie[SECRET_TEXT_MAX + 128];
-    snprintf(cookie, sizeof cookie, "%s=%s; HttpOnly; SameSite=Strict; Max-Age=%d", AUTH_COOKIE, id,
-             seconds);
+    snprintf(cookie, sizeof cookie, "%s=%s; HttpOnly; SameSite=Strict; Max-Age=%d%s", AUTH_COOKIE,
+             id, seconds, client_is_private(request) ? "; Secure" : "");
     request_header(request, MHD_HTTP_HEADER_SET_COOKIE, cookie);
 }
 

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "config/clock.h"
+#include "server/http/client.h"
 
 void stream_wake(struct stream_set *set)
 {
@@ -96,14 +96,6 @@ static ssize_t stream_read(void *self, uint64_t position, char *out, size_t max)
     return result;
 }
 
-/* 1 if the socket is at its end or in error. The peeked byte stays in the socket. */
-static int stream_client_left(const struct stream *stream)
-{
-    char byte;
-    ssize_t n = recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-}
-
 void stream_resume(struct stream *stream)
 {
     if (!stream->suspended)
@@ -116,7 +108,7 @@ int stream_reap(struct stream_set *set)
 {
     int alive = 0;
     for (struct stream *stream = set->first; stream; stream = stream->next) {
-        if (!stream->gone && stream->suspended && stream_client_left(stream)) {
+        if (!stream->gone && stream->suspended && client_left_socket(stream->fd)) {
             stream->gone = 1;
             stream_resume(stream);
         }

@@ -1,20 +1,31 @@
-/* client: the sender of a request, as the pool sees it: a name that decides whose turn it
- * takes, and whether it still waits for the answer. */
+/* client: the sender of a request: where it comes from, the name that decides whose turn it
+ * takes in the pool, and whether it still waits for the answer. */
 #ifndef TOKENFATE_CLIENT_H
 #define TOKENFATE_CLIENT_H
 
 #include <stddef.h>
 
+#include "server/http/address.h"
 #include "server/http/request.h"
 
-/* Name of the user, or of the address if the request identified no user: without
- * authentication all requests have the same user. An IPv6 address counts by its first 64
- * bits, because one host may use all addresses of such a network. HTTP thread. */
+/* Where the request comes from. Of a request that a proxy of the setting trusted_proxies sends:
+ * the rightmost address of X-Forwarded-For that is none of them, because what stands to the left
+ * of it was written by that sender. HTTP thread, or the thread that owns the request. */
+struct address client_address(const struct request *request);
+
+/* 1 if nobody on the way can read the answer: the connection is TLS, or a trusted proxy says
+ * that its own is (X-Forwarded-Proto). */
+int client_is_private(const struct request *request);
+
+/* Name of the user, or of the host (address_host) if the request identified no user: without
+ * authentication all requests have the same user. HTTP thread. */
 void client_name(const struct request *request, char out[REQUEST_CLIENT_MAX]);
 
 /* 1 if the client of a parked request has closed its connection, or its sending half:
  * libmicrohttpd does not look at a suspended connection. The caller owns the request, so the
  * descriptor stays open. Any thread. */
 int client_left(const struct request *request);
+/* The same of a socket that is open. */
+int client_left_socket(int fd);
 
 #endif

@@ -31,22 +31,31 @@
 #include "config/log.h"
 #include "server/data.h"
 #include "server/http/auth.h"
+#include "server/http/connections.h"
 #include "server/http/guard.h"
 #include "server/http/media.h"
 #include "server/http/pool.h"
 #include "server/http/request.h"
 #include "server/http/route.h"
 #include "server/http/static.h"
+#include "server/http/tls.h"
+
+enum { HTTP_SAID_MAX = 200 }; /* bytes of a message of libmicrohttpd in an error */
 
 struct http {
     struct server *server;
     struct MHD_Daemon *daemon;
+    struct connections *connections;
+    struct tls tls;
+    char said[HTTP_SAID_MAX]; /* last by libmicrohttpd while it started */
+    atomic_int is_started;
     atomic_int running; /* requests between head and end */
 };
 
 static void *http_begin(void *self, const char *uri, struct MHD_Connection *connection)
 {
     struct request *request = calloc(1, sizeof *request);
+    connections_phase(connection, CONNECTION_HEAD);
     if (!request)
         return NULL;
     const union MHD_ConnectionInfo *info =
@@ -94,8 +103,9 @@ static void http_free(struct request *request)
 static void http_end(void *self, struct MHD_Connection *connection, void **state,
                      enum MHD_RequestTerminationCode code)
 {
-    (void)connection, (void)code;
+    (void)code;
     struct server *server = self;
+    connections_phase(connection, CONNECTION_IDLE);
     struct request *request = *state;
     *state = NULL;
     if (!request)
@@ -191,6 +201,8 @@ static enum MHD_Result http_answer(struct request *request);
 static enum MHD_Result http_head(struct request *request)
 {
     uint64_t announced = 0;
+    if (connections_phase(request->connection, CONNECTION_BODY))
+        return MHD_NO;
     atomic_fetch_add(&request->server->http->running, 1);
     err_clear(&request->err);
     if (guard_check_framing(request, &announced, &request->err)) {
@@ -251,6 +263,7 @@ static enum MHD_Result http_body(struct request *request, const char *data, size
     size_t bytes = *n;
     *n = 0;
     request->received += bytes;
+    connections_received(request->connection, bytes);
     if (request->refused)
         return request->received > HTTP_DRAIN_MAX ? MHD_NO : MHD_YES;
     int failed = 0;
@@ -286,7 +299,7 @@ static enum MHD_Result http_answer(struct request *request)
 {
     struct server *server = request->server;
     /* No memory even for the problem, or the client has left: close the connection. */
-    if (!request->response)
+    if (connections_phase(request->connection, CONNECTION_ANSWER) || !request->response)
         return MHD_NO;
     http_headers(request);
     if (request->status == 500 || request->status == 507)
@@ -336,6 +349,8 @@ static enum MHD_Result http_run(struct request *request)
 {
     enum request_result result = REQUEST_DONE;
     request_resumed(request);
+    if (connections_phase(request->connection, CONNECTION_ANSWER))
+        return MHD_NO;
     if (!request->response && !request->ran)
         result = http_first(request);
     else if (!request->response && request->next) {
@@ -371,11 +386,13 @@ static enum MHD_Result http_access(void *self, struct MHD_Connection *connection
 
 static void http_log(void *self, const char *format, va_list args)
 {
-    (void)self;
+    struct http *http = self;
     char line[LOG_LINE_MAX / 2];
     vsnprintf(line, sizeof line, format, args);
     line[strcspn(line, "\n")] = '\0';
     log_line(LOG_DEBUG, "http: %s", line);
+    if (!atomic_load(&http->is_started))
+        snprintf(http->said, sizeof http->said, "%.*s", HTTP_SAID_MAX - 1, line);
 }
 
 static int http_bind(const struct addrinfo *to, const char *listen_on, struct err *err)
@@ -416,37 +433,66 @@ static void http_url(int fd, const struct server *server, char *url, size_t n)
         getnameinfo((struct sockaddr *)&address, length, NULL, 0, port, sizeof port,
                     NI_NUMERICSERV);
     int six = strchr(server->listen_host, ':') != NULL;
-    snprintf(url, n, "http://%s%s%s:%s", six ? "[" : "", server->listen_host, six ? "]" : "", port);
+    snprintf(url, n, "%s://%s%s%s:%s", server->tls ? "https" : "http", six ? "[" : "",
+             server->listen_host, six ? "]" : "", port);
+}
+
+/* Owns fd on success. */
+static int http_daemon(struct http *http, int fd, struct err *err)
+{
+    struct server *server = http->server;
+    const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
+                           MHD_USE_ERROR_LOG | (server->tls ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem with_tls[] = {
+        {server->tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, http->tls.key},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    http->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, http_access, server, MHD_OPTION_EXTERNAL_LOGGER, http_log, http,
+        MHD_OPTION_ARRAY, with_tls, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd,
+        MHD_OPTION_URI_LOG_CALLBACK, http_begin, server, MHD_OPTION_NOTIFY_COMPLETED, http_end,
+        server, MHD_OPTION_NOTIFY_CONNECTION, connections_notify, http->connections,
+        MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(server->settings.max_connections + CONNECTIONS_SPARE),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_PER_CONNECTION,
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
+    if (!http->daemon)
+        return err_set(err, ERR_IO, "cannot start the HTTP server on %s%s%.100s: %s",
+                       server->settings.listen, server->tls ? " with tls_cert " : "",
+                       server->settings.tls_cert, http->said);
+    atomic_store(&http->is_started, 1);
+    return 0;
+}
+
+static void http_free_daemon(struct http *http)
+{
+    connections_stop(http->connections);
+    connections_free(http->connections);
+    tls_free(&http->tls);
+    free(http);
 }
 
 int http_start(struct server *server, char *url, size_t url_bytes, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
+    int fd = -1;
     if (!http)
         return err_set(err, ERR_NO_MEMORY, "no memory for the HTTP server");
-    int fd = http_listen(server->settings.listen, err);
-    if (fd < 0) {
-        free(http);
+    http->server = server;
+    server->http = http; /* before the daemon starts: its thread reads it at the first request */
+    if (tls_read(&server->settings, &http->tls, err) ||
+        connections_start(&server->settings, &http->connections, err) ||
+        (fd = http_listen(server->settings.listen, err)) < 0 || http_daemon(http, fd, err)) {
+        if (fd >= 0)
+            close(fd);
+        server->http = NULL;
+        http_free_daemon(http);
         return -1;
     }
     http_url(fd, server, url, url_bytes);
-    http->server = server;
-    server->http = http; /* before the daemon starts: its thread reads it at the first request */
-    http->daemon = MHD_start_daemon(
-        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, http_access, server, MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_URI_LOG_CALLBACK, http_begin, server,
-        MHD_OPTION_NOTIFY_COMPLETED, http_end, server, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)server->settings.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)HTTP_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HTTP_MEMORY_PER_CONNECTION, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
-    if (!http->daemon) {
-        err_set(err, ERR_IO, "cannot start the HTTP server on %s", server->settings.listen);
-        close(fd);
-        server->http = NULL;
-        free(http);
-        return -1;
-    }
     return 0;
 }
 
@@ -465,5 +511,5 @@ void http_stop(struct http *http)
          ticks++)
         usleep(10000);
     MHD_stop_daemon(http->daemon);
-    free(http);
+    http_free_daemon(http);
 }

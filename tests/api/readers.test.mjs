@@ -18,7 +18,7 @@ let job;
 let large;
 before(async () => {
   server = await startServer({
-    args: ['--trainer', path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests/fake_trainer')], env: { FAKE_TRAINER_MS: '0' },
+    args: ['--auth', 'off', '--trusted-proxies', '127.0.0.9, 127.0.0.16/28', '--trainer', path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests/fake_trainer')], env: { FAKE_TRAINER_MS: '0' },
   });
   job = await finished(server, (await submit(server, tiny({ name: 'long', train: { epochs: EPOCHS } }))).id);
   assert.equal(job.state, 'succeeded');
@@ -27,19 +27,19 @@ before(async () => {
 after(async () => { assert.deepEqual(await server.stop(), { code: 0, signal: null }); });
 
 // A request whose answer nobody reads.
-function silent(route) {
-  const { hostname, port } = new URL(server.url);
-  const socket = net.connect(Number(port), hostname);
+function silent(route, { localAddress, headers = '' } = {}) {
+  const { hostname: host, port } = new URL(server.url);
+  const socket = net.connect({ host, port: Number(port), localAddress });
   socket.on('error', () => {});
   socket.pause();
-  socket.write(`GET ${route} HTTP/1.1\r\nHost: ${hostname}:${port}\r\n\r\n`);
+  socket.write(`GET ${route} HTTP/1.1\r\nHost: ${host}:${port}\r\n${headers}\r\n`);
   return socket;
 }
 
 // A request from a loopback address: its answer with headers and bytes.
-function from(localAddress, route, method = 'GET') {
+function from(localAddress, route, method = 'GET', headers = {}) {
   return new Promise((resolve, reject) => {
-    http.request(server.url + route, { method, localAddress, agent: false }, (answer) => {
+    http.request(server.url + route, { method, localAddress, agent: false, headers }, (answer) => {
       const parts = [];
       answer.on('data', (part) => parts.push(part));
       answer.on('error', reject);
@@ -88,6 +88,19 @@ test('one client has at most 64 large requests under way; others are not refused
   assert.equal(refused.status, 429);
   assert.match(refused.headers['retry-after'], /^\d+$/);
   assert.equal((await from('127.0.0.2', `/api/v1/jobs/${job.id}/epochs?limit=1`)).status, 200);
+  sockets.forEach((socket) => socket.destroy());
+});
+
+test('behind a trusted proxy a client is the rightmost address that is no proxy', async () => {
+  const proxied = { localAddress: '127.0.0.9', headers: 'X-Forwarded-For: 192.0.2.66\r\nX-Forwarded-For: 192.0.2.1, 127.0.0.17\r\n' };
+  const sockets = Array.from({ length: 64 }, () => silent(large, proxied));
+  await sleep(1000);
+  const one = `/api/v1/jobs/${job.id}/epochs?limit=1`;
+  const status = async (address, forwarded) => (await from(address, one, 'GET', { 'X-Forwarded-For': forwarded })).status;
+  assert.equal(await status('127.0.0.18', '192.0.2.7, 192.0.2.1'), 429);
+  assert.equal(await status('127.0.0.9', '192.0.2.1, 192.0.2.7'), 200);
+  assert.equal(await status('127.0.0.9', '192.0.2.1, unknown'), 200); // whoever asked unknown: the proxy itself
+  assert.equal(await status('127.0.0.2', '192.0.2.1'), 200); // no proxy, not believed
   sockets.forEach((socket) => socket.destroy());
 });
 

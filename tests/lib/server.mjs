@@ -16,14 +16,14 @@ export const BINARY = path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'toke
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
-// Resolves with the address in "listening on http://…", rejects if the process
+// Resolves with the address in "listening on http://…" (or https), rejects if the process
 // ends or says nothing for too long.
 function listening(child, log) {
   return new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`${BINARY} ${why}\n${log()}`));
     const timer = setTimeout(() => fail(`did not listen within ${START_SECONDS} s`), 1000 * START_SECONDS);
     const look = () => {
-      const [, url] = /listening on (http:\/\/[^\s"']+:\d+)/.exec(log()) ?? [];
+      const [, url] = /listening on (https?:\/\/[^\s"']+:\d+)/.exec(log()) ?? [];
       if (url) settle(() => resolve(url));
     };
     const ended = (code, signal) => settle(() => fail(`ended with ${signal ?? code}`));
@@ -46,9 +46,11 @@ function listening(child, log) {
 // A trainer of a server that was killed may still be writing its last file.
 export const removeFolder = (folder) => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 
-export async function startServer({ args = [], env = {}, dataDir } = {}) {
+// files: the limit of its open files.
+export async function startServer({ args = [], env = {}, dataDir, files } = {}) {
   const data = dataDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-test-'));
-  const child = spawn(BINARY, ['serve', '--listen', '127.0.0.1:0', '--data', data, ...args], {
+  const [program, ...first] = files ? ['sh', '-c', `ulimit -n ${files}; exec "$0" "$@"`, BINARY] : [BINARY];
+  const child = spawn(program, [...first, 'serve', '--listen', '127.0.0.1:0', '--data', data, ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
