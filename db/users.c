@@ -17,9 +17,14 @@ static const char sql_disabled[] = "SELECT disabled FROM users WHERE name = ?1";
 static const char sql_get[] = "SELECT name, admin, disabled, created_at FROM users WHERE name = ?1";
 static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM users ORDER BY name";
 static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
+/* A session ends with its token at the latest. */
 static const char sql_credential[] =
-    "INSERT INTO credentials (hash, user, kind, label, created_at, expires_at)"
-    " SELECT ?1, name, ?3, ?4, ?5, ?6 FROM users WHERE name = ?2 AND disabled = 0"
+    "INSERT INTO credentials (hash, user, kind, label, created_at, life, expires_at)"
+    " SELECT ?1, name, ?3, ?4, ?5, max(?6 - ?5, 0), coalesce((SELECT min(?6, expires_at) FROM "
+    "credentials"
+    " WHERE ?3 = 'session' AND user = ?2 AND kind = 'token' AND substr(hash, 1, 16) = ?4"
+    " AND expires_at > 0), ?6)"
+    " FROM users WHERE name = ?2 AND disabled = 0"
     /* The label of a session is the id of its token. The token may have been revoked
      * after the request was authenticated, so its row is checked in this transaction. */
     " AND (?3 <> 'session' OR EXISTS (SELECT 1 FROM credentials"
@@ -30,9 +35,16 @@ static const char sql_revoke_token[] =
 static const char sql_revoke_sessions[] =
     "DELETE FROM credentials WHERE user = ?1 AND kind = 'session' AND label = ?2";
 static const char sql_tokens[] =
-    "SELECT substr(hash, 1, 16), user, label, created_at FROM credentials WHERE kind = 'token'"
+    "SELECT substr(hash, 1, 16), user, label, created_at, expires_at, life FROM credentials"
+    " WHERE kind = 'token' AND (expires_at = 0 OR expires_at > ?3)"
     " AND (?1 IS NULL OR user = ?1) AND (?2 IS NULL OR substr(hash, 1, 16) = ?2)"
     " ORDER BY created_at, hash";
+static const char sql_count_tokens[] =
+    "SELECT count(*) FROM credentials WHERE user = ?1 AND kind = 'token'";
+/* The token and the sessions that it was exchanged for end at ?3 at the latest. */
+static const char sql_end_token[] = "UPDATE credentials SET expires_at = ?3 WHERE user = ?1"
+                                    " AND iif(kind = 'token', substr(hash, 1, 16), label) = ?2"
+                                    " AND (expires_at = 0 OR expires_at > ?3)";
 static const char sql_user[] =
     "SELECT u.name, u.admin, u.disabled, u.created_at FROM credentials c"
     " JOIN users u ON u.name = c.user WHERE c.hash = ?1 AND c.kind = ?2 AND u.disabled = 0"
@@ -68,6 +80,15 @@ int token_check_label(const char *label, struct err *err)
         return err_field(err, "/label", "\"%.70s\" has %zu bytes; %d are allowed", label, length,
                          TOKEN_LABEL_MAX);
     return *label ? text_name_check_label(label, "/label", err) : 0;
+}
+
+int token_check_expiry(int64_t expires_at, struct err *err)
+{
+    const int64_t left = expires_at - db_now();
+    if (expires_at && (left <= 0 || left > (int64_t)TOKEN_SECONDS_MAX * 1000000))
+        return err_field(err, "/expires_at", "%lld s from now; it must lie within the next %d s",
+                         (long long)(left / 1000000), TOKEN_SECONDS_MAX);
+    return 0;
 }
 
 static int user_store(struct db_writer *writer, const char *name, int admin, struct err *err)
@@ -172,6 +193,21 @@ static int credential_refuse(struct connection *connection, const char *user, st
                         : user_not_found(user, err);
 }
 
+/* ERR_CONFLICT if the user has as many tokens as are allowed. */
+static int credential_check_room(struct connection *connection, const char *user, const char *kind,
+                                 struct err *err)
+{
+    int64_t n = 0;
+    if (strcmp(kind, "token") != 0)
+        return 0;
+    if (connection_integer(connection, sql_count_tokens, VALUES(value_text(user)), 0, &n, err) < 0)
+        return -1;
+    if (n >= TOKENS_MAX)
+        return err_set(err, ERR_CONFLICT, "%.64s has %d tokens, the most allowed: revoke one", user,
+                       TOKENS_MAX);
+    return 0;
+}
+
 int credential_insert(struct db_writer *writer, const char *user, const char *kind,
                       const char *hash, const char *label, int64_t expires_at, struct err *err)
 {
@@ -179,6 +215,7 @@ int credential_insert(struct db_writer *writer, const char *user, const char *ki
     int64_t now = db_now();
     if (token_check_label(label, err) < 0 ||
         connection_run(connection, sql_expire, VALUES(value_integer(now)), err) < 0 ||
+        credential_check_room(connection, user, kind, err) < 0 ||
         connection_run(connection, sql_credential,
                        VALUES(value_text(hash), value_text(user), value_text(kind),
                               value_text(label), value_integer(now), value_integer(expires_at)),
@@ -202,6 +239,11 @@ void token_id(const char *hash, char id[TOKEN_ID_MAX])
     id[TOKEN_ID_MAX - 1] = '\0';
 }
 
+static int token_not_found(const char *user, const char *id, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "%.64s has no token %.64s", user, id);
+}
+
 int token_revoke(struct db_writer *writer, const char *user, const char *id, struct err *err)
 {
     struct connection *connection = &writer->connection;
@@ -209,7 +251,7 @@ int token_revoke(struct db_writer *writer, const char *user, const char *id, str
                        err) < 0)
         return -1;
     if (connection_changes(connection) != 1)
-        return err_set(err, ERR_NOT_FOUND, "%.64s has no token %.64s", user, id);
+        return token_not_found(user, id, err);
     return connection_run(connection, sql_revoke_sessions, VALUES(value_text(user), value_text(id)),
                           err);
 }
@@ -220,6 +262,8 @@ static void token_fill(sqlite3_stmt *row, struct token *token)
     column_copy(row, 1, token->user, sizeof token->user);
     column_copy(row, 2, token->label, sizeof token->label);
     token->created_at = sqlite3_column_int64(row, 3);
+    token->expires_at = sqlite3_column_int64(row, 4);
+    token->life = sqlite3_column_int64(row, 5);
 }
 
 int token_take(void *self, const struct token *token)
@@ -228,11 +272,13 @@ int token_take(void *self, const struct token *token)
     return 1;
 }
 
-int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
-               void *self, struct err *err)
+/* Call row for the tokens that token_list names. 1 if row stopped it. */
+static int token_each(struct connection *connection, const char *user, const char *id,
+                      token_row *row, void *self, struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&reader->connection, sql_tokens, VALUES(value_text(user), value_text(id)),
+    if (connection_start(connection, sql_tokens,
+                         VALUES(value_text(user), value_text(id), value_integer(db_now())),
                          &statement, err) < 0)
         return -1;
     int result = 0, stop = 0;
@@ -242,7 +288,29 @@ int token_list(struct db_reader *reader, const char *user, const char *id, token
         stop = row(self, &token);
     }
     statement_close(statement);
-    return stop ? 0 : result;
+    return stop ? 1 : result;
+}
+
+int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
+               void *self, struct err *err)
+{
+    return token_each(&reader->connection, user, id, row, self, err) < 0 ? -1 : 0;
+}
+
+int token_rotate(struct db_writer *writer, const char *user, const char *id, const char *hash,
+                 struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    const int64_t now = db_now(), end = now + (int64_t)TOKEN_GRACE_SECONDS * 1000000;
+    struct token old;
+    const int found = token_each(connection, user, id, token_take, &old, err);
+    if (found <= 0)
+        return found < 0 ? -1 : token_not_found(user, id, err);
+    if (connection_run(connection, sql_end_token,
+                       VALUES(value_text(user), value_text(id), value_integer(end)), err) < 0)
+        return -1;
+    return credential_insert(writer, user, "token", hash, old.label, old.life ? now + old.life : 0,
+                             err);
 }
 
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,

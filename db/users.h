@@ -13,7 +13,12 @@
 enum {
     USER_NAME_MAX = 64,
     TOKEN_LABEL_MAX = 64,
-    TOKEN_ID_MAX = 17 /* 16 hex digits and the terminating zero */
+    TOKEN_ID_MAX = 17, /* 16 hex digits and the terminating zero */
+    /* A rotated token works for a minute more: scripts change over, and a client that lost
+     * the answer rotates again. */
+    TOKEN_GRACE_SECONDS = 60,
+    TOKEN_SECONDS_MAX = 10 * 366 * 86400, /* of a life; who wants more sets no end */
+    TOKENS_MAX = 100 /* of one user: more than machines and scripts, few enough to read */
 };
 
 struct user {
@@ -26,12 +31,15 @@ struct user {
  * cannot be computed. */
 struct token {
     char id[TOKEN_ID_MAX], user[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
-    int64_t created_at;
+    int64_t created_at, expires_at; /* expires_at 0: never */
+    int64_t life;                   /* given at its making, in microseconds; 0: no end */
 };
 
 /* ERR_INVALID, pointer "/name" or "/label". */
 int user_check_name(const char *name, struct err *err);
 int token_check_label(const char *label, struct err *err);
+/* ERR_INVALID, pointer "/expires_at": not in the next TOKEN_SECONDS_MAX. 0 (never) passes. */
+int token_check_expiry(int64_t expires_at, struct err *err);
 
 /* Names that the server gives: USER_LOCAL, an administrator, is everybody without
  * authentication and a command with the secret of the data folder, and owns the imported
@@ -53,8 +61,9 @@ typedef int user_row(void *self, const struct user *user);
 int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err);
 
 /* hash: hex SHA-256 of the token. expires_at 0: never. kind: "token" or "session".
- * The label of a session is the id of the token that it was exchanged for;
- * ERR_UNAUTHORIZED if that token was revoked. ERR_CONFLICT for a disabled user. */
+ * The label of a session is the id of the token that it was exchanged for, and it ends with
+ * that token; ERR_UNAUTHORIZED if the token was revoked or has expired. ERR_CONFLICT for a
+ * disabled user, and for a user with TOKENS_MAX tokens. */
 int credential_insert(struct db_writer *writer, const char *user, const char *kind,
                       const char *hash, const char *label, int64_t expires_at, struct err *err);
 /* Revoke one credential by its hash. ERR_NOT_FOUND. */
@@ -64,8 +73,13 @@ int credential_revoke(struct db_writer *writer, const char *hash, struct err *er
 void token_id(const char *hash, char id[TOKEN_ID_MAX]);
 /* Revoke a user's token and the sessions that it was exchanged for. ERR_NOT_FOUND. */
 int token_revoke(struct db_writer *writer, const char *user, const char *id, struct err *err);
-/* Call row for every token, oldest first; user, id: NULL matches all. Stops when row
- * returns non-zero. */
+/* Insert a token with this hash in the place of a user's token: with its label, and with its
+ * length of life, counted anew. The old one and its sessions end after TOKEN_GRACE_SECONDS.
+ * ERR_NOT_FOUND; ERR_CONFLICT as of credential_insert. */
+int token_rotate(struct db_writer *writer, const char *user, const char *id, const char *hash,
+                 struct err *err);
+/* Call row for every token that has not expired, oldest first; user, id: NULL matches all.
+ * Stops when row returns non-zero. */
 typedef int token_row(void *self, const struct token *token);
 int token_list(struct db_reader *reader, const char *user, const char *id, token_row *row,
                void *self, struct err *err);

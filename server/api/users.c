@@ -1,5 +1,5 @@
-/* users: the handlers of users and their bearer tokens; the route table admits
- * administrators alone (ROUTE_ADMIN). The list runs on a pool thread, the others on the HTTP
+/* users: the handlers of users, to which the route table admits administrators alone
+ * (ROUTE_ADMIN), and of bearer tokens, which are also for the user they belong to. The list runs on a pool thread, the others on the HTTP
  * thread.
  *
  * Every change is one durable operation. The text of a token is in the answer that made it
@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/clock.h"
 #include "config/hash.h"
 #include "config/input.h"
+#include "server/http/auth.h"
 #include "server/http/word_list.h"
 #include "server/secret.h"
 
@@ -23,6 +25,7 @@ enum { USERS_VALUE_MAX = 60 }; /* bytes of a bad value that are quoted */
 struct people {
     char name[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
     int admin, disabled; /* -1: not in the body */
+    int64_t expires_at;  /* 0: never */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX], id[TOKEN_ID_MAX];
 };
 
@@ -34,6 +37,7 @@ static void token_write(struct emit *json, const struct token *token)
     emit_text(json, "id", token->id);
     emit_text(json, "label", token->label);
     emit_time(json, "created_at", token->created_at);
+    emit_time(json, "expires_at", token->expires_at);
 }
 
 struct people_writer {
@@ -112,6 +116,21 @@ static void body_text(const char *field, const json_t *value,
         strcpy(out, json_string_value(value));
 }
 
+/* The end of a token, in seconds from now or as a time. */
+static void body_expiry(const char *field, const json_t *value, int64_t *out, struct err *err)
+{
+    const int is_length = strcmp(field, "expires_in") == 0;
+    if (is_length && json_is_integer(value) && json_integer_value(value) > 0 &&
+        json_integer_value(value) <= TOKEN_SECONDS_MAX)
+        *out = db_now() + json_integer_value(value) * 1000000;
+    else if (is_length)
+        body_bad(field, value, "must be a number of seconds from 1 to ten years", err);
+    else if (!json_is_string(value) || clock_parse(json_string_value(value), out))
+        body_bad(field, value, "must be a time as RFC 3339 has it", err);
+    else
+        token_check_expiry(*out, err);
+}
+
 /* allowed: the fields of this request, "a,b". */
 static void body_fields(json_t *body, const char *allowed, struct people *people, struct err *err)
 {
@@ -125,6 +144,8 @@ static void body_fields(json_t *body, const char *allowed, struct people *people
             body_text(field, value, user_check_name, people->name, err);
         else if (strcmp(field, "label") == 0)
             body_text(field, value, token_check_label, people->label, err);
+        else if (strncmp(field, "expires_", 8) == 0)
+            body_expiry(field, value, &people->expires_at, err);
         else
             body_flag(field, value,
                       strcmp(field, "admin") == 0 ? &people->admin : &people->disabled, err);
@@ -142,14 +163,16 @@ static int body_read(const struct request *request, const char *allowed, struct 
     } else {
         if (word_list_has(allowed, "name") && !json_object_get(body, "name"))
             err_field(err, "/name", "is missing");
+        if (json_object_get(body, "expires_in") && json_object_get(body, "expires_at"))
+            err_field(err, "/expires_in", "stands beside expires_at; give one of them");
         body_fields(body, allowed, people, err);
     }
     json_decref(body);
     return err->code == ERR_NONE ? 0 : -1;
 }
 
-/* The request's state, filled from the body. NULL: the request is answered. */
-static struct people *people_begin(struct request *request, const char *allowed)
+/* The request's state. NULL: the request is answered. */
+static struct people *people_new(struct request *request)
 {
     struct people *people = calloc(1, sizeof *people);
     if (!people) {
@@ -160,6 +183,15 @@ static struct people *people_begin(struct request *request, const char *allowed)
     request->state = people;
     request->free_state = free;
     people->admin = people->disabled = -1;
+    return people;
+}
+
+/* The same, filled from the body. */
+static struct people *people_begin(struct request *request, const char *allowed)
+{
+    struct people *people = people_new(request);
+    if (!people)
+        return NULL;
     if (body_read(request, allowed, people, &request->err)) {
         request_fail(request, &request->err);
         return NULL;
@@ -238,6 +270,36 @@ enum request_result api_user_patch(struct request *request)
 
 /* ---- tokens ---- */
 
+/* The tokens of the path's user are for that user and for administrators. 0, or -1: the
+ * request is answered. */
+static int token_refuse(struct request *request)
+{
+    if (!auth_may_change(request, request->params[0], &request->err))
+        return 0;
+    request_fail(request, &request->err);
+    return -1;
+}
+
+enum request_result api_user_token_list(struct request *request)
+{
+    struct user user;
+    struct request_buffer buffer;
+    if (token_refuse(request))
+        return REQUEST_DONE;
+    if (user_get(request->reader, request->params[0], &user, &request->err))
+        return request_fail(request, &request->err);
+    if (request_open(request, &buffer))
+        return REQUEST_DONE;
+    emit_object(&buffer.json, NULL);
+    emit_array(&buffer.json, "tokens");
+    if (token_list(request->reader, user.name, NULL, people_write_token, &buffer.json,
+                   &request->err))
+        return request_close_fail(request, &buffer, &request->err);
+    emit_end(&buffer.json);
+    emit_end(&buffer.json);
+    return request_close_reply(request, &buffer, 200, MEDIA_JSON);
+}
+
 /* text: the token itself in the answer that made it, else NULL. */
 static enum request_result token_answer(struct request *request, const char *id, const char *text,
                                         unsigned status)
@@ -263,6 +325,8 @@ static enum request_result token_answer(struct request *request, const char *id,
 
 enum request_result api_user_token_show(struct request *request)
 {
+    if (token_refuse(request))
+        return REQUEST_DONE;
     return token_answer(request, request->params[1], NULL, 200);
 }
 
@@ -270,8 +334,15 @@ static int token_store(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct request *request = arg;
     const struct people *people = request->state;
-    return credential_insert(writer, request->params[0], "token", people->hash, people->label, 0,
-                             err);
+    return credential_insert(writer, request->params[0], "token", people->hash, people->label,
+                             people->expires_at, err);
+}
+
+static int token_replace(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct request *request = arg;
+    const struct people *people = request->state;
+    return token_rotate(writer, request->params[0], request->params[1], people->hash, err);
 }
 
 static enum request_result token_stored(struct request *request)
@@ -287,14 +358,27 @@ static enum request_result token_stored(struct request *request)
     return REQUEST_DONE;
 }
 
-enum request_result api_user_token_create(struct request *request)
+/* Make the text of a token for the request's state, and store it. */
+static enum request_result token_make(struct request *request, db_operation *store)
 {
-    struct people *people = people_begin(request, "label");
-    if (!people)
-        return REQUEST_DONE;
+    struct people *people = request->state;
     secret_make("token", people->text, sizeof people->text, people->hash);
     token_id(people->hash, people->id);
-    return request_submit(request, token_store, request, token_stored);
+    return request_submit(request, store, request, token_stored);
+}
+
+enum request_result api_user_token_create(struct request *request)
+{
+    if (token_refuse(request) || !people_begin(request, "label,expires_in,expires_at"))
+        return REQUEST_DONE;
+    return token_make(request, token_store);
+}
+
+enum request_result api_user_token_rotate(struct request *request)
+{
+    if (token_refuse(request) || !people_new(request))
+        return REQUEST_DONE;
+    return token_make(request, token_replace);
 }
 
 static int token_delete(struct db_writer *writer, void *arg, struct err *err)
@@ -312,5 +396,7 @@ static enum request_result token_deleted(struct request *request)
 
 enum request_result api_user_token_delete(struct request *request)
 {
+    if (token_refuse(request))
+        return REQUEST_DONE;
     return request_submit(request, token_delete, request, token_deleted);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
 #include "config/emit.h"
 #include "config/hash.h"
 #include "config/options.h"
@@ -22,9 +23,11 @@
 #include "server/server.h"
 
 enum {
-    COMMANDS_PATH_MAX = 128, /* "/users/NAME/tokens/ID" */
+    COMMANDS_PATH_MAX = 128, /* "/users/NAME/tokens/ID/rotate" */
     COMMANDS_DAY_MAX = 32
 };
+
+#define COMMANDS_DAY "%Y-%m-%d"
 
 static int commands_fail(const struct err *err)
 {
@@ -106,13 +109,13 @@ static int commands_read(const struct settings *settings,
     return failed ? commands_fail(&err) : 0;
 }
 
-/* Microseconds since 1970 as a date in UTC. */
-static void commands_day(int64_t microseconds, char *text, size_t n)
+/* Microseconds since 1970 in UTC, as strftime formats it. */
+static void commands_time(int64_t microseconds, const char *format, char *text, size_t n)
 {
     time_t seconds = (time_t)(microseconds / 1000000);
     struct tm utc;
     gmtime_r(&seconds, &utc);
-    strftime(text, n, "%Y-%m-%d", &utc);
+    strftime(text, n, format, &utc);
 }
 
 /* Body of a request (malloc) with a text and a flag; a NULL key omits that member. */
@@ -158,7 +161,7 @@ static int commands_user_change(struct db_writer *writer, void *arg, struct err 
 static int commands_user_print(void *self, const struct user *user)
 {
     char made[COMMANDS_DAY_MAX];
-    commands_day(user->created_at, made, sizeof made);
+    commands_time(user->created_at, COMMANDS_DAY, made, sizeof made);
     fprintf(self, "%-24s %-6s %-9s %s\n", user->name, user->admin ? "admin" : "user",
             user->disabled ? "disabled" : "active", made);
     return 0;
@@ -228,6 +231,9 @@ int commands_user(const struct settings *settings, int argc, char **argv)
 
 struct commands_token {
     const char *user, *label;
+    int64_t expires_in; /* seconds, 0: not given */
+    const char *expires_at;
+    int64_t end; /* of the two above, 0: never */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX];
     struct token found;
 };
@@ -235,37 +241,64 @@ struct commands_token {
 static int commands_token_insert(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct commands_token *token = arg;
-    return credential_insert(writer, token->user, "token", token->hash, token->label, 0, err);
+    return credential_insert(writer, token->user, "token", token->hash, token->label, token->end,
+                             err);
+}
+
+/* Body (malloc) of the request that issues the token. */
+static char *commands_token_body(const struct commands_token *token)
+{
+    struct emit json;
+    if (emit_open_text(&json))
+        return NULL;
+    emit_object(&json, NULL);
+    emit_text(&json, "label", token->label);
+    if (token->end)
+        emit_time(&json, "expires_at", token->end);
+    emit_end(&json);
+    return emit_close_text(&json);
+}
+
+/* Make the change that stores a new token, and print its text. A server makes a token of its
+ * own; the one made here counts only without a server. */
+static int commands_token_store(const struct settings *settings, struct commands_token *token,
+                                struct commands_change *change)
+{
+    secret_make("token", token->text, sizeof token->text, token->hash);
+    int code = commands_change(settings, change);
+    const char *text = json_string_value(json_object_get(change->answer, "token"));
+    if (!code)
+        printf("%s\n", text ? text : token->text);
+    json_decref(change->answer);
+    return code;
+}
+
+static int commands_token_check(struct commands_token *token, struct err *err)
+{
+    const size_t n = strlen(token->label);
+    if (token->expires_in && token->expires_at)
+        return err_set(err, ERR_INVALID, "--expires-in and --expires-at exclude each other");
+    if (token->expires_at && clock_parse(token->expires_at, &token->end))
+        return err_set(err, ERR_INVALID,
+                       "--expires-at: \"%.64s\" is not a time like 2026-12-31T12:00:00Z",
+                       token->expires_at);
+    if (token->expires_in)
+        token->end = db_now() + token->expires_in * 1000000;
+    if (utf8_valid(token->label, n) != n)
+        return err_field(err, "/label", "\"%s\" is not UTF-8", token->label);
+    return user_check_name(token->user, err) || token_check_expiry(token->end, err) ? -1 : 0;
 }
 
 static int commands_token_issue(const struct settings *settings, struct commands_token *token)
 {
     struct err err = ERR_INIT;
     struct commands_change change = {commands_token_insert, token, "POST", "", NULL, NULL};
-    if (user_check_name(token->user, &err))
+    if (commands_token_check(token, &err))
         return commands_fail(&err);
     snprintf(change.path, sizeof change.path, "/users/%s/tokens", token->user);
-    const size_t n = strlen(token->label);
-    if (utf8_valid(token->label, n) != n) {
-        err_field(&err, "/label", "\"%s\" is not UTF-8", token->label);
-        return commands_fail(&err);
-    }
-    if (!(change.body = commands_body("label", token->label, NULL, 0)))
+    if (!(change.body = commands_token_body(token)))
         return commands_no_memory(&err);
-    secret_make("token", token->text, sizeof token->text, token->hash);
-    int code = commands_change(settings, &change);
-    /* A server makes a token of its own; the one made here counts only without a server. */
-    const char *text = json_string_value(json_object_get(change.answer, "token"));
-    if (!code)
-        printf("%s\n", text ? text : token->text);
-    json_decref(change.answer);
-    return code;
-}
-
-static int commands_token_revoke_found(struct db_writer *writer, void *arg, struct err *err)
-{
-    const struct commands_token *token = arg;
-    return token_revoke(writer, token->found.user, token->found.id, err);
+    return commands_token_store(settings, token, &change);
 }
 
 /* Find a token by its text or by its id. The text is tried first; only its hash is stored. */
@@ -281,23 +314,57 @@ static int commands_token_find(struct db_reader *reader, void *arg, struct err *
     return *token->found.id ? 0 : err_set(err, ERR_NOT_FOUND, "there is no such token");
 }
 
-/* Revoke a token. It is looked up first, because a request needs its user and its id. */
-static int commands_token_revoke(const struct settings *settings, struct commands_token *token)
+/* Look up the token that `word` is or names, because a request needs its user and its id;
+ * then format the path of the request. */
+static int commands_token_look(const struct settings *settings, struct commands_token *token,
+                               const char *word, const char *after, struct commands_change *change)
 {
-    struct commands_change change = {commands_token_revoke_found, token, "DELETE", "", NULL, NULL};
+    snprintf(token->text, sizeof token->text, "%s", word);
     hash_sha256(token->text, strlen(token->text), token->hash);
     if (commands_read(settings, commands_token_find, token))
+        return -1;
+    snprintf(change->path, sizeof change->path, "/users/%s/tokens/%s%s", token->found.user,
+             token->found.id, after);
+    return 0;
+}
+
+static int commands_token_revoke_found(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_token *token = arg;
+    return token_revoke(writer, token->found.user, token->found.id, err);
+}
+
+static int commands_token_revoke(const struct settings *settings, struct commands_token *token,
+                                 const char *word)
+{
+    struct commands_change change = {commands_token_revoke_found, token, "DELETE", "", NULL, NULL};
+    if (commands_token_look(settings, token, word, "", &change))
         return 1;
-    snprintf(change.path, sizeof change.path, "/users/%s/tokens/%s", token->found.user,
-             token->found.id);
     return commands_change(settings, &change);
+}
+
+static int commands_token_rotate_found(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_token *token = arg;
+    return token_rotate(writer, token->found.user, token->found.id, token->hash, err);
+}
+
+static int commands_token_rotate(const struct settings *settings, struct commands_token *token,
+                                 const char *word)
+{
+    struct commands_change change = {commands_token_rotate_found, token, "POST", "", NULL, NULL};
+    if (commands_token_look(settings, token, word, "/rotate", &change))
+        return 1;
+    return commands_token_store(settings, token, &change);
 }
 
 static int commands_token_print(void *self, const struct token *token)
 {
-    char made[COMMANDS_DAY_MAX];
-    commands_day(token->created_at, made, sizeof made);
-    fprintf(self, "%s %-24s %s %s\n", token->id, token->user, made, token->label);
+    char made[COMMANDS_DAY_MAX], end[COMMANDS_DAY_MAX] = "-";
+    commands_time(token->created_at, COMMANDS_DAY, made, sizeof made);
+    if (token->expires_at)
+        commands_time(token->expires_at, COMMANDS_DAY "T%H:%MZ", end, sizeof end);
+    fprintf(self, "%s %-24s %s %-17s %s\n", token->id, token->user, made, end, token->label);
     return 0;
 }
 
@@ -308,22 +375,35 @@ static int commands_token_list(struct db_reader *reader, void *arg, struct err *
 
 int commands_token(const struct settings *settings, int argc, char **argv)
 {
-    struct commands_token token = {.user = argc > 1 ? argv[1] : NULL, .label = "command line"};
-    const char *verb = argc ? argv[0] : "";
+    static const struct options_row rows[] = {
+        {"expires_in", OPTIONS_INTEGER, offsetof(struct commands_token, expires_in), 0, 1,
+         TOKEN_SECONDS_MAX, NULL, NULL, "seconds that the token lives"},
+        {"expires_at", OPTIONS_POINTER, offsetof(struct commands_token, expires_at), 0, 0, 0, NULL,
+         NULL, "when the token ends"},
+    };
+    struct commands_token token = {.label = "command line"};
+    const struct options options = {rows, sizeof rows / sizeof *rows, &token};
     struct err err = ERR_INIT;
+    int n = 0;
     if (hash_init(&err))
         return commands_fail(&err);
-    if (strcmp(verb, "list") == 0 && argc <= 2)
-        return commands_read(settings, commands_token_list, argc > 1 ? argv[1] : NULL);
-    if (strcmp(verb, "issue") == 0 && (argc == 2 || argc == 3)) {
-        token.label = argc == 3 ? argv[2] : token.label;
+    if (options_parse(&options, 1, argc, argv, &n, &err)) {
+        commands_fail(&err);
+        return 2;
+    }
+    const char *verb = n ? argv[0] : "";
+    const int has_end = token.expires_in || token.expires_at;
+    token.user = n > 1 ? argv[1] : NULL;
+    token.label = n == 3 ? argv[2] : token.label;
+    if (strcmp(verb, "issue") == 0 && (n == 2 || n == 3))
         return commands_token_issue(settings, &token);
-    }
-    if (strcmp(verb, "revoke") == 0 && argc == 2) {
-        snprintf(token.text, sizeof token.text, "%s", argv[1]);
-        return commands_token_revoke(settings, &token);
-    }
-    return commands_usage("tokenfate token issue USER [LABEL] | list [USER] | revoke TOKEN|ID");
+    if (strcmp(verb, "list") == 0 && n <= 2 && !has_end)
+        return commands_read(settings, commands_token_list, n > 1 ? argv[1] : NULL);
+    if (strcmp(verb, "rotate") == 0 && n == 2 && !has_end)
+        return commands_token_rotate(settings, &token, argv[1]);
+    if (strcmp(verb, "revoke") == 0 && n == 2 && !has_end)
+        return commands_token_revoke(settings, &token, argv[1]);
+    return commands_usage("tokenfate " COMMANDS_TOKEN);
 }
 
 /* ---- backup ---- */

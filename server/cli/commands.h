@@ -9,6 +9,11 @@
 
 #include "config/settings.h"
 
+/* The words of `token`, for its usage and for the list of all commands. */
+#define COMMANDS_TOKEN                                                                             \
+    "token issue USER [LABEL] [--expires-in SECONDS | --expires-at TIME] | list [USER] |"          \
+    " rotate TOKEN|ID | revoke TOKEN|ID"
+
 /* argv: the words after the command's name, without the options of settings. */
 int commands_user(const struct settings *settings, int argc, char **argv);
 int commands_token(const struct settings *settings, int argc, char **argv);

@@ -29,7 +29,7 @@
 
 enum {
     REQUEST_PARAMS_MAX = 2,    /* braces in a path template */
-    REQUEST_SEGMENTS_MAX = 12, /* segments of a path; the longest route has six */
+    REQUEST_SEGMENTS_MAX = 12, /* segments of a path; the longest route has seven */
     REQUEST_TARGET_MAX = 8192, /* bytes of path and query; a jobs= filter of 200 ids fits */
     REQUEST_ID_BYTES = 8,      /* random bytes in an X-Request-Id */
     REQUEST_CLIENT_MAX = 80    /* bytes of a client's name (client.h) */

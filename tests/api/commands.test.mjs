@@ -46,7 +46,7 @@ async function everything(data, expect) {
   assert.match(token, /^tf_[0-9a-f]{64}$/);
   await expect(token, 200);
   const lines = done('token', 'list', 'ben').split('\n');
-  assert.match(lines[0], /^[0-9a-f]{16} ben +\d{4}-\d\d-\d\d laptop$/);
+  assert.match(lines[0], /^[0-9a-f]{16} ben +\d{4}-\d\d-\d\d - +laptop$/);
   assert.match(lines[1], /command line$/);
   refused(['token', 'issue', 'ben', 'a\u001b[2J'], /\/label: .*control/);
   refused(['token', 'issue', 'carl'], /there is no user "carl"/);
@@ -58,6 +58,21 @@ async function everything(data, expect) {
   done('user', 'enable', 'ben');
   await expect(token, 200);
 
+  const ending = done('token', 'issue', 'ben', '--expires-in', '86400', 'a day');
+  await expect(ending, 200);
+  const listed = done('token', 'list', 'ben').split('\n').find((line) => line.endsWith('a day'));
+  assert.match(listed, /\d{4}-\d\d-\d\d \d{4}-\d\d-\d\dT\d\d:\d\dZ a day$/);
+  const rotated = done('token', 'rotate', ending);
+  assert.notEqual(rotated, ending);
+  await expect(rotated, 200);
+  assert.equal(done('token', 'list', 'ben').match(/Z a day$/gm).length, 2);
+  done('token', 'revoke', ending);
+  done('token', 'revoke', done('token', 'rotate', rotated));
+  done('token', 'revoke', rotated);
+  done('token', 'revoke', done('token', 'issue', 'ben', '--expires-at', '2030-01-01T00:00:00Z'));
+  refused(['token', 'issue', 'ben', '--expires-at', '2020-01-01T00:00:00Z'], /\/expires_at: -\d+ s from now/);
+  refused(['token', 'issue', 'ben', '--expires-at', 'soon'], /"soon" is not a time/);
+  refused(['token', 'rotate', 'tf_nothing'], /no such token/);
   done('token', 'revoke', token);
   await expect(token, 401);
   await expect(other, 200);

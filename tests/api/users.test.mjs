@@ -47,7 +47,7 @@ test('an administrator makes users and tokens; a token is shown once', async () 
   assert.deepEqual((await whoami(token.token)).body, { name: 'ben', admin: false, auth: true });
 
   const shown = await ask(admin, 'GET', new URL(token.location, 'http://x/users/ben/tokens').pathname);
-  assert.deepEqual(shown.body, { id: token.id, label: 'laptop', created_at: token.created_at });
+  assert.deepEqual(shown.body, { id: token.id, label: 'laptop', created_at: token.created_at, expires_at: null });
   fits(shown.body, 'Token', openapi);
   const [first, second] = await users();
   assert.deepEqual([first.name, first.admin, first.tokens.length, second.name], ['admin', true, 1, 'ben']);
@@ -59,8 +59,9 @@ test('everybody else is refused with the reason', async () => {
   await made('carl');
   const { token, id } = await issued('carl');
   const calls = [['GET', '/users'], ['POST', '/users', { name: 'x', admin: true }], ['GET', '/users/carl'],
-    ['PATCH', '/users/carl', { admin: true }], ['POST', '/users/admin/tokens', {}], ['GET', `/users/carl/tokens/${id}`],
-    ['DELETE', `/users/carl/tokens/${id}`]];
+    ['PATCH', '/users/carl', { admin: true }], ['POST', '/users/admin/tokens', {}], ['GET', '/users/admin/tokens'],
+    ['GET', `/users/ben/tokens/${id}`], ['DELETE', `/users/ben/tokens/${id}`], ['POST', `/users/ben/tokens/${id}/rotate`],
+    ['GET', '/users/nobody/tokens']];
   for (const [method, route, body] of calls) {
     const answer = await ask(token, method, route, body);
     assert.equal(answer.status, 403, `${method} ${route}`);
@@ -68,6 +69,78 @@ test('everybody else is refused with the reason', async () => {
     assert.equal((await ask(null, method, route, body)).status, 401);
   }
   assert.deepEqual((await users()).find((user) => user.name === 'carl').tokens.map((one) => one.id), [id]);
+});
+
+const login = async (token) => server.api('/session', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+  body: JSON.stringify({ token }) });
+const pageOf = async (token) => {
+  const Cookie = (await login(token)).headers.get('set-cookie').split(';')[0];
+  return async () => (await server.api('/whoami', { headers: { Cookie } })).status;
+};
+
+test('users list, issue, rotate and revoke their own tokens', async () => {
+  const openapi = await (await server.api('/openapi.json')).json();
+  await made('olga');
+  const { token, id } = await issued('olga', 'first');
+  const own = (method, route, body, by = token) => ask(by, method, `/users/olga/tokens${route}`, body);
+  const second = await own('POST', '', { label: 'second' });
+  assert.equal(second.status, 201);
+  fits(second.body, 'NewToken', openapi);
+  assert.equal((await whoami(second.body.token)).body.name, 'olga');
+  assert.deepEqual((await own('GET', '')).body.tokens.map(({ label }) => label), ['first', 'second']);
+
+  const page = await pageOf(token);
+  const rotated = await own('POST', `/${id}/rotate`);
+  assert.equal(rotated.status, 201);
+  fits(rotated.body, 'NewToken', openapi);
+  assert.deepEqual([rotated.body.label, rotated.body.expires_at], ['first', null]);
+  assert.equal(rotated.location, `/api/v1/users/olga/tokens/${rotated.body.id}`);
+  const left = async (one, by) => Date.parse((await own('GET', `/${one}`, undefined, by)).body.expires_at) - Date.now();
+  assert.ok(await left(id) > 30_000 && await left(id) <= 60_000, 'the old one ends within a minute');
+  assert.deepEqual([(await whoami(token)).status, (await whoami(rotated.body.token)).status, await page()], [200, 200, 200]);
+  const again = await own('POST', `/${id}/rotate`); // the answer was lost
+  assert.deepEqual([again.status, again.body.expires_at], [201, null]);
+  assert.equal((await own('DELETE', `/${id}`)).status, 204);
+  assert.deepEqual([(await whoami(token)).status, await page()], [401, 401]);
+  assert.equal((await own('POST', `/${id}/rotate`, undefined, rotated.body.token)).status, 404);
+  assert.equal((await own('DELETE', `/${rotated.body.id}`, undefined, rotated.body.token)).status, 204);
+});
+
+test('a token ends when it was told to, and its cookies with it', async () => {
+  await made('pia');
+  const issue = (body) => ask(admin, 'POST', '/users/pia/tokens', body);
+  const brief = (await issue({ expires_in: 2 })).body;
+  const until = new Date(Date.now() + 3600_000).toISOString();
+  const timed = (await issue({ expires_at: until })).body;
+  assert.equal(Date.parse(timed.expires_at), Date.parse(until));
+  const offset = (await issue({ expires_at: until.replace('Z', '+01:00') })).status;
+  assert.equal(offset, 422, 'that was now');
+  const [page, timedPage] = [await pageOf(brief.token), await pageOf(timed.token)];
+  assert.deepEqual([(await whoami(brief.token)).status, await page()], [200, 200]);
+  const next = (await ask(timed.token, 'POST', `/users/pia/tokens/${timed.id}/rotate`)).body;
+  const life = Date.parse(next.expires_at) - Date.parse(next.created_at);
+  assert.ok(Math.abs(life - 3600_000) < 20_000, `the same length of life: ${life} ms`);
+  const ends = Date.parse(brief.expires_at);
+  await new Promise((resolve) => { setTimeout(resolve, ends - Date.now() + 50); });
+  assert.deepEqual([(await whoami(brief.token)).status, await page(), await timedPage()], [401, 401, 200]);
+  assert.equal((await login(brief.token)).status, 401);
+  assert.deepEqual((await ask(next.token, 'GET', '/users/pia/tokens')).body.tokens.map(({ id }) => id).sort(), [next.id, timed.id].sort());
+  const wrong = [[{ expires_in: 0 }, '/expires_in'], [{ expires_in: '7' }, '/expires_in'], [{ expires_in: 1.5 }, '/expires_in'],
+    [{ expires_in: 316224001 }, '/expires_in'], [{ expires_at: 7 }, '/expires_at'], [{ expires_at: '2999-01-01T00:00:00Z' }, '/expires_at'],
+    [{ expires_at: '2026-06-31T00:00:00Z' }, '/expires_at'], [{ expires_at: '2026-01-01' }, '/expires_at'],
+    [{ expires_in: 5, expires_at: until }, '/expires_in']];
+  for (const [body, pointer] of wrong) {
+    const { status, body: { errors } } = await issue(body);
+    assert.deepEqual([status, errors.map((error) => error.pointer)], [422, [pointer]], JSON.stringify(body));
+  }
+});
+
+test('one user has a hundred tokens at most', async () => {
+  await made('quin');
+  const { token } = await issued('quin');
+  const answers = await Promise.all(Array.from({ length: 100 }, () => ask(token, 'POST', '/users/quin/tokens', {})));
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [...Array(99).fill(201), 409]);
+  assert.match(answers.find(({ status }) => status === 409).body.detail, /quin has 100 tokens/);
 });
 
 test('a revoked token is refused at once, and so is the cookie it was exchanged for', async () => {
