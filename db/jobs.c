@@ -6,6 +6,7 @@
 #include "db/jobs.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,10 @@
 #include "db/deletions.h"
 #include "db/events.h"
 
-enum { JOB_KEY_MAX = 200 }; /* bytes of an Idempotency-Key */
+enum {
+    JOB_KEY_MAX = 200,   /* bytes of an Idempotency-Key */
+    JOB_REASON_MAX = 128 /* bytes of the reason why a job is held: a user's name fits */
+};
 
 /* ---- states and transitions ---- */
 
@@ -85,7 +89,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * two adjacent literals, so a line that names a macro ends with a literal. */
 
 /* The statement of each action. Parameters: ?1 seq, ?2 state before, ?3 state
- * after, ?4 time, ?5 text: the device of a claim, the error of an end. The WHERE
+ * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job is held. The WHERE
  * clause is the compare part of compare-and-swap: no row changes if the state is
  * not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
@@ -99,7 +103,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
 static const char *const job_sql[ACTIONS] = {
     [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), waits = NULL,"
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
-    [ACTION_HOLD] = CHANGE("waits = NULL"),
+    [ACTION_HOLD] = CHANGE("waits = ?5"),
     [ACTION_RELEASE] = CHANGE("waits = NULL"),
     [ACTION_RETRY] = CHANGE("attempt = attempt + 1, faults = 0, epoch = -1, loss = NULL,"
                             " record_scalars = 0, record_fields = 0, error = NULL, waits = NULL,"
@@ -215,6 +219,13 @@ static const char sql_set_unread[] =
     "UPDATE jobs SET unread = 1 WHERE id = ?1 AND state = 'queued'";
 static const char sql_waits[] =
     "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
+/* The next job of a user ?1 in state ?2, and with reason ?3 if that is not NULL, after seq ?4.
+ * The + keeps SQLite from an index: in the order of seq a loop passes over each row once. */
+static const char sql_of_user[] =
+    "SELECT seq, id FROM jobs WHERE user = ?1 AND +state = ?2 AND (?3 IS NULL OR waits = ?3)"
+    " AND seq > ?4 ORDER BY seq LIMIT 1";
+static const char sql_owner_disabled[] =
+    "SELECT u.name FROM jobs j JOIN users u ON u.name = j.user WHERE j.id = ?1 AND u.disabled";
 static const char sql_running[] =
     "SELECT id FROM jobs WHERE state = 'running' ORDER BY seq LIMIT 1";
 
@@ -329,6 +340,82 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
     return 0;
 }
 
+/* ---- jobs of a disabled user ---- */
+
+/* Why such a job is held. The text is also the mark by which enabling the user finds the jobs
+ * to release: every later transition of a job replaces it. */
+static void job_disabled_reason(const char *user, char reason[JOB_REASON_MAX])
+{
+    snprintf(reason, JOB_REASON_MAX, "its user %s is disabled", user);
+}
+
+/* The action for each job of the user that has the state and the reason (NULL: any). */
+static int job_each_of_user(struct db_writer *writer, const char *user, enum job_state state,
+                            const char *reason, enum job_action action, const char *text,
+                            struct err *err)
+{
+    int64_t seq = 0;
+    for (;;) {
+        sqlite3_stmt *statement;
+        struct job_standing standing;
+        char id[DB_ID_MAX] = "";
+        if (connection_start(&writer->connection, sql_of_user,
+                             VALUES(value_text(user), value_text(job_state_names[state]),
+                                    value_text(reason), value_integer(seq)),
+                             &statement, err) < 0)
+            return -1;
+        const int found = statement_step(statement, err);
+        if (found > 0) {
+            seq = sqlite3_column_int64(statement, 0);
+            column_copy(statement, 1, id, sizeof id);
+        }
+        statement_close(statement);
+        if (found <= 0)
+            return found;
+        if (job_standing(writer, id, &standing, err) < 0 ||
+            job_change(writer, id, &standing, action, text, NULL, err) < 0)
+            return -1;
+    }
+}
+
+int job_hold_all(struct db_writer *writer, const char *user, struct err *err)
+{
+    char reason[JOB_REASON_MAX];
+    job_disabled_reason(user, reason);
+    return job_each_of_user(writer, user, JOB_QUEUED, NULL, ACTION_HOLD, reason, err);
+}
+
+int job_release_all(struct db_writer *writer, const char *user, struct err *err)
+{
+    char reason[JOB_REASON_MAX];
+    job_disabled_reason(user, reason);
+    return job_each_of_user(writer, user, JOB_HELD, reason, ACTION_RELEASE, NULL, err);
+}
+
+/* Hold a job that has come into the queue, if its user was disabled meanwhile: its request or
+ * its run began before. */
+static int job_hold_of_disabled(struct db_writer *writer, const char *id, enum job_state *state,
+                                struct err *err)
+{
+    sqlite3_stmt *statement;
+    struct job_standing standing;
+    char reason[JOB_REASON_MAX] = "";
+    if (connection_start(&writer->connection, sql_owner_disabled, VALUES(value_text(id)),
+                         &statement, err) < 0)
+        return -1;
+    const int found = statement_step(statement, err);
+    if (found > 0)
+        job_disabled_reason((const char *)sqlite3_column_text(statement, 0), reason);
+    statement_close(statement);
+    if (found <= 0)
+        return found;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    if (standing.state != JOB_QUEUED)
+        return 0;
+    return job_change(writer, id, &standing, ACTION_HOLD, reason, state, err);
+}
+
 /* Look a key up: 1 = the same request came before (id is set), 0 = the key is new. */
 static int job_known(struct connection *connection, const char *user, const char *key,
                      const char *body_sha256, char id[DB_ID_MAX], struct err *err)
@@ -413,7 +500,8 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
                                                  value_text(body_sha256), value_integer(seq)),
                                           err) < 0)
         return -1;
-    if (job_event(writer, sql_event, job->id, err) < 0)
+    if (job_event(writer, sql_event, job->id, err) < 0 ||
+        job_hold_of_disabled(writer, job->id, &job->state, err) < 0)
         return -1;
     job->seq = seq;
     job->submitted_at = now;
@@ -547,7 +635,9 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
         action = ACTION_EXHAUST;
     int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
-    return job_change(writer, id, &standing, action, failed ? error : NULL, state, err);
+    if (job_change(writer, id, &standing, action, failed ? error : NULL, state, err) < 0)
+        return -1;
+    return job_hold_of_disabled(writer, id, state, err);
 }
 
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err)

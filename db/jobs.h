@@ -51,7 +51,7 @@ struct job {
     char *precision; /* precision asked for: train.precision of the spec */
     int64_t memory_bytes;
     char *error;            /* JSON {"code","message","epoch"} or NULL */
-    char *waits;            /* reason why the queued job does not start, or NULL */
+    char *waits;            /* reason why a queued job does not start or a job is held, or NULL */
     char *provenance;       /* JSON, fixed at the first start, or NULL */
     char *spec;             /* complete JSON */
     char *facts;            /* JSON made at submit: corpus counts, groups, closed forms */
@@ -99,6 +99,12 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
 enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
+
+/* Hold the queued jobs of a user who is being disabled; `waits` tells why. The other one
+ * releases those that this held and that nobody has touched since. A job of a disabled user
+ * that enters the queue in another way (its run ended with the server) is held too. */
+int job_hold_all(struct db_writer *writer, const char *user, struct err *err);
+int job_release_all(struct db_writer *writer, const char *user, struct err *err);
 
 /* Delete a finished job, and its sweep with the last job of it. Its epochs and
  * events are detached (deletions.h): no reader finds them after the commit. One last `job` event has the state "deleted". ERR_CONFLICT if the job

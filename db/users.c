@@ -6,6 +6,7 @@
 
 #include "config/text_name.h"
 #include "db/connection.h"
+#include "db/jobs.h"
 
 static const char sql_insert[] =
     "INSERT INTO users (name, admin, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
@@ -125,11 +126,22 @@ static int user_admins(struct db_writer *writer, int64_t *n, struct err *err)
     return connection_integer(&writer->connection, sql_admins, NO_VALUES, 0, n, err);
 }
 
+/* A user was disabled or enabled: the jobs follow. */
+static int user_change_jobs(struct db_writer *writer, const char *name, int64_t was_disabled,
+                            int disabled, struct err *err)
+{
+    if (disabled < 0 || disabled == was_disabled)
+        return 0;
+    return disabled ? job_hold_all(writer, name, err) : job_release_all(writer, name, err);
+}
+
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,
                 struct err *err)
 {
-    int64_t before = 0, after = 0;
+    int64_t before = 0, after = 0, was_disabled = 0;
     if (user_admins(writer, &before, err) < 0 ||
+        connection_integer(&writer->connection, sql_disabled, VALUES(value_text(name)), 0,
+                           &was_disabled, err) < 0 ||
         connection_run(&writer->connection, sql_change,
                        VALUES(value_text(name), value_integer(admin), value_integer(disabled)),
                        err) < 0)
@@ -141,7 +153,7 @@ int user_change(struct db_writer *writer, const char *name, int admin, int disab
     if (before && !after)
         return err_set(err, ERR_CONFLICT,
                        "%s is the last administrator who is not disabled, and remains one", name);
-    return 0;
+    return user_change_jobs(writer, name, was_disabled, disabled, err);
 }
 
 static void user_fill(sqlite3_stmt *row, struct user *user)

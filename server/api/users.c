@@ -17,6 +17,7 @@
 #include "config/input.h"
 #include "server/http/auth.h"
 #include "server/http/word_list.h"
+#include "server/queue/workers.h"
 #include "server/secret.h"
 
 enum { USERS_VALUE_MAX = 60 }; /* bytes of a bad value that are quoted */
@@ -258,6 +259,7 @@ static enum request_result user_patched(struct request *request)
 {
     if (request->result)
         return request_fail(request, &request->err);
+    workers_wake(request->server->workers); /* jobs may have been released */
     return user_answer(request, request->params[0], 200);
 }
 

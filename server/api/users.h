@@ -5,8 +5,7 @@
 
 #include "server/http/request.h"
 
-request_handler api_user_list, api_user_create, api_user_show, api_user_patch,
-    api_user_token_list, api_user_token_create, api_user_token_show, api_user_token_rotate,
-    api_user_token_delete;
+request_handler api_user_list, api_user_create, api_user_show, api_user_patch, api_user_token_list,
+    api_user_token_create, api_user_token_show, api_user_token_rotate, api_user_token_delete;
 
 #endif

@@ -1,6 +1,7 @@
 // Users and their tokens: what an administrator may do and what others may not.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { events, tiny } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
 
 let server, admin;
@@ -195,6 +196,26 @@ test('a disabled user is refused, gets no token, and comes back', async () => {
   assert.match(refused.body.detail, /eve is disabled/);
   assert.equal((await ask(admin, 'PATCH', '/users/eve', { disabled: false })).status, 200);
   assert.equal((await whoami(token)).status, 200);
+});
+
+test('the queued jobs of a disabled user are held with the reason, and released with the user', async () => {
+  await made('hal');
+  const { token } = await issued('hal');
+  const submitted = async (by, fields) => (await ask(by, 'POST', '/jobs', tiny(fields))).body.id;
+  const show = async (id) => (await ask(admin, 'GET', `/jobs/${id}`)).body;
+  const long = await submitted(admin, { train: { epochs: 1_000_000 } }); // holds the device
+  const [queued, held] = [await submitted(token), await submitted(token)];
+  assert.equal((await ask(token, 'POST', `/jobs/${held}/hold`)).status, 200);
+  assert.equal((await ask(admin, 'PATCH', '/users/hal', { disabled: true })).status, 200);
+  const [one, two] = [await show(queued), await show(held)];
+  assert.deepEqual([one.state, one.waits, two.state, two.waits], ['held', 'its user hal is disabled', 'held', null]);
+  assert.equal((await ask(admin, 'PATCH', '/users/hal', { disabled: false })).status, 200);
+  assert.deepEqual([(await show(queued)).state, (await show(held)).state], ['queued', 'held']);
+  const seen = await events(server, `?after=0&jobs=${queued}`, (list) => list.length > 2, { headers: { Authorization: `Bearer ${token}` } });
+  assert.deepEqual(seen.slice(0, 3).map(({ data }) => data.state), ['queued', 'held', 'queued']);
+  assert.equal((await ask(admin, 'POST', `/jobs/${long}/cancel`)).status, 200);
+  assert.equal((await ask(admin, 'GET', `/jobs/${queued}?wait=60`)).status, 200);
+  for (let state; state !== 'succeeded';) ({ state } = (await ask(admin, 'GET', `/jobs/${queued}?wait=30`)).body);
 });
 
 test('the last administrator stays', async () => {

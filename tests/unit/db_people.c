@@ -401,12 +401,65 @@ static void test_deletion(void **state)
     expect_texts(f, "");
 }
 
+/* ---- jobs of a disabled user ---- */
+
+static void insert_of(struct fixture *f, const char *id, const char *user)
+{
+    struct job job = job_example(id);
+    job.user = (char *)(uintptr_t)user;
+    assert_int_equal(insert(f, &job), 0);
+}
+
+static void expect_job(struct fixture *f, const char *id, enum job_state state, const char *waits)
+{
+    struct job *job = get(f, id);
+    assert_int_equal(job->state, state);
+    assert_string_equal(job->waits ? job->waits : "", waits);
+    job_free(job);
+}
+
+static void test_jobs_of_disabled(void **state)
+{
+    static const char reason[] = "its user ben is disabled";
+    struct fixture *f = *state;
+    assert_int_equal(add_user(f, "ben", 0), 0);
+    assert_int_equal(add_user(f, "eve", 0), 0);
+    insert_of(f, "queued", "ben"), insert_of(f, "held", "ben"), insert_of(f, "running", "ben");
+    insert_of(f, "freed", "ben"), insert_of(f, "other", "eve");
+    assert_int_equal(request(f, "held", JOB_HOLD), 0);
+    assert_int_equal(claim(f, "running"), 0);
+    assert_int_equal(change(f, "ben", 0, -1), 0);
+    expect_job(f, "queued", JOB_QUEUED, "");
+    assert_int_equal(change(f, "ben", -1, 1), 0);
+    expect_job(f, "queued", JOB_HELD, reason);
+    expect_job(f, "held", JOB_HELD, "");
+    expect_job(f, "running", JOB_RUNNING, "");
+    expect_job(f, "freed", JOB_HELD, reason);
+    expect_job(f, "other", JOB_QUEUED, "");
+
+    assert_int_equal(finish(f, "running", JOB_END_REQUEUE), 0); /* its run ended meanwhile */
+    expect_job(f, "running", JOB_HELD, reason);
+    insert_of(f, "late", "ben"); /* its request began before */
+    expect_job(f, "late", JOB_HELD, reason);
+    assert_int_equal(request(f, "freed", JOB_RELEASE), 0); /* by an administrator */
+    assert_int_equal(change(f, "ben", -1, 1), 0);
+    expect_job(f, "freed", JOB_QUEUED, "");
+    assert_int_equal(request(f, "freed", JOB_HOLD), 0);
+
+    assert_int_equal(change(f, "ben", 0, 0), 0);
+    expect_job(f, "queued", JOB_QUEUED, "");
+    expect_job(f, "running", JOB_QUEUED, "");
+    expect_job(f, "late", JOB_QUEUED, "");
+    expect_job(f, "held", JOB_HELD, "");
+    expect_job(f, "freed", JOB_HELD, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_users),       test(test_last_admin),         test(test_credentials),
         test(test_tokens),      cmocka_unit_test(test_labels), test(test_corpora),
-        test(test_replacement), test(test_deletion),
+        test(test_replacement), test(test_deletion),           test(test_jobs_of_disabled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
