@@ -16,8 +16,8 @@
 #include "config/err.h"
 
 enum {
-    CONNECTION_STATEMENTS_MAX = 96, /* different SQL texts in the program */
-    CONNECTION_BUSY_MS = 5000       /* wait for the lock of another program on the file */
+    CONNECTION_STATEMENTS_MAX = 128, /* different SQL texts in the program */
+    CONNECTION_BUSY_MS = 5000        /* wait for the lock of another program on the file */
 };
 
 struct connection {
@@ -36,6 +36,7 @@ struct db_reader {
 struct db_writer {
     struct connection connection;
     int64_t last_event; /* newest event id written, 0 = none since the start */
+    const char *actor;  /* of the operation: a user's name; "": the server itself */
     int has_deletions;  /* an operation detached rows (deletions.h), also if it was rolled back */
 };
 

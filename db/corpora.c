@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "db/connection.h"
+#include "db/history.h"
 
 enum { CORPUS_JOBS_NAMED = 5 }; /* jobs that a refused deletion names: fits ERR_MESSAGE_MAX */
 
@@ -102,7 +103,13 @@ int corpus_insert(struct db_writer *writer, const struct corpus *corpus,
                        err) < 0)
         return -1;
     *created = 1;
-    return 0;
+    const struct history entry = {.kind = "text",
+                                  .object = corpus->sha256,
+                                  .action = taken ? "replace" : "upload",
+                                  .from = taken ? present.sha256 : NULL,
+                                  .to = corpus->sha256,
+                                  .detail = (const char *)name.bytes};
+    return history_add(writer, &entry, err);
 }
 
 static int corpus_take(struct connection *connection, const char *id, struct corpus *out,
@@ -173,7 +180,13 @@ int corpus_delete(struct db_writer *writer, const char *id, const char *user, in
         connection_run(connection, sql_delete, VALUES(sha256, name), err) < 0)
         return -1;
     *last = !others;
-    return 0;
+    const struct history entry = {.kind = "text",
+                                  .object = corpus.sha256,
+                                  .action = "delete",
+                                  .from = corpus.sha256,
+                                  .to = others ? corpus.sha256 : NULL,
+                                  .detail = (const char *)name.bytes};
+    return history_add(writer, &entry, err);
 }
 
 int corpus_list(struct db_reader *reader, corpus_row *row, void *self, struct err *err)

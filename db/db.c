@@ -31,6 +31,7 @@ struct db_request {
     db_operation *operation;
     void *arg;
     db_done *done;
+    char actor[DB_ACTOR_MAX]; /* "": the server itself */
     struct db_request *next;
 };
 
@@ -120,6 +121,7 @@ static int db_run_one(struct db_writer *writer, const struct db_request *request
 {
     struct connection *connection = &writer->connection;
     int64_t last_event = writer->last_event;
+    writer->actor = request->actor;
     if (connection_run(connection, "SAVEPOINT operation", NO_VALUES, err) < 0)
         return -1;
     int result = request->operation(writer, request->arg, err);
@@ -293,10 +295,17 @@ void db_close(struct db *db)
 
 int db_submit(struct db *db, db_operation *operation, void *arg, db_done *done, struct err *err)
 {
+    return db_submit_as(db, "", operation, arg, done, err);
+}
+
+int db_submit_as(struct db *db, const char *actor, db_operation *operation, void *arg,
+                 db_done *done, struct err *err)
+{
     struct db_request *request = malloc(sizeof *request);
     if (!request)
         return err_set(err, ERR_NO_MEMORY, "no memory to queue a database operation");
     *request = (struct db_request){.operation = operation, .arg = arg, .done = done};
+    snprintf(request->actor, sizeof request->actor, "%s", actor);
     int refused = 0;
     pthread_mutex_lock(&db->mutex);
     if (db->stopping)
@@ -347,11 +356,17 @@ static void db_waiter_done(void *arg, int result, const struct err *err)
 
 int db_call(struct db *db, db_operation *operation, void *arg, struct err *err)
 {
+    return db_call_as(db, "", operation, arg, err);
+}
+
+int db_call_as(struct db *db, const char *actor, db_operation *operation, void *arg,
+               struct err *err)
+{
     assert(!pthread_equal(pthread_self(), db->thread));
     struct db_waiter waiter = {.operation = operation, .arg = arg, .err = err};
     pthread_mutex_init(&waiter.mutex, NULL);
     pthread_cond_init(&waiter.finish, NULL);
-    int result = db_submit(db, db_waiter_run, &waiter, db_waiter_done, err);
+    int result = db_submit_as(db, actor, db_waiter_run, &waiter, db_waiter_done, err);
     if (result == 0) {
         pthread_mutex_lock(&waiter.mutex);
         while (!waiter.finished)

@@ -34,7 +34,8 @@ struct db_reader; /* one thread's read-only connection */
 
 enum {
     DB_QUEUE_MAX = 10000, /* operations waiting; beyond that ERR_UNAVAILABLE */
-    DB_ID_MAX = 37        /* a UUID and its terminating zero */
+    DB_ID_MAX = 37,       /* a UUID and its terminating zero */
+    DB_ACTOR_MAX = 65     /* a user's name and its terminating zero */
 };
 
 /* An operation: runs on the writer thread, returns 0 or -1 with *err; its
@@ -57,9 +58,16 @@ void db_close(struct db *db);
 /* Queue an operation; done is called exactly once if this returns 0. */
 int db_submit(struct db *db, db_operation *operation, void *arg, db_done *done, struct err *err);
 
+/* The same for a user, who is the actor in the history of what is changed (history.h). The
+ * actor of the other functions is the server itself. */
+int db_submit_as(struct db *db, const char *actor, db_operation *operation, void *arg,
+                 db_done *done, struct err *err);
+
 /* Run an operation and wait until it is durable. The writer thread must not call
  * it (it would wait for itself), nor the HTTP thread (it must never block). */
 int db_call(struct db *db, db_operation *operation, void *arg, struct err *err);
+int db_call_as(struct db *db, const char *actor, db_operation *operation, void *arg,
+               struct err *err);
 
 /* Set the callback that wakes the event streams. The writer thread calls it
  * after each commit that added events, with the newest event id. Set it once

@@ -14,10 +14,12 @@
 #include "db/connection.h"
 #include "db/deletions.h"
 #include "db/events.h"
+#include "db/history.h"
 
 enum {
-    JOB_KEY_MAX = 200,   /* bytes of an Idempotency-Key */
-    JOB_REASON_MAX = 128 /* bytes of the reason why a job is held: a user's name fits */
+    JOB_KEY_MAX = 200,    /* bytes of an Idempotency-Key */
+    JOB_WORDS_MAX = 1024, /* bytes of an entry's detail; longer ones are cut */
+    JOB_REASON_MAX = 128  /* bytes of the reason why a job is held: a user's name fits */
 };
 
 /* ---- states and transitions ---- */
@@ -58,12 +60,17 @@ enum job_action {
     ACTIONS
 };
 
-/* The participle that error messages use: "job X is held and cannot be retried". */
-static const char *const job_action_names[ACTIONS] = {
-    [ACTION_CANCEL] = "cancelled", [ACTION_HOLD] = "held",     [ACTION_RELEASE] = "released",
-    [ACTION_RETRY] = "retried",    [ACTION_CLAIM] = "started", [ACTION_SUCCEED] = "ended",
-    [ACTION_FAIL] = "ended",       [ACTION_STOP] = "ended",    [ACTION_REQUEUE] = "requeued",
-    [ACTION_FAULT] = "requeued",   [ACTION_EXHAUST] = "ended", [ACTION_UNREADABLE] = "ended",
+/* The verb of history and events, and the participle that error messages use: "job X is held
+ * and cannot be retried". */
+static const struct {
+    const char *verb, *participle;
+} job_action_names[ACTIONS] = {
+    [ACTION_CANCEL] = {"cancel", "cancelled"},  [ACTION_HOLD] = {"hold", "held"},
+    [ACTION_RELEASE] = {"release", "released"}, [ACTION_RETRY] = {"retry", "retried"},
+    [ACTION_CLAIM] = {"start", "started"},      [ACTION_SUCCEED] = {"end", "ended"},
+    [ACTION_FAIL] = {"end", "ended"},           [ACTION_STOP] = {"end", "ended"},
+    [ACTION_REQUEUE] = {"requeue", "requeued"}, [ACTION_FAULT] = {"requeue", "requeued"},
+    [ACTION_EXHAUST] = {"end", "ended"},        [ACTION_UNREADABLE] = {"end", "ended"},
 };
 
 #define NO (-1)
@@ -124,8 +131,8 @@ static const char *const job_sql[ACTIONS] = {
 static const char sql_state[] =
     "SELECT seq, state, cancel_requested, faults, max_attempts FROM jobs WHERE id = ?1";
 
-/* The data of a `job` event, in the form of the API's answers: RFC 3339 times with
- * microseconds, null for a time that has not come. */
+/* The data of a `job` event of action ?2 by actor ?3, in the form of the API's answers: RFC
+ * 3339 times with microseconds, null for a time that has not come. */
 #define TIME(column)                                                                               \
     "iif(" column " = 0, NULL,"                                                                    \
     " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
@@ -146,9 +153,11 @@ static const char sql_event[] =
     " 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs, 'loss', loss,"
     " 'device', device, 'memory_bytes', iif(unread, NULL, memory_bytes),"
     " 'error', json(error), 'waits', " WAITS ","
+    " 'action', ?2, 'actor', nullif(?3, ''),"
     " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
     " FROM jobs WHERE id = ?1";
-static const char sql_deleted[] = "SELECT json_object('id', ?1, 'state', 'deleted')";
+static const char sql_deleted[] =
+    "SELECT json_object('id', ?1, 'state', 'deleted', 'action', ?2, 'actor', nullif(?3, ''))";
 
 static const char sql_unfinished[] =
     "SELECT count(*) FROM jobs WHERE state IN ('queued', 'held', 'running')";
@@ -182,6 +191,16 @@ static const char sql_patch[] =
     "UPDATE jobs SET name = coalesce(?2, name), tags = coalesce(?3, tags),"
     " priority = coalesce(?4, priority)"
     " WHERE id = ?1";
+/* What a patch with the same parameters would change, in words; '' if nothing. */
+static const char sql_patch_words[] =
+    "SELECT substr("
+    "iif(?2 <> name, '; name \"' || name || '\" to \"' || ?2 || '\"', '') ||"
+    " iif(?3 <> tags, '; tags ' || tags || ' to ' || ?3, '') ||"
+    " iif(?4 <> priority, '; priority ' || priority || ' to ' || ?4, '') ||"
+    " iif(?5 <> notes, '; notes', ''), 3)"
+    " FROM jobs JOIN job_texts ON job = seq WHERE id = ?1";
+/* The sentence of an error as it is stored: JSON {"code", "message", "epoch"}. */
+static const char sql_message[] = "SELECT json_extract(?1, '$.message')";
 /* The stored spec follows the row, so that it can be posted again unchanged. */
 static const char sql_patch_texts[] =
     "UPDATE job_texts SET notes = coalesce(?2, notes),"
@@ -271,11 +290,15 @@ static int job_not_found(const char *id, struct err *err)
 }
 
 /* Write a `job` event; `sql` makes its data from the job's id. It runs after the
- * change in the same transaction, so the data show the state after the change. */
-static int job_event(struct db_writer *writer, const char *sql, const char *id, struct err *err)
+ * change in the same transaction, so the data show the state after the change. action: a verb
+ * of history, NULL for news of a run. */
+static int job_event(struct db_writer *writer, const char *sql, const char *id, const char *action,
+                     struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&writer->connection, sql, VALUES(value_text(id)), &statement, err) < 0)
+    if (connection_start(&writer->connection, sql,
+                         VALUES(value_text(id), value_text(action), value_text(writer->actor)),
+                         &statement, err) < 0)
         return -1;
     int result = statement_step(statement, err);
     if (result > 0)
@@ -283,6 +306,31 @@ static int job_event(struct db_writer *writer, const char *sql, const char *id, 
                             (const char *)sqlite3_column_text(statement, 0), err);
     statement_close(statement);
     return result;
+}
+
+/* Write the event and the entry of history of one change; NULL: the job has no such state, or
+ * there is nothing to add. */
+static int job_tell(struct db_writer *writer, const char *sql, const char *id, const char *action,
+                    const char *from, const char *to, const char *detail, struct err *err)
+{
+    const struct history entry = {
+        .kind = "job", .object = id, .action = action, .from = from, .to = to, .detail = detail};
+    return job_event(writer, sql, id, action, err) < 0 ? -1 : history_add(writer, &entry, err);
+}
+
+/* The first column of the only row as text of n bytes, cut to fit; "" for NULL and no row. */
+static int job_words(struct db_writer *writer, const char *sql, const struct value *values,
+                     int n_values, char *words, size_t n, struct err *err)
+{
+    sqlite3_stmt *statement;
+    words[0] = '\0';
+    if (connection_start(&writer->connection, sql, values, n_values, &statement, err) < 0)
+        return -1;
+    const int found = statement_step(statement, err);
+    if (found > 0 && sqlite3_column_type(statement, 0) != SQLITE_NULL)
+        column_copy(statement, 0, words, n);
+    statement_close(statement);
+    return found < 0 ? -1 : 0;
 }
 
 /* The columns of a job on which a change depends. */
@@ -313,17 +361,18 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
     return result < 0 ? -1 : 0;
 }
 
-/* Change the state. The writer thread is the only one that writes, so the swap
+/* Change the state. text: ?5 of the action's statement; detail: of the entry of history, NULL if
+ * none. The writer thread is the only one that writes, so the swap
  * fails only if an earlier statement of the same operation changed the job. The
  * comparison makes that an error instead of a second transition. */
 static int job_change(struct db_writer *writer, const char *id, const struct job_standing *standing,
-                      enum job_action action, const char *text, enum job_state *state,
-                      struct err *err)
+                      enum job_action action, const char *text, const char *detail,
+                      enum job_state *state, struct err *err)
 {
     int next = job_next[action][standing->state];
     if (next < 0)
         return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be %s", id,
-                       job_state_names[standing->state], job_action_names[action]);
+                       job_state_names[standing->state], job_action_names[action].participle);
     if (connection_run(
             &writer->connection, job_sql[action],
             VALUES(value_integer(standing->seq), value_text(job_state_names[standing->state]),
@@ -333,7 +382,8 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
     if (connection_changes(&writer->connection) != 1)
         return err_set(err, ERR_CONFLICT, "job %s is not %s any more", id,
                        job_state_names[standing->state]);
-    if (job_event(writer, sql_event, id, err) < 0)
+    if (job_tell(writer, sql_event, id, job_action_names[action].verb,
+                 job_state_names[standing->state], job_state_names[next], detail, err) < 0)
         return -1;
     if (state)
         *state = (enum job_state)next;
@@ -373,7 +423,7 @@ static int job_each_of_user(struct db_writer *writer, const char *user, enum job
         if (found <= 0)
             return found;
         if (job_standing(writer, id, &standing, err) < 0 ||
-            job_change(writer, id, &standing, action, text, NULL, err) < 0)
+            job_change(writer, id, &standing, action, text, text, NULL, err) < 0)
             return -1;
     }
 }
@@ -413,7 +463,7 @@ static int job_hold_of_disabled(struct db_writer *writer, const char *id, enum j
         return -1;
     if (standing.state != JOB_QUEUED)
         return 0;
-    return job_change(writer, id, &standing, ACTION_HOLD, reason, state, err);
+    return job_change(writer, id, &standing, ACTION_HOLD, reason, reason, state, err);
 }
 
 /* Look a key up: 1 = the same request came before (id is set), 0 = the key is new. */
@@ -500,7 +550,8 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
                                                  value_text(body_sha256), value_integer(seq)),
                                           err) < 0)
         return -1;
-    if (job_event(writer, sql_event, job->id, err) < 0 ||
+    if (job_tell(writer, sql_event, job->id, "submit", NULL, job_state_names[job->state], NULL,
+                 err) < 0 ||
         job_hold_of_disabled(writer, job->id, &job->state, err) < 0)
         return -1;
     job->seq = seq;
@@ -517,7 +568,12 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
 {
     struct connection *connection = &writer->connection;
     struct value rank = priority ? value_integer(*priority) : value_text(NULL);
-    if (connection_run(connection, sql_patch,
+    char words[JOB_WORDS_MAX];
+    if (job_words(
+            writer, sql_patch_words,
+            VALUES(value_text(id), value_text(name), value_text(tags), rank, value_text(notes)),
+            words, sizeof words, err) < 0 ||
+        connection_run(connection, sql_patch,
                        VALUES(value_text(id), value_text(name), value_text(tags), rank), err) < 0)
         return -1;
     if (connection_changes(connection) != 1)
@@ -526,7 +582,8 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
                        err) < 0 ||
         connection_run(connection, sql_search, VALUES(value_text(id)), err) < 0)
         return -1;
-    return job_event(writer, sql_event, id, err);
+    return words[0] ? job_tell(writer, sql_event, id, "change", NULL, NULL, words, err)
+                    : job_event(writer, sql_event, id, "change", err);
 }
 
 /* Before a retry: detach what the attempts before have stored. ACTION_RETRY gives the job
@@ -553,7 +610,7 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     if (request == JOB_RETRY && job_next[ACTION_RETRY][standing.state] >= 0 &&
         job_start_anew(writer, id, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, actions[request], NULL, state, err);
+    return job_change(writer, id, &standing, actions[request], NULL, NULL, state, err);
 }
 
 /* ERR_CONFLICT if an unfinished job starts from the model of this one. */
@@ -589,7 +646,8 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
                        err) < 0 ||
         connection_run(connection, sql_delete_sweeps, NO_VALUES, err) < 0)
         return -1;
-    return job_event(writer, sql_deleted, id, err);
+    return job_tell(writer, sql_deleted, id, "delete", job_state_names[standing.state], NULL, NULL,
+                    err);
 }
 
 int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err)
@@ -597,7 +655,7 @@ int job_claim(struct db_writer *writer, const char *id, const char *device, stru
     struct job_standing standing;
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, ACTION_CLAIM, device, NULL, err);
+    return job_change(writer, id, &standing, ACTION_CLAIM, device, device, NULL, err);
 }
 
 int job_started(struct db_writer *writer, const char *id, const char *provenance,
@@ -612,7 +670,7 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
     if (connection_run(connection, sql_provenance, VALUES(value_text(id), value_text(provenance)),
                        err) < 0)
         return -1;
-    return job_event(writer, sql_event, id, err);
+    return job_event(writer, sql_event, id, NULL, err);
 }
 
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
@@ -624,7 +682,9 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
                                               [JOB_END_REQUEUE] = ACTION_REQUEUE,
                                               [JOB_END_FAULT] = ACTION_FAULT};
     struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0)
+    char message[JOB_WORDS_MAX];
+    if (job_standing(writer, id, &standing, err) < 0 ||
+        job_words(writer, sql_message, VALUES(value_text(error)), message, sizeof message, err) < 0)
         return -1;
     /* The retry decision: a cancel request wins over another run; a fault that uses
      * up max_attempts fails the job. */
@@ -635,7 +695,8 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
         action = ACTION_EXHAUST;
     int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
-    if (job_change(writer, id, &standing, action, failed ? error : NULL, state, err) < 0)
+    if (job_change(writer, id, &standing, action, failed ? error : NULL,
+                   message[0] ? message : NULL, state, err) < 0)
         return -1;
     return job_hold_of_disabled(writer, id, state, err);
 }
@@ -661,7 +722,7 @@ int job_was_read(struct db_writer *writer, const struct job *job, struct err *er
             VALUES(value_text(job->id), value_text(job->facts), value_text(job->group_names)),
             err) < 0)
         return -1;
-    return job_event(writer, sql_event, job->id, err);
+    return job_event(writer, sql_event, job->id, NULL, err);
 }
 
 int job_unreadable(struct db_writer *writer, const char *id, const char *error, struct err *err)
@@ -676,7 +737,7 @@ int job_set_unread(struct db_writer *writer, const char *id, struct err *err)
 {
     if (connection_run(&writer->connection, sql_set_unread, VALUES(value_text(id)), err) < 0)
         return -1;
-    return job_event(writer, sql_event, id, err);
+    return job_event(writer, sql_event, id, NULL, err);
 }
 
 /* 1 = *id is the oldest running job, 0 = no job is running. */

@@ -1,11 +1,13 @@
 /* users: see users.h. Expired credentials are deleted whenever a new one is issued. */
 #include "db/users.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "config/text_name.h"
 #include "db/connection.h"
+#include "db/history.h"
 #include "db/jobs.h"
 
 static const char sql_insert[] =
@@ -14,6 +16,7 @@ static const char sql_change[] =
     "UPDATE users SET admin = iif(?2 < 0, admin, ?2), disabled = iif(?3 < 0, disabled, ?3)"
     " WHERE name = ?1";
 static const char sql_admins[] = "SELECT count(*) FROM users WHERE admin AND NOT disabled";
+static const char sql_admin[] = "SELECT admin FROM users WHERE name = ?1";
 static const char sql_disabled[] = "SELECT disabled FROM users WHERE name = ?1";
 static const char sql_get[] = "SELECT name, admin, disabled, created_at FROM users WHERE name = ?1";
 static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM users ORDER BY name";
@@ -92,6 +95,19 @@ int token_check_expiry(int64_t expires_at, struct err *err)
     return 0;
 }
 
+static int user_tell(struct db_writer *writer, const char *name, const char *action,
+                     const char *from, const char *to, const char *detail, struct err *err)
+{
+    const struct history entry = {
+        .kind = "user", .object = name, .action = action, .from = from, .to = to, .detail = detail};
+    return history_add(writer, &entry, err);
+}
+
+static const char *user_role(int64_t admin)
+{
+    return admin ? "admin" : "user";
+}
+
 static int user_store(struct db_writer *writer, const char *name, int admin, struct err *err)
 {
     if (connection_run(&writer->connection, sql_insert,
@@ -100,7 +116,7 @@ static int user_store(struct db_writer *writer, const char *name, int admin, str
         return -1;
     if (connection_changes(&writer->connection) != 1)
         return err_set(err, ERR_CONFLICT, "there is a user \"%s\" already", name);
-    return 0;
+    return user_tell(writer, name, "create", NULL, user_role(admin), NULL, err);
 }
 
 int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err)
@@ -126,34 +142,61 @@ static int user_admins(struct db_writer *writer, int64_t *n, struct err *err)
     return connection_integer(&writer->connection, sql_admins, NO_VALUES, 0, n, err);
 }
 
-/* A user was disabled or enabled: the jobs follow. */
-static int user_change_jobs(struct db_writer *writer, const char *name, int64_t was_disabled,
-                            int disabled, struct err *err)
+struct user_flags {
+    int64_t admin, disabled;
+};
+
+static int user_flags(struct db_writer *writer, const char *name, struct user_flags *out,
+                      struct err *err)
 {
-    if (disabled < 0 || disabled == was_disabled)
+    struct connection *connection = &writer->connection;
+    if (connection_integer(connection, sql_admin, VALUES(value_text(name)), 0, &out->admin, err) <
+        0)
+        return -1;
+    return connection_integer(connection, sql_disabled, VALUES(value_text(name)), 0, &out->disabled,
+                              err);
+}
+
+/* Tell what was changed; the jobs of a user who was disabled or enabled follow. */
+static int user_changed(struct db_writer *writer, const char *name, const struct user_flags *before,
+                        struct err *err)
+{
+    struct user_flags after;
+    if (user_flags(writer, name, &after, err) < 0)
+        return -1;
+    if (after.admin != before->admin && user_tell(writer, name, "role", user_role(before->admin),
+                                                  user_role(after.admin), NULL, err) < 0)
+        return -1;
+    if (after.disabled == before->disabled)
         return 0;
-    return disabled ? job_hold_all(writer, name, err) : job_release_all(writer, name, err);
+    if (after.disabled)
+        return user_tell(writer, name, "disable", "active", "disabled", NULL, err) < 0
+                   ? -1
+                   : job_hold_all(writer, name, err);
+    return user_tell(writer, name, "enable", "disabled", "active", NULL, err) < 0
+               ? -1
+               : job_release_all(writer, name, err);
 }
 
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,
                 struct err *err)
 {
-    int64_t before = 0, after = 0, was_disabled = 0;
-    if (user_admins(writer, &before, err) < 0 ||
-        connection_integer(&writer->connection, sql_disabled, VALUES(value_text(name)), 0,
-                           &was_disabled, err) < 0 ||
+    struct user_flags before;
+    int64_t admins_before = 0, admins = 0;
+    if (user_admins(writer, &admins_before, err) < 0 ||
+        user_flags(writer, name, &before, err) < 0 ||
         connection_run(&writer->connection, sql_change,
                        VALUES(value_text(name), value_integer(admin), value_integer(disabled)),
                        err) < 0)
         return -1;
     if (connection_changes(&writer->connection) != 1)
         return user_not_found(name, err);
-    if (user_admins(writer, &after, err) < 0)
+    if (user_admins(writer, &admins, err) < 0)
         return -1;
-    if (before && !after)
+    if (admins_before && !admins)
         return err_set(err, ERR_CONFLICT,
                        "%s is the last administrator who is not disabled, and remains one", name);
-    return user_change_jobs(writer, name, was_disabled, disabled, err);
+    return user_changed(writer, name, &before, err);
 }
 
 static void user_fill(sqlite3_stmt *row, struct user *user)
@@ -220,8 +263,9 @@ static int credential_check_room(struct connection *connection, const char *user
     return 0;
 }
 
-int credential_insert(struct db_writer *writer, const char *user, const char *kind,
-                      const char *hash, const char *label, int64_t expires_at, struct err *err)
+static int credential_store(struct db_writer *writer, const char *user, const char *kind,
+                            const char *hash, const char *label, int64_t expires_at,
+                            struct err *err)
 {
     struct connection *connection = &writer->connection;
     int64_t now = db_now();
@@ -234,6 +278,24 @@ int credential_insert(struct db_writer *writer, const char *user, const char *ki
                        err) < 0)
         return -1;
     return connection_changes(connection) == 1 ? 0 : credential_refuse(connection, user, err);
+}
+
+/* detail: the token, and how it is called or what took its place. */
+static int token_tell(struct db_writer *writer, const char *user, const char *action,
+                      const char *id, const char *more, struct err *err)
+{
+    char detail[TOKEN_ID_MAX + TOKEN_LABEL_MAX + 8];
+    snprintf(detail, sizeof detail, "%.16s%s%s", id, *more ? " " : "", more);
+    return user_tell(writer, user, action, NULL, NULL, detail, err);
+}
+
+int credential_insert(struct db_writer *writer, const char *user, const char *kind,
+                      const char *hash, const char *label, int64_t expires_at, struct err *err)
+{
+    if (credential_store(writer, user, kind, hash, label, expires_at, err) < 0)
+        return -1;
+    return strcmp(kind, "token") == 0 ? token_tell(writer, user, "token_issue", hash, label, err)
+                                      : 0;
 }
 
 int credential_revoke(struct db_writer *writer, const char *hash, struct err *err)
@@ -264,8 +326,10 @@ int token_revoke(struct db_writer *writer, const char *user, const char *id, str
         return -1;
     if (connection_changes(connection) != 1)
         return token_not_found(user, id, err);
-    return connection_run(connection, sql_revoke_sessions, VALUES(value_text(user), value_text(id)),
-                          err);
+    if (connection_run(connection, sql_revoke_sessions, VALUES(value_text(user), value_text(id)),
+                       err) < 0)
+        return -1;
+    return token_tell(writer, user, "token_revoke", id, "", err);
 }
 
 static void token_fill(sqlite3_stmt *row, struct token *token)
@@ -321,8 +385,12 @@ int token_rotate(struct db_writer *writer, const char *user, const char *id, con
     if (connection_run(connection, sql_end_token,
                        VALUES(value_text(user), value_text(id), value_integer(end)), err) < 0)
         return -1;
-    return credential_insert(writer, user, "token", hash, old.label, old.life ? now + old.life : 0,
-                             err);
+    char new_id[TOKEN_ID_MAX];
+    token_id(hash, new_id);
+    if (credential_store(writer, user, "token", hash, old.label, old.life ? now + old.life : 0,
+                         err) < 0)
+        return -1;
+    return token_tell(writer, user, "token_rotate", id, new_id, err);
 }
 
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,

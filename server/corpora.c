@@ -187,7 +187,7 @@ static int corpora_upload_row(const struct settings *settings, struct db *db,
 {
     if (corpora_adopt(settings, path, &row->corpus, err))
         return -1;
-    if (db_call(db, corpora_store, row, err)) {
+    if (db_call_as(db, row->corpus.user, corpora_store, row, err)) {
         corpora_drop_unnamed(settings, reader, row->corpus.sha256);
         return -1;
     }
@@ -260,7 +260,7 @@ static void corpora_remove(const struct corpora_files *files)
 }
 
 struct corpora_deletion {
-    const char *id, *user;
+    const char *id, *user, *actor;
     int last;
 };
 
@@ -308,7 +308,7 @@ static int corpora_delete_marked(const struct settings *settings, struct db *db,
         corpora_check_import(settings, reader, deletion->id, &corpus, err) ||
         corpora_files(settings, corpus.sha256, &files, err) || corpora_mark(&files, err))
         return -1;
-    const int failed = db_call(db, corpora_delete_row, deletion, err);
+    const int failed = db_call_as(db, deletion->actor, corpora_delete_row, deletion, err);
     if (!failed && deletion->last)
         corpora_remove(&files);
     else
@@ -317,9 +317,9 @@ static int corpora_delete_marked(const struct settings *settings, struct db *db,
 }
 
 int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
-                   const char *id, const char *user, struct err *err)
+                   const char *id, const char *user, const char *actor, struct err *err)
 {
-    struct corpora_deletion deletion = {.id = id, .user = user};
+    struct corpora_deletion deletion = {.id = id, .user = user, .actor = actor};
     if (text_name_same(id, TEXT_SYNTHETIC))
         return err_set(err, ERR_CONFLICT, "\"%s\" is built in", id);
     pthread_mutex_lock(&changing);

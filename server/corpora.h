@@ -27,10 +27,11 @@ int corpora_upload(const struct settings *settings, struct db *db, struct db_rea
                    int *created, struct err *err);
 
 /* Delete a text, or one of its names, as corpus_delete does, and with its last name its file.
+ * actor: the user who asks, also where `user` is NULL.
  * ERR_CONFLICT for the built-in text and for a known text of corpus_path. A crash in between
  * is repaired by corpora_import. */
 int corpora_delete(const struct settings *settings, struct db *db, struct db_reader *reader,
-                   const char *id, const char *user, struct err *err);
+                   const char *id, const char *user, const char *actor, struct err *err);
 
 /* 1 if corpora_delete refuses the text under its name, whoever asks: it is built in, or a known
  * text of corpus_path. */

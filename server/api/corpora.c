@@ -108,7 +108,7 @@ enum request_result api_corpus_delete(struct request *request)
     const char *id = request->params[0];
     if (text_name_check(id, "id", &request->err) ||
         corpora_delete(&request->server->settings, request->server->db, request->reader, id,
-                       user->admin ? NULL : user->name, &request->err))
+                       user->admin ? NULL : user->name, user->name, &request->err))
         return request_fail(request, &request->err);
     return request_reply_empty(request);
 }

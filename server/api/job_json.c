@@ -199,9 +199,9 @@ static void write_theory(struct emit *json, const json_t *facts)
 
 static void write_links(struct emit *json, const struct job *job, const char *root)
 {
-    static const char *const below[] = {"epochs",   "tokens",     "spectrum",   "theory",
-                                        "findings", "indicators", "checkpoint", "batch",
-                                        "probe",    "log"};
+    static const char *const below[] = {"history", "epochs",   "tokens",     "spectrum",
+                                        "theory",  "findings", "indicators", "checkpoint",
+                                        "batch",   "probe",    "log"};
     char path[DB_ID_MAX + 64];
     emit_object(json, "links");
     snprintf(path, sizeof path, "%sjobs/%s", root, job->id);

@@ -279,7 +279,7 @@ enum request_result api_job_delete(struct request *request)
     const struct change *change = change_begin(request);
     if (!change)
         return REQUEST_DONE;
-    if (db_call(request->server->db, delete_row, request, &request->err)) {
+    if (db_call_as(request->server->db, request->user.name, delete_row, request, &request->err)) {
         if (change->is_aside) /* the transaction was rolled back */
             job_files_put_back(settings, change->id);
         return request_fail(request, &request->err);

@@ -9,6 +9,7 @@
 #include "server/api/files.h"
 #include "server/api/findings.h"
 #include "server/api/health.h"
+#include "server/api/history.h"
 #include "server/api/indicators.h"
 #include "server/api/jobs.h"
 #include "server/api/presets.h"
@@ -36,6 +37,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/jobs/{id}/hold", api_job_hold, 0, NULL},
     {"POST", "/api/v1/jobs/{id}/release", api_job_release, 0, NULL},
     {"POST", "/api/v1/jobs/{id}/retry", api_job_retry, 0, NULL},
+    {"GET", "/api/v1/jobs/{id}/history", api_job_history, ROUTE_SLOW, "limit,cursor"},
     {"GET", "/api/v1/jobs/{id}/epochs", api_epochs, ROUTE_SLOW | ROUTE_HEAVY, "from,to,limit,format,points,series*"},
     {"GET", "/api/v1/jobs/{id}/tokens", api_tokens, ROUTE_SLOW | ROUTE_HEAVY, "token,group,from,to,limit,format"},
     {"GET", "/api/v1/jobs/{id}/findings", api_findings, ROUTE_SLOW | ROUTE_HEAVY, "with*"},
@@ -74,6 +76,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/users/{name}/tokens/{id}", api_user_token_show, ROUTE_ETAG, NULL},
     {"DELETE", "/api/v1/users/{name}/tokens/{id}", api_user_token_delete, 0, NULL},
     {"POST", "/api/v1/users/{name}/tokens/{id}/rotate", api_user_token_rotate, 0, NULL},
+    {"GET", "/api/v1/history", api_history, ROUTE_SLOW | ROUTE_ADMIN, "kind,object,actor,limit,cursor"},
     {"GET", "/api/v1/version", api_version, ROUTE_OPEN | ROUTE_ETAG, NULL},
     {"GET", "/api/v1/openapi.json", api_openapi, ROUTE_SLOW | ROUTE_OPEN, NULL},
     {"GET", "/healthz", api_healthz, ROUTE_OPEN, NULL},

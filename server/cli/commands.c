@@ -63,7 +63,8 @@ static int commands_operate(const struct settings *settings, const struct comman
     struct db *db = NULL;
     char path[DATA_PATH_MAX];
     int failed = hash_init(err) || commands_database(settings, path, sizeof path, err) ||
-                 db_open(path, &db, err) || db_call(db, change->operation, change->arg, err);
+                 db_open(path, &db, err) ||
+                 db_call_as(db, USER_LOCAL, change->operation, change->arg, err);
     db_close(db);
     close(lock);
     return failed ? -1 : 0;

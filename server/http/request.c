@@ -360,7 +360,8 @@ enum request_result request_submit(struct request *request, db_operation *operat
     request->operation = operation;
     request->operation_arg = arg;
     request_park(request, next);
-    if (db_submit(request->server->db, request_operate, request, request_written, &err)) {
+    if (db_submit_as(request->server->db, request->user.name, request_operate, request,
+                     request_written, &err)) {
         request->next = NULL;
         request_fail(request, &err);
         request_finish(request);

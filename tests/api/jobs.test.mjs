@@ -35,7 +35,7 @@ test('a job runs from POST to succeeded and tells all that API.md lists', async 
   assert.deepEqual(records.map((record) => record.epoch), [...Array(job.epochs + 1).keys()]);
   assert.equal(job.summary.loss, records.at(-1).loss);
   for (const [name, link] of Object.entries(job.links)) assert.match(link, /^\.\.\/(jobs\/|events)/, name);
-  assert.deepEqual(Object.keys(job.links).sort(), ['batch', 'checkpoint', 'epochs', 'events', 'findings', 'indicators', 'log', 'probe', 'self',
+  assert.deepEqual(Object.keys(job.links).sort(), ['batch', 'checkpoint', 'epochs', 'events', 'findings', 'history', 'indicators', 'log', 'probe', 'self',
     'spectrum', 'theory', 'tokens']);
 });
 

@@ -218,6 +218,91 @@ test('the queued jobs of a disabled user are held with the reason, and released 
   for (let state; state !== 'succeeded';) ({ state } = (await ask(admin, 'GET', `/jobs/${queued}?wait=30`)).body);
 });
 
+const history = async (query = '', by = admin) => (await ask(by, 'GET', `/history?limit=1000${query}`)).body.history;
+const told = ({ actor, action, from, to, detail }) => [actor, action, from, to, detail];
+
+test('what happens to a job is told with its actor, in its history and its events', async () => {
+  const openapi = await (await server.api('/openapi.json')).json();
+  await made('ida');
+  const { token } = await issued('ida');
+  const long = (await ask(admin, 'POST', '/jobs', tiny({ train: { epochs: 1_000_000 } }))).body.id; // holds the device
+  const { id } = (await ask(token, 'POST', '/jobs', tiny({ name: 'mine' }))).body;
+  await ask(admin, 'POST', `/jobs/${id}/hold`);
+  assert.equal((await ask(token, 'PATCH', `/jobs/${id}`, { name: 'ours', priority: 5 })).status, 200);
+  assert.equal((await ask(token, 'PATCH', `/jobs/${id}`, { name: 'ours' })).status, 200);
+  await ask(token, 'POST', `/jobs/${id}/release`);
+  await ask(admin, 'PATCH', '/users/ida', { disabled: true });
+  await ask(admin, 'PATCH', '/users/ida', { disabled: false });
+  await ask(token, 'POST', `/jobs/${id}/cancel`);
+  await ask(token, 'POST', `/jobs/${id}/retry`);
+  await ask(admin, 'POST', `/jobs/${long}/cancel`);
+  for (let state; state !== 'succeeded';) ({ state } = (await ask(token, 'GET', `/jobs/${id}?wait=30`)).body);
+
+  const { history: all, next } = (await ask(token, 'GET', `/jobs/${id}/history`)).body;
+  for (const one of all) fits(one, 'Change', openapi);
+  const reason = 'its user ida is disabled';
+  assert.deepEqual(all.map(told), [
+    ['ida', 'submit', null, 'queued', null],
+    ['admin', 'hold', 'queued', 'held', null],
+    ['ida', 'change', null, null, 'name "mine" to "ours"; priority 0 to 5'],
+    ['ida', 'release', 'held', 'queued', null],
+    ['admin', 'hold', 'queued', 'held', reason],
+    ['admin', 'release', 'held', 'queued', null],
+    ['ida', 'cancel', 'queued', 'cancelled', null],
+    ['ida', 'retry', 'cancelled', 'queued', null],
+    [null, 'start', 'queued', 'running', 'cpu'],
+    [null, 'end', 'running', 'succeeded', null],
+  ]);
+  assert.equal(next, null);
+  assert.deepEqual(all.map(({ time }) => time), all.map(({ time }) => time).sort());
+  const pages = [];
+  for (let cursor = ''; cursor != null;) {
+    const { body } = await ask(token, 'GET', `/jobs/${id}/history?limit=3${cursor && `&cursor=${cursor}`}`);
+    pages.push(...body.history);
+    cursor = body.next;
+  }
+  assert.deepEqual(pages, all);
+  const seen = await events(server, `?after=0&jobs=${id}`, (list) => list.at(-1)?.data.state === 'succeeded', { headers: { Authorization: `Bearer ${token}` } });
+  const done = seen.filter(({ event, data }) => event === 'job' && data.action).map(({ data }) => [data.actor, data.action, data.state]);
+  assert.deepEqual(done.filter(([, action]) => action !== 'change'), all.filter(({ action }) => action !== 'change').map(({ actor, action, to }) => [actor, action, to]));
+
+  const stopped = (await ask(token, 'GET', `/jobs/${long}/history`)).body.history.slice(-2);
+  assert.deepEqual(stopped.map(told), [['admin', 'cancel', 'running', 'running', null], [null, 'end', 'running', 'cancelled', null]]);
+  assert.equal((await ask(token, 'DELETE', `/jobs/${id}`)).status, 204);
+  assert.equal((await ask(token, 'GET', `/jobs/${id}/history`)).status, 404);
+  const after = await history(`&kind=job&object=${id}`);
+  for (const one of after) fits(one, 'ChangeOfAny', openapi);
+  assert.deepEqual(after.map(told), [['ida', 'delete', 'succeeded', null, null], ...all.map(told).reverse()]);
+});
+
+test('who changed users and texts is told to administrators', async () => {
+  await made('jan', { admin: true });
+  const { token, id } = await issued('jan', 'laptop');
+  const next = (await ask(token, 'POST', `/users/jan/tokens/${id}/rotate`)).body;
+  await ask(next.token, 'DELETE', `/users/jan/tokens/${id}`);
+  await ask(admin, 'PATCH', '/users/jan', { admin: false, disabled: true });
+  await ask(admin, 'PATCH', '/users/jan', { disabled: false });
+  await ask(admin, 'PATCH', '/users/jan', { disabled: false }); // nothing
+  assert.deepEqual((await history('&object=jan')).map(told).reverse(), [
+    ['admin', 'create', null, 'admin', null], ['admin', 'token_issue', null, null, `${id} laptop`],
+    ['jan', 'token_rotate', null, null, `${id} ${next.id}`], ['jan', 'token_revoke', null, null, id],
+    ['admin', 'role', 'admin', 'user', null], ['admin', 'disable', 'active', 'disabled', null],
+    ['admin', 'enable', 'disabled', 'active', null],
+  ]);
+  const upload = async (text, query, by = next.token) => {
+    const answer = await server.api(`/corpora?name=notes${query}`, { method: 'POST', headers: { Authorization: `Bearer ${by}`, 'Content-Type': 'text/plain' }, body: text });
+    assert.ok(answer.ok, await answer.clone().text());
+    return (await answer.json()).id;
+  };
+  const one = await upload('one text', '');
+  const two = await upload('another text', '&replace=true');
+  assert.equal((await ask(admin, 'DELETE', '/corpora/notes')).status, 204);
+  assert.deepEqual((await history('&kind=text&actor=jan')).map(told), [['jan', 'replace', one, two, 'notes'], ['jan', 'upload', null, one, 'notes']]);
+  assert.deepEqual((await history(`&object=${two}`)).map(told)[0], ['admin', 'delete', two, null, 'notes']);
+  assert.equal((await ask(next.token, 'GET', '/history')).status, 403);
+  assert.deepEqual((await ask(admin, 'GET', '/history?kind=all')).body.errors.map(({ pointer }) => pointer), ['kind']);
+});
+
 test('the last administrator stays', async () => {
   for (const fields of [{ disabled: true }, { admin: false }]) {
     const answer = await ask(admin, 'PATCH', '/users/admin', fields);
