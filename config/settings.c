@@ -29,6 +29,7 @@ static const struct options_row settings_table[] = {
     {"corpus_path", TEXT(corpus_path), NULL, "corpora", "folders with texts, separated by ':'"},
     {"trainer", TEXT(trainer), NULL, "", "path of tokenfate-trainer; empty: beside the program"},
     {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
+    {"log_format", TEXT(log_format), "text json", "text", "how lines are logged: text, or json, one object a line"},
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},
     {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback and no proxy is trusted)"},
     {"tls_cert", TEXT(tls_cert), NULL, "", "PEM file with the certificate and its chain: the server speaks TLS"},

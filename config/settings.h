@@ -22,6 +22,7 @@ struct settings {
     char corpus_path[SETTINGS_TEXT_MAX]; /* folders with texts, separated by ':' */
     char trainer[SETTINGS_TEXT_MAX];     /* path of tokenfate-trainer; "" = beside tokenfate */
     char log_level[16];
+    char log_format[16];
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */
     char
         auth[16]; /* "auto" (on unless the address is loopback and no proxy trusted), "on", "off" */

@@ -155,6 +155,7 @@ static int run(const struct arguments *arguments, struct err *err)
 int main(int argc, char **argv)
 {
     const char *corpus_path = getenv("TOKENFATE_CORPUS_PATH");
+    const char *log_format = getenv("TOKENFATE_LOG_FORMAT"); /* the server's, checked there */
     struct arguments arguments = {.device = "cpu",
                                   .corpus_path = corpus_path ? corpus_path : "corpora",
                                   .dir = "",
@@ -165,6 +166,7 @@ int main(int argc, char **argv)
         print_help(stdout);
         return EXIT_SUCCESS;
     }
+    log_set_format(log_format && strcmp(log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
     if (parse_arguments(argc, argv, &arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);

@@ -1,6 +1,7 @@
 /* main: the program `tokenfate`. It finds the command in one table, reads the settings, and
  * runs the command on the main thread. Exit codes: 0, 1 failed, 2 usage. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/log.h"
@@ -133,6 +134,9 @@ static int main_run(int command, int argc, char **argv)
         return 2;
     }
     log_set_level((enum log_level)log_level_from_name(settings.log_level));
+    log_set_format((enum log_format)log_format_from_name(settings.log_format));
+    /* Trainers inherit it; the only thread sets it. */
+    setenv("TOKENFATE_LOG_FORMAT", settings.log_format, 1);
     return main_commands[command].run(&settings, rest, argv + used);
 }
 

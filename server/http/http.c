@@ -303,7 +303,8 @@ static enum MHD_Result http_answer(struct request *request)
         return MHD_NO;
     http_headers(request);
     if (request->status == 500 || request->status == 507)
-        log_line(LOG_ERROR, "%s %.200s: %u, %s (request %s)", request->method, request->target,
+        log_with(LOG_ERROR, LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
+                 "%s %.200s: %u, %s (request %s)", request->method, request->target,
                  request->status, request->err.message, request->id);
     unsigned class = request->status / 100;
     if (class < SERVER_STATUS_CLASSES)

@@ -61,8 +61,9 @@ static enum request_result large_reply_more(struct request *request)
     struct large_reply *reply = request->work_arg;
     err_clear(&request->err);
     if (large_reply_piece(reply, &request->err)) {
-        log_line(LOG_ERROR, "%s %.200s: broken off, %s (request %s)", request->method,
-                 request->target, request->err.message, request->id);
+        log_with(LOG_ERROR, LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
+                 "%s %.200s: broken off, %s (request %s)", request->method, request->target,
+                 request->err.message, request->id);
         reply->failed = 1;
     }
     return REQUEST_DONE;

@@ -246,8 +246,9 @@ enum request_result request_fail(struct request *request, const struct err *err)
     const int status = err_http_status(err->code);
     /* http.c logs these two statuses whole. */
     if (redact_err(&request->server->settings, &shown) && status != 500 && status != 507)
-        log_line(LOG_WARNING, "%s %.200s: %d, %s (request %s)", request->method, request->target,
-                 status, err->message, request->id);
+        log_with(LOG_WARNING, LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
+                 "%s %.200s: %d, %s (request %s)", request->method, request->target, status,
+                 err->message, request->id);
     char *text = problem_print(&shown, request->id, &n);
     struct MHD_Response *response =
         text ? MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE) : NULL;

@@ -195,8 +195,8 @@ static int attempt_store(struct attempt *attempt, db_operation *operation,
         if (!passing || atomic_load(attempt->setup->stopping))
             return -1;
         if (tries == 0)
-            log_line(LOG_ERROR, "job %s waits for the database: %s", attempt->job->id,
-                     err->message);
+            log_with(LOG_ERROR, LOG_FIELDS({"job", attempt->job->id}),
+                     "job %s waits for the database: %s", attempt->job->id, err->message);
         poll(NULL, 0, ATTEMPT_TRY_AGAIN_MS);
     }
 }
@@ -600,7 +600,8 @@ static char *attempt_error(const struct attempt *attempt)
     if ((attempt->end != JOB_END_FAILED && attempt->end != JOB_END_FAULT) || emit_open_text(&json))
         return NULL;
     if (redact_err(attempt->setup->settings, &why)) /* clients read it */
-        log_line(LOG_WARNING, "job %s: %s", attempt->job->id, attempt->why.message);
+        log_with(LOG_WARNING, LOG_FIELDS({"job", attempt->job->id}), "job %s: %s", attempt->job->id,
+                 attempt->why.message);
     emit_object(&json, NULL);
     emit_text(&json, "code", err_name(attempt->why.code));
     emit_text(&json, "message", why.message);
@@ -618,13 +619,15 @@ static void attempt_finish(struct attempt *attempt)
     const char *why = error ? attempt->why.message : attempt->waits;
     struct attempt_write write = {.attempt = attempt, .text = error};
     if (attempt_store(attempt, write_end, &write, &err) < 0) {
-        log_line(LOG_ERROR, "job %s: its end could not be stored: %s", attempt->job->id,
-                 err.message);
+        log_with(LOG_ERROR, LOG_FIELDS({"job", attempt->job->id}),
+                 "job %s: its end could not be stored: %s", attempt->job->id, err.message);
     } else {
         attempt_log(attempt, "%s at epoch %lld%s%s", job_state_name(write.state),
                     (long long)attempt->stored, why[0] ? ": " : "", why);
-        log_line(LOG_INFO, "job %s %s at epoch %lld%s%s", attempt->job->id,
-                 job_state_name(write.state), (long long)attempt->stored, why[0] ? ": " : "", why);
+        log_with(LOG_INFO,
+                 LOG_FIELDS({"job", attempt->job->id}, {"state", job_state_name(write.state)}),
+                 "job %s %s at epoch %lld%s%s", attempt->job->id, job_state_name(write.state),
+                 (long long)attempt->stored, why[0] ? ": " : "", why);
     }
     free(error);
 }

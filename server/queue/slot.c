@@ -104,7 +104,8 @@ static void slot_announce(struct slot *slot)
     struct err err = ERR_INIT;
     char *text = slot_print(slot);
     if (text && db_call(slot->set->db, slot_write_event, text, &err) < 0)
-        log_line(LOG_WARNING, "device %s: %s", slot->shown.device.id, err.message);
+        log_with(LOG_WARNING, LOG_FIELDS({"device", slot->shown.device.id}), "device %s: %s",
+                 slot->shown.device.id, err.message);
     free(text);
     slot_set_changed(slot->set);
 }
@@ -122,7 +123,7 @@ static void slot_end_trainer(struct slot *slot, const char *why)
     slot->pid = 0;
     memcpy(id, slot->shown.device.id, sizeof id);
     pthread_mutex_unlock(&slot->set->mutex);
-    log_line(LOG_INFO, "device %s: trainer %s (%s)", id, how, why);
+    log_with(LOG_INFO, LOG_FIELDS({"device", id}), "device %s: trainer %s (%s)", id, how, why);
 }
 
 /* No trainer can be started: show the device as unavailable until the next try. */
@@ -137,7 +138,8 @@ static void slot_unavailable(struct slot *slot, const char *reason)
     snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%.255s", reason);
     slot->refresh = 0;
     pthread_mutex_unlock(&slot->set->mutex);
-    log_line(LOG_ERROR, "device %s: %s", slot->shown.device.id, reason);
+    log_with(LOG_ERROR, LOG_FIELDS({"device", slot->shown.device.id}), "device %s: %s",
+             slot->shown.device.id, reason);
 }
 
 /* This slot's device as the new trainer reports it, or NULL. */
@@ -224,7 +226,7 @@ static void slot_run(struct slot *slot, const char *job)
     struct err err = ERR_INIT;
     slot_announce(slot);
     if (job_run(&run, job, &err) < 0 && err.code != ERR_CONFLICT)
-        log_line(LOG_ERROR, "job %s: %s", job, err.message);
+        log_with(LOG_ERROR, LOG_FIELDS({"job", job}), "job %s: %s", job, err.message);
     slot->process = run.process;
     pthread_mutex_lock(&set->mutex);
     slot->faults += run.fault;
