@@ -49,6 +49,7 @@ static const char sql_count_tokens[] =
 static const char sql_end_token[] = "UPDATE credentials SET expires_at = ?3 WHERE user = ?1"
                                     " AND iif(kind = 'token', substr(hash, 1, 16), label) = ?2"
                                     " AND (expires_at = 0 OR expires_at > ?3)";
+static const char sql_owner[] = "SELECT user FROM credentials WHERE hash = ?1";
 static const char sql_user[] =
     "SELECT u.name, u.admin, u.disabled, u.created_at FROM credentials c"
     " JOIN users u ON u.name = c.user WHERE c.hash = ?1 AND c.kind = ?2 AND u.disabled = 0"
@@ -391,6 +392,21 @@ int token_rotate(struct db_writer *writer, const char *user, const char *id, con
                          err) < 0)
         return -1;
     return token_tell(writer, user, "token_rotate", id, new_id, err);
+}
+
+int credential_owner(struct db_reader *reader, const char *hash, char user[USER_NAME_MAX + 1],
+                     struct err *err)
+{
+    sqlite3_stmt *statement;
+    user[0] = '\0';
+    if (connection_start(&reader->connection, sql_owner, VALUES(value_text(hash)), &statement,
+                         err) < 0)
+        return -1;
+    const int found = statement_step(statement, err);
+    if (found > 0)
+        column_copy(statement, 0, user, USER_NAME_MAX + 1);
+    statement_close(statement);
+    return found < 0 ? -1 : 0;
 }
 
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,

@@ -94,6 +94,10 @@ struct credential {
     char hash[HASH_HEX];
 };
 
+/* Whose credential this is, also if it has expired or its user is disabled; "" if nobody's. */
+int credential_owner(struct db_reader *reader, const char *hash, char user[USER_NAME_MAX + 1],
+                     struct err *err);
+
 /* The user of a credential. ERR_UNAUTHORIZED if the hash is unknown or expired or the
  * user is disabled. */
 int credential_user(struct db_reader *reader, const char *kind, const char *hash, struct user *out,

@@ -51,6 +51,7 @@ const SANITIZED_API = [
   'events', // event streams
   'findings', // answers built from records
   'limits', // connections that are late or too many
+  'logins', // refused credentials, lines of the log as JSON
   'jobs', // submit, hold, cancel, wait, export
   'outside', // a client of another kind
   'probe', // a model read back from a checkpoint

@@ -76,7 +76,7 @@ static int session_user(struct request *request, struct session *session, struct
     const char *token = json_string_value(json_object_get(body, "token"));
     int failed = !token || json_object_size(body) != 1
                      ? err_field(err, "/token", "must be the only field, a string")
-                     : auth_token_user(request->reader, token, &request->user, err);
+                     : auth_token_user(request, token, &request->user, err);
     if (!failed) {
         hash_sha256(token, strlen(token), hash);
         token_id(hash, session->token);

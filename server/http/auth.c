@@ -6,24 +6,32 @@
 #include <strings.h>
 
 #include "config/hash.h"
+#include "server/http/logins.h"
 #include "server/http/route.h"
 #include "server/secret.h"
 
-static int auth_credential(struct db_reader *reader, const char *kind, const char *text,
+/* The user of a credential; one that is refused is counted and logged (logins.h). */
+static int auth_credential(struct request *request, const char *kind, const char *text,
                            struct credential *credential, struct user *out, struct err *err)
 {
     size_t n = strlen(text);
+    *credential = (struct credential){.kind = kind};
     if (!n || n > SECRET_TEXT_MAX)
-        return err_set(err, ERR_UNAUTHORIZED, "this %s is not known", kind);
-    credential->kind = kind;
-    hash_sha256(text, n, credential->hash);
-    return credential_user(reader, kind, credential->hash, out, err);
+        err_set(err, ERR_UNAUTHORIZED, "this %s is not known", kind);
+    else
+        hash_sha256(text, n, credential->hash);
+    if (credential->hash[0] &&
+        !credential_user(request->server->reader, kind, credential->hash, out, err))
+        return 0;
+    if (err->code == ERR_UNAUTHORIZED)
+        logins_refuse(request, credential, err);
+    return -1;
 }
 
-int auth_token_user(struct db_reader *reader, const char *token, struct user *out, struct err *err)
+int auth_token_user(struct request *request, const char *token, struct user *out, struct err *err)
 {
     struct credential credential;
-    return auth_credential(reader, "token", token, &credential, out, err);
+    return auth_credential(request, "token", token, &credential, out, err);
 }
 
 const char *auth_session(const struct request *request, char *id, size_t n)
@@ -49,8 +57,7 @@ static int auth_bearer(struct request *request, const char *text, struct err *er
     char hash[HASH_HEX];
     hash_sha256(text, strlen(text), hash);
     if (!hash_equal(hash, server->secret_hash))
-        return auth_credential(server->reader, "token", text, &request->credential, &request->user,
-                               err);
+        return auth_credential(request, "token", text, &request->credential, &request->user, err);
     auth_local(&request->user);
     return 0;
 }
@@ -64,8 +71,8 @@ static int auth_identify(struct request *request, struct err *err)
     if (header)
         return err_set(err, ERR_UNAUTHORIZED, "only Authorization: Bearer TOKEN is understood");
     if (auth_session(request, session, sizeof session))
-        return auth_credential(request->server->reader, "session", session, &request->credential,
-                               &request->user, err);
+        return auth_credential(request, "session", session, &request->credential, &request->user,
+                               err);
     return err_set(err, ERR_UNAUTHORIZED, "this server wants a token: Authorization: Bearer TOKEN");
 }
 

@@ -19,12 +19,13 @@ enum { AUTH_SESSION_SECONDS = 30 * 86400 }; /* a browser stays logged in for 30 
 #define AUTH_COOKIE "tokenfate_session"
 
 /* Fill request->user, and request->credential if a token or session showed who that is.
- * ERR_UNAUTHORIZED without a valid credential; ERR_FORBIDDEN if the route is for
+ * ERR_UNAUTHORIZED without a valid credential, ERR_TOO_MANY after many wrong ones; ERR_FORBIDDEN if the route is for
  * administrators and the user is not one. */
 int auth_check(struct request *request, struct err *err);
 
-/* Owner of a bearer token. ERR_UNAUTHORIZED. */
-int auth_token_user(struct db_reader *reader, const char *token, struct user *out, struct err *err);
+/* Owner of a bearer token that the request holds. ERR_UNAUTHORIZED; ERR_TOO_MANY after many
+ * wrong ones (logins.h). HTTP thread. */
+int auth_token_user(struct request *request, const char *token, struct user *out, struct err *err);
 
 /* Session id of the request's cookie, copied to id[n] and returned; NULL if there is no
  * cookie or it does not fit. */

@@ -258,8 +258,13 @@ enum request_result request_fail(struct request *request, const struct err *err)
     request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, PROBLEM_TYPE);
     if (err->code == ERR_UNAUTHORIZED)
         request_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-    if (err->code == ERR_TOO_MANY || err->code == ERR_UNAVAILABLE)
+    if (request->retry_seconds) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", request->retry_seconds);
+        request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    } else if (err->code == ERR_TOO_MANY || err->code == ERR_UNAVAILABLE) {
         request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    }
     return REQUEST_DONE;
 }
 

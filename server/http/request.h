@@ -78,6 +78,8 @@ struct request {
     struct MHD_Response *response;
     unsigned status;
 
+    int retry_seconds; /* Retry-After of a refusal, 0: the usual one */
+
     int abandoned; /* 1: given back without an answer, or in the middle of it; never cleared */
 
     struct request *pool_next;       /* of pool.c, while the request waits */
