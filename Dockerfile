@@ -18,7 +18,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
       libjansson4 libsqlite3-0 libuuid1 libpcre2-8-0 libdnnl2 libgomp1 libcurl4 libsodium23 libutf8proc2 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin tokenfate \
- && install -d -o tokenfate /data
+ && install -d -m 700 -o tokenfate /data
 COPY --from=build /out/ /
 USER tokenfate
 VOLUME /data

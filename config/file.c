@@ -18,7 +18,8 @@ int file_make_folder(const char *path, struct err *err)
     return 0;
 }
 
-int file_make_folders(const char *path, struct err *err)
+/* Make the folders above a path. */
+static int file_make_above(const char *path, struct err *err)
 {
     char above[PATH_MAX];
     if (snprintf(above, sizeof above, "%s", path) >= (int)sizeof above)
@@ -29,7 +30,21 @@ int file_make_folders(const char *path, struct err *err)
             return -1;
         *at = '/';
     }
-    return file_make_folder(path, err);
+    return 0;
+}
+
+int file_make_folders(const char *path, struct err *err)
+{
+    return file_make_above(path, err) ? -1 : file_make_folder(path, err);
+}
+
+int file_make_private(const char *path, struct err *err)
+{
+    if (file_make_above(path, err))
+        return -1;
+    if (mkdir(path, 0700) && errno != EEXIST)
+        return err_set_errno(err, ERR_IO, "cannot make the folder %s", path);
+    return 0;
 }
 
 /* Errors of one entry do not end the walk: as much goes as can. Returns how many stayed. */

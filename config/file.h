@@ -17,6 +17,8 @@
 int file_make_folder(const char *path, struct err *err);
 /* The same, with all folders above it. */
 int file_make_folders(const char *path, struct err *err);
+/* The same, but what is made at the path is for its owner alone (mode 0700). */
+int file_make_private(const char *path, struct err *err);
 
 /* Remove what lies in a folder but for the entry `kept` (NULL: everything), with all that is
  * below, following no link. A folder that is missing is empty. ERR_IO names what is left. */

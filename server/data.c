@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/file.h"
@@ -43,7 +44,7 @@ static int data_taken(const struct settings *settings, struct err *err)
 int data_lock_once(const struct settings *settings, struct err *err)
 {
     char path[DATA_PATH_MAX];
-    if (file_make_folders(settings->data, err) ||
+    if (file_make_private(settings->data, err) ||
         data_path(settings, path, sizeof path, err, "lock"))
         return -1;
     /* Not close-on-exec: trainers inherit the lock (data.h). */
@@ -69,4 +70,17 @@ int data_lock(const struct settings *settings, struct err *err)
         fd = data_lock_once(settings, err);
     }
     return fd;
+}
+
+int data_make_private(const struct settings *settings, unsigned *mode, struct err *err)
+{
+    struct stat info;
+    if (stat(settings->data, &info))
+        return err_set_errno(err, ERR_IO, "cannot read %s", settings->data);
+    *mode = info.st_mode & 07777;
+    if (!(*mode & 077) || info.st_uid != geteuid())
+        return 0;
+    if (chmod(settings->data, info.st_mode & 07700))
+        return err_set_errno(err, ERR_IO, "cannot close %s to others", settings->data);
+    return 1;
 }

@@ -25,6 +25,11 @@ enum {
 int data_path(const struct settings *settings, char *path, size_t n, struct err *err,
               const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* The folder has what its users wrote and who they are: it is made with mode 0700. If it is this
+ * user's and open to others, take their rights away: 1, and *mode is what it had. 0: nothing
+ * to do. ERR_IO. */
+int data_make_private(const struct settings *settings, unsigned *mode, struct err *err);
+
 /* Take data/lock; it and its folder are created if missing. Returns a descriptor, which holds
  * the lock until it and the copies that child processes inherited are closed; -1 with
  * ERR_CONFLICT, which names the server's address, if another process holds it after

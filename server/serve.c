@@ -74,7 +74,12 @@ static void serve_sweep(const char *folder)
 static int serve_folders(const struct settings *settings, struct err *err)
 {
     char corpora[DATA_PATH_MAX], jobs[DATA_PATH_MAX];
-    if (data_path(settings, corpora, sizeof corpora, err, "corpora") ||
+    unsigned mode = 0;
+    const int changed = data_make_private(settings, &mode, err);
+    if (changed > 0)
+        log_line(LOG_WARNING, "%s was open to others (mode %04o): it is 0700 from here on",
+                 settings->data, mode);
+    if (changed < 0 || data_path(settings, corpora, sizeof corpora, err, "corpora") ||
         data_path(settings, jobs, sizeof jobs, err, "jobs") || file_make_folder(corpora, err) ||
         file_make_folder(jobs, err))
         return -1;

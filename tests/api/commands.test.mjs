@@ -139,6 +139,26 @@ test('the secret is for its owner alone, of one run, and makes nobody a session'
   removeFolder(data);
 });
 
+test('the data folder is for its owner alone: made so, and corrected at the start', async () => {
+  const above = folder();
+  const data = path.join(above, 'made', 'data');
+  const mode = (at) => fs.statSync(at).mode & 0o777;
+  await (await startServer({ dataDir: data })).stop();
+  assert.equal(mode(data), 0o700);
+  fs.chmodSync(data, 0o755);
+  const second = await startServer({ dataDir: data });
+  assert.match(second.log(), /data was open to others \(mode 0755\): it is 0700/);
+  assert.equal(mode(data), 0o700);
+  await second.stop();
+  const third = await startServer({ dataDir: data });
+  assert.doesNotMatch(third.log(), /open to others/);
+  await third.stop();
+  fs.rmSync(data, { recursive: true });
+  assert.equal(command(data, 'user', 'add', 'ada').code, 0);
+  assert.equal(mode(data), 0o700);
+  removeFolder(above);
+});
+
 test('compact gives space back without a server, and refuses beside one', async () => {
   const data = folder();
   const database = path.join(data, 'tokenfate.db');
