@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +105,16 @@ int file_sync_folder(const char *path, struct err *err)
     return file_sync_as(path, O_DIRECTORY, err);
 }
 
+int file_sync_all(const char *path, struct err *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int result =
+        fd < 0 || syncfs(fd) ? err_set_errno(err, ERR_IO, "cannot make %s durable", path) : 0;
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
 /* ---- whole reads and writes ---- */
 
 int file_read_whole(int fd, void *bytes, size_t n, const char *path, struct err *err)
@@ -134,6 +145,57 @@ int file_write_whole(int fd, const void *bytes, size_t n, const char *path, stru
         n -= (size_t)done;
     }
     return 0;
+}
+
+/* ---- copies ---- */
+
+/* All bytes to the end of the file. copy_file_range shares blocks where it can; some pairs of
+ * file systems refuse it, before the first byte. */
+static int file_copy_bytes(int in, int out, const char *to, struct err *err)
+{
+    enum { AT_A_TIME = 1 << 30 };
+    int with_range = 1;
+    for (;;) {
+        ssize_t n = with_range ? copy_file_range(in, NULL, out, NULL, AT_A_TIME, 0)
+                               : sendfile(out, in, NULL, AT_A_TIME);
+        if (n == 0)
+            return 0;
+        if (n > 0 || errno == EINTR)
+            continue;
+        if (!with_range)
+            return err_set_errno(err, ERR_IO, "cannot write %s", to);
+        with_range = 0;
+    }
+}
+
+static int file_copy_to(int in, int out, const char *to, struct err *err)
+{
+    struct stat info;
+    if (fstat(in, &info))
+        return err_set_errno(err, ERR_IO, "cannot copy to %s", to);
+    if (file_copy_bytes(in, out, to, err))
+        return -1;
+    const struct timespec times[2] = {info.st_atim, info.st_mtim};
+    if (futimens(out, times) || fsync(out))
+        return err_set_errno(err, ERR_IO, "cannot write %s", to);
+    return 0;
+}
+
+int file_copy(const char *from, const char *to, struct err *err)
+{
+    const int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (in < 0)
+        return err_set_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", from);
+    const int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int result =
+        out < 0 ? err_set_errno(err, errno == EEXIST ? ERR_CONFLICT : ERR_IO, "cannot make %s", to)
+                : file_copy_to(in, out, to, err);
+    close(in);
+    if (out >= 0 && close(out) && !result)
+        result = err_set_errno(err, ERR_IO, "cannot write %s", to);
+    if (result && out >= 0)
+        unlink(to);
+    return result;
 }
 
 /* ---- maps ---- */

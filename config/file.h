@@ -29,6 +29,13 @@ int file_remove_folder(const char *path, struct err *err);
 /* fsync of a file, and of a folder: its names become durable. ERR_IO. */
 int file_sync(const char *path, struct err *err);
 int file_sync_folder(const char *path, struct err *err);
+/* syncfs of the file system at a path: for many names at once. */
+int file_sync_all(const char *path, struct err *err);
+
+/* Copy a regular file to a path that is free, durable, with its times; blocks are shared where
+ * the file system can. ERR_NOT_FOUND: no file at `from`; ERR_CONFLICT: one at `to`; ERR_IO.
+ * What a failure leaves at `to` is removed. */
+int file_copy(const char *from, const char *to, struct err *err);
 
 /* Exactly n bytes from and to a descriptor, restarted after EINTR and short transfers.
  * `path` is what errors name. ERR_IO; ERR_CORRUPT if the file ends before n bytes. */

@@ -44,6 +44,7 @@ const ALONE = new Set([
 const SANITIZED_API = [
   'adaptive', // an adaptive head through worker, probe and records
   'auth', // headers, cookies, tokens
+  'backup', // a folder copied beside a server, and put back
   'commands', // the command line against a running server and without one
   'contract', // every route, the documents served
   'devices', // two workers, trainers with the CUDA layer

@@ -407,20 +407,6 @@ int commands_token(const struct settings *settings, int argc, char **argv)
     return commands_usage("tokenfate " COMMANDS_TOKEN);
 }
 
-/* ---- backup ---- */
-
-static int commands_backup_to(struct db_reader *reader, void *arg, struct err *err)
-{
-    return db_backup(reader, arg, err);
-}
-
-int commands_backup(const struct settings *settings, int argc, char **argv)
-{
-    if (argc != 1)
-        return commands_usage("tokenfate backup FILE");
-    return commands_read(settings, commands_backup_to, argv[0]);
-}
-
 /* ---- compact ---- */
 
 /* Only without a server: the one-writer rule (db.h) holds between processes too. */

@@ -1,4 +1,4 @@
-/* commands: the commands `tokenfate user`, `token` and `backup`. main.c calls them on the main
+/* commands: the commands `tokenfate user`, `token` and `compact`. main.c calls them on the main
  * thread. Each returns the exit code: 0, 1 failed, 2 usage.
  *
  * A database has one writer (db/db.h). So a command that changes something takes data/lock and
@@ -17,7 +17,6 @@
 /* argv: the words after the command's name, without the options of settings. */
 int commands_user(const struct settings *settings, int argc, char **argv);
 int commands_token(const struct settings *settings, int argc, char **argv);
-int commands_backup(const struct settings *settings, int argc, char **argv);
 int commands_compact(const struct settings *settings, int argc, char **argv);
 
 #endif

@@ -7,6 +7,7 @@
 #include "config/log.h"
 #include "config/options.h"
 #include "config/settings.h"
+#include "server/cli/backup.h"
 #include "server/cli/commands.h"
 #include "server/cli/run.h"
 #include "server/cli/show.h"
@@ -45,8 +46,10 @@ static const struct {
     {"user", commands_user, OPTIONS_OF_BOTH,
      "user add NAME [--admin] | list | disable NAME | enable NAME", "people who may log in"},
     {"token", commands_token, OPTIONS_OF_BOTH, COMMANDS_TOKEN, "their bearer tokens"},
-    {"backup", commands_backup, OPTIONS_OF_SETTINGS, "backup FILE",
-     "copy the database, also beside a running server"},
+    {"backup", backup_command, OPTIONS_OF_SETTINGS, "backup DIR",
+     "copy database, texts and models, also beside a running server"},
+    {"restore", restore_command, OPTIONS_OF_SETTINGS, "restore DIR",
+     "put a backup into an empty data folder"},
     {"compact", commands_compact, OPTIONS_OF_SETTINGS, "compact",
      "give the database's free space back, while no server runs"},
     {"version", main_version, OPTIONS_OF_SETTINGS, "version", "print the version"},

@@ -161,12 +161,54 @@ static void test_remove(void **state)
     assert_int_equal(file_remove_folder(at("tree"), &err), 0); /* it is gone */
 }
 
+static void test_copy(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    struct stat from, to;
+    const struct timespec times[2] = {{1000, 5}, {2000, 7}};
+    put("original", "content");
+    assert_int_equal(utimensat(AT_FDCWD, at("original"), times, 0), 0);
+    assert_int_equal(file_copy(at("original"), at("copy"), &err), 0);
+    check("copy", "content");
+    assert_int_equal(stat(at("original"), &from) | stat(at("copy"), &to), 0);
+    assert_int_not_equal(from.st_ino, to.st_ino);
+    assert_int_equal(to.st_mtim.tv_sec, 2000);
+    assert_int_equal(to.st_mtim.tv_nsec, 7);
+    put("original", "other");
+    check("copy", "content");
+    assert_int_equal(file_copy(at("original"), at("copy"), &err), -1);
+    assert_int_equal(err.code, ERR_CONFLICT);
+    check("copy", "content");
+    err_clear(&err);
+    assert_int_equal(file_copy(at("missing"), at("none"), &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_false(is_there("none"));
+    put("empty", "");
+    assert_int_equal(file_copy(at("empty"), at("empty.copy"), &err), 0);
+    assert_true(is_there("empty.copy"));
+}
+
+static void test_private(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    struct stat info;
+    assert_int_equal(file_make_private(at("above/own"), &err), 0);
+    assert_int_equal(stat(at("above/own"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0700);
+    assert_int_equal(stat(at("above"), &info), 0);
+    assert_int_not_equal(info.st_mode & 07777, 0700);
+    assert_int_equal(file_make_private(at("above/own"), &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folders), cmocka_unit_test(test_atomic),
         cmocka_unit_test(test_full),    cmocka_unit_test(test_whole),
         cmocka_unit_test(test_map),     cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_copy),    cmocka_unit_test(test_private),
     };
     strcpy(folder, "/tmp/config_file_XXXXXX");
     if (!mkdtemp(folder))
