@@ -24,6 +24,7 @@ static const struct {
     [ERR_LONG_TARGET] = {"target_too_long", 414, "Address too long"},
     [ERR_LARGE_HEAD] = {"head_too_large", 431, "Request head too large"},
     [ERR_MEDIA_TYPE] = {"media_type", 415, "Unsupported media type"},
+    [ERR_RANGE] = {"range", 416, "Range not satisfiable"},
     [ERR_TOO_MANY] = {"too_many", 429, "Too many requests"},
     [ERR_UNAVAILABLE] = {"unavailable", 503, "Unavailable"},
     [ERR_IO] = {"io", 500, "Input or output failed"},

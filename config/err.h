@@ -22,6 +22,7 @@ enum err_code {
     ERR_LONG_TARGET,      /* the address of a request is above its limit */
     ERR_LARGE_HEAD,       /* the head of a request is above its limit */
     ERR_MEDIA_TYPE,       /* body is not of the type the route takes */
+    ERR_RANGE,            /* a Range that the file does not have */
     ERR_TOO_MANY,         /* rate or queue limit; try later */
     ERR_UNAVAILABLE,      /* a device, the database or the service cannot serve at present */
     ERR_IO,               /* the operating system refused; errno in the message */

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "config/emit.h"
 #include "config/spec.h"
@@ -21,13 +19,13 @@
 #include "lab/sampler.h"
 #include "server/data.h"
 #include "server/datasets.h"
+#include "server/http/file_reply.h"
 
 /* Answer with the file jobs/ID/NAME, or with 404 and the sentence `missing`. */
 static enum request_result file_answer(struct request *request, const struct job *job,
                                        const char *name, const char *type, const char *missing)
 {
-    char path[DATA_PATH_MAX];
-    struct stat info;
+    char path[DATA_PATH_MAX], what[DB_ID_MAX + 80];
     struct err *err = &request->err;
     if (data_path(&request->server->settings, path, sizeof path, err, "jobs/%s/%s", job->id, name))
         return request_fail(request, err);
@@ -36,17 +34,12 @@ static enum request_result file_answer(struct request *request, const struct job
         err_set(err, ERR_NOT_FOUND, "%s", missing);
         return request_fail(request, err);
     }
-    const int is_unreadable = fd < 0 || fstat(fd, &info);
-    if (is_unreadable || !S_ISREG(info.st_mode)) {
-        if (is_unreadable)
-            err_set_errno(err, ERR_IO, "cannot read %s of job %s", name, job->id);
-        else
-            err_set(err, ERR_CORRUPT, "%s of job %s is no regular file", name, job->id);
-        if (fd >= 0)
-            close(fd);
+    snprintf(what, sizeof what, "%s of job %s", name, job->id);
+    if (fd < 0) {
+        err_set_errno(err, ERR_IO, "cannot read %s", what);
         return request_fail(request, err);
     }
-    return request_reply_fd(request, 200, type, fd, (uint64_t)info.st_size);
+    return file_reply(request, type, fd, what);
 }
 
 /* The job of the path (job_free) and ?epoch=, by default the last one of its spec; epoch may
@@ -80,7 +73,7 @@ enum request_result api_checkpoint(struct request *request)
              "last, once they were reached",
              (long long)epoch);
     file_answer(request, job, name, "application/octet-stream", missing);
-    if (request->status == 200) {
+    if (request->status < 300) {
         snprintf(download, sizeof download, "attachment; filename=\"%.8s-epoch-%lld.safetensors\"",
                  job->id, (long long)epoch);
         request_header(request, MHD_HTTP_HEADER_CONTENT_DISPOSITION, download);

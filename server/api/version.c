@@ -5,11 +5,10 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "config/emit.h"
 #include "server/data.h"
+#include "server/http/file_reply.h"
 
 enum request_result api_version(struct request *request)
 {
@@ -29,13 +28,10 @@ enum request_result api_version(struct request *request)
 enum request_result api_openapi(struct request *request)
 {
     char path[DATA_PATH_MAX];
-    struct stat info;
     snprintf(path, sizeof path, "%s/openapi.json", request->server->settings.share);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && !fstat(fd, &info))
-        return request_reply_fd(request, 200, MEDIA_JSON, fd, (uint64_t)info.st_size);
-    err_set_errno(&request->err, ERR_IO, "cannot read %s", path);
     if (fd >= 0)
-        close(fd);
+        return file_reply(request, MEDIA_JSON, fd, "openapi.json");
+    err_set_errno(&request->err, ERR_IO, "cannot read %s", path);
     return request_fail(request, &request->err);
 }

@@ -179,8 +179,8 @@ void request_header(struct request *request, const char *name, const char *value
         MHD_add_response_header(request->response, name, value);
 }
 
-/* 1 if If-None-Match names this tag. */
-static int request_has_tag(const struct request *request, const char *tag)
+/* The quotes of a tag stand nowhere inside another one. */
+int request_has_tag(const struct request *request, const char *tag)
 {
     const char *known = request_head(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
     return known && (strcmp(known, "*") == 0 || strstr(known, tag));
@@ -229,9 +229,9 @@ enum request_result request_reply_empty(struct request *request)
 }
 
 enum request_result request_reply_fd(struct request *request, unsigned status, const char *type,
-                                     int fd, uint64_t size)
+                                     int fd, uint64_t first, uint64_t size)
 {
-    struct MHD_Response *response = MHD_create_response_from_fd64(size, fd);
+    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(size, fd, first);
     if (!response)
         close(fd);
     request_reply_response(request, status, response);

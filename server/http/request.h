@@ -100,9 +100,9 @@ enum request_result request_reply_text(struct request *request, unsigned status,
                                        const char *text);
 /* 204. */
 enum request_result request_reply_empty(struct request *request);
-/* The first `size` bytes of an open file, which the answer takes over and closes. */
+/* `size` bytes of an open file from `first` on; the answer takes the file over and closes it. */
 enum request_result request_reply_fd(struct request *request, unsigned status, const char *type,
-                                     int fd, uint64_t size);
+                                     int fd, uint64_t first, uint64_t size);
 /* A problem document (problem.h) with the HTTP status of err. */
 enum request_result request_fail(struct request *request, const struct err *err);
 /* 503 or 429 with Retry-After. */
@@ -110,6 +110,8 @@ enum request_result request_fail_later(struct request *request, const struct err
 /* A response made by the caller (streams), which is taken over; it replaces an earlier one. */
 enum request_result request_reply_response(struct request *request, unsigned status,
                                            struct MHD_Response *response);
+/* 1 if If-None-Match names this tag, with its quotes: the client has the answer already. */
+int request_has_tag(const struct request *request, const char *tag);
 /* Add a header to the answer that was set. */
 void request_header(struct request *request, const char *name, const char *value);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/data.h"
+#include "server/http/file_reply.h"
 
 static const struct {
     const char *suffix, *type;
@@ -77,37 +78,15 @@ static enum request_result static_missing(struct request *request)
     return request_fail(request, &request->err);
 }
 
-static void static_headers(struct request *request, const char *tag)
-{
-    request_header(request, MHD_HTTP_HEADER_ETAG, tag);
-    request_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-    request_header(request, "Content-Security-Policy", STATIC_POLICY);
-}
-
 enum request_result static_file(struct request *request)
 {
-    char path[DATA_PATH_MAX], tag[64];
-    struct stat info;
-    const char *type;
-    if (static_path(request, path, sizeof path) || !(type = static_type(path)))
-        return static_missing(request);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char path[DATA_PATH_MAX];
+    int fd = -1;
+    if (static_exists(request) && !static_path(request, path, sizeof path))
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return static_missing(request);
-    if (fstat(fd, &info) || !S_ISREG(info.st_mode)) {
-        close(fd);
-        return static_missing(request);
-    }
-    snprintf(tag, sizeof tag, "\"%llx-%llx-%lx\"", (unsigned long long)info.st_size,
-             (unsigned long long)info.st_mtim.tv_sec, (unsigned long)info.st_mtim.tv_nsec);
-    const char *known = request_head(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
-    if (known && strstr(known, tag)) {
-        close(fd);
-        request_reply_response(request, 304,
-                               MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
-    } else {
-        request_reply_fd(request, 200, type, fd, (uint64_t)info.st_size);
-    }
-    static_headers(request, tag);
+    file_reply(request, static_type(path), fd, "the file");
+    request_header(request, "Content-Security-Policy", STATIC_POLICY);
     return REQUEST_DONE;
 }

@@ -35,6 +35,15 @@ test('every operation has a summary and a documented answer', () => {
   }
 });
 
+test('what the flags of a route answer is documented: 429 and 503 of heavy ones, 304 of those with a tag', () => {
+  const rows = [...fs.readFileSync('server/api/routes.c', 'utf8').matchAll(/\{"([A-Z]+)",\s*"([^"]+)",\s*\w+,\s*([A-Z_| 0]+),/g)];
+  assert.equal(rows.length, table().length);
+  const needs = { ROUTE_HEAVY: ['429', '503'], ROUTE_ETAG: ['304'], ROUTE_BODY_JSON: ['400', '415', '422'] };
+  const missing = rows.flatMap(([, method, route, flags]) => Object.entries(needs).filter(([flag]) => flags.includes(flag))
+    .flatMap(([, statuses]) => statuses.filter((status) => !openapi.paths[route][method.toLowerCase()].responses[status]).map((status) => `${status} of ${method} ${route}`)));
+  assert.deepEqual(missing, []);
+});
+
 test('the dashboard calls only what is there, and only from api.js', () => {
   const known = documented().map((route) => route.split(' ')[1]);
   const called = (file) => [...fs.readFileSync(path.join('web', file), 'utf8').matchAll(/["'`](\/api\/v1\/[^"'`?]*)/g)].map(([, call]) => call);

@@ -2,8 +2,10 @@
 // DELETE, what the API says about it on the way, and what two users at once see.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
+import path from 'node:path';
 import { startServer } from '../lib/server.mjs';
 import { tiny, bits, events, finished, reached, submit, epochsOf, csvOf } from '../lib/experiments.mjs';
 
@@ -282,6 +284,47 @@ test('epochs: range, CSV and buckets say the same as the records', async () => {
   const mixed = await server.api(`/jobs/${job.id}/epochs?points=4&format=csv&limit=3`);
   assert.deepEqual((await mixed.json()).errors.map(({ pointer }) => pointer), ['format', 'limit']);
   assert.equal((await server.api(`/jobs/${job.id}/epochs?points=4&format=json`)).status, 200);
+});
+
+test('a checkpoint has a tag, is sent again only if it changed, and goes on where a download broke off', async () => {
+  const job = await finished(server, (await submit(server, tiny({ name: 'parts' }))).id);
+  const route = `/jobs/${job.id}/checkpoint`;
+  const get = async (headers, method = 'GET') => {
+    const answer = await server.api(route, { method, headers });
+    return { status: answer.status, headers: answer.headers, bytes: Buffer.from(await answer.arrayBuffer()) };
+  };
+  const whole = await get({});
+  const tag = whole.headers.get('etag');
+  assert.match(tag, /^"[^"]+"$/);
+  assert.equal(whole.headers.get('accept-ranges'), 'bytes');
+  const size = whole.bytes.length;
+  assert.equal((await get({ 'If-None-Match': `"x", ${tag}` })).status, 304);
+  for (const [range, from, to] of [['bytes=100-199', 100, 200], [`bytes=${size - 10}-`, size - 10, size], ['bytes=-5', size - 5, size]]) {
+    const part = await get({ Range: range, 'If-Range': tag });
+    assert.deepEqual([part.status, part.headers.get('content-range')], [206, `bytes ${from}-${to - 1}/${size}`], range);
+    assert.ok(part.bytes.equals(whole.bytes.subarray(from, to)), range);
+    assert.match(part.headers.get('content-disposition'), /safetensors/);
+  }
+  const old = await get({ Range: 'bytes=100-199', 'If-Range': '"another"' });
+  assert.deepEqual([old.status, old.bytes.length], [200, size]);
+  const beyond = await get({ Range: `bytes=${size}-` });
+  assert.deepEqual([beyond.status, beyond.headers.get('content-range'), JSON.parse(beyond.bytes).code], [416, `bytes */${size}`, 'range']);
+  const head = await get({ Range: 'bytes=0-1' }, 'HEAD');
+  assert.deepEqual([head.status, head.headers.get('content-length'), head.bytes.length], [200, String(size), 0]);
+
+  const file = path.join(server.dataDir, 'download');
+  fs.writeFileSync(file, whole.bytes.subarray(0, 1000));
+  const curl = spawnSync('curl', ['-sS', '-f', '-C', '-', '-o', file, `${server.url}/api/v1${route}`], { encoding: 'utf8' });
+  assert.deepEqual([curl.status, curl.stderr], [0, '']);
+  assert.ok(fs.readFileSync(file).equals(whole.bytes));
+
+  // Answers that are made, not read, have tags too.
+  for (const made of ['batch', 'findings', 'theory', 'indicators', 'spectrum', 'checkpoint/config.json', 'log']) {
+    const answer = await server.api(`/jobs/${job.id}/${made}`);
+    await answer.arrayBuffer();
+    assert.ok(answer.headers.get('etag'), made);
+    assert.equal((await server.api(`/jobs/${job.id}/${made}`, { headers: { 'If-None-Match': answer.headers.get('etag') } })).status, 304, made);
+  }
 });
 
 test('checkpoint, its config, batch, log and tokens of a finished job', async () => {
