@@ -728,9 +728,12 @@ int job_was_read(struct db_writer *writer, const struct job *job, struct err *er
 int job_unreadable(struct db_writer *writer, const char *id, const char *error, struct err *err)
 {
     struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0)
+    char message[JOB_WORDS_MAX];
+    if (job_standing(writer, id, &standing, err) < 0 ||
+        job_words(writer, sql_message, VALUES(value_text(error)), message, sizeof message, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, ACTION_UNREADABLE, error, NULL, err);
+    return job_change(writer, id, &standing, ACTION_UNREADABLE, error, message[0] ? message : NULL,
+                      NULL, err);
 }
 
 int job_set_unread(struct db_writer *writer, const char *id, struct err *err)
