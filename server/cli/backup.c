@@ -251,12 +251,26 @@ static int backup_check_outside(const struct settings *settings, const char *fol
     return err_set(err, ERR_INVALID, "%s lies in the data folder %s", folder, data);
 }
 
+/* Before anything is made: is the database one that can be copied, and the folder a place for
+ * the copy? */
+static int backup_check(const struct backup *backup, struct err *err)
+{
+    char path[DATA_PATH_MAX];
+    struct db_reader *reader = NULL;
+    if (data_path(backup->settings, path, sizeof path, err, BACKUP_DATABASE) ||
+        db_reader_open_path(path, &reader, err))
+        return -1;
+    db_reader_close(reader);
+    return backup_check_empty(backup->folder, err) || file_make_private(backup->folder, err) ||
+                   backup_check_outside(backup->settings, backup->folder, err)
+               ? -1
+               : 0;
+}
+
 static int backup_make(struct backup *backup, struct err *err)
 {
     char unfinished[DATA_PATH_MAX], database[DATA_PATH_MAX];
-    if (backup_check_empty(backup->folder, err) || file_make_private(backup->folder, err) ||
-        backup_check_outside(backup->settings, backup->folder, err) ||
-        backup_path(unfinished, backup->folder, BACKUP_UNFINISHED, err) ||
+    if (backup_path(unfinished, backup->folder, BACKUP_UNFINISHED, err) ||
         backup_path(database, backup->folder, BACKUP_DATABASE, err) ||
         mirror_run(&backup->mirror, backup->settings->data, backup->folder, err))
         return -1;
@@ -287,8 +301,12 @@ int backup_command(const struct settings *settings, int argc, char **argv)
         return 2;
     }
     struct backup backup = {.settings = settings, .folder = argv[0], .named.folder = argv[0]};
-    if (backup_make(&backup, &err))
+    if (backup_check(&backup, &err))
         return backup_fail(&err);
+    if (backup_make(&backup, &err)) { /* the folder was empty: half a backup helps nobody */
+        file_clear_folder(argv[0], NULL, NULL);
+        return backup_fail(&err);
+    }
     return backup_tell(&backup.mirror, &backup.named, argv[0]);
 }
 

@@ -109,6 +109,7 @@ test('backup refuses a folder with something in it, one in the data folder, and 
   refused(['backup', path.join(server.dataDir, 'b'), '--data', server.dataDir], /b lies in the data folder/);
   assert.equal(fs.existsSync(path.join(server.dataDir, 'b')), false);
   refused(['backup', path.join(top, 'none'), '--data', path.join(top, 'nothing')], /nothing/);
+  assert.equal(fs.existsSync(path.join(top, 'none')), false);
   refused(['restore', copy, '--data', server.dataDir], /a tokenfate server is running/);
   const full = path.join(top, 'full');
   fs.mkdirSync(full);
