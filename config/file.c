@@ -48,22 +48,37 @@ int file_make_private(const char *path, struct err *err)
     return 0;
 }
 
-/* Errors of one entry do not end the walk: as much goes as can. Returns how many stayed. */
-static int file_clear_at(int parent, const char *name, const char *kept)
+/* Remove an entry; 1 and errno if that failed. Another one may remove it at the same time:
+ * what is gone is no failure. */
+static int file_unlink_at(int parent, const char *name, int flags)
+{
+    return unlinkat(parent, name, flags) != 0 && errno != ENOENT;
+}
+
+/* Errors of one entry do not end the walk: as much goes as can. Returns how many stayed, with
+ * the errno of the last one in *why. */
+static int file_clear_at(int parent, const char *name, const char *kept, int *why)
 {
     int left = 0, fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (!folder) {
+        const int reason = errno;
         if (fd >= 0)
             close(fd);
-        return errno != ENOENT;
+        if (reason != ENOENT)
+            *why = reason;
+        return reason != ENOENT;
     }
     for (struct dirent *entry; (entry = readdir(folder));) {
         const char *found = entry->d_name;
         if (strcmp(found, ".") == 0 || strcmp(found, "..") == 0 ||
-            (kept && strcmp(found, kept) == 0) || unlinkat(fd, found, 0) == 0)
+            (kept && strcmp(found, kept) == 0) || !file_unlink_at(fd, found, 0))
             continue;
-        left += file_clear_at(fd, found, NULL) + (unlinkat(fd, found, AT_REMOVEDIR) != 0);
+        left += file_clear_at(fd, found, NULL, why);
+        if (file_unlink_at(fd, found, AT_REMOVEDIR)) {
+            *why = errno;
+            left++;
+        }
     }
     closedir(folder);
     return left;
@@ -71,9 +86,11 @@ static int file_clear_at(int parent, const char *name, const char *kept)
 
 int file_clear_folder(const char *path, const char *kept, struct err *err)
 {
-    if (file_clear_at(AT_FDCWD, path, kept))
-        return err_set_errno(err, ERR_IO, "cannot remove everything in %s", path);
-    return 0;
+    int why = 0;
+    if (!file_clear_at(AT_FDCWD, path, kept, &why))
+        return 0;
+    errno = why;
+    return err_set_errno(err, ERR_IO, "cannot remove everything in %s", path);
 }
 
 int file_remove_folder(const char *path, struct err *err)

@@ -61,7 +61,11 @@ static enum request_result large_reply_more(struct request *request)
     struct large_reply *reply = request->work_arg;
     err_clear(&request->err);
     if (large_reply_piece(reply, &request->err)) {
-        log_with(LOG_ERROR, LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
+        /* A job that was deleted or began anew breaks off what reads it: no fault here. */
+        const enum err_code code = request->err.code;
+        const int is_gone = code == ERR_CONFLICT || code == ERR_NOT_FOUND;
+        log_with(is_gone ? LOG_INFO : LOG_ERROR,
+                 LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
                  "%s %.200s: broken off, %s (request %s)", request->method, request->target,
                  request->err.message, request->id);
         reply->failed = 1;

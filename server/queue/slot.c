@@ -225,7 +225,9 @@ static void slot_run(struct slot *slot, const char *job)
                           .process = slot->process};
     struct err err = ERR_INIT;
     slot_announce(slot);
-    if (job_run(&run, job, &err) < 0 && err.code != ERR_CONFLICT)
+    /* Conflict, not found: cancelled, or deleted too, since it was handed over. */
+    const int failed = job_run(&run, job, &err);
+    if (failed && err.code != ERR_CONFLICT && err.code != ERR_NOT_FOUND)
         log_with(LOG_ERROR, LOG_FIELDS({"job", job}), "job %s: %s", job, err.message);
     slot->process = run.process;
     pthread_mutex_lock(&set->mutex);

@@ -398,3 +398,21 @@ test('histories of tokens as CSV: one, a group, all, and what they are as JSON',
   assert.deepEqual(errors.map(({ pointer }) => pointer), ['group', 'from', 'format']);
   assert.match(errors[0].detail, /"rare"/);
 });
+
+test('jobs that are cancelled and deleted twice while the worker takes them leave no error in the log', async () => {
+  const own = await startServer();
+  const post = (path) => own.api(path, { method: 'POST' });
+  const remove = async (id) => (await own.api(`/jobs/${id}`, { method: 'DELETE' })).status;
+  const one = async () => {
+    const { id } = await submit(own, tiny({ corpus: { id: 'gulliver-synthetic' }, train: { epochs: 1 } }));
+    for (let found = []; !found.includes(204);) {
+      [, ...found] = await Promise.all([post(`/jobs/${id}/cancel`), remove(id), remove(id)]);
+      for (const status of found) assert.ok([204, 404, 409].includes(status), `${status}`);
+    }
+  };
+  try {
+    for (let i = 0; i < 15; i++) await Promise.all(Array.from({ length: 8 }, one));
+    assert.deepEqual((await (await own.api('/jobs')).json()).jobs, []);
+    assert.deepEqual(own.log().split('\n').filter((line) => / (error|warning) /.test(line)), []);
+  } finally { await own.stop(); }
+});

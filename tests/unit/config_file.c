@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -189,6 +190,29 @@ static void test_copy(void **state)
     assert_true(is_there("empty.copy"));
 }
 
+/* Two that remove the same tree get in each other's way, and neither fails. */
+static void test_remove_twice(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct err err = ERR_INIT;
+        char name[64];
+        for (int i = 0; i < 60; i++) {
+            snprintf(name, sizeof name, "shared/%d/%d", i % 6, i);
+            assert_int_equal(file_make_folders(at(name), &err), 0);
+        }
+        const pid_t other = fork();
+        if (other == 0)
+            _exit(file_remove_folder(at("shared"), NULL) != 0);
+        const int failed = file_remove_folder(at("shared"), &err);
+        int status = 0;
+        assert_int_equal(waitpid(other, &status, 0), other);
+        assert_string_equal(err.message, "");
+        assert_int_equal(failed | status, 0);
+        assert_false(is_there("shared"));
+    }
+}
+
 static void test_private(void **state)
 {
     (void)state;
@@ -205,10 +229,11 @@ static void test_private(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folders), cmocka_unit_test(test_atomic),
-        cmocka_unit_test(test_full),    cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_map),     cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_copy),    cmocka_unit_test(test_private),
+        cmocka_unit_test(test_folders),      cmocka_unit_test(test_atomic),
+        cmocka_unit_test(test_full),         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_map),          cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_copy),         cmocka_unit_test(test_private),
+        cmocka_unit_test(test_remove_twice),
     };
     strcpy(folder, "/tmp/config_file_XXXXXX");
     if (!mkdtemp(folder))
