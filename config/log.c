@@ -76,7 +76,8 @@ static char *log_object(enum log_level level, const struct timespec *now, const 
     emit_bytes(&json, "message", message, n);
     emit_object(&json, "fields");
     for (int i = 0; i < n_fields; i++)
-        emit_text(&json, fields[i].name, fields[i].value);
+        emit_text(&json, fields[i].name,
+                  fields[i].value && *fields[i].value ? fields[i].value : NULL);
     emit_end(&json);
     emit_end(&json);
     putc('\n', json.out);

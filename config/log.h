@@ -26,7 +26,7 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 
 /* The same with facts that programs look for. Lines of text do not show them: the message says
  * what people need. */
-struct log_field {
+struct log_field { /* value: NULL and "" are null */
     const char *name, *value;
 };
 #define LOG_FIELDS(...)                                                                            \
