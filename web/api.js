@@ -71,6 +71,11 @@ function at(path, values) {
 export const login = (token) => call("POST", "/api/v1/session", { json: { token } });
 export const logout = () => call("DELETE", "/api/v1/session");
 export const getWhoami = () => call("GET", "/api/v1/whoami");
+const userTokens = (user) => `/api/v1/users/${user}/tokens`; // letters, digits and ._- only
+export const getUserTokens = (user) => call("GET", userTokens(user));
+export const issueToken = (user, body) => call("POST", userTokens(user), { json: body });
+export const rotateToken = (user, id) => call("POST", `/api/v1/users/${user}/tokens/${id}/rotate`);
+export const revokeToken = (user, id) => call("DELETE", `/api/v1/users/${user}/tokens/${id}`);
 export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
 export const eventsUrl = (after) => ROOT + at("/api/v1/events", { after });

@@ -5,6 +5,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, setText } from "./dom.js";
+import * as account from "./account.js";
 import * as compare from "./compare.js";
 import * as corpora from "./corpora.js";
 import * as devices from "./devices.js";
@@ -23,6 +24,7 @@ const ROUTES = [
   { path: /^\/compare$/, nav: "jobs", title: "Compare", view: compare },
   { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
   { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
+  { path: /^\/account$/, nav: "account", title: "My tokens", view: account },
   { path: /^\/corpora$/, nav: "corpora", title: "Corpora", view: corpora },
 ];
 

@@ -584,7 +584,7 @@ for (const dark of [false, true]) {
     const { id } = await anyJob();
     const sweep = await postSweep({ base: tiny({ train: { epochs: 2 } }), vary: { 'train.seed': [1, 2] } });
     await open('', { dark });
-    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/devices', '#/corpora']) {
+    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/devices', '#/corpora', '#/account']) {
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 900 });
         await page.goto(`${server.url}/${hash}`);
@@ -616,6 +616,29 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     await page.reload();
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
     await page.locator('#live', { hasText: /^live$/ }).waitFor();
+
+    await page.locator('#user').click(); // one's own tokens
+    await page.getByLabel('Label').fill('laptop');
+    await page.getByLabel('Lives').selectOption('a day');
+    await page.getByRole('button', { name: 'Issue' }).click();
+    const made = await page.locator('code.secret').innerText();
+    const whoami = async (text) => (await guarded.api('/whoami', { headers: { Authorization: `Bearer ${text}` } })).status;
+    assert.equal(await whoami(made), 200);
+    await page.getByRole('button', { name: 'Rotate laptop' }).click();
+    await page.locator('tbody tr').nth(2).waitFor();
+    const rotated = await page.locator('code.secret').innerText();
+    assert.notEqual(rotated, made);
+    assert.equal(await whoami(rotated), 200);
+    await page.getByRole('button', { name: 'Revoke laptop' }).last().click();
+    await page.getByRole('button', { name: 'Revoke', exact: true }).last().click();
+    await page.locator('.notice.good', { hasText: 'Revoked' }).waitFor();
+    assert.deepEqual([await whoami(made), await whoami(rotated)], [200, 401]);
+    await page.setViewportSize({ width: 400, height: 900 });
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.goto(`${guarded.url}/#/new`);
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+
     await page.evaluate(() => fetch('/api/v1/session', { method: 'DELETE' })); // as another tab does
     await page.getByLabel('Token', { exact: true }).fill(token);
     await page.getByRole('button', { name: 'Log in' }).click();

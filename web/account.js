@@ -1,0 +1,110 @@
+// The user's own bearer tokens: list, issue, rotate, revoke. The text of a token is on the
+// page after the answer that made it, and nowhere else.
+
+import * as api from "./api.js";
+import { announce, h, notice, problemNotice } from "./dom.js";
+import { fullTime, time } from "./format.js";
+import { confirmed } from "./job_actions.js";
+
+const DAY = 86400;
+const LIVES = [
+  ["", "no end"],
+  [DAY, "a day"],
+  [30 * DAY, "30 days"],
+  [365 * DAY, "a year"],
+];
+
+function row(token, act) {
+  const name = token.label || token.id;
+  return h(
+    "tr",
+    null,
+    h("td", null, token.label),
+    h("td", null, h("code", null, token.id)),
+    h("td", { title: fullTime(token.created_at) }, time(token.created_at)),
+    h("td", { title: fullTime(token.expires_at) }, token.expires_at ? time(token.expires_at) : "never"),
+    h(
+      "td",
+      null,
+      h("button", { type: "button", "aria-label": `Rotate ${name}`, onclick: () => act.rotate(token) }, "Rotate"),
+      " ",
+      h("button", { type: "button", "aria-label": `Revoke ${name}`, onclick: () => act.revoke(token) }, "Revoke"),
+    ),
+  );
+}
+
+function table(tokens, act) {
+  return h(
+    "table",
+    { "aria-label": "Tokens" },
+    h("thead", null, h("tr", null, ...["Label", "Id", "Made", "Ends", ""].map((text) => h("th", null, text)))),
+    h("tbody", null, ...tokens.map((token) => row(token, act))),
+  );
+}
+
+function issueForm(issue) {
+  const label = h("input", { id: "token-label", maxLength: 64, autocomplete: "off" });
+  const life = h("select", { id: "token-life" }, ...LIVES.map(([value, text]) => h("option", { value }, text)));
+  const onsubmit = (event) => {
+    event.preventDefault();
+    issue({ label: label.value.trim(), ...(life.value && { expires_in: Number(life.value) }) });
+  };
+  return h(
+    "form.panel",
+    { onsubmit },
+    h("h2", null, "Issue a token"),
+    h("div.field", null, h("label", { for: "token-label" }, "Label"), label, h("span.help", null, "What it is for.")),
+    h("div.field", null, h("label", { for: "token-life" }, "Lives"), life),
+    h("div", null, h("button.primary", { type: "submit" }, "Issue")),
+  );
+}
+
+function tokensOf(view, user) {
+  const list = h("div.panel.tablepanel");
+  const result = h("div", { role: "status" });
+  const load = async () => {
+    const { tokens } = await api.getUserTokens(user);
+    list.replaceChildren(tokens.length ? table(tokens, act) : h("p.quiet", null, "No tokens."));
+  };
+  const attempt = async (run) => {
+    try {
+      result.replaceChildren(...(await run()));
+      await load();
+    } catch (problem) {
+      result.replaceChildren(problemNotice("Not done", problem));
+    }
+  };
+  const shown = ({ token }, more) => {
+    announce("Token made");
+    return [notice("good", "Copy it: it is shown this once", h("code.secret", null, token)), ...more];
+  };
+  const act = {
+    issue: (body) => attempt(async () => shown(await api.issueToken(user, body), [])),
+    rotate: (token) => {
+      const old = h("p.quiet", null, "The old one, and the logins made with it, end in a minute.");
+      return attempt(async () => shown(await api.rotateToken(user, token.id), [old]));
+    },
+    revoke: async (token) => {
+      const name = token.label || token.id;
+      if (!(await confirmed(`Revoke ${name}? The logins made with it end too.`, "Revoke"))) return;
+      await attempt(async () => {
+        await api.revokeToken(user, token.id);
+        return [notice("good", "Revoked", `${name} is refused.`)];
+      });
+    },
+  };
+  view.replaceChildren(h("h1", null, "My tokens"), result, list, issueForm(act.issue));
+  load().catch((problem) => list.replaceChildren(problemNotice("Cannot load the list", problem)));
+}
+
+export function render(view) {
+  view.replaceChildren(h("h1", null, "My tokens"));
+  api.getWhoami().then(
+    ({ name, auth }) => {
+      if (auth) tokensOf(view, name);
+      else view.append(h("p", null, "This server asks nobody for a token."));
+    },
+    (problem) => view.append(problemNotice("Who you are is not known", problem)),
+  );
+  return () => {};
+}
