@@ -1,6 +1,6 @@
 /* deletions: rows that are deleted for every reader and still stored. The rows of a
  * long job cannot go in one transaction, because the only writer would be held for
- * seconds. DELETE and retry therefore detach the records and events of a job with
+ * seconds. DELETE and restart therefore detach the records and events of a job with
  * one row in `deletions`; housekeeping.c removes the detached rows step by step.
  *
  * Invariant: a set of records belongs to one row of jobs or of deletions. events_read

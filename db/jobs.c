@@ -49,6 +49,7 @@ enum job_action {
     ACTION_HOLD,
     ACTION_RELEASE,
     ACTION_RETRY,
+    ACTION_RESTART,
     ACTION_CLAIM,
     ACTION_SUCCEED,
     ACTION_FAIL,
@@ -67,10 +68,11 @@ static const struct {
 } job_action_names[ACTIONS] = {
     [ACTION_CANCEL] = {"cancel", "cancelled"},  [ACTION_HOLD] = {"hold", "held"},
     [ACTION_RELEASE] = {"release", "released"}, [ACTION_RETRY] = {"retry", "retried"},
-    [ACTION_CLAIM] = {"start", "started"},      [ACTION_SUCCEED] = {"end", "ended"},
-    [ACTION_FAIL] = {"end", "ended"},           [ACTION_STOP] = {"end", "ended"},
-    [ACTION_REQUEUE] = {"requeue", "requeued"}, [ACTION_FAULT] = {"requeue", "requeued"},
-    [ACTION_EXHAUST] = {"end", "ended"},        [ACTION_UNREADABLE] = {"end", "ended"},
+    [ACTION_RESTART] = {"restart", "retried"},  [ACTION_CLAIM] = {"start", "started"},
+    [ACTION_SUCCEED] = {"end", "ended"},        [ACTION_FAIL] = {"end", "ended"},
+    [ACTION_STOP] = {"end", "ended"},           [ACTION_REQUEUE] = {"requeue", "requeued"},
+    [ACTION_FAULT] = {"requeue", "requeued"},   [ACTION_EXHAUST] = {"end", "ended"},
+    [ACTION_UNREADABLE] = {"end", "ended"},
 };
 
 #define NO (-1)
@@ -80,6 +82,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
     [ACTION_HOLD] = {JOB_HELD, NO, NO, NO, NO, NO},
     [ACTION_RELEASE] = {NO, JOB_QUEUED, NO, NO, NO, NO},
     [ACTION_RETRY] = {NO, NO, NO, NO, JOB_QUEUED, JOB_QUEUED},
+    [ACTION_RESTART] = {NO, NO, NO, NO, JOB_QUEUED, JOB_QUEUED},
     [ACTION_CLAIM] = {JOB_RUNNING, NO, NO, NO, NO, NO},
     [ACTION_SUCCEED] = {NO, NO, JOB_SUCCEEDED, NO, NO, NO},
     [ACTION_FAIL] = {NO, NO, JOB_FAILED, NO, NO, NO},
@@ -101,6 +104,9 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
 #define ENDED "waits = NULL, cancel_requested = 0, finished_at = ?4, error = ?5"
+#define AGAIN                                                                                      \
+    "attempt = attempt + 1, faults = 0, error = NULL, waits = NULL, cancel_requested = 0,"         \
+    " finished_at = 0"
 /* A job without provenance has never started: its device becomes the one asked for
  * again, so that any matching device may take it. */
 #define REQUEUED                                                                                   \
@@ -112,11 +118,11 @@ static const char *const job_sql[ACTIONS] = {
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
     [ACTION_HOLD] = CHANGE("waits = ?5"),
     [ACTION_RELEASE] = CHANGE("waits = NULL"),
-    [ACTION_RETRY] = CHANGE("attempt = attempt + 1, faults = 0, epoch = -1, loss = NULL,"
-                            " record_scalars = 0, record_fields = 0, error = NULL, waits = NULL,"
-                            " cancel_requested = 0, started_at = 0, finished_at = 0,"
-                            " device = device_asked,"
-                            " records = (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"),
+    [ACTION_RETRY] = CHANGE(AGAIN),
+    [ACTION_RESTART] =
+        CHANGE(AGAIN ", epoch = -1, loss = NULL, record_scalars = 0,"
+                     " record_fields = 0, started_at = 0, device = device_asked,"
+                     " records = (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"),
     [ACTION_CLAIM] = CHANGE("device = ?5, waits = NULL,"
                             " started_at = iif(started_at = 0, ?4, started_at)"),
     [ACTION_SUCCEED] = CHANGE(ENDED),
@@ -128,8 +134,8 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_UNREADABLE] = CHANGE(ENDED),
 };
 
-static const char sql_state[] =
-    "SELECT seq, state, cancel_requested, faults, max_attempts FROM jobs WHERE id = ?1";
+static const char sql_state[] = "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
+                                " json_extract(error, '$.code') IS ?2 FROM jobs WHERE id = ?1";
 
 /* The data of a `job` event of action ?2 by actor ?3, in the form of the API's answers: RFC
  * 3339 times with microseconds, null for a time that has not come. */
@@ -335,7 +341,7 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 
 /* The columns of a job on which a change depends. */
 struct job_standing {
-    int64_t seq, cancel_requested, faults, max_attempts;
+    int64_t seq, cancel_requested, faults, max_attempts, epoch, has_diverged;
     enum job_state state;
 };
 
@@ -343,8 +349,9 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
                         struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&writer->connection, sql_state, VALUES(value_text(id)), &statement, err) <
-        0)
+    if (connection_start(&writer->connection, sql_state,
+                         VALUES(value_text(id), value_text(err_name(ERR_DIVERGED))), &statement,
+                         err) < 0)
         return -1;
     int result = statement_step(statement, err);
     if (result == 0)
@@ -356,6 +363,8 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
         out->cancel_requested = sqlite3_column_int64(statement, 2);
         out->faults = sqlite3_column_int64(statement, 3);
         out->max_attempts = sqlite3_column_int64(statement, 4);
+        out->epoch = sqlite3_column_int64(statement, 5);
+        out->has_diverged = sqlite3_column_int64(statement, 6);
     }
     statement_close(statement);
     return result < 0 ? -1 : 0;
@@ -586,7 +595,7 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
                     : job_event(writer, sql_event, id, "change", err);
 }
 
-/* Before a retry: detach what the attempts before have stored. ACTION_RETRY gives the job
+/* Before a restart: detach what the attempts before have stored. ACTION_RESTART gives the job
  * the number that is taken here for its new records. */
 static int job_start_anew(struct db_writer *writer, const char *id, struct err *err)
 {
@@ -603,14 +612,24 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     static const enum job_action actions[] = {[JOB_CANCEL] = ACTION_CANCEL,
                                               [JOB_HOLD] = ACTION_HOLD,
                                               [JOB_RELEASE] = ACTION_RELEASE,
-                                              [JOB_RETRY] = ACTION_RETRY};
+                                              [JOB_RETRY] = ACTION_RETRY,
+                                              [JOB_RESTART] = ACTION_RESTART};
     struct job_standing standing;
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
-    if (request == JOB_RETRY && job_next[ACTION_RETRY][standing.state] >= 0 &&
+    enum job_action action = actions[request];
+    if (action == ACTION_RETRY && standing.has_diverged)
+        return err_set(
+            err, ERR_CONFLICT,
+            "job %s diverged, and from its checkpoint the same run diverges again: change "
+            "its spec, or start it over (from=start)",
+            id);
+    if (action == ACTION_RETRY && standing.epoch < 0)
+        action = ACTION_RESTART;
+    if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
         job_start_anew(writer, id, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, actions[request], NULL, NULL, state, err);
+    return job_change(writer, id, &standing, action, NULL, NULL, state, err);
 }
 
 /* ERR_CONFLICT if an unfinished job starts from the model of this one. */

@@ -92,11 +92,14 @@ int job_patch(struct db_writer *writer, const char *id, const char *name, const 
 
 /* Requests of a user. cancel: queued|held -> cancelled; a running job gets
  * cancel_requested, and its worker ends it. hold: queued -> held. release: held
- * -> queued. retry: failed|cancelled -> queued; error and provenance are dropped
- * here, epochs and their events are detached (deletions.h), the files go at the next
- * start. ERR_NOT_FOUND; ERR_CONFLICT with the
- * present state in the message. *state: the state afterwards. */
-enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY };
+ * -> queued. retry: failed|cancelled -> queued; epochs, provenance and files stay, and
+ * the trainer goes on from its last checkpoint, as after a requeue. A job that diverged
+ * is refused (ERR_CONFLICT): the same run diverges again. restart: failed|cancelled ->
+ * queued; provenance is dropped here, epochs and their events are detached
+ * (deletions.h), the files go at the next start. A retry of a job without epochs is a
+ * restart. ERR_NOT_FOUND; ERR_CONFLICT with the present state in the message. *state:
+ * the state afterwards. */
+enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY, JOB_RESTART };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 

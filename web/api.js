@@ -90,7 +90,7 @@ export const deleteJob = (id) => call("DELETE", `/api/v1/jobs/${id}`);
 export const cancelJob = (id) => call("POST", `/api/v1/jobs/${id}/cancel`);
 export const holdJob = (id) => call("POST", `/api/v1/jobs/${id}/hold`);
 export const releaseJob = (id) => call("POST", `/api/v1/jobs/${id}/release`);
-export const retryJob = (id) => call("POST", `/api/v1/jobs/${id}/retry`);
+export const retryJob = (id, from) => call("POST", at(`/api/v1/jobs/${id}/retry`, { from }));
 
 const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
 const tokensPath = (id) => `/api/v1/jobs/${id}/tokens`;

@@ -17,8 +17,15 @@ const ACTIONS = [
   {
     label: "Retry",
     states: ["failed", "cancelled"],
-    ask: "Run this job again from the start? Its present epochs are dropped.",
+    when: (job) => job.error?.code !== "diverged", // it would diverge again
+    ask: "Go on with this job from its last checkpoint? Its epochs so far are kept.",
     run: (job) => api.retryJob(job.id),
+  },
+  {
+    label: "Start over",
+    states: ["failed", "cancelled"],
+    ask: "Run this job again from the start? Its present epochs are dropped.",
+    run: (job) => api.retryJob(job.id, "start"),
   },
   {
     label: "Delete",
@@ -120,7 +127,7 @@ export class JobActions {
 
   update() {
     const job = this.job();
-    const actions = isCancelling(job) ? [] : ACTIONS.filter((action) => action.states.includes(job.state));
+    const actions = isCancelling(job) ? [] : ACTIONS.filter((action) => action.states.includes(job.state) && (action.when?.(job) ?? true));
     if (this.shown?.join() === actions.map((action) => action.label).join()) return;
     this.shown = actions.map((action) => action.label);
     this.element.replaceChildren(

@@ -86,7 +86,7 @@ static void epochs_end(struct epochs_page *page)
     emit_end(&page->json);
 }
 
-/* Pieces of one answer come from one attempt of the job: a retry between two of them deletes
+/* Pieces of one answer come from one attempt of the job: a restart between two of them deletes
  * the records, and they may come back with other numbers. The check follows the read, because
  * the attempt changes in the transaction that deletes them. */
 static int epochs_check_attempt(const struct epochs_page *page, struct db_reader *reader,

@@ -231,9 +231,15 @@ enum request_result api_job_release(struct request *request)
     return job_ask(request, JOB_RELEASE);
 }
 
+/* Goes on from the last checkpoint unless the start is asked for. */
 enum request_result api_job_retry(struct request *request)
 {
-    return job_ask(request, JOB_RETRY);
+    const char *from = request_query(request, "from");
+    if (from && strcmp(from, "checkpoint") != 0 && strcmp(from, "start") != 0) {
+        err_field(&request->err, "from", "\"%.40s\" is neither checkpoint nor start", from);
+        return request_fail(request, &request->err);
+    }
+    return job_ask(request, from && strcmp(from, "start") == 0 ? JOB_RESTART : JOB_RETRY);
 }
 
 /* ---- PATCH ---- */

@@ -36,7 +36,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/jobs/{id}/cancel", api_job_cancel, 0, NULL},
     {"POST", "/api/v1/jobs/{id}/hold", api_job_hold, 0, NULL},
     {"POST", "/api/v1/jobs/{id}/release", api_job_release, 0, NULL},
-    {"POST", "/api/v1/jobs/{id}/retry", api_job_retry, 0, NULL},
+    {"POST", "/api/v1/jobs/{id}/retry", api_job_retry, 0, "from"},
     {"GET", "/api/v1/jobs/{id}/history", api_job_history, ROUTE_SLOW, "limit,cursor"},
     {"GET", "/api/v1/jobs/{id}/epochs", api_epochs, ROUTE_SLOW | ROUTE_HEAVY, "from,to,limit,format,points,series*"},
     {"GET", "/api/v1/jobs/{id}/tokens", api_tokens, ROUTE_SLOW | ROUTE_HEAVY, "token,group,from,to,limit,format"},

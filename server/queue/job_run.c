@@ -77,7 +77,7 @@ struct attempt {
 
 /* ---- the job's folder and log ---- */
 
-/* Make the folder data/jobs/<id> and open its log. A job that starts anew (a retry) finds the
+/* Make the folder data/jobs/<id> and open its log. A job that starts anew (a restart) finds the
  * folder empty but for the log, so no old checkpoint is continued. */
 static int attempt_prepare(struct attempt *attempt, struct err *err)
 {

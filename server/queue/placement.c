@@ -49,8 +49,8 @@ static int placement_same_text(json_t *root, const char *key, const char *here, 
     const char *there = json_string_value(json_object_get(root, key));
     if (!there || !here[0] || strcmp(there, here) == 0)
         return 1;
-    snprintf(why, size, "it started with %s %s, here it is %s; a retry starts it anew", key, there,
-             here);
+    snprintf(why, size, "it started with %s %s, here it is %s; retried from the start it runs here",
+             key, there, here);
     return 0;
 }
 
@@ -83,7 +83,7 @@ int placement_continues(const struct job *job, const struct placement_facts *fac
         same = 0;
         snprintf(why, size,
                  "it started with %lld threads, here there are %lld;"
-                 " a retry starts it anew",
+                 " retried from the start it runs here",
                  (long long)threads, (long long)facts->threads);
     }
     json_decref(root);

@@ -23,6 +23,18 @@ test('findings of a diverged run are undetermined and say at which epoch it dive
   }
 });
 
+test('a retry of a diverged run is refused, because the same run diverges again; from the start it does', async () => {
+  const retry = (query) => server.api(`/jobs/${job.id}/retry${query}`, { method: 'POST' });
+  for (const query of ['', '?from=checkpoint']) {
+    const answer = await retry(query);
+    assert.equal(answer.status, 409);
+    assert.match((await answer.json()).detail, /diverges again.*from=start/);
+  }
+  assert.equal((await (await retry('?from=start')).json()).epoch, null);
+  const again = await finished(server, job.id);
+  assert.deepEqual([again.state, again.attempt, again.error], ['failed', 2, job.error]);
+});
+
 test('tokenfate show gives no verdict of a diverged run', () => {
   const { stdout, stderr, status } = spawnSync(BINARY, ['show', job.id, '--data', server.dataDir], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);

@@ -135,6 +135,8 @@ test('hold, release, patch, cancel, retry, delete, and 409 where the state does 
   assert.equal(await state('hold'), '200 held');
   assert.match(await state('hold'), /^409 .*held/);
   assert.match(await state('retry'), /^409 .*held/);
+  assert.match(await state('retry?from=start'), /^409 .*held/);
+  assert.match(await state('retry?from=nowhere'), /^422 from: "nowhere" is neither checkpoint nor start/);
   assert.equal(await state('release'), '200 queued');
   const patched = await server.api(`/jobs/${job.id}`, {
     method: 'PATCH', headers: { 'Content-Type': 'application/json' },
@@ -167,14 +169,14 @@ test('a deleted job is gone everywhere with its answer, and a stream replays its
   assert.ok(!fs.existsSync(folder));
 });
 
-test('a retry shows nothing of the attempt before', async () => {
+test('a retry from the start shows nothing of the attempt before', async () => {
   const job = await submit(server, tiny({ name: 'anew', train: { epochs: 100000 } }));
   await reached(server, job.id, 20);
   await post(`/jobs/${job.id}/cancel`);
   assert.equal((await finished(server, job.id)).state, 'cancelled');
   const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 }, resources: { priority: 10 } }));
   await reached(server, blocker.id, 1);
-  assert.equal((await (await post(`/jobs/${job.id}/retry`)).json()).epoch, null);
+  assert.equal((await (await post(`/jobs/${job.id}/retry?from=start`)).json()).epoch, null);
   assert.deepEqual(await epochsOf(server, job.id), []);
   const replayed = await events(server, `?after=0&jobs=${job.id}`, (seen) => seen.at(-1)?.data.state === 'queued' && seen.length > 1);
   assert.ok(replayed.every(({ event }) => event === 'job'));

@@ -76,6 +76,35 @@ test('kill -9 of the trainer at epoch 250: same bits, and the server never stops
   await server.stop();
 });
 
+// A job that ends at epoch 250 with a checkpoint behind it, by end(server, job).
+async function broken(server, end) {
+  const job = await submit(server, small({ resources: { max_attempts: 1 } }));
+  const checkpoint = `${server.dataDir}/jobs/${job.id}/checkpoint`;
+  for (let at = 0; at < 250 || !fs.existsSync(checkpoint); at = (await reached(server, job.id, at + 1)).epoch);
+  await end(server, job);
+  return finished(server, job.id);
+}
+const ends = {
+  failed: async (server) => process.kill(trainers(server.pid)[0], 'SIGKILL'),
+  cancelled: (server, { id }) => server.api(`/jobs/${id}/cancel`, { method: 'POST' }),
+};
+for (const [state, end] of Object.entries(ends)) {
+  test(`a retry of a ${state} job goes on from its last checkpoint: records stay, same bits`, { timeout: 300_000 }, async () => {
+    const server = await startServer({ args });
+    const ended = await broken(server, end);
+    assert.equal(ended.state, state);
+    const queued = await (await server.api(`/jobs/${ended.id}/retry`, { method: 'POST' })).json();
+    assert.deepEqual([queued.epoch, queued.started_at, queued.error], [ended.epoch, ended.started_at, null]);
+    const done = await finished(server, ended.id);
+    assert.equal(done.state, 'succeeded', JSON.stringify(done.error));
+    assert.deepEqual(bits(await epochsOf(server, ended.id)), await reference());
+    const log = await (await server.api(`/jobs/${ended.id}/log`)).text();
+    const [, updates] = /attempt 2[^]*continuing from the checkpoint after (\d+) updates/.exec(log);
+    assert.ok(Number(updates) > 0 && Number(updates) <= ended.epoch + 1, log);
+    await server.stop();
+  });
+}
+
 test('SIGTERM: the job checkpoints, goes back to queued and resumes at the next start', { timeout: 300_000 }, async () => {
   let server = await startServer({ args });
   const job = await submit(server, small());

@@ -279,9 +279,9 @@ static void append_one(struct fixture *f, const char *id)
     assert_int_equal(call_run(f, &call), 0);
 }
 
-/* The records of the attempt before are invisible from the commit of the retry on, also
+/* The records of the attempt before are invisible from the commit of the restart on, also
  * while they are still stored, and the new ones survive their removal. */
-static void test_a_retry_sees_nothing_old(void **state)
+static void test_a_restart_sees_nothing_old(void **state)
 {
     struct fixture *f = *state;
     int counts[2];
@@ -289,7 +289,7 @@ static void test_a_retry_sees_nothing_old(void **state)
     struct job *job = get(f, "long");
     int64_t seq = job->seq;
     job_free(job);
-    assert_int_equal(request(f, "long", JOB_RETRY), 0);
+    assert_int_equal(request(f, "long", JOB_RESTART), 0);
     assert_int_equal(epochs_of(f, "long"), 0);
     events_of(f, "long", counts);
     assert_int_equal(counts[0], 0);
@@ -473,7 +473,7 @@ int main(void)
         test(test_gone_at_once_removed_later),
         test(test_a_step_ends_for_an_operation),
         test(test_goes_on_after_a_kill),
-        test(test_a_retry_sees_nothing_old),
+        test(test_a_restart_sees_nothing_old),
         test(test_numbers_are_used_once),
         test(test_space_is_given_back),
         test(test_wal_is_truncated_when_idle),

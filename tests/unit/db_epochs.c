@@ -187,7 +187,7 @@ static void test_replay(void **state)
     assert_int_equal(f->err.code, ERR_NONDETERMINISTIC);
 }
 
-static void test_retry_starts_anew(void **state)
+static void test_restart_starts_anew(void **state)
 {
     struct fixture *f = *state;
     struct records records;
@@ -197,7 +197,7 @@ static void test_retry_starts_anew(void **state)
     assert_int_equal(claim(f, "one"), 0);
     assert_int_equal(append(f, &records, 0, 4), 0);
     assert_int_equal(finish(f, "one", JOB_END_FAILED), 0);
-    assert_int_equal(request(f, "one", JOB_RETRY), 0);
+    assert_int_equal(request(f, "one", JOB_RESTART), 0);
     struct job *job = get(f, "one");
     assert_int_equal(job->epoch, -1);
     assert_int_equal(job->attempt, 2);
@@ -214,6 +214,52 @@ static void test_retry_starts_anew(void **state)
     records.values[0][0] += 1;
     assert_int_equal(append(f, &records, 0, 2), 0);
     assert_int_equal(epoch_events(f, &last), 1);
+}
+
+/* A retry is the requeue of a job that has ended: what was stored stays, and what is computed
+ * again is held to it. Without records there is nothing to go on from. */
+static void test_retry_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct records records;
+    int64_t last;
+    fill(&records);
+    insert_example(f, "one");
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(script(f, "UPDATE job_texts SET provenance = '{\"isa\":\"a\"}'"), 0);
+    assert_int_equal(append(f, &records, 0, 4), 0);
+    struct job *before = get(f, "one");
+    assert_int_equal(finish(f, "one", JOB_END_FAILED), 0);
+    assert_int_equal(request(f, "one", JOB_RETRY), 0);
+    struct job *job = get(f, "one");
+    assert_int_equal(job->state, JOB_QUEUED);
+    assert_int_equal(job->epoch, 3);
+    assert_int_equal(job->attempt, 2);
+    assert_true(job->started_at == before->started_at && job->finished_at == 0);
+    assert_true(job->loss == before->loss);
+    assert_null(job->error);
+    assert_string_equal(job->provenance, "{\"isa\":\"a\"}");
+    assert_string_equal(job->device, "cpu");
+    job_free(job);
+    job_free(before);
+    assert_int_equal(read_from(f, &records, 0, 100, 100), 4);
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(append(f, &records, 2, 3), 0);
+    assert_int_equal(epoch_events(f, &last), 2);
+    assert_int_equal(last, 4);
+    records.values[4][0] += 1;
+    assert_int_equal(append(f, &records, 4, 1), -1);
+    assert_int_equal(f->err.code, ERR_NONDETERMINISTIC);
+
+    insert_example(f, "two");
+    assert_int_equal(claim(f, "two"), 0);
+    assert_int_equal(script(f, "UPDATE job_texts SET provenance = '{}'"), 0);
+    assert_int_equal(finish(f, "two", JOB_END_FAILED), 0);
+    assert_int_equal(request(f, "two", JOB_RETRY), 0);
+    job = get(f, "two");
+    assert_null(job->provenance);
+    assert_string_equal(job->device, "auto");
+    job_free(job);
 }
 
 static int keep_row(void *self, int64_t epoch, const double *values, int n_values,
@@ -330,9 +376,9 @@ static void test_events_are_pruned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_append_and_read),   test(test_refused),      test(test_replay),
-        test(test_retry_starts_anew), test(test_older_layout), test(test_events_resume),
-        test(test_events_are_pruned),
+        test(test_append_and_read),     test(test_refused),           test(test_replay),
+        test(test_restart_starts_anew), test(test_retry_goes_on),     test(test_older_layout),
+        test(test_events_resume),       test(test_events_are_pruned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

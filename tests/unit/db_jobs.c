@@ -37,15 +37,11 @@ static const struct {
     int kind, what; /* 0 request, 1 claim, 2 end */
     const char *after;
 } expected[] = {
-    {"cancel", 0, JOB_CANCEL, "ccr---"},
-    {"hold", 0, JOB_HOLD, "h-----"},
-    {"release", 0, JOB_RELEASE, "-q----"},
-    {"retry", 0, JOB_RETRY, "----qq"},
-    {"claim", 1, 0, "r-----"},
-    {"succeeded", 2, JOB_END_SUCCEEDED, "--s---"},
-    {"failed", 2, JOB_END_FAILED, "--f---"},
-    {"cancelled", 2, JOB_END_CANCELLED, "--c---"},
-    {"requeue", 2, JOB_END_REQUEUE, "--q---"},
+    {"cancel", 0, JOB_CANCEL, "ccr---"},           {"hold", 0, JOB_HOLD, "h-----"},
+    {"release", 0, JOB_RELEASE, "-q----"},         {"retry", 0, JOB_RETRY, "----qq"},
+    {"restart", 0, JOB_RESTART, "----qq"},         {"claim", 1, 0, "r-----"},
+    {"succeeded", 2, JOB_END_SUCCEEDED, "--s---"}, {"failed", 2, JOB_END_FAILED, "--f---"},
+    {"cancelled", 2, JOB_END_CANCELLED, "--c---"}, {"requeue", 2, JOB_END_REQUEUE, "--q---"},
     {"fault", 2, JOB_END_FAULT, "--q---"},
 };
 

@@ -479,7 +479,7 @@ static void test_precision(void **state)
     stop(room);
     setenv("FAKE_TRAINER_PRECISION", "bf16", 1);
     start(room);
-    wait_for_waits(room, "one", "cpu: it started with precision fp32, here it is bf16; a retry");
+    wait_for_waits(room, "one", "cpu: it started with precision fp32, here it is bf16; retried");
     struct job in_fp32 = example("fp32", "cpu");
     in_fp32.spec = IN_PRECISION("fp32");
     submit(room, in_fp32);
@@ -502,12 +502,12 @@ static void test_other_provenance_waits(void **state)
     struct job *job = get(room->f, "one");
     assert_int_equal(job->attempt, 1);
     job_free(job);
-    /* Others run meanwhile, and a retry is not bound any more. */
+    /* Others run meanwhile, and a restart is not bound any more. */
     submit(room, example("two", "auto"));
     wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
     wait_for_waits(room, "one", "64 threads");
     assert_int_equal(request(room->f, "one", JOB_CANCEL), 0);
-    assert_int_equal(request(room->f, "one", JOB_RETRY), 0);
+    assert_int_equal(request(room->f, "one", JOB_RESTART), 0);
     workers_wake(room->workers);
     wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
     check_all_epochs(room, "one");
@@ -561,7 +561,7 @@ static void test_other_build_waits(void **state)
     assert_int_equal(count_in_log(room, "one", "on cpu, trainer"), 1);
 }
 
-static void test_retry_drops_files(void **state)
+static void test_restart_drops_files(void **state)
 {
     struct room *room = *state;
     char path[128];
@@ -573,7 +573,7 @@ static void test_retry_drops_files(void **state)
     assert_int_equal(mkdir(path, 0777), 0);
     snprintf(path, sizeof path, "%s/jobs/one/model/epoch", room->f->folder);
     fclose(fopen(path, "w"));
-    assert_int_equal(request(room->f, "one", JOB_RETRY), 0);
+    assert_int_equal(request(room->f, "one", JOB_RESTART), 0);
     workers_wake(room->workers);
     wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
     assert_int_equal(access(path, F_OK), -1);
@@ -712,8 +712,8 @@ static void test_match(void **state)
     strcpy(other.build, "v2");
     slots[1].facts = other;
     assert_int_equal(MATCH(), -1);
-    assert_string_equal(waits, "cuda:0: it started with build v1, here it is v2; a retry starts it"
-                               " anew");
+    assert_string_equal(waits, "cuda:0: it started with build v1, here it is v2; retried from"
+                               " the start it runs here");
     free(job.provenance);
 #undef MATCH
 }
@@ -739,7 +739,7 @@ int main(void)
         room_test(test_other_provenance_waits),
         room_test(test_put_off),
         room_test(test_other_build_waits),
-        room_test(test_retry_drops_files),
+        room_test(test_restart_drops_files),
         room_test(test_device_is_given_back),
         room_test(test_trainer_that_cannot_start),
         room_test(test_full_disk),
