@@ -26,7 +26,7 @@ static const char sql_unname[] =
     " ORDER BY seq DESC LIMIT 1) = ?1";
 static const char sql_delete[] = "DELETE FROM corpora WHERE " DELETED;
 static const char sql_users[] = "SELECT j.id FROM job_texts t JOIN jobs j ON j.seq = t.job"
-                                " WHERE t.corpus_sha256 = ?1 ORDER BY j.seq";
+                                " WHERE t.corpus_sha256 = ?1 ORDER BY t.job";
 static const char sql_insert[] = "INSERT INTO corpora (sha256, name, bytes, user, created_at)"
                                  " VALUES (?1, ?2, ?3, ?4, ?5)";
 /* NOCASE folds the ASCII letters, as text_name_same does. Databases of older versions may

@@ -454,12 +454,31 @@ static void test_jobs_of_disabled(void **state)
     expect_job(f, "freed", JOB_HELD, "");
 }
 
+/* The jobs of a text are found by an index, and no statement goes through all jobs. */
+static void test_jobs_of_a_text(void **state)
+{
+    struct fixture *f = *state;
+    sqlite3_stmt *plan;
+    int searches = 0;
+    assert_int_equal(sqlite3_prepare_v2(f->reader->connection.handle,
+                                        "EXPLAIN QUERY PLAN SELECT j.id FROM job_texts t JOIN jobs"
+                                        " j ON j.seq = t.job WHERE t.corpus_sha256 = ?1"
+                                        " ORDER BY t.job",
+                                        -1, &plan, NULL),
+                     SQLITE_OK);
+    for (; sqlite3_step(plan) == SQLITE_ROW; searches++)
+        assert_int_equal(strncmp((const char *)sqlite3_column_text(plan, 3), "SEARCH ", 7), 0);
+    assert_int_equal(searches, 2);
+    sqlite3_finalize(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_users),       test(test_last_admin),         test(test_credentials),
-        test(test_tokens),      cmocka_unit_test(test_labels), test(test_corpora),
-        test(test_replacement), test(test_deletion),           test(test_jobs_of_disabled),
+        test(test_users),          test(test_last_admin),         test(test_credentials),
+        test(test_tokens),         cmocka_unit_test(test_labels), test(test_corpora),
+        test(test_replacement),    test(test_deletion),           test(test_jobs_of_disabled),
+        test(test_jobs_of_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
