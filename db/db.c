@@ -74,6 +74,16 @@ static int db_is_asked(void *self)
     return is_asked;
 }
 
+/* The database is closing: what ends a step of housekeeping that operations wait for. */
+static int db_is_closing(void *self)
+{
+    struct db *db = self;
+    pthread_mutex_lock(&db->mutex);
+    int is_closing = db->stopping;
+    pthread_mutex_unlock(&db->mutex);
+    return is_closing;
+}
+
 /* Block until an operation waits, the database is closing, or housekeeping is due. The
  * caller holds the mutex. */
 static void db_wait(struct db *db)
@@ -94,7 +104,7 @@ static void db_wait(struct db *db)
     }
 }
 
-/* Move waiting operations into the batch, or leave it empty when housekeeping is due.
+/* Move waiting operations into the batch, or leave it empty when housekeeping is due or owed.
  * Returns 0 when the queue is empty and the database is closing. */
 static int db_take(struct db *db)
 {
@@ -102,7 +112,8 @@ static int db_take(struct db *db)
     batch->n = 0;
     pthread_mutex_lock(&db->mutex);
     db_wait(db);
-    while (db->first && batch->n < DB_BATCH_MAX) {
+    const int is_owed = !db->stopping && housekeeping_is_owed(&db->housekeeping);
+    while (!is_owed && db->first && batch->n < DB_BATCH_MAX) {
         batch->request[batch->n++] = db->first;
         db->first = db->first->next;
         db->waiting--;
@@ -215,7 +226,9 @@ static void db_batch_serve(struct db *db)
 static void db_keep_house(struct db *db)
 {
     struct err err = ERR_INIT;
-    if (housekeeping_step(&db->housekeeping, &db->writer.connection, db_is_asked, db, &err) < 0)
+    const int is_owed = housekeeping_is_owed(&db->housekeeping);
+    if (housekeeping_step(&db->housekeeping, &db->writer.connection,
+                          is_owed ? db_is_closing : db_is_asked, db, &err) < 0)
         log_line(LOG_ERROR, "%s: housekeeping will be tried again: %s", db->path, err.message);
 }
 

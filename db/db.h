@@ -15,7 +15,7 @@
  *
  * Housekeeping. When no operation waits, the writer thread removes detached rows
  * (deletions.h), gives free pages back and truncates the WAL, in steps that end when
- * an operation arrives. Under a load that never pauses it does not go on.
+ * an operation arrives. Under a load that never pauses it has one step in 100 ms.
  *
  * Order of commit and event. An operation writes its event in the transaction of
  * the change itself. The writer thread commits, then calls every db_done, then

@@ -18,6 +18,9 @@ enum {
      * occur between the reports of a trainer, and the next commit would extend the
      * file again. */
     HOUSEKEEPING_IDLE_MS = 2000,
+    /* Between two steps while operations never cease to wait. A step of 4 ms in 100 is
+     * 4 % of the writer's time, and the longest that an operation waits more. */
+    HOUSEKEEPING_SHARE_MS = 100,
     /* After an error, which is most likely a full disk or another program's lock. */
     HOUSEKEEPING_RETRY_MS = 10000,
 };
@@ -118,6 +121,12 @@ int64_t housekeeping_wait_ms(const struct housekeeping *housekeeping)
     return wait_ms > 0 ? wait_ms : 0;
 }
 
+int housekeeping_is_owed(const struct housekeeping *housekeeping)
+{
+    return housekeeping->stage < HOUSEKEEPING_CHECKPOINT &&
+           clock_monotonic_ms() >= housekeeping->owed_ms;
+}
+
 int housekeeping_step(struct housekeeping *housekeeping, struct connection *connection,
                       int (*is_asked)(void *self), void *self, struct err *err)
 {
@@ -127,6 +136,8 @@ int housekeeping_step(struct housekeeping *housekeeping, struct connection *conn
     int more = stage == HOUSEKEEPING_CHECKPOINT
                    ? housekeeping_checkpoint(connection, err)
                    : housekeeping_transaction(connection, statements[stage], is_asked, self, err);
+    const int64_t share_ms = more < 0 ? HOUSEKEEPING_RETRY_MS : HOUSEKEEPING_SHARE_MS;
+    housekeeping->owed_ms = clock_monotonic_ms() + share_ms;
     if (more < 0) {
         housekeeping_enter(housekeeping, stage, HOUSEKEEPING_RETRY_MS);
         return -1;

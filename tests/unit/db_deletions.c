@@ -4,6 +4,7 @@
 #include "tests/unit/db_fixture.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -215,6 +216,55 @@ static void test_a_step_ends_for_an_operation(void **state)
     assert_true(n_asked > 0);
     connection_close(&connection);
     start(f);
+}
+
+/* An operation that submits itself again before its batch is over: one always waits. */
+struct load {
+    struct fixture *f;
+    atomic_int stop, done;
+};
+
+static void load_again(void *arg, int result, const struct err *err);
+
+static int load_run(struct db_writer *writer, void *arg, struct err *err)
+{
+    (void)arg;
+    return connection_script(&writer->connection, "UPDATE jobs SET priority = priority + 1", err);
+}
+
+static void load_start(struct load *load)
+{
+    struct err err = ERR_INIT;
+    assert_int_equal(db_submit(load->f->db, load_run, load, load_again, &err), 0);
+}
+
+static void load_again(void *arg, int result, const struct err *err)
+{
+    struct load *load = arg;
+    (void)result, (void)err;
+    atomic_fetch_add(&load->done, 1);
+    if (!atomic_load(&load->stop))
+        load_start(load);
+}
+
+/* Under a load that never pauses deletions go on, and take a small part of the time. */
+static void test_goes_on_under_load(void **state)
+{
+    struct fixture *f = *state;
+    struct load load = {.f = f};
+    make_long(f);
+    insert_example(f, "other");
+    load_start(&load);
+    delete_long(f);
+    wait_for(f->reader, sql_deletions, 0);
+    const int done = atomic_load(&load.done);
+    atomic_store(&load.stop, 1);
+    assert_int_equal(number(f->reader, sql_rows), 0);
+    assert_true(done > 100);
+    struct call last = {.body = body_synchronous}; /* the load has ended when this is answered */
+    assert_int_equal(call_run(f, &last), 0);
+    assert_int_equal(call_run(f, &last), 0);
+    assert_int_equal(last.number, 2);
 }
 
 static void child(const char *path, int fd)
@@ -472,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_gone_at_once_removed_later),
         test(test_a_step_ends_for_an_operation),
+        test(test_goes_on_under_load),
         test(test_goes_on_after_a_kill),
         test(test_a_restart_sees_nothing_old),
         test(test_numbers_are_used_once),
