@@ -11,6 +11,7 @@
 #include "db/jobs.h"
 #include "server/api/curves.h"
 #include "server/api/job_json.h"
+#include "server/http/client.h"
 
 enum { COMPARE_JOBS_MAX = 20, COMPARE_POINTS = 200 };
 
@@ -119,11 +120,11 @@ static void write_differences(struct emit *json, const char *above, json_t *cons
 
 /* ---- the answer ---- */
 
-static void write_curves(struct emit *json, const struct curves *curves)
+static void write_curves(struct request *request, struct emit *json, const struct curves *curves)
 {
     curves_emit_epochs(json, curves);
     emit_object(json, "series");
-    for (int s = 0; s < curves->n_series; s++) {
+    for (int s = 0; s < curves->n_series && !client_gave_up(request); s++) {
         emit_array(json, curves->pointer[s]);
         for (int j = 0; j < curves->n_jobs; j++)
             curves_emit_points(json, NULL, curves, j, s);
@@ -132,7 +133,8 @@ static void write_curves(struct emit *json, const struct curves *curves)
     emit_end(json);
 }
 
-static void write_comparison(struct emit *json, const struct comparison *comparison)
+static void write_comparison(struct request *request, struct emit *json,
+                             const struct comparison *comparison)
 {
     emit_object(json, NULL);
     emit_array(json, "jobs");
@@ -149,13 +151,12 @@ static void write_comparison(struct emit *json, const struct comparison *compari
     emit_array(json, "differs");
     write_differences(json, "", comparison->specs, comparison->n);
     emit_end(json);
-    write_curves(json, &comparison->curves);
+    write_curves(request, json, &comparison->curves);
     emit_end(json);
 }
 
 /* The points are spread from 0 to the greatest last epoch of the jobs. */
-static int read_curves(const struct request *request, struct comparison *comparison,
-                       struct err *err)
+static int read_curves(struct request *request, struct comparison *comparison, struct err *err)
 {
     int64_t points, last = 0;
     if (request_query_int(request, "points", 1, CURVES_POINTS_MAX, COMPARE_POINTS, &points, err))
@@ -163,9 +164,8 @@ static int read_curves(const struct request *request, struct comparison *compari
     for (int j = 0; j < comparison->n; j++)
         if (comparison->jobs[j]->epoch > last)
             last = comparison->jobs[j]->epoch;
-    return curves_read(request->reader, comparison->jobs, comparison->n,
-                       request_query(request, "series"), last, (int)points, &comparison->curves,
-                       err);
+    return curves_read(request, comparison->jobs, comparison->n, request_query(request, "series"),
+                       last, (int)points, &comparison->curves, err);
 }
 
 enum request_result api_compare(struct request *request)
@@ -176,7 +176,7 @@ enum request_result api_compare(struct request *request)
         read_curves(request, &comparison, &request->err)) {
         request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        write_comparison(&buffer.json, &comparison);
+        write_comparison(request, &buffer.json, &comparison);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }
     comparison_free(&comparison);

@@ -10,6 +10,7 @@
 #include "db/epochs.h"
 #include "server/api/pointers.h"
 #include "server/group_names.h"
+#include "server/http/client.h"
 
 void curves_free(struct curves *curves)
 {
@@ -143,7 +144,8 @@ static int find(struct reading *reading, const struct job *job, int *known, stru
     return 0;
 }
 
-static int read_jobs(struct db_reader *reader, struct job *const *jobs, struct curves *curves,
+/* A record at a time, each from a page of its own: a look at the client costs little beside. */
+static int read_jobs(struct request *request, struct job *const *jobs, struct curves *curves,
                      struct err *err)
 {
     int known[CURVES_SERIES_MAX] = {0};
@@ -153,8 +155,9 @@ static int read_jobs(struct db_reader *reader, struct job *const *jobs, struct c
             return -1;
         for (int p = 0; p < curves->n_points && curves->epoch[p] <= jobs[j]->epoch; p++) {
             reading.point = p;
-            if (epochs_read(reader, jobs[j]->id, curves->epoch[p], curves->epoch[p], keep, &reading,
-                            err))
+            if (client_check(request, err) ||
+                epochs_read(request->reader, jobs[j]->id, curves->epoch[p], curves->epoch[p], keep,
+                            &reading, err))
                 return -1;
         }
     }
@@ -164,12 +167,12 @@ static int read_jobs(struct db_reader *reader, struct job *const *jobs, struct c
     return err->n_fields ? -1 : 0;
 }
 
-int curves_read(struct db_reader *reader, struct job *const *jobs, int n_jobs, const char *list,
+int curves_read(struct request *request, struct job *const *jobs, int n_jobs, const char *list,
                 int64_t last, int points, struct curves *out, struct err *err)
 {
     struct curves curves = {.n_jobs = n_jobs};
     if (choose(&curves, list, jobs[0], err) || allocate(&curves, last, points, err) ||
-        read_jobs(reader, jobs, &curves, err)) {
+        read_jobs(request, jobs, &curves, err)) {
         curves_free(&curves);
         return -1;
     }

@@ -10,6 +10,7 @@
 #include "config/emit.h"
 #include "config/err.h"
 #include "db/jobs.h"
+#include "server/http/request.h"
 
 enum {
     CURVES_SERIES_MAX = 64,    /* three numbers of each of eight groups, and as many again */
@@ -29,8 +30,9 @@ struct curves {
  * spread evenly from 0 to `last` with both ends included; with points 1 at `last` alone.
  * A list of NULL stands for the loss and, of each group of the first job, mean log p (mask
  * none), mean ln(mean p), and the loss where the target is of the group. ERR_INVALID: "series" for
- * a pointer that names no number of any job, "points" above CURVES_CELLS_MAX. */
-int curves_read(struct db_reader *reader, struct job *const *jobs, int n_jobs, const char *list,
+ * a pointer that names no number of any job, "points" above CURVES_CELLS_MAX. ERR_CANCELLED: the
+ * client has left (client_check). */
+int curves_read(struct request *request, struct job *const *jobs, int n_jobs, const char *list,
                 int64_t last, int points, struct curves *out, struct err *err);
 void curves_free(struct curves *curves);
 

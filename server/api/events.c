@@ -40,6 +40,8 @@ enum request_result api_events(struct request *request)
         events_check_jobs(jobs, err);
     if (after)
         stream_position_parse(after, last ? "Last-Event-ID" : "after", &position, err);
+    if (!err->n_fields && request_is(request, "HEAD"))
+        return request_reply_head(request, "text/event-stream");
     if (err->n_fields ||
         hub_open_stream(request->server->hub, request, after ? &position : NULL, jobs, err))
         return request_fail(request, err);

@@ -17,6 +17,7 @@
 #include "db/jobs.h"
 #include "lab/findings.h"
 #include "server/datasets.h"
+#include "server/http/client.h"
 #include "server/queue/divergence.h"
 
 /* A job with its parsed spec and its text. Closed by repeat_close. */
@@ -55,7 +56,7 @@ static int repeat_open(struct request *request, const char *id, struct question 
                        struct err *err)
 {
     struct repeat *repeat = &question->repeat[question->n++];
-    if (job_get(request->reader, id, &repeat->job, err) ||
+    if (client_check(request, err) || job_get(request->reader, id, &repeat->job, err) ||
         spec_parse(repeat->job->spec, strlen(repeat->job->spec), &repeat->spec, err) ||
         datasets_get(request->server->datasets, repeat->spec, &repeat->text, err))
         return -1;
@@ -175,11 +176,19 @@ static int question_others(struct request *request, struct question *question, s
     return question->repeat[0].job->sweep ? question_sweep(request, question, err) : 0;
 }
 
+struct reading {
+    struct request *request;
+    struct findings_run *run;
+};
+
 static int findings_row(void *self, int64_t epoch, const double *values, int n_values,
                         const float *tokens, int n_tokens)
 {
+    const struct reading *reading = self;
     (void)n_values, (void)tokens, (void)n_tokens;
-    findings_take(self, epoch, values);
+    if (client_gave_up_at(reading->request, epoch))
+        return 1;
+    findings_take(reading->run, epoch, values);
     return 0;
 }
 
@@ -190,10 +199,12 @@ static int question_read(struct request *request, struct question *question, str
         return err_set(err, ERR_NO_MEMORY, "no memory for the findings of %d runs", question->n);
     for (int i = 0; i < question->n; i++) {
         const struct repeat *repeat = &question->repeat[i];
+        struct reading reading = {request, &question->runs[i]};
         findings_open(&question->runs[i], repeat->spec, &repeat->text.text->frequency,
                       &repeat->text.groups, repeat->job->epoch, repeat->text.steps_per_epoch);
         if (epochs_read(request->reader, repeat->job->id, 0, repeat->job->epoch, findings_row,
-                        &question->runs[i], err))
+                        &reading, err) ||
+            client_check(request, err))
             return -1;
     }
     return 0;

@@ -19,12 +19,7 @@
 #include "server/group_names.h"
 #include "server/http/client.h"
 
-enum {
-    SERIES_MAX = 64,
-    SERIES_POINTS_MAX = 10000,
-    SERIES_POINTS_DEFAULT = 500,
-    SERIES_ROWS_PER_LOOK = 512 /* records between two looks whether the client is there */
-};
+enum { SERIES_MAX = 64, SERIES_POINTS_MAX = 10000, SERIES_POINTS_DEFAULT = 500 };
 
 struct series_point {
     double min, max, last;
@@ -38,8 +33,7 @@ struct series {
     int64_t from, to, points, n; /* n: epochs stored in the range */
     int64_t *epoch;              /* [points] last epoch of each bucket, -1 = none */
     struct series_point *point;  /* [n_series][points] */
-    const struct request *request;
-    int left; /* 1: its client has left, the read was stopped */
+    struct request *request;
 };
 
 static void series_free(struct series *series)
@@ -100,7 +94,7 @@ static int series_row(void *self, int64_t epoch, const double *values, int n_val
 {
     struct series *series = self;
     (void)tokens, (void)n_tokens;
-    if (epoch % SERIES_ROWS_PER_LOOK == 0 && (series->left = client_left(series->request)))
+    if (client_gave_up_at(series->request, epoch))
         return 1;
     int64_t bucket = (epoch - series->from) * series->points / series->n;
     series->epoch[bucket] = epoch;
@@ -161,9 +155,7 @@ enum request_result api_series(struct request *request, const struct job *job)
         (series.n &&
          epochs_read(request->reader, job->id, series.from, series.to, series_row, &series, err))) {
         request_fail(request, err);
-    } else if (series.left) {
-        request->abandoned = 1;
-    } else if (!request_open(request, &buffer)) {
+    } else if (!request->abandoned && !request_open(request, &buffer)) {
         series_write(&buffer.json, &series);
         request_close_reply(request, &buffer, 200, MEDIA_JSON);
     }

@@ -130,8 +130,8 @@ static enum request_result curves_answer(struct request *request, struct job *jo
         err_set(err, ERR_NO_MEMORY, "no memory for a spectrum");
     if (!list ||
         request_query_int(request, "points", 1, CURVES_POINTS_MAX, SPECTRUM_POINTS, &points, err) ||
-        curves_read(request->reader, &job, 1, list, job->epoch > 0 ? job->epoch : 0, (int)points,
-                    &curves, err)) {
+        curves_read(request, &job, 1, list, job->epoch > 0 ? job->epoch : 0, (int)points, &curves,
+                    err)) {
         request_fail(request, err);
     } else if (!request_open(request, &buffer)) {
         if (csv)

@@ -25,6 +25,7 @@
 #include "server/api/submission.h"
 #include "server/api/sweep_plan.h"
 #include "server/http/auth.h"
+#include "server/http/client.h"
 #include "server/queue/workers.h"
 
 enum { SWEEP_LIST_DEFAULT = 50, SWEEP_LIST_MAX = 200 };
@@ -190,11 +191,11 @@ static void write_column(struct emit *json, const char *key, const struct curves
     emit_end(json);
 }
 
-static void write_curves(struct emit *json, const struct curves *curves,
+static void write_curves(struct request *request, struct emit *json, const struct curves *curves,
                          const struct setting *setting, double *scratch)
 {
     emit_object(json, "curves");
-    for (int s = 0; s < curves->n_series; s++) {
+    for (int s = 0; s < curves->n_series && !client_gave_up(request); s++) {
         emit_object(json, curves->pointer[s]);
         write_column(json, "mean", curves, setting, s, offsetof(struct statistics, mean), scratch);
         write_column(json, "half", curves, setting, s, offsetof(struct statistics, half), scratch);
@@ -266,8 +267,7 @@ static int64_t common_epoch(const struct look *look)
     return epoch < 0 ? 0 : epoch;
 }
 
-static int look_at(const struct request *request, const char *id, struct look *look,
-                   struct err *err)
+static int look_at(struct request *request, const char *id, struct look *look, struct err *err)
 {
     int64_t epoch, points;
     if (sweep_get(request->reader, id, &look->sweep, err) ||
@@ -283,29 +283,29 @@ static int look_at(const struct request *request, const char *id, struct look *l
     look->has_curves = request_query(request, "points") != NULL;
     if (!(look->scratch = calloc((size_t)look->n, sizeof *look->scratch)))
         return err_set(err, ERR_NO_MEMORY, "no memory for %d jobs", look->n);
-    return curves_read(request->reader, look->jobs, look->n, request_query(request, "series"),
-                       epoch, (int)points, &look->curves, err);
+    return curves_read(request, look->jobs, look->n, request_query(request, "series"), epoch,
+                       (int)points, &look->curves, err);
 }
 
-static void write_look(struct emit *json, const struct look *look, const char *root)
+static void write_look(struct request *request, struct emit *json, const struct look *look)
 {
     const struct curves *curves = &look->curves;
     emit_object(json, NULL);
-    write_head(json, look->sweep, root);
+    write_head(json, look->sweep, link_root(request));
     emit_raw(json, "base", look->sweep->base);
     emit_raw(json, "vary", look->sweep->vary);
     emit_integer(json, "epoch", curves->epoch[curves->n_points - 1]);
     if (look->has_curves)
         curves_emit_epochs(json, curves);
     emit_array(json, "settings");
-    for (int i = 0; i < look->settings.n; i++) {
+    for (int i = 0; i < look->settings.n && !client_gave_up(request); i++) {
         const struct setting *setting = &look->settings.setting[i];
         emit_object(json, NULL);
         job_json_emit_value(json, "setting", setting->fields);
         write_jobs(json, setting, look->jobs);
         write_series(json, curves, look->settings.setting, setting, look->scratch);
         if (look->has_curves)
-            write_curves(json, curves, setting, look->scratch);
+            write_curves(request, json, curves, setting, look->scratch);
         emit_end(json);
     }
     emit_end(json);
@@ -339,7 +339,7 @@ static enum request_result answer(struct request *request, const char *id,
         else
             request_fail(request, &request->err);
     } else if (!request_open(request, &buffer)) {
-        write_look(&buffer.json, &look, link_root(request));
+        write_look(request, &buffer.json, &look);
         request_close_reply(request, &buffer, status, MEDIA_JSON);
     }
     look_free(&look);

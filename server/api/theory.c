@@ -20,6 +20,7 @@
 #include "lab/clusters.h"
 #include "lab/theory.h"
 #include "server/datasets.h"
+#include "server/http/client.h"
 
 enum {
     THEORY_POINTS = 500, /* of a curve, unless asked for others */
@@ -28,6 +29,7 @@ enum {
 };
 
 struct theory {
+    struct request *request;
     const struct spec *spec;
     const struct frequency *frequency;
     const struct groups *groups;
@@ -275,6 +277,8 @@ static int theory_row(void *self, int64_t epoch, const double *values, int n_val
 {
     struct theory *t = self;
     (void)n_values, (void)tokens, (void)n_tokens;
+    if (client_gave_up_at(t->request, epoch))
+        return 1;
     t->steps = epoch * t->steps_per_epoch;
     if (epoch % t->stride == 0 || epoch == t->last)
         theory_point(t, epoch, values);
@@ -361,7 +365,7 @@ static enum request_result theory_answer(struct request *request, const struct j
     if (t->last >= 0 &&
         epochs_read(request->reader, job->id, 0, t->last, theory_row, t, &request->err))
         return request_fail(request, &request->err);
-    if (request_open(request, &buffer))
+    if (request->abandoned || request_open(request, &buffer))
         return REQUEST_DONE;
     struct emit *json = &buffer.json;
     emit_object(json, NULL);
@@ -396,7 +400,8 @@ enum request_result api_theory(struct request *request)
         goto out;
     }
     held = 1;
-    t = (struct theory){.spec = spec,
+    t = (struct theory){.request = request,
+                        .spec = spec,
                         .frequency = &text.text->frequency,
                         .groups = &text.groups,
                         .steps_per_epoch = text.steps_per_epoch,

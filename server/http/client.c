@@ -94,3 +94,21 @@ int client_left(const struct request *request)
 {
     return client_left_socket(request->fd);
 }
+
+int client_gave_up(struct request *request)
+{
+    const int is_read = request_is(request, "GET") || request_is(request, "HEAD");
+    if (is_read && !request->abandoned)
+        request->abandoned = client_left(request);
+    return request->abandoned;
+}
+
+int client_gave_up_at(struct request *request, int64_t record)
+{
+    return record % CLIENT_RECORDS_PER_LOOK == 0 && client_gave_up(request);
+}
+
+int client_check(struct request *request, struct err *err)
+{
+    return client_gave_up(request) ? err_set(err, ERR_CANCELLED, "the client has left") : 0;
+}

@@ -28,4 +28,14 @@ int client_left(const struct request *request);
 /* The same of a socket that is open. */
 int client_left_socket(int fd);
 
+/* Handlers of heavy routes ask between two units of their work, some milliseconds each. Of a GET
+ * whose client has left nothing is wanted any more: 1, and request->abandoned is set, which
+ * drops the answer whatever is set after it. 0 for other methods, which are carried out. */
+int client_gave_up(struct request *request);
+/* The same inside a read of records, each CLIENT_RECORDS_PER_LOOK of them. */
+enum { CLIENT_RECORDS_PER_LOOK = 512 };
+int client_gave_up_at(struct request *request, int64_t record);
+/* The same as an error: ERR_CANCELLED. */
+int client_check(struct request *request, struct err *err);
+
 #endif

@@ -161,13 +161,13 @@ enum request_result large_reply_start(struct request *request, const char *type,
     }
     if (reply->ended)
         return large_reply_whole(request, type, reply);
+    if (request_is(request, "HEAD")) {
+        large_reply_free(reply);
+        return request_reply_head(request, type);
+    }
     if (!(response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, LARGE_REPLY_BLOCK,
                                                        large_reply_read, reply, large_reply_free)))
         large_reply_free(reply);
-    /* libmicrohttpd 0.9.75 sends the final chunk in answer to HEAD too, which a client takes for
-     * the start of the next answer. HTTP/1.0 has no chunks. */
-    else if (request_is(request, "HEAD"))
-        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     request->work = large_reply_more;
     request->work_arg = reply;
     request_reply_response(request, 200, response);

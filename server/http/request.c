@@ -16,6 +16,8 @@
 #include "server/http/word_list.h"
 #include "server/redact.h"
 
+enum { REQUEST_HEAD_BLOCK = 16 }; /* bytes of a buffer that stays empty */
+
 /* ---- the path ---- */
 
 static int request_hex(char c)
@@ -239,11 +241,32 @@ enum request_result request_reply_fd(struct request *request, unsigned status, c
     return REQUEST_DONE;
 }
 
+static ssize_t request_read_nothing(void *self, uint64_t position, char *out, size_t max)
+{
+    (void)self, (void)position, (void)out, (void)max;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/* libmicrohttpd 0.9.75 sends the final chunk in answer to HEAD too, which a client takes for the
+ * start of the next answer. HTTP/1.0 has no chunks. */
+enum request_result request_reply_head(struct request *request, const char *type)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, REQUEST_HEAD_BLOCK, request_read_nothing, NULL, NULL);
+    if (response)
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    request_reply_response(request, 200, response);
+    request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    return REQUEST_DONE;
+}
+
 enum request_result request_fail(struct request *request, const struct err *err)
 {
     size_t n = 0;
     struct err shown = *err;
     const int status = err_http_status(err->code);
+    if (request->abandoned)
+        return REQUEST_DONE;
     /* http.c logs these two statuses whole. */
     if (redact_err(&request->server->settings, &shown) && status != 500 && status != 507)
         log_with(LOG_WARNING, LOG_FIELDS({"request", request->id}, {"user", request->user.name}),
@@ -305,6 +328,10 @@ enum request_result request_close_reply(struct request *request, struct request_
     if (fclose(buffer->out) != 0 || failed) {
         free(buffer->bytes);
         return request_no_memory(request);
+    }
+    if (request->abandoned) {
+        free(buffer->bytes);
+        return REQUEST_DONE;
     }
     return request_reply(request, status, type, buffer->bytes, buffer->n);
 }

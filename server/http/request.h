@@ -103,7 +103,8 @@ enum request_result request_reply_empty(struct request *request);
 /* `size` bytes of an open file from `first` on; the answer takes the file over and closes it. */
 enum request_result request_reply_fd(struct request *request, unsigned status, const char *type,
                                      int fd, uint64_t first, uint64_t size);
-/* A problem document (problem.h) with the HTTP status of err. */
+/* A problem document (problem.h) with the HTTP status of err; nothing if the request is
+ * abandoned. */
 enum request_result request_fail(struct request *request, const struct err *err);
 /* 503 or 429 with Retry-After. */
 enum request_result request_fail_later(struct request *request, const struct err *err, int seconds);
@@ -124,8 +125,11 @@ struct request_buffer {
     char *bytes;
     size_t n;
 };
+/* The headers of an answer whose size is not known, for HEAD. */
+enum request_result request_reply_head(struct request *request, const char *type);
 /* Open buffer->out for writing; -1: no memory, and the answer says so. */
 int request_open(struct request *request, struct request_buffer *buffer);
+/* Answer with the content; drop it if the request is abandoned. */
 enum request_result request_close_reply(struct request *request, struct request_buffer *buffer,
                                         unsigned status, const char *type);
 /* Drop the content and answer with the problem of err. */

@@ -3,6 +3,7 @@
 // parts.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
@@ -133,8 +134,51 @@ test('HEAD of a large answer has its headers; an answer of one piece has its len
   const head = await from('127.0.0.1', large, 'HEAD');
   assert.equal(head.status, 200);
   assert.match(head.headers['content-type'], /json/);
+  const { hostname: host, port } = new URL(server.url);
+  for (const route of [large, '/api/v1/events', `/api/v1/events?after=0&jobs=${job.id}`]) {
+    const text = await new Promise((resolve) => {
+      let got = '';
+      const socket = net.connect({ host, port: Number(port) }, () => socket.write(`HEAD ${route} HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
+      socket.on('data', (data) => { got += data; }).on('close', () => resolve(got)).setTimeout(1000 * SECONDS, () => socket.destroy());
+    });
+    assert.match(text, /^HTTP\/1\.. 200 /, route);
+    assert.equal(text.indexOf('\r\n\r\n'), text.length - 4, 'no body, not even the last chunk');
+  }
   const one = await from('127.0.0.1', `/api/v1/jobs/${job.id}/epochs?limit=1`);
   assert.equal(Number(one.headers['content-length']), one.bytes.length);
+});
+
+// Milliseconds of processor time that the server has used.
+function used() {
+  const [, rest] = fs.readFileSync(`/proc/${server.pid}/stat`, 'utf8').split(') ');
+  const fields = rest.split(' ');
+  return 10 * (Number(fields[11]) + Number(fields[12])); // 100 ticks a second
+}
+
+test('an answer whose client leaves while it is made is not made to its end', async () => {
+  const answer = await server.api('/sweeps', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ base: tiny({ train: { epochs: EPOCHS } }), vary: { 'train.seed': [1, 2, 3] } }) });
+  const sweep = await answer.json();
+  for (const { id } of sweep.settings[0].jobs) await finished(server, id);
+  const many = Array(20).fill(job.id).join(',');
+  for (const route of [`/compare?jobs=${many}&points=1000`, `/sweeps/${sweep.id}?points=1000`, `/jobs/${sweep.settings[0].jobs[0].id}/findings`]) {
+    const TIMES = 8;
+    const start = performance.now();
+    let began = used();
+    for (let i = 0; i < TIMES; i++) await answersSoon(`/api/v1${route}`);
+    const whole = used() - began;
+    const each = (performance.now() - start) / TIMES;
+    began = used();
+    for (let i = 0; i < TIMES; i++) {
+      const socket = silent(`/api/v1${route}`);
+      await sleep(each / 4); // it is being made
+      socket.destroy();
+      await sleep(each);
+    }
+    await answersSoon(`/api/v1/jobs/${job.id}/epochs?limit=1`); // nothing is left over
+    const left = used() - began;
+    assert.ok(left < 0.75 * whole, `${route.slice(0, 20)}: ${left} ms of ${whole} ms`);
+  }
 });
 
 test('a job that is deleted in the middle of its answer breaks the answer off', async () => {
