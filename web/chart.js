@@ -6,7 +6,7 @@
 import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
 import { NONE } from "./format.js";
-import { axisStyle, dotted, font, SCREEN } from "./pen.js";
+import { axisStyle, axisWidth, dotted, font, SCREEN } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // shortest time between two redraws of live data
@@ -235,7 +235,7 @@ export class Chart {
       },
       {
         ...common,
-        size: (y.log ? 62 : 54) * zoom,
+        size: axisWidth(y.log ? 62 : 54, pen),
         label: y.label,
         space: 34 * zoom,
         values: (plot, splits) => splits.map((value) => (value === null ? "" : y.axis(value))),

@@ -4,12 +4,16 @@
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
 import { h, problemNotice, uniqueId } from "./dom.js";
-import { fixed, groupLabel, NONE, shortId } from "./format.js";
+import { exact, fixed, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 400;
 const MAX = 8; // number of group colours
 
-const show = (value) => (value === null || value === undefined ? NONE : typeof value === "object" ? JSON.stringify(value) : String(value));
+function show(value) {
+  if (value === null || value === undefined) return NONE;
+  if (typeof value === "number") return exact(value);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
 function differences({ jobs, differs }) {
   if (!differs.length) return h("p", null, "Their settings are the same.");

@@ -8,6 +8,8 @@
 // corpus (one of the known texts), members (an object with fields, or null for off;
 // `start` is its value when it is switched on).
 
+import { exact } from "./format.js";
+
 export const FIELDSETS = [
   {
     title: "Experiment",
@@ -339,7 +341,8 @@ export function describe(field, value) {
     return value.map((group) => `${group.name} (${group.tokens.length} tokens)`).join(", ") || "–";
   if (field.kind === "members")
     return field.members.map((member) => `${member.label.toLowerCase()} ${describe(member, value[member.at])}`).join("; ");
-  if (Array.isArray(value)) return value.join(", ") || "–";
+  if (Array.isArray(value)) return value.map((each) => describe(field, each)).join(", ") || "–";
   const option = field.options?.find(([name]) => name === value);
-  return option ? option[1] : String(value);
+  if (option) return option[1];
+  return typeof value === "number" ? exact(value) : String(value);
 }

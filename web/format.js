@@ -16,6 +16,13 @@ export function fixed(value, digits = 3) {
   return value.toFixed(digits).replace("-", MINUS);
 }
 
+// A number in the form of toExponential(), with a power of ten.
+function power(text) {
+  const [mantissa, exponent] = text.split("e");
+  const raised = [...exponent.replace("+", "")].map((digit) => SUPERSCRIPT[digit]).join("");
+  return `${mantissa.replace("-", MINUS)} × 10${raised}`;
+}
+
 // `digits` significant digits, with a power of ten outside 0.001 .. 99999.
 export function significant(value, digits = 3) {
   if (!known(value)) return NONE;
@@ -25,13 +32,23 @@ export function significant(value, digits = 3) {
     const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
     return value.toFixed(decimals).replace("-", MINUS);
   }
-  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-  const power = [...exponent.replace("+", "")].map((digit) => SUPERSCRIPT[digit]).join("");
-  return `${mantissa.replace("-", MINUS)} × 10${power}`;
+  return power(value.toExponential(digits - 1));
 }
 
+// All digits of a number that somebody has set, in the shorter of the two forms.
+export function exact(value) {
+  const plain = String(value);
+  const raised = power(value.toExponential());
+  return plain.includes("e") || raised.length < plain.length ? raised : plain.replace("-", MINUS);
+}
+
+// Nothing is counted up to here.
+const COUNTED = 1e15;
+
 export function count(value) {
-  return known(value) ? Math.round(value).toLocaleString("en-GB").replace("-", MINUS) : NONE;
+  if (!known(value)) return NONE;
+  if (Math.abs(value) >= COUNTED) return significant(value);
+  return Math.round(value).toLocaleString("en-GB").replace("-", MINUS);
 }
 
 export function signed(value, digits = 2) {
@@ -44,7 +61,7 @@ export function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
   for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+  return `${unit === 0 ? value : value < 1000 ? value.toPrecision(3) : significant(value)} ${units[unit]}`;
 }
 
 // A duration in its two largest units.
@@ -60,7 +77,7 @@ export function duration(seconds) {
   ];
   const first = parts.findIndex(([amount]) => amount > 0);
   const shown = parts.slice(first, first + 2).filter(([amount]) => amount > 0);
-  return shown.map(([amount, unit]) => `${amount} ${unit}`).join(" ");
+  return shown.map(([amount, unit]) => `${count(amount)} ${unit}`).join(" ");
 }
 
 export const between = (from, to) =>

@@ -257,7 +257,7 @@ function pictureSubject(job) {
 function speedText(job, last) {
   const parts = [];
   if (job.state === "running" && last?.tokens_per_second)
-    parts.push(`${Math.round(last.tokens_per_second).toLocaleString("en-GB")} tokens/s`);
+    parts.push(`${count(last.tokens_per_second)} tokens/s`);
   if (job.state === "running" && Number.isFinite(job.eta_seconds)) parts.push(`${duration(job.eta_seconds)} left`);
   if (job.device) parts.push(job.device);
   if (isEnded(job) && job.started_at && job.finished_at)

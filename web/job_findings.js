@@ -62,6 +62,7 @@ export class JobFindings {
     const state = `${job.state} ${job.epoch}`;
     if (!isEnded(job) || (job.epoch ?? -1) < 1 || this.state === state) return;
     this.state = state;
+    if (job.error?.code === "diverged") return this.showDiverged(job);
     let answer;
     try {
       answer = await api.getFindings(this.id);
@@ -72,6 +73,12 @@ export class JobFindings {
     const seeds = runs.length === 1 ? "One seed: each verdict holds for this run." : `Over ${runs.length} seeds; ± is the 95 % interval.`;
     this.note.textContent = `${seeds} “At the end” is the mean over epochs ${count(from)} to ${count(epoch)}.`;
     this.list.replaceChildren(...findings.map(findingItem));
+    this.element.hidden = false;
+  }
+
+  showDiverged(job) {
+    this.note.textContent = `The run diverged at epoch ${count(job.error.epoch)}. The claims are not judged, because what was measured until then is no result.`;
+    this.list.replaceChildren();
     this.element.hidden = false;
   }
 }

@@ -7,7 +7,7 @@ import * as api from "./api.js";
 import { h, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, fixed } from "./format.js";
 import { modelEpochs } from "./models.js";
-import { axisStyle, dotted, SCREEN } from "./pen.js";
+import { axisStyle, axisWidth, dotted, SCREEN } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
 const HEIGHT = 360;
@@ -132,7 +132,7 @@ export class JobSpectrum {
       },
       axes: [
         { ...axis, size: 28 * pen.zoom, label: "count in the text", filter: (plot, splits) => splits, values: (plot, splits) => splits.map(tick) },
-        { ...axis, size: 54 * pen.zoom, space: 30 * pen.zoom, label: "log p, nats", values: (plot, splits) => splits.map((value) => fixed(value, 0)) },
+        { ...axis, size: axisWidth(54, pen), space: 30 * pen.zoom, label: "log p, nats", values: (plot, splits) => splits.map((value) => fixed(value, 0)) },
       ],
       series: [{}, { paths: (plot, index) => dots(plot, index, pen), points: { show: false }, stroke: pen.color("--group-0") }],
       hooks: { draw: [(plot) => countLine(plot, total, pen)] },

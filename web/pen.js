@@ -26,6 +26,10 @@ export const paper = () => ({ zoom: DOTS / devicePixelRatio, color: (variable, a
 // The font size is rounded, because uPlot parses whole pixels only.
 export const font = (zoom, size = 12) => `${Math.round(size * zoom)}px system-ui, sans-serif`;
 
+// Width of a y axis: what its longest label needs, at least `least` pixels of the design.
+export const axisWidth = (least, { zoom }) => (plot, labels) =>
+  zoom * Math.max(least, 12 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
+
 // uPlot options common to the axes of all charts.
 export function axisStyle({ zoom, color: ink }) {
   const line = { stroke: ink("--grid"), width: zoom };

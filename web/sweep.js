@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
-import { count, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
+import { count, exact, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
 
 const POINTS = 200;
 const REFRESH_MS = 2000; // events are collected for this time
@@ -19,7 +19,7 @@ export const stateList = (states) =>
 
 const settingLabel = (setting) =>
   Object.entries(setting)
-    .map(([field, value]) => `${field.split(".").at(-1)} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .map(([field, value]) => `${field.split(".").at(-1)} ${typeof value === "object" ? JSON.stringify(value) : typeof value === "number" ? exact(value) : value}`)
     .join(", ") || "all seeds";
 
 // Readable label of a pointer such as "/groups/never_used/mean_logp/none".

@@ -333,6 +333,9 @@ test('a job that diverged says so, and starts over on the same page', { skip }, 
   await open(`#/jobs/${id}`);
   await badge('failed');
   assert.match(await page.locator('.notice.bad').innerText(), new RegExp(`diverged.*epoch ${failed.error.epoch}`, 's'));
+  await page.getByText(`The run diverged at epoch ${failed.error.epoch}. The claims are not judged`).waitFor();
+  assert.equal(await page.locator('.verdict').count(), 0);
+  assert.doesNotMatch(await page.locator('main').innerText(), /[\d,]{16,}|\de[+-]?\d/);
   assert.equal(await page.getByRole('button', { name: 'Retry', exact: true }).count(), 0);
   await page.getByRole('button', { name: 'Start over', exact: true }).click();
   await page.locator('dialog button.danger').click();

@@ -3,8 +3,8 @@
 import { test, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
 import { Epochs, groupPointer } from '../../web/epochs.js';
-import { typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
-import { bytes, duration, fixed, significant, visible } from '../../web/format.js';
+import { describe, typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
+import { bytes, count, duration, exact, fixed, signed, significant, visible } from '../../web/format.js';
 
 const record = (epoch) => ({
   job: 'x', epoch, loss: 10 - epoch / 1000, log_z: 10,
@@ -121,6 +121,18 @@ test('numbers say what they are, and never a zero for what is not there', () => 
   assert.equal(significant(0), '0');
   assert.deepEqual([0.2, 59.6, 61, 3600, 90061].map(duration), ['under 1 s', '1 min', '1 min 1 s', '1 h', '1 d 1 h']);
   assert.deepEqual([0, 999, 1500, 8e9].map(bytes), ['0 B', '999 B', '1.50 kB', '8.00 GB']);
+});
+
+test('a huge number has an exponent, whoever writes it, and an exact one all its digits', () => {
+  const huge = [1e33, -2.5e20, Number.MAX_VALUE];
+  const writers = [count, bytes, duration, exact, fixed, signed, significant, (value) => describe({ kind: 'number' }, value), (value) => describe({ kind: 'numbers' }, [value])];
+  for (const value of huge) {
+    for (const [i, write] of writers.entries()) assert.ok(/^[^e]*$/.test(write(value)) && write(value).length < 30, `${i}: ${write(value)}`);
+    assert.match(count(value), /× 10[⁰¹²³⁴-⁹]+$/);
+  }
+  assert.deepEqual([148313, 1e14, 1e15].map(count), ['148,313', '100,000,000,000,000', '1.00 × 10¹⁵']);
+  assert.deepEqual([0.05, 100000, 1e9, 123456789, 2 ** 53 - 1, 1e-8, -2.5e-7, 0].map(exact),
+    ['0.05', '100000', '1 × 10⁹', '123456789', '9007199254740991', '1 × 10⁻⁸', '−2.5 × 10⁻⁷', '0']);
 });
 
 test('tokens show their invisible characters', () => {
