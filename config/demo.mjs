@@ -100,7 +100,7 @@ const portFree = (port) => new Promise((resolve) => {
 });
 
 async function launch() {
-  fs.mkdirSync(DATA, { recursive: true });
+  fs.mkdirSync(DATA, { recursive: true, mode: 0o700 });
   fs.rmSync(ADDRESS_FILE, { force: true });
   const listen = await portFree(8080) ? '127.0.0.1:8080' : '127.0.0.1:0';
   if (listen.endsWith(':0')) console.log('Port 8080 is taken; using another one.');

@@ -299,6 +299,8 @@ test('who changed users and texts is told to administrators', async () => {
   assert.equal((await ask(admin, 'DELETE', '/corpora/notes')).status, 204);
   assert.deepEqual((await history('&kind=text&actor=jan')).map(told), [['jan', 'replace', one, two, 'notes'], ['jan', 'upload', null, one, 'notes']]);
   assert.deepEqual((await history(`&object=${two}`)).map(told)[0], ['admin', 'delete', two, null, 'notes']);
+  const own = await history('&kind=user&actor=');
+  assert.deepEqual(own.map(told), [[null, 'token_issue', null, null, own[0].detail], [null, 'create', null, 'admin', null]]);
   assert.equal((await ask(next.token, 'GET', '/history')).status, 403);
   assert.deepEqual((await ask(admin, 'GET', '/history?kind=all')).body.errors.map(({ pointer }) => pointer), ['kind']);
 });
