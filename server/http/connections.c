@@ -18,7 +18,7 @@
 #include "server/http/request.h"
 
 enum {
-    CONNECTIONS_LOOK_MS = 250, /* the table is walked in some 100 us per 1000 connections */
+    CONNECTIONS_LOOK_MS = 250, /* a look takes 1 us for each connection that idles */
     CONNECTIONS_BUCKETS = 256,
     CONNECTIONS_RETRY_SECONDS = 5,
     CONNECTIONS_DRAIN_MAX = 64 << 10 /* bytes dropped before a socket is closed */
@@ -267,15 +267,19 @@ static int connection_check(struct connection *connection, int64_t now, struct e
     return 0;
 }
 
+/* The mutex is free between two buckets, so that the HTTP thread waits for one at most. */
 static void connections_look(struct connections *all)
 {
     const int64_t now = clock_monotonic_ms();
-    for (int i = 0; i < CONNECTIONS_BUCKETS; i++)
+    struct err err = ERR_INIT;
+    for (int i = 0; i < CONNECTIONS_BUCKETS; i++) {
+        pthread_mutex_lock(&all->mutex);
         for (struct connection *at = all->bucket[i]; at; at = at->next) {
-            struct err err = ERR_INIT;
             if (!at->is_ended && connection_check(at, now, &err))
                 connection_end(at, &err);
         }
+        pthread_mutex_unlock(&all->mutex);
+    }
 }
 
 static void *connections_run(void *self)
@@ -284,12 +288,15 @@ static void *connections_run(void *self)
     pthread_mutex_lock(&all->mutex);
     while (!all->stopping) {
         struct timespec until;
+        pthread_mutex_unlock(&all->mutex);
         connections_look(all);
+        pthread_mutex_lock(&all->mutex);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += CONNECTIONS_LOOK_MS * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&all->stop, &all->mutex, &until);
+        if (!all->stopping)
+            pthread_cond_timedwait(&all->stop, &all->mutex, &until);
     }
     pthread_mutex_unlock(&all->mutex);
     return NULL;

@@ -438,7 +438,8 @@ static void http_url(int fd, const struct server *server, char *url, size_t n)
              server->listen_host, six ? "]" : "", port);
 }
 
-/* Owns fd on success. */
+/* Owns fd on success. Strictness 0 passes on what it would refuse in HTML: a request without a
+ * Host, which guard_check_host refuses. */
 static int http_daemon(struct http *http, int fd, struct err *err)
 {
     struct server *server = http->server;
