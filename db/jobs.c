@@ -250,7 +250,8 @@ static const char sql_of_user[] =
     "SELECT seq, id FROM jobs WHERE user = ?1 AND +state = ?2 AND (?3 IS NULL OR waits = ?3)"
     " AND seq > ?4 ORDER BY seq LIMIT 1";
 static const char sql_owner_disabled[] =
-    "SELECT u.name FROM jobs j JOIN users u ON u.name = j.user WHERE j.id = ?1 AND u.disabled";
+    "SELECT u.name FROM jobs j JOIN users u ON u.name = j.user WHERE j.id = ?1 AND u.disabled"
+    " AND (?2 IS NULL OR u.name = ?2)";
 static const char sql_running[] =
     "SELECT id FROM jobs WHERE state = 'running' ORDER BY seq LIMIT 1";
 
@@ -452,15 +453,15 @@ int job_release_all(struct db_writer *writer, const char *user, struct err *err)
 }
 
 /* Hold a job that has come into the queue, if its user was disabled meanwhile: its request or
- * its run began before. */
-static int job_hold_of_disabled(struct db_writer *writer, const char *id, enum job_state *state,
-                                struct err *err)
+ * its run began before. actor: only if that is its user; NULL: whoever it was. */
+static int job_hold_of_disabled(struct db_writer *writer, const char *id, const char *actor,
+                                enum job_state *state, struct err *err)
 {
     sqlite3_stmt *statement;
     struct job_standing standing;
     char reason[JOB_REASON_MAX] = "";
-    if (connection_start(&writer->connection, sql_owner_disabled, VALUES(value_text(id)),
-                         &statement, err) < 0)
+    if (connection_start(&writer->connection, sql_owner_disabled,
+                         VALUES(value_text(id), value_text(actor)), &statement, err) < 0)
         return -1;
     const int found = statement_step(statement, err);
     if (found > 0)
@@ -561,7 +562,7 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
         return -1;
     if (job_tell(writer, sql_event, job->id, "submit", NULL, job_state_names[job->state], NULL,
                  err) < 0 ||
-        job_hold_of_disabled(writer, job->id, &job->state, err) < 0)
+        job_hold_of_disabled(writer, job->id, NULL, &job->state, err) < 0)
         return -1;
     job->seq = seq;
     job->submitted_at = now;
@@ -629,7 +630,11 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
         job_start_anew(writer, id, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, action, NULL, NULL, state, err);
+    if (job_change(writer, id, &standing, action, NULL, NULL, state, err) < 0)
+        return -1;
+    /* Administrators may release or retry a job of a disabled user, but not that user, whose
+     * request began before. */
+    return job_hold_of_disabled(writer, id, writer->actor, state, err);
 }
 
 /* ERR_CONFLICT if an unfinished job starts from the model of this one. */
@@ -717,7 +722,7 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     if (job_change(writer, id, &standing, action, failed ? error : NULL,
                    message[0] ? message : NULL, state, err) < 0)
         return -1;
-    return job_hold_of_disabled(writer, id, state, err);
+    return job_hold_of_disabled(writer, id, NULL, state, err);
 }
 
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err)

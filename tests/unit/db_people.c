@@ -441,6 +441,9 @@ static void test_jobs_of_disabled(void **state)
     expect_job(f, "running", JOB_HELD, reason);
     insert_of(f, "late", "ben"); /* its request began before */
     expect_job(f, "late", JOB_HELD, reason);
+    struct call release = {.body = body_request, .id = "freed", .request = JOB_RELEASE};
+    assert_int_equal(db_call_as(f->db, "ben", call_operation, &release, &f->err), 0); /* late too */
+    expect_job(f, "freed", JOB_HELD, reason);
     assert_int_equal(request(f, "freed", JOB_RELEASE), 0); /* by an administrator */
     assert_int_equal(change(f, "ben", -1, 1), 0);
     expect_job(f, "freed", JOB_QUEUED, "");
