@@ -116,6 +116,7 @@ enum { SPEC_ROWS = sizeof spec_table / sizeof spec_table[0] };
 /* --- parsing ---------------------------------------------------------------- */
 
 struct spec_reading {
+    const json_t *root; /* what was sent */
     struct spec *spec;
     struct err *err;
     int bad[SPEC_ROWS]; /* rows whose value was refused */
@@ -217,6 +218,26 @@ static void spec_sort_snapshots(struct spec *spec)
     spec->train.n_snapshots = kept;
 }
 
+/* Say of the errors from `first` on which of them quote a value that nobody sent. */
+static void spec_note_defaults(const struct spec_reading *reading, int first)
+{
+    struct err *err = reading->err;
+    for (int i = err ? first : 0; err && i < err->n_fields; i++) {
+        struct err_field *field = &err->fields[i];
+        const size_t n = strlen(field->detail);
+        const struct spec_row *row = NULL;
+        for (int r = 0; r < SPEC_ROWS && !row; r++)
+            if (strcmp(spec_table[r].pointer, field->pointer) == 0)
+                row = &spec_table[r];
+        if (!row || spec_value(row, reading->root))
+            continue;
+        snprintf(field->detail + n, sizeof field->detail - n,
+                 " (the default: the field was not sent)");
+        if (i == 0)
+            snprintf(err->message, sizeof err->message, "%s: %s", field->pointer, field->detail);
+    }
+}
+
 /* Contradictions between fields, and values that follow from others. */
 static void spec_finish(struct spec_reading *reading)
 {
@@ -225,8 +246,11 @@ static void spec_finish(struct spec_reading *reading)
         int good = 1;
         for (int i = 0; i < SPEC_RULE_FIELDS && rule->fields[i]; i++)
             good &= spec_is_good(reading, rule->fields[i]);
-        if (good && rule->check(spec, reading->err))
-            reading->n_bad++;
+        const int known = reading->err ? reading->err->n_fields : 0;
+        if (!good || !rule->check(spec, reading->err))
+            continue;
+        reading->n_bad++;
+        spec_note_defaults(reading, known);
     }
     spec_sort_snapshots(spec);
     if (spec->model.logit_scale_inv_sqrt_d && spec->model.d_model > 0)
@@ -235,7 +259,7 @@ static void spec_finish(struct spec_reading *reading)
 
 static int spec_read(const json_t *root, struct spec *spec, struct err *err)
 {
-    struct spec_reading reading = {.spec = spec, .err = err};
+    struct spec_reading reading = {.root = root, .spec = spec, .err = err};
     for (int i = 0; i < SPEC_ROWS; i++)
         if (spec_read_row(&reading, i, root) && err && err->code == ERR_NO_MEMORY)
             return -1;

@@ -15,7 +15,10 @@ enum { SPEC_CUDA_MAX = 63 }; /* highest N in "cuda:N" */
 
 const char *spec_quote(const json_t *value, char quoted[SPEC_QUOTE_MAX])
 {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
+    char *text =
+        json_is_real(value)
+            ? spec_dumps(value) /* all its digits */
+            : json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
     size_t n = text ? strlen(text) : 0;
     if (n < SPEC_QUOTE_MAX)
         snprintf(quoted, SPEC_QUOTE_MAX, "%s", text ? text : "the value");

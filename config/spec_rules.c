@@ -74,8 +74,10 @@ static int check_adaptive_term(const struct spec *spec, const char *pointer, dou
 {
     if (spec->model.head != HEAD_ADAPTIVE || value == 0)
         return 0;
-    return err_field(err, pointer, "%g does not go with the adaptive head: it needs all logits",
-                     value);
+    char text[EMIT_NUMBER_BYTES];
+    emit_format(text, value);
+    return err_field(err, pointer, "%s does not go with the adaptive head: it needs all logits",
+                     text);
 }
 
 static int check_adaptive_adjustment(const struct spec *spec, struct err *err)
@@ -176,9 +178,10 @@ static int check_inject_weight(const struct spec *spec, struct err *err)
 {
     if (!spec->data.inject.tokens || spec->loss.class_weight == 0)
         return 0;
+    char text[EMIT_NUMBER_BYTES];
+    emit_format(text, spec->loss.class_weight);
     return err_field(err, "/loss/class_weight",
-                     "%g gives the tokens that inject inserts, whose count is 0, no weight",
-                     spec->loss.class_weight);
+                     "%s gives the tokens that inject inserts, whose count is 0, no weight", text);
 }
 
 static int check_vocabulary_selection(const struct spec *spec, struct err *err)

@@ -104,17 +104,20 @@ static int select_as_published(struct candidate *used, int n_used, struct candid
     return 0;
 }
 
+/* The limit stands there, not the size: a caller may have asked for the least that is possible,
+ * a number that no user sent. */
 static int check_size(const struct spec *spec, const struct frequency *frequency, struct err *err)
 {
     int bad = 0;
     const int size = spec->groups.size;
     const int unused = frequency->vocab - frequency->types;
     if (size > frequency->types / 2)
-        bad = err_field(err, "/groups/size", "%d is above half of the %d tokens that the text uses",
-                        size, frequency->types);
+        bad = err_field(err, "/groups/size",
+                        "at most %d is possible: half of the %d tokens that the text uses",
+                        frequency->types / 2, frequency->types);
     if (spec->corpus.vocabulary == VOCABULARY_ALL && size > unused)
-        bad = err_field(err, "/groups/size", "%d is above the %d tokens that the text never uses",
-                        size, unused);
+        bad = err_field(err, "/groups/size",
+                        "at most %d is possible: the tokens that the text never uses", unused);
     return bad;
 }
 

@@ -432,8 +432,8 @@ static int count_evaluation(struct sampler *sampler, const struct spec *spec, st
     const int64_t wanted = spec->eval.windows;
     const int64_t held_out = count_in(&sampler->held_out, sampler->seq_len, windows_in);
     if (sampler->text.ids && wanted > sampler->windows)
-        return err_field(err, "/eval/windows", "%lld is above the %lld windows of the text",
-                         (long long)wanted, (long long)sampler->windows);
+        return err_field(err, "/eval/windows", "at most %lld is possible: the windows of the text",
+                         (long long)sampler->windows);
     sampler->evaluation_windows[SAMPLER_TEXT] = (int)wanted;
     sampler->evaluation_windows[SAMPLER_HELD_OUT] = (int)(wanted < held_out ? wanted : held_out);
     return 0;
@@ -498,8 +498,8 @@ int sampler_open(const struct spec *spec, const struct sampler_text *text, struc
         text->ids && spec->train.sampling == SAMPLING_SHUFFLE && spec->train.shuffle_offset;
     const int64_t pass_windows = shifted ? count_in(&stream, T, shifted_in) : windows;
     if (windows == 0)
-        return err_field(err, "/model/seq_len", "%d needs %d tokens, the text has %lld", (int)T,
-                         (int)T + 1, (long long)length);
+        return err_field(err, "/model/seq_len", "must be below the %lld tokens of the text",
+                         (long long)length);
     struct sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler)
         return err_set(err, ERR_NO_MEMORY, "no memory for a sampler");

@@ -415,6 +415,18 @@ static void test_contradictions(void **state)
     assert_string_equal(err.fields[0].pointer, "/model/d_model");
     assert_string_equal(err.fields[0].detail, "100 is not divisible by n_heads 12");
     assert_string_equal(err.message, "/model/d_model: 100 is not divisible by n_heads 12");
+    /* A value that nobody sent is called what it is. */
+    assert_int_equal(parse("{\"model\":{\"n_heads\":5}}", &spec, &err), -1);
+    assert_string_equal(err.message, "/model/d_model: 128 is not divisible by n_heads 5 "
+                                     "(the default: the field was not sent)");
+    assert_string_equal(err.fields[0].detail, err.message + strlen("/model/d_model: "));
+    /* A value that was sent is quoted with all its digits. */
+    assert_int_equal(parse("{\"model\":{\"head\":\"adaptive\",\"tie\":\"untied\",\"cutoffs\":[10]},"
+                           "\"loss\":{\"z_loss\":0.1234567890123456}}",
+                           &spec, &err),
+                     -1);
+    assert_non_null(strstr(err.fields[0].detail, "0.1234567890123456 does not go"));
+    refuses("/train/lr", "-0.1234567890123456", "-0.1234567890123456 is outside");
     assert_int_equal(
         parse("{\"model\":{\"seq_len\":1024},\"train\":{\"batch_size\":1025}}", &spec, &err), -1);
     assert_string_equal(err.fields[0].pointer, "/train/batch_size");
