@@ -9,8 +9,9 @@ build="gcc libc6-dev make git ca-certificates curl libmicrohttpd-dev libjansson-
   libpcre2-dev libdnnl-dev libcurl4-openssl-dev libsodium-dev libutf8proc-dev"
 # Packages that only stand for a command: whoever has the command has what is needed.
 build_commands="node:nodejs npm:npm"
-# PyTorch multiplies matrices with whatever BLAS is there; OpenBLAS makes it a fair peer.
-test="g++ libcmocka-dev python3-torch python3-numpy libopenblas0-pthread procps"
+# PyTorch multiplies matrices with whatever BLAS is there; OpenBLAS makes it a fair peer. clang
+# finds libFuzzer only with its runtime.
+test="g++ libcmocka-dev python3-torch python3-numpy libopenblas0-pthread procps libclang-rt-dev"
 test_commands="chromium:chromium clang-format:clang-format clang:clang valgrind:valgrind"
 
 packages= commands=
