@@ -22,7 +22,7 @@ const [build, ...wanted] = process.argv.slice(2);
 
 // Begun first, so that none of them is left over at the end. The rest takes seconds.
 const LONG = [
-  'gpu_ops', 'cuda_ops', 'cuda_model', 'kill', 'dashboard', 'remedies', 'presets', 'adaptive', 'gulliver',
+  'gpu_ops', 'cuda_ops', 'cuda_model', 'kill', 'dashboard_charts', 'dashboard_runs', 'tabs', 'remedies', 'presets', 'adaptive', 'gulliver',
   'server_workers',
 ];
 const rank = (job) => {

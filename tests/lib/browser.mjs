@@ -30,6 +30,12 @@ export async function openPage(browser, { dark = false, width = 1280, height = 9
 export async function newTab(context, complaints, expected = []) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
+  const requests = new Set();
+  underWay.set(page, requests);
+  // Streams have no end, and of a shared worker's script a page is not told the end.
+  const isEndless = (request) => request.resourceType() === 'eventsource' || request.url().endsWith('_worker.js');
+  page.on('request', (request) => isEndless(request) || requests.add(request));
+  for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => requests.delete(request));
   page.on('console', (message) => {
     if (!['warning', 'error'].includes(message.type())) return;
     const [, status] = /the server responded with a status of (\d+)/.exec(message.text()) ?? [];
@@ -51,6 +57,17 @@ export async function newTab(context, complaints, expected = []) {
     };
   });
   return page;
+}
+
+const QUIET_MS = 100;
+const underWay = new WeakMap(); // page: its requests
+
+// Waits until a page has had all answers it asked for, and time to show them.
+export async function idle(page) {
+  for (let since = Date.now(); Date.now() - since < QUIET_MS;) {
+    if (underWay.get(page).size) since = Date.now();
+    await page.waitForTimeout(QUIET_MS / 4);
+  }
 }
 
 // Of the n-th chart on the page: a hash of its pixels and how many are not empty.
@@ -96,17 +113,23 @@ export async function savedPicture(page, button, wanted) {
     const { width, height } = picture;
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     canvas.getContext('2d').drawImage(picture, 0, 0);
-    const data = window.readPixels(canvas);
-    const hex = (x, y) => [0, 1, 2].map((c) => data[4 * (y * width + x) + c].toString(16).padStart(2, '0')).join('');
+    const data = new Uint32Array(window.readPixels(canvas).buffer); // bytes r, g, b, a
+    const hex = (pixel) => [0, 8, 16].map((bit) => ((pixel >> bit) & 255).toString(16).padStart(2, '0')).join('');
     const times = new Map();
     const dotted = new Map(colors.map((color) => [color, 0])); // rows with a dotted line of it
     for (let y = 0; y < height; y++) {
       const row = new Map();
-      for (let x = 0; x < width; x++) row.set(hex(x, y), (row.get(hex(x, y)) ?? 0) + 1);
-      for (const [color, n] of row) times.set(color, (times.get(color) ?? 0) + n);
-      for (const color of colors) if ((row.get(color) ?? 0) > 0.2 * width) dotted.set(color, dotted.get(color) + 1);
+      for (let x = 0; x < width; x++) {
+        const pixel = data[y * width + x];
+        row.set(pixel, (row.get(pixel) ?? 0) + 1);
+      }
+      for (const [pixel, n] of row) {
+        const color = hex(pixel);
+        times.set(color, (times.get(color) ?? 0) + n);
+        if (dotted.has(color) && n > 0.2 * width) dotted.set(color, dotted.get(color) + 1);
+      }
     }
-    const corners = [hex(0, 0), hex(width - 1, 0), hex(0, height - 1), hex(width - 1, height - 1)];
+    const corners = [0, width - 1, (height - 1) * width, height * width - 1].map((at) => hex(data[at]));
     return { width, height, corners, colors: times.size, times: colors.map((color) => times.get(color) ?? 0), dotted: colors.map((color) => dotted.get(color)) };
   }, [bytes, wanted]);
   return { name: file.suggestedFilename(), ...seen };
@@ -115,7 +138,12 @@ export async function savedPicture(page, button, wanted) {
 // Texts whose contrast is below WCAG AA (4.5, large text 3), and controls that
 // have no accessible name.
 export const accessibilityFaults = (page) => page.evaluate(() => {
+  const parsed = new Map();
   const parse = (color) => {
+    if (!parsed.has(color)) parsed.set(color, paint(color));
+    return parsed.get(color);
+  };
+  const paint = (color) => {
     const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
     canvas.fillStyle = color;
     canvas.fillRect(0, 0, 1, 1);

@@ -1,0 +1,166 @@
+// The dashboard in a real browser against the real server: the list of jobs, what is done with a
+// job, devices, texts, themes, login.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { accessibilityFaults, pixels, skip } from '../lib/browser.mjs';
+import { anyJob, badge, choose, job, number, open, page, server, small, useDashboard } from '../lib/dashboard.mjs';
+import { finished, reached, submit } from '../lib/experiments.mjs';
+import { startServer } from '../lib/server.mjs';
+
+useDashboard();
+
+const ENDLESS = { name: 'endless', train: { epochs: 200000 } };
+
+test('the empty list says how to submit the first experiment', { skip }, async () => {
+  await open();
+  const command = await page.locator('.empty pre').innerText();
+  assert.match(command, /curl .*@config\/presets\/gulliver\.json/s);
+  assert.ok(command.includes(`${server.url}/api/v1/jobs`));
+});
+
+test('the list shows jobs live, filters them, and takes names for text', { skip }, async () => {
+  const other = await submit(server, small({ name: 'needle', train: { epochs: 2 } }));
+  await finished(server, other.id);
+  await open();
+  await page.locator('tr', { hasText: 'needle' }).locator('.badge[data-state="succeeded"]').waitFor();
+  const name = '<img src=x onerror=alert(1)>';
+  const { id } = await submit(server, small({ name, train: { epochs: 300 } }));
+  const row = page.locator('tbody tr', { has: page.locator(`a[href="#/jobs/${id}"]`) });
+  await row.waitFor();
+  assert.equal(await row.locator('.name').innerText(), name);
+  await page.waitForFunction((job) => document.querySelector(`a[href="#/jobs/${job}"]`).closest('tr').querySelector('progress').value > 1, id);
+  await row.locator('.badge[data-state="succeeded"]').waitFor({ timeout: 120_000 });
+  const shown = await row.locator('td[data-label="Never used"]').innerText();
+  assert.equal(number(shown).toFixed(2), (await job(id)).summary.groups.never_used.mean_logp.toFixed(2));
+
+  await page.getByLabel('Search jobs').fill('needle');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+  await choose('state', 'failed');
+  await page.getByText('No job matches this filter.').waitFor();
+  assert.match(page.url(), /#\/jobs\?state=failed&q=needle$/);
+});
+
+test('hold, release, rename, cancel, delete', { skip }, async () => {
+  const running = await submit(server, small(ENDLESS));
+  await reached(server, running.id, 1);
+  const waiting = await submit(server, small({ name: 'waiting' }));
+  await open(`#/jobs/${waiting.id}`);
+  const press = (name) => page.getByRole('button', { name, exact: true }).click();
+  await badge('queued');
+  await press('Hold');
+  await badge('held');
+  await press('Release');
+  await badge('queued');
+  await press('Rename, notes');
+  await page.getByLabel('Name', { exact: true }).fill('renamed');
+  await page.getByLabel('Notes').fill('why it was run');
+  await press('Save');
+  await page.locator('h1', { hasText: 'renamed' }).waitFor();
+  assert.equal((await job(waiting.id)).notes, 'why it was run');
+  await press('Cancel');
+  await page.locator('dialog button.danger').click();
+  await badge('cancelled');
+  await press('Delete');
+  await page.locator('dialog button.danger').click();
+  await page.waitForURL((url) => url.hash === '#/jobs');
+  assert.equal((await server.api(`/jobs/${waiting.id}`)).status, 404);
+
+  await page.goto(`${server.url}/#/jobs/${running.id}`);
+  await badge('running');
+  await press('Cancel');
+  await page.locator('dialog button.danger').click();
+  await badge('cancelled');
+  assert.equal((await job(running.id)).state, 'cancelled');
+});
+
+test('devices say what they do, or why they cannot', { skip }, async () => {
+  const { devices } = await (await server.api('/devices')).json();
+  await open('#/devices');
+  await page.locator('.device').first().waitFor();
+  assert.equal(await page.locator('.device').count(), devices.length);
+  for (const device of devices.filter((each) => !each.available)) await page.getByText(device.reason).first().waitFor();
+});
+
+test('a text is uploaded and can be used; one that is not UTF-8 is refused', { skip }, async () => {
+  await open('#/corpora', { expected: [400, 422] });
+  const upload = async (name, bytes) => {
+    await page.getByLabel('File').setInputFiles({ name: `${name}.txt`, mimeType: 'text/plain', buffer: Buffer.from(bytes) });
+    await page.getByLabel('Name').fill(name);
+    await page.getByRole('button', { name: 'Upload' }).click();
+  };
+  await upload('hamster', 'The hamster sleeps by day and runs by night. '.repeat(400));
+  await page.locator('td', { hasText: /^hamster$/ }).waitFor();
+  await upload('broken', [0x61, 0xff, 0x62]);
+  await page.locator('.notice.bad', { hasText: /UTF-8/ }).waitFor();
+  const { corpora } = await (await server.api('/corpora')).json();
+  assert.ok(corpora.some((corpus) => corpus.name === 'hamster'));
+  assert.ok(!corpora.some((corpus) => corpus.name === 'broken'));
+});
+
+test('light and dark: the system’s, or the one chosen, and it stays', { skip }, async () => {
+  const brightness = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 3);
+  await anyJob();
+  await open('', { dark: true });
+  assert.ok(await brightness() < 60);
+  await page.locator('table.jobs .name').first().click();
+  await page.locator('.chart canvas').first().waitFor();
+  const dark = (await pixels(page)).hash;
+  await page.getByRole('button', { name: 'Light' }).click();
+  assert.ok(await brightness() > 200);
+  assert.notEqual((await pixels(page)).hash, dark, 'charts follow the theme');
+  await page.reload();
+  assert.ok(await brightness() > 200);
+});
+
+test('with authentication on, a token opens the page', { skip }, async () => {
+  const guarded = await startServer({ args: ['--auth', 'on'] });
+  try {
+    const token = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(guarded.log())[1];
+    await open('#/new', { url: guarded.url, expected: [401] });
+    await page.getByLabel('Token', { exact: true }).fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('.notice.bad').waitFor();
+    await page.getByLabel('Token', { exact: true }).fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    assert.equal(await page.locator('#user').innerText(), 'admin');
+    await page.locator('#live', { hasText: /^live$/ }).waitFor();
+    assert.equal(await page.evaluate(() => document.cookie), '', 'no script can read the cookie');
+    await page.reload();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    await page.locator('#live', { hasText: /^live$/ }).waitFor();
+
+    await page.locator('#user').click(); // one's own tokens
+    await page.getByLabel('Label').fill('laptop');
+    await page.getByLabel('Lives').selectOption('a day');
+    await page.getByRole('button', { name: 'Issue' }).click();
+    const made = await page.locator('code.secret').innerText();
+    const whoami = async (text) => (await guarded.api('/whoami', { headers: { Authorization: `Bearer ${text}` } })).status;
+    assert.equal(await whoami(made), 200);
+    await page.getByRole('button', { name: 'Rotate laptop' }).click();
+    await page.locator('tbody tr').nth(2).waitFor();
+    const rotated = await page.locator('code.secret').innerText();
+    assert.notEqual(rotated, made);
+    assert.equal(await whoami(rotated), 200);
+    await page.getByRole('button', { name: 'Revoke laptop' }).last().click();
+    await page.getByRole('button', { name: 'Revoke', exact: true }).last().click();
+    await page.locator('.notice.good', { hasText: 'Revoked' }).waitFor();
+    assert.deepEqual([await whoami(made), await whoami(rotated)], [200, 401]);
+    await page.setViewportSize({ width: 400, height: 900 });
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.goto(`${guarded.url}/#/new`);
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+
+    await page.evaluate(() => fetch('/api/v1/session', { method: 'DELETE' })); // as another tab does
+    await page.getByLabel('Token', { exact: true }).fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('h1', { hasText: 'New experiment' }).waitFor();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByLabel('Token', { exact: true }).waitFor();
+    await page.reload();
+    await page.getByLabel('Token', { exact: true }).waitFor();
+  } finally {
+    await guarded.stop();
+  }
+});

@@ -1,0 +1,53 @@
+// dashboard: what the files of dashboard tests share. useDashboard() gives a file one browser
+// and one server, and each test a fresh page (open) whose console must stay clean.
+import { after, afterEach, before, beforeEach } from 'node:test';
+import assert from 'node:assert/strict';
+import { openBrowser, openPage, skip } from './browser.mjs';
+import { finished, submit, tiny } from './experiments.mjs';
+import { startServer } from './server.mjs';
+
+export const small = (change = {}) => tiny({ model: { d_model: 32, n_heads: 2, seq_len: 16 }, groups: { size: 50 }, ...change });
+
+export let browser, server, page, complaints, context;
+
+export function useDashboard() {
+  before(async () => {
+    if (skip) return;
+    [browser, server] = await Promise.all([openBrowser(), startServer()]);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+  beforeEach(() => {
+    complaints = [];
+    context = undefined;
+  });
+  // Nothing a test does may leave an error or a policy violation in the console.
+  afterEach(async () => {
+    if (skip) return;
+    await context?.close();
+    assert.deepEqual(complaints, []);
+  });
+}
+
+// options: url of another server, and those of openPage.
+export async function open(hash = '', { url = server.url, ...options } = {}) {
+  ({ page, context, complaints } = await openPage(browser, options));
+  await page.goto(`${url}/${hash}`);
+}
+
+export const field = (pointer) => page.locator(`[data-pointer="${pointer}"]`).locator('input, select, textarea').first();
+export const choose = (name, value) => page.locator(`[data-name="${name}"] input[value="${value}"]`).check({ force: true });
+export const badge = (state) => page.locator(`.runline .badge[data-state="${state}"]`).waitFor({ timeout: 120_000 });
+export const legend = (n, label) => page.locator('.chart').nth(n).locator('.legend button', { hasText: label }).first().locator('.value').innerText();
+export const number = (text) => Number(text.replace('\u2212', '-').replaceAll(',', ''));
+export const jobId = () => new URL(page.url()).hash.split('/')[2];
+// Some finished job, for tests that need no particular one.
+export async function anyJob() {
+  const { jobs } = await (await server.api('/jobs?state=succeeded&limit=1')).json();
+  return jobs[0] ?? finished(server, (await submit(server, tiny())).id);
+}
+export const post = async (path, body) =>
+  (await server.api(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
+export const job = async (id) => (await server.api(`/jobs/${id}`)).json();
