@@ -249,7 +249,7 @@ test('what happens to a job is told with its actor, in its history and its event
     ['admin', 'hold', 'queued', 'held', reason],
     ['admin', 'release', 'held', 'queued', null],
     ['ida', 'cancel', 'queued', 'cancelled', null],
-    ['ida', 'retry', 'cancelled', 'queued', null],
+    ['ida', 'restart', 'cancelled', 'queued', null],
     [null, 'start', 'queued', 'running', 'cpu'],
     [null, 'end', 'running', 'succeeded', null],
   ]);
