@@ -219,7 +219,11 @@ static void refusals(void **state)
         struct spec_token token;
         const char *pointer, *detail;
     } cases[] = {
-        {5, SELECTION_FREQUENCY, {0, NULL}, "/groups/size", "at most 4 is possible: half of the 8 tokens"},
+        {5,
+         SELECTION_FREQUENCY,
+         {0, NULL},
+         "/groups/size",
+         "at most 4 is possible: half of the 8 tokens"},
         {4, SELECTION_PUBLISHED_2026, {0, NULL}, "/groups/selection", "place 8 of the used"},
         {2, SELECTION_FREQUENCY, {14, NULL}, "/groups/custom/0/tokens/0", "14 is not below"},
         {2, SELECTION_FREQUENCY, {-1, word}, "/groups/custom/0/tokens/0", "\"word\" needs"},
