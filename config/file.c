@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- folders ---- */
@@ -309,4 +310,13 @@ int file_atomic_commit(struct file_atomic *file, struct err *err)
         return -1;
     }
     return file_sync_folder(file->dir, err);
+}
+
+int file_free_bytes(const char *folder, int64_t *bytes, struct err *err)
+{
+    struct statvfs system;
+    if (statvfs(folder, &system) != 0)
+        return err_set_errno(err, ERR_IO, "%s", folder);
+    *bytes = (int64_t)(system.f_bavail * system.f_frsize);
+    return 0;
 }

@@ -55,6 +55,9 @@ int file_map_open_private(const char *path, struct file_map *out, struct err *er
 /* Unmap; does nothing if bytes is NULL. */
 void file_map_close(struct file_map *map);
 
+/* Bytes that a program without privileges may still write below a folder. ERR_IO. */
+int file_free_bytes(const char *folder, int64_t *bytes, struct err *err);
+
 /* A file that is replaced atomically: DIR/NAME through DIR/NAME.new. After file_atomic_open
  * write to `out`, then call exactly one of commit and abort. */
 struct file_atomic {

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/histogram.h"
 
 enum {
     CONNECTION_STATEMENTS_MAX = 128, /* different SQL texts in the program */
@@ -35,9 +36,10 @@ struct db_reader {
 
 struct db_writer {
     struct connection connection;
-    int64_t last_event; /* newest event id written, 0 = none since the start */
-    const char *actor;  /* of the operation: a user's name; "": the server itself */
-    int has_deletions;  /* an operation detached rows (deletions.h), also if it was rolled back */
+    int64_t last_event;           /* newest event id written, 0 = none since the start */
+    const char *actor;            /* of the operation: a user's name; "": the server itself */
+    struct histogram *queue_wait; /* of db_statistics */
+    int has_deletions; /* an operation detached rows (deletions.h), also if it was rolled back */
 };
 
 /* A value to bind. Texts and blobs are borrowed, not copied: they must live until

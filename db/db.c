@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config/clock.h"
 #include "config/file.h"
 #include "config/log.h"
 #include "db/connection.h"
@@ -47,6 +48,7 @@ struct db {
     struct db_writer writer;
     struct db_batch batch;
     struct housekeeping housekeeping;
+    struct db_statistics statistics;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -158,9 +160,20 @@ static void db_batch_fail(struct db_batch *batch, const struct err *err)
         }
 }
 
-/* Durability is set again for each batch, because housekeeping commits without it. */
-static int db_batch_run(struct db_writer *writer, struct db_batch *batch, struct err *err)
+static int db_commit(struct db *db, struct err *err)
 {
+    const double begun = clock_monotonic_seconds();
+    if (connection_run(&db->writer.connection, "COMMIT", NO_VALUES, err) < 0)
+        return -1;
+    histogram_observe(&db->statistics.commit, clock_monotonic_seconds() - begun);
+    return 0;
+}
+
+/* Durability is set again for each batch, because housekeeping commits without it. */
+static int db_batch_run(struct db *db, struct err *err)
+{
+    struct db_writer *writer = &db->writer;
+    struct db_batch *batch = &db->batch;
     struct connection *connection = &writer->connection;
     if (connection_script(connection, "PRAGMA synchronous = FULL", err) < 0 ||
         connection_run(connection, "BEGIN IMMEDIATE", NO_VALUES, err) < 0)
@@ -172,7 +185,7 @@ static int db_batch_run(struct db_writer *writer, struct db_batch *batch, struct
             return -1;
         }
     }
-    return connection_run(connection, "COMMIT", NO_VALUES, err);
+    return db_commit(db, err);
 }
 
 static void db_batch_commit(struct db *db)
@@ -185,7 +198,7 @@ static void db_batch_commit(struct db *db)
         batch->result[i] = 0;
         err_clear(&batch->err[i]);
     }
-    if (db_batch_run(writer, batch, &err) == 0)
+    if (db_batch_run(db, &err) == 0)
         return;
     if (!sqlite3_get_autocommit(writer->connection.handle))
         connection_run(&writer->connection, "ROLLBACK", NO_VALUES, NULL);
@@ -263,6 +276,9 @@ int db_open(const char *path, struct db **out, struct err *err)
         return err_set(err, ERR_NO_MEMORY, "no memory for the database");
     }
     db->end = &db->first;
+    db->statistics = (struct db_statistics){.commit.bounds = {0.001, 0.005, 0.02, 0.1, 0.5, 2},
+                                            .queue_wait.bounds = {1, 10, 60, 600, 3600, 86400}};
+    db->writer.queue_wait = &db->statistics.queue_wait;
     if (connection_open(&db->writer.connection, path, 0, err) < 0)
         goto failed;
     if (migrate(&db->writer.connection, err) < 0) {
@@ -398,6 +414,20 @@ void db_on_events(struct db *db, void (*notify)(void *self, int64_t last_event),
     db->notify = notify;
     db->notify_self = self;
     pthread_mutex_unlock(&db->mutex);
+}
+
+const struct db_statistics *db_statistics(const struct db *db)
+{
+    return &db->statistics;
+}
+
+/* Setting a number of the file's head writes its page, also when it is the same number. */
+int db_try_to_write(struct db_writer *writer, void *arg, struct err *err)
+{
+    char pragma[64];
+    (void)arg;
+    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d", MIGRATE_APPLICATION_ID);
+    return connection_script(&writer->connection, pragma, err);
 }
 
 static int db_reader_new(const char *path, struct db_reader **out, struct err *err)

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/histogram.h"
 
 struct db;        /* the database and its writer thread */
 struct db_writer; /* handed to an operation while its transaction is open */
@@ -86,6 +87,17 @@ void db_reader_close(struct db_reader *reader);
 /* Copy the whole database into a new file while it is in use. ERR_CONFLICT if
  * the file exists. */
 int db_backup(struct db_reader *reader, const char *path, struct err *err);
+
+/* What monitoring wants to know, from the start of the program on. */
+struct db_statistics {
+    struct histogram commit;     /* COMMIT of a batch of operations, with its fsync */
+    struct histogram queue_wait; /* of a job, from its submission to its first start */
+};
+const struct db_statistics *db_statistics(const struct db *db);
+
+/* Operation: write a page of the file and nothing else, so that a disk that is full or a file
+ * that cannot be written is known before somebody's operation fails. */
+int db_try_to_write(struct db_writer *writer, void *arg, struct err *err);
 
 /* Microseconds since 1970 UTC, the unit of every time in the database. */
 int64_t db_now(void);

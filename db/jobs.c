@@ -134,8 +134,10 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_UNREADABLE] = CHANGE(ENDED),
 };
 
-static const char sql_state[] = "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
-                                " json_extract(error, '$.code') IS ?2 FROM jobs WHERE id = ?1";
+static const char sql_state[] =
+    "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
+    " json_extract(error, '$.code') IS ?2, iif(started_at = 0 AND attempt = 1, submitted_at, 0)"
+    " FROM jobs WHERE id = ?1";
 
 /* The data of a `job` event of action ?2 by actor ?3, in the form of the API's answers: RFC
  * 3339 times with microseconds, null for a time that has not come. */
@@ -287,6 +289,12 @@ static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued' AN
 static const char sql_unread[] =
     "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
+/* Users beyond the ?1 with most jobs are one, whose name no user can have. */
+static const char sql_user_counts[] =
+    "WITH n AS MATERIALIZED (SELECT user, state, count(*) AS jobs FROM jobs GROUP BY user, state),"
+    " named AS MATERIALIZED"
+    " (SELECT user FROM n GROUP BY user ORDER BY sum(jobs) DESC, user LIMIT ?1)"
+    " SELECT iif(user IN named, user, '(others)'), state, sum(jobs) FROM n GROUP BY 1, 2";
 static const char sql_counts[] = "SELECT state, count(*) FROM jobs GROUP BY state";
 
 /* ---- write ---- */
@@ -343,6 +351,7 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 /* The columns of a job on which a change depends. */
 struct job_standing {
     int64_t seq, cancel_requested, faults, max_attempts, epoch, has_diverged;
+    int64_t waits_since; /* of a job that has never started, else 0 */
     enum job_state state;
 };
 
@@ -366,6 +375,7 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
         out->max_attempts = sqlite3_column_int64(statement, 4);
         out->epoch = sqlite3_column_int64(statement, 5);
         out->has_diverged = sqlite3_column_int64(statement, 6);
+        out->waits_since = sqlite3_column_int64(statement, 7);
     }
     statement_close(statement);
     return result < 0 ? -1 : 0;
@@ -679,7 +689,11 @@ int job_claim(struct db_writer *writer, const char *id, const char *device, stru
     struct job_standing standing;
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
-    return job_change(writer, id, &standing, ACTION_CLAIM, device, device, NULL, err);
+    if (job_change(writer, id, &standing, ACTION_CLAIM, device, device, NULL, err) < 0)
+        return -1;
+    if (standing.waits_since)
+        histogram_observe(writer->queue_wait, (double)(db_now() - standing.waits_since) / 1e6);
+    return 0;
 }
 
 int job_started(struct db_writer *writer, const char *id, const char *provenance,
@@ -954,6 +968,21 @@ int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs
                          err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);
+}
+
+int job_user_counts(struct db_reader *reader, int max_users, job_user_count *row, void *self,
+                    struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_user_counts, VALUES(value_integer(max_users)),
+                         &statement, err) < 0)
+        return -1;
+    int result;
+    while ((result = statement_step(statement, err)) > 0)
+        row(self, (const char *)sqlite3_column_text(statement, 0),
+            (const char *)sqlite3_column_text(statement, 1), sqlite3_column_int64(statement, 2));
+    statement_close(statement);
+    return result;
 }
 
 int job_counts(struct db_reader *reader, int64_t counts[JOB_STATES], struct err *err)

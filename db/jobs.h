@@ -188,6 +188,12 @@ int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err 
 int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,
                  struct err *err);
 
+/* Jobs per user and state, where there are any: of the max_users with most jobs, and of all
+ * others together as "(others)". */
+typedef void job_user_count(void *self, const char *user, const char *state, int64_t n);
+int job_user_counts(struct db_reader *reader, int max_users, job_user_count *row, void *self,
+                    struct err *err);
+
 /* Jobs per state. */
 int job_counts(struct db_reader *reader, int64_t counts[JOB_STATES], struct err *err);
 

@@ -37,6 +37,7 @@
 #include "server/http/auth.h"
 #include "server/http/guard.h"
 #include "server/http/http.h"
+#include "server/http/latency.h"
 #include "server/http/pool.h"
 #include "server/http/tls.h"
 #include "server/queue/job_files.h"
@@ -217,8 +218,8 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
 {
     const struct settings *settings = &server->settings;
     serve_unpublish(server);
-    if (serve_listen(server, err) || serve_secret(server, err) || serve_open_data(server, err) ||
-        presets_open(settings->share, &server->presets, err) ||
+    if (latency_open(server, err) || serve_listen(server, err) || serve_secret(server, err) ||
+        serve_open_data(server, err) || presets_open(settings->share, &server->presets, err) ||
         datasets_open(settings, &server->datasets, err))
         return -1;
     if (server->auth && auth_first_start(server->db, err))
@@ -256,6 +257,7 @@ static void serve_close(struct server *server)
     hub_free(server->hub);
     datasets_close(server->datasets);
     presets_close(server->presets);
+    latency_close(server);
 }
 
 int serve_command(const struct settings *settings, const char *build)

@@ -15,6 +15,7 @@
 #include "config/settings.h"
 #include "db/db.h"
 
+struct histogram;
 struct http;
 struct pool;
 struct hub;
@@ -46,8 +47,10 @@ struct server {
     struct http *http;
     const struct route_table *routes;
     atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class: [1] 1xx .. [5] 5xx */
-    atomic_int suspended; /* parked requests: those that the HTTP thread does not own */
-    atomic_int stopping;  /* 1: no request is parked any more; never cleared */
+    struct histogram *latency;                   /* of answers, by route (latency.h) */
+    atomic_llong wrote_ms; /* clock_monotonic_ms of the last write that /readyz tried */
+    atomic_int suspended;  /* parked requests: those that the HTTP thread does not own */
+    atomic_int stopping;   /* 1: no request is parked any more; never cleared */
 };
 
 #endif

@@ -1,17 +1,35 @@
-/* health: GET /healthz (the process runs), /readyz (it can accept work) and /metrics
- * (counters in the text format of Prometheus), for supervisors and monitoring. The route
- * table calls the handlers on the HTTP thread with its database reader. No state of its
- * own: counters are atomics of struct server, devices and streams are snapshots of
- * queue/workers and events/hub. */
+/* health: GET /healthz (the process runs) and /readyz (it can accept work), for supervisors.
+ * /readyz finds out by doing: the database writer writes a page, once in HEALTH_WRITE_MS at
+ * most, and looks at the free space. No state of its own but the time of that write.
+ *
+ * Threads: health_look runs on the database writer's thread, everything else on the HTTP
+ * thread. */
 #include "server/api/health.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "config/clock.h"
 #include "config/emit.h"
+#include "config/file.h"
 #include "db/jobs.h"
-#include "server/events/hub.h"
 #include "server/queue/workers.h"
+#include "server/redact.h"
+
+enum {
+    HEALTH_WRITE_MS = 1000, /* between two writes, whatever asks: each costs an fsync */
+    HEALTH_FREE_MIB = 16    /* the WAL's growth to a checkpoint of it, and a small model */
+};
+
+/* What can keep the service from working. An empty reason: it does not. */
+enum health_check { HEALTH_DATABASE, HEALTH_DISK, HEALTH_DEVICES, HEALTH_SERVER, HEALTH_CHECKS };
+static const char *const health_names[HEALTH_CHECKS] = {"database", "disk", "devices", "server"};
+
+struct health {
+    struct server *server;
+    char reason[HEALTH_CHECKS][ERR_MESSAGE_MAX];
+};
 
 enum request_result api_healthz(struct request *request)
 {
@@ -34,79 +52,87 @@ static int health_has_device(struct server *server)
     return available > 0;
 }
 
-enum request_result api_readyz(struct request *request)
+static void health_check_disk(struct health *health)
 {
-    int64_t counts[JOB_STATES];
+    struct err err = ERR_INIT;
+    int64_t bytes = 0;
+    char *reason = health->reason[HEALTH_DISK];
+    if (file_free_bytes(health->server->settings.data, &bytes, &err)) {
+        redact_err(&health->server->settings, &err);
+        snprintf(reason, ERR_MESSAGE_MAX, "%s", err.message);
+    } else if (bytes < (int64_t)HEALTH_FREE_MIB << 20) {
+        snprintf(reason, ERR_MESSAGE_MAX, "%lld bytes are free, less than %d MiB", (long long)bytes,
+                 HEALTH_FREE_MIB);
+    }
+}
+
+/* Operation: look at the disk, and write unless a look has just written. */
+static int health_look(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct health *health = arg;
+    struct server *server = health->server;
+    const int64_t now = clock_monotonic_ms();
+    health_check_disk(health);
+    if (now < atomic_load(&server->wrote_ms) + HEALTH_WRITE_MS)
+        return 0;
+    if (db_try_to_write(writer, NULL, err))
+        return -1;
+    atomic_store(&server->wrote_ms, now);
+    return 0;
+}
+
+static void health_write(struct emit *json, const struct health *health, int is_ready)
+{
+    emit_object(json, NULL);
+    emit_bool(json, "ready", is_ready);
+    emit_array(json, "reasons");
+    for (int i = 0; i < HEALTH_CHECKS; i++)
+        if (health->reason[i][0])
+            emit_text(json, NULL, health->reason[i]);
+    emit_end(json);
+    emit_object(json, "checks");
+    for (int i = 0; i < HEALTH_CHECKS; i++)
+        emit_text(json, health_names[i], health->reason[i][0] ? health->reason[i] : "ok");
+    emit_end(json);
+    emit_end(json);
+}
+
+static enum request_result readyz_answer(struct request *request)
+{
+    struct health *health = request->state;
+    struct server *server = request->server;
     struct request_buffer buffer;
-    const char *reasons[3];
-    int n = 0;
-    if (job_counts(request->reader, counts, &request->err))
-        reasons[n++] = request->err.message;
-    if (!health_has_device(request->server))
-        reasons[n++] = "no device is available";
-    if (atomic_load(&request->server->stopping))
-        reasons[n++] = "the server is stopping";
+    int is_ready = 1;
+    if (request->result) {
+        /* The write failed, or its COMMIT did, after the look had noted its time. */
+        atomic_store(&server->wrote_ms, -HEALTH_WRITE_MS);
+        redact_err(&server->settings, &request->err);
+        snprintf(health->reason[HEALTH_DATABASE], ERR_MESSAGE_MAX, "%s", request->err.message);
+    }
+    if (!health_has_device(server))
+        snprintf(health->reason[HEALTH_DEVICES], ERR_MESSAGE_MAX, "no device is available");
+    if (atomic_load(&server->stopping))
+        snprintf(health->reason[HEALTH_SERVER], ERR_MESSAGE_MAX, "the server is stopping");
+    for (int i = 0; i < HEALTH_CHECKS; i++)
+        is_ready &= !health->reason[i][0];
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    emit_object(&buffer.json, NULL);
-    emit_bool(&buffer.json, "ready", n == 0);
-    emit_array(&buffer.json, "reasons");
-    for (int i = 0; i < n; i++)
-        emit_text(&buffer.json, NULL, reasons[i]);
-    emit_end(&buffer.json);
-    emit_end(&buffer.json);
-    request_close_reply(request, &buffer, n ? 503 : 200, MEDIA_JSON);
-    if (n)
+    health_write(&buffer.json, health, is_ready);
+    request_close_reply(request, &buffer, is_ready ? 200 : 503, MEDIA_JSON);
+    if (!is_ready)
         request_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "5");
     return REQUEST_DONE;
 }
 
-static void metric(FILE *out, const char *name, const char *type, const char *help)
+enum request_result api_readyz(struct request *request)
 {
-    fprintf(out, "# HELP tokenfate_%s %s\n# TYPE tokenfate_%s %s\n", name, help, name, type);
-}
-
-static void metrics_devices(FILE *out, struct server *server)
-{
-    struct worker_status status[TRAINER_DEVICES_MAX];
-    int n = 0;
-    workers_devices(server->workers, status, TRAINER_DEVICES_MAX, &n);
-    metric(out, "device_available", "gauge", "1 if the device can take jobs.");
-    for (int i = 0; i < n; i++)
-        fprintf(out, "tokenfate_device_available{device=\"%s\"} %d\n", status[i].device.id,
-                status[i].device.available);
-    metric(out, "device_busy", "gauge", "1 while the device trains.");
-    for (int i = 0; i < n; i++)
-        fprintf(out, "tokenfate_device_busy{device=\"%s\"} %d\n", status[i].device.id,
-                status[i].job[0] != '\0');
-    metric(out, "trainer_faults_total", "counter", "Trainer processes lost.");
-    for (int i = 0; i < n; i++)
-        fprintf(out, "tokenfate_trainer_faults_total{device=\"%s\"} %lld\n", status[i].device.id,
-                (long long)status[i].faults);
-}
-
-enum request_result api_metrics(struct request *request)
-{
-    struct server *server = request->server;
-    int64_t counts[JOB_STATES];
-    struct request_buffer buffer;
-    if (job_counts(request->reader, counts, &request->err))
+    struct health *health = calloc(1, sizeof *health);
+    if (!health) {
+        err_set(&request->err, ERR_NO_MEMORY, "no memory to look");
         return request_fail(request, &request->err);
-    if (request_open(request, &buffer))
-        return REQUEST_DONE;
-    FILE *out = buffer.out;
-    metric(out, "jobs", "gauge", "Jobs by state.");
-    for (int state = 0; state < JOB_STATES; state++)
-        fprintf(out, "tokenfate_jobs{state=\"%s\"} %lld\n", job_state_name((enum job_state)state),
-                (long long)counts[state]);
-    metrics_devices(out, server);
-    metric(out, "http_answers_total", "counter", "Answers by class of status.");
-    for (int class = 1; class < SERVER_STATUS_CLASSES; class ++)
-        fprintf(out, "tokenfate_http_answers_total{class=\"%dxx\"} %lld\n", class,
-                (long long)atomic_load(&server->answers[class]));
-    metric(out, "event_streams", "gauge", "Event streams that are open.");
-    fprintf(out, "tokenfate_event_streams %d\n", hub_streams(server->hub));
-    metric(out, "start_time_seconds", "gauge", "Start of the server, seconds since 1970.");
-    fprintf(out, "tokenfate_start_time_seconds %.3f\n", (double)server->started_at / 1e6);
-    return request_close_reply(request, &buffer, 200, "text/plain; version=0.0.4; charset=utf-8");
+    }
+    health->server = request->server;
+    request->state = health;
+    request->free_state = free;
+    return request_submit(request, health_look, health, readyz_answer);
 }

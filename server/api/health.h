@@ -1,9 +1,9 @@
-/* health: GET /healthz, /readyz and /metrics. Run on the HTTP thread. */
+/* health: GET /healthz and /readyz. Run on the HTTP thread. */
 #ifndef TOKENFATE_API_HEALTH_H
 #define TOKENFATE_API_HEALTH_H
 
 #include "server/http/request.h"
 
-request_handler api_healthz, api_readyz, api_metrics;
+request_handler api_healthz, api_readyz;
 
 #endif

@@ -12,6 +12,7 @@
 #include "server/api/history.h"
 #include "server/api/indicators.h"
 #include "server/api/jobs.h"
+#include "server/api/metrics.h"
 #include "server/api/presets.h"
 #include "server/api/probe.h"
 #include "server/api/series.h"
@@ -81,7 +82,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/openapi.json", api_openapi, ROUTE_SLOW | ROUTE_OPEN, NULL},
     {"GET", "/healthz", api_healthz, ROUTE_OPEN, NULL},
     {"GET", "/readyz", api_readyz, ROUTE_OPEN, NULL},
-    {"GET", "/metrics", api_metrics, 0, NULL},
+    {"GET", "/metrics", api_metrics, ROUTE_SLOW, NULL},
     {"GET", "/", static_file, ROUTE_SLOW | ROUTE_OPEN, NULL},
 };
 /* clang-format on */

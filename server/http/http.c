@@ -27,12 +27,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config/clock.h"
 #include "config/hash.h"
 #include "config/log.h"
 #include "server/data.h"
 #include "server/http/auth.h"
 #include "server/http/connections.h"
 #include "server/http/guard.h"
+#include "server/http/latency.h"
 #include "server/http/media.h"
 #include "server/http/pool.h"
 #include "server/http/request.h"
@@ -63,6 +65,7 @@ static void *http_begin(void *self, const char *uri, struct MHD_Connection *conn
     request->server = self;
     request->connection = connection;
     request->fd = info ? info->connect_fd : -1;
+    request->begun = clock_monotonic_seconds();
     request->upload_fd = -1;
     request->target = strdup(uri);
     hash_random_hex(REQUEST_ID_BYTES, request->id);
@@ -309,6 +312,7 @@ static enum MHD_Result http_answer(struct request *request)
     unsigned class = request->status / 100;
     if (class < SERVER_STATUS_CLASSES)
         atomic_fetch_add(&server->answers[class], 1);
+    latency_observe(request);
     enum MHD_Result queued =
         MHD_queue_response(request->connection, request->status, request->response);
     MHD_destroy_response(request->response);

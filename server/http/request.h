@@ -45,7 +45,8 @@ typedef enum request_result request_handler(struct request *request);
 struct request {
     struct server *server;
     struct MHD_Connection *connection;
-    int fd; /* socket of the connection */
+    int fd;       /* socket of the connection */
+    double begun; /* clock_monotonic_seconds */
     const struct route *route;
     const char *method;
     char id[2 * REQUEST_ID_BYTES + 1];

@@ -222,6 +222,56 @@ static void test_faults_use_up_attempts(void **state)
     assert_int_equal(state_of(f, "one"), JOB_QUEUED);
 }
 
+static void add_count(void *self, const char *user, const char *state, int64_t n)
+{
+    char *list = self;
+    sprintf(list + strlen(list), "%s %s %d, ", user, state, (int)n);
+}
+
+/* The users with most jobs have names of their own, all others are one. */
+static void test_user_counts(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const users[] = {"ada", "ben", "ada", "cy", "ben", "ada", "dan"};
+    char list[300] = "";
+    for (int i = 0; i < 7; i++) {
+        char id[2] = {(char)('a' + i), 0};
+        struct job job = job_example(id);
+        job.user = (char *)(uintptr_t)users[i];
+        assert_int_equal(insert(f, &job), 0);
+    }
+    assert_int_equal(request(f, "a", JOB_CANCEL), 0);
+    assert_int_equal(request(f, "d", JOB_CANCEL), 0);
+    assert_int_equal(job_user_counts(f->reader, 2, add_count, list, &f->err), 0);
+    assert_string_equal(list, "(others) cancelled 1, (others) queued 1, ada cancelled 1, "
+                              "ada queued 2, ben queued 2, ");
+}
+
+static long long waits_counted(struct fixture *f)
+{
+    long long n = 0;
+    for (int i = 0; i <= HISTOGRAM_BOUNDS; i++)
+        n += atomic_load(&db_statistics(f->db)->queue_wait.counts[i]);
+    return n;
+}
+
+/* A job waits once: until its first start. */
+static void test_queue_wait(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one");
+    assert_int_equal(waits_counted(f), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(claim(f, "one"), 0);
+        assert_int_equal(waits_counted(f), 1);
+        assert_int_equal(finish(f, "one", JOB_END_REQUEUE), 0);
+    }
+    assert_int_equal(request(f, "one", JOB_CANCEL), 0);
+    assert_int_equal(request(f, "one", JOB_RESTART), 0);
+    assert_int_equal(claim(f, "one"), 0);
+    assert_int_equal(waits_counted(f), 1);
+}
+
 static void test_cancel_wins(void **state)
 {
     struct fixture *f = *state;
@@ -576,6 +626,8 @@ int main(void)
         test(test_insert_and_get),
         test(test_idempotency),
         test(test_provenance_is_fixed),
+        test(test_user_counts),
+        test(test_queue_wait),
         test(test_faults_use_up_attempts),
         test(test_cancel_wins),
         test(test_reconcile),
