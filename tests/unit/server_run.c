@@ -204,8 +204,10 @@ static void test_trainers_that_fail(void **state)
 static void test_a_gpu_that_is_not_there(void **state)
 {
     (void)state;
-    struct outcome outcome =
-        run("good", write_spec("{\"resources\":{\"device\":\"cuda\"}}"), NULL, NULL);
+    struct outcome outcome = run("good",
+                                 write_spec("{\"corpus\":{\"id\":\"gulliver-synthetic\"},"
+                                            "\"resources\":{\"device\":\"cuda\"}}"),
+                                 NULL, NULL);
     assert_int_equal(outcome.status, 1);
     assert_non_null(
         strstr(outcome.err, "there is no GPU that can be used: cuda:0: there is no GPU here"));
