@@ -121,9 +121,9 @@ static void body_text(const char *field, const json_t *value,
 static void body_expiry(const char *field, const json_t *value, int64_t *out, struct err *err)
 {
     const int is_length = strcmp(field, "expires_in") == 0;
-    if (is_length && json_is_integer(value) && json_integer_value(value) > 0 &&
-        json_integer_value(value) <= TOKEN_SECONDS_MAX)
-        *out = db_now() + json_integer_value(value) * 1000000;
+    int64_t seconds;
+    if (is_length && input_integer(value, &seconds) && seconds > 0 && seconds <= TOKEN_SECONDS_MAX)
+        *out = db_now() + seconds * 1000000;
     else if (is_length)
         body_bad(field, value, "must be a number of seconds from 1 to ten years", err);
     else if (!json_is_string(value) || clock_parse(json_string_value(value), out))
