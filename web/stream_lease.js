@@ -6,7 +6,7 @@
 // localStorage has no atomic change. So a tab that takes the lease waits before it looks
 // whether it holds it, and an owner that sees another one's name steps back. Nothing is lost
 // or told twice meanwhile: a new owner goes on from the oldest position among the tabs, and
-// each tab drops what is not after its own.
+// each tab drops what is not after its own. A tab without storage or channel leads itself.
 
 import { apiRoot } from "./api.js";
 import { Stream } from "./stream.js";
@@ -18,7 +18,7 @@ const SETTLE_MS = 200; // until all tabs see a change of the lease and have told
 
 // Ids are "EVENT" or "EVENT.EPOCH".
 const parts = (id) => id.split(".").map(Number);
-export function isAfter(id, other) {
+function isAfter(id, other) {
   if (other === undefined) return true;
   const [[event, epoch = 0], [otherEvent, otherEpoch = 0]] = [parts(id), parts(other)];
   return event === otherEvent ? epoch > otherEpoch : event > otherEvent;
@@ -37,7 +37,8 @@ export class StreamLease {
     this.tell = tell;
     this.name = String(Math.random());
     this.stream = new Stream((message) => this.pass(message));
-    this.channel = new BroadcastChannel(KEY);
+    this.isAlone = typeof BroadcastChannel !== "function";
+    this.channel = this.isAlone ? { postMessage() {} } : new BroadcastChannel(KEY);
     this.channel.onmessage = ({ data }) => this.hear(data);
     addEventListener("storage", ({ key }) => key === KEY && this.look());
     setInterval(() => this.look(), RENEW_MS);
@@ -54,7 +55,7 @@ export class StreamLease {
   stop() {
     this.wanted = false;
     if (this.leads) this.stepBack();
-    if (readLease()?.owner === this.name) localStorage.removeItem(KEY);
+    if (!this.isAlone && readLease()?.owner === this.name) localStorage.removeItem(KEY);
   }
 
   session() {
@@ -62,19 +63,25 @@ export class StreamLease {
     this.channel.postMessage({ type: "session" });
   }
 
-  // Take, renew or give up the lease, as it stands. Without storage every tab leads itself.
+  // Take, keep or give up the lease, as it stands.
   look() {
+    const isMine = this.isAlone || this.renew();
+    if (!isMine && this.leads) this.stepBack();
+    if (!isMine || !this.wanted) return;
+    if (this.leads) this.stream.start(this.lastId); // it was stopped at a logout
+    else this.claim();
+  }
+
+  // False: another tab has the lease.
+  renew() {
     const lease = readLease();
-    const isFree = !lease || lease.until < Date.now() || lease.owner === this.name;
-    if (!isFree && this.leads) this.stepBack();
-    if (!this.wanted || !isFree) return;
+    if (lease && lease.owner !== this.name && lease.until >= Date.now()) return false;
     try {
-      localStorage.setItem(KEY, JSON.stringify({ owner: this.name, until: Date.now() + LEASE_MS }));
+      if (this.wanted) localStorage.setItem(KEY, JSON.stringify({ owner: this.name, until: Date.now() + LEASE_MS }));
     } catch {
       this.isAlone = true;
     }
-    if (this.leads) this.stream.start(this.lastId); // it was stopped at a logout
-    else this.claim();
+    return true;
   }
 
   claim() {

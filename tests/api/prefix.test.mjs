@@ -2,6 +2,8 @@
 // through the proxy when it is resolved against the answer's own address (RFC 3986).
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { startProxy } from '../lib/proxy.mjs';
 import { startServer } from '../lib/server.mjs';
 import { tiny, submit, finished, events } from '../lib/experiments.mjs';
@@ -99,6 +101,18 @@ test('the cookie is of the API below the prefix alone', async () => {
   const out = await fetch(`${proxy.url}/api/v1/session`, { method: 'DELETE', headers: { Cookie: cookie.split(';')[0] } });
   assert.match(out.headers.get('set-cookie'), /Max-Age=0/);
   assert.doesNotMatch(out.headers.get('set-cookie'), /path|domain/i);
+});
+
+test('no answer and no file of the page has an address from the root', () => {
+  const lines = (folder, ending) => fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) return lines(file, ending);
+    return ending.test(file) ? fs.readFileSync(file, 'utf8').split('\n').map((line) => `${file}: ${line.trim()}`) : [];
+  });
+  const inAnswers = lines('server', /\.c$/).filter((line) => /"<?\/api\/v1\//.test(line));
+  assert.deepEqual(inAnswers.filter((line) => !line.startsWith('server/api/routes.c')), []);
+  const inPage = lines('web', /\.(html|css|js)$/).filter((line) => /(href|src)="\/|url\(["']?\/|(from|import\(|URL\() ?["'`]\//.test(line));
+  assert.deepEqual(inPage, []);
 });
 
 test('the API description names itself as what paths start from', async () => {
