@@ -116,10 +116,10 @@ test('`make serve` beside it names the address and the end of it', () => {
 
 for (const columns of [80, 40]) {
   test(`progress on a terminal of ${columns} columns`, { timeout: 60_000 }, async () => {
-    const { status, text } = await onTerminal(columns, START, { EPOCHS: '60' });
+    const { status, text } = await onTerminal(columns, START, { EPOCHS: '30' });
     assert.equal(status, 0, text);
     const lines = drawn(text).filter((line) => /epoch \d/.test(line));
-    assert.ok(lines.length >= 2, text);
+    assert.ok(lines.length >= 1, text);
     for (const line of lines) assert.ok(line.length < columns, `${line.length} columns: ${line}`);
     assert.ok(columns < 80 || lines.every((line) => /^\[[= ]{8,30}\] epoch/.test(line)), lines.join('\n'));
   });

@@ -103,8 +103,8 @@ test('what it made is there', async () => {
   assert.ok(fs.statSync(path.join(home, 'model.safetensors')).size > 1e6);
   const { sweeps } = await (await server.api('/sweeps')).json();
   assert.equal(sweeps.length, 1);
-  const { jobs } = await (await server.api('/jobs?state=held')).json();
-  assert.deepEqual(jobs.map(({ name }) => name), ['wide']);
+  const { jobs } = await (await server.api('/jobs?state=cancelled')).json();
+  assert.ok(jobs.some(({ name }) => name === 'wide'));
 });
 
 test('the error is the one that is shown', () => {
