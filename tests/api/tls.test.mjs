@@ -74,7 +74,7 @@ test('events come through TLS, and a stream whose client left is found', async (
       answer.once('data', (data) => resolve({ answer, text: String(data) }));
     }).on('error', reject);
   });
-  assert.match(stream.text, /^id: |^event: |^data: |^: /m);
+  assert.match(stream.text, /^(retry|id|event|data): |^: /m);
   assert.equal(await streams(), 1);
   stream.answer.destroy();
   for (let tries = 0; tries < 300 && await streams(); tries++) await new Promise((resolve) => { setTimeout(resolve, 50); });
