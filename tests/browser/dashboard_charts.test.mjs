@@ -107,7 +107,7 @@ test('the table of groups and the tracked tokens show what the API says', { skip
   const last = (await epochsOf(server, id)).at(-1).groups;
   const { tokens } = await (await server.api(`/jobs/${id}/tokens`)).json();
   await open(`#/jobs/${id}`);
-  const row = page.locator('table.groups tr', { hasText: 'mean ln(mean p)' }).first();
+  const row = page.locator('table[aria-label^="Groups:"] tr', { hasText: 'mean ln(mean p)' }).first();
   await row.waitFor();
   const shown = await row.locator('.now').allInnerTexts();
   assert.deepEqual(shown.map((text) => number(text).toFixed(3)), ['most_common', 'least_common', 'never_used'].map((name) => last[name].ln_mean_p.toFixed(3)));

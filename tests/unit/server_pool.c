@@ -13,6 +13,7 @@
 
 #include "config/clock.h"
 #include "server/http/http.h"
+#include "server/http/latency.h"
 #include "server/http/large_reply.h"
 #include "server/http/pool.h"
 #include "server/http/route.h"
@@ -146,6 +147,7 @@ static int bed_open(void **state, int heavy_threads)
     server->reader = bed->db->reader;
     gate.open = gate.entered = gate.n = 0;
     atomic_store(&pieces_made, 0);
+    assert_int_equal(latency_open(server, &err), 0);
     assert_int_equal(pool_start(server->db, 1, heavy_threads, &server->pool, &err), 0);
     assert_int_equal(http_start(server, url, sizeof url, &err), 0);
     bed->port = atoi(strrchr(url, ':') + 1);
@@ -167,6 +169,7 @@ static int bed_close(void **state)
 {
     struct bed *bed = *state;
     bed_stop(bed);
+    latency_close(bed->server);
     free(bed->server);
     fixture_close((void **)&bed->db);
     free(bed);
