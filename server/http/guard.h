@@ -27,9 +27,8 @@ enum { GUARD_HEAD_MAX = 32 << 10 }; /* bytes of a head; browsers send some 2 KiB
 int guard_check_size(struct request *request, struct err *err);
 
 /* ERR_MALFORMED for two of a header that has one value here (Host, Authorization, ...), for
- * Transfer-Encoding together with Content-Length or other than chunked, for
- * two of either, and for a Content-Length that is no number. *announced: Content-Length in
- * bytes, 0 without. */
+ * Transfer-Encoding together with Content-Length or other than chunked, for two of either, and
+ * for a Content-Length that is no number. *announced: Content-Length in bytes, 0 without. */
 int guard_check_framing(struct request *request, uint64_t *announced, struct err *err);
 
 /* ERR_MALFORMED without Host, ERR_FORBIDDEN for the name of another server. */

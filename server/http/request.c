@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "config/hash.h"
@@ -49,16 +50,35 @@ static int request_unescape(char *text)
     return 0;
 }
 
+/* Where the path starts in the target: a client may send the whole address (RFC 9112, 3.2.2),
+ * whose host must be that of the header Host, which was checked. */
+static const char *request_path(const struct request *request)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    const char *target = request->target;
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const size_t scheme = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], scheme) != 0)
+            continue;
+        const char *host = request_head(request, MHD_HTTP_HEADER_HOST);
+        const size_t n = strcspn(target + scheme, "/?");
+        if (host && strlen(host) == n && strncasecmp(target + scheme, host, n) == 0)
+            return target + scheme + n;
+    }
+    return target;
+}
+
 int request_split_path(struct request *request, struct err *err)
 {
-    size_t length = strcspn(request->target, "?");
     if (strlen(request->target) > REQUEST_TARGET_MAX)
         return err_set(err, ERR_LONG_TARGET, "the address is longer than %d bytes",
                        REQUEST_TARGET_MAX);
-    if (request->target[0] != '/')
+    const char *path = request_path(request);
+    size_t length = strcspn(path, "?");
+    if (path[0] != '/')
         return err_set(err, ERR_MALFORMED, "the path \"%.80s\" does not start with /",
                        request->target);
-    if (!(request->path = strndup(request->target + 1, length - 1)))
+    if (!(request->path = strndup(path + 1, length - 1)))
         return err_set(err, ERR_NO_MEMORY, "no memory for a path");
     for (char *at = request->path, *part; at && *request->path;) {
         part = strsep(&at, "/");

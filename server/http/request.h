@@ -174,9 +174,10 @@ int request_check_query(struct request *request, struct err *err);
 /* Free what it joined. */
 void request_free_lists(struct request *request);
 
-/* Split the path of request->target into percent-decoded segments. ERR_LONG_TARGET above
- * REQUEST_TARGET_MAX; ERR_MALFORMED for a broken escape, a zero byte or bytes that are not
- * UTF-8; ERR_NOT_FOUND for more segments than any route has. */
+/* Split the path of request->target, which may be a whole address with the host of the header
+ * Host, into percent-decoded segments. ERR_LONG_TARGET above REQUEST_TARGET_MAX; ERR_MALFORMED
+ * for a broken escape, a zero byte or bytes that are not UTF-8; ERR_NOT_FOUND for more segments
+ * than any route has. */
 int request_split_path(struct request *request, struct err *err);
 
 #endif

@@ -247,6 +247,15 @@ test('request smuggling and foreign hosts are refused', async () => {
   await cross.arrayBuffer();
 });
 
+test('an address may be sent whole, with the host that the header names', async () => {
+  const get = (target) => raw(`GET ${target} HTTP/1.1\r\nHost: 127.0.0.1:1\r\nConnection: close\r\n\r\n`);
+  assert.match(await get('http://127.0.0.1:1/healthz'), /^HTTP\/1.1 200 /);
+  assert.match(await get('HTTP://127.0.0.1:1/api/v1/jobs?limit=x'), /^HTTP\/1.1 422 [^]*"pointer":"limit"/);
+  for (const target of ['http://evil.example/healthz', 'http://127.0.0.1:12/healthz', 'http://127.0.0.1:1', 'ftp://127.0.0.1:1/healthz']) {
+    assert.match(await get(target), /^HTTP\/1.1 400 [^]*problem\+json/, target);
+  }
+});
+
 test('web paths do not leave their folder', async () => {
   for (const path of ['/../config/spec.h', '/%2e%2e/%2e%2e/etc/passwd', '/vendor/../../presets/gulliver.json', '/..%2fpresets%2fgulliver.json']) {
     assert.match(await raw(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`), /^HTTP\/1.1 (400|403|404)/, path);
