@@ -85,6 +85,7 @@ class JobPage {
   // change of state and not after every epoch, because the server reads all records for
   // each request.
   async loadForms() {
+    if (!this.job.groups) return; // the text is not read yet
     try {
       this.forms = await api.getTheory(this.id);
       if (!this.closed) this.updateLive();
@@ -94,7 +95,7 @@ class JobPage {
   }
 
   async refetch() {
-    const before = this.job?.state;
+    const before = this.job ?? {};
     const job = await api.getJob(this.id);
     const restarted = (job.epoch ?? -1) < this.epochs.lastEpoch;
     this.job = job;
@@ -102,7 +103,7 @@ class JobPage {
     if (restarted || !this.banner) return this.reload();
     await this.fill(job.epoch ?? -1);
     this.update();
-    if (before !== job.state) {
+    if (before.state !== job.state || !before.groups !== !job.groups) {
       announce(`Job ${job.name || shortId(job.id)} is ${job.state}`);
       this.tokens.load();
       this.loadForms();

@@ -10,19 +10,14 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { removeFolder, startServer } from '../lib/server.mjs';
 import { SANITIZED, finished, submit, tiny } from '../lib/experiments.mjs';
+import { childrenOf, largeText, stopReader } from '../lib/processes.mjs';
 
 const SOON = SANITIZED ? 20_000 : 2_000; // ms of an answer that reads no text
 const RAW = { 'Content-Type': 'application/octet-stream' };
 const READ_NOW = 8 << 20; // bytes: smaller texts are read in the request
 
-// A text of n bytes that no other call makes.
 let texts = 0;
-function makeText(n) {
-  const words = Array.from({ length: 500 }, (_, i) => `${'abcdefghij'[i % 10]}${'klmnopqrst'[i % 7]}${'uvwxyz'[i % 6]}${'aeiou'[i % 5]}`);
-  let line = `Text ${texts++} of its kind:`;
-  for (let i = 0; line.length < 4000; i++) line += ` ${words[(i * i + texts) % words.length]}`;
-  return Buffer.from(`${line}\r\n`.repeat(Math.ceil(n / (line.length + 2))));
-}
+const makeText = (n) => largeText(n, texts++);
 const large = () => makeText(READ_NOW + 1000);
 
 let server;
@@ -48,21 +43,6 @@ const filesOf = (id, at = server) => (fs.existsSync(folder(id, at)) ? fs.readdir
 const until = async (what, condition, seconds = 60) => {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(20)) if (await condition()) return;
   assert.fail(`not within ${seconds} s: ${what}`);
-};
-
-const children = (at) => fs.readdirSync(`/proc/${at.pid}/task`)
-  .flatMap((task) => fs.readFileSync(`/proc/${at.pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number));
-// The process that the server starts to read a text, stopped while it reads: that is when it is
-// at the lowest priority.
-const niceness = (pid) => Number(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[16]);
-const stopReader = async (at, known) => {
-  let found;
-  await until('a process that reads', () => {
-    [found] = children(at).filter((pid) => !known.includes(pid));
-    return found && niceness(found) === 19;
-  });
-  process.kill(found, 'SIGSTOP');
-  return found;
 };
 
 test('a job on a large text is accepted at once, waits for it and then runs', async () => {
@@ -139,7 +119,7 @@ test('what only the tokens can tell ends the job with the field that is to blame
 test('beside a text that is being read the API answers, jobs are held, cancelled and deleted', async () => {
   const other = await startServer();
   try {
-    const known = children(other);
+    const known = childrenOf(other);
     const id = await upload('slow', makeText(4 * READ_NOW), other);
     const stopped = await stopReader(other, known);
     const jobs = [];
@@ -176,7 +156,7 @@ test('a server that is killed while a text is read goes on after its next start'
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-reading-'));
   try {
     const first = await startServer({ dataDir });
-    const known = children(first);
+    const known = childrenOf(first);
     const id = await upload('slow', makeText(4 * READ_NOW), first);
     await stopReader(first, known);
     const job = await submit(first, spec('slow'));

@@ -13,6 +13,7 @@ import fs from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { commit } from './commit.mjs';
+import { childrenOf } from '../lib/processes.mjs';
 import { removeFolder, startServer } from '../lib/server.mjs';
 import { finished, reached, small, submit, tiny } from '../lib/experiments.mjs';
 
@@ -97,19 +98,12 @@ async function when(begun, seconds, holds) {
   return null;
 }
 
-/** The trainers of a server: its only child processes. */
-function trainersOf(server) {
-  const tasks = `/proc/${server.pid}/task`; // a child is listed with the thread that started it
-  return fs.readdirSync(tasks)
-    .flatMap((thread) => fs.readFileSync(`${tasks}/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number));
-}
-
 /** Take the device with a job whose trainer stands still: what is posted after it waits, and no training disturbs the
  * figures. */
 async function occupy(server) {
   const { id } = await submit(server, small({ resources: { device: 'cpu' } }));
   await reached(server, id, 1);
-  for (const trainer of trainersOf(server)) process.kill(trainer, 'SIGSTOP');
+  for (const trainer of childrenOf(server)) process.kill(trainer, 'SIGSTOP');
 }
 
 async function filledServer(dataDir) {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { pixels, skip } from '../lib/browser.mjs';
 import { badge, complaints, field, job, jobId, legend, number, open, page, server, small, useDashboard } from '../lib/dashboard.mjs';
 import { CORPUS, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
+import { childrenOf, largeText, stopReader } from '../lib/processes.mjs';
 import { removeFolder, startServer } from '../lib/server.mjs';
 
 useDashboard();
@@ -117,6 +118,21 @@ test('a job that diverged says so, and a retry starts over on the same page', { 
   await badge('failed');
   const last = (await epochsOf(server, id)).at(-1).epoch;
   await page.waitForFunction((epoch) => document.querySelector('.legend .at').textContent === `epoch ${epoch}`, last);
+});
+
+test('a job on a text that is being read says so, and runs when it is read', { skip }, async () => {
+  const known = childrenOf(server);
+  const headers = { 'Content-Type': 'application/octet-stream' };
+  await server.api('/corpora?name=large', { method: 'POST', headers, body: largeText(32 << 20) });
+  const reader = await stopReader(server, known);
+  const { id } = await submit(server, tiny({ name: 'on a large text', corpus: { id: 'large' } }));
+  await open(`#/jobs/${id}`);
+  await page.locator('.notice.info', { hasText: 'its text is being read' }).waitFor();
+  assert.equal(await page.locator('.notice.bad').count(), 0);
+  process.kill(reader, 'SIGCONT');
+  await badge('succeeded');
+  await page.locator('tr.theory').first().waitFor(); // the closed forms, which need the text
+  assert.deepEqual(complaints, []);
 });
 
 test('what a finished job leaves can be downloaded', { skip }, async () => {
