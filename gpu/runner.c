@@ -66,14 +66,20 @@ static int send_message(struct runner *runner, struct message *message)
 
 /* ---- device ---- */
 
+/* A backend keeps a fault that is a bug of ours: the next job opens a new one. */
+static void close_backend(struct runner *runner)
+{
+    if (runner->backend)
+        runner->backend->close(runner->backend);
+    runner->backend = NULL;
+}
+
 /* Close first: the old backend's memory must be free before the new one allocates. A failure is
  * kept in device_err. */
 static void open_backend(struct runner *runner, enum spec_precision precision)
 {
     const struct runner_setup *setup = runner->setup;
-    if (runner->backend)
-        runner->backend->close(runner->backend);
-    runner->backend = NULL;
+    close_backend(runner);
     err_clear(&runner->device_err);
     device_open(setup->device, setup->threads, precision, setup->build, &runner->backend,
                 &runner->device_err);
@@ -100,8 +106,7 @@ void runner_close(struct runner *runner)
     spec_free(runner->dataset_spec);
     free(runner->dataset_path);
     bpe_close(runner->bpe);
-    if (runner->backend)
-        runner->backend->close(runner->backend);
+    close_backend(runner);
     free(runner->pack.bytes);
     free(runner);
 }
@@ -477,6 +482,8 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
         return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
     if (result != 0 && why.code == ERR_DEVICE)
         return err_set(err, ERR_DEVICE, "%s", why.message);
+    if (result != 0 && why.code == ERR_INTERNAL)
+        close_backend(runner);
     return 0;
 }
 

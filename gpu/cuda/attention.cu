@@ -292,7 +292,7 @@ static int width_of(struct cuda *cuda, const struct attention_shape *s)
     for (int i = 0; i < (int)(sizeof widths / sizeof *widths); i++)
         if (s->D <= widths[i])
             return i;
-    cuda_fault_keep(cuda, "attention: a head of more than 128 numbers");
+    cuda_fault_keep(cuda, ERR_DEVICE, "attention: a head of more than 128 numbers");
     return -1;
 }
 

@@ -49,6 +49,8 @@ struct cuda {
     void *staging;            /* host, CUDA_STAGING float32 */
     char last[CUDA_NAME_MAX]; /* name of the kernel or call queued last */
     int each;         /* synchronise after every operation, so that a fault is attributed to it */
+    int capturing;    /* what is queued is recorded: the library of products may not be asked */
+    int rings;        /* opened now */
     struct err fault; /* the first fault */
 };
 

@@ -23,10 +23,10 @@ void cuda_fault_launched(struct cuda *cuda, const char *kernel)
         cuda_fault_check(cuda, cudaStreamSynchronize(cuda->stream), kernel);
 }
 
-void cuda_fault_keep(struct cuda *cuda, const char *message)
+void cuda_fault_keep(struct cuda *cuda, enum err_code code, const char *message)
 {
     if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, ERR_DEVICE, "%s", message);
+        err_set(&cuda->fault, code, "%s", message);
 }
 
 int cuda_fault_report(const struct cuda *cuda, struct err *err)

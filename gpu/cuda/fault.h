@@ -7,8 +7,11 @@
 
 #include "gpu/cuda/launch.h"
 
+extern "C" {
+#include "config/err.h"
+}
+
 struct cuda;
-struct err;
 
 /* Keep the status of a call as the fault, unless it is a success or a fault is kept already.
  * Returns 0 if the status is a success, else -1. */
@@ -18,8 +21,9 @@ int cuda_fault_check(struct cuda *cuda, cudaError_t status, const char *operatio
  * and after other work was queued. */
 void cuda_fault_launched(struct cuda *cuda, const char *kernel);
 
-/* Keep a fault that is not CUDA's own, unless a fault is kept already. */
-void cuda_fault_keep(struct cuda *cuda, const char *message);
+/* Keep a fault that is not CUDA's own, unless a fault is kept already: ERR_DEVICE, or ERR_INTERNAL
+ * for a bug of this folder. */
+void cuda_fault_keep(struct cuda *cuda, enum err_code code, const char *message);
 
 /* 0, or -1 with the kept fault. */
 int cuda_fault_report(const struct cuda *cuda, struct err *err);

@@ -1,6 +1,7 @@
 /* gemm: see gemm.h. cuBLASLt's matrices are column-major and ours row-major, so it computes the
  * transposed product, with b first. Descriptors and algorithm of a shape are chosen at its first
- * use and kept. The rule measures nothing: it takes cuBLASLt's first proposal that needs no more
+ * use and kept, at least as long as the ring whose programs use it: a capture asks nothing, since
+ * newer versions of the library refuse that. The rule measures nothing: it takes cuBLASLt's first proposal that needs no more
  * than our workspace and adds partial sums in float32, in a step of their own. float32 is never
  * rounded to TF32. */
 #include "gpu/cuda/gemm.h"
@@ -10,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLANS_MAX = 256, ALIGNMENT_MAX = 256 };
+enum {
+    PLANS_KEPT = 256, /* across jobs, of about 17 each, or up to 120 at awkward widths */
+    PLANS_STEP = 64,  /* by which the table grows */
+    ALIGNMENT_MAX = 256
+};
 
 /* Everything that the choice of an algorithm depends on. Keys are compared byte by byte, so they
  * have no pointers and no padding. */
@@ -33,8 +38,8 @@ struct plan {
 struct cuda_plans {
     cublasLtHandle_t handle;
     void *workspace; /* device, CUDA_WORKSPACE bytes */
-    int n;
-    struct plan plan[PLANS_MAX];
+    int n, room;
+    struct plan *plan; /* [room] */
 };
 
 void cuda_gemm_library(char *text, size_t size)
@@ -76,12 +81,19 @@ static void forget_plans(struct cuda_plans *plans)
         free_plan(&plans->plan[--plans->n]);
 }
 
+void cuda_gemm_begin(struct cuda *cuda)
+{
+    if (cuda->rings == 0 && cuda->plans->n > PLANS_KEPT)
+        forget_plans(cuda->plans);
+}
+
 void cuda_gemm_close(struct cuda *cuda)
 {
     struct cuda_plans *plans = cuda->plans;
     if (!plans)
         return;
     forget_plans(plans);
+    free(plans->plan);
     (void)cudaFree(plans->workspace);
     if (plans->handle)
         cublasLtDestroy(plans->handle);
@@ -218,32 +230,63 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
     return status;
 }
 
-/* The kept plan of a shape, or a new one, which may say that there is no algorithm. When the table
- * is full all plans are dropped: the rule finds the same ones again. */
-static struct plan *plan_of(struct cuda *cuda, const struct cuda_gemm *g)
+static void fail(struct cuda *cuda, enum err_code code, const char *operation, const char *what,
+                 const struct cuda_gemm *g, const char *why)
+{
+    char message[ERR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s: %s of %d x %d x %d%s", operation, what, g->m, g->n, g->k,
+             why);
+    cuda_fault_keep(cuda, code, message);
+}
+
+/* With the status' name. */
+static void fail_status(struct cuda *cuda, const char *operation, const char *what,
+                        const struct cuda_gemm *g, cublasStatus_t status)
+{
+    char why[CUDA_NAME_MAX];
+    snprintf(why, sizeof why, ": %s", cublasLtGetStatusName(status));
+    fail(cuda, ERR_DEVICE, operation, what, g, why);
+}
+
+/* Room for one more plan; earlier pointers to plans are void. */
+static struct plan *add_plan(struct cuda_plans *plans)
+{
+    if (plans->n == plans->room) {
+        void *more = realloc(plans->plan, (size_t)(plans->room + PLANS_STEP) * sizeof *plans->plan);
+        if (!more)
+            return NULL;
+        plans->plan = static_cast<struct plan *>(more);
+        plans->room += PLANS_STEP;
+    }
+    struct plan *plan = &plans->plan[plans->n++];
+    memset(plan, 0, sizeof *plan);
+    return plan;
+}
+
+/* The kept plan of a shape, or a new one, which may say that there is no algorithm. NULL: there is a
+ * fault. */
+static struct plan *plan_of(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
     struct cuda_plans *plans = cuda->plans;
     const struct plan_key key = key_of(g);
     for (int i = 0; i < plans->n; i++)
         if (memcmp(&plans->plan[i].key, &key, sizeof key) == 0)
             return &plans->plan[i];
-    if (plans->n == PLANS_MAX)
-        forget_plans(plans);
-    struct plan *plan = &plans->plan[plans->n++];
+    if (cuda->capturing) {
+        fail(cuda, ERR_INTERNAL, operation, "a product", g,
+             " is new in the round that is recorded");
+        return NULL;
+    }
+    struct plan *plan = add_plan(plans);
+    if (!plan) {
+        fail(cuda, ERR_DEVICE, operation, "no memory for the plan", g, "");
+        return NULL;
+    }
     memcpy(&plan->key, &key, sizeof key);
     plan->status = describe(cuda, plan);
     TRY(plan->status, add_epilogue(plan, g));
     TRY(plan->status, choose(plans, plan));
     return plan;
-}
-
-static void fail(struct cuda *cuda, const char *operation, const char *what,
-                 const struct cuda_gemm *g, cublasStatus_t status)
-{
-    char message[ERR_MESSAGE_MAX];
-    snprintf(message, sizeof message, "%s: %s of %d x %d x %d: %s", operation, what, g->m, g->n,
-             g->k, cublasLtGetStatusName(status));
-    cuda_fault_keep(cuda, message);
 }
 
 static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct plan *plan,
@@ -262,19 +305,23 @@ static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct 
 
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
-    struct plan *plan = plan_of(cuda, g);
+    struct plan *plan = plan_of(cuda, operation, g);
+    if (!plan)
+        return;
     if (plan->status != CUBLAS_STATUS_SUCCESS) {
-        fail(cuda, operation, "no algorithm for a product", g, plan->status);
+        fail_status(cuda, operation, "no algorithm for a product", g, plan->status);
         return;
     }
     const cublasStatus_t status = multiply(cuda, operation, plan, g);
     if (status != CUBLAS_STATUS_SUCCESS)
-        fail(cuda, operation, "cublasLtMatmul", g, status);
+        fail_status(cuda, operation, "cublasLtMatmul", g, status);
 }
 
 int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
-    struct plan *plan = plan_of(cuda, g);
+    struct plan *plan = plan_of(cuda, operation, g);
+    if (!plan)
+        return 1;
     if (plan->status != CUBLAS_STATUS_SUCCESS)
         return 0;
     const cublasStatus_t status = multiply(cuda, operation, plan, g);
@@ -283,6 +330,6 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
         return 0;
     }
     if (status != CUBLAS_STATUS_SUCCESS)
-        fail(cuda, operation, "cublasLtMatmul", g, status);
+        fail_status(cuda, operation, "cublasLtMatmul", g, status);
     return 1;
 }

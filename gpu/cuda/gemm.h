@@ -33,7 +33,11 @@ struct cuda_gemm {
 /* ERR_NO_MEMORY, ERR_UNAVAILABLE (cuBLASLt does not start), ERR_DEVICE. */
 int cuda_gemm_open(struct cuda *cuda, struct err *err);
 void cuda_gemm_close(struct cuda *cuda); /* also after a failed open */
-/* Queue a product. `operation` names it in a fault. */
+/* A job begins: forget the plans of earlier ones if there are many, unless another ring is open,
+ * whose programs may still have to be captured with theirs. */
+void cuda_gemm_begin(struct cuda *cuda);
+/* Queue a product. `operation` names it in a fault. ERR_INTERNAL, kept as the fault: a product of a
+ * capture that the program's first round did not have. */
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *gemm);
 /* The same, but it is no fault if the library has no algorithm for the epilogue at this shape, or
  * refuses it: then 0 is returned and nothing is queued. 1 if it was queued, or if there is a

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "gpu/cuda/cuda_internal.h"
+#include "gpu/cuda/gemm.h"
 
 enum {
     PUBLISH_BLOCKS =
@@ -43,7 +44,6 @@ struct cuda_ring {
     cudaStream_t side;      /* stream that publishes */
     cudaEvent_t fork, join; /* fork from the backend's stream and join it again */
     int forked;
-    int capturing;
     cudaEvent_t done[CUDA_SLOTS];         /* end of the program in each slot */
     char last[CUDA_SLOTS][CUDA_NAME_MAX]; /* operation queued last for it */
     struct program program[BACKEND_PROGRAMS];
@@ -121,6 +121,7 @@ static void ring_close(struct backend *self, struct backend_ring *closed)
     close_objects(ring);
     (void)cudaFree(ring->finished);
     (void)cudaFreeHost(closed->memory);
+    cuda_of(self)->rings--;
     free(ring);
 }
 
@@ -162,6 +163,8 @@ static struct backend_ring *ring_open(struct backend *self, int64_t slot_bytes, 
         err_set(err, ERR_NO_MEMORY, "no memory for a ring");
         return NULL;
     }
+    cuda_gemm_begin(cuda_of(self));
+    cuda_of(self)->rings++;
     ring->broken = -1;
     ring->ring.slots = ring->slots.n = CUDA_SLOTS;
     ring->ring.slot_bytes = ring->slots.slot_bytes = slot_bytes;
@@ -198,11 +201,11 @@ static int program_begin(struct backend *self, struct backend_ring *begun, int n
     cuda->each = !program->tried;
     if (cuda->each)
         return 1;
-    ring->capturing =
+    cuda->capturing =
         cuda_fault_check(cuda,
                          cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
                          "cudaStreamBeginCapture") == 0;
-    return ring->capturing;
+    return cuda->capturing;
 }
 
 /* Queue the last operations of every program. */
@@ -219,10 +222,10 @@ static void finish(struct cuda *cuda, struct cuda_ring *ring)
            reinterpret_cast<int64_t *>(ring->slots.memory + bytes));
 }
 
-static void record(struct cuda *cuda, struct cuda_ring *ring, struct program *program)
+static void record(struct cuda *cuda, struct program *program)
 {
     cudaGraph_t graph = NULL;
-    ring->capturing = 0;
+    cuda->capturing = 0;
     cuda_fault_check(cuda, cudaStreamEndCapture(cuda->stream, &graph), "cudaStreamEndCapture");
     if (cuda->fault.code == ERR_NONE)
         cuda_fault_check(cuda, cudaGraphInstantiate(&program->graph, graph, 0),
@@ -237,12 +240,12 @@ static void program_end(struct backend *self, struct backend_ring *ended, int nu
     struct cuda_ring *ring = ring_of(ended);
     struct program *program = &ring->program[number];
     const int64_t slot = ended->started % ended->slots;
-    if (ring->capturing || (!program->graph && !is_broken(cuda, ring)))
+    if (cuda->capturing || (!program->graph && !is_broken(cuda, ring)))
         finish(cuda, ring);
     cuda->each = 0;
     program->tried = 1;
-    if (ring->capturing)
-        record(cuda, ring, program);
+    if (cuda->capturing)
+        record(cuda, program);
     if (program->graph && !is_broken(cuda, ring)) {
         snprintf(cuda->last, sizeof cuda->last, "recorded program %d", number);
         cuda_fault_check(cuda, cudaGraphLaunch(program->graph, cuda->stream), "cudaGraphLaunch");

@@ -732,6 +732,14 @@ int64_t cuda_host_objects(void)
     return objects + (int64_t)pinned_memory.size();
 }
 
+bool cuda_host_captures(void)
+{
+    for (const cuda_host_stream *stream : streams)
+        if (stream->capture)
+            return true;
+    return false;
+}
+
 void cuda_host_enqueue(cudaStream_t stream, work piece)
 {
     if (!stream->capture) {

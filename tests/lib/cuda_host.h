@@ -308,6 +308,8 @@ struct cuda_host_launch {
     size_t shared;
 };
 
+/* True while a stream is being captured. */
+bool cuda_host_captures(void);
 /* Queue work that is no kernel (a library's call). */
 void cuda_host_enqueue(cudaStream_t stream, std::function<void()> work);
 /* Queue a kernel; `thread` runs it once, as the thread that threadIdx names. */

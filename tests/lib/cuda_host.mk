@@ -17,6 +17,7 @@ $(BUILD)/tests/cuda_host: $(BUILD)/obj/cuda_host/tests/unit/cuda_host.cu.o \
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka
 	$(say)
+$(BUILD)/tests/cuda_jobs: tests/lib/job_series.c
 $(BUILD)/tests/cuda_%: tests/unit/cuda_%.c tests/lib/ops_checks.c tests/lib/ref_backend.c $(CUDA_HOST) \
   $(call archives,gpu)
 	@mkdir -p $(@D)

@@ -282,6 +282,8 @@ const char *cublasLtGetStatusName(cublasStatus_t status)
         return "CUBLAS_STATUS_INVALID_VALUE";
     case CUBLAS_STATUS_EXECUTION_FAILED:
         return "CUBLAS_STATUS_EXECUTION_FAILED";
+    case CUBLAS_STATUS_INTERNAL_ERROR:
+        return "CUBLAS_STATUS_INTERNAL_ERROR";
     case CUBLAS_STATUS_NOT_SUPPORTED:
         return "CUBLAS_STATUS_NOT_SUPPORTED";
     }
@@ -387,6 +389,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     const struct problem q = {*product, *a, *b, *c, *d};
     cuda_host_products.queries++;
     *found = 0;
+    if (cuda_host_captures()) /* as CUDA 13.3 does */
+        return CUBLAS_STATUS_INTERNAL_ERROR;
     if (!is_valid(q) || wanted < 1)
         return CUBLAS_STATUS_INVALID_VALUE;
     if (!is_supported(q) || (q.p.epilogue & cuda_host_products.refused))

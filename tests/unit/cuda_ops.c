@@ -282,17 +282,18 @@ static void multiply(struct backend *backend, void *memory, int N, int I, int O)
     backend->matmul_forward(backend, memory, memory, memory, memory, N, I, O);
 }
 
+enum { SHAPES = 600, SHAPES_BYTES = 4 * (SHAPES + 2) * 4 };
+
 /* One search a shape, however often it is multiplied and however many shapes there
  * are; nothing of it is left behind. */
 static void test_plans_are_kept(void **state)
 {
     (void)state;
-    enum { SHAPES = 300, BYTES = 4 * (SHAPES + 2) * 4 };
     struct backend *backend;
     struct err err = ERR_INIT;
     cuda_host_products = (struct cuda_host_products){0};
     assert_int_equal(open_fp32(&backend, &err), 0);
-    void *memory = backend->alloc(backend, BYTES, &err);
+    void *memory = backend->alloc(backend, SHAPES_BYTES, &err);
     assert_non_null(memory);
     for (int i = 0; i < 3; i++)
         multiply(backend, memory, 2, 3, 4);
@@ -302,13 +303,76 @@ static void test_plans_are_kept(void **state)
         multiply(backend, memory, 1, 1, 1 + shape);
     multiply(backend, memory, 1, 1, SHAPES);
     assert_int_equal(cuda_host_products.queries, 1 + SHAPES);
-    multiply(backend, memory, 2, 3, 4); /* forgotten by now, and found again */
-    assert_int_equal(cuda_host_products.queries, 2 + SHAPES);
+    multiply(backend, memory, 2, 3, 4);
+    assert_int_equal(cuda_host_products.queries, 1 + SHAPES);
     assert_int_equal(backend->sync(backend, &err), 0);
     backend->free(backend, memory);
     backend->close(backend);
     assert_int_equal(cuda_host_products.alive, 0);
     assert_int_equal(cuda_host_allocated(), 0);
+}
+
+/* A program of more products than any model has is recorded without a question; a new
+ * job forgets the many plans, but not beside another one that may still be recorded. */
+static void test_plans_of_a_program(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err = ERR_INIT;
+    cuda_host_products = (struct cuda_host_products){0};
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *memory = backend->alloc(backend, SHAPES_BYTES, &err);
+    struct backend_ring *ring = backend->ring_open(backend, 256, &err), *other = NULL;
+    assert_true(memory && ring);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(backend->program_begin(backend, ring, 1), round < 2);
+        for (int shape = 0; round < 2 && shape < SHAPES; shape++)
+            multiply(backend, memory, 1, 1, 1 + shape);
+        backend->program_end(backend, ring, 1);
+        if (backend->ring_wait(backend, ring, round, &err) != 0)
+            fail_msg("round %d: %s", round, err.message);
+    }
+    assert_int_equal(cuda_host_products.queries, SHAPES);
+    other = backend->ring_open(backend, 256, &err);
+    multiply(backend, memory, 1, 1, 1);
+    assert_int_equal(cuda_host_products.queries, SHAPES);
+    backend->ring_close(backend, other);
+    backend->ring_close(backend, ring);
+    ring = backend->ring_open(backend, 256, &err);
+    multiply(backend, memory, 1, 1, 1);
+    assert_int_equal(cuda_host_products.queries, SHAPES + 1);
+    backend->ring_close(backend, ring);
+    backend->free(backend, memory);
+    backend->close(backend);
+    assert_int_equal(cuda_host_products.alive, 0);
+    assert_int_equal(cuda_host_objects(), 0);
+}
+
+/* A product that the first round did not have is a bug of ours, and is told as one. */
+static void test_a_new_product_is_not_recorded(void **state)
+{
+    (void)state;
+    struct backend *backend;
+    struct err err = ERR_INIT;
+    assert_int_equal(open_fp32(&backend, &err), 0);
+    void *memory = backend->alloc(backend, 256, &err);
+    struct backend_ring *ring = backend->ring_open(backend, 256, &err);
+    assert_true(memory && ring);
+    cuda_host_products = (struct cuda_host_products){0};
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(backend->program_begin(backend, ring, 1), 1);
+        multiply(backend, memory, 1, 2, 3 + round);
+        backend->program_end(backend, ring, 1);
+    }
+    assert_int_equal(backend->ring_wait(backend, ring, 0, &err), 0);
+    assert_int_equal(backend->ring_wait(backend, ring, 1, &err), -1);
+    assert_int_equal(err.code, ERR_INTERNAL);
+    assert_non_null(strstr(err.message, "matmul_forward with bias: a product of 1 x 4 x 2 is new"));
+    assert_int_equal(cuda_host_products.queries, 1);
+    backend->ring_close(backend, ring);
+    backend->free(backend, memory);
+    backend->close(backend);
+    assert_int_equal(cuda_host_objects(), 0);
 }
 
 /* What the library of products refuses, before and at the product. */
@@ -503,6 +567,8 @@ int main(void)
         cmocka_unit_test(test_heads_too_large),
         cmocka_unit_test(test_arrays_anywhere),
         cmocka_unit_test(test_plans_are_kept),
+        cmocka_unit_test(test_plans_of_a_program),
+        cmocka_unit_test(test_a_new_product_is_not_recorded),
         cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_products_that_are_turned_away),
         cmocka_unit_test(test_products_without_epilogues),
