@@ -1,9 +1,9 @@
 /* gemm: see gemm.h. cuBLASLt's matrices are column-major and ours row-major, so it computes the
  * transposed product, with b first. Descriptors and algorithm of a shape are chosen at its first
  * use and kept, at least as long as the ring whose programs use it: a capture asks nothing, since
- * newer versions of the library refuse that. The rule measures nothing: it takes cuBLASLt's first proposal that needs no more
- * than our workspace and adds partial sums in float32, in a step of their own. float32 is never
- * rounded to TF32. */
+ * newer versions of the library refuse that. The rule measures nothing: of cuBLASLt's proposals,
+ * which need no more than our workspace and add partial sums in float32, in a step of their own, it
+ * takes the first that is not known to lose a part of k. float32 is never rounded to TF32. */
 #include "gpu/cuda/gemm.h"
 
 #include <cublasLt.h>
@@ -14,6 +14,7 @@
 enum {
     PLANS_KEPT = 256, /* across jobs, of about 17 each, or up to 120 at awkward widths */
     PLANS_STEP = 64,  /* by which the table grows */
+    PROPOSALS = 8,    /* asked for, so that one is left when the first are not trusted */
     ALIGNMENT_MAX = 256
 };
 
@@ -33,6 +34,7 @@ struct plan {
     cublasLtMatrixLayout_t a, b, out;
     cublasLtMatmulAlgo_t algorithm;
     cublasStatus_t status; /* result of choosing or using the algorithm */
+    int loses;             /* no algorithm is trusted with this k */
 };
 
 struct cuda_plans {
@@ -194,6 +196,65 @@ static cublasStatus_t describe(const struct cuda *cuda, struct plan *plan)
     return status;
 }
 
+/* Others have seen algorithm 66 leave out, silently, what k has beyond a multiple of 64 (cuBLASLt
+ * 12.8.5 and 13.1.1 on an H100), under these conditions. The smallest k they saw it at is 11528; it
+ * is a batch's number of positions here. */
+static int loses_tail(int32_t algorithm, int32_t parts, int32_t k)
+{
+    enum { SUSPECT = 66, TILE = 64 };
+    const int32_t tail = k % TILE;
+    return algorithm == SUSPECT && tail != 0 && parts > tail && k / TILE % parts == 0;
+}
+
+/* Is the proposal one that computes, with all of k? */
+static int is_trusted(const cublasLtMatmulHeuristicResult_t *proposal, int32_t k)
+{
+    int32_t algorithm = 0, parts = 0;
+    size_t written;
+    cublasStatus_t status = proposal->state;
+    TRY(status, cublasLtMatmulAlgoConfigGetAttribute(&proposal->algo, CUBLASLT_ALGO_CONFIG_ID,
+                                                     &algorithm, sizeof algorithm, &written));
+    TRY(status,
+        cublasLtMatmulAlgoConfigGetAttribute(&proposal->algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM,
+                                             &parts, sizeof parts, &written));
+    return status == CUBLAS_STATUS_SUCCESS && !loses_tail(algorithm, parts, k);
+}
+
+/* The same algorithm with k in one part, if it can. */
+static cublasStatus_t do_not_split(struct cuda_plans *plans, struct plan *plan)
+{
+    const int32_t one = 1;
+    const uint32_t nothing = CUBLASLT_REDUCTION_SCHEME_NONE;
+    cublasLtMatmulAlgo_t *algorithm = &plan->algorithm;
+    cublasLtMatmulHeuristicResult_t checked;
+    cublasStatus_t status = cublasLtMatmulAlgoConfigSetAttribute(
+        algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &one, sizeof one);
+    TRY(status, cublasLtMatmulAlgoConfigSetAttribute(
+                    algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &nothing, sizeof nothing));
+    TRY(status, cublasLtMatmulAlgoCheck(plans->handle, plan->product, plan->b, plan->a, plan->out,
+                                        plan->out, algorithm, &checked));
+    if (status == CUBLAS_STATUS_SUCCESS && checked.workspaceSize > CUDA_WORKSPACE)
+        status = CUBLAS_STATUS_NOT_SUPPORTED;
+    return status;
+}
+
+static cublasStatus_t take(struct cuda_plans *plans, struct plan *plan,
+                           const cublasLtMatmulHeuristicResult_t *proposals, int n)
+{
+    int i = 0;
+    if (n == 0)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    while (i < n && !is_trusted(&proposals[i], plan->key.k))
+        i++;
+    plan->algorithm = proposals[i < n ? i : 0].algo;
+    if (i < n)
+        return CUBLAS_STATUS_SUCCESS;
+    cublasStatus_t status = proposals[0].state;
+    TRY(status, do_not_split(plans, plan));
+    plan->loses = status != CUBLAS_STATUS_SUCCESS && proposals[0].state == CUBLAS_STATUS_SUCCESS;
+    return status;
+}
+
 static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
 {
     const size_t workspace = CUDA_WORKSPACE;
@@ -211,7 +272,7 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->key.align_out, sizeof(uint32_t)},
     };
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t proposal;
+    cublasLtMatmulHeuristicResult_t proposals[PROPOSALS];
     int found = 0;
     cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++)
@@ -219,14 +280,10 @@ static cublasStatus_t choose(struct cuda_plans *plans, struct plan *plan)
                                                          wishes[i].value, wishes[i].bytes));
     TRY(status,
         cublasLtMatmulAlgoGetHeuristic(plans->handle, plan->product, plan->b, plan->a, plan->out,
-                                       plan->out, preference, 1, &proposal, &found));
+                                       plan->out, preference, PROPOSALS, proposals, &found));
     if (preference)
         cublasLtMatmulPreferenceDestroy(preference);
-    if (status == CUBLAS_STATUS_SUCCESS && found == 0)
-        status = CUBLAS_STATUS_NOT_SUPPORTED;
-    TRY(status, proposal.state);
-    if (status == CUBLAS_STATUS_SUCCESS)
-        plan->algorithm = proposal.algo;
+    TRY(status, take(plans, plan, proposals, found));
     return status;
 }
 
@@ -309,7 +366,10 @@ void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm 
     if (!plan)
         return;
     if (plan->status != CUBLAS_STATUS_SUCCESS) {
-        fail_status(cuda, operation, "no algorithm for a product", g, plan->status);
+        fail_status(cuda, operation,
+                    plan->loses ? "every algorithm loses the tail of k, for a product"
+                                : "no algorithm for a product",
+                    g, plan->status);
         return;
     }
     const cublasStatus_t status = multiply(cuda, operation, plan, g);

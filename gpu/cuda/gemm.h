@@ -46,7 +46,7 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
 /* Name and version of the library, "cuBLASLt 13.0.0". Together with the card and the number of the
  * rule that picks among its proposals it determines the algorithms, and so the bits: all three are
  * stored with a checkpoint. A new rule needs a new number. */
-enum { CUDA_GEMM_RULE = 1 };
+enum { CUDA_GEMM_RULE = 2 };
 void cuda_gemm_library(char *text, size_t size);
 
 #endif

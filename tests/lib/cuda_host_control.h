@@ -46,12 +46,20 @@ enum cuda_host_product_bits {
     CUDA_HOST_EPILOGUES = 0x7ffffffe,
     CUDA_HOST_ANY_PRODUCT = 0x7fffffff
 };
+/* A proposal of the library: number of the algorithm, and parts that it splits k into. */
+struct cuda_host_proposal {
+    int id, splits;
+};
+enum { CUDA_HOST_PROPOSALS = 8 };
 struct cuda_host_products {
     uint64_t queries, products, fused; /* algorithms asked for; products queued, with epilogue */
     uint64_t turned_away;              /* products refused that had an algorithm */
     int64_t alive;                     /* handles and descriptors */
     uint32_t refused, refused_late;
     int no_handle, fail_next;
+    /* What it proposes for every product, up to one with splits 0; none: one of its own. */
+    struct cuda_host_proposal proposals[CUDA_HOST_PROPOSALS];
+    int only_split; /* no algorithm does without splitting k */
 };
 extern struct cuda_host_products cuda_host_products;
 

@@ -4,7 +4,8 @@
  * that a wrong one gives wrong numbers or a refusal; an algorithm is good for the
  * problem it was proposed for and no other. Products of k > 64 are split in two
  * where preference and workspace allow: partial sums of the second half lie in the
- * workspace. Queued on the stream like a kernel. Tests only. */
+ * workspace. Algorithm 66 loses what is left of k beyond a multiple of 64, where others
+ * have seen the library lose it. Queued on the stream like a kernel. Tests only. */
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -42,13 +43,13 @@ struct cublas_host_preference {
 namespace
 {
 
-enum { SPLIT_ABOVE = 64, AUX_LD_UNIT = 8, VECTOR_ALIGN = 16 };
+enum { SPLIT_ABOVE = 64, AUX_LD_UNIT = 8, VECTOR_ALIGN = 16, USUAL = 1, LOSING = 66, TILE = 64 };
 
 /* What an algorithm holds. */
 struct algorithm {
     uint64_t problem; /* a hash of everything the proposal depended on */
-    uint64_t workspace;
     uint32_t align[4], scheme;
+    int32_t id, splits;
 };
 static_assert(sizeof(algorithm) <= sizeof(cublasLtMatmulAlgo_t), "an algorithm fits");
 
@@ -204,24 +205,33 @@ void add_columns(float *sums, const float *left, const float *column, int64_t m,
     }
 }
 
-void multiply(const struct problem &q, const struct operands &o, uint32_t scheme)
+/* How much of k the algorithm takes into account. */
+int64_t k_taken(int64_t k, const struct algorithm &chosen)
+{
+    const bool loses = chosen.id == LOSING && k % TILE != 0 && k / TILE % chosen.splits == 0 &&
+                       chosen.splits > k % TILE;
+    return loses ? k / TILE * TILE : k;
+}
+
+void multiply(const struct problem &q, const struct operands &o, const struct algorithm &chosen)
 {
     const std::vector<float> left = dense(o.A, q.a, q.p.transpose_a);
     const std::vector<float> right = dense(o.B, q.b, q.p.transpose_b);
     const int64_t m = (int64_t)q.d.rows, n = (int64_t)q.d.columns;
     const int64_t k = (int64_t)columns_of(q.a, q.p.transpose_a);
-    const int64_t half = scheme == CUBLASLT_REDUCTION_SCHEME_NONE ? k : k / 2;
+    const int64_t taken = k_taken(k, chosen);
+    const int64_t half = chosen.splits == 1 ? taken : taken / 2;
     float *rest = static_cast<float *>(o.workspace);
     std::vector<float> sums((size_t)m);
     for (int64_t j = 0; j < n; j++) {
         sums.assign(sums.size(), 0);
         add_columns(sums.data(), left.data(), right.data() + j * k, m, 0, half);
-        if (half < k) {
+        if (half < taken) {
             std::fill(rest, rest + m, 0.0f);
-            add_columns(rest, left.data(), right.data() + j * k, m, half, k);
+            add_columns(rest, left.data(), right.data() + j * k, m, half, taken);
         }
         for (int64_t i = 0; i < m; i++) {
-            float value = o.alpha * (half < k ? sums[(size_t)i] + rest[i] : sums[(size_t)i]);
+            float value = o.alpha * (half < taken ? sums[(size_t)i] + rest[i] : sums[(size_t)i]);
             if (o.beta != 0)
                 value += o.beta * load_as(o.C, q.c.type, j * q.c.ld + i);
             store_as(o.D, q.d.type, j * q.d.ld + i, finish(q, value, i, j));
@@ -235,6 +245,27 @@ void multiply(const struct problem &q, const struct operands &o, uint32_t scheme
             sum += left[(size_t)(step * m + i)];
         store_as(q.p.bias, q.d.type, i, sum);
     }
+}
+
+uint32_t scheme_for(int splits)
+{
+    return splits > 1 ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE;
+}
+
+uint64_t workspace_for(const struct problem &q, int splits)
+{
+    return splits > 1 ? q.d.rows * sizeof(float) : 0;
+}
+
+void propose(cublasLtMatmulHeuristicResult_t *out, const struct problem &q,
+             cublasLtMatmulPreference_t preference, struct cuda_host_proposal told)
+{
+    struct algorithm chosen = {hash_of(q), {0}, scheme_for(told.splits), told.id, told.splits};
+    memcpy(chosen.align, preference->align, sizeof chosen.align);
+    *out = {};
+    memcpy(&out->algo, &chosen, sizeof chosen);
+    out->workspaceSize = workspace_for(q, told.splits);
+    out->state = CUBLAS_STATUS_SUCCESS;
 }
 
 /* Destroying one that is not there is a fault of the caller: sanitizers see it. */
@@ -395,19 +426,65 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         return CUBLAS_STATUS_INVALID_VALUE;
     if (!is_supported(q) || (q.p.epilogue & cuda_host_products.refused))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    struct algorithm chosen = {hash_of(q), 0, {0}, CUBLASLT_REDUCTION_SCHEME_NONE};
-    memcpy(chosen.align, preference->align, sizeof chosen.align);
-    const uint64_t partial = q.d.rows * sizeof(float);
-    if (columns_of(q.a, q.p.transpose_a) > SPLIT_ABOVE && partial <= preference->workspace &&
-        preference->schemes == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) {
-        chosen.scheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-        chosen.workspace = partial;
-    }
-    out[0] = {};
-    memcpy(&out[0].algo, &chosen, sizeof chosen);
-    out[0].workspaceSize = chosen.workspace;
-    out[0].state = CUBLAS_STATUS_SUCCESS;
-    *found = 1;
+    const struct cuda_host_proposal *told = cuda_host_products.proposals;
+    const bool splits = columns_of(q.a, q.p.transpose_a) > SPLIT_ABOVE &&
+                        workspace_for(q, 2) <= preference->workspace &&
+                        preference->schemes == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    if (told->splits == 0)
+        propose(&out[(*found)++], q, preference, {USUAL, splits ? 2 : 1});
+    for (int i = 0; i < CUDA_HOST_PROPOSALS && told[i].splits && *found < wanted; i++)
+        propose(&out[(*found)++], q, preference, told[i]);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algorithm,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                    void *value, size_t bytes, size_t *written)
+{
+    struct algorithm chosen;
+    memcpy(&chosen, algorithm, sizeof chosen);
+    const void *from = attribute == CUBLASLT_ALGO_CONFIG_ID           ? (void *)&chosen.id
+                       : attribute == CUBLASLT_ALGO_CONFIG_SPLITK_NUM ? (void *)&chosen.splits
+                                                                      : (void *)&chosen.scheme;
+    if (bytes != sizeof(int32_t))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(value, from, bytes);
+    *written = bytes;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t *algorithm,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                    const void *value, size_t bytes)
+{
+    struct algorithm chosen;
+    memcpy(&chosen, algorithm, sizeof chosen);
+    if (attribute == CUBLASLT_ALGO_CONFIG_ID || bytes != sizeof(int32_t))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(attribute == CUBLASLT_ALGO_CONFIG_SPLITK_NUM ? (void *)&chosen.splits
+                                                        : (void *)&chosen.scheme,
+           value, bytes);
+    memcpy(algorithm, &chosen, sizeof chosen);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* The need of workspace follows from how k is split. */
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t product,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t *algorithm,
+                                       cublasLtMatmulHeuristicResult_t *out)
+{
+    const struct problem q = {*product, *a, *b, *c, *d};
+    struct algorithm chosen;
+    memcpy(&chosen, algorithm, sizeof chosen);
+    *out = {};
+    if (chosen.problem != hash_of(q) || scheme_for(chosen.splits) != chosen.scheme)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (cuda_host_products.only_split && chosen.splits == 1)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    out->algo = *algorithm;
+    out->workspaceSize = workspace_for(q, chosen.splits);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -423,7 +500,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
     struct algorithm chosen;
     memcpy(&chosen, algorithm, sizeof chosen);
     if (!is_valid(q) || !is_supported(q) || chosen.problem != hash_of(q) ||
-        chosen.workspace > workspace_bytes || !aligned(workspace, VECTOR_ALIGN))
+        workspace_for(q, chosen.splits) > workspace_bytes || !aligned(workspace, VECTOR_ALIGN))
         return CUBLAS_STATUS_INVALID_VALUE;
     for (int i = 0; i < 4; i++)
         if (!aligned(addresses[i], chosen.align[i]))
@@ -447,6 +524,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                                workspace,
                                *static_cast<const float *>(alpha),
                                *static_cast<const float *>(beta)};
-    cuda_host_enqueue(stream, [q, o, scheme = chosen.scheme] { multiply(q, o, scheme); });
+    cuda_host_enqueue(stream, [q, o, chosen] { multiply(q, o, chosen); });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -448,13 +448,13 @@ static void test_what_decides_the_bits(void **state)
     cuda_host_machine.major = 8;
     cuda_host_machine.minor = 6;
     assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
-    assert_string_equal(backend->isa, "sm_86, cuBLASLt 13.0.0, rule 1, g++ " __VERSION__);
+    assert_string_equal(backend->isa, "sm_86, cuBLASLt 13.0.0, rule 2, g++ " __VERSION__);
     assert_string_equal(backend->device, "processor as a GPU");
     backend->close(backend);
     cuda_host_machine.major = 12;
     assert_int_equal(cuda_backend_open(0, PRECISION_FP32, &backend, &err), 0);
     assert_string_equal(backend->isa,
-                        "sm_126, cuBLASLt 13.0.0, rule 1, g++ " __VERSION__ ", driver 13.0");
+                        "sm_126, cuBLASLt 13.0.0, rule 2, g++ " __VERSION__ ", driver 13.0");
     backend->close(backend);
     cuda_host_machine.major = 9;
     cuda_host_machine.minor = 0;

@@ -375,6 +375,62 @@ static void test_a_new_product_is_not_recorded(void **state)
     assert_int_equal(cuda_host_objects(), 0);
 }
 
+/* Weight gradients over k positions: every number is k, or some of it is lost. */
+static int loses_nothing(const struct cuda_host_products *library, int k, struct err *err)
+{
+    enum { WIDTH = 2, K_MAX = 256, BYTES = 4 * WIDTH * K_MAX };
+    struct backend *backend;
+    float ones[WIDTH * K_MAX], sums[WIDTH * WIDTH];
+    cuda_host_products = *library;
+    assert_int_equal(open_fp32(&backend, err), 0);
+    char *memory = backend->alloc(backend, 3 * BYTES, err);
+    assert_non_null(memory);
+    for (int i = 0; i < WIDTH * k; i++)
+        ones[i] = 1;
+    backend->upload(backend, memory, NUMBER_REAL, ones, NUMBER_FLOAT, WIDTH * k);
+    backend->matmul_backward_weight(backend, memory + BYTES, memory + 2 * BYTES, memory, memory, k,
+                                    WIDTH, WIDTH);
+    const int failed = backend->download(backend, sums, NUMBER_FLOAT, memory + BYTES, NUMBER_REAL,
+                                         WIDTH * WIDTH, err);
+    backend->free(backend, memory);
+    backend->close(backend);
+    cuda_host_products = (struct cuda_host_products){0};
+    int whole = 1;
+    for (int i = 0; !failed && i < WIDTH * WIDTH; i++)
+        whole = whole && sums[i] == (float)k;
+    return failed ? -1 : whole;
+}
+
+/* Algorithm 66 can lose the tail of k. The first proposal that cannot is taken; where
+ * there is none, k is not split; where that is not possible, the product fails. */
+static void test_the_tail_of_k_is_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        int k;
+        struct cuda_host_products library;
+    } cases[] = {
+        {129, {.proposals = {{66, 2}, {66, 2}, {21, 2}}}},
+        {129, {.proposals = {{66, 2}, {66, 3}}}}, /* 3 does not divide two tiles */
+        {129, {.proposals = {{66, 2}, {66, 2}}}},
+        {193, {.proposals = {{66, 3}}}},
+        {128, {.proposals = {{66, 2}}, .only_split = 1}}, /* no tail */
+        {130, {.proposals = {{66, 2}}, .only_split = 1}}, /* as many left as parts */
+        {129, {.proposals = {{21, 2}}, .only_split = 1}},
+    };
+    struct err err = ERR_INIT;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        const int whole = loses_nothing(&cases[c].library, cases[c].k, &err);
+        if (whole != 1)
+            fail_msg("case %zu: %s", c, whole < 0 ? err.message : "a tail was lost");
+    }
+    static const struct cuda_host_products none = {.proposals = {{66, 2}}, .only_split = 1};
+    assert_int_equal(loses_nothing(&none, 129, &err), -1);
+    assert_int_equal(err.code, ERR_DEVICE);
+    assert_non_null(strstr(err.message, "matmul_backward_weight: every algorithm loses the tail of "
+                                        "k, for a product of 2 x 2 x 129"));
+}
+
 /* What the library of products refuses, before and at the product. */
 static void test_products_that_fail(void **state)
 {
@@ -569,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_plans_are_kept),
         cmocka_unit_test(test_plans_of_a_program),
         cmocka_unit_test(test_a_new_product_is_not_recorded),
+        cmocka_unit_test(test_the_tail_of_k_is_kept),
         cmocka_unit_test(test_products_that_fail),
         cmocka_unit_test(test_products_that_are_turned_away),
         cmocka_unit_test(test_products_without_epilogues),
