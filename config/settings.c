@@ -28,6 +28,7 @@ static const struct options_row settings_table[] = {
     {"share", TEXT(share), NULL, "", "folder with web/, presets/, tokenizers/; empty: beside the program, else ../share/tokenfate"},
     {"corpus_path", TEXT(corpus_path), NULL, "corpora", "folders with texts, separated by ':'"},
     {"trainer", TEXT(trainer), NULL, "", "path of tokenfate-trainer; empty: beside the program"},
+    {"cublaslt", TEXT(cublaslt), NULL, "", "libcublasLt.so of CUDA, or its folder; empty: found where CUDA's toolkit and pip put it"},
     {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
     {"log_format", TEXT(log_format), "text json", "text", "how lines are logged: text, or json, one object a line"},
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},

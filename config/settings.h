@@ -21,6 +21,7 @@ struct settings {
     char share[SETTINGS_TEXT_MAX];
     char corpus_path[SETTINGS_TEXT_MAX]; /* folders with texts, separated by ':' */
     char trainer[SETTINGS_TEXT_MAX];     /* path of tokenfate-trainer; "" = beside tokenfate */
+    char cublaslt[SETTINGS_TEXT_MAX]; /* libcublasLt.so or its folder; "" = gpu/cublas.h finds it */
     char log_level[16];
     char log_format[16];
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */

@@ -10,6 +10,7 @@
 
 #include "config/settings.h"
 #include "gpu/cpu/cpu.h"
+#include "gpu/cublas.h"
 #include "gpu/cuda/cuda.h"
 
 #define DRIVER "libcuda.so.1"
@@ -45,6 +46,7 @@ static int load(const struct cuda_library **out, struct err *err)
         return -1;
     if (access(path, F_OK) != 0)
         return err_set(err, ERR_UNAVAILABLE, "this build has no CUDA backend: no %s", CUDA_LIBRARY);
+    cublas_clean_environment();
     if (!dlopen(DRIVER, RTLD_NOW | RTLD_LOCAL))
         return not_loaded(err, "no NVIDIA driver");
     const char *wanted = getenv(OPT_IN);
@@ -52,6 +54,8 @@ static int load(const struct cuda_library **out, struct err *err)
         return err_set(err, ERR_UNAVAILABLE,
                        "the CUDA backend has not been verified on a GPU yet; set " OPT_IN
                        "=on to use it all the same");
+    if (cublas_load(path, err) != 0)
+        return -1;
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object)
         return not_loaded(err, "the CUDA backend cannot be loaded");

@@ -139,8 +139,8 @@ static int send_cpu(struct runner *runner)
     return send_message(runner, &message);
 }
 
-/* Fill in the card's readings. Free memory is what other programs leave or, if unknown, all of
- * it. */
+/* Fill in the driver, and the readings of a card that is there. Free memory is what other programs
+ * leave or, if unknown, all of it. */
 static void ask_card(struct nvml *nvml, int number, struct message *message)
 {
     struct nvml_reading reading;
@@ -151,6 +151,8 @@ static void ask_card(struct nvml *nvml, int number, struct message *message)
     if (!nvml)
         return;
     message->driver = (char *)nvml_driver(nvml);
+    if (message->bytes == 0)
+        return;
     if (nvml_read(nvml, number, &reading, &why) != 0) {
         log_line(LOG_WARNING, "cuda:%d: %s", number, why.message);
         return;
@@ -189,15 +191,15 @@ static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
     return send_message(runner, &message) == 0 ? there : -1;
 }
 
-/* NVML is opened only where CUDA finds a card. */
+/* Where CUDA finds no card, NVML may still know which driver is too old for it. */
 static struct nvml *open_nvml(const struct runner *runner)
 {
     char name[BACKEND_DEVICE_MAX];
     int64_t bytes;
     struct nvml *nvml = NULL;
     struct err why = ERR_INIT;
-    if (device_cuda_query(0, runner->setup->build, name, &bytes, &why) == 0 &&
-        nvml_open(&nvml, &why) != 0)
+    const int there = device_cuda_query(0, runner->setup->build, name, &bytes, &why) == 0;
+    if (nvml_open(&nvml, &why) != 0 && there)
         log_line(LOG_WARNING, "memory in use, temperature and utilisation are not known: %s",
                  why.message);
     return nvml;

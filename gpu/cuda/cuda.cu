@@ -186,6 +186,12 @@ __global__ void query_kernel(int *out)
     *out = 1;
 }
 
+/* First driver for Linux that runs programs of a major version of CUDA (NVIDIA's release notes). */
+static const char *driver_for(int runtime)
+{
+    return runtime / 1000 == 12 ? "525.60.13" : "580.65.06";
+}
+
 static int find_devices(int *devices, struct err *err)
 {
     int driver = 0, runtime = 0;
@@ -198,9 +204,11 @@ static int find_devices(int *devices, struct err *err)
     if (status != cudaSuccess)
         (void)cudaGetLastError(); /* see unavailable */
     if (status == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
-        return err_set(err, ERR_UNAVAILABLE,
-                       "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
-                       driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        return err_set(
+            err, ERR_UNAVAILABLE,
+            "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d: driver %s or newer",
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
+            driver_for(runtime));
     return status == cudaSuccess ? 0 : unavailable(err, status, "cudaGetDeviceCount");
 }
 

@@ -138,8 +138,9 @@ static int main_run(int command, int argc, char **argv)
     }
     log_set_level((enum log_level)log_level_from_name(settings.log_level));
     log_set_format((enum log_format)log_format_from_name(settings.log_format));
-    /* Trainers inherit it; the only thread sets it. */
+    /* Trainers inherit them; the only thread sets them. */
     setenv("TOKENFATE_LOG_FORMAT", settings.log_format, 1);
+    setenv("TOKENFATE_CUBLASLT", settings.cublaslt, 1);
     return main_commands[command].run(&settings, rest, argv + used);
 }
 

@@ -4,6 +4,7 @@
 // use counts; NVML's numbers go to the right card however CUDA counts them.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -89,6 +90,79 @@ test('a card that cannot be used: the reason in the answer and in the log', asyn
   } finally {
     await without.stop();
   }
+});
+
+test('a driver that is too old: the one that is there, and the one that is needed', async () => {
+  const old = await start({ CARDS_DRIVER: '550.54.14', CARDS_CUDA: '12040' });
+  try {
+    const card = await device('cuda:0', old);
+    assert.deepEqual([card.available, card.driver, card.reason],
+      [false, '550.54.14', 'the NVIDIA driver is for CUDA 12.4, this build needs 13.0: driver 580.65.06 or newer']);
+  } finally {
+    await old.stop();
+  }
+});
+
+// The made-up machine with cuBLASLt elsewhere than where the linker looks.
+const machine = () => {
+  const here = fs.mkdtempSync(path.join(folder, 'machine-'));
+  for (const file of ['libcuda.so.1', 'libnvidia-ml.so.1', 'libtokenfate-cuda.so', 'tokenfate-trainer']) {
+    fs.copyFileSync(path.join(cards, file), path.join(here, file));
+  }
+  return { LD_LIBRARY_PATH: here, TOKENFATE_TRAINER: path.join(here, 'tokenfate-trainer'), HOME: here };
+};
+const put = (...parts) => {
+  const to = path.join(...parts);
+  fs.mkdirSync(to, { recursive: true });
+  fs.copyFileSync(path.join(cards, 'libcublasLt.so.99'), path.join(to, 'libcublasLt.so.99'));
+  return to;
+};
+const PIP = ['lib', 'python3.11', 'site-packages', 'nvidia', 'cu13', 'lib'];
+const seen = (env) => {
+  const { stdout, stderr } = spawnSync(env.TOKENFATE_TRAINER, ['--device', 'cuda:0', '--devices'],
+    { encoding: 'utf8', env: { ...process.env, TOKENFATE_CUDA: 'on', CARDS: '1', ...env } });
+  const card = stdout.trim().split('\n').map((line) => JSON.parse(line)).find(({ id }) => id === 'cuda:0');
+  return { card, stderr };
+};
+
+test('cuBLASLt is found where CUDA and pip put it, and loaded under its own name', () => {
+  const env = machine();
+  assert.match(seen(env).card.reason, /^libcublasLt\.so\.99 is not where the linker looks, .* the setting cublaslt names its folder$/);
+  put(env.HOME, '.local', ...PIP);
+  assert.equal(seen(env).card.available, true, 'for one user');
+  const [other, cuda] = [machine(), machine()];
+  put(other.HOME, 'venv', ...PIP);
+  put(cuda.HOME, 'toolkit', 'lib64');
+  assert.equal(seen({ ...other, VIRTUAL_ENV: path.join(other.HOME, 'venv') }).card.available, true, 'of a virtual environment');
+  assert.equal(seen({ ...cuda, CUDA_HOME: path.join(cuda.HOME, 'toolkit') }).card.available, true, 'of the toolkit');
+});
+
+test('the setting cublaslt names the folder or the file, and nothing else is tried', async () => {
+  const env = machine(), aside = put(env.HOME, 'aside');
+  assert.equal(seen({ ...env, TOKENFATE_CUBLASLT: aside }).card.available, true);
+  assert.equal(seen({ ...env, TOKENFATE_CUBLASLT: path.join(aside, 'libcublasLt.so.99') }).card.available, true);
+  put(env.HOME, '.local', ...PIP);
+  assert.match(seen({ ...env, TOKENFATE_CUBLASLT: '/nowhere' }).card.reason, /^cublaslt: \/nowhere: /);
+  const without = machine();
+  const set = await startServer({ args: ['--cublaslt', put(without.HOME, 'aside')], env: { TOKENFATE_CUDA: 'on', CARDS: '1', ...without } });
+  try {
+    assert.equal((await device('cuda:0', set)).available, true);
+  } finally {
+    await set.stop();
+  }
+});
+
+test('variables that change the bits of products are unset, with a line in the log', () => {
+  const set = {
+    CUBLASLT_HEURISTICS_LUT_FILE: '/tmp/lut', CUBLAS_EMULATE_SINGLE_PRECISION: '1', CUBLAS_EMULATION_STRATEGY: 'eager',
+    NVIDIA_TF32_OVERRIDE: '1', CUBLAS_EMULATE_DOUBLE_PRECISION: '1', CUBLAS_FP32_EMULATED_BF16X9_MATH: '1',
+    CUBLAS_FIXEDPOINT_EMULATION_MANTISSA_BIT_COUNT: '20',
+  };
+  const env = { TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'), LD_LIBRARY_PATH: cards };
+  const { card, stderr } = seen({ ...env, ...set });
+  for (const [name, value] of Object.entries(set)) assert.ok(stderr.includes(` warning ${name}=${value} is ignored: `), stderr);
+  assert.equal(card.available, true);
+  assert.ok(!stderr.includes('cuBLASLt sees'), stderr);
 });
 
 test('two jobs at the same time on two cards, a third waits for the one it names', async () => {

@@ -128,7 +128,7 @@ test('checks run, each with its result on disk; a second call leaves out what is
 test('a check that fails ends only itself, and the status tells', { skip }, () => {
   const driver = path.join(folder, 'driver');
   fs.mkdirSync(driver);
-  fs.copyFileSync(path.join(cards, 'libcuda.so.1'), path.join(driver, 'libcuda.so.1'));
+  for (const file of ['libcuda.so.1', 'libcublasLt.so.99']) fs.copyFileSync(path.join(cards, file), path.join(driver, file));
   const { status, lines, last, stdout } = check([...only('devices', 'operation gather fp32'), '--jobs', '1'], { LD_LIBRARY_PATH: driver });
   assert.deepEqual(lines.map(({ result }) => result), ['failed', 'passed'], stdout);
   assert.match(lines[0].detail, /not known: driver, temperature, utilisation/);

@@ -6,6 +6,8 @@
  *   CARDS                 how many there are (2)
  *   CUDA_VISIBLE_DEVICES  numbers of those that CUDA shows, in its order (all)
  *   CARDS_SLICES          the cards from this number on are slices (MIG) of one (none)
+ *   CARDS_DRIVER          version of the driver (580.99.01)
+ *   CARDS_CUDA            version of CUDA that it is for (13000)
  *   CARDS_STATE           file with a line "USED_MIB UTILISATION TEMPERATURE" a
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
  *
@@ -15,7 +17,7 @@
 
 #include <stdlib.h>
 
-enum { CARDS_MAX = 16, CARDS_MEMORY_MIB = 4096 };
+enum { CARDS_MAX = 16, CARDS_MEMORY_MIB = 4096, CARDS_CUDA_VERSION = 13000 };
 
 static inline int cards_number(const char *name, int otherwise)
 {

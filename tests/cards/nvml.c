@@ -56,11 +56,8 @@ const char *nvmlErrorString(int status)
 
 int nvmlSystemGetDriverVersion(char *text, unsigned size)
 {
-    static const char version[] = "580.99.01";
-    if (size < sizeof version)
-        return INSUFFICIENT_SIZE;
-    memcpy(text, version, sizeof version);
-    return 0;
+    const char *told = getenv("CARDS_DRIVER"), *version = told ? told : "580.99.01";
+    return (unsigned)snprintf(text, size, "%s", version) < size ? 0 : INSUFFICIENT_SIZE;
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **out)

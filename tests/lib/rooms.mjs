@@ -17,7 +17,7 @@ const libraries = {
   'libuuid': /^uuid\/uuid\.h$/,
   'libcurl': /^curl\/curl\.h$/,
 };
-const libc = new RegExp('^(' + ['assert', 'cpuid', 'ctype', 'dirent', 'dlfcn', 'errno', 'fcntl', 'fenv', 'float',
+const libc = new RegExp('^(' + ['assert', 'cpuid', 'ctype', 'dirent', 'dlfcn', 'errno', 'fcntl', 'fenv', 'float', 'glob',
   'getopt', 'argp', 'immintrin', 'inttypes', 'limits', 'linux/tcp', 'locale', 'math', 'netdb', 'netinet/\\w+',
   'arpa/inet', 'poll',
   'pthread', 'sched', 'semaphore', 'signal', 'spawn', 'stdarg', 'stdatomic', 'stdbool', 'stddef', 'stdint', 'stdio',

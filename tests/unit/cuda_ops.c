@@ -119,7 +119,7 @@ static void test_refusals(void **state)
         {0,
          {1, 12040, 13000, 9, 0, 0, 1},
          ERR_UNAVAILABLE,
-         "is for CUDA 12.4, this build needs 13.0"},
+         "is for CUDA 12.4, this build needs 13.0: driver 580.65.06 or newer"},
         {0, {0, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "cudaErrorNoDevice"},
         {1, {1, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device 1, there is 1"},
         {-1, {2, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device -1, there are 2"},

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gpu/cublas.h"
+
 const struct cuda_library *bare_library(struct err *err)
 {
     char path[PATH_MAX] = CUDA_LIBRARY;
@@ -18,6 +20,9 @@ const struct cuda_library *bare_library(struct err *err)
         char *slash = strrchr(path, '/');
         strcpy(slash ? slash + 1 : path, CUDA_LIBRARY);
     }
+    cublas_clean_environment();
+    if (cublas_load(path, err) != 0)
+        return NULL;
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct cuda_library *library = object ? dlsym(object, CUDA_LIBRARY_SYMBOL) : NULL;
     if (library)
