@@ -1,5 +1,5 @@
-/* reading_list: see reading_list.h. The entries lie in an array in the order in which they came;
- * a new one takes the place of the oldest that has failed when the array is full. */
+/* reading_list: see reading_list.h. The entries lie in an array in the order in which they came or
+ * were tried; a new one takes the place of the oldest that has failed when the array is full. */
 #include "server/reading_list.h"
 
 #include <pthread.h>
@@ -7,9 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "config/clock.h"
+
 struct entry {
     struct reading_key key;
     int lost, has_failed;
+    int64_t pause, due; /* ms of the pause after its last failure; its end, clock_monotonic_ms */
     struct reading_failure failure;
 };
 
@@ -109,24 +112,38 @@ int reading_list_want(struct reading_list *list, const struct spec *spec, struct
 
 /* ---- the reader ---- */
 
-static const struct entry *oldest(const struct reading_list *list)
+/* The first entry that may be read at `now`, or NULL; *next: when to look again, at the latest. */
+static const struct entry *due(const struct reading_list *list, int64_t now, int64_t *next)
 {
-    for (int i = 0; i < list->n; i++)
-        if (!list->entries[i].has_failed)
-            return &list->entries[i];
+    for (int i = 0; i < list->n; i++) {
+        const struct entry *entry = &list->entries[i];
+        if (entry->has_failed)
+            continue;
+        if (entry->due <= now)
+            return entry;
+        if (entry->due < *next)
+            *next = entry->due;
+    }
     return NULL;
+}
+
+static void wait_until(struct reading_list *list, int64_t ms)
+{
+    const struct timespec until = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    pthread_cond_timedwait(&list->changed, &list->mutex, &until);
 }
 
 int reading_list_next(struct reading_list *list, struct reading_key *key, int wait_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
+    const int64_t end = clock_monotonic_ms() + wait_ms;
+    const struct entry *entry = NULL;
     pthread_mutex_lock(&list->mutex);
-    while (!list->woken && !oldest(list) &&
-           pthread_cond_timedwait(&list->changed, &list->mutex, &until) == 0)
-        ;
-    const struct entry *entry = oldest(list);
+    for (int64_t now; (now = clock_monotonic_ms()) < end && !list->woken;) {
+        int64_t next = end;
+        if ((entry = due(list, now, &next)))
+            break;
+        wait_until(list, next);
+    }
     list->woken = 0;
     if (entry)
         *key = entry->key;
@@ -134,22 +151,33 @@ int reading_list_next(struct reading_list *list, struct reading_key *key, int wa
     return entry != NULL;
 }
 
-int reading_list_done(struct reading_list *list, const struct reading_key *key,
-                      const struct reading_failure *failure)
+/* A failure that may pass: the entry stands behind the others until its pause is over. */
+static void try_later(struct reading_list *list, struct entry *entry)
+{
+    struct entry late = *entry;
+    late.pause = late.pause ? 2 * late.pause : READING_LIST_PAUSE_MS;
+    if (late.pause > READING_LIST_PAUSE_MAX_MS)
+        late.pause = READING_LIST_PAUSE_MAX_MS;
+    late.due = clock_monotonic_ms() + late.pause;
+    drop(list, entry);
+    list->entries[list->n++] = late;
+}
+
+void reading_list_done(struct reading_list *list, const struct reading_key *key,
+                       const struct reading_failure *failure)
 {
     pthread_mutex_lock(&list->mutex);
     struct entry *entry = find(list, key);
     if (!failure) {
         drop(list, entry);
-        entry = NULL;
     } else {
         entry->failure = *failure;
         entry->lost += failure->code == ERR_DEVICE;
         entry->has_failed = failure->code == ERR_INVALID || entry->lost == READING_LIST_TRIES;
+        if (!entry->has_failed)
+            try_later(list, entry);
     }
-    const int stays = entry && !entry->has_failed;
     pthread_mutex_unlock(&list->mutex);
-    return stays;
 }
 
 void reading_list_drop_lost(struct reading_list *list)

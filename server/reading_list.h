@@ -14,7 +14,9 @@
 enum {
     READING_LIST_MAX = 64, /* texts: more are refused until some are read */
     READING_LIST_TRIES =
-        3 /* processes that a text may cost: it may need more memory than there is */
+        3, /* processes that a text may cost: it may need more memory than there is */
+    READING_LIST_PAUSE_MS = 1000,         /* after the first failure that may pass */
+    READING_LIST_PAUSE_MAX_MS = 32 * 1000 /* a full disk stays full */
 };
 
 struct reading_list;
@@ -34,8 +36,8 @@ struct reading_key {
  * the error with which reading ended, with its pointer into the spec. ERR_TOO_MANY. */
 int reading_list_want(struct reading_list *list, const struct spec *spec, struct err *err);
 
-/* The oldest text that is to be read, which stays in the list: 1. 0 after wait_ms without one, or
- * after reading_list_wake. */
+/* The oldest text that is to be read and whose pause is over, which stays in the list: 1. 0 after
+ * wait_ms without one, or after reading_list_wake. */
 int reading_list_next(struct reading_list *list, struct reading_key *key, int wait_ms);
 
 /* Why a text could not be read. pointer: the field of the spec that is to blame, or "". */
@@ -46,9 +48,10 @@ struct reading_failure {
 
 /* The end of reading. failure NULL: the files are made. ERR_INVALID is the text's own error and
  * is kept. ERR_DEVICE (the process that read was lost) is kept after READING_LIST_TRIES times;
- * anything else (memory, a full disk) may pass. 1: it stays to be read. */
-int reading_list_done(struct reading_list *list, const struct reading_key *key,
-                      const struct reading_failure *failure);
+ * anything else (memory, a full disk) may pass. What may pass is read again after a pause, behind
+ * the other texts: each time twice as long, up to READING_LIST_PAUSE_MAX_MS. */
+void reading_list_done(struct reading_list *list, const struct reading_key *key,
+                       const struct reading_failure *failure);
 
 /* Drop the failures that are not the text's own, once the jobs that waited have got them. */
 void reading_list_drop_lost(struct reading_list *list);

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -24,10 +23,8 @@
 #include "server/redact.h"
 
 enum {
-    READING_TICK_MS = 10 * 1000,  /* between two looks without a wake */
-    READING_PAUSE_MS = 30 * 1000, /* before a text is tried again: a full disk stays full */
-    READING_LOST_MS = 1000,       /* the same after a process was lost */
-    READING_GRACE_MS = 1000       /* for the trainer to exit by itself */
+    READING_TICK_MS = 10 * 1000, /* between two looks without a wake */
+    READING_GRACE_MS = 1000      /* for the trainer to exit by itself */
 };
 
 struct reading {
@@ -244,33 +241,24 @@ static void reading_drop_deleted(struct reading *reading, const struct reading_k
         log_line(LOG_WARNING, "%s", err.message);
 }
 
-/* Read a text. Returns how long to wait before it is tried again (ms). */
-static int reading_read(struct reading *reading, const struct reading_key *key)
+static void reading_read(struct reading *reading, const struct reading_key *key)
 {
     struct reading_failure failure;
     log_line(LOG_INFO, "text %s is being read: %s, %s", key->text, spec_variant_name(key->variant),
              key->tokenizer);
     reading_ask(reading, key, &failure);
     if (failure.code == ERR_CANCELLED)
-        return 0;
+        return;
     reading_drop_deleted(reading, key);
     if (failure.code == ERR_NONE)
         log_line(LOG_INFO, "text %s is read: %s, %s", key->text, spec_variant_name(key->variant),
                  key->tokenizer);
     else
         log_line(LOG_WARNING, "text %s could not be read: %s", key->text, failure.text);
-    if (!reading_list_done(reading->list, key, failure.code == ERR_NONE ? NULL : &failure))
-        return 0;
-    return failure.code == ERR_DEVICE ? READING_LOST_MS : READING_PAUSE_MS;
+    reading_list_done(reading->list, key, failure.code == ERR_NONE ? NULL : &failure);
 }
 
 /* ---- the thread ---- */
-
-static void reading_pause(struct reading *reading, int ms)
-{
-    struct pollfd stop = {.fd = reading->stop_fd, .events = POLLIN};
-    poll(&stop, 1, ms);
-}
 
 static void *reading_thread(void *arg)
 {
@@ -281,7 +269,7 @@ static void *reading_thread(void *arg)
         reading_list_drop_lost(reading->list);
         if (reading_list_next(reading->list, &key, READING_TICK_MS) &&
             !atomic_load(&reading->stopping))
-            reading_pause(reading, reading_read(reading, &key));
+            reading_read(reading, &key);
     }
     return NULL;
 }

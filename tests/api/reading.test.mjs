@@ -181,6 +181,22 @@ test('a text that costs three processes fails its jobs, and another one is read'
   } finally { await other.stop(); }
 });
 
+test('a text that cannot be read for a reason that may pass holds up no other text', async () => {
+  const waits = async (id) => (await ask(`/jobs/${id}`)).body.waits;
+  const bytes = large();
+  const inTheWay = folder(createHash('sha256').update(bytes).digest('hex')); // a file, where a folder is to be
+  fs.mkdirSync(path.dirname(inTheWay), { recursive: true });
+  fs.writeFileSync(inTheWay, '');
+  await upload('blocked', bytes);
+  const blocked = await submit(server, spec('blocked'));
+  await until('its failure', async () => /^its text is being read; it is tried again after: ./.test(await waits(blocked.id)), 20);
+  await upload('free', large());
+  const free = await submit(server, spec('free'));
+  assert.equal((await finished(server, free.id, 20)).state, 'succeeded');
+  fs.rmSync(inTheWay);
+  assert.equal((await finished(server, blocked.id, 60)).state, 'succeeded');
+});
+
 // ---- the files ----
 
 test('token files that are gone or damaged are made again, and the job succeeds', async () => {
