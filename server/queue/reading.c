@@ -24,6 +24,7 @@
 
 enum {
     READING_TICK_MS = 10 * 1000, /* between two looks without a wake */
+    READING_LOOK_MS = 2000,      /* the same while a text is read, which no wake interrupts */
     READING_GRACE_MS = 1000      /* for the trainer to exit by itself */
 };
 
@@ -174,14 +175,17 @@ static int reading_spec(const struct reading_key *key, char **text, struct err *
     return *text ? 0 : err_set(err, ERR_NO_MEMORY, "no memory to have a text read");
 }
 
-/* Wait for the answer to `read`, however long it takes. */
+/* Wait for the answer to `read`, however long it takes: a large text beside trainers needs many
+ * minutes. Jobs whose own text is there by now are admitted meanwhile. */
 static int reading_answer(struct reading *reading, struct trainer_process *process,
                           struct reading_failure *failure, struct err *err)
 {
     struct message message = {0};
     int got = 0;
-    while (got == 0 && !atomic_load(&reading->stopping))
-        got = trainer_process_receive(process, READING_TICK_MS, reading->stop_fd, &message, err);
+    while (got == 0 && !atomic_load(&reading->stopping)) {
+        reading_admit(reading);
+        got = trainer_process_receive(process, READING_LOOK_MS, reading->stop_fd, &message, err);
+    }
     if (got == 0)
         err_set(err, ERR_CANCELLED, "the server is stopping");
     if (got > 0 && message.type == MESSAGE_READ_FAILED) {

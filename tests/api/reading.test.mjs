@@ -152,6 +152,22 @@ test('beside a text that is being read the API answers, jobs are held, cancelled
   } finally { await other.stop(); }
 });
 
+test('a job whose text is read does not wait for another text', async () => {
+  const other = await startServer();
+  try {
+    const known = children(other);
+    const id = await upload('first', large(), other);
+    const job = await submit(other, spec('first'));
+    await post(`/jobs/${job.id}/cancel`, {}, other);
+    await until('its tokens', () => filesOf(id, other).includes('lf.gpt2'));
+    await upload('slow', makeText(4 * READ_NOW), other);
+    const stopped = await stopReader(other, known);
+    await post(`/jobs/${job.id}/retry`, {}, other);
+    assert.equal((await finished(other, job.id, 30)).state, 'succeeded');
+    process.kill(stopped, 'SIGCONT');
+  } finally { await other.stop(); }
+});
+
 test('a server that is killed while a text is read goes on after its next start', async () => {
   const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-reading-'));
   try {
