@@ -17,18 +17,18 @@
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "lab/sampler.h"
+#include "server/api/model_file.h"
 #include "server/data.h"
 #include "server/datasets.h"
 #include "server/http/file_reply.h"
 
-/* Answer with the file jobs/ID/NAME, or with 404 and the sentence `missing`. */
-static enum request_result file_answer(struct request *request, const struct job *job,
-                                       const char *name, const char *type, const char *missing)
+/* Answer with the file jobs/ID/NAME at `path`, or with 404 and the sentence `missing`. */
+static enum request_result file_answer_path(struct request *request, const struct job *job,
+                                            const char *path, const char *name, const char *type,
+                                            const char *missing)
 {
-    char path[DATA_PATH_MAX], what[DB_ID_MAX + 80];
+    char what[DB_ID_MAX + 80];
     struct err *err = &request->err;
-    if (data_path(&request->server->settings, path, sizeof path, err, "jobs/%s/%s", job->id, name))
-        return request_fail(request, err);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         err_set(err, ERR_NOT_FOUND, "%s", missing);
@@ -40,6 +40,16 @@ static enum request_result file_answer(struct request *request, const struct job
         return request_fail(request, err);
     }
     return file_reply(request, type, fd, what);
+}
+
+static enum request_result file_answer(struct request *request, const struct job *job,
+                                       const char *name, const char *type, const char *missing)
+{
+    char path[DATA_PATH_MAX];
+    struct err *err = &request->err;
+    if (data_path(&request->server->settings, path, sizeof path, err, "jobs/%s/%s", job->id, name))
+        return request_fail(request, err);
+    return file_answer_path(request, job, path, name, type, missing);
 }
 
 /* The job of the path (job_free) and ?epoch=, by default the last one of its spec; epoch may
@@ -62,17 +72,17 @@ static struct job *file_job(struct request *request, int64_t *epoch)
 
 enum request_result api_checkpoint(struct request *request)
 {
-    char name[64], missing[160], download[120];
+    char path[DATA_PATH_MAX], download[120];
     int64_t epoch;
     struct job *job = file_job(request, &epoch);
     if (!job)
         return REQUEST_DONE;
-    snprintf(name, sizeof name, "model/epoch-%07lld.safetensors", (long long)epoch);
-    snprintf(missing, sizeof missing,
-             "there is no model of epoch %lld: only of the epochs in train.snapshots and of the "
-             "last, once they were reached",
-             (long long)epoch);
-    file_answer(request, job, name, "application/octet-stream", missing);
+    if (model_file_find(&request->server->settings, job, MODEL_FILE_WEIGHTS, epoch, path,
+                        &request->err))
+        request_fail(request, &request->err);
+    else
+        file_answer_path(request, job, path, "the model", "application/octet-stream",
+                         "the model was removed");
     if (request->status < 300) {
         snprintf(download, sizeof download, "attachment; filename=\"%.8s-epoch-%lld.safetensors\"",
                  job->id, (long long)epoch);
@@ -84,10 +94,14 @@ enum request_result api_checkpoint(struct request *request)
 
 enum request_result api_checkpoint_config(struct request *request)
 {
+    static const char missing[] = "the job has not written a model yet";
     struct job *job = file_job(request, NULL);
-    if (job)
-        file_answer(request, job, "model/config.json", MEDIA_JSON,
-                    "the job has not written a model yet");
+    if (job && job->epoch < 0) {
+        err_set(&request->err, ERR_NOT_FOUND, "%s", missing);
+        request_fail(request, &request->err);
+    } else if (job) {
+        file_answer(request, job, "model/config.json", MEDIA_JSON, missing);
+    }
     job_free(job);
     return REQUEST_DONE;
 }

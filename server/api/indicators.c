@@ -15,6 +15,7 @@
 #include "db/jobs.h"
 #include "lab/bpe.h"
 #include "lab/indicators.h"
+#include "server/api/model_file.h"
 #include "server/api/model_rows.h"
 #include "server/data.h"
 #include "server/datasets.h"
@@ -134,17 +135,10 @@ static int open_rows(struct request *request, const struct job *job, int64_t epo
                      struct model_rows *rows, struct err *err)
 {
     char path[DATA_PATH_MAX];
-    if (data_path(&request->server->settings, path, sizeof path, err,
-                  "jobs/%s/model/epoch-%07lld.safetensors", job->id, (long long)epoch))
-        return -1;
-    if (!model_rows_open(path, rows, err))
-        return 0;
-    if (err->code == ERR_NOT_FOUND)
-        err_set(err, ERR_NOT_FOUND,
-                "there is no model of epoch %lld: only of the epochs in train.snapshots and of "
-                "the last, once they were reached",
-                (long long)epoch);
-    return -1;
+    return model_file_find(&request->server->settings, job, MODEL_FILE_WEIGHTS, epoch, path, err) ||
+                   model_rows_open(path, rows, err)
+               ? -1
+               : 0;
 }
 
 enum request_result api_indicators(struct request *request)

@@ -12,7 +12,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config/emit.h"
 #include "config/input.h"
@@ -20,6 +19,7 @@
 #include "db/jobs.h"
 #include "lab/bpe.h"
 #include "lab/groups.h"
+#include "server/api/model_file.h"
 #include "server/api/probe_process.h"
 #include "server/data.h"
 #include "server/datasets.h"
@@ -213,20 +213,6 @@ static void read_prompt(struct probing *probing, struct err *err)
         read_text(probing, text, err);
 }
 
-static int find_model(struct request *request, struct probing *probing, struct err *err)
-{
-    if (data_path(&request->server->settings, probing->file, sizeof probing->file, err,
-                  "jobs/%s/model/epoch-%07lld.safetensors", probing->job->id,
-                  (long long)probing->epoch))
-        return -1;
-    if (access(probing->file, R_OK) != 0)
-        return err_set(err, ERR_NOT_FOUND,
-                       "there is no model of epoch %lld: only of the epochs in train.snapshots and "
-                       "of the last, once they were reached",
-                       (long long)probing->epoch);
-    return 0;
-}
-
 static int read_vocabulary(struct request *request, struct probing *probing, struct err *err)
 {
     if (datasets_get(request->server->datasets, probing->spec, &probing->text, err))
@@ -259,7 +245,8 @@ static int read_question(struct request *request, struct probing *probing, struc
                  &probing->epoch, err);
     if (err->code != ERR_NONE || number_ids(probing, err))
         return -1;
-    return find_model(request, probing, err);
+    return model_file_find(&request->server->settings, probing->job, MODEL_FILE_WEIGHTS,
+                           probing->epoch, probing->file, err);
 }
 
 /* ---- the answer ---- */

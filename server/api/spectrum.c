@@ -18,6 +18,7 @@
 #include "db/jobs.h"
 #include "lab/frequency.h"
 #include "server/api/curves.h"
+#include "server/api/model_file.h"
 #include "server/data.h"
 #include "server/datasets.h"
 #include "server/http/csv.h"
@@ -154,17 +155,10 @@ static int open_snapshot(struct request *request, const struct job *job, int64_t
 {
     char path[DATA_PATH_MAX];
     struct file_map map;
-    if (data_path(&request->server->settings, path, sizeof path, err,
-                  "jobs/%s/model/spectrum-%07lld.f32", job->id, (long long)epoch))
+    if (model_file_find(&request->server->settings, job, MODEL_FILE_SPECTRUM, epoch, path, err))
         return -1;
     if (file_map_open(path, &map, err))
-        return err->code != ERR_NOT_FOUND
-                   ? err_set(err, err->code, "cannot read the spectrum of epoch %lld",
-                             (long long)epoch)
-                   : err_set(err, ERR_NOT_FOUND,
-                             "there is no spectrum of epoch %lld: only of the epochs in "
-                             "train.snapshots and of the last, once they were reached",
-                             (long long)epoch);
+        return err_set(err, err->code, "cannot read the spectrum of epoch %lld", (long long)epoch);
     if (map.n != (size_t)vocab * sizeof(float)) {
         file_map_close(&map);
         return err_set(err, ERR_CORRUPT, "the spectrum of epoch %lld has not %d numbers",

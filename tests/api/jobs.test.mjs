@@ -170,14 +170,24 @@ test('a deleted job is gone everywhere with its answer, and a stream replays its
 });
 
 test('a retry from the start shows nothing of the attempt before', async () => {
-  const job = await submit(server, tiny({ name: 'anew', train: { epochs: 100000 } }));
+  const job = await submit(server, tiny({ name: 'anew', train: { epochs: 100000, snapshots: [1] } }));
+  const models = () => Promise.all([
+    ['GET', 'checkpoint?epoch=1'], ['GET', 'checkpoint/config.json'], ['GET', 'indicators?epoch=1'], ['GET', 'spectrum?epoch=1'],
+    ['POST', 'probe', { text: 'My father', epoch: 1 }],
+  ].map(async ([method, route, body]) => {
+    const answer = await (method === 'POST' ? post(`/jobs/${job.id}/${route}`, body) : server.api(`/jobs/${job.id}/${route}`));
+    await answer.arrayBuffer();
+    return answer.status;
+  }));
   await reached(server, job.id, 20);
+  assert.deepEqual(await models(), [200, 200, 200, 200, 200]);
   await post(`/jobs/${job.id}/cancel`);
   assert.equal((await finished(server, job.id)).state, 'cancelled');
   const blocker = await submit(server, tiny({ name: 'blocker', train: { epochs: 100000 }, resources: { priority: 10 } }));
   await reached(server, blocker.id, 1);
   assert.equal((await (await post(`/jobs/${job.id}/retry?from=start`)).json()).epoch, null);
   assert.deepEqual(await epochsOf(server, job.id), []);
+  assert.deepEqual(await models(), [404, 404, 404, 404, 404]);
   const replayed = await events(server, `?after=0&jobs=${job.id}`, (seen) => seen.at(-1)?.data.state === 'queued' && seen.length > 1);
   assert.ok(replayed.every(({ event }) => event === 'job'));
   await post(`/jobs/${job.id}/cancel`);
