@@ -70,6 +70,8 @@ int err_set_errno(struct err *err, enum err_code code, const char *format, ...)
     int saved = errno;
     if (!err)
         return -1;
+    if (code == ERR_IO && (saved == ENOSPC || saved == EDQUOT))
+        code = ERR_UNAVAILABLE;
     va_list args;
     va_start(args, format);
     err_vset(err, code, format, args);

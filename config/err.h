@@ -73,7 +73,8 @@ void err_clear(struct err *err);
 int err_set(struct err *err, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As err_set, with ": " and strerror(errno) appended. */
+/* As err_set, with ": " and strerror(errno) appended. ERR_IO becomes ERR_UNAVAILABLE where the disk
+ * is full: as for the database, that is a state of the machine and no fault of the server. */
 int err_set_errno(struct err *err, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

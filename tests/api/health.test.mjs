@@ -53,6 +53,14 @@ test('a full disk: not ready, with the reason; ready again when there is room', 
     assert.deepEqual([none, full.ready, full.reasons.length], [503, false, 2]);
     assert.match(full.checks.database, /full/);
     assert.doesNotMatch(JSON.stringify(full), new RegExp(folder));
+    const post = (route, body, type) => small.api(route, { method: 'POST', headers: { 'Content-Type': type }, body });
+    for (const answer of [await post('/corpora?name=book', 'word '.repeat(1000), 'text/plain'), await post('/sweeps', JSON.stringify({
+      base: { corpus: { id: 'gulliver-synthetic' } }, vary: { 'train.seed': [1] } }), 'application/json')]) {
+      const { detail } = await answer.json();
+      assert.equal(answer.status, 503, detail);
+      assert.match(detail, /No space left on device|disk is full/);
+      assert.ok(Number(answer.headers.get('retry-after')) > 0);
+    }
     fs.closeSync(fill);
     for (const name of ['ballast', 'rest']) fs.unlinkSync(path.join(folder, name));
     assert.deepEqual((await ready(small))[1].reasons, []);
