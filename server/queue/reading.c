@@ -234,31 +234,37 @@ static void reading_ask(struct reading *reading, const struct reading_key *key,
                  *how ? "; the process that read the text " : "", how);
 }
 
-/* A text that was deleted while it was read leaves no tokens. */
-static void reading_drop_deleted(struct reading *reading, const struct reading_key *key)
+/* A text that was deleted while it was read leaves no tokens. 1 if this one was. */
+static int reading_drop_deleted(struct reading *reading, const struct reading_key *key)
 {
     char text[DATA_PATH_MAX], folder[DATA_PATH_MAX];
     struct err err = ERR_INIT;
-    if (data_path(reading->settings, text, sizeof text, &err, "corpora/%s", key->text) == 0 &&
-        datasets_folder(reading->settings, key->text, folder, sizeof folder, &err) == 0 &&
-        access(text, F_OK) != 0 && errno == ENOENT && file_remove_folder(folder, &err))
+    if (data_path(reading->settings, text, sizeof text, &err, "corpora/%s", key->text) ||
+        datasets_folder(reading->settings, key->text, folder, sizeof folder, &err) ||
+        access(text, F_OK) == 0 || errno != ENOENT)
+        return 0;
+    if (file_remove_folder(folder, &err))
         log_line(LOG_WARNING, "%s", err.message);
+    return 1;
 }
 
 static void reading_read(struct reading *reading, const struct reading_key *key)
 {
+    const char *variant = spec_variant_name(key->variant);
     struct reading_failure failure;
-    log_line(LOG_INFO, "text %s is being read: %s, %s", key->text, spec_variant_name(key->variant),
-             key->tokenizer);
+    log_line(LOG_INFO, "text %s is being read: %s, %s", key->text, variant, key->tokenizer);
     reading_ask(reading, key, &failure);
     if (failure.code == ERR_CANCELLED)
         return;
-    reading_drop_deleted(reading, key);
-    if (failure.code == ERR_NONE)
-        log_line(LOG_INFO, "text %s is read: %s, %s", key->text, spec_variant_name(key->variant),
-                 key->tokenizer);
-    else
+    if (reading_drop_deleted(reading, key)) {
+        /* Nothing is kept: the same bytes may be uploaded again. */
+        log_line(LOG_INFO, "text %s was deleted while it was read", key->text);
+        failure.code = ERR_NONE;
+    } else if (failure.code == ERR_NONE) {
+        log_line(LOG_INFO, "text %s is read: %s, %s", key->text, variant, key->tokenizer);
+    } else {
         log_line(LOG_WARNING, "text %s could not be read: %s", key->text, failure.text);
+    }
     reading_list_done(reading->list, key, failure.code == ERR_NONE ? NULL : &failure);
 }
 

@@ -234,6 +234,20 @@ test('token files that are gone or damaged are made again, and the job succeeds'
   assert.equal(hash(), made);
 });
 
+test('a text that was deleted before it was read and comes again is read', async () => {
+  const known = children(server);
+  const bytes = large();
+  await upload('before-it', makeText(4 * READ_NOW));
+  const stopped = await stopReader(server, known);
+  const id = await upload('comes-again', bytes);
+  assert.equal((await ask(`/corpora/${id}`, { method: 'DELETE' })).status, 204);
+  process.kill(stopped, 'SIGCONT');
+  await until('the reader has missed it', () => new RegExp(`text ${id} (could not be read|was deleted)`).test(server.log()));
+  await upload('comes-again', bytes);
+  const job = await submit(server, spec('comes-again'));
+  assert.equal((await finished(server, job.id, 60)).state, 'succeeded');
+});
+
 test('the tokens of a text go with it', async () => {
   const id = await upload('going', large());
   await until('its tokens', () => filesOf(id).includes('lf.gpt2'));
