@@ -115,7 +115,9 @@ static int reading_fill(struct reading *reading, struct job *job, struct err *er
     json_t *facts = json_loads(job->facts, 0, NULL);
     int failed = datasets_get(reading->datasets, spec, &text, err);
     if (!failed) {
-        failed = job_text_fill(job, spec, json_string_value(json_object_get(facts, "corpus_name")),
+        /* The server may have the text in memory, but the trainer takes it from the files. */
+        failed = datasets_prepare(reading->datasets, spec, err) ||
+                 job_text_fill(job, spec, json_string_value(json_object_get(facts, "corpus_name")),
                                &text, err);
         datasets_release(reading->datasets, &text);
     }

@@ -164,7 +164,15 @@ test('a job whose text is read does not wait for another text', async () => {
     const stopped = await stopReader(other, known);
     await post(`/jobs/${job.id}/retry`, {}, other);
     assert.equal((await finished(other, job.id, 30)).state, 'succeeded');
+    // Nor does one whose tokens are gone go to and fro, although the server has them in memory.
+    fs.rmSync(path.join(folder(id, other), 'lf.gpt2'));
+    const bare = await submit(other, spec('first', { train: { seed: 2 } }));
+    await until('it waits', async () => (await ask(`/jobs/${bare.id}`, { at: other })).body.waits === 'its text is being read');
+    await sleep(4500);
+    const { history } = (await ask(`/jobs/${bare.id}/history`, { at: other })).body;
+    assert.equal(history.filter(({ action }) => action === 'start').length, 1, JSON.stringify(history));
     process.kill(stopped, 'SIGCONT');
+    assert.equal((await finished(other, bare.id, 60)).state, 'succeeded');
   } finally { await other.stop(); }
 });
 
