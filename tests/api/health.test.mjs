@@ -46,16 +46,26 @@ test('a full disk: not ready, with the reason; ready again when there is room', 
     assert.equal(little, 503);
     assert.match(checks.disk, /^\d+ bytes are free, less than 16 MiB$/);
     assert.deepEqual([checks.database, reasons], ['ok', [checks.disk]]);
+    const book = (name) => small.api(`/corpora?name=${name}`, { method: 'POST', headers: { 'Content-Type': 'text/plain' },
+      body: Array.from({ length: 2000 }, (_, i) => `${name} ${i}`).join('\n') });
+    assert.equal((await book('first')).status, 201);
     const fill = fs.openSync(path.join(folder, 'rest'), 'w');
-    try { for (;;) fs.writeSync(fill, Buffer.alloc(4096)); } catch (error) { assert.equal(error.code, 'ENOSPC'); }
+    const fillUp = () => { try { for (;;) fs.writeSync(fill, Buffer.alloc(4096)); } catch (error) { assert.equal(error.code, 'ENOSPC'); } };
+    fillUp();
+    fs.ftruncateSync(fill, fs.fstatSync(fill).size - 300_000); // enough for a job, too little for its tokens
+    const job = await submit(small, tiny({ train: { epochs: 1 }, corpus: { id: 'first', variant: 'raw' } }));
+    let waits;
+    for (const end = Date.now() + 20_000; !/No space left/.test(waits) && Date.now() < end;) {
+      ({ waits } = await (await small.api(`/jobs/${job.id}`)).json());
+    }
+    assert.match(waits, /No space left/);
+    fillUp();
     await new Promise((resolve) => setTimeout(resolve, 1100)); // it writes once a second at most
     const [none, full] = await ready(small);
     assert.deepEqual([none, full.ready, full.reasons.length], [503, false, 2]);
     assert.match(full.checks.database, /full/);
     assert.doesNotMatch(JSON.stringify(full), new RegExp(folder));
-    const post = (route, body, type) => small.api(route, { method: 'POST', headers: { 'Content-Type': type }, body });
-    for (const answer of [await post('/corpora?name=book', 'word '.repeat(1000), 'text/plain'), await post('/sweeps', JSON.stringify({
-      base: { corpus: { id: 'gulliver-synthetic' } }, vary: { 'train.seed': [1] } }), 'application/json')]) {
+    for (const answer of [await book('second'), await small.api('/jobs', { method: 'POST', body: '{"corpus": {"id": "gulliver-synthetic"}}', headers: { 'Content-Type': 'application/json' } })]) {
       const { detail } = await answer.json();
       assert.equal(answer.status, 503, detail);
       assert.match(detail, /No space left on device|disk is full/);
@@ -64,6 +74,7 @@ test('a full disk: not ready, with the reason; ready again when there is room', 
     fs.closeSync(fill);
     for (const name of ['ballast', 'rest']) fs.unlinkSync(path.join(folder, name));
     assert.deepEqual((await ready(small))[1].reasons, []);
+    assert.equal((await finished(small, job.id, 60)).state, 'succeeded');
   } finally {
     await small.stop();
   }
