@@ -95,7 +95,7 @@ static void test_full(void **state)
     close(full);
     fputs("new", file.out);
     assert_int_equal(file_atomic_commit(&file, &err), -1);
-    assert_int_equal(err.code, ERR_IO);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
     check("kept", "old");
     assert_false(is_there("kept.new"));
 }
