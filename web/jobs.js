@@ -46,7 +46,7 @@ class Row {
     this.element = h(
       "tr",
       { role: "row" },
-      h("td.job", { role: "cell" }, this.pick, h("div", null, this.name, this.meta)),
+      h("td.job", { role: "cell" }, h("div", null, this.pick, h("div", null, this.name, this.meta))),
       h("td.state", { role: "cell" }, this.badge.element, this.bar.element),
       this.loss,
       ...this.groups,

@@ -40,6 +40,14 @@ test('the list shows jobs live, filters them, and takes names for text', { skip 
   assert.match(page.url(), /#\/jobs\?state=failed&q=needle$/);
 });
 
+test('the lines under a row of the list meet', { skip }, async () => {
+  await anyJob();
+  await open('');
+  await page.locator('table.jobs .name').first().waitFor();
+  const ends = await page.locator('table.jobs tbody tr').evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.getBoundingClientRect().bottom)));
+  for (const cells of ends) assert.deepEqual(new Set(cells).size, 1, `cells of a row end at ${cells}`);
+});
+
 test('hold, release, rename, cancel, delete', { skip }, async () => {
   const running = await submit(server, small(ENDLESS));
   await reached(server, running.id, 1);
