@@ -1,15 +1,21 @@
 // List of jobs, newest first, updated by the event stream. `epoch` events carry
 // progress and headline numbers. After a `job` event the job is fetched again.
+//
+// The rows are an unbroken run of the server's order, and `next` is the cursor after the last
+// of them. A first page that does not reach the known rows replaces them; the count of the
+// new jobs it leaves out stands at the top.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, problemNotice, segmented, setText } from "./dom.js";
-import { duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
+import { count, duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
 import { progressBar, stateBadge } from "./state.js";
 
 const PAGE = 25;
+const PAGE_MAX = 200; // largest page of the API
+const GROWTH = 200; // rows that new jobs add before the list starts again at its first page
 const SEARCH_MS = 250; // pause in typing after which the search starts
-const REFETCH_MS = 150; // `job` events are collected for this time
+const REFETCH_MS = 250; // `job` events are collected for this time, after the last answer
 const REFETCH_ONE_BY_ONE = 8; // with more changed jobs the whole list is loaded
 const MAIN_GROUPS = ["most_common", "least_common", "never_used"];
 const STATES = ["", "queued", "held", "running", "succeeded", "failed", "cancelled"];
@@ -83,6 +89,9 @@ class JobList {
     this.filter = { state, q };
     this.rows = new Map(); // id -> Row, newest first
     this.next = null;
+    this.room = 0; // most rows before the list starts again
+    this.since = ""; // newest submission when the user last asked for rows
+    this.news = new Set(); // ids of jobs submitted after it
     this.dirty = new Set();
     this.picks = new Set(); // ids to compare
     this.unsubscribe = [
@@ -94,6 +103,7 @@ class JobList {
   }
 
   close() {
+    this.closed = true;
     for (const end of this.unsubscribe) end();
     clearTimeout(this.searchTimer);
     clearTimeout(this.refetchTimer);
@@ -127,11 +137,13 @@ class JobList {
     );
     this.message = h("div.message");
     this.compare = h("a.button", { hidden: true }, "Compare jobs");
+    this.newer = h("button.quiet", { type: "button", hidden: true, onclick: () => this.loadNews() });
     this.older = h("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older jobs");
     this.view.replaceChildren(
       h("div.pagehead", null, h("h1", null, "Jobs"), this.compare, h("a.button.primary", { href: "#/new" }, "New experiment")),
       h("div.filters", null, search, states),
       this.message,
+      h("div.more", { role: "status" }, this.newer),
       h("div.panel.tablepanel", null, this.table),
       h("div.more", null, this.older),
     );
@@ -152,24 +164,40 @@ class JobList {
     this.reload();
   }
 
+  // The rows are what the user asked for: news counts from here.
+  settle() {
+    this.room = this.rows.size + GROWTH;
+    this.since = this.rows.values().next().value?.job.submitted_at ?? "";
+    this.news.clear();
+  }
+
   async reload() {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
     try {
       const page = await api.getJobs({ ...this.filter, limit: PAGE }, loading.signal);
       if (loading.signal.aborted) return;
-      const before = this.rows;
-      if (before.size === 0) this.next = page.next;
-      this.rows = new Map(page.jobs.map((job) => [job.id, this.rowFor(before, job)]));
-      const oldest = page.jobs.at(-1)?.submitted_at ?? "";
-      for (const [id, row] of before)
-        if (!this.rows.has(id) && row.job.submitted_at < oldest) this.rows.set(id, row);
+      const isFirst = this.rows.size === 0;
+      this.merge(page);
+      if (isFirst) this.settle();
       this.message.replaceChildren();
       this.show();
     } catch (problem) {
       if (problem.name !== "AbortError" && problem.status !== 401)
         this.message.replaceChildren(problemNotice("Cannot load the jobs", problem));
     }
+  }
+
+  // The known rows after the last one of the first page stay, and so does the cursor after
+  // them. An unknown last one leaves a gap of unknown length: then the page is all.
+  merge({ jobs, next }) {
+    const before = this.rows;
+    const known = [...before];
+    const at = next ? known.findIndex(([id]) => id === jobs.at(-1).id) : -1;
+    const isJoined = at >= 0 && jobs.length + known.length - at - 1 <= this.room;
+    if (!isJoined) this.next = next;
+    const rows = jobs.map((job) => [job.id, this.rowFor(before, job)]);
+    this.rows = new Map(isJoined ? [...rows, ...known.slice(at + 1)] : rows);
   }
 
   newRow(job) {
@@ -183,28 +211,51 @@ class JobList {
     return row;
   }
 
-  async loadOlder() {
-    this.older.disabled = true;
+  async loadOlder(limit = PAGE) {
+    this.older.disabled = this.newer.disabled = true;
     try {
-      const page = await api.getJobs({ ...this.filter, limit: PAGE, cursor: this.next });
+      const from = this.next;
+      const page = await api.getJobs({ ...this.filter, limit, cursor: from });
+      if (this.next !== from) return; // the list has started again meanwhile
       for (const job of page.jobs) if (!this.rows.has(job.id)) this.rows.set(job.id, this.newRow(job));
       this.next = page.next;
+      this.room = this.rows.size + GROWTH;
+      if (this.missing() === 0) this.settle();
       this.show();
     } catch (problem) {
       this.message.replaceChildren(problemNotice("Cannot load older jobs", problem));
     } finally {
-      this.older.disabled = false;
+      this.older.disabled = this.newer.disabled = false;
     }
   }
 
+  // New jobs that are not in the list lie right after its rows.
+  loadNews() {
+    return this.loadOlder(Math.min(PAGE_MAX, this.missing()));
+  }
+
+  missing() {
+    return [...this.news].filter((id) => !this.rows.has(id)).length;
+  }
+
   show() {
-    const wanted = [...this.rows.values()].map((row) => row.element);
-    const present = [...this.body.children];
-    if (wanted.length !== present.length || wanted.some((element, i) => element !== present[i]))
-      this.body.replaceChildren(...wanted);
-    this.table.hidden = wanted.length === 0;
+    this.showRows([...this.rows.values()].map((row) => row.element));
+    const missing = this.next ? this.missing() : 0;
+    this.newer.hidden = missing === 0;
+    setText(this.newer, `${count(missing)} more new ${missing === 1 ? "job" : "jobs"}`);
     this.older.hidden = !this.next;
-    if (wanted.length === 0) this.message.replaceChildren(this.emptyState());
+    this.table.hidden = this.rows.size === 0;
+    if (this.table.hidden) this.message.replaceChildren(this.emptyState());
+  }
+
+  // Rows that stay are not moved, so that they keep the focus.
+  showRows(wanted) {
+    const { body } = this;
+    const stays = new Set(wanted);
+    for (const element of [...body.children]) if (!stays.has(element)) element.remove();
+    wanted.forEach((element, i) => {
+      if (body.children[i] !== element) body.insertBefore(element, body.children[i] ?? null);
+    });
   }
 
   emptyState() {
@@ -240,16 +291,32 @@ class JobList {
     this.onJob({ id });
   }
 
-  onJob({ id, state }) {
+  onJob({ id, state, submitted_at: submitted }) {
     if (state === "deleted") {
       this.rows.delete(id);
+      this.news.delete(id);
       this.show();
       return;
     }
+    this.countNews(id, state, submitted);
     this.dirty.add(id);
-    this.refetchTimer ??= setTimeout(() => {
+    this.refetchLater();
+  }
+
+  // Which jobs a search finds only the server knows.
+  countNews(id, state, submitted) {
+    if (this.filter.q || !(submitted > this.since)) return;
+    if (!this.filter.state || state === this.filter.state) this.news.add(id);
+    else this.news.delete(id);
+  }
+
+  // The next collection starts after the answers of the last one, so a busy server gets no
+  // more requests than it can answer.
+  refetchLater() {
+    this.refetchTimer ??= setTimeout(async () => {
+      await this.refetch();
       this.refetchTimer = undefined;
-      this.refetch();
+      if (this.dirty.size && !this.closed) this.refetchLater();
     }, REFETCH_MS);
   }
 

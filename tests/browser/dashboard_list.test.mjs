@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { accessibilityFaults, pixels, skip } from '../lib/browser.mjs';
-import { anyJob, badge, choose, job, number, open, page, server, small, useDashboard } from '../lib/dashboard.mjs';
+import { anyJob, badge, choose, job, number, open, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
 import { finished, reached, submit } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
 
@@ -46,6 +46,31 @@ test('the lines under a row of the list meet', { skip }, async () => {
   await page.locator('table.jobs .name').first().waitFor();
   const ends = await page.locator('table.jobs tbody tr').evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.getBoundingClientRect().bottom)));
   for (const cells of ends) assert.deepEqual(new Set(cells).size, 1, `cells of a row end at ${cells}`);
+});
+
+test('a sweep larger than the page loses no job of the list', { skip }, async () => {
+  const running = await submit(server, small(ENDLESS));
+  const seeds = (n) => ({ base: small(ENDLESS), vary: { 'train.seed': Array.from({ length: n }, (_, i) => i + 1) } });
+  const first = await post('/sweeps', seeds(40));
+  await open('');
+  const ids = () => page.locator('table.jobs .name').evaluateAll((links) => links.map((link) => link.hash.split('/')[2]));
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 25);
+  await page.getByRole('button', { name: 'Older jobs' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length > 25);
+  const second = await post('/sweeps', seeds(90));
+  await page.getByRole('button', { name: '65 more new jobs' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 90);
+  const all = (await (await server.api('/jobs?limit=200')).json()).jobs.map(({ id }) => id);
+  assert.deepEqual(await ids(), all.slice(0, 90));
+  const older = page.getByRole('button', { name: 'Older jobs' });
+  for (let n = 90; n < all.length; n = Math.min(n + 25, all.length)) {
+    await older.click();
+    await page.waitForFunction((least) => document.querySelectorAll('tbody tr').length > least, n);
+  }
+  assert.deepEqual(await ids(), all);
+  assert.equal(await older.isVisible(), false);
+  for (const sweep of [first, second]) await post(`/sweeps/${sweep.id}/cancel`);
+  await post(`/jobs/${running.id}/cancel`);
 });
 
 test('hold, release, rename, cancel, delete', { skip }, async () => {
