@@ -19,6 +19,7 @@ const ACTIONS = [
     states: ["failed", "cancelled"],
     when: (job) => job.error?.code !== "diverged", // it would diverge again
     ask: "Go on with this job from its last checkpoint? Its epochs so far are kept.",
+    kind: "primary",
     run: (job) => api.retryJob(job.id),
   },
   {
@@ -36,8 +37,9 @@ const ACTIONS = [
   },
 ];
 
-// Show a modal question. Resolves to true if the user confirms.
-export function confirmed(question, action) {
+// Show a modal question. Resolves to true if the user confirms. kind: class of the button;
+// danger is for what ends or destroys something.
+export function confirmed(question, action, kind = "danger") {
   return new Promise((resolve) => {
     const dialog = h(
       "dialog",
@@ -50,7 +52,7 @@ export function confirmed(question, action) {
           "div.buttons",
           null,
           h("button.quiet", { value: "no" }, "Back"),
-          h("button.danger", { value: "yes" }, action),
+          h(`button.${kind}`, { value: "yes" }, action),
         ),
       ),
     );
@@ -138,7 +140,7 @@ export class JobActions {
   }
 
   async run(action, button) {
-    if (action.ask && !(await confirmed(action.ask, action.label))) return;
+    if (action.ask && !(await confirmed(action.ask, action.label, action.kind))) return;
     button.disabled = true;
     try {
       await action.run(this.job());

@@ -6,6 +6,7 @@ import * as live from "./live.js";
 import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, exact, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
+import { confirmed } from "./job_actions.js";
 
 const POINTS = 200;
 const REFRESH_MS = 2000; // events are collected for this time
@@ -78,7 +79,7 @@ class SweepPage {
     this.head = h("tr");
     this.body = h("tbody");
     this.caption = h("p.help");
-    this.cancel = h("button.danger", { type: "button", onclick: () => this.cancelAll() }, "Cancel all");
+    this.cancel = h("button", { type: "button", onclick: () => this.cancelAll() }, "Cancel all");
     this.jobs = h("ul.downloads");
     this.view.replaceChildren(
       h(
@@ -98,7 +99,7 @@ class SweepPage {
     const { sweep } = this;
     document.title = `${sweep.name} · tokenfate`;
     setText(this.states, `${stateList(sweep.states)} · submitted ${fullTime(sweep.submitted_at)}`);
-    this.cancel.hidden = sweep.states.queued + sweep.states.held + sweep.states.running === 0;
+    this.cancel.hidden = this.unended === 0;
     const pointers = Object.keys(sweep.settings[0]?.series ?? {});
     if (this.pointers !== pointers.join()) {
       this.pointers = pointers.join();
@@ -156,7 +157,14 @@ class SweepPage {
     );
   }
 
+  get unended() {
+    const { queued, held, running } = this.sweep.states;
+    return queued + held + running;
+  }
+
   async cancelAll() {
+    const jobs = this.unended === 1 ? "1 job" : `${count(this.unended)} jobs`;
+    if (!(await confirmed(`Cancel ${jobs} of this sweep? Their epochs so far are kept.`, `Cancel ${jobs}`))) return;
     try {
       await api.cancelSweep(this.id);
       this.load();

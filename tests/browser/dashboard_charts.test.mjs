@@ -204,6 +204,22 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   complaints.length = 0; // the browser notes the refusal
 });
 
+test('what acts on all jobs of a sweep asks first, with their number', { skip }, async () => {
+  const sweep = await post('/sweeps', { base: tiny({ train: { epochs: 200_000 } }), vary: { 'train.seed': [1, 2, 3] } });
+  const states = async () => (await (await server.api(`/sweeps/${sweep.id}`)).json()).states;
+  await open(`#/sweeps/${sweep.id}`);
+  const cancel = page.getByRole('button', { name: 'Cancel all' });
+  await cancel.click();
+  await page.locator('dialog', { hasText: 'Cancel 3 jobs' }).waitFor();
+  assert.equal(await page.locator('main .danger').count(), 0, 'no red button where nothing is wrong');
+  await page.getByRole('button', { name: 'Back' }).click();
+  await page.locator('dialog').waitFor({ state: 'detached' });
+  assert.equal((await states()).cancelled, 0);
+  await cancel.click();
+  await page.getByRole('button', { name: 'Cancel 3 jobs' }).click();
+  await page.locator('.meta', { hasText: '3 cancelled' }).waitFor();
+});
+
 test('a sweep and a comparison: means over seeds, effects, what differs', { skip }, async () => {
   await open('#/sweeps');
   const sweep = await post('/sweeps', { name: 'widths', base: tiny({ train: { epochs: 6 } }), vary: { 'model.d_model': [16, 32], 'train.seed': [1, 2] } });
