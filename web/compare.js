@@ -39,7 +39,7 @@ export function render(view, { jobs = "" }) {
     chart.show({
       title: number,
       x: epochs,
-      y: { label: number, format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) },
+      y: { label: number, format: (value) => fixed(value, 3) },
       series: shown.map(({ id: job, name }, i) => ({ key: job, label: name || shortId(job), color: `--group-${i}`, values: series[select.value][i] })),
     });
   };

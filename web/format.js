@@ -8,13 +8,17 @@ const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴",
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
+const DECIMALS = 9; // most of them: float32 has no more digits
 const LARGE = 1e5; // such values come from a diverged run; their decimals mean nothing
 
 export function fixed(value, digits = 3) {
   if (!known(value)) return NONE;
   if (Math.abs(value) >= LARGE) return significant(value);
-  return value.toFixed(digits).replace("-", MINUS);
+  return minus(value.toFixed(digits));
 }
+
+// A number that rounds to zero has no sign.
+const minus = (text) => (Number(text) === 0 ? text.replace("-", "") : text.replace("-", MINUS));
 
 // A number in the form of toExponential(), with a power of ten.
 function power(text) {
@@ -33,6 +37,39 @@ export function significant(value, digits = 3) {
     return value.toFixed(decimals).replace("-", MINUS);
   }
   return power(value.toExponential(digits - 1));
+}
+
+// Mean and half interval, {mean, half}, in as many decimals as the interval (without one,
+// the mean) has to show two digits, at least three.
+export function interval({ mean, half }) {
+  if (!known(mean)) return NONE;
+  const scale = Math.abs(half || mean);
+  const digits = scale > 0 ? Math.max(3, 1 - Math.floor(Math.log10(scale))) : 3;
+  const text = (value) => (digits > DECIMALS ? significant(value, 2) : fixed(value, digits));
+  return known(half) ? `${text(mean)} ± ${text(half)}` : text(mean);
+}
+
+// Labels of the ticks of an axis, `step` apart: as many digits as tell them apart.
+export function tickLabels(values, step) {
+  const largest = Math.max(...values.map(Math.abs));
+  if (largest >= LARGE || largest < 1e-3) {
+    const size = Math.floor(Math.log10(largest));
+    const digits = decimals(step / 10 ** size);
+    return values.map((value) => (value === 0 ? "0" : power(scaled(value, size, digits))));
+  }
+  return values.map((value) => minus(value.toFixed(decimals(step))));
+}
+
+// All ticks of an axis have the exponent of the largest.
+const scaled = (value, size, digits) => `${(value / 10 ** size).toFixed(digits)}e${size}`;
+
+// Decimals that a tick step needs: one of 1, 2, 2.5 and 5 times a power of ten.
+function decimals(step) {
+  for (let digits = 0; digits < DECIMALS; digits++) {
+    const whole = step * 10 ** digits;
+    if (Math.abs(whole - Math.round(whole)) < 1e-6 * whole) return digits;
+  }
+  return DECIMALS;
 }
 
 // All digits of a number that somebody has set, in the shorter of the two forms.

@@ -26,15 +26,14 @@ const VIEWS = [
   ["logscale", "p, log"],
 ];
 
-const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, tidy(value)) };
-const tidy = (value) => (Number.isInteger(value) ? 0 : Math.abs(value * 10 - Math.round(value * 10)) < 1e-9 ? 1 : 2);
+const nats = { label: "nats", format: (value) => fixed(value, 3) };
 
 const Y = {
   logp: { ...nats, label: "mean log p, nats" },
-  p: { label: "mean p", min: 0, format: significant, axis: (value) => significant(value, 2) },
+  p: { label: "mean p", min: 0, format: significant },
   logscale: { label: "mean p", log: true, format: significant, axis: (value) => significant(value, 1) },
   loss: nats,
-  kept: { label: "tokens", min: 0, format: (value) => String(value), axis: (value) => fixed(value, 0) },
+  kept: { label: "tokens", min: 0, format: (value) => String(value) },
 };
 
 const groupColor = (index) => `--group-${index}`;

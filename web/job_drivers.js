@@ -8,9 +8,9 @@ import { CLASSES, groupPointer } from "./epochs.js";
 import { count, fixed, groupLabel, significant } from "./format.js";
 import { countLines, entropyLine, formCurves } from "./forms.js";
 
-const nats = { label: "nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 1) };
-const plain = (label) => ({ label, format: significant, axis: (value) => significant(value, 2) });
-const cosine = { label: "cosine", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) };
+const nats = { label: "nats", format: (value) => fixed(value, 3) };
+const plain = (label) => ({ label, format: significant });
+const cosine = { label: "cosine", format: (value) => fixed(value, 3) };
 
 const tokensAxis = { label: "tokens", log: true, format: (value) => count(value), axis: (value) => significant(value, 1) };
 const positions = { ...tokensAxis, label: "positions" };
@@ -59,7 +59,7 @@ const QUANTITIES = {
     { key: "objective", label: "What is minimised", run: [["Objective", "/objective", "--ink"], ["Loss", "/loss", "--log-z"]], entropy: true, y: nats, help: "The objective differs from the loss under class weights, label smoothing, logit adjustment and z-loss; the loss is always the plain cross-entropy." },
     { key: "grad_norm", label: "Norm of the whole gradient", run: [["Gradient norm", "/grad_norm", "--ink"]], y: plain("norm"), help: "L2 norm over all parameters, before clipping." },
     { key: "h_norm", label: "Norm of mean h", run: [["‖mean h‖₂", "/h_norm", "--ink"], ["‖mean h‖₁", "/h_l1", "--log-z"]], y: plain("norm"), help: "The common direction of the hidden states, along which tokens that are never a target are pushed down." },
-    { key: "tokens_per_second", label: "Tokens per second", run: [["Tokens per second", "/tokens_per_second", "--ink"]], y: { label: "tokens/s", min: 0, format: count, axis: count }, help: "Since the epoch before, measuring included. The one number of a record that another run does not repeat." },
+    { key: "tokens_per_second", label: "Tokens per second", run: [["Tokens per second", "/tokens_per_second", "--ink"]], y: { label: "tokens/s", min: 0, format: count }, help: "Since the epoch before, measuring included. The one number of a record that another run does not repeat." },
   ],
   "Fixed windows": [
     { key: "eval_loss", label: "Loss on fixed windows", run: [["Training part", "/eval/loss", "--ink"], ["Held-out part", "/holdout/loss", "--log-z"]], sparse: true, entropy: true, y: nats, help: EVALUATED },

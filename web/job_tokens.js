@@ -175,7 +175,7 @@ export class TokenTable {
       title: "Mean log p of tracked tokens",
       note: "Mean over positions, without a mask. ␣ is a space, ⏎ a line end.",
       x,
-      y: { label: "log p, nats", format: (value) => fixed(value, 3), axis: (value) => fixed(value, 1) },
+      y: { label: "log p, nats", format: (value) => fixed(value, 3) },
       series: histories.map(([id, history], index) => ({
         key: String(id),
         label: visible(history.text),

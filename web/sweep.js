@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
-import { count, exact, fileStem, fixed, fullTime, groupLabel, NONE, shortId } from "./format.js";
+import { count, exact, fileStem, fixed, fullTime, groupLabel, interval, NONE, shortId } from "./format.js";
 import { confirmed } from "./job_actions.js";
 
 const POINTS = 200;
@@ -29,11 +29,6 @@ function seriesLabel(pointer) {
   if (parts[0] !== "groups") return groupLabel(parts.join(" "));
   return `${groupLabel(parts[1])}: ${parts.slice(2).join(" ").replaceAll("_", " ")}`;
 }
-
-const withInterval = (value, digits = 3) => {
-  if (!value || value.mean === null) return NONE;
-  return value.half === null ? fixed(value.mean, digits) : `${fixed(value.mean, digits)} ± ${fixed(value.half, digits)}`;
-};
 
 class SweepPage {
   constructor(view, id) {
@@ -127,7 +122,7 @@ class SweepPage {
     });
     const note = settings.length > COLOURS ? [notice("info", "Not all are drawn", `The first ${COLOURS} of ${settings.length} settings are.`)] : [];
     this.banner.replaceChildren(...note);
-    this.chart.show({ title: seriesLabel(pointer), note: "Mean over seeds; band: its 95 % interval.", x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3), axis: (value) => fixed(value, 2) }, series });
+    this.chart.show({ title: seriesLabel(pointer), note: "Mean over seeds; band: its 95 % interval.", x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3) }, series });
   }
 
   showTable(pointers) {
@@ -142,7 +137,7 @@ class SweepPage {
           h("th", { scope: "row" }, seriesLabel(pointer)),
           ...settings.map(({ series }, i) => {
             const { value, effect } = series[pointer];
-            return h("td.number", null, h("span.now", null, withInterval(value)), h("span.start", null, i === 0 ? `${value.n} seeds` : `effect ${withInterval(effect)}`));
+            return h("td.number", null, h("span.now", null, interval(value)), h("span.start", null, i === 0 ? `${value.n} seeds` : `effect ${effect ? interval(effect) : NONE}`));
           }),
         ),
       ),

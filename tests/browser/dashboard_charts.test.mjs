@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { horizontals, pixels, savedPicture, skip } from '../lib/browser.mjs';
-import { choose, complaints, legend, number, open, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
+import { choose, complaints, legend, number, open, openCompared, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
 import { epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
 import { significant } from '../../web/format.js';
 
@@ -202,6 +202,13 @@ test('what moves the tokens, findings, the whole vocabulary, a question to the m
   await page.locator('.prober button').click();
   await page.locator('.probe .notice.bad', { hasText: 'the model reads 1 to 16' }).waitFor();
   complaints.length = 0; // the browser notes the refusal
+});
+
+test('an axis repeats no label, however little the values differ', { skip }, async () => {
+  const texts = await openCompared([[-5.541, -5.543, -5.5405, -5.5442]]);
+  const labels = (await texts()).map(({ text }) => text).filter((text) => /^\u22125\.5/.test(text));
+  assert.ok(labels.length > 3, `${labels}`);
+  assert.equal(new Set(labels).size, labels.length, `${labels}`);
 });
 
 test('what acts on all jobs of a sweep asks first, with their number', { skip }, async () => {

@@ -4,7 +4,7 @@ import { test, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
 import { Epochs, groupPointer } from '../../web/epochs.js';
 import { describe, typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
-import { bytes, count, duration, exact, fixed, signed, significant, visible } from '../../web/format.js';
+import { bytes, count, duration, exact, fixed, interval, signed, significant, tickLabels, visible } from '../../web/format.js';
 
 const record = (epoch) => ({
   job: 'x', epoch, loss: 10 - epoch / 1000, log_z: 10,
@@ -145,4 +145,25 @@ test('what is typed becomes a number only when it is one', () => {
   assert.deepEqual(['', 'fast', '0x10', '1,5', 'Infinity'].map(typedNumber), ['', 'fast', '0x10', '1,5', 'Infinity']);
   const tokens = [' the', 262, ' #5'];
   assert.deepEqual(textToTokens(tokensToText(tokens)), tokens);
+});
+
+test('ticks of an axis have the digits that tell them apart, and one exponent', () => {
+  const ticks = (low, step, n = 3) => tickLabels(Array.from({ length: n }, (_, i) => low + i * step), step);
+  assert.deepEqual(ticks(-5.545, 0.005), ['\u22125.545', '\u22125.540', '\u22125.535']);
+  assert.deepEqual(ticks(0, 0.25), ['0.00', '0.25', '0.50']);
+  assert.deepEqual(ticks(-10, 5), ['\u221210', '\u22125', '0']);
+  assert.deepEqual(ticks(2e33, 5e32), ['2.0 × 10³³', '2.5 × 10³³', '3.0 × 10³³']);
+  assert.deepEqual(ticks(0, 2e-6), ['0', '2 × 10⁻⁶', '4 × 10⁻⁶']);
+  assert.deepEqual(ticks(-1, 1), ['\u22121', '0', '1']);
+  assert.deepEqual(ticks(0, 1, 1), ['0']);
+});
+
+test('a mean has the decimals its interval needs, and zero has no sign', () => {
+  assert.equal(interval({ mean: -0.00012, half: 0.00034 }), '\u22120.00012 ± 0.00034');
+  assert.equal(interval({ mean: -5.54321, half: 1.2 }), '\u22125.543 ± 1.200');
+  assert.equal(interval({ mean: 0, half: 0 }), '0.000 ± 0.000');
+  assert.equal(interval({ mean: -0.00012, half: null }), '\u22120.00012');
+  assert.equal(interval({ mean: -3e-11, half: 2e-11 }), '\u22123.0 × 10⁻¹¹ ± 2.0 × 10⁻¹¹');
+  assert.equal(interval({ mean: null, half: null }), '–');
+  assert.equal(fixed(-0.0001, 3), '0.000');
 });

@@ -59,6 +59,29 @@ export async function newTab(context, complaints, expected = []) {
   return page;
 }
 
+// Collects what charts drawn from here on write; the answer reads the texts [{text, left,
+// right, y}] of the n-th chart as it is, in pixels of its canvas.
+export async function chartTexts(page) {
+  await page.evaluate(() => {
+    window.chartTexts = new Map();
+    const { fillText, clearRect } = CanvasRenderingContext2D.prototype;
+    Object.assign(CanvasRenderingContext2D.prototype, {
+      clearRect(...box) {
+        window.chartTexts.set(this.canvas, []);
+        return clearRect.apply(this, box);
+      },
+      fillText(text, ...place) {
+        const at = new DOMPoint(...place).matrixTransform(this.getTransform());
+        const width = this.measureText(text).width;
+        const left = at.x - { left: 0, center: width / 2, right: width }[this.textAlign];
+        window.chartTexts.get(this.canvas)?.push({ text, left, right: left + width, y: at.y });
+        return fillText.call(this, text, ...place);
+      },
+    });
+  });
+  return (n = 0) => page.locator('.chart canvas').nth(n).evaluate((canvas) => window.chartTexts.get(canvas));
+}
+
 const QUIET_MS = 100;
 const underWay = new WeakMap(); // page: its requests
 

@@ -2,7 +2,7 @@
 // and one server, and each test a fresh page (open) whose console must stay clean.
 import { after, afterEach, before, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
-import { openBrowser, openPage, skip } from './browser.mjs';
+import { chartTexts, idle, openBrowser, openPage, skip } from './browser.mjs';
 import { finished, submit, tiny } from './experiments.mjs';
 import { startServer } from './server.mjs';
 
@@ -47,6 +47,19 @@ export const jobId = () => new URL(page.url()).hash.split('/')[2];
 export async function anyJob() {
   const { jobs } = await (await server.api('/jobs?state=succeeded&limit=1')).json();
   return jobs[0] ?? finished(server, (await submit(server, tiny())).id);
+}
+// Opens the comparison of made-up jobs: values of the loss of each, by epoch.
+export async function openCompared(runs, options) {
+  await open('#/devices', options);
+  const jobs = runs.map((_, i) => ({ id: `run-${i + 1}`, name: `run ${i + 1}` }));
+  const epochs = Array.from({ length: Math.max(...runs.map((values) => values.length)) }, (_, i) => i);
+  const answer = { jobs, differs: [], epochs, series: { '/loss': runs.map((values) => epochs.map((i) => values[i] ?? null)) } };
+  await page.route('**/api/v1/compare?*', (route) => route.fulfill({ json: answer }));
+  const texts = await chartTexts(page);
+  await page.goto(`${server.url}/#/compare?jobs=${jobs.map(({ id }) => id)}`);
+  await page.locator('.chart canvas').waitFor();
+  await idle(page);
+  return texts;
 }
 export const post = async (path, body) =>
   (await server.api(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
