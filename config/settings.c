@@ -51,6 +51,11 @@ static const struct options_row settings_table[] = {
     {"unlimited_addresses", TEXT(unlimited_addresses), NULL, "127.0.0.0/8,::1", "addresses and networks to which address_connections does not apply"},
     {"head_seconds", NUMBER(head_seconds, 1, 3600), "10", "time for the head of a request, and for a body beside one second for each KiB"},
     {"max_queue", NUMBER(max_queue, 1, 10000000), "10000", "jobs that may wait or run at the same time"},
+    {"slice_seconds", NUMBER(slice_seconds, 0, 86400), "900", "time on a device after which a job gives way to users who have had less; 0: never"},
+    {"share_credit", NUMBER(share_credit, 0, 1000), "2", "slices that an idle user may be behind the others when work comes"},
+    {"use_days", NUMBER(use_days, 0, 3650), "7", "half-life of the use that halves or doubles a user's share; 0: it does not"},
+    {"default_seconds", NUMBER(default_seconds, 0, 1LL << 40), "0", "max_seconds of jobs that name none; 0: max_seconds of this table"},
+    {"max_seconds", NUMBER(max_seconds, 0, 1LL << 40), "0", "largest max_seconds of a job; 0: no limit"},
     {"config", OPTIONS_ELSEWHERE, 0, 0, 0, 0, NULL, "", "JSON file with these options as keys"},
 };
 /* clang-format on */

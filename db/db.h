@@ -36,7 +36,8 @@ struct db_reader; /* one thread's read-only connection */
 enum {
     DB_QUEUE_MAX = 10000, /* operations waiting; beyond that ERR_UNAVAILABLE */
     DB_ID_MAX = 37,       /* a UUID and its terminating zero */
-    DB_ACTOR_MAX = 65     /* a user's name and its terminating zero */
+    DB_ACTOR_MAX = 65,    /* a user's name and its terminating zero */
+    DB_DEVICE_MAX = 32    /* id or kind of a device and its terminating zero */
 };
 
 /* An operation: runs on the writer thread, returns 0 or -1 with *err; its

@@ -18,7 +18,7 @@ enum {
 struct history {
     int64_t seq, time;
     const char *actor;  /* a user's name; NULL: the server itself */
-    const char *kind;   /* "job", "text", "user" */
+    const char *kind;   /* "job", "text", "user", "queue" */
     const char *object; /* id of a job, sha256 of a text, name of a user */
     const char *action; /* a verb: "submit", "hold", "upload", "disable" */
     const char *from, *to;

@@ -79,7 +79,7 @@ static const struct {
 static const signed char job_next[ACTIONS][JOB_STATES] = {
     /* from:            queued         held           running        succeeded failed cancelled */
     [ACTION_CANCEL] = {JOB_CANCELLED, JOB_CANCELLED, JOB_RUNNING, NO, NO, NO},
-    [ACTION_HOLD] = {JOB_HELD, NO, NO, NO, NO, NO},
+    [ACTION_HOLD] = {JOB_HELD, NO, JOB_RUNNING, NO, NO, NO},
     [ACTION_RELEASE] = {NO, JOB_QUEUED, NO, NO, NO, NO},
     [ACTION_RETRY] = {NO, NO, NO, NO, JOB_QUEUED, JOB_QUEUED},
     [ACTION_RESTART] = {NO, NO, NO, NO, JOB_QUEUED, JOB_QUEUED},
@@ -103,20 +103,21 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * clause is the compare part of compare-and-swap: no row changes if the state is
  * not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
-#define ENDED "waits = NULL, cancel_requested = 0, finished_at = ?4, error = ?5"
+#define ENDED "waits = NULL, cancel_requested = 0, hold_requested = 0, finished_at = ?4, error = ?5"
 #define AGAIN                                                                                      \
     "attempt = attempt + 1, faults = 0, error = NULL, waits = NULL, cancel_requested = 0,"         \
     " finished_at = 0"
 /* A job without provenance has never started: its device becomes the one asked for
  * again, so that any matching device may take it. */
 #define REQUEUED                                                                                   \
-    "waits = NULL, device = CASE"                                                                  \
+    "waits = NULL, hold_requested = 0, device = CASE"                                              \
     " WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL THEN device_asked"           \
     " ELSE device END"
 static const char *const job_sql[ACTIONS] = {
     [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), waits = NULL,"
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
-    [ACTION_HOLD] = CHANGE("waits = ?5"),
+    [ACTION_HOLD] = CHANGE("waits = iif(?3 = 'running', waits, ?5),"
+                           " hold_requested = (?3 = 'running')"),
     [ACTION_RELEASE] = CHANGE("waits = NULL"),
     [ACTION_RETRY] = CHANGE(AGAIN),
     [ACTION_RESTART] =
@@ -136,6 +137,7 @@ static const char *const job_sql[ACTIONS] = {
 
 static const char sql_state[] =
     "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
+    " hold_requested, max_seconds > 0 AND device_ms >= 1000 * max_seconds,"
     " json_extract(error, '$.code') IS ?2, iif(started_at = 0 AND attempt = 1, submitted_at, 0)"
     " FROM jobs WHERE id = ?1";
 
@@ -145,8 +147,15 @@ static const char sql_state[] =
     "iif(" column " = 0, NULL,"                                                                    \
     " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
     " || printf('.%06dZ', " column " % 1000000))"
-/* The reason why a job waits. */
-#define WAITS "iif(unread AND state = 'queued', coalesce(waits, 'its text is being read'), waits)"
+/* The reason why a job of the table t waits. The scheduler tells it of each user's first jobs;
+ * others of the same lane have none and are behind them. */
+#define WAITS(t)                                                                                   \
+    "iif(" t ".state = 'queued' AND " t ".waits IS NULL,"                                          \
+    " CASE WHEN " t ".unread THEN 'its text is being read'"                                        \
+    " WHEN EXISTS (SELECT 1 FROM jobs before WHERE before.state = 'queued' AND before.unread = 0"  \
+    " AND before.user = " t ".user AND before.device = " t ".device AND before.seq <> " t ".seq"   \
+    " AND before.waits IS NOT NULL)"                                                               \
+    " THEN 'other jobs of its user are before it' END, " t ".waits)"
 #define SUBMITTED_AT TIME("submitted_at")
 #define STARTED_AT TIME("started_at")
 #define FINISHED_AT TIME("finished_at")
@@ -155,15 +164,17 @@ static const char sql_event[] =
     "'id', id, 'name', name, 'tags', json(tags), 'user', user,"
     " 'state', state, 'priority', priority, 'attempt', attempt,"
     " 'cancel_requested', json(iif(cancel_requested, 'true', 'false')),"
+    " 'hold_requested', json(iif(hold_requested, 'true', 'false')), 'urgent', urgent,"
     " 'submitted_at', " SUBMITTED_AT ","
     " 'started_at', " STARTED_AT ","
     " 'finished_at', " FINISHED_AT ","
     " 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs, 'loss', loss,"
     " 'device', device, 'memory_bytes', iif(unread, NULL, memory_bytes),"
-    " 'error', json(error), 'waits', " WAITS ","
-    " 'action', ?2, 'actor', nullif(?3, ''),"
-    " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
-    " FROM jobs WHERE id = ?1";
+    " 'error', json(error), 'waits', " WAITS(
+        "jobs") ","
+                " 'action', ?2, 'actor', nullif(?3, ''),"
+                " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
+                " FROM jobs WHERE id = ?1";
 static const char sql_deleted[] =
     "SELECT json_object('id', ?1, 'state', 'deleted', 'action', ?2, 'actor', nullif(?3, ''))";
 
@@ -173,13 +184,13 @@ static const char sql_insert[] =
     "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at,"
     " epochs, device_asked, device,"
     " precision,"
-    " memory_bytes, n_groups, n_tokens, unread,"
+    " memory_bytes, n_groups, n_tokens, unread, max_seconds,"
     " sweep)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
     " ?9, ?10, ?10,"
     " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
-    " ?12, ?13, ?14, ?15,"
-    " (SELECT seq FROM sweeps WHERE id = ?16))";
+    " ?12, ?13, ?14, ?15, ?16,"
+    " (SELECT seq FROM sweeps WHERE id = ?17))";
 static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE seq = ?1";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
@@ -197,7 +208,8 @@ static const char sql_key_insert[] =
     "INSERT INTO idempotency (user, key, body_sha256, job) VALUES (?1, ?2, ?3, ?4)";
 static const char sql_patch[] =
     "UPDATE jobs SET name = coalesce(?2, name), tags = coalesce(?3, tags),"
-    " priority = coalesce(?4, priority)"
+    " priority = coalesce(?4, priority), max_seconds = coalesce(?5, max_seconds),"
+    " urgent = iif(?6 IS NULL, urgent, nullif(?6, ''))"
     " WHERE id = ?1";
 /* What a patch with the same parameters would change, in words; '' if nothing. */
 static const char sql_patch_words[] =
@@ -213,7 +225,8 @@ static const char sql_message[] = "SELECT json_extract(?1, '$.message')";
 static const char sql_patch_texts[] =
     "UPDATE job_texts SET notes = coalesce(?2, notes),"
     " spec = json_set(spec, '$.name', j.name, '$.notes', coalesce(?2, notes),"
-    " '$.tags', json(j.tags), '$.resources.priority', j.priority)"
+    " '$.tags', json(j.tags), '$.resources.priority', j.priority,"
+    " '$.resources.max_seconds', coalesce(?3, json_extract(spec, '$.resources.max_seconds')))"
     " FROM jobs j WHERE j.id = ?1 AND job_texts.job = j.seq";
 /* The id of an unfinished job that starts from the model of job ?1. */
 static const char sql_needed_by[] =
@@ -244,6 +257,10 @@ static const char sql_was_read_texts[] = "UPDATE job_texts SET facts = ?2, group
                                          " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
 static const char sql_set_unread[] =
     "UPDATE jobs SET unread = 1 WHERE id = ?1 AND state = 'queued'";
+static const char sql_sliced[] = "UPDATE jobs SET slices = slices + 1 WHERE id = ?1";
+static const char sql_charge[] =
+    "UPDATE jobs SET device_ms = device_ms + ?2, stop_start_ms = stop_start_ms + ?3,"
+    " cost_ms = iif(?4 > 0, ?4, cost_ms) WHERE id = ?1";
 static const char sql_waits[] =
     "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
 /* The next job of a user ?1 in state ?2, and with reason ?3 if that is not NULL, after seq ?4.
@@ -260,15 +277,19 @@ static const char sql_running[] =
 /* The columns of a struct job; job_fill and job_texts go by their numbers, which
  * stand at the end of each line. ROW leaves the long texts out, FULL has them. */
 #define ROW                                                                                        \
-    "j.id, j.seq, j.name, j.tags, j.user, j.state, "   /* 0 to 5 */                                \
-    "j.priority, j.attempt, j.cancel_requested, "      /* 6 to 8 */                                \
-    "j.submitted_at, j.started_at, j.finished_at, "    /* 9 to 11 */                               \
-    "j.epoch, j.epochs, j.device, j.precision, "       /* 12 to 15 */                              \
-    "j.memory_bytes, j.error, " WAITS ", j.n_groups, " /* 16 to 19 */                              \
-    "j.n_tokens, j.max_attempts, j.loss, "             /* 20 to 22 */                              \
-    "t.provenance, t.group_names, t.corpus_sha256, "   /* 23 to 25 */                              \
-    "s.id, t.setting, j.unread"                        /* 26 to 28 */
-#define FULL ROW ", t.notes, t.spec, t.facts"          /* 29 to 31 */
+    "j.id, j.seq, j.name, j.tags, j.user, j.state, " /* 0 to 5 */                                  \
+    "j.priority, j.attempt, j.cancel_requested, "    /* 6 to 8 */                                  \
+    "j.submitted_at, j.started_at, j.finished_at, "  /* 9 to 11 */                                 \
+    "j.epoch, j.epochs, j.device, j.precision, "     /* 12 to 15 */                                \
+    "j.memory_bytes, j.error, " WAITS(                                                             \
+        "j") ", j.n_groups, "                                 /* 16 to 19 */                       \
+             "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                       \
+             "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                       \
+             "s.id, t.setting, j.unread, "                    /* 26 to 28 */                       \
+             "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                       \
+             "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                       \
+             "j.cost_ms"                                      /* 35 */
+#define FULL ROW ", t.notes, t.spec, t.facts"                 /* 36 to 38 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* State names contain no comma, so a search for ',NAME,' finds whole names only. */
@@ -283,9 +304,29 @@ static const char sql_list[] =
     " AND (?5 = 0 OR j.seq < ?5)"
     " AND (?7 IS NULL OR s.id = ?7)"
     " ORDER BY j.seq DESC LIMIT ?6";
-/* The order of the queue; the index jobs_queue has the same columns. */
-static const char sql_queue[] = "SELECT " ROW FROM " WHERE j.state = 'queued' AND NOT j.unread"
-                                " ORDER BY j.priority DESC, j.seq LIMIT ?1";
+/* The order of a lane; the index jobs_queue has the same columns. */
+static const char sql_queue[] =
+    "SELECT " ROW FROM
+    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = ?1 AND j.device = ?2"
+    " ORDER BY j.urgent IS NULL, j.priority DESC, j.seq LIMIT ?4 OFFSET ?3";
+/* Each step finds the next user or device in the index; the jobs between are not read. */
+static const char sql_lanes[] =
+    "WITH RECURSIVE"
+    " owner (user) AS ("
+    "SELECT min(user) FROM jobs WHERE state = 'queued' AND unread = 0"
+    " UNION ALL"
+    " SELECT (SELECT min(j.user) FROM jobs j"
+    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user > owner.user)"
+    " FROM owner WHERE owner.user IS NOT NULL),"
+    " lane (user, device) AS ("
+    "SELECT user, (SELECT min(j.device) FROM jobs j"
+    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = owner.user)"
+    " FROM owner WHERE user IS NOT NULL"
+    " UNION ALL"
+    " SELECT user, (SELECT min(j.device) FROM jobs j"
+    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = lane.user AND j.device > lane.device)"
+    " FROM lane WHERE device IS NOT NULL)"
+    " SELECT user, device FROM lane WHERE device IS NOT NULL";
 static const char sql_unread[] =
     "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
@@ -350,7 +391,8 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 
 /* The columns of a job on which a change depends. */
 struct job_standing {
-    int64_t seq, cancel_requested, faults, max_attempts, epoch, has_diverged;
+    int64_t seq, cancel_requested, hold_requested, faults, max_attempts, epoch, is_over,
+        has_diverged;
     int64_t waits_since; /* of a job that has never started, else 0 */
     enum job_state state;
 };
@@ -374,8 +416,10 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
         out->faults = sqlite3_column_int64(statement, 3);
         out->max_attempts = sqlite3_column_int64(statement, 4);
         out->epoch = sqlite3_column_int64(statement, 5);
-        out->has_diverged = sqlite3_column_int64(statement, 6);
-        out->waits_since = sqlite3_column_int64(statement, 7);
+        out->hold_requested = sqlite3_column_int64(statement, 6);
+        out->is_over = sqlite3_column_int64(statement, 7);
+        out->has_diverged = sqlite3_column_int64(statement, 8);
+        out->waits_since = sqlite3_column_int64(statement, 9);
     }
     statement_close(statement);
     return result < 0 ? -1 : 0;
@@ -524,7 +568,7 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                               value_text(job->device), value_text(job->spec),
                               value_integer(job->memory_bytes), value_integer(job->n_groups),
                               value_integer(job->n_tokens), value_integer(job->unread),
-                              value_text(job->sweep)),
+                              value_integer(job->max_seconds), value_text(job->sweep)),
                        err) < 0)
         return -1;
     *seq = sqlite3_last_insert_rowid(connection->handle);
@@ -583,23 +627,28 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
     return 0;
 }
 
-int job_patch(struct db_writer *writer, const char *id, const char *name, const char *notes,
-              const char *tags, const int *priority, struct err *err)
+int job_patch(struct db_writer *writer, const char *id, const struct job_patch *patch,
+              struct err *err)
 {
     struct connection *connection = &writer->connection;
-    struct value rank = priority ? value_integer(*priority) : value_text(NULL);
+    const struct value none = value_text(NULL);
+    const struct value priority = patch->priority ? value_integer(*patch->priority) : none;
+    const struct value seconds = patch->max_seconds ? value_integer(*patch->max_seconds) : none;
+    const struct value asked = patch->max_seconds ? value_integer(patch->asked_seconds) : none;
     char words[JOB_WORDS_MAX];
-    if (job_words(
-            writer, sql_patch_words,
-            VALUES(value_text(id), value_text(name), value_text(tags), rank, value_text(notes)),
-            words, sizeof words, err) < 0 ||
+    if (job_words(writer, sql_patch_words,
+                  VALUES(value_text(id), value_text(patch->name), value_text(patch->tags), priority,
+                         seconds, value_text(patch->urgent), value_text(patch->notes)),
+                  words, sizeof words, err) < 0 ||
         connection_run(connection, sql_patch,
-                       VALUES(value_text(id), value_text(name), value_text(tags), rank), err) < 0)
+                       VALUES(value_text(id), value_text(patch->name), value_text(patch->tags),
+                              priority, seconds, value_text(patch->urgent)),
+                       err) < 0)
         return -1;
     if (connection_changes(connection) != 1)
         return job_not_found(id, err);
-    if (connection_run(connection, sql_patch_texts, VALUES(value_text(id), value_text(notes)),
-                       err) < 0 ||
+    if (connection_run(connection, sql_patch_texts,
+                       VALUES(value_text(id), value_text(patch->notes), asked), err) < 0 ||
         connection_run(connection, sql_search, VALUES(value_text(id)), err) < 0)
         return -1;
     return words[0] ? job_tell(writer, sql_event, id, "change", NULL, NULL, words, err)
@@ -635,6 +684,9 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
             "job %s diverged, and from its checkpoint the same run diverges again: change "
             "its spec, or start it over (from=start)",
             id);
+    if (standing.is_over && request >= JOB_RELEASE)
+        return err_set(err, ERR_CONFLICT,
+                       "job %s has used up its max_seconds: give it more time (PATCH) first", id);
     if (action == ACTION_RETRY && standing.epoch < 0)
         action = ACTION_RESTART;
     if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
@@ -711,14 +763,39 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
     return job_event(writer, sql_event, id, NULL, err);
 }
 
+/* What each end of a run does: its action, the reason that history and a job that waits tell, and
+ * what a requeue leaves open. */
+static const struct {
+    enum job_action action;
+    const char *reason; /* NULL: the message of the error, if there is one */
+    int again, held;
+} job_ends[] = {
+    [JOB_END_SUCCEEDED] = {ACTION_SUCCEED, NULL, 0, 0},
+    [JOB_END_FAILED] = {ACTION_FAIL, NULL, 0, 0},
+    [JOB_END_CANCELLED] = {ACTION_STOP, NULL, 0, 0},
+    [JOB_END_REQUEUE] = {ACTION_REQUEUE, NULL, 1, 0},
+    [JOB_END_SLICED] = {ACTION_REQUEUE, "sliced", 1, 0},
+    [JOB_END_LIMIT] = {ACTION_REQUEUE, "time_limit", 1, 1},
+    [JOB_END_FAULT] = {ACTION_FAULT, NULL, 1, 0},
+};
+
+/* A job that has come into the queue and shall not stay there: it was to be held, or its user was
+ * disabled meanwhile. */
+static int job_settle(struct db_writer *writer, const char *id, int held, const char *reason,
+                      enum job_state *state, struct err *err)
+{
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    if (standing.state != JOB_QUEUED)
+        return 0;
+    return held ? job_change(writer, id, &standing, ACTION_HOLD, reason, reason, state, err)
+                : job_hold_of_disabled(writer, id, NULL, state, err);
+}
+
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err)
 {
-    static const enum job_action actions[] = {[JOB_END_SUCCEEDED] = ACTION_SUCCEED,
-                                              [JOB_END_FAILED] = ACTION_FAIL,
-                                              [JOB_END_CANCELLED] = ACTION_STOP,
-                                              [JOB_END_REQUEUE] = ACTION_REQUEUE,
-                                              [JOB_END_FAULT] = ACTION_FAULT};
     struct job_standing standing;
     char message[JOB_WORDS_MAX];
     if (job_standing(writer, id, &standing, err) < 0 ||
@@ -726,17 +803,31 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
         return -1;
     /* The retry decision: a cancel request wins over another run; a fault that uses
      * up max_attempts fails the job. */
-    enum job_action action = actions[end];
-    int again = end == JOB_END_REQUEUE || end == JOB_END_FAULT;
-    if (again && standing.cancel_requested)
+    enum job_action action = job_ends[end].action;
+    if (job_ends[end].again && standing.cancel_requested)
         action = ACTION_STOP;
     else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
         action = ACTION_EXHAUST;
-    int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
-    if (job_change(writer, id, &standing, action, failed ? error : NULL,
-                   message[0] ? message : NULL, state, err) < 0)
+    const int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
+    const char *reason = job_ends[end].reason ? job_ends[end].reason : message;
+    if (job_change(writer, id, &standing, action, failed ? error : NULL, reason[0] ? reason : NULL,
+                   state, err) < 0)
         return -1;
-    return job_hold_of_disabled(writer, id, NULL, state, err);
+    if (end == JOB_END_SLICED &&
+        (connection_run(&writer->connection, sql_sliced, VALUES(value_text(id)), err) < 0 ||
+         job_set_waits(writer, id, reason, err) < 0))
+        return -1;
+    return job_settle(writer, id, job_ends[end].held || standing.hold_requested,
+                      job_ends[end].held ? reason : NULL, state, err);
+}
+
+int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
+               int64_t cost_ms, struct err *err)
+{
+    return connection_run(&writer->connection, sql_charge,
+                          VALUES(value_text(id), value_integer(device_ms),
+                                 value_integer(stop_start_ms), value_integer(cost_ms)),
+                          err);
 }
 
 int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err)
@@ -813,10 +904,10 @@ void job_free(struct job *job)
 {
     if (!job)
         return;
-    char *texts[] = {job->name,          job->notes,     job->tags,   job->user,
-                     job->device,        job->precision, job->error,  job->waits,
-                     job->provenance,    job->spec,      job->facts,  job->group_names,
-                     job->corpus_sha256, job->sweep,     job->setting};
+    char *texts[] = {job->name,          job->notes,     job->tags,    job->user,
+                     job->device,        job->precision, job->error,   job->waits,
+                     job->provenance,    job->spec,      job->facts,   job->group_names,
+                     job->corpus_sha256, job->sweep,     job->setting, job->urgent};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     free(job);
@@ -833,8 +924,8 @@ static const struct {
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
     {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
-    {29, offsetof(struct job, notes)},       {30, offsetof(struct job, spec)},
-    {31, offsetof(struct job, facts)},
+    {29, offsetof(struct job, urgent)},      {36, offsetof(struct job, notes)},
+    {37, offsetof(struct job, spec)},        {38, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -856,6 +947,12 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->max_attempts = sqlite3_column_int64(row, 21);
     job->loss = sqlite3_column_type(row, 22) == SQLITE_NULL ? NAN : sqlite3_column_double(row, 22);
     job->unread = sqlite3_column_int(row, 28);
+    job->hold_requested = sqlite3_column_int(row, 30);
+    job->max_seconds = sqlite3_column_int64(row, 31);
+    job->device_ms = sqlite3_column_int64(row, 32);
+    job->slices = sqlite3_column_int64(row, 33);
+    job->stop_start_ms = sqlite3_column_int64(row, 34);
+    job->cost_ms = sqlite3_column_int64(row, 35);
     int columns = sqlite3_column_count(row);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&
@@ -943,11 +1040,45 @@ int job_list(struct db_reader *reader, const struct job_filter *filter, struct j
     return job_collect(statement, jobs, n, err);
 }
 
-int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err)
+int job_lanes(struct db_reader *reader, struct job_lane **lanes, int *n, struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&reader->connection, sql_queue, VALUES(value_integer(limit)), &statement,
-                         err) < 0)
+    struct job_lane *list = NULL;
+    int count = 0, room = 0, result;
+    if (connection_start(&reader->connection, sql_lanes, NO_VALUES, &statement, err) < 0)
+        return -1;
+    while ((result = statement_step(statement, err)) > 0) {
+        if (count == room) {
+            room = room ? 2 * room : 16;
+            struct job_lane *larger = realloc(list, (size_t)room * sizeof *list);
+            if (!larger) {
+                result = err_set(err, ERR_NO_MEMORY, "no memory for %d lanes", room);
+                break;
+            }
+            list = larger;
+        }
+        column_copy(statement, 0, list[count].user, sizeof list[count].user);
+        column_copy(statement, 1, list[count].device, sizeof list[count].device);
+        count++;
+    }
+    statement_close(statement);
+    if (result < 0) {
+        free(list);
+        return -1;
+    }
+    *lanes = list;
+    *n = count;
+    return 0;
+}
+
+int job_queue(struct db_reader *reader, const struct job_lane *lane, int skip, int limit,
+              struct job ***jobs, int *n, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_queue,
+                         VALUES(value_text(lane->user), value_text(lane->device),
+                                value_integer(skip), value_integer(limit)),
+                         &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);
 }

@@ -2,9 +2,8 @@
  * decision to retry.
  *
  * Two decisions are made here and not in the scheduler:
- * - Queue order: job_queue returns queued jobs by priority (highest first), then
- *   by order of submission. The scheduler (server/) only matches each job of this
- *   list, in this order, to a free device.
+ * - Order of one user's jobs: job_queue returns them by priority (highest first), then
+ *   by order of submission. Between users server/queue/fair.h decides.
  * - Retry after a fault: job_finish with JOB_END_FAULT puts the job back into the
  *   queue, or ends it as failed when max_attempts trainers were lost.
  *
@@ -62,7 +61,13 @@ struct job {
     char *setting; /* JSON: the fields that its sweep varies, with this job's values; or NULL */
     int unread;    /* 1: its text is still to be read: no groups, no memory, not in the queue */
     int64_t max_attempts;
-    double loss; /* of the last epoch, NaN if none */
+    char *urgent;                   /* administrator who put it before all others, or NULL */
+    int hold_requested;             /* 1: it runs and shall be held */
+    int64_t max_seconds;            /* of device, over all its runs; 0: no limit */
+    int64_t device_ms;              /* that it has held devices */
+    int64_t slices;                 /* times that it gave way to another user */
+    int64_t stop_start_ms, cost_ms; /* of all its stops and starts; of the last ones */
+    double loss;                    /* of the last epoch, NaN if none */
 };
 
 void job_free(struct job *job);
@@ -86,12 +91,20 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
 int job_of_key(struct db_reader *reader, const char *user, const char *key, const char *body_sha256,
                char id[DB_ID_MAX], struct err *err);
 
-/* Change name, notes, tags, priority; NULL leaves a field. ERR_NOT_FOUND. */
-int job_patch(struct db_writer *writer, const char *id, const char *name, const char *notes,
-              const char *tags, const int *priority, struct err *err);
+/* What to change; NULL leaves a field. urgent: name of the administrator, "" takes it back. */
+struct job_patch {
+    const char *name, *notes, *tags, *urgent;
+    const int *priority;
+    const int64_t *max_seconds; /* effective one; the spec gets `asked_seconds` */
+    int64_t asked_seconds;
+};
+/* ERR_NOT_FOUND. */
+int job_patch(struct db_writer *writer, const char *id, const struct job_patch *patch,
+              struct err *err);
 
 /* Requests of a user. cancel: queued|held -> cancelled; a running job gets
- * cancel_requested, and its worker ends it. hold: queued -> held. release: held
+ * cancel_requested, and its worker ends it. hold: queued -> held; a running job gets
+ * hold_requested, and its worker stops it with a checkpoint. release: held
  * -> queued. retry: failed|cancelled -> queued; epochs, provenance and files stay, and
  * the trainer goes on from its last checkpoint, as after a requeue. A job that diverged
  * is refused (ERR_CONFLICT): the same run diverges again. restart: failed|cancelled ->
@@ -126,21 +139,29 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
 /* End a run, and decide whether the job runs again.
  * SUCCEEDED, FAILED, CANCELLED: the final states.
  * REQUEUE: running -> queued, does not count as an attempt (the server stops or
- * was killed).
+ * was killed). SLICED: the same, it gave way to another user's job. LIMIT: the same, and on to
+ * held: max_seconds are used up.
  * FAULT: attempt + 1 and -> queued; -> failed with `error` when max_attempts
  * trainers were lost since the submission or the last retry.
- * After a cancel request REQUEUE and FAULT end in cancelled: a cancel survives a
- * crash. error: JSON or NULL, stored with the state failed only. *state: the state
+ * After a cancel request all but the first three end in cancelled, after a hold request in held:
+ * a request survives a crash. error: JSON or NULL, stored with the state failed only. *state: the state
  * afterwards; NULL is fine. */
 enum job_end {
     JOB_END_SUCCEEDED,
     JOB_END_FAILED,
     JOB_END_CANCELLED,
     JOB_END_REQUEUE,
+    JOB_END_SLICED,
+    JOB_END_LIMIT,
     JOB_END_FAULT
 };
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err);
+
+/* Add to what the running job has had: milliseconds on its device, and for stops and starts;
+ * cost_ms of the last stop and start, 0: not known. */
+int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
+               int64_t cost_ms, struct err *err);
 
 /* Set the reason why a queued job waits (NULL clears it). Writes only a change,
  * and no event. */
@@ -176,10 +197,18 @@ struct job_filter {
 int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
              struct err *err);
 
-/* Queued jobs in the order in which they run, without unread ones: highest priority first, then
- * order of submission. notes, spec and facts stay NULL, because a long queue is read
- * often. */
-int job_queue(struct db_reader *reader, int limit, struct job ***jobs, int *n, struct err *err);
+/* A user's queued jobs for one device, as job.device names it, are a lane. The lanes in no order:
+ * *lanes: an array of *n, which the caller frees. */
+struct job_lane {
+    char user[DB_ACTOR_MAX], device[DB_DEVICE_MAX];
+};
+int job_lanes(struct db_reader *reader, struct job_lane **lanes, int *n, struct err *err);
+
+/* Queued jobs of a lane in the order in which they run, without unread ones: urgent ones, then the
+ * highest priority first, then order of submission; `skip` of them are passed over. notes, spec
+ * and facts stay NULL. */
+int job_queue(struct db_reader *reader, const struct job_lane *lane, int skip, int limit,
+              struct job ***jobs, int *n, struct err *err);
 
 /* Queued and held jobs whose text is still to be read, in order of submission. */
 int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err *err);

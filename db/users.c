@@ -15,11 +15,14 @@ static const char sql_insert[] =
 static const char sql_change[] =
     "UPDATE users SET admin = iif(?2 < 0, admin, ?2), disabled = iif(?3 < 0, disabled, ?3)"
     " WHERE name = ?1";
+static const char sql_share[] = "UPDATE users SET share = ?2 WHERE name = ?1";
 static const char sql_admins[] = "SELECT count(*) FROM users WHERE admin AND NOT disabled";
 static const char sql_admin[] = "SELECT admin FROM users WHERE name = ?1";
 static const char sql_disabled[] = "SELECT disabled FROM users WHERE name = ?1";
-static const char sql_get[] = "SELECT name, admin, disabled, created_at FROM users WHERE name = ?1";
-static const char sql_list[] = "SELECT name, admin, disabled, created_at FROM users ORDER BY name";
+static const char sql_get[] = "SELECT name, admin, disabled, created_at, share FROM users"
+                              " WHERE name = ?1";
+static const char sql_list[] = "SELECT name, admin, disabled, created_at, share FROM users"
+                               " ORDER BY name";
 static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
 /* A session ends with its token at the latest. */
 static const char sql_credential[] =
@@ -200,12 +203,28 @@ int user_change(struct db_writer *writer, const char *name, int admin, int disab
     return user_changed(writer, name, &before, err);
 }
 
+int user_set_share(struct db_writer *writer, const char *name, double share, struct err *err)
+{
+    char words[64];
+    if (!(share >= USER_SHARE_MIN && share <= USER_SHARE_MAX))
+        return err_field(err, "/share", "%g is outside %g to %g", share, USER_SHARE_MIN,
+                         USER_SHARE_MAX);
+    if (connection_run(&writer->connection, sql_share, VALUES(value_text(name), value_real(share)),
+                       err) < 0)
+        return -1;
+    if (connection_changes(&writer->connection) != 1)
+        return user_not_found(name, err);
+    snprintf(words, sizeof words, "share %g", share);
+    return user_tell(writer, name, "change", NULL, NULL, words, err);
+}
+
 static void user_fill(sqlite3_stmt *row, struct user *user)
 {
     column_copy(row, 0, user->name, sizeof user->name);
     user->admin = sqlite3_column_int(row, 1);
     user->disabled = sqlite3_column_int(row, 2);
     user->created_at = sqlite3_column_int64(row, 3);
+    user->share = sqlite3_column_double(row, 4);
 }
 
 int user_get(struct db_reader *reader, const char *name, struct user *out, struct err *err)

@@ -21,9 +21,14 @@ enum {
     TOKENS_MAX = 100 /* of one user: more than machines and scripts, few enough to read */
 };
 
+/* Shares between which users still get their turns. */
+#define USER_SHARE_MIN 0.01
+#define USER_SHARE_MAX 100.0
+
 struct user {
     char name[USER_NAME_MAX + 1];
     int admin, disabled;
+    double share; /* of the devices, beside others' */
     int64_t created_at;
 };
 
@@ -57,6 +62,8 @@ int user_insert_first(struct db_writer *writer, struct err *err);
  * administrator would be left; ERR_NOT_FOUND. */
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,
                 struct err *err);
+/* share: USER_SHARE_MIN to USER_SHARE_MAX. ERR_INVALID, pointer "/share"; ERR_NOT_FOUND. */
+int user_set_share(struct db_writer *writer, const char *name, double share, struct err *err);
 int user_get(struct db_reader *reader, const char *name, struct user *out, struct err *err);
 typedef int user_row(void *self, const struct user *user);
 int user_list(struct db_reader *reader, user_row *row, void *self, struct err *err);

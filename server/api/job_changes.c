@@ -31,16 +31,19 @@ void job_changes_free(struct job_changes *changes)
     *changes = (struct job_changes){0};
 }
 
-/* {"resources": {"priority": value}} */
-static int set_priority(json_t *spec, json_t *value)
+/* {"resources": {key: value}} */
+static int set_resource(json_t *spec, const char *key, json_t *value)
 {
-    json_t *resources = json_object();
-    return json_object_set(resources, "priority", value) |
+    json_t *resources = json_object_get(spec, "resources");
+    if (resources)
+        return json_object_set(resources, key, value);
+    resources = json_object();
+    return json_object_set(resources, key, value) |
            json_object_set_new(spec, "resources", resources);
 }
 
-/* The patch as a spec with only its fields (a new reference): priority goes below
- * resources. Fields that cannot change are reported in err. */
+/* The patch as a spec with only its fields (a new reference): priority and max_seconds go below
+ * resources, urgent is no field of a spec. Fields that cannot change are reported in err. */
 static json_t *changes_layout(const json_t *patch, struct err *err)
 {
     const char *key;
@@ -52,10 +55,14 @@ static json_t *changes_layout(const json_t *patch, struct err *err)
         snprintf(pointer, sizeof pointer, "/%.90s", key);
         if (strcmp(key, "name") == 0 || strcmp(key, "notes") == 0 || strcmp(key, "tags") == 0)
             failed |= json_object_set(spec, key, value);
-        else if (strcmp(key, "priority") == 0)
-            failed |= set_priority(spec, value);
-        else
-            err_field(err, pointer, "only name, notes, tags and priority of a job can change");
+        else if (strcmp(key, "priority") == 0 || strcmp(key, "max_seconds") == 0)
+            failed |= set_resource(spec, key, value);
+        else if (strcmp(key, "urgent") != 0)
+            err_field(
+                err, pointer,
+                "only name, notes, tags, priority, max_seconds and urgent of a job can change");
+        else if (!json_is_boolean(value))
+            err_field(err, pointer, "must be true or false");
     }
     if (!failed)
         return spec;
@@ -80,8 +87,12 @@ static void changes_report(const struct err *bad, struct err *err)
 static int changes_take(const json_t *patch, const struct spec *spec, struct job_changes *out,
                         struct err *err)
 {
+    const json_t *urgent = json_object_get(patch, "urgent");
     struct job_changes taken = {.priority = spec->resources.priority,
-                                .has_priority = json_object_get(patch, "priority") != NULL};
+                                .has_priority = json_object_get(patch, "priority") != NULL,
+                                .max_seconds = spec->resources.max_seconds,
+                                .has_seconds = json_object_get(patch, "max_seconds") != NULL,
+                                .urgent = urgent ? json_is_true(urgent) : -1};
     int has_name = json_object_get(patch, "name") != NULL;
     int has_notes = json_object_get(patch, "notes") != NULL;
     int has_tags = json_object_get(patch, "tags") != NULL;

@@ -7,6 +7,7 @@
 #define TOKENFATE_JOB_CHANGES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/err.h"
 #include "config/spec.h"
@@ -15,9 +16,12 @@ struct job_changes {
     char *name, *notes; /* NULL: unchanged */
     char *tags;         /* JSON array; NULL: unchanged */
     int priority, has_priority;
+    int64_t max_seconds;
+    int has_seconds;
+    int urgent; /* 1, 0, -1: unchanged */
 };
 
-/* Read {"name", "notes", "tags", "priority"}, each optional. ERR_MALFORMED, or
+/* Read {"name", "notes", "tags", "priority", "max_seconds", "urgent"}, each optional. ERR_MALFORMED, or
  * ERR_INVALID with every bad field. */
 int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err);
 void job_changes_free(struct job_changes *changes);

@@ -159,7 +159,9 @@ struct change {
     enum job_request request;
     enum job_state state;
     struct job_changes changes;
-    int is_aside; /* DELETE has set the files aside */
+    int64_t seconds;    /* effective max_seconds of the changes */
+    const char *urgent; /* as in job_patch */
+    int is_aside;       /* DELETE has set the files aside */
 };
 
 static void change_free(void *state)
@@ -248,8 +250,25 @@ static int patch_store(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct change *change = arg;
     const struct job_changes *changes = &change->changes;
-    return job_patch(writer, change->id, changes->name, changes->notes, changes->tags,
-                     changes->has_priority ? &changes->priority : NULL, err);
+    const struct job_patch patch = {.name = changes->name,
+                                    .notes = changes->notes,
+                                    .tags = changes->tags,
+                                    .urgent = change->urgent,
+                                    .priority = changes->has_priority ? &changes->priority : NULL,
+                                    .max_seconds = changes->has_seconds ? &change->seconds : NULL,
+                                    .asked_seconds = changes->max_seconds};
+    return job_patch(writer, change->id, &patch, err);
+}
+
+/* What depends on the site and on who asks. */
+static int patch_check(const struct request *request, struct change *change, struct err *err)
+{
+    const struct job_changes *changes = &change->changes;
+    if (changes->urgent >= 0 && !request->user.admin)
+        return err_set(err, ERR_FORBIDDEN, "only an administrator puts a job before all others");
+    change->urgent = changes->urgent > 0 ? request->user.name : changes->urgent == 0 ? "" : NULL;
+    return submission_seconds(&request->server->settings, changes->max_seconds, "/max_seconds",
+                              &change->seconds, err);
 }
 
 enum request_result api_job_patch(struct request *request)
@@ -259,6 +278,8 @@ enum request_result api_job_patch(struct request *request)
         return REQUEST_DONE;
     if (job_changes_parse(request->body ? request->body : "", request->n_body, &change->changes,
                           &request->err))
+        return request_fail(request, &request->err);
+    if (patch_check(request, change, &request->err))
         return request_fail(request, &request->err);
     return request_submit(request, patch_store, change, change_done);
 }

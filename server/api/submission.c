@@ -117,10 +117,26 @@ int submission_known(const struct request *request, const char *key, const char 
     return 0;
 }
 
+int submission_seconds(const struct settings *settings, int64_t asked, const char *pointer,
+                       int64_t *out, struct err *err)
+{
+    const int64_t most = settings->max_seconds;
+    int64_t seconds = asked ? asked : settings->default_seconds;
+    if (most && asked > most)
+        return err_field(err, pointer, "%lld is above the %lld seconds that a job may have here",
+                         (long long)asked, (long long)most);
+    if (most && (!seconds || seconds > most))
+        seconds = most;
+    *out = seconds;
+    return 0;
+}
+
 int submission_build(const struct request *request, struct spec *spec, struct job *job,
                      struct err *err)
 {
     char name[SPEC_CORPUS_MAX + 1];
+    const int too_long = submission_seconds(&request->server->settings, spec->resources.max_seconds,
+                                            "/resources/max_seconds", &job->max_seconds, err);
     /* The checks go on after a failure, so that one answer names every bad field. Only
      * the checks that need the text stop where it is not resolved. */
     const int unnamed = labels_clean(spec, err);
@@ -133,7 +149,7 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     if (unresolved || (no_start && err->code != ERR_INVALID))
         return -1;
     const int failed = fill_text(job, request, spec, name, err) || unnamed || elsewhere ||
-                       no_start || fill(job, request, spec, err);
+                       too_long || no_start || fill(job, request, spec, err);
     if (failed)
         submission_free(job);
     return failed ? -1 : 0;

@@ -24,6 +24,11 @@ int submission_known(const struct request *request, const char *key, const char 
 /* ERR_INVALID (pointer: /corpus/id) if the text of the job was deleted since submission_build.
  * Run in the operation that inserts the job. */
 int submission_check_text(struct db_writer *writer, const struct job *job, struct err *err);
+/* Seconds of devices that a job gets which asks for so many, 0: it names none; *out 0: no limit.
+ * ERR_INVALID with `pointer` if that is more than the setting max_seconds. */
+int submission_seconds(const struct settings *settings, int64_t asked, const char *pointer,
+                       int64_t *out, struct err *err);
+
 /* Wake who waits for new jobs. Call it after the commit. */
 void submission_wake(const struct request *request);
 /* Frees the strings of the job, not the job. */

@@ -1,5 +1,5 @@
 /* job_run: see job_run.h. Two tables: `takes` has a function for each message of the trainer;
- * `orders` has, for each order (cancel, stop, timeout), the message to send and the end of the
+ * `orders` has, for each order (cancel, stop, hold, ...), the message to send and the end of the
  * job, whether the order is obeyed, overdue, or the trainer dies while it is pending.
  *
  * Full disk: a write that fails because of it is tried again every second until it succeeds or
@@ -25,21 +25,32 @@
 #include "config/file.h"
 #include "config/log.h"
 #include "config/spec.h"
+#include "db/accounts.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "lab/text.h"
 #include "server/data.h"
 #include "server/queue/conversation.h"
+#include "server/queue/fair.h"
 #include "server/redact.h"
 
 enum {
     ATTEMPT_PATH_MAX = SETTINGS_TEXT_MAX + 128,
     ATTEMPT_LOG_MAX = 16 << 20, /* bytes of a job's log: a trainer in a loop must not fill a disk */
     ATTEMPT_REAP_MS = 200,      /* for a lost trainer to exit, so that its status is known */
-    ATTEMPT_TRY_AGAIN_MS = 1000 /* between two tries to store or to read */
+    ATTEMPT_TRY_AGAIN_MS = 1000, /* between two tries to store or to read */
+    ATTEMPT_CHARGE_MS = 10000    /* between two charges: what a crash of the server loses */
 };
 
-enum order { ORDER_NONE, ORDER_CANCEL, ORDER_STOP, ORDER_TIMEOUT };
+enum order {
+    ORDER_NONE,
+    ORDER_CANCEL,
+    ORDER_STOP,
+    ORDER_HOLD,
+    ORDER_PAUSE,
+    ORDER_SLICE,
+    ORDER_LIMIT
+};
 
 static const struct {
     enum message_type message;
@@ -48,24 +59,29 @@ static const struct {
 } orders[] = {
     [ORDER_CANCEL] = {MESSAGE_CANCEL, JOB_END_CANCELLED, "cancelled"},
     [ORDER_STOP] = {MESSAGE_STOP, JOB_END_REQUEUE, "stopped, goes on with the next start"},
-    [ORDER_TIMEOUT] = {MESSAGE_CANCEL, JOB_END_FAILED, "out of time"},
+    [ORDER_HOLD] = {MESSAGE_STOP, JOB_END_REQUEUE, "held"},
+    [ORDER_PAUSE] = {MESSAGE_STOP, JOB_END_REQUEUE, "the queue is paused"},
+    [ORDER_SLICE] = {MESSAGE_STOP, JOB_END_SLICED, "gives way to another user"},
+    [ORDER_LIMIT] = {MESSAGE_STOP, JOB_END_LIMIT, "max_seconds are over"},
 };
 
 /* One attempt of a job on a trainer. */
 struct attempt {
     struct job_run *setup;
     struct job *job;
-    int64_t max_seconds;
     FILE *log;
     char folder[ATTEMPT_PATH_MAX];
     char corpus[DATA_PATH_MAX]; /* folder of the text's token files; "" for the synthetic text */
     char model[ATTEMPT_PATH_MAX + 512]; /* file to start from, or "" */
-    int look;                           /* a cancel may have been requested: read the row */
-    enum order order;                   /* the first one given */
+    int look; /* a cancel or a hold may have been requested, or a limit changed: read the row */
+    enum order order; /* the first one given */
     struct conversation conversation;
-    int64_t limit;  /* ms; end of max_seconds, 0 = none */
-    int64_t stored; /* last epoch in the database */
-    double *values; /* records of one message, unpacked */
+    int64_t limit;             /* ms; end of max_seconds, 0 = none */
+    int64_t since, charged;    /* ms; claimed; charged until then */
+    int64_t ordered;           /* ms; time of the order, 0: none */
+    int64_t start_ms, stop_ms; /* from the claim to `started`, from the order to its end */
+    int64_t stored;            /* last epoch in the database */
+    double *values;            /* records of one message, unpacked */
     float *tokens;
     int ended;
     enum job_end end;
@@ -149,7 +165,34 @@ struct attempt_write {
     int64_t bytes, from;       /* memory of the job; first epoch */
     int n, n_values, n_tokens; /* records, and the size of one */
     enum job_state state;      /* result of write_end */
+    int64_t charged;           /* result of write_charge: ms */
 };
+
+/* Charge the job and its user for the time on the device since the last charge. */
+static int write_charge(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct attempt *attempt = ((struct attempt_write *)arg)->attempt;
+    const struct job_run *setup = attempt->setup;
+    const int64_t now = clock_monotonic_ms(), ms = now - attempt->charged;
+    const struct fair_rules rules = {.half_life = (double)setup->settings->use_days * 86400};
+    struct account row = {0};
+    snprintf(row.user, sizeof row.user, "%s", attempt->job->user);
+    snprintf(row.kind, sizeof row.kind, "%s", setup->kind);
+    if (account_read(writer, &row, err) < 0)
+        return -1;
+    struct fair_account account = {
+        .virtual = row.virtual, .used = row.used, .used_at = (double)row.used_at / 1e6};
+    fair_charge(&rules, &account, atomic_load(&setup->turn->share), (double)ms / 1e3,
+                (double)db_now() / 1e6);
+    row.virtual = account.virtual;
+    row.used = account.used;
+    row.used_at = db_now();
+    if (account_write(writer, &row, err) < 0 ||
+        job_charge(writer, attempt->job->id, ms, 0, 0, err) < 0)
+        return -1;
+    ((struct attempt_write *)arg)->charged = now;
+    return 0;
+}
 
 static int write_claim(struct db_writer *writer, void *arg, struct err *err)
 {
@@ -175,7 +218,10 @@ static int write_end(struct db_writer *writer, void *arg, struct err *err)
 {
     struct attempt_write *write = arg;
     const struct attempt *attempt = write->attempt;
-    if (job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0)
+    const int64_t stops = attempt->start_ms + attempt->stop_ms;
+    if (write_charge(writer, write, err) < 0 ||
+        job_charge(writer, attempt->job->id, 0, stops, attempt->stop_ms ? stops : 0, err) < 0 ||
+        job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0)
         return -1;
     if (attempt->unread && job_set_unread(writer, attempt->job->id, err) < 0)
         return -1;
@@ -246,18 +292,13 @@ static void attempt_lost(struct attempt *attempt, const struct err *err)
                      err->message, how);
         return;
     }
-    if (attempt->order == ORDER_TIMEOUT)
-        attempt_fail(attempt, JOB_END_FAILED, ERR_TIMEOUT, attempt->stored,
-                     "max_seconds %lld are over", (long long)attempt->max_seconds);
     attempt_end(attempt, orders[attempt->order].end);
 }
 
 /* The trainer has obeyed the order. */
-static void attempt_obeyed(struct attempt *attempt, const struct message *message)
+static void attempt_obeyed(struct attempt *attempt)
 {
-    if (attempt->order == ORDER_TIMEOUT)
-        attempt_fail(attempt, JOB_END_FAILED, ERR_TIMEOUT, message->epoch,
-                     "max_seconds %lld are over", (long long)attempt->max_seconds);
+    attempt->stop_ms = clock_monotonic_ms() - attempt->ordered + 1; /* rounded up */
     attempt_end(attempt, orders[attempt->order].end);
 }
 
@@ -349,6 +390,7 @@ static void take_started(struct attempt *attempt, const struct message *message)
         attempt_lost(attempt, &err);
         return;
     }
+    attempt->start_ms = clock_monotonic_ms() - attempt->since + 1;
     attempt_log(attempt, "started at epoch %lld on %s: %s, %s, %lld threads, build %s",
                 (long long)message->epoch, message->name, message->precision, message->isa,
                 (long long)message->threads, message->build);
@@ -413,9 +455,9 @@ static void take_done(struct attempt *attempt, const struct message *message)
 static void take_obeyed(struct attempt *attempt, const struct message *message)
 {
     int expected = attempt->order != ORDER_NONE &&
-                   (message->type == MESSAGE_STOPPED) == (attempt->order == ORDER_STOP);
+                   (message->type == MESSAGE_CANCELLED) == (attempt->order == ORDER_CANCEL);
     if (expected)
-        attempt_obeyed(attempt, message);
+        attempt_obeyed(attempt);
     else
         attempt_protocol(attempt, "the trainer ended the job unasked");
 }
@@ -445,7 +487,7 @@ static void take_failed(struct attempt *attempt, const struct message *message)
     }
     if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
         attempt_unread(attempt);
-    else if (attempt_is_passing(code) && attempt->order != ORDER_TIMEOUT)
+    else if (attempt_is_passing(code))
         attempt_put_off(attempt, message->text);
     else
         attempt_fail(attempt, JOB_END_FAILED, code, message->epoch, "%s", message->text);
@@ -480,14 +522,23 @@ static void attempt_order(struct attempt *attempt, enum order order)
 {
     struct err err = ERR_INIT;
     attempt->order = order;
+    attempt->ordered = clock_monotonic_ms();
     attempt_log(attempt, "order: %s", orders[order].word);
     if (conversation_order(&attempt->conversation, orders[order].message, &err) < 0)
         attempt_lost(attempt, &err);
 }
 
-/* 1 if a cancel was requested. The row is read only after a wake. If it cannot be read, `look`
- * stays set and attempt_look_again sets a time for the next try. */
-static int attempt_cancel_requested(struct attempt *attempt)
+/* Time (ms) at which max_seconds are over, counted over all runs of the job; 0: never. */
+static int64_t attempt_limit(const struct attempt *attempt, int64_t max_seconds)
+{
+    const int64_t before = attempt->job->device_ms; /* at the claim */
+    return max_seconds ? attempt->since + max_seconds * 1000 - before : 0;
+}
+
+/* The order that a request in the row asks for. The row is read only after a wake; its limit may
+ * have changed too. If it cannot be read, `look` stays set and attempt_look_again sets a time for
+ * the next try. */
+static enum order attempt_requested(struct attempt *attempt)
 {
     struct job *job;
     struct err err = ERR_INIT;
@@ -495,34 +546,66 @@ static int attempt_cancel_requested(struct attempt *attempt)
     if (eventfd_read(attempt->setup->wake_fd, &woken) == 0)
         attempt->look = 1;
     if (!attempt->look || job_get(attempt->setup->reader, attempt->job->id, &job, &err) < 0)
-        return 0;
-    int requested = job->cancel_requested;
+        return ORDER_NONE;
+    const enum order order = job->cancel_requested ? ORDER_CANCEL
+                             : job->hold_requested ? ORDER_HOLD
+                                                   : ORDER_NONE;
+    attempt->limit = attempt_limit(attempt, job->max_seconds);
     job_free(job);
     attempt->look = 0;
-    return requested;
+    return order;
 }
 
-/* Give the order that a cancel request, the end of the server or max_seconds requires. Only
- * the first order counts: after a cancel a stop changes nothing, the trainer is ending. */
+/* The order that the server, the scheduler or max_seconds require. */
+static enum order attempt_due(const struct attempt *attempt)
+{
+    static const enum order ways[] = {
+        [WAY_ON] = ORDER_NONE, [WAY_SLICE] = ORDER_SLICE, [WAY_PAUSE] = ORDER_PAUSE};
+    const int way = atomic_load(&attempt->setup->turn->way);
+    if (atomic_load(attempt->setup->stopping))
+        return ORDER_STOP;
+    if (attempt->limit && clock_monotonic_ms() >= attempt->limit)
+        return ORDER_LIMIT;
+    return ways[way];
+}
+
+/* Charge now and then, so that a crash of the server loses little. A charge that cannot be stored
+ * is part of the next one. */
+static void attempt_charge(struct attempt *attempt)
+{
+    struct attempt_write write = {.attempt = attempt};
+    struct err err = ERR_INIT;
+    if (clock_monotonic_ms() < attempt->charged + ATTEMPT_CHARGE_MS ||
+        db_call(attempt->setup->db, write_charge, &write, &err) < 0)
+        return;
+    attempt->charged = write.charged;
+    atomic_store(&attempt->setup->turn->charged, write.charged);
+}
+
+/* Give the order that is due. Only the first order counts, but for a cancel after a stop: the job
+ * ends as cancelled then (job_finish). */
 static void attempt_look(struct attempt *attempt)
 {
-    int cancel = attempt_cancel_requested(attempt);
+    enum order order = attempt_requested(attempt);
+    attempt_charge(attempt);
     if (attempt->order != ORDER_NONE)
         return;
-    if (cancel)
-        attempt_order(attempt, ORDER_CANCEL);
-    else if (atomic_load(attempt->setup->stopping))
-        attempt_order(attempt, ORDER_STOP);
-    else if (attempt->limit && clock_monotonic_ms() >= attempt->limit)
-        attempt_order(attempt, ORDER_TIMEOUT);
+    if (order == ORDER_NONE)
+        order = attempt_due(attempt);
+    if (order != ORDER_NONE)
+        attempt_order(attempt, order);
 }
 
-/* Time (ms) at which attempt_look has something to do without a wake, 0: never. */
+/* Time (ms) at which attempt_look has something to do without a wake. */
 static int64_t attempt_look_again(const struct attempt *attempt)
 {
-    int64_t until = attempt->order == ORDER_NONE ? attempt->limit : 0;
+    int64_t until = attempt->charged + ATTEMPT_CHARGE_MS;
     const int64_t again = clock_monotonic_ms() + ATTEMPT_TRY_AGAIN_MS;
-    if (attempt->look && (!until || again < until))
+    if (until < again)
+        until = again;
+    if (attempt->order == ORDER_NONE && attempt->limit && attempt->limit < until)
+        until = attempt->limit;
+    if (attempt->look && again < until)
         until = again;
     return until;
 }
@@ -567,7 +650,6 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
     if (attempt_prepare(attempt, err) < 0 ||
         spec_parse(attempt->job->spec, strlen(attempt->job->spec), &spec, err) < 0)
         return -1;
-    attempt->max_seconds = spec->resources.max_seconds;
     const int is_short = attempt_find_text(attempt, spec, err) ||
                          (spec->init_from[0] && attempt_find_model(attempt, spec->init_from, err));
     spec_free(spec);
@@ -583,7 +665,6 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
                               .resume = attempt->stored + 1,
                               .checkpoint_seconds = attempt->setup->settings->checkpoint_seconds};
     memcpy(message.job, attempt->job->id, sizeof message.job);
-    attempt->limit = attempt->max_seconds ? clock_monotonic_ms() + attempt->max_seconds * 1000 : 0;
     struct err lost = ERR_INIT;
     if (conversation_start(&attempt->conversation, attempt->setup->settings,
                            attempt->setup->process, &message, &lost) < 0)
@@ -645,6 +726,7 @@ static void attempt_start(struct attempt *attempt)
     job_free(attempt->job);
     attempt->job = claimed;
     attempt->stored = claimed->epoch;
+    attempt->limit = attempt_limit(attempt, claimed->max_seconds);
     if (attempt_begin(attempt, &err) == 0)
         return;
     if (attempt->unread)
@@ -665,6 +747,9 @@ int job_run(struct job_run *setup, const char *job, struct err *err)
         job_free(attempt.job);
         return -1;
     }
+    attempt.since = attempt.charged = clock_monotonic_ms();
+    atomic_store(&setup->turn->charged, attempt.charged);
+    atomic_store(&setup->turn->since, attempt.since);
     attempt_start(&attempt);
     attempt_loop(&attempt);
     attempt_finish(&attempt);

@@ -24,13 +24,26 @@
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
 
+/* Whether a running job gives way: it goes on; another user's job is next (`sliced`); the queue is
+ * paused. The scheduler asks, and wakes the thread; job_run stops the job with a checkpoint. */
+enum job_way { WAY_ON, WAY_SLICE, WAY_PAUSE };
+
+/* What scheduler and job_run tell each other about the turn of a job on a device. Atomic; ms of the
+ * monotonic clock, 0: not yet. */
+struct job_turn {
+    atomic_int way;
+    atomic_llong since, charged; /* claimed; until then its user has been charged */
+    _Atomic double share;        /* seconds of the device / share is the virtual time of its user */
+};
+
 struct job_run {
     const struct settings *settings;
     struct db *db;
     struct datasets *datasets;
-    struct db_reader *reader; /* of the calling thread */
-    const char *device;       /* id */
-    int wake_fd;              /* eventfd: a cancel or a stop may have been requested */
+    struct db_reader *reader;  /* of the calling thread */
+    const char *device, *kind; /* id and kind */
+    struct job_turn *turn;
+    int wake_fd; /* eventfd: a cancel or a stop may have been requested */
     const atomic_int *stopping;
     /* results, but for process, which is both */
     struct trainer_process *process;  /* NULL afterwards if it was lost or killed */

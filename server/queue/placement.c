@@ -155,39 +155,52 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
     return OBSTACLE_NONE;
 }
 
-/* Kind or id of the device that the job asks for, with "auto" resolved for this machine. */
-static const char *placement_wanted(const struct job *job, const struct placement_slot *slots,
-                                    int n)
+/* Kind or id of the device that is asked for, with "auto" resolved for this machine. */
+static const char *placement_wanted(const char *device, const struct placement_slot *slots, int n)
 {
-    if (strcmp(job->device, "auto") != 0)
-        return job->device;
+    if (strcmp(device, "auto") != 0)
+        return device;
     for (int i = 0; i < n; i++)
         if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0)
             return "cuda";
     return "cpu";
 }
 
-int placement_match(const struct job *job, const struct placement_slot *slots, int n, char *waits,
-                    size_t size, int *stale)
+static int placement_is_wanted(const char *wanted, const struct placement_slot *slot)
 {
-    const char *wanted = placement_wanted(job, slots, n);
+    return strcmp(slot->device.kind, wanted) == 0 || strcmp(slot->device.id, wanted) == 0;
+}
+
+const char *placement_kind(const char *device, const struct placement_slot *slots, int n)
+{
+    const char *wanted = placement_wanted(device, slots, n);
+    for (int i = 0; i < n; i++)
+        if (placement_is_wanted(wanted, &slots[i]))
+            return slots[i].device.kind;
+    return "";
+}
+
+void placement_look(const struct job *job, const struct placement_slot *slots, int n,
+                    struct placement_look *out)
+{
+    const char *wanted = placement_wanted(job->device, slots, n);
     enum obstacle told = OBSTACLE_NONE;
-    snprintf(waits, size, "there is no device %s here", wanted);
-    *stale = -1;
+    *out = (struct placement_look){.stale = -1};
+    snprintf(out->waits, sizeof out->waits, "there is no device %s here", wanted);
     for (int i = 0; i < n; i++) {
         char sentence[PLACEMENT_WAITS_MAX];
-        if (strcmp(slots[i].device.kind, wanted) != 0 && strcmp(slots[i].device.id, wanted) != 0)
+        if (!placement_is_wanted(wanted, &slots[i]))
             continue;
         enum obstacle obstacle = placement_obstacle(job, &slots[i], sentence, sizeof sentence);
-        if (obstacle == OBSTACLE_NONE)
-            return i;
+        if (obstacle == OBSTACLE_NONE || obstacle == OBSTACLE_BUSY)
+            out->devices |= UINT32_C(1) << i;
         if (obstacle == OBSTACLE_FREE)
-            *stale = i;
+            out->stale = i;
         /* The sentence comes from the device that is nearest to taking the job. */
         if (obstacle > told) {
             told = obstacle;
-            snprintf(waits, size, "%s", sentence);
+            snprintf(out->waits, sizeof out->waits, "%s", sentence);
         }
     }
-    return -1;
+    out->is_its_own = told > OBSTACLE_UNAVAILABLE;
 }

@@ -1,14 +1,14 @@
 /* placement: the choice of a device for a job, and the reason why a job waits. Pure functions
- * over a snapshot of the slots. scheduler.c calls placement_match on its thread; job_run.c
+ * over a snapshot of the slots. scheduler.c calls placement_look on its thread; job_run.c
  * calls placement_continues and placement_provenance on a worker thread.
  *
  * A job may start on a slot when no obstacle is in its way. Every obstacle has a sentence,
- * which a waiting job shows. The order of the jobs is not decided here (job_queue in
- * db/jobs.h). */
+ * which a waiting job shows. The order of the jobs is not decided here (fair.h). */
 #ifndef TOKENFATE_PLACEMENT_H
 #define TOKENFATE_PLACEMENT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "db/jobs.h"
 #include "server/queue/trainer_process.h"
@@ -53,10 +53,18 @@ char *placement_provenance(const struct placement_facts *facts, const char *prec
 int placement_continues(const struct job *job, const struct placement_facts *facts,
                         const char *precision, char *why, size_t size);
 
-/* Index of the idle slot on which a queued job can start, or -1. Then waits[size] is the
- * reason, and *stale is a slot whose free memory, as last reported, is too small, or -1.
- * `auto` means a GPU if one is available, busy or not, else the CPU. */
-int placement_match(const struct job *job, const struct placement_slot *slots, int n, char *waits,
-                    size_t size, int *stale);
+/* Where a queued job can run, and why it does not. */
+struct placement_look {
+    uint32_t devices; /* bits of the slots on which it can run, once they are idle */
+    int stale;        /* slot whose free memory, as last reported, is too small, or -1 */
+    int is_its_own;   /* without devices, 1: other jobs for the same device may have some */
+    char waits[PLACEMENT_WAITS_MAX]; /* the obstacle on the slot that is nearest to taking it */
+};
+void placement_look(const struct job *job, const struct placement_slot *slots, int n,
+                    struct placement_look *out);
+
+/* Kind of the slots on which a job for this device can run, "" if there is none. `auto` means a
+ * GPU if one is available, busy or not, else the CPU. */
+const char *placement_kind(const char *device, const struct placement_slot *slots, int n);
 
 #endif

@@ -1,101 +1,576 @@
 /* scheduler: see scheduler.h. The thread sleeps in slot_set_wait until a slot or a job has
- * changed, then makes one pass over the whole queue. A pass works on copies: the queue as read
- * from the database, and a snapshot of the slots. Both may be out of date; that is harmless,
- * because the claim (job_claim) is a compare-and-swap in the database, and a job that was
- * cancelled meanwhile is not claimed. */
+ * changed, or a slice may end, then makes one pass. A pass works on copies: the first jobs of each
+ * lane as read from the database, and a snapshot of the slots. Both may be out of date; that is
+ * harmless, because the claim (job_claim) is a compare-and-swap in the database, and a job that was
+ * cancelled meanwhile is not claimed.
+ *
+ * A pass reads of each lane only as many jobs as it can place, and those before them that cannot be
+ * placed for a reason of their own. So its cost grows with users and devices, not with the
+ * queue. */
 #include "server/queue/scheduler.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/clock.h"
 #include "config/log.h"
+#include "db/accounts.h"
 #include "db/jobs.h"
+#include "server/queue/fair.h"
 #include "server/queue/placement.h"
 
-enum { SCHEDULER_TICK_SECONDS = 30 }; /* a pass without a wake: refusals end by time */
+enum {
+    SCHEDULER_TICK_MS = 30000, /* a pass without a wake: refusals end by time */
+    LANE_ROWS = 8              /* jobs that are read at once */
+};
+
+/* What a pass remembers of a user and a kind of device for the next ones. */
+struct competitor {
+    struct account account; /* virtual: charged until now */
+    int64_t waits_since;    /* ms, 0: it does not wait */
+    int active, was_active; /* in this pass, in the one before */
+    int holds, has_work;    /* devices held; a job waits that can be placed */
+    double share;           /* scaled */
+};
 
 struct scheduler {
     struct slot_set *set;
     struct db_reader *reader; /* of the thread */
     pthread_t thread;
+    struct competitor *competitors;
+    int n_competitors, room;
+};
+
+/* A lane and its next job that can be placed. */
+struct lane {
+    struct job_lane name;
+    const char *kind;
+    struct job **jobs; /* LANE_ROWS of them from `skip` on */
+    int n, next, skip;
+    struct job *head; /* NULL: none */
+    struct placement_look look;
 };
 
 /* Reasons that have changed, to be stored in one transaction. */
-struct waiting {
-    int n;
-    struct {
-        const char *id;
-        char waits[PLACEMENT_WAITS_MAX];
-    } * jobs;
+struct reason {
+    char id[DB_ID_MAX], waits[PLACEMENT_WAITS_MAX];
 };
 
-static int scheduler_write_waits(struct db_writer *writer, void *arg, struct err *err)
+struct pass {
+    struct scheduler *scheduler;
+    struct placement_slot slots[TRAINER_DEVICES_MAX];
+    struct job *held[TRAINER_DEVICES_MAX]; /* jobs of the slots, NULL: idle */
+    int n_slots, n_lanes;
+    struct lane *lanes;
+    struct reason *reasons;
+    int n_reasons, room;
+    int64_t now;                      /* ms */
+    char closed[PLACEMENT_WAITS_MAX]; /* why no job starts, or "" */
+};
+
+/* ---- reasons ---- */
+
+static int scheduler_write_reasons(struct db_writer *writer, void *arg, struct err *err)
 {
-    const struct waiting *waiting = arg;
-    for (int i = 0; i < waiting->n; i++)
-        if (job_set_waits(writer, waiting->jobs[i].id, waiting->jobs[i].waits, err) < 0)
+    const struct pass *pass = arg;
+    for (int i = 0; i < pass->n_reasons; i++)
+        if (job_set_waits(writer, pass->reasons[i].id, pass->reasons[i].waits, err) < 0)
             return -1;
     return 0;
 }
 
+/* Without memory the reason is told by a later pass. */
+static void pass_tell(struct pass *pass, const struct job *job, const char *waits)
+{
+    if (job->waits && strcmp(job->waits, waits) == 0)
+        return;
+    if (pass->n_reasons == pass->room) {
+        const int room = pass->room ? 2 * pass->room : 16;
+        struct reason *larger = realloc(pass->reasons, (size_t)room * sizeof *larger);
+        if (!larger)
+            return;
+        pass->reasons = larger;
+        pass->room = room;
+    }
+    struct reason *reason = &pass->reasons[pass->n_reasons++];
+    memcpy(reason->id, job->id, sizeof reason->id);
+    snprintf(reason->waits, sizeof reason->waits, "%s", waits);
+}
+
+/* ---- lanes ---- */
+
 /* 1 if a slot holds the job. The queue still contains a job that a slot is about to claim, or
  * has just put back; the slot itself tells when it is free (slot_release). */
-static int scheduler_handed_over(const struct placement_slot *slots, int n, const char *job)
+static int pass_handed_over(const struct pass *pass, const char *job)
 {
-    for (int i = 0; i < n; i++)
-        if (strcmp(slots[i].job, job) == 0)
+    for (int i = 0; i < pass->n_slots; i++)
+        if (strcmp(pass->slots[i].job, job) == 0)
             return 1;
     return 0;
 }
 
-/* Hand over each queued job, in the order of the queue, or note the reason why it waits. A job
- * that must wait does not hold back those after it. */
-static void scheduler_pass(struct scheduler *scheduler, struct job **jobs, int n,
-                           struct waiting *waiting)
+static void lane_clear(struct lane *lane)
 {
-    struct placement_slot slots[TRAINER_DEVICES_MAX];
-    int n_slots = slot_set_snapshot(scheduler->set, slots);
-    for (int i = 0; i < n; i++) {
-        int stale;
-        if (scheduler_handed_over(slots, n_slots, jobs[i]->id))
+    for (int i = 0; i < lane->n; i++)
+        job_free(lane->jobs[i]);
+    free(lane->jobs);
+    lane->jobs = NULL;
+    lane->n = lane->next = 0;
+}
+
+/* The next row of the lane, NULL: none. It stays valid until the one after it is read. */
+static struct job *lane_row(struct pass *pass, struct lane *lane)
+{
+    struct err err = ERR_INIT;
+    if (lane->next < lane->n)
+        return lane->jobs[lane->next++];
+    const int was_last = lane->jobs && lane->n < LANE_ROWS;
+    lane_clear(lane);
+    if (was_last)
+        return NULL;
+    if (job_queue(pass->scheduler->reader, &lane->name, lane->skip, LANE_ROWS, &lane->jobs,
+                  &lane->n, &err) < 0) {
+        log_line(LOG_ERROR, "the queue cannot be read: %s", err.message);
+        return NULL;
+    }
+    lane->skip += lane->n;
+    return lane->n ? lane->jobs[lane->next++] : NULL;
+}
+
+/* Go on to the next job that can be placed. Those that cannot are told why; if the device is the
+ * reason, those behind them need not be looked at. */
+static void lane_advance(struct pass *pass, struct lane *lane)
+{
+    while ((lane->head = lane_row(pass, lane))) {
+        if (pass_handed_over(pass, lane->head->id))
             continue;
-        char *waits = waiting->jobs[waiting->n].waits;
-        int index = placement_match(jobs[i], slots, n_slots, waits, PLACEMENT_WAITS_MAX, &stale);
-        if (index >= 0) {
-            memcpy(slots[index].job, jobs[i]->id, sizeof slots[index].job);
-            slot_hand_over(&scheduler->set->slots[index], jobs[i]->id);
-            continue;
-        }
-        if (stale >= 0)
-            slot_refresh_memory(&scheduler->set->slots[stale]);
-        if (!jobs[i]->waits || strcmp(jobs[i]->waits, waits) != 0)
-            waiting->jobs[waiting->n++].id = jobs[i]->id;
+        placement_look(lane->head, pass->slots, pass->n_slots, &lane->look);
+        if (lane->look.devices)
+            return;
+        if (lane->look.stale >= 0)
+            slot_refresh_memory(&pass->scheduler->set->slots[lane->look.stale]);
+        pass_tell(pass, lane->head, lane->look.waits);
+        if (!lane->look.is_its_own)
+            break;
+    }
+    lane->head = NULL;
+}
+
+static int pass_read_lanes(struct pass *pass, struct err *err)
+{
+    struct job_lane *names = NULL;
+    if (job_lanes(pass->scheduler->reader, &names, &pass->n_lanes, err) < 0)
+        return -1;
+    pass->lanes = calloc((size_t)pass->n_lanes + 1, sizeof *pass->lanes);
+    for (int i = 0; pass->lanes && i < pass->n_lanes; i++) {
+        pass->lanes[i].name = names[i];
+        pass->lanes[i].kind = placement_kind(names[i].device, pass->slots, pass->n_slots);
+        lane_advance(pass, &pass->lanes[i]);
+    }
+    free(names);
+    return pass->lanes ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for %d lanes", pass->n_lanes);
+}
+
+/* ---- competitors ---- */
+
+/* Index of the user's entry for a kind, -1 without memory. */
+static int scheduler_competitor(struct scheduler *scheduler, const char *user, const char *kind)
+{
+    for (int i = 0; i < scheduler->n_competitors; i++)
+        if (strcmp(scheduler->competitors[i].account.user, user) == 0 &&
+            strcmp(scheduler->competitors[i].account.kind, kind) == 0)
+            return i;
+    if (scheduler->n_competitors == scheduler->room) {
+        const int room = scheduler->room ? 2 * scheduler->room : 16;
+        struct competitor *larger = realloc(scheduler->competitors, (size_t)room * sizeof *larger);
+        if (!larger)
+            return -1;
+        scheduler->competitors = larger;
+        scheduler->room = room;
+    }
+    struct competitor *new = &scheduler->competitors[scheduler->n_competitors];
+    *new = (struct competitor){0};
+    snprintf(new->account.user, sizeof new->account.user, "%s", user);
+    snprintf(new->account.kind, sizeof new->account.kind, "%s", kind);
+    return scheduler->n_competitors++;
+}
+
+/* Who competes for devices of the kind: users whose jobs hold or wait for one. */
+static void pass_gather(struct pass *pass, const char *kind)
+{
+    struct scheduler *scheduler = pass->scheduler;
+    for (int i = 0; i < pass->n_slots; i++) {
+        const int c = pass->held[i] && strcmp(pass->slots[i].device.kind, kind) == 0
+                          ? scheduler_competitor(scheduler, pass->held[i]->user, kind)
+                          : -1;
+        if (c >= 0)
+            scheduler->competitors[c].holds++;
+    }
+    for (int i = 0; i < pass->n_lanes; i++) {
+        const int c = pass->lanes[i].head && strcmp(pass->lanes[i].kind, kind) == 0
+                          ? scheduler_competitor(scheduler, pass->lanes[i].name.user, kind)
+                          : -1;
+        if (c >= 0)
+            scheduler->competitors[c].has_work = 1;
     }
 }
 
-static void scheduler_look(struct scheduler *scheduler)
+static int scheduler_raise(struct db_writer *writer, void *arg, struct err *err)
 {
-    struct job **jobs = NULL;
-    struct waiting waiting = {0};
+    return account_raise(writer, arg, err);
+}
+
+/* A user that has become active comes back beside the least of those that were. */
+static void pass_return(struct pass *pass, const struct fair_rules *rules, const char *kind)
+{
+    struct scheduler *scheduler = pass->scheduler;
+    double least = INFINITY;
     struct err err = ERR_INIT;
-    int n = 0;
-    if (job_queue(scheduler->reader, (int)scheduler->set->settings->max_queue, &jobs, &n, &err) <
-        0) {
-        log_line(LOG_ERROR, "the queue cannot be read: %s", err.message);
-        return;
+    for (int i = 0; i < scheduler->n_competitors; i++) {
+        const struct competitor *one = &scheduler->competitors[i];
+        if (one->active && one->was_active && strcmp(one->account.kind, kind) == 0)
+            least = fmin(least, one->account.virtual);
     }
-    waiting.jobs = calloc((size_t)n + 1, sizeof *waiting.jobs);
-    if (waiting.jobs)
-        scheduler_pass(scheduler, jobs, n, &waiting);
-    if (waiting.n > 0 && db_call(scheduler->set->db, scheduler_write_waits, &waiting, &err) < 0)
+    for (int i = 0; i < scheduler->n_competitors && least < INFINITY; i++) {
+        struct competitor *one = &scheduler->competitors[i];
+        const double raised = fair_return(rules, one->account.virtual, least);
+        if (!one->active || one->was_active || strcmp(one->account.kind, kind) != 0 ||
+            raised <= one->account.virtual)
+            continue;
+        one->account.virtual = raised;
+        if (db_call(scheduler->set->db, scheduler_raise, &one->account, &err) < 0)
+            log_line(LOG_WARNING, "the account of %s: %s", one->account.user, err.message);
+    }
+}
+
+/* Seconds of the slot's job that its user has not been charged for yet. */
+static double pass_uncharged(const struct pass *pass, int slot)
+{
+    const int64_t charged = atomic_load(&pass->scheduler->set->slots[slot].turn.charged);
+    return charged && charged < pass->now ? (double)(pass->now - charged) / 1e3 : 0;
+}
+
+/* Virtual times until now, and the shares in force, which running jobs are charged at from here
+ * on. */
+static void pass_settle(struct pass *pass, const struct fair_rules *rules, const char *kind)
+{
+    struct scheduler *scheduler = pass->scheduler;
+    struct err err = ERR_INIT;
+    const double now = (double)db_now() / 1e6;
+    double used = 0;
+    int n = 0;
+    for (int i = 0; i < scheduler->n_competitors; i++) {
+        struct competitor *one = &scheduler->competitors[i];
+        if (strcmp(one->account.kind, kind) != 0)
+            continue;
+        one->active = one->holds || one->has_work;
+        if (one->active && account_get(scheduler->reader, &one->account, &err) < 0) {
+            log_line(LOG_ERROR, "the account of %s: %s", one->account.user, err.message);
+            one->active = 0; /* its jobs wait for a pass that can read it */
+        }
+        if (!one->active)
+            continue;
+        const struct fair_account account = {.used = one->account.used,
+                                             .used_at = (double)one->account.used_at / 1e6};
+        one->account.used = fair_used(rules, &account, now);
+        used += one->account.used;
+        n++;
+    }
+    for (int i = 0; i < scheduler->n_competitors; i++) {
+        struct competitor *one = &scheduler->competitors[i];
+        if (one->active && strcmp(one->account.kind, kind) == 0)
+            one->share = fair_scale(rules, one->account.share, one->account.used, used / n);
+    }
+    for (int i = 0; i < pass->n_slots; i++) {
+        if (!pass->held[i] || strcmp(pass->slots[i].device.kind, kind) != 0)
+            continue;
+        const int c = scheduler_competitor(scheduler, pass->held[i]->user, kind);
+        if (c < 0 || !scheduler->competitors[c].active)
+            continue;
+        atomic_store(&scheduler->set->slots[i].turn.share, scheduler->competitors[c].share);
+        scheduler->competitors[c].account.virtual +=
+            pass_uncharged(pass, i) / scheduler->competitors[c].share;
+    }
+    pass_return(pass, rules, kind);
+}
+
+/* Forget who does not compete any more, and begin the next pass. */
+static void scheduler_turn_over(struct scheduler *scheduler)
+{
+    int kept = 0;
+    for (int i = 0; i < scheduler->n_competitors; i++) {
+        struct competitor one = scheduler->competitors[i];
+        if (!one.active)
+            continue;
+        one.was_active = 1;
+        one.active = one.holds = one.has_work = 0;
+        scheduler->competitors[kept++] = one;
+    }
+    scheduler->n_competitors = kept;
+}
+
+/* ---- the decisions of one kind ---- */
+
+/* The view of fair.h and what its indices mean. Devices are the slots' numbers; those of other
+ * kinds have no job that names them. */
+struct round {
+    struct fair_view view;
+    struct fair_user *users;
+    struct fair_job *jobs;
+    struct fair_holder holders[TRAINER_DEVICES_MAX];
+    int slot_of[TRAINER_DEVICES_MAX]; /* device of the view to slot */
+    int device_of[TRAINER_DEVICES_MAX];
+    int holder_slot[TRAINER_DEVICES_MAX];
+    int *competitor_of; /* user of the view */
+};
+
+static double job_ends_in(const struct job *job, double held)
+{
+    return job->max_seconds
+               ? fmax(0, (double)job->max_seconds - (double)job->device_ms / 1e3 - held)
+               : INFINITY;
+}
+
+static int round_user(const struct pass *pass, const struct round *round, const char *user)
+{
+    for (int i = 0; i < round->view.n_users; i++)
+        if (strcmp(pass->scheduler->competitors[round->competitor_of[i]].account.user, user) == 0)
+            return i;
+    return -1;
+}
+
+static void round_users(struct pass *pass, struct round *round, const char *kind)
+{
+    round->view.n_users = 0;
+    for (int i = 0; i < pass->scheduler->n_competitors; i++) {
+        struct competitor *one = &pass->scheduler->competitors[i];
+        if (!one->active || strcmp(one->account.kind, kind) != 0)
+            continue;
+        const int waits = one->has_work && !one->holds;
+        if (!waits)
+            one->waits_since = 0;
+        else if (!one->waits_since)
+            one->waits_since = pass->now;
+        round->competitor_of[round->view.n_users] = i;
+        round->users[round->view.n_users++] =
+            (struct fair_user){.name = one->account.user,
+                               .share = one->share,
+                               .virtual = one->account.virtual,
+                               .waited = waits ? (double)(pass->now - one->waits_since) / 1e3 : -1};
+    }
+}
+
+static void round_holders(struct pass *pass, struct round *round, const char *kind)
+{
+    round->view.n_holders = 0;
+    for (int i = 0; i < pass->n_slots; i++) {
+        const struct job *job = pass->held[i];
+        struct job_turn *turn = &pass->scheduler->set->slots[i].turn;
+        const int64_t since = atomic_load(&turn->since);
+        const int user = job ? round_user(pass, round, job->user) : -1;
+        if (user < 0 || strcmp(pass->slots[i].device.kind, kind) != 0)
+            continue;
+        const double held = since ? (double)(pass->now - since) / 1e3 : 0;
+        round->holder_slot[round->view.n_holders] = i;
+        round->holders[round->view.n_holders++] =
+            (struct fair_holder){.user = user,
+                                 .device = round->device_of[i],
+                                 .urgent = job->urgent != NULL,
+                                 .priority = job->priority,
+                                 .part = 1,
+                                 .held = held,
+                                 .cost = (double)job->cost_ms / 1e3,
+                                 .ends_in = job_ends_in(job, held),
+                                 .leaving = atomic_load(&turn->way) != WAY_ON};
+    }
+}
+
+static uint32_t round_devices(const struct round *round, uint32_t slots)
+{
+    uint32_t devices = 0;
+    for (int d = 0; d < round->view.n_devices; d++)
+        devices |= (slots >> round->slot_of[d] & 1) << d;
+    return devices;
+}
+
+static void round_jobs(struct pass *pass, struct round *round, const char *kind)
+{
+    round->view.n_jobs = 0;
+    for (int i = 0; i < pass->n_lanes; i++) {
+        const struct lane *lane = &pass->lanes[i];
+        const int user = lane->head ? round_user(pass, round, lane->name.user) : -1;
+        if (user < 0 || strcmp(lane->kind, kind) != 0)
+            continue;
+        round->jobs[round->view.n_jobs++] =
+            (struct fair_job){.user = user,
+                              .urgent = lane->head->urgent != NULL,
+                              .priority = lane->head->priority,
+                              .age = lane->head->seq,
+                              .devices = round_devices(round, lane->look.devices),
+                              .part = 1,
+                              .waited = fmax(round->users[user].waited, 0),
+                              .ends_in = job_ends_in(lane->head, 0),
+                              .cost = (double)lane->head->cost_ms / 1e3,
+                              .id = i};
+    }
+}
+
+/* The devices of the kind that are there. */
+static void round_map(struct pass *pass, struct round *round, const char *kind)
+{
+    for (int i = 0; i < pass->n_slots; i++) {
+        if (strcmp(pass->slots[i].device.kind, kind) != 0 ||
+            (!pass->slots[i].device.available && !pass->held[i]))
+            continue;
+        round->device_of[i] = round->view.n_devices;
+        round->slot_of[round->view.n_devices++] = i;
+    }
+}
+
+/* Hand the head of a lane to a slot. */
+static void round_start(struct pass *pass, struct round *round, const struct fair_job *chosen,
+                        int device)
+{
+    struct lane *lane = &pass->lanes[chosen->id];
+    const int slot = round->slot_of[device];
+    struct competitor *one = &pass->scheduler->competitors[round->competitor_of[chosen->user]];
+    struct err err = ERR_INIT;
+    memcpy(pass->slots[slot].job, lane->head->id, sizeof pass->slots[slot].job);
+    slot_hand_over(&pass->scheduler->set->slots[slot], lane->head->id, one->share);
+    if (job_get(pass->scheduler->reader, lane->head->id, &pass->held[slot], &err) < 0)
+        pass->held[slot] = NULL; /* deleted: the slot will find that out */
+    one->holds++;
+    lane_advance(pass, lane);
+    one->has_work = 0;
+    for (int i = 0; i < pass->n_lanes; i++)
+        if (pass->lanes[i].head && strcmp(pass->lanes[i].kind, one->account.kind) == 0 &&
+            strcmp(pass->lanes[i].name.user, one->account.user) == 0)
+            one->has_work = 1;
+}
+
+/* Decide until nothing is to be done; returns the seconds after which to look again. */
+static double pass_kind(struct pass *pass, const struct fair_rules *rules, const char *kind)
+{
+    struct round round = {.view = {.rules = *rules}};
+    struct fair_action action = {.verb = FAIR_START, .again = INFINITY};
+    pass_gather(pass, kind);
+    pass_settle(pass, rules, kind);
+    const size_t n = (size_t)pass->scheduler->n_competitors + 1;
+    round.view.users = round.users = calloc(n, sizeof *round.users);
+    round.view.jobs = round.jobs = calloc((size_t)pass->n_lanes + 1, sizeof *round.jobs);
+    round.competitor_of = calloc(n, sizeof *round.competitor_of);
+    round.view.holders = round.holders;
+    round_map(pass, &round, kind);
+    while (round.users && round.jobs && round.competitor_of && !pass->closed[0] &&
+           action.verb != FAIR_NONE) {
+        round_users(pass, &round, kind);
+        round_holders(pass, &round, kind);
+        round_jobs(pass, &round, kind);
+        fair_next(&round.view, &action);
+        if (action.verb == FAIR_START)
+            round_start(pass, &round, &round.jobs[action.job], action.device);
+        else if (action.verb == FAIR_STOP)
+            slot_give_way(&pass->scheduler->set->slots[round.holder_slot[action.holder]],
+                          WAY_SLICE);
+    }
+    free(round.users);
+    free(round.jobs);
+    free(round.competitor_of);
+    return action.again;
+}
+
+/* ---- a pass ---- */
+
+/* While the queue is not open nothing starts; paused, running jobs stop too. */
+static int pass_look_at_queue(struct pass *pass, struct err *err)
+{
+    enum queue_state state = QUEUE_OPEN;
+    char actor[DB_ACTOR_MAX] = "";
+    if (queue_get(pass->scheduler->reader, &state, actor, err) < 0)
+        return -1;
+    if (state != QUEUE_OPEN)
+        snprintf(pass->closed, sizeof pass->closed, "the queue is %s (%s)", queue_state_name(state),
+                 actor);
+    for (int i = 0; state == QUEUE_PAUSED && i < pass->n_slots; i++)
+        if (pass->held[i])
+            slot_give_way(&pass->scheduler->set->slots[i], WAY_PAUSE);
+    return 0;
+}
+
+static void pass_read_held(struct pass *pass)
+{
+    for (int i = 0; i < pass->n_slots; i++) {
+        struct err err = ERR_INIT;
+        if (pass->slots[i].job[0] &&
+            job_get(pass->scheduler->reader, pass->slots[i].job, &pass->held[i], &err) < 0)
+            pass->held[i] = NULL; /* deleted: the slot is about to be idle */
+    }
+}
+
+/* Why the heads that are left wait. */
+static void pass_tell_heads(struct pass *pass)
+{
+    for (int i = 0; i < pass->n_lanes; i++) {
+        struct lane *lane = &pass->lanes[i];
+        if (!lane->head)
+            continue;
+        placement_look(lane->head, pass->slots, pass->n_slots, &lane->look);
+        pass_tell(pass, lane->head, pass->closed[0] ? pass->closed : lane->look.waits);
+    }
+}
+
+static void pass_free(struct pass *pass)
+{
+    for (int i = 0; i < pass->n_lanes && pass->lanes; i++)
+        lane_clear(&pass->lanes[i]);
+    for (int i = 0; i < pass->n_slots; i++)
+        job_free(pass->held[i]);
+    free(pass->lanes);
+    free(pass->reasons);
+}
+
+/* Each kind once: at its first slot. */
+static double pass_kinds(struct pass *pass)
+{
+    const struct settings *settings = pass->scheduler->set->settings;
+    const struct fair_rules rules = {
+        .slice = (double)settings->slice_seconds,
+        .half_life = (double)settings->use_days * 86400,
+        .credit = (double)(settings->share_credit * settings->slice_seconds)};
+    double again = INFINITY;
+    for (int i = 0; i < pass->n_slots; i++) {
+        int first = 0;
+        while (strcmp(pass->slots[first].device.kind, pass->slots[i].device.kind) != 0)
+            first++;
+        if (first == i)
+            again = fmin(again, pass_kind(pass, &rules, pass->slots[i].device.kind));
+    }
+    return again;
+}
+
+/* One pass; returns ms until the next one is due without a change. */
+static int scheduler_look(struct scheduler *scheduler)
+{
+    struct pass pass = {.scheduler = scheduler, .now = clock_monotonic_ms()};
+    struct err err = ERR_INIT;
+    double again = INFINITY;
+    pass.n_slots = slot_set_snapshot(scheduler->set, pass.slots);
+    pass_read_held(&pass);
+    if (pass_look_at_queue(&pass, &err) < 0 || pass_read_lanes(&pass, &err) < 0) {
+        log_line(LOG_ERROR, "the queue cannot be read: %s", err.message);
+    } else {
+        again = pass_kinds(&pass);
+        pass_tell_heads(&pass);
+        scheduler_turn_over(scheduler);
+    }
+    if (pass.n_reasons > 0 && db_call(scheduler->set->db, scheduler_write_reasons, &pass, &err) < 0)
         log_line(LOG_WARNING, "why jobs wait cannot be stored: %s", err.message);
-    free(waiting.jobs);
-    for (int i = 0; i < n; i++)
-        job_free(jobs[i]);
-    free(jobs);
+    pass_free(&pass);
+    return again * 1e3 < SCHEDULER_TICK_MS ? (int)ceil(again * 1e3) : SCHEDULER_TICK_MS;
 }
 
 static void *scheduler_thread(void *arg)
@@ -103,11 +578,10 @@ static void *scheduler_thread(void *arg)
     struct scheduler *scheduler = arg;
     while (!atomic_load(&scheduler->set->stopping)) {
         int64_t began = clock_monotonic_ms();
-        scheduler_look(scheduler);
-        /* Pause as long as the pass took: under constant change a long queue costs at most
-         * half a core. */
+        const int again = scheduler_look(scheduler);
+        /* Pause as long as the pass took: constant change costs at most half a core. */
         poll(NULL, 0, (int)(clock_monotonic_ms() - began));
-        slot_set_wait(scheduler->set, SCHEDULER_TICK_SECONDS);
+        slot_set_wait(scheduler->set, again);
     }
     return NULL;
 }
@@ -139,5 +613,6 @@ void scheduler_stop(struct scheduler *scheduler)
         return;
     pthread_join(scheduler->thread, NULL);
     db_reader_close(scheduler->reader);
+    free(scheduler->competitors);
     free(scheduler);
 }

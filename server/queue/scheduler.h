@@ -1,9 +1,11 @@
-/* scheduler: the thread that hands queued jobs to idle slots and stores the reason why the
- * others wait. workers.c starts and stops it. No other thread hands over jobs.
+/* scheduler: the thread that hands queued jobs to idle slots, lets running ones give way, and
+ * stores the reason why others wait. workers.c starts and stops it. No other thread hands over
+ * jobs.
  *
- * Three decisions are made elsewhere:
- * - Order of the queue: job_queue (db/jobs.h) returns it, by priority, then submission.
- * - Choice of a device: placement_match (placement.h).
+ * Decisions are made elsewhere:
+ * - Order between users, and who gives way: fair.h.
+ * - Order of one user's jobs: job_queue (db/jobs.h).
+ * - Choice of a device: placement.h.
  * - Retry after a fault: job_finish (db/jobs.h); a job that runs again is simply queued. */
 #ifndef TOKENFATE_SCHEDULER_H
 #define TOKENFATE_SCHEDULER_H

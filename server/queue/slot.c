@@ -59,11 +59,16 @@ void slot_set_changed(struct slot_set *set)
     pthread_mutex_unlock(&set->mutex);
 }
 
-void slot_set_wait(struct slot_set *set, int seconds)
+void slot_set_wait(struct slot_set *set, int ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += seconds;
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
     pthread_mutex_lock(&set->mutex);
     int waited = 0;
     while (!set->changed && waited == 0)
@@ -220,6 +225,8 @@ static void slot_run(struct slot *slot, const char *job)
                           .datasets = set->datasets,
                           .reader = slot->reader,
                           .device = slot->shown.device.id,
+                          .kind = slot->shown.device.kind,
+                          .turn = &slot->turn,
                           .wake_fd = slot->wake_fd,
                           .stopping = &set->stopping,
                           .process = slot->process};
@@ -356,9 +363,19 @@ int slot_set_snapshot(struct slot_set *set, struct placement_slot *slots)
     return set->n;
 }
 
-void slot_hand_over(struct slot *slot, const char *job)
+void slot_give_way(struct slot *slot, enum job_way way)
+{
+    atomic_store(&slot->turn.way, way);
+    slot_wake(slot);
+}
+
+void slot_hand_over(struct slot *slot, const char *job, double share)
 {
     pthread_mutex_lock(&slot->set->mutex);
+    atomic_store(&slot->turn.way, WAY_ON);
+    atomic_store(&slot->turn.since, 0);
+    atomic_store(&slot->turn.charged, 0);
+    atomic_store(&slot->turn.share, share);
     snprintf(slot->shown.job, sizeof slot->shown.job, "%s", job);
     pthread_mutex_unlock(&slot->set->mutex);
     slot_wake(slot);

@@ -21,6 +21,7 @@
 #include "config/settings.h"
 #include "db/db.h"
 #include "server/datasets.h"
+#include "server/queue/job_run.h"
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
 
@@ -37,6 +38,7 @@ struct slot {
     int refresh;                               /* ask for the free memory again */
     int pid;                                   /* of the trainer, 0 = none */
     int64_t faults;                            /* trainers lost */
+    struct job_turn turn;                      /* of the job that was handed over; atomic */
     int64_t seen_at;               /* ms; time of the last report about the device's memory */
     int is_watched;                /* `watched` is valid */
     struct trainer_device watched; /* state of the GPU, from the watch */
@@ -75,13 +77,15 @@ void slot_wake(struct slot *slot);
 
 /* Wake the scheduler: a slot or a job has changed. Any thread. */
 void slot_set_changed(struct slot_set *set);
-/* Sleep until slot_set_changed, or for at most `seconds`. The scheduler's thread. */
-void slot_set_wait(struct slot_set *set, int seconds);
+/* Sleep until slot_set_changed, or for at most `ms`. The scheduler's thread. */
+void slot_set_wait(struct slot_set *set, int ms);
 
 /* Copy what the slots show into slots[set->n]; expired refusals are dropped first. */
 int slot_set_snapshot(struct slot_set *set, struct placement_slot *slots);
-/* Hand a job to an idle slot, whose thread claims it. */
-void slot_hand_over(struct slot *slot, const char *job);
+/* Hand a job to an idle slot, whose thread claims it. share: at which its user is charged. */
+void slot_hand_over(struct slot *slot, const char *job, double share);
+/* Let the slot's job go back to the queue with a checkpoint. */
+void slot_give_way(struct slot *slot, enum job_way way);
 /* Let the slot ask for its free memory again, if the last report is old. */
 void slot_refresh_memory(struct slot *slot);
 

@@ -37,12 +37,13 @@ static const struct {
     int kind, what; /* 0 request, 1 claim, 2 end */
     const char *after;
 } expected[] = {
-    {"cancel", 0, JOB_CANCEL, "ccr---"},           {"hold", 0, JOB_HOLD, "h-----"},
+    {"cancel", 0, JOB_CANCEL, "ccr---"},           {"hold", 0, JOB_HOLD, "h-r---"},
     {"release", 0, JOB_RELEASE, "-q----"},         {"retry", 0, JOB_RETRY, "----qq"},
     {"restart", 0, JOB_RESTART, "----qq"},         {"claim", 1, 0, "r-----"},
     {"succeeded", 2, JOB_END_SUCCEEDED, "--s---"}, {"failed", 2, JOB_END_FAILED, "--f---"},
     {"cancelled", 2, JOB_END_CANCELLED, "--c---"}, {"requeue", 2, JOB_END_REQUEUE, "--q---"},
-    {"fault", 2, JOB_END_FAULT, "--q---"},
+    {"fault", 2, JOB_END_FAULT, "--q---"},         {"sliced", 2, JOB_END_SLICED, "--q---"},
+    {"limit", 2, JOB_END_LIMIT, "--h---"},
 };
 
 static void test_transitions(void **state)
@@ -320,8 +321,11 @@ static void test_reconcile(void **state)
 
 static int body_patch(struct db_writer *writer, struct call *call, struct err *err)
 {
-    return job_patch(writer, call->id, call->text, call->key, call->job ? call->job->tags : NULL,
-                     call->n ? &call->n : NULL, err);
+    const struct job_patch patch = {.name = call->text,
+                                    .notes = call->key,
+                                    .tags = call->job ? call->job->tags : NULL,
+                                    .priority = call->n ? &call->n : NULL};
+    return job_patch(writer, call->id, &patch, err);
 }
 
 static void test_patch(void **state)
@@ -352,6 +356,20 @@ static void test_patch(void **state)
     call.id = "nobody";
     assert_int_equal(call_run(f, &call), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+static void check_lane(struct fixture *f, const struct job_lane *lane, int skip, const char *ids)
+{
+    struct job **jobs;
+    int n;
+    assert_int_equal(job_queue(f->reader, lane, skip, 10, &jobs, &n, &f->err), 0);
+    assert_int_equal(n, strlen(ids));
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(jobs[i]->id[0], ids[i]);
+        assert_null(jobs[i]->spec);
+        job_free(jobs[i]);
+    }
+    free(jobs);
 }
 
 static void check_list(struct fixture *f, struct job_filter filter, const char *wanted)
@@ -470,23 +488,89 @@ static void test_list(void **state)
     check_list(f, (struct job_filter){.text = "_"}, "");
     check_list(f, (struct job_filter){.text = "lilliput", .user = "ben"}, "C");
 
-    struct job **jobs;
+    /* Lanes, and in each one priority before age. */
+    struct job_lane *lanes;
     int n;
-    assert_int_equal(job_queue(f->reader, 10, &jobs, &n, &f->err), 0);
-    assert_int_equal(n, 3);
-    assert_string_equal(jobs[0]->id, "C"); /* priority before age */
-    assert_string_equal(jobs[1]->id, "A");
-    assert_string_equal(jobs[2]->id, "D");
-    assert_null(jobs[0]->spec);
-    for (int i = 0; i < n; i++)
-        job_free(jobs[i]);
-    free(jobs);
+    assert_int_equal(job_lanes(f->reader, &lanes, &n, &f->err), 0);
+    assert_int_equal(n, 2);
+    assert_string_equal(lanes[0].user, "ada");
+    assert_string_equal(lanes[1].user, "ben");
+    assert_string_equal(lanes[0].device, "auto");
+    check_lane(f, &lanes[0], 0, "A");
+    check_lane(f, &lanes[1], 0, "CD");
+    check_lane(f, &lanes[1], 1, "D");
+    free(lanes);
 
     int64_t counts[JOB_STATES];
     assert_int_equal(job_counts(f->reader, counts, &f->err), 0);
     assert_int_equal(counts[JOB_QUEUED], 3);
     assert_int_equal(counts[JOB_RUNNING], 1);
     assert_int_equal(counts[JOB_FAILED], 0);
+}
+
+/* A hold of a running job outlives whatever ends its run. */
+static void test_hold_of_a_running_job(void **state)
+{
+    struct fixture *f = *state;
+    static const enum job_end ends[] = {JOB_END_REQUEUE, JOB_END_SLICED, JOB_END_FAULT};
+    for (int i = 0; i < 3; i++) {
+        char id[] = {(char)('a' + i), '\0'};
+        bring(f, id, JOB_RUNNING);
+        assert_int_equal(request(f, id, JOB_HOLD), 0);
+        struct job *job = get(f, id);
+        assert_int_equal(job->state, JOB_RUNNING);
+        assert_int_equal(job->hold_requested, 1);
+        job_free(job);
+        assert_int_equal(finish(f, id, ends[i]), 0);
+        job = get(f, id);
+        assert_int_equal(job->state, JOB_HELD);
+        assert_int_equal(job->hold_requested, 0);
+        job_free(job);
+    }
+    bring(f, "both", JOB_RUNNING);
+    assert_int_equal(request(f, "both", JOB_HOLD), 0);
+    assert_int_equal(request(f, "both", JOB_CANCEL), 0);
+    assert_int_equal(finish(f, "both", JOB_END_REQUEUE), 0);
+    assert_int_equal(state_of(f, "both"), JOB_CANCELLED);
+}
+
+static int body_charge(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_charge(writer, call->id, call->number, 7, 0, err);
+}
+
+static int body_more_time(struct db_writer *writer, struct call *call, struct err *err)
+{
+    const struct job_patch patch = {.max_seconds = &call->number, .asked_seconds = call->number};
+    return job_patch(writer, call->id, &patch, err);
+}
+
+/* What a job has had is kept over runs. A job that has used up its time is released after it got
+ * more. */
+static void test_time_of_a_job(void **state)
+{
+    struct fixture *f = *state;
+    struct job example = job_example("one");
+    example.max_seconds = 2;
+    assert_int_equal(insert(f, &example), 0);
+    struct call charge = {.body = body_charge, .id = "one", .number = 1000};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(claim(f, "one"), 0);
+        assert_int_equal(call_run(f, &charge), 0);
+        assert_int_equal(finish(f, "one", i == 0 ? JOB_END_SLICED : JOB_END_LIMIT), 0);
+    }
+    struct job *job = get(f, "one");
+    assert_string_equal(job->waits, "time_limit");
+    assert_int_equal(job->device_ms, 2000);
+    assert_int_equal(job->stop_start_ms, 14);
+    assert_int_equal(job->slices, 1);
+    assert_int_equal(job->attempt, 1);
+    job_free(job);
+    assert_int_equal(request(f, "one", JOB_RELEASE), -1);
+    assert_non_null(strstr(f->err.message, "used up its max_seconds"));
+    struct call more = {.body = body_more_time, .id = "one", .number = 3};
+    assert_int_equal(call_run(f, &more), 0);
+    assert_int_equal(request(f, "one", JOB_RELEASE), 0);
 }
 
 static int body_waits(struct db_writer *writer, struct call *call, struct err *err)
@@ -631,6 +715,8 @@ int main(void)
         test(test_faults_use_up_attempts),
         test(test_cancel_wins),
         test(test_reconcile),
+        test(test_hold_of_a_running_job),
+        test(test_time_of_a_job),
         test(test_patch),
         test(test_list),
         test(test_search),

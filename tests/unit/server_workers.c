@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "config/log.h"
+#include "db/accounts.h"
 #include "lab/memory.h"
 #include "server/queue/placement.h"
 #include "server/queue/workers.h"
@@ -418,19 +419,111 @@ static void test_stop_that_is_ignored(void **state)
     job_free(job);
 }
 
+/* max_seconds count over all runs; more time and a release let the job go on. */
 static void test_out_of_time(void **state)
 {
     struct room *room = *state;
-    behave("good", "3", "100");
+    behave("good", "3", "60");
     start(room);
     struct job limited = example("one", "auto");
-    limited.spec = "{\"train\":{\"epochs\":30},\"groups\":{\"size\":1},"
-                   "\"resources\":{\"max_seconds\":1}}";
+    limited.max_seconds = 1;
     submit(room, limited);
-    struct job *job = wait_for(room, "one", JOB_FAILED, 5);
-    assert_non_null(strstr(job->error, "\"code\":\"timeout\""));
-    assert_true(job->epoch < LAST_EPOCH);
+    wait_only(room, "one", JOB_RUNNING, 5);
+    stop(room); /* half of it is used up */
+    start(room);
+    struct job *job = wait_for(room, "one", JOB_HELD, 5);
+    assert_string_equal(job->waits, "time_limit");
+    assert_true(job->epoch < 22);
+    assert_true(job->device_ms >= 1000 && job->device_ms < 1500);
+    assert_int_equal(job->attempt, 1);
     job_free(job);
+    assert_int_equal(request(room->f, "one", JOB_RELEASE), -1);
+    assert_int_equal(script(room->f, "UPDATE jobs SET max_seconds = 0"), 0);
+    assert_int_equal(request(room->f, "one", JOB_RELEASE), 0);
+    workers_wake(room->workers);
+    wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "one");
+}
+
+static void test_hold(void **state)
+{
+    struct room *room = *state;
+    behave("good", "3", "20");
+    start(room);
+    submit(room, example("one", "auto"));
+    wait_only(room, "one", JOB_RUNNING, 3);
+    assert_int_equal(request(room->f, "one", JOB_HOLD), 0);
+    workers_wake(room->workers);
+    struct job *job = wait_for(room, "one", JOB_HELD, 3);
+    assert_int_equal(job->attempt, 1);
+    assert_true(job->epoch < LAST_EPOCH && job->cost_ms > 0 && job->stop_start_ms > 0);
+    job_free(job);
+    assert_int_equal(request(room->f, "one", JOB_RELEASE), 0);
+    workers_wake(room->workers);
+    wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "one");
+}
+
+/* Ben's job starts after a slice of ada's, who came first and has a higher priority; both end with
+ * all their epochs. */
+static void test_slices(void **state)
+{
+    struct room *room = *state;
+    room->settings.slice_seconds = 1;
+    room->settings.share_credit = 2;
+    behave("good", "3", "120");
+    start(room);
+    struct job ada = example("a", "auto"), ben = example("b", "auto");
+    ada.user = "ada";
+    ada.priority = 100;
+    ben.user = "ben";
+    submit(room, ada);
+    submit(room, ben);
+    wait_only(room, "b", JOB_RUNNING, 0);
+    wait_for_waits(room, "a", "cpu is busy");
+    struct job *job = wait_for(room, "a", JOB_SUCCEEDED, LAST_EPOCH);
+    assert_true(job->slices >= 1 && job->slices <= 4);
+    assert_int_equal(job->attempt, 1);
+    job_free(job);
+    wait_only(room, "b", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "a");
+    check_all_epochs(room, "b");
+}
+
+static int body_queue(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return queue_set(writer, (enum queue_state)call->n, err);
+}
+
+static void set_queue(struct room *room, enum queue_state state)
+{
+    struct call call = {.body = body_queue, .n = (int)state};
+    assert_int_equal(call_run(room->f, &call), 0);
+    workers_wake(room->workers);
+}
+
+static void test_drain_and_pause(void **state)
+{
+    struct room *room = *state;
+    behave("good", "3", "20");
+    start(room);
+    submit(room, example("one", "auto"));
+    wait_only(room, "one", JOB_RUNNING, 1);
+    set_queue(room, QUEUE_DRAINING);
+    submit(room, example("two", "auto"));
+    wait_for_waits(room, "two", "the queue is draining");
+    wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    wait_for_waits(room, "two", "the queue is draining");
+    set_queue(room, QUEUE_OPEN);
+    wait_only(room, "two", JOB_RUNNING, 3);
+    set_queue(room, QUEUE_PAUSED);
+    wait_for_waits(room, "two", "the queue is paused");
+    stop(room);
+    start(room); /* it stays so */
+    wait_for_waits(room, "two", "the queue is paused");
+    set_queue(room, QUEUE_OPEN);
+    wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "two");
 }
 
 static void test_waits(void **state)
@@ -660,21 +753,31 @@ static struct placement_slot device(const char *id, const char *kind, int64_t gi
     return slot;
 }
 
+/* The first idle slot on which the job can run, or -1. */
+static int match(const struct job *job, const struct placement_slot *slots, int n,
+                 struct placement_look *look)
+{
+    placement_look(job, slots, n, look);
+    for (int i = 0; i < n; i++)
+        if (look->devices >> i & 1 && !slots[i].job[0])
+            return i;
+    return -1;
+}
+
 static void test_match(void **state)
 {
     (void)state;
-    char waits[PLACEMENT_WAITS_MAX];
-    int stale;
+    struct placement_look look;
     struct placement_slot slots[] = {device("cpu", "cpu", 8), device("cuda:0", "cuda", 8),
                                      device("cuda:1", "cuda", 8)};
     struct job job = {.device = "auto", .precision = "auto", .memory_bytes = 1000000000};
-#define MATCH() placement_match(&job, slots, 3, waits, sizeof waits, &stale)
+#define MATCH() match(&job, slots, 3, &look)
     assert_int_equal(MATCH(), 1);
     strcpy(slots[1].job, "x");
     assert_int_equal(MATCH(), 2);
     strcpy(slots[2].job, "y");
     assert_int_equal(MATCH(), -1); /* it waits for a GPU, it does not take the CPU */
-    assert_non_null(strstr(waits, "is busy"));
+    assert_non_null(strstr(look.waits, "is busy"));
     slots[1].device.available = slots[2].device.available = 0;
     assert_int_equal(MATCH(), 0);
     slots[1].device.available = 1;
@@ -687,8 +790,8 @@ static void test_match(void **state)
     const int64_t at_first = memory_beside("cuda", 0), open = memory_beside("cuda", 1);
     slots[1].device.free_bytes = 999999999 + at_first;
     assert_int_equal(MATCH(), -1);
-    assert_int_equal(stale, 1);
-    assert_string_equal(waits,
+    assert_int_equal(look.stale, 1);
+    assert_string_equal(look.waits,
                         "it needs 1.00 GB and cuda 1.07 GB beside it, cuda:0 has 2.07 GB free");
     slots[1].device.free_bytes++;
     assert_int_equal(MATCH(), 1);
@@ -699,8 +802,8 @@ static void test_match(void **state)
     assert_int_equal(MATCH(), 1);
     job.memory_bytes = 8000000001 - at_first;
     assert_int_equal(MATCH(), -1);
-    assert_int_equal(stale, -1);
-    assert_string_equal(waits,
+    assert_int_equal(look.stale, -1);
+    assert_string_equal(look.waits,
                         "it needs 6.93 GB and cuda 1.07 GB beside it, cuda:0 has 8.00 GB in all");
     job.memory_bytes = 1;
 
@@ -712,8 +815,8 @@ static void test_match(void **state)
     strcpy(other.build, "v2");
     slots[1].facts = other;
     assert_int_equal(MATCH(), -1);
-    assert_string_equal(waits, "cuda:0: it started with build v1, here it is v2; retried from"
-                               " the start it runs here");
+    assert_string_equal(look.waits, "cuda:0: it started with build v1, here it is v2; retried from"
+                                    " the start it runs here");
     free(job.provenance);
 #undef MATCH
 }
@@ -734,6 +837,9 @@ int main(void)
         room_test(test_replay),
         room_test(test_stop_that_is_ignored),
         room_test(test_out_of_time),
+        room_test(test_hold),
+        room_test(test_slices),
+        room_test(test_drain_and_pause),
         room_test(test_waits),
         room_test(test_precision),
         room_test(test_other_provenance_waits),
