@@ -87,8 +87,8 @@ enum request_result api_history(struct request *request)
                                     .actor = request_query(request, "actor"),
                                     .newest_first = 1};
     if (filter.kind && strcmp(filter.kind, "job") != 0 && strcmp(filter.kind, "text") != 0 &&
-        strcmp(filter.kind, "user") != 0)
-        err_field(&request->err, "kind", "\"%.40s\" is not job, text or user", filter.kind);
+        strcmp(filter.kind, "user") != 0 && strcmp(filter.kind, "queue") != 0)
+        err_field(&request->err, "kind", "\"%.40s\" is not job, text, user or queue", filter.kind);
     if (history_page(request, &filter))
         return request_fail(request, &request->err);
     return history_answer(request, &filter);

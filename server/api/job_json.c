@@ -106,6 +106,8 @@ static void write_state(struct emit *json, const struct job *job)
     emit_integer(json, "priority", job->priority);
     emit_integer(json, "attempt", job->attempt);
     emit_bool(json, "cancel_requested", job->cancel_requested);
+    emit_bool(json, "hold_requested", job->hold_requested);
+    emit_text(json, "urgent", job->urgent);
     emit_time(json, "submitted_at", job->submitted_at);
     emit_time(json, "started_at", job->started_at);
     emit_time(json, "finished_at", job->finished_at);
@@ -118,6 +120,13 @@ static void write_state(struct emit *json, const struct job *job)
         emit_integer(json, "memory_bytes", job->memory_bytes);
     emit_raw(json, "error", job->error);
     emit_text(json, "waits", job->waits);
+    if (job->max_seconds)
+        emit_integer(json, "max_seconds", job->max_seconds);
+    else
+        emit_null(json, "max_seconds");
+    emit_number(json, "device_seconds", (double)job->device_ms / 1e3);
+    emit_integer(json, "slices", job->slices);
+    emit_number(json, "stop_start_seconds", (double)job->stop_start_ms / 1e3);
     emit_raw(json, "provenance", job->provenance);
     emit_text(json, "sweep", job->sweep);
     emit_raw(json, "setting", job->setting);

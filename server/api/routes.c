@@ -15,6 +15,7 @@
 #include "server/api/metrics.h"
 #include "server/api/presets.h"
 #include "server/api/probe.h"
+#include "server/api/queue.h"
 #include "server/api/series.h"
 #include "server/api/session.h"
 #include "server/api/spectrum.h"
@@ -63,6 +64,10 @@ static const struct route routes[] = {
     {"GET", "/api/v1/presets", api_presets, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/presets/{name}", api_preset, ROUTE_ETAG, NULL},
     {"POST", "/api/v1/tokenize", api_tokenize, ROUTE_SLOW | ROUTE_HEAVY | ROUTE_BODY_JSON, NULL},
+    {"GET", "/api/v1/queue", api_queue, ROUTE_SLOW, NULL},
+    {"POST", "/api/v1/queue/drain", api_queue_drain, ROUTE_ADMIN, NULL},
+    {"POST", "/api/v1/queue/pause", api_queue_pause, ROUTE_ADMIN, NULL},
+    {"POST", "/api/v1/queue/resume", api_queue_resume, ROUTE_ADMIN, NULL},
     {"GET", "/api/v1/devices", api_devices, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/events", api_events, 0, "jobs*,after"},
     {"GET", "/api/v1/whoami", api_whoami, 0, NULL},

@@ -26,6 +26,7 @@ enum { USERS_VALUE_MAX = 60 }; /* bytes of a bad value that are quoted */
 struct people {
     char name[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
     int admin, disabled; /* -1: not in the body */
+    double share;        /* 0: not in the body */
     int64_t expires_at;  /* 0: never */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX], id[TOKEN_ID_MAX];
 };
@@ -65,6 +66,7 @@ static int people_write_user(void *self, const struct user *user)
     emit_text(json, "name", user->name);
     emit_bool(json, "admin", user->admin);
     emit_bool(json, "disabled", user->disabled);
+    emit_number(json, "share", user->share);
     emit_time(json, "created_at", user->created_at);
     emit_array(json, "tokens");
     writer->failed = token_list(writer->request->reader, user->name, NULL, people_write_token, json,
@@ -107,6 +109,15 @@ static void body_flag(const char *field, const json_t *value, int *out, struct e
         body_bad(field, value, "must be true or false", err);
 }
 
+static void body_share(const char *field, const json_t *value, double *out, struct err *err)
+{
+    const double share = json_number_value(value); /* 0 for what is no number */
+    if (share >= USER_SHARE_MIN && share <= USER_SHARE_MAX)
+        *out = share;
+    else
+        body_bad(field, value, "must be a number from 0.01 to 100", err);
+}
+
 /* check bounds the length of the text to the room of out. */
 static void body_text(const char *field, const json_t *value,
                       int (*check)(const char *text, struct err *err), char *out, struct err *err)
@@ -145,6 +156,8 @@ static void body_fields(json_t *body, const char *allowed, struct people *people
             body_text(field, value, user_check_name, people->name, err);
         else if (strcmp(field, "label") == 0)
             body_text(field, value, token_check_label, people->label, err);
+        else if (strcmp(field, "share") == 0)
+            body_share(field, value, &people->share, err);
         else if (strncmp(field, "expires_", 8) == 0)
             body_expiry(field, value, &people->expires_at, err);
         else
@@ -252,7 +265,9 @@ static int user_patch(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct request *request = arg;
     const struct people *people = request->state;
-    return user_change(writer, request->params[0], people->admin, people->disabled, err);
+    if (user_change(writer, request->params[0], people->admin, people->disabled, err))
+        return -1;
+    return people->share > 0 ? user_set_share(writer, request->params[0], people->share, err) : 0;
 }
 
 static enum request_result user_patched(struct request *request)
@@ -265,7 +280,7 @@ static enum request_result user_patched(struct request *request)
 
 enum request_result api_user_patch(struct request *request)
 {
-    if (!people_begin(request, "admin,disabled"))
+    if (!people_begin(request, "admin,disabled,share"))
         return REQUEST_DONE;
     return request_submit(request, user_patch, request, user_patched);
 }
