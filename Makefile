@@ -45,12 +45,15 @@ USES_server = server db lab config
 # The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
 CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 
-# The CUDA backend is built where nvcc is, for these architectures, and as PTX of the
-# newest for the ones to come. NVCC= builds without it.
+# The CUDA backend is built where nvcc is, for these architectures and the newer ones that it
+# knows, and as PTX of the newest for the ones to come. NVCC= builds without it.
 ifeq ($(origin NVCC),undefined)
 NVCC := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 endif
-CUDA_ARCHS ?= 80 86 89 90
+ifndef CUDA_ARCHS
+CUDA_ARCHS := 80 86 89 90 \
+  $(if $(NVCC),$(filter 100 120,$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch 2>/dev/null))))
+endif
 CUDA_LIBRARY = $(if $(SAN),,$(if $(NVCC),$(BUILD)/libtokenfate-cuda.so))
 CUDA_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(wildcard gpu/cuda/*.cu)) gpu/cuda/library gpu/cuda/err)
 NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \

@@ -100,6 +100,36 @@ for (const [DESTDIR, PREFIX] of [['', path.join(home, 'my programs')], [path.joi
   });
 }
 
+test('the service lets the driver make its devices and keep its code, as root and before it is shut in', () => {
+  const unit = fs.readFileSync('config/tokenfate.service', 'utf8');
+  const value = (key) => unit.match(new RegExp(`^${key}=(.*)$`, 'm'))?.[1];
+  // NoNewPrivileges stops the driver's own setuid helper, for all cards and for unified memory.
+  assert.match(value('ExecStartPre'), /^\+-\/bin\/sh -c '.*nvidia-smi -L; nvidia-modprobe -u'$/);
+  assert.match(unit, /^Environment=.*CUDA_CACHE_PATH=%S\/tokenfate\//m);
+  assert.equal(value('DevicePolicy'), 'auto');
+  assert.doesNotMatch(unit, /^(PrivateDevices=yes|DeviceAllow=)/m);
+  const said = (tools) => {
+    const bin = fs.mkdtempSync(path.join(home, 'bin-'));
+    for (const tool of tools) fs.writeFileSync(path.join(bin, tool), `#!/bin/sh\necho ${tool} "$@"\n`, { mode: 0o755 });
+    return spawnSync('/bin/sh', ['-c', value('ExecStartPre').match(/'(.*)'/)[1]], { encoding: 'utf8', env: { PATH: bin } });
+  };
+  assert.equal(said(['nvidia-smi', 'nvidia-modprobe']).stdout, 'nvidia-smi -L\nnvidia-modprobe -u\n');
+  const none = said([]);
+  assert.deepEqual([none.status, none.stdout, none.stderr], [0, '', ''], 'nothing to say where there is no GPU');
+});
+
+test('the CUDA backend is compiled for the newer architectures that nvcc knows', () => {
+  const codes = (...known) => {
+    const nvcc = path.join(fs.mkdtempSync(path.join(home, 'nvcc-')), 'nvcc');
+    fs.writeFileSync(nvcc, `#!/bin/sh\nfor a in 80 90 ${known.join(' ')}; do echo compute_$a; done\n`, { mode: 0o755 });
+    const { stdout, stderr } = run('make', ['-n', 'V=1', `NVCC=${nvcc}`, `BUILD=${path.join(home, 'cuda')}`, `${path.join(home, 'cuda')}/obj/gpu/cuda/gemm.o`]);
+    assert.equal(stderr, '');
+    return [...stdout.matchAll(/,code=(\w+)/g)].map(([, code]) => code).join(' ');
+  };
+  assert.equal(codes(), 'sm_80 sm_86 sm_89 sm_90 compute_90');
+  assert.equal(codes(100, 103, 120, 121), 'sm_80 sm_86 sm_89 sm_90 sm_100 sm_120 compute_120');
+});
+
 test('a build says a line a room, and its commands with V=1', () => {
   const build = path.join(home, 'build');
   const args = ['-B', `${build}/libdb.a`, 'NVCC=', `BUILD=${build}`];
