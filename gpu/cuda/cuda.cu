@@ -288,7 +288,7 @@ static void cuda_close(struct backend *self)
     struct cuda *cuda = cuda_of(self);
     cuda_gemm_close(cuda);
     /* Errors of a broken device are ignored from here on. */
-    (void)cudaFree(cuda->scratch);
+    cuda_discard(cuda->scratch);
     if (cuda->stream)
         (void)cudaStreamDestroy(cuda->stream);
     free(cuda->staging);
@@ -344,6 +344,7 @@ int cuda_backend_open(int device, enum spec_precision precision, struct backend 
     fill_table(&cuda->table, precision == PRECISION_BF16);
     if (take_device(cuda, device, err) != 0 || open_stream(cuda, err) != 0) {
         cuda_close(&cuda->table);
+        (void)cudaGetLastError(); /* see unavailable */
         return -1;
     }
     *out = &cuda->table;

@@ -59,6 +59,14 @@ static inline struct cuda *cuda_of(struct backend *self)
     return reinterpret_cast<struct cuda *>(self);
 }
 
+/* Give memory of the device back while something closes; errors of a broken device are ignored.
+ * cudaFree(NULL) would create a context, on the first card where none was taken. */
+static inline void cuda_discard(void *memory)
+{
+    if (memory)
+        (void)cudaFree(memory);
+}
+
 /* ---- helpers of kernels and their launches ---- */
 
 /* bfloat16: the upper half of a float32 (sign, 8 exponent bits, 7 mantissa bits). */

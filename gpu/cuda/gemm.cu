@@ -96,7 +96,7 @@ void cuda_gemm_close(struct cuda *cuda)
         return;
     forget_plans(plans);
     free(plans->plan);
-    (void)cudaFree(plans->workspace);
+    cuda_discard(plans->workspace);
     if (plans->handle)
         cublasLtDestroy(plans->handle);
     free(plans);

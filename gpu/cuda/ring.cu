@@ -119,12 +119,14 @@ static void ring_close(struct backend *self, struct backend_ring *closed)
     struct cuda_ring *ring = ring_of(closed);
     (void)cudaStreamSynchronize(cuda_of(self)->stream);
     close_objects(ring);
-    (void)cudaFree(ring->finished);
-    (void)cudaFreeHost(closed->memory);
+    cuda_discard(ring->finished);
+    if (closed->memory)
+        (void)cudaFreeHost(closed->memory);
     cuda_of(self)->rings--;
     free(ring);
 }
 
+/* Who waits for an event sleeps: a core that spins for each job would be missed by the others. */
 static cudaError_t open_objects(struct cuda_ring *ring)
 {
     cudaEvent_t *const events[] = {&ring->fork, &ring->join, &ring->done[0], &ring->done[1],
@@ -132,7 +134,8 @@ static cudaError_t open_objects(struct cuda_ring *ring)
     static_assert(CUDA_SLOTS == 3, "an event for each slot");
     cudaError_t status = cudaStreamCreateWithFlags(&ring->side, cudaStreamNonBlocking);
     for (size_t i = 0; i < sizeof events / sizeof *events && status == cudaSuccess; i++)
-        status = cudaEventCreateWithFlags(events[i], cudaEventDisableTiming);
+        status =
+            cudaEventCreateWithFlags(events[i], cudaEventDisableTiming | cudaEventBlockingSync);
     return status;
 }
 

@@ -551,6 +551,7 @@ struct cuda_host_event {
     cuda_host_stream *stream;
     cuda_host_graph *capture;
     uint64_t position;
+    unsigned flags;
 };
 
 namespace
@@ -663,6 +664,7 @@ cudaError_t present(void)
 cudaError_t take_memory(std::map<void *, size_t> *kind, void **out, size_t bytes)
 {
     void *memory = NULL;
+    cuda_host_counts.context_calls++;
     if (spoil_captures())
         return result(cudaErrorStreamCaptureUnsupported);
     if (result() != cudaSuccess)
@@ -677,8 +679,9 @@ cudaError_t take_memory(std::map<void *, size_t> *kind, void **out, size_t bytes
 
 cudaError_t give_memory(std::map<void *, size_t> *kind, void *memory)
 {
+    cuda_host_counts.context_calls++;
     if (!memory)
-        return result();
+        return result(present());
     const cudaError_t status = cudaDeviceSynchronize();
     if (kind->erase(memory) == 0)
         return result(cudaErrorInvalidValue);
@@ -822,11 +825,12 @@ cudaError_t cudaDeviceSynchronize(void)
     return status;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
 {
     if (result() != cudaSuccess)
         return result();
     *out = new cuda_host_event{};
+    (*out)->flags = flags;
     objects++;
     return result();
 }
@@ -841,7 +845,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     *event = {stream, stream->capture,
-              stream->capture ? stream->joined + stream->forked.size() : stream->queued};
+              stream->capture ? stream->joined + stream->forked.size() : stream->queued,
+              event->flags};
     return result();
 }
 
@@ -849,6 +854,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->capture)
         return result(cudaErrorInvalidValue);
+    if (!(event->flags & cudaEventBlockingSync))
+        cuda_host_counts.spins++;
     return event->stream ? wait_for(event->stream, event->position) : result();
 }
 

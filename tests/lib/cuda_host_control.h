@@ -33,9 +33,10 @@ struct cuda_host_machine {
 };
 extern struct cuda_host_machine cuda_host_machine;
 
-/* Kernels, threads and barriers (one a block) run so far, graphs launched. */
+/* Kernels, threads and barriers (one a block) run so far, graphs launched; calls that create a
+ * context on the first card where there is none; waits for an event that keep a core busy. */
 struct cuda_host_counts {
-    uint64_t kernels, threads, barriers, graphs;
+    uint64_t kernels, threads, barriers, graphs, context_calls, spins;
 };
 extern struct cuda_host_counts cuda_host_counts;
 

@@ -410,12 +410,13 @@ static void check_recorded(enum spec_precision precision, int shape)
     for (int step = 1; step < MANY; step++)
         assert_true(expected->loss[step] != expected->loss[step - 1]);
     for (int fast = 0; fast < 2; fast++) {
-        const uint64_t graphs = cuda_host_counts.graphs;
+        const uint64_t graphs = cuda_host_counts.graphs, spins = cuda_host_counts.spins;
         bench_open(&recorded, spec, precision);
         assert_int_equal(model_depth(recorded.model), 3);
         train_under_way(&recorded, fast, history);
         /* Two programs, of which only the first round is done operation by operation. */
         assert_int_equal(cuda_host_counts.graphs - graphs, MANY - 2);
+        assert_int_equal(cuda_host_counts.spins, spins); /* waiting leaves the core to others */
         assert_memory_equal(history, expected, sizeof *history);
         assert_same_state(&plain, &recorded);
         bench_close(&recorded);

@@ -130,7 +130,10 @@ static void test_refusals(void **state)
         struct backend *backend = NULL;
         struct err err = ERR_INIT;
         cuda_host_machine = cases[c].machine;
+        const uint64_t before = cuda_host_counts.context_calls;
         assert_int_equal(cuda_backend_open(cases[c].device, PRECISION_AUTO, &backend, &err), -1);
+        if (cases[c].code == ERR_UNAVAILABLE)
+            assert_int_equal(cuda_host_counts.context_calls, before);
         assert_int_equal(err.code, cases[c].code);
         if (!strstr(err.message, cases[c].reason))
             fail_msg("\"%s\" is not in: %s", cases[c].reason, err.message);
