@@ -206,7 +206,7 @@ $(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1))) $(if $(filter gpu,$(1))
 $(BUILD)/obj/$(1)/%.o: $(1)/%.c
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $$(DEFINES) -c -o $$@ $$<
-$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1)) $(if $(filter gpu,$(1)),tests/lib/ref_backend.c tests/lib/ops_checks.c)
+$(BUILD)/tests/$(1)_%: tests/unit/$(1)_%.c $(call archives,$(1))
 	@mkdir -p $$(@D)
 	$(CC) $(CFLAGS) $(CFLAGS_$(1)) $(LDFLAGS) -o $$@ $$(filter %.c %.o,$$^) $(call archives,$(1)) \
 	  $(call libraries,$(1)) -lcmocka

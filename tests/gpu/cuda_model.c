@@ -19,7 +19,7 @@
 #include "lab/random.h"
 #include "tests/gpu/bare/cmocka.h"
 #include "tests/gpu/bare/library.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 enum { TRACKED = 6, STEPS = 8 };
 

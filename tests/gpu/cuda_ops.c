@@ -1,58 +1,51 @@
 /* cuda_ops: one operation of the cuda backend on a real GPU against the reference,
- * several times with the same bits (tests/lib/ops_checks.h). A process for each,
- * so that a fault of the device ends one test and not all.
+ * several times with the same bits (gpu/ref/ops.h). A process for each, so that a
+ * fault of the device ends one test and not all.
  *
  *   cuda_ops probe                   the device's name and bytes; or why not, status 1
  *   cuda_ops list                    names of the operations
  *   cuda_ops NAME fp32|bf16 [RUNS]   prints the largest relative error */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "gpu/cuda/cuda.h"
-#include "tests/gpu/bare/cmocka.h"
+#include "gpu/ref/ops.h"
 #include "tests/gpu/bare/library.h"
-#include "tests/lib/ops_checks.h"
 
 enum { RUNS = 4 };
 
 static const struct cuda_library *library;
 static enum spec_precision precision;
 
-static int open_backend(struct backend **out, struct err *err)
-{
-    return library->open(0, precision, out, err);
-}
-
-static const struct {
-    const char *name;
-    void (*check)(const struct ops_subject *subject);
-} whole_checks[] = {
-    {"head_without_statistics", ops_check_lm_head_without_statistics},
-    {"forward_alone", ops_check_forward_alone},
-    {"parts_add_up", ops_check_parts_add_up},
-    {"divergence_shows", ops_check_divergence_shows},
-    {"programs", ops_check_programs},
-    {"bits_survive_the_device", ops_check_bits_survive_the_device},
-};
-enum { WHOLE_CHECKS = sizeof whole_checks / sizeof *whole_checks };
-
 static void list(void)
 {
     for (int i = 0; ops_name(i); i++)
         puts(ops_name(i));
-    for (int i = 0; i < WHOLE_CHECKS; i++)
-        puts(whole_checks[i].name);
+    for (int i = 0; ops_promise(i); i++)
+        puts(ops_promise(i));
 }
 
-static int check(const char *name, int runs)
+static int check_operation(struct backend *backend, const char *name, int runs, struct err *err)
 {
-    const struct ops_subject subject = {open_backend, precision == PRECISION_BF16 ? 1e-2 : 1e-5};
-    for (int i = 0; i < WHOLE_CHECKS; i++)
-        if (strcmp(name, whole_checks[i].name) == 0) {
-            whole_checks[i].check(&subject);
-            return EXIT_SUCCESS;
-        }
-    double worst = 0;
-    const int cases = ops_check_operation(&subject, name, runs, &worst);
-    printf("%d cases, largest error %.3g of %g\n", cases, worst, subject.allowed);
-    return cases > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    struct ops_worst worst;
+    const int cases = ops_check_operation(backend, name, runs, &worst, err);
+    if (cases > 0)
+        printf("%d cases, largest error %.3g of %.3g, in case %d, array %d\n", cases, worst.error,
+               worst.bound, worst.case_number, worst.array);
+    return cases > 0 ? 0 : -1;
+}
+
+static int check(const char *name, int runs, struct err *err)
+{
+    struct backend *backend;
+    int i = 0;
+    if (library->open(0, precision, &backend, err) != 0)
+        return -1;
+    while (ops_promise(i) && strcmp(name, ops_promise(i)) != 0)
+        i++;
+    return ops_promise(i) ? ops_check_promise(backend, i, err)
+                          : check_operation(backend, name, runs, err);
 }
 
 static int probe(void)
@@ -84,7 +77,8 @@ int main(int argc, char **argv)
         return 2;
     }
     library = bare_library(&err);
-    if (!library)
-        fail_msg("%s", err.message);
-    return check(argv[1], argc > 3 ? atoi(argv[3]) : RUNS);
+    if (library && check(argv[1], argc > 3 ? atoi(argv[3]) : RUNS, &err) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "%s\n", err.message);
+    return EXIT_FAILURE;
 }

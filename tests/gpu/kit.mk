@@ -9,15 +9,15 @@ KIT_FILES = $(KIT)/.files
 # -static-libgcc and archives: Debian has them of these libraries, and gcc of OpenMP's.
 KIT_LIBS = -Wl,-Bstatic -ljansson -lsodium -lpcre2-8 -Wl,-Bdynamic $(shell $(CC) -print-file-name=libgomp.a) -ldl -lm
 KIT_ARCHIVES = $(call archives,gpu)
-KIT_CHECKS = tests/lib/ref_backend.c tests/gpu/bare/library.c
+KIT_CHECKS = tests/gpu/bare/library.c
 
 $(KIT)/tokenfate-trainer: $(BUILD)/obj/gpu/trainer.o tests/gpu/bare/no_cpu.c $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $^ $(KIT_LIBS)
 	$(say)
-$(KIT)/cuda_ops: tests/gpu/cuda_ops.c tests/lib/ops_checks.c $(KIT_CHECKS) $(KIT_ARCHIVES)
+$(KIT)/cuda_ops: tests/gpu/cuda_ops.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) -Itests/gpu/bare $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
 	$(say)
 $(KIT)/cuda_model: tests/gpu/cuda_model.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 	@mkdir -p $(@D)

@@ -18,8 +18,7 @@ $(BUILD)/tests/cuda_host: $(BUILD)/obj/cuda_host/tests/unit/cuda_host.cu.o \
 	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka
 	$(say)
 $(BUILD)/tests/cuda_jobs: tests/lib/job_series.c
-$(BUILD)/tests/cuda_%: tests/unit/cuda_%.c tests/lib/ops_checks.c tests/lib/ref_backend.c $(CUDA_HOST) \
-  $(call archives,gpu)
+$(BUILD)/tests/cuda_%: tests/unit/cuda_%.c $(CUDA_HOST) $(call archives,gpu)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(call archives,gpu) $(call libraries,gpu) \
 	  -lstdc++ -lcmocka

@@ -25,7 +25,7 @@
 #include "lab/memory.h"
 #include "lab/random.h"
 #include "tests/lib/cuda_host_control.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 /* One window of 65: two tiles and one more position. */
 enum { B = 1, T = 65, C_MAX = 128, V = 257, N = B * T, TRACKED = 6, STEPS = 3 };

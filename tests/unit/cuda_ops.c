@@ -12,7 +12,7 @@
 
 #include "gpu/cuda/cuda.h"
 #include "tests/lib/cuda_host_control.h"
-#include "tests/lib/ops_checks.h"
+#include "tests/lib/ops_asserts.h"
 
 enum { ILLEGAL_ADDRESS = 700 }; /* cudaErrorIllegalAddress */
 
@@ -26,9 +26,6 @@ static int open_bf16(struct backend **out, struct err *err)
     return cuda_backend_open(0, PRECISION_BF16, out, err);
 }
 
-static const struct ops_subject fp32 = {open_fp32, 1e-5};
-static const struct ops_subject bf16 = {open_bf16, 1e-2};
-
 static void set_order(int run)
 {
     cuda_host_order = (enum cuda_host_order)run;
@@ -37,57 +34,55 @@ static void set_order(int run)
 static void test_fp32_in_every_order(void **state)
 {
     (void)state;
-    ops_check_cases((const struct ops_subject *const[]){&fp32, NULL}, cuda_host_orders(),
-                    set_order);
+    assert_cases(open_fp32, NULL, cuda_host_orders(), set_order);
 }
 
 static void test_bf16_in_every_order(void **state)
 {
     (void)state;
-    ops_check_cases((const struct ops_subject *const[]){&bf16, NULL}, cuda_host_orders(),
-                    set_order);
+    assert_cases(open_bf16, NULL, cuda_host_orders(), set_order);
 }
 
 static void test_head_without_statistics(void **state)
 {
     (void)state;
-    ops_check_lm_head_without_statistics(&fp32);
-    ops_check_lm_head_without_statistics(&bf16);
+    assert_check(open_fp32, ops_check_lm_head_without_statistics);
+    assert_check(open_bf16, ops_check_lm_head_without_statistics);
 }
 
 static void test_forward_alone(void **state)
 {
     (void)state;
-    ops_check_forward_alone(&fp32);
-    ops_check_forward_alone(&bf16);
+    assert_check(open_fp32, ops_check_forward_alone);
+    assert_check(open_bf16, ops_check_forward_alone);
 }
 
 static void test_parts_add_up(void **state)
 {
     (void)state;
-    ops_check_parts_add_up(&fp32);
-    ops_check_parts_add_up(&bf16);
+    assert_check(open_fp32, ops_check_parts_add_up);
+    assert_check(open_bf16, ops_check_parts_add_up);
 }
 
 static void test_divergence_shows(void **state)
 {
     (void)state;
-    ops_check_divergence_shows(&fp32);
-    ops_check_divergence_shows(&bf16);
+    assert_check(open_fp32, ops_check_divergence_shows);
+    assert_check(open_bf16, ops_check_divergence_shows);
 }
 
 static void test_programs(void **state)
 {
     (void)state;
-    ops_check_programs(&fp32);
-    ops_check_programs(&bf16);
+    assert_check(open_fp32, ops_check_programs);
+    assert_check(open_bf16, ops_check_programs);
 }
 
 static void test_bits_survive_the_device(void **state)
 {
     (void)state;
-    ops_check_bits_survive_the_device(&fp32);
-    ops_check_bits_survive_the_device(&bf16);
+    assert_check(open_fp32, ops_check_bits_survive_the_device);
+    assert_check(open_bf16, ops_check_bits_survive_the_device);
 }
 
 /* After a refusal another try may succeed, and meets no fault of the one before. */
@@ -222,8 +217,7 @@ static void test_heads_too_large(void **state)
 enum { SHIFTED = 1027, SHIFT_ARRAYS = 5 };
 
 /* The elementwise operations on arrays that start `shift` numbers into their memory. */
-static void run_shifted(const struct ops_subject *subject, int shift,
-                        double out[SHIFT_ARRAYS][SHIFTED])
+static void run_shifted(ops_open *open, int shift, double out[SHIFT_ARRAYS][SHIFTED])
 {
     struct backend *be;
     struct err err = ERR_INIT;
@@ -232,7 +226,7 @@ static void run_shifted(const struct ops_subject *subject, int shift,
                                                             NUMBER_REAL, NUMBER_REAL};
     static const double scalars[3] = {0.125, 0.5, 0.25};
     void *memory[SHIFT_ARRAYS], *at[SHIFT_ARRAYS];
-    assert_int_equal(subject->open(&be, &err), 0);
+    assert_int_equal(open(&be, &err), 0);
     void *lr = be->alloc(be, 64, &err);
     be->upload(be, lr, NUMBER_REAL, scalars, NUMBER_DOUBLE, 3);
     for (int a = 0; a < SHIFT_ARRAYS; a++) {
@@ -262,11 +256,11 @@ static void run_shifted(const struct ops_subject *subject, int shift,
 
 /* Where an array starts changes no bit; a sum over all of it may be made in
  * another order. */
-static void check_shifted(const struct ops_subject *subject)
+static void check_shifted(ops_open *open)
 {
     static double straight[SHIFT_ARRAYS][SHIFTED], shifted[SHIFT_ARRAYS][SHIFTED];
-    run_shifted(subject, 0, straight);
-    run_shifted(subject, 1, shifted);
+    run_shifted(open, 0, straight);
+    run_shifted(open, 1, shifted);
     assert_true(fabs(straight[3][0] - shifted[3][0]) < 1e-5 * straight[3][0]);
     shifted[3][0] = straight[3][0];
     assert_memory_equal(straight, shifted, sizeof straight);
@@ -275,8 +269,8 @@ static void check_shifted(const struct ops_subject *subject)
 static void test_arrays_anywhere(void **state)
 {
     (void)state;
-    check_shifted(&fp32);
-    check_shifted(&bf16);
+    check_shifted(open_fp32);
+    check_shifted(open_bf16);
 }
 
 /* x [N, I] weight [I, O], each of its own size; bias and numbers do not matter. */
@@ -501,21 +495,15 @@ static void test_products_that_are_turned_away(void **state)
     cuda_host_products = (struct cuda_host_products){0};
 }
 
-static void check_operation(const struct ops_subject *subject, const char *name)
-{
-    double worst;
-    assert_true(ops_check_operation(subject, name, 1, &worst) > 0);
-}
-
 /* Products queued, and of them with an epilogue, by the cases of two operations. */
 static struct cuda_host_products products_of(struct cuda_host_products library, int major)
 {
     const struct cuda_host_machine usual = cuda_host_machine;
     cuda_host_machine.major = major;
     cuda_host_products = library;
-    check_operation(&fp32, "matmul");
-    check_operation(&bf16, "matmul");
-    check_operation(&bf16, "matmul_activation");
+    assert_operation(open_fp32, "matmul", 1);
+    assert_operation(open_bf16, "matmul", 1);
+    assert_operation(open_bf16, "matmul_activation", 1);
     const struct cuda_host_products counted = cuda_host_products;
     cuda_host_products = (struct cuda_host_products){0};
     cuda_host_machine = usual;
@@ -544,12 +532,12 @@ static void test_head_without_room(void **state)
     const struct cuda_host_machine usual = cuda_host_machine;
     cuda_host_machine.major = 8;
     const uint64_t before = cuda_host_counts.kernels;
-    check_operation(&fp32, "lm_head");
-    check_operation(&bf16, "lm_head");
+    assert_operation(open_fp32, "lm_head", 1);
+    assert_operation(open_bf16, "lm_head", 1);
     const uint64_t in_parts = cuda_host_counts.kernels - before;
     cuda_host_machine = usual;
-    check_operation(&fp32, "lm_head");
-    check_operation(&bf16, "lm_head");
+    assert_operation(open_fp32, "lm_head", 1);
+    assert_operation(open_bf16, "lm_head", 1);
     assert_true(cuda_host_counts.kernels - before - in_parts < in_parts);
 }
 

@@ -20,7 +20,7 @@
 #include "gpu/model_state.h"
 #include "lab/random.h"
 #include "lab/theory.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 enum { C = 64, V = 70, N_MAX = 12, K = 3, CUT1 = 6, CUT2 = 20, M = 7, G = 2 };
 

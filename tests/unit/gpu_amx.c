@@ -10,9 +10,7 @@
 
 #include "gpu/cpu/cpu.h"
 #include "gpu/cpu/cpu_internal.h"
-#include "tests/lib/ops_checks.h"
-
-#define ALLOWED_BF16 1e-2
+#include "tests/lib/ops_asserts.h"
 
 int64_t cpu_amx_twin_steps;
 
@@ -43,16 +41,13 @@ static int open_twin(struct backend **out, struct err *err)
 }
 #endif
 
-static const struct ops_subject twin = {open_twin, ALLOWED_BF16};
-
 static void test_equality(void **state)
 {
     (void)state;
-    double worst = 0;
     if (!there_is_bf16())
         skip();
     cpu_amx_twin_steps = 0;
-    assert_true(ops_check_operation(&twin, "lm_head", 2, &worst) > 0);
+    assert_operation(open_twin, "lm_head", 2);
     assert_true(cpu_amx_twin_steps > 0);
 }
 
@@ -61,8 +56,8 @@ static void test_statistics_change_nothing(void **state)
     (void)state;
     if (!there_is_bf16())
         skip();
-    ops_check_lm_head_without_statistics(&twin);
-    ops_check_forward_alone(&twin);
+    assert_check(open_twin, ops_check_lm_head_without_statistics);
+    assert_check(open_twin, ops_check_forward_alone);
 }
 
 static void test_divergence_shows(void **state)
@@ -70,7 +65,7 @@ static void test_divergence_shows(void **state)
     (void)state;
     if (!there_is_bf16())
         skip();
-    ops_check_divergence_shows(&twin);
+    assert_check(open_twin, ops_check_divergence_shows);
 }
 
 int main(void)

@@ -19,7 +19,7 @@
 #include "gpu/model_lm_head.h"
 #include "gpu/model_state.h"
 #include "lab/random.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 enum { B = 2, T = 5, C = 8, L = 2, NH = 2, V = 37, N = B * T, TRACKED = 6 };
 

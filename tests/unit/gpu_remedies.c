@@ -15,7 +15,7 @@
 #include "gpu/model.h"
 #include "gpu/model_lm_head.h"
 #include "gpu/model_state.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 /* One position a window, so that h_sums has the h of every position. */
 enum { N = 24, C = 16, V = 37, UNUSED = 30, TYPES = 3 };

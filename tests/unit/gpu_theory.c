@@ -18,7 +18,7 @@
 #include "gpu/model_state.h"
 #include "lab/random.h"
 #include "lab/theory.h"
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 enum { B = 4, T = 6, C = 16, V = 37, N = B * T, NEVER = 30 }; /* ids from NEVER on do not occur */
 

@@ -1,6 +1,6 @@
 /* ref_backend: see ref_backend.h. Loops follow the definitions of the operations. No operation uses
  * a result of another one, unless the contract passes it in. */
-#include "tests/lib/ref_backend.h"
+#include "gpu/ref/ref_backend.h"
 
 #include <assert.h>
 #include <math.h>
