@@ -13,6 +13,7 @@
 #include "config/log.h"
 #include "config/options.h"
 #include "config/settings.h"
+#include "gpu/qualify.h"
 #include "gpu/standalone.h"
 #include "gpu/trainer_loop.h"
 #include "gpu/watch.h"
@@ -20,9 +21,10 @@
 enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 /* more than any machine has */ };
 
 struct arguments {
-    int serve, watch, devices, version, resume;
-    int64_t parent, threads, checkpoint_seconds;
-    const char *device, *share, *corpus_path, *dir;
+    int serve, watch, devices, version, resume, qualify;
+    int64_t parent, threads, checkpoint_seconds, seconds;
+    const char *device, *share, *corpus_path, *dir, *only;
+    char precision[8];
 };
 
 #define AT(member) offsetof(struct arguments, member), 0, 0
@@ -39,6 +41,14 @@ static const struct options_row rows[] = {
     {"device", OPTIONS_POINTER, AT(device), 0, NULL, "cpu", "cpu or cuda:N"},
     {"devices", OPTIONS_FLAG, AT(devices), 0, NULL, NULL,
      "print what this machine can compute on and end"},
+    {"qualify", OPTIONS_FLAG, AT(qualify), 0, NULL, NULL,
+     "compare --device with the reference, print a line a check and the verdict, and end"},
+    {"precision", OPTIONS_TEXT, offsetof(struct arguments, precision),
+     sizeof((struct arguments *)0)->precision, 0, 0, "auto fp32 bf16", "auto",
+     "--qualify: in fp32 or bf16; auto: both"},
+    {"only", OPTIONS_POINTER, AT(only), 0, NULL, "all", "--qualify: checks with this in the name"},
+    {"seconds", OPTIONS_INTEGER, AT(seconds), 86400, NULL, "120",
+     "--qualify: time limit of a precision"},
     {"serve", OPTIONS_FLAG, AT(serve), 0, NULL, NULL,
      "be the child of a server, on file descriptor 3"},
     {"watch", OPTIONS_FLAG, AT(watch), 0, NULL, NULL,
@@ -124,6 +134,23 @@ static void arrange_threads(const struct arguments *arguments, char **argv)
         execv("/proc/self/exe", argv);
 }
 
+/* A server that asks for it names itself: the check shall not outlive it. */
+static int prove(const struct arguments *arguments, struct err *err)
+{
+    const struct qualify_options options = {
+        .device = arguments->device,
+        .build = TOKENFATE_BUILD,
+        .precision = strcmp(arguments->precision, "fp32") == 0   ? PRECISION_FP32
+                     : strcmp(arguments->precision, "bf16") == 0 ? PRECISION_BF16
+                                                                 : PRECISION_AUTO,
+        .only = arguments->only,
+        .seconds = (int)arguments->seconds};
+    if (arguments->parent && trainer_loop_bind((int)arguments->parent, err) != 0)
+        return -1;
+    setenv("TOKENFATE_CUDA", "on", 1); /* the device to be proved is not proved */
+    return qualify(&options, stdout, err);
+}
+
 static int run(const struct arguments *arguments, struct err *err)
 {
     char share[PATH_MAX];
@@ -138,6 +165,8 @@ static int run(const struct arguments *arguments, struct err *err)
         return trainer_loop_bind((int)arguments->parent, err) != 0
                    ? -1
                    : watch(TOKENFATE_BUILD, TRAINER_LOOP_FD, err);
+    if (arguments->qualify)
+        return prove(arguments, err);
     if (arguments->devices)
         return standalone_devices(&setup, stdout, err);
     if (arguments->serve)
@@ -159,6 +188,9 @@ int main(int argc, char **argv)
     struct arguments arguments = {.device = "cpu",
                                   .corpus_path = corpus_path ? corpus_path : "corpora",
                                   .dir = "",
+                                  .only = "",
+                                  .precision = "auto",
+                                  .seconds = 120,
                                   .checkpoint_seconds = 30};
     const struct options options = options_of(NULL);
     struct err err = ERR_INIT;

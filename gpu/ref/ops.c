@@ -5,6 +5,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -994,7 +995,8 @@ static int rig_copy(struct rig *to, const struct rig *from, struct err *err)
             continue;
         }
         memcpy(a->value, b->value, (size_t)a->n * sizeof *a->value);
-        memcpy(a->start, b->start, (size_t)a->n * sizeof *a->start);
+        if (a->role == BOTH)
+            memcpy(a->start, b->start, (size_t)a->n * sizeof *a->start);
     }
     return 0;
 }
@@ -1155,6 +1157,106 @@ static int expect_case(struct rig *inputs, struct rig *expected, int c, int bf16
     return -1;
 }
 
+/* ---- expected results, computed ahead ---- */
+
+struct ops_ahead {
+    int bf16, window;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    /* under the mutex */
+    int next, taken; /* cases begun by a thread, given to the caller */
+    int is_stopping;
+    struct {
+        int is_ready, failed; /* failed: without memory */
+        struct rig inputs, expected;
+    } cases[EQUALITY_CASES];
+    int n;
+    pthread_t threads[];
+};
+
+/* The next case for a thread, or -1 at the end. At most `window` cases lie in memory. */
+static int ahead_next(struct ops_ahead *ahead)
+{
+    pthread_mutex_lock(&ahead->mutex);
+    while (!ahead->is_stopping && ahead->next < EQUALITY_CASES &&
+           ahead->next - ahead->taken >= ahead->window)
+        pthread_cond_wait(&ahead->changed, &ahead->mutex);
+    const int c = ahead->is_stopping || ahead->next == EQUALITY_CASES ? -1 : ahead->next++;
+    pthread_mutex_unlock(&ahead->mutex);
+    return c;
+}
+
+static void *ahead_thread(void *arg)
+{
+    struct ops_ahead *ahead = arg;
+    for (int c = ahead_next(ahead); c >= 0; c = ahead_next(ahead)) {
+        struct err err = ERR_INIT;
+        struct rig inputs, expected;
+        const int failed = expect_case(&inputs, &expected, c, ahead->bf16, &err);
+        pthread_mutex_lock(&ahead->mutex);
+        ahead->cases[c].inputs = inputs;
+        ahead->cases[c].expected = expected;
+        ahead->cases[c].failed = failed;
+        ahead->cases[c].is_ready = 1;
+        pthread_cond_broadcast(&ahead->changed);
+        pthread_mutex_unlock(&ahead->mutex);
+    }
+    return NULL;
+}
+
+struct ops_ahead *ops_ahead_open(enum spec_precision precision, int threads)
+{
+    struct ops_ahead *ahead = calloc(1, sizeof *ahead + (size_t)threads * sizeof *ahead->threads);
+    if (!ahead)
+        return NULL;
+    ahead->bf16 = precision == PRECISION_BF16;
+    ahead->window = 2 * threads;
+    pthread_mutex_init(&ahead->mutex, NULL);
+    pthread_cond_init(&ahead->changed, NULL);
+    while (ahead->n < threads &&
+           pthread_create(&ahead->threads[ahead->n], NULL, ahead_thread, ahead) == 0)
+        ahead->n++;
+    if (ahead->n > 0)
+        return ahead;
+    ops_ahead_close(ahead);
+    return NULL;
+}
+
+void ops_ahead_close(struct ops_ahead *ahead)
+{
+    if (!ahead)
+        return;
+    pthread_mutex_lock(&ahead->mutex);
+    ahead->is_stopping = 1;
+    pthread_cond_broadcast(&ahead->changed);
+    pthread_mutex_unlock(&ahead->mutex);
+    for (int i = 0; i < ahead->n; i++)
+        pthread_join(ahead->threads[i], NULL);
+    for (int c = ahead->taken; c < EQUALITY_CASES; c++) {
+        rig_free(&ahead->cases[c].inputs);
+        rig_free(&ahead->cases[c].expected);
+    }
+    pthread_cond_destroy(&ahead->changed);
+    pthread_mutex_destroy(&ahead->mutex);
+    free(ahead);
+}
+
+/* As expect_case, from the threads. Cases are taken in their order. */
+static int take_case(struct ops_ahead *ahead, struct rig *inputs, struct rig *expected, int c,
+                     struct err *err)
+{
+    pthread_mutex_lock(&ahead->mutex);
+    while (!ahead->cases[c].is_ready)
+        pthread_cond_wait(&ahead->changed, &ahead->mutex);
+    *inputs = ahead->cases[c].inputs;
+    *expected = ahead->cases[c].expected;
+    const int failed = ahead->cases[c].failed;
+    ahead->taken = c + 1;
+    pthread_cond_broadcast(&ahead->changed);
+    pthread_mutex_unlock(&ahead->mutex);
+    return failed ? no_memory(err) : 0;
+}
+
 int ops_check_cases(struct backend *const backends[], int runs, void (*before)(int run),
                     struct ops_worst *worst, struct err *err)
 {
@@ -1182,7 +1284,7 @@ const char *ops_name(int i)
 }
 
 int ops_check_operation(struct backend *backend, const char *name, int runs,
-                        struct ops_worst *worst, struct err *err)
+                        struct ops_ahead *ahead, struct ops_worst *worst, struct err *err)
 {
     int n = 0;
     *worst = OPS_WORST_INIT;
@@ -1190,7 +1292,8 @@ int ops_check_operation(struct backend *backend, const char *name, int runs,
         struct rig inputs, expected;
         if (strcmp(equality_cases[c].op->name, name) != 0)
             continue;
-        if (expect_case(&inputs, &expected, c, is_bf16(backend), err) != 0)
+        if ((ahead ? take_case(ahead, &inputs, &expected, c, err)
+                   : expect_case(&inputs, &expected, c, is_bf16(backend), err)) != 0)
             return -1;
         const int result = check_runs(backend, &inputs, &expected, c, runs, NULL, worst, err);
         rig_free(&inputs);

@@ -31,11 +31,18 @@ struct ops_worst {
 int ops_check_cases(struct backend *const backends[], int runs, void (*before)(int run),
                     struct ops_worst *worst, struct err *err);
 
+/* Threads that compute what the reference expects of the cases to come, in their order; NULL
+ * without memory or threads: the checks then compute it themselves. */
+struct ops_ahead;
+struct ops_ahead *ops_ahead_open(enum spec_precision precision, int threads);
+void ops_ahead_close(struct ops_ahead *ahead); /* NULL is fine */
+
 /* Names of the operations that have cases, NULL behind the last; and the cases of one operation:
- * returns their number, or -1. ERR_NOT_FOUND. */
+ * returns their number, or -1. ERR_NOT_FOUND. With `ahead` (or NULL), every operation must be
+ * checked, in this order. */
 const char *ops_name(int i);
 int ops_check_operation(struct backend *backend, const char *name, int runs,
-                        struct ops_worst *worst, struct err *err);
+                        struct ops_ahead *ahead, struct ops_worst *worst, struct err *err);
 
 /* Requesting statistics changes no bit of any other output. */
 int ops_check_lm_head_without_statistics(struct backend *backend, struct err *err);

@@ -10,6 +10,11 @@
  *   CARDS_CUDA            version of CUDA that it is for (13000)
  *   CARDS_STATE           file with a line "USED_MIB UTILISATION TEMPERATURE" a
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
+ *   CARDS_FAULT           what is wrong with the cards (nothing): `operation`: one adds
+ *                         wrongly; `tail`: long sums of products lose their end;
+ *                         `barrier`: a kernel lacks one; `replay`: a recorded program
+ *                         does something else; `memory`: there is too little; `hang`,
+ *                         `crash`, `device`: of one operation
  *
  * Card n has the UUID whose bytes are n + 1, n + 2, ... */
 #ifndef TOKENFATE_CARDS_H

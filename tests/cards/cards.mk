@@ -15,7 +15,7 @@ $(BUILD)/tests/cards/libnvidia-ml.so.1: tests/cards/nvml.c tests/cards/cards.h
 $(BUILD)/tests/cards/libtokenfate-cuda.so: tests/cards/backend.c tests/cards/cards.h $(CUDA_HOST) \
   $(addprefix $(BUILD)/obj/gpu/cuda/,library.o err.o) $(BUILD)/tests/cards/libcublasLt.so.99
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fPIC -shared -o $@ $(filter %.c %.o %.99,$^) -lstdc++ -lm
+	$(CC) $(CFLAGS) $(LDFLAGS) -fPIC -shared -Wl,--wrap=cuda_backend_open -o $@ $(filter %.c %.o %.99,$^) -lstdc++ -lm
 	$(say)
 $(BUILD)/tests/cards/tokenfate-trainer: $(BUILD)/tokenfate-trainer
 	@mkdir -p $(@D)

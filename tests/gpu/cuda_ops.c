@@ -29,7 +29,7 @@ static void list(void)
 static int check_operation(struct backend *backend, const char *name, int runs, struct err *err)
 {
     struct ops_worst worst;
-    const int cases = ops_check_operation(backend, name, runs, &worst, err);
+    const int cases = ops_check_operation(backend, name, runs, NULL, &worst, err);
     if (cases > 0)
         printf("%d cases, largest error %.3g of %.3g, in case %d, array %d\n", cases, worst.error,
                worst.bound, worst.case_number, worst.array);

@@ -379,8 +379,12 @@ void run_kernel(const struct cuda_host_launch &launch, const std::function<void(
 
 } // namespace
 
+const char *cuda_host_lost_barriers;
+
 void __syncthreads(const char *file, int line)
 {
+    if (cuda_host_lost_barriers && strstr(file, cuda_host_lost_barriers))
+        return;
     wait_as(AT_BARRIER, file, line);
 }
 

@@ -71,6 +71,9 @@ void cuda_host_fail_after(uint64_t kernels, int code);
 void cuda_host_fail_next(int code);
 void cuda_host_recover(void);
 
+/* A fault of the sources: barriers in files whose names contain this are none. NULL: no fault. */
+extern const char *cuda_host_lost_barriers;
+
 /* The device is faster than the host: everything that is queued runs now. */
 void cuda_host_run(void);
 

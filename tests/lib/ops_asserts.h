@@ -44,7 +44,7 @@ static inline void assert_operation(ops_open *open, const char *name, int runs)
     struct backend *backend = ops_opened(open);
     struct ops_worst worst;
     struct err err = ERR_INIT;
-    if (ops_check_operation(backend, name, runs, &worst, &err) < 0)
+    if (ops_check_operation(backend, name, runs, NULL, &worst, &err) < 0)
         fail_msg("%s", err.message);
     backend->close(backend);
 }
