@@ -37,6 +37,7 @@ enum message_field {
     FIELD_ISA,
     FIELD_BUILD,
     FIELD_DRIVER,
+    FIELD_IDENTITY,
     FIELD_POINTER,
     FIELD_VERSION,
     FIELD_RESUME,
@@ -77,6 +78,7 @@ static const struct {
     [FIELD_ISA] = {"isa", FORM_TEXT, AT(isa)},
     [FIELD_BUILD] = {"build", FORM_TEXT, AT(build)},
     [FIELD_DRIVER] = {"driver", FORM_TEXT, AT(driver)},
+    [FIELD_IDENTITY] = {"identity", FORM_TEXT, AT(identity)},
     [FIELD_POINTER] = {"pointer", FORM_TEXT, AT(pointer)},
     [FIELD_VERSION] = {"version", FORM_NUMBER, AT(version)},
     [FIELD_RESUME] = {"resume", FORM_NUMBER, AT(resume)},
@@ -108,7 +110,8 @@ static const struct {
     [MESSAGE_READ] = {"read", F(SPEC) | F(CORPUS) | F(DIR)},
     [MESSAGE_HELLO] = {"hello", F(VERSION) | F(TEXT)},
     [MESSAGE_DEVICE] = {"device", F(NAME) | F(KIND) | F(ID) | F(BYTES) | F(FREE) | F(CODE) |
-                                      F(TEXT) | F(UTILISATION) | F(TEMPERATURE) | F(DRIVER)},
+                                      F(TEXT) | F(UTILISATION) | F(TEMPERATURE) | F(DRIVER) |
+                                      F(IDENTITY)},
     [MESSAGE_READY] = {"ready", 0},
     [MESSAGE_STARTED] = {"started", F(JOB) | F(EPOCH) | F(BYTES) | F(PRECISION) | F(ISA) |
                                         F(THREADS) | F(NAME) | F(BUILD)},

@@ -31,8 +31,9 @@
  *                      device   name kind id bytes(memory) free code(key of the
  *                               reason) text(why unavailable, "" = available)
  *                               utilisation(percent) temperature(Celsius)
- *                               driver(version); -1, "" = unknown. A watcher
- *                               repeats it
+ *                               driver(version); -1, "" = unknown. identity: all
+ *                               that a proof of the card holds for, "" = none. A
+ *                               watcher repeats it, without identity
  *                      ready    (once; later the end of a job means the same)
  *                      started  job epoch(first to come) bytes precision isa threads name build
  *                      alive    job epoch
@@ -59,7 +60,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 5, /* grows with every change of a field or of its meaning */
+    MESSAGE_VERSION = 6, /* grows with every change of a field or of its meaning */
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 2800 epochs of 5000 tokens and records */
@@ -99,7 +100,7 @@ struct message {
     char *spec, *corpus, *model, *dir;    /* run, probe, read */
     char *code, *text, *kind, *id, *name; /* failed, log, device, started */
     char *precision, *isa, *build;        /* started */
-    char *driver;                         /* device */
+    char *driver, *identity;              /* device */
     char *pointer;                        /* read_failed */
     int64_t version, resume, checkpoint_seconds;
     int64_t epoch, from, to, bytes, free_bytes, threads;

@@ -40,6 +40,7 @@ static const struct options_row settings_table[] = {
     {"heartbeat_seconds", NUMBER(heartbeat_seconds, 1, 86400), "300", "a trainer silent for longer is replaced"},
     {"idle_seconds", NUMBER(idle_seconds, 0, 86400), "60", "an idle trainer gives its device back after this time"},
     {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},
+    {"cuda", TEXT(cuda), "auto off force", "auto", "GPUs: auto (each proves itself, then it is used), off, force (used without a proof)"},
     {"threads", NUMBER(threads, 0, 256), "0", "compute threads of the CPU device; 0: all cores"},
     {"slow_threads", NUMBER(slow_threads, 1, 64), "4", "server threads for requests that read files or many rows"},
     {"heavy_threads", NUMBER(heavy_threads, 1, 64), "2", "server threads for large answers, uploads, tokenising and probes"},

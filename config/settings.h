@@ -35,6 +35,7 @@ struct settings {
     int64_t heartbeat_seconds;
     int64_t idle_seconds;     /* an idle trainer releases its device: 60 */
     int64_t cancel_seconds;   /* a trainer that ignores cancel or stop for longer is killed: 20 */
+    char cuda[16];            /* "auto" (a GPU is used once it is proved), "off", "force" */
     int64_t threads;          /* compute threads of the CPU device; 0 = all cores */
     int64_t slow_threads;     /* server threads for slow routes that are not heavy: 4 */
     int64_t heavy_threads;    /* server threads for heavy routes: 2 */

@@ -11,7 +11,7 @@
 #define NVML_LIBRARY "libnvidia-ml.so.1"
 #define DRIVER_LIBRARY "libcuda.so.1"
 
-enum { UUID_BYTES = 16, UUID_TEXT_MAX = 48, CORE_SENSOR = 0 };
+enum { UUID_BYTES = 16, CORE_SENSOR = 0, MULTIPROCESSORS = 16 /* a CUdevice_attribute */ };
 
 struct memory {
     unsigned long long total, unused, used;
@@ -44,6 +44,7 @@ struct nvml {
     int (*cuda_devices)(int *out);
     int (*cuda_device)(int *out, int number);
     int (*cuda_uuid)(struct uuid *out, int device);
+    int (*cuda_attribute)(int *out, int attribute, int device);
 };
 
 #define AT(member) offsetof(struct nvml, member)
@@ -65,6 +66,7 @@ static const struct function {
     {"cuDeviceGetCount", AT(driver_library), AT(cuda_devices), 0},
     {"cuDeviceGet", AT(driver_library), AT(cuda_device), 0},
     {"cuDeviceGetUuid_v2", AT(driver_library), AT(cuda_uuid), 0},
+    {"cuDeviceGetAttribute", AT(driver_library), AT(cuda_attribute), 1},
 };
 
 static int load(const char *name, void **out, struct err *err)
@@ -141,18 +143,18 @@ int nvml_devices(const struct nvml *nvml)
     return nvml->cuda_devices(&n) == 0 ? n : 0;
 }
 
-static void print_uuid(const struct uuid *uuid, const char *kind, char text[UUID_TEXT_MAX])
+static void print_uuid(const struct uuid *uuid, const char *kind, char text[NVML_UUID_MAX])
 {
-    int used = snprintf(text, UUID_TEXT_MAX, "%s-", kind);
+    int used = snprintf(text, NVML_UUID_MAX, "%s-", kind);
     for (int i = 0; i < UUID_BYTES; i++)
-        used += snprintf(text + used, (size_t)(UUID_TEXT_MAX - used), "%s%02x",
+        used += snprintf(text + used, (size_t)(NVML_UUID_MAX - used), "%s%02x",
                          i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid->byte[i]);
 }
 
 /* Find the card or slice with CUDA's number `number`; *sensors: the card that it is part of. */
-static int find_card(struct nvml *nvml, int number, void **out, void **sensors, struct err *err)
+static int find_card(struct nvml *nvml, int number, void **out, void **sensors,
+                     char text[NVML_UUID_MAX], struct err *err)
 {
-    char text[UUID_TEXT_MAX];
     struct uuid uuid;
     int device;
     if (nvml->cuda_device(&device, number) != 0 || nvml->cuda_uuid(&uuid, device) != 0)
@@ -171,13 +173,26 @@ static int find_card(struct nvml *nvml, int number, void **out, void **sensors, 
     return 0;
 }
 
+int nvml_card(struct nvml *nvml, int number, struct nvml_card *out, struct err *err)
+{
+    void *device, *sensors;
+    int cuda_device;
+    if (find_card(nvml, number, &device, &sensors, out->uuid, err) != 0)
+        return -1;
+    if (!nvml->cuda_attribute || nvml->cuda_device(&cuda_device, number) != 0 ||
+        nvml->cuda_attribute(&out->multiprocessors, MULTIPROCESSORS, cuda_device) != 0)
+        out->multiprocessors = 0;
+    return 0;
+}
+
 int nvml_read(struct nvml *nvml, int number, struct nvml_reading *out, struct err *err)
 {
     void *device, *sensors;
     struct memory memory;
     struct utilisation utilisation;
     unsigned temperature;
-    if (find_card(nvml, number, &device, &sensors, err) != 0)
+    char uuid[NVML_UUID_MAX];
+    if (find_card(nvml, number, &device, &sensors, uuid, err) != 0)
         return -1;
     const int status = nvml->memory(device, &memory);
     if (status != 0)

@@ -32,6 +32,15 @@ const char *nvml_driver(const struct nvml *nvml);
 /* Number of devices that CUDA shows to this process. */
 int nvml_devices(const struct nvml *nvml);
 
+enum { NVML_UUID_MAX = 48 };
+struct nvml_card {
+    char uuid[NVML_UUID_MAX]; /* "GPU-...", of a slice "MIG-..." */
+    int multiprocessors;      /* of the card or slice; 0: unknown */
+};
+
+/* What CUDA device `number` is. ERR_UNAVAILABLE. */
+int nvml_card(struct nvml *nvml, int number, struct nvml_card *out, struct err *err);
+
 /* Reading of CUDA device `number`, as this process counts them. A value that the card does not
  * report (a slice has no utilisation of its own) is NVML_UNKNOWN; ERR_UNAVAILABLE with the reason
  * if its memory cannot be read. */

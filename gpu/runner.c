@@ -14,6 +14,7 @@
 #include "config/log.h"
 #include "config/record.h"
 #include "gpu/device.h"
+#include "gpu/identity.h"
 #include "gpu/nvml.h"
 #include "gpu/inference.h"
 #include "lab/bpe.h"
@@ -133,6 +134,7 @@ static int send_cpu(struct runner *runner)
                               .utilisation = NVML_UNKNOWN,
                               .temperature = NVML_UNKNOWN,
                               .driver = "",
+                              .identity = "",
                               .code = backend ? "" : (char *)err_name(code),
                               .text = is_ours ? runner->device_err.message
                                               : "this trainer computes on another device"};
@@ -167,7 +169,7 @@ static void ask_card(struct nvml *nvml, int number, struct message *message)
  * any case, with the reason if it is unavailable. */
 static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
 {
-    char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES];
+    char name[BACKEND_DEVICE_MAX] = "CUDA device", id[ID_MAX_BYTES], card[IDENTITY_MAX] = "";
     int64_t bytes = 0;
     struct err why = ERR_INIT;
     const int there = device_cuda_query(number, runner->setup->build, name, &bytes, &why) == 0;
@@ -178,13 +180,16 @@ static int send_cuda(struct runner *runner, struct nvml *nvml, int number)
     if (there && is_ours && !backend)
         why = runner->device_err;
     snprintf(id, sizeof id, "cuda:%d", number);
+    if (there)
+        identity(number, runner->setup->build, name, bytes, nvml, card);
     struct message message = {.type = MESSAGE_DEVICE,
                               .name = name,
                               .kind = "cuda",
                               .id = id,
                               .bytes = bytes,
                               .code = why.code == ERR_NONE ? "" : (char *)err_name(why.code),
-                              .text = why.message};
+                              .text = why.message,
+                              .identity = card};
     ask_card(nvml, number, &message);
     if (backend)
         message.free_bytes = backend->available(backend);

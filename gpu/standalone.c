@@ -134,11 +134,9 @@ static int print_device(void *self, const struct message *message, struct err *e
         return 0;
     const struct {
         const char *name, *text;
-    } texts[] = {{"id", message->id},
-                 {"kind", message->kind},
-                 {"name", message->name},
-                 {"driver", message->driver},
-                 {"reason", message->text}};
+    } texts[] = {
+        {"id", message->id},         {"kind", message->kind},         {"name", message->name},
+        {"driver", message->driver}, {"identity", message->identity}, {"reason", message->text}};
     struct emit emit;
     emit_open(&emit, out, EMIT_COMPACT);
     emit_object(&emit, NULL);

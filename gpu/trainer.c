@@ -147,7 +147,6 @@ static int prove(const struct arguments *arguments, struct err *err)
         .seconds = (int)arguments->seconds};
     if (arguments->parent && trainer_loop_bind((int)arguments->parent, err) != 0)
         return -1;
-    setenv("TOKENFATE_CUDA", "on", 1); /* the device to be proved is not proved */
     return qualify(&options, stdout, err);
 }
 

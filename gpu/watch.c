@@ -31,7 +31,8 @@ static int tell(struct nvml *nvml, int number, int fd, struct err *err)
                                     .text = "",
                                     .utilisation = reading.utilisation,
                                     .temperature = reading.temperature,
-                                    .driver = (char *)nvml_driver(nvml)};
+                                    .driver = (char *)nvml_driver(nvml),
+                                    .identity = ""};
     return message_write(fd, &message, err);
 }
 

@@ -1,9 +1,9 @@
-// List of devices: memory, job, and the reason if a device is unavailable.
+// List of devices: memory, job, the proof of a GPU, and the reason if a device is unavailable.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, problemNotice } from "./dom.js";
-import { bytes, shortId } from "./format.js";
+import { bytes, fullTime, shortId, significant } from "./format.js";
 
 const REFRESH_MS = 5000; // utilisation and temperature change without an event
 
@@ -33,8 +33,28 @@ function condition(device) {
   return parts.length ? h("p.quiet", null, parts.join(", ")) : null;
 }
 
+// How a GPU was compared with the reference: null where nothing has to be proved.
+function proof(device) {
+  const { proof: one } = device;
+  if (!one) return null;
+  const words = {
+    never: "Not proved yet", running: "Being compared with the reference", passed: "Proved",
+    failed: "Failed its proof", could_not_try: "Could not be proved yet",
+  };
+  const made = one.state === "never" ? [] : [fullTime(one.started_at), `${one.checks} checks in ${one.seconds.toFixed(1)} s`];
+  const { worst } = one;
+  return h(
+    "div.proof",
+    null,
+    h("p", null, [words[one.state], ...made].join(", ")),
+    worst && h("p.quiet", null, `Nearest to its bound: ${worst.check} in ${worst.precision}, error ${significant(worst.error)} of ${significant(worst.bound)}`),
+    one.library && h("p.quiet", null, one.library),
+  );
+}
+
 function card(device) {
-  const state = !device.available ? "unavailable" : device.job ? "busy" : "ready";
+  const proving = device.proof?.state === "running" || device.proof?.state === "never";
+  const state = !device.available ? (proving ? "proving" : "unavailable") : device.job ? "busy" : "ready";
   return h(
     "article.panel.device",
     null,
@@ -43,6 +63,7 @@ function card(device) {
     memory(device),
     condition(device),
     activity(device),
+    proof(device),
   );
 }
 

@@ -1,5 +1,5 @@
-/* devices: GET /devices: the compute devices of this machine and the state of the trainer on
- * each. Runs on the HTTP thread; workers_devices copies the states out under its lock. */
+/* devices: GET /devices: the compute devices of this machine, the state of the trainer on each and
+ * the proof of each GPU; POST /devices/{id}/qualify has one proved again. Both run on the HTTP thread; workers_devices copies the states out under its lock. */
 #include "server/api/devices.h"
 
 #include "server/queue/workers.h"
@@ -11,6 +11,34 @@ static void write_reading(struct emit *json, const char *key, int value)
         emit_null(json, key);
     else
         emit_integer(json, key, value);
+}
+
+/* null for a device that has nothing to prove. */
+static void write_proof(struct emit *json, const struct worker_status *status)
+{
+    const struct proof *proof = &status->proof;
+    if (!status->is_proof_needed) {
+        emit_null(json, "proof");
+        return;
+    }
+    emit_object(json, "proof");
+    emit_text(json, "state", proofs_state_name(proof->state));
+    emit_time(json, "started_at", proof->started_at);
+    emit_number(json, "seconds", (double)proof->ms / 1e3);
+    emit_integer(json, "checks", proof->checks);
+    emit_text(json, "library", proof->library[0] ? proof->library : NULL);
+    emit_text(json, "reason", proof->reason[0] ? proof->reason : NULL);
+    if (status->precision[0]) {
+        emit_object(json, "worst");
+        emit_text(json, "check", proof->worst);
+        emit_text(json, "precision", status->precision);
+        emit_number(json, "error", proof->error);
+        emit_number(json, "bound", proof->bound);
+        emit_end(json);
+    } else {
+        emit_null(json, "worst");
+    }
+    emit_end(json);
 }
 
 static void write_device(struct emit *json, const struct worker_status *status)
@@ -30,7 +58,15 @@ static void write_device(struct emit *json, const struct worker_status *status)
     emit_text(json, "job", *status->job ? status->job : NULL);
     emit_bool(json, "trainer_running", status->pid != 0);
     emit_integer(json, "faults", status->faults);
+    write_proof(json, status);
     emit_end(json);
+}
+
+enum request_result api_device_qualify(struct request *request)
+{
+    if (workers_prove(request->server->workers, request->params[0], &request->err) != 0)
+        return request_fail(request, &request->err);
+    return request_reply_empty(request);
 }
 
 enum request_result api_devices(struct request *request)

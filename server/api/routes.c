@@ -69,6 +69,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/queue/pause", api_queue_pause, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/resume", api_queue_resume, ROUTE_ADMIN, NULL},
     {"GET", "/api/v1/devices", api_devices, ROUTE_ETAG, NULL},
+    {"POST", "/api/v1/devices/{id}/qualify", api_device_qualify, ROUTE_ADMIN, NULL},
     {"GET", "/api/v1/events", api_events, 0, "jobs*,after"},
     {"GET", "/api/v1/whoami", api_whoami, 0, NULL},
     {"POST", "/api/v1/session", api_session_create, ROUTE_OPEN | ROUTE_BODY_JSON, NULL},

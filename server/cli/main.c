@@ -9,6 +9,7 @@
 #include "config/settings.h"
 #include "server/cli/backup.h"
 #include "server/cli/commands.h"
+#include "server/cli/devices.h"
 #include "server/cli/run.h"
 #include "server/cli/show.h"
 #include "server/serve.h"
@@ -43,6 +44,8 @@ static const struct {
     {"run", run_command, OPTIONS_OF_COMMAND, "run SPEC.json [--json] [--out DIR]",
      "one experiment without a server, with a progress bar and a table"},
     {"show", show_command, OPTIONS_OF_SETTINGS, "show JOB_ID", "the closing table of a job"},
+    {"devices", devices_command, OPTIONS_OF_SETTINGS, "devices",
+     "the devices of the running service, and how each GPU was proved"},
     {"user", commands_user, OPTIONS_OF_BOTH,
      "user add NAME [--admin] | list | disable NAME | enable NAME", "people who may log in"},
     {"token", commands_token, OPTIONS_OF_BOTH, COMMANDS_TOKEN, "their bearer tokens"},

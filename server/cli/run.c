@@ -26,11 +26,13 @@
 #include "config/readable.h"
 #include "config/record.h"
 #include "config/spec.h"
+#include "db/proofs.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 #include "lab/sampler.h"
 #include "lab/text.h"
 #include "server/cli/run_table.h"
+#include "server/data.h"
 #include "server/queue/conversation.h"
 #include "server/queue/trainer_process.h"
 
@@ -193,41 +195,73 @@ static int run_catch_signals(struct run *run, struct err *err)
     return run->signals < 0 ? err_set_errno(err, ERR_IO, "cannot wait for signals") : 0;
 }
 
-/* Copy the id of the first available GPU that the trainer reports. ERR_UNAVAILABLE, with the
- * reason of the first GPU that is not available. */
-static int run_find_gpu(const struct trainer_process *trainer,
+/* Has the service that works in this data folder proved this GPU? ERR_UNAVAILABLE. */
+static int run_is_proved(const struct run *run, const struct trainer_device *gpu, struct err *err)
+{
+    struct proof proofs[PROOF_PRECISIONS];
+    struct db_reader *reader = NULL;
+    char path[DATA_PATH_MAX];
+    struct err why = ERR_INIT;
+    const int is_known = data_path(&run->settings, path, sizeof path, &why, "tokenfate.db") == 0 &&
+                         db_reader_open_path(path, &reader, &why) == 0 &&
+                         proofs_load(reader, gpu->identity, proofs, &why) == 0;
+    int passed = is_known;
+    for (int i = 0; is_known && i < PROOF_PRECISIONS; i++)
+        passed = passed && proofs[i].state == PROOF_PASSED;
+    db_reader_close(reader);
+    return passed ? 0
+                  : err_set(err, ERR_UNAVAILABLE,
+                            "%s has not proved itself to the service of %.200s; start that, or "
+                            "give --cuda force",
+                            gpu->id, run->settings.data);
+}
+
+/* ERR_UNAVAILABLE with the reason. */
+static int run_may_use(const struct run *run, const struct trainer_device *gpu, struct err *err)
+{
+    if (strcmp(run->settings.cuda, "off") == 0)
+        return err_set(err, ERR_UNAVAILABLE, "the setting cuda is off");
+    if (!gpu->available)
+        return err_set(err, ERR_UNAVAILABLE, "%s: %s", gpu->id, gpu->reason);
+    return strcmp(run->settings.cuda, "force") == 0 ? 0 : run_is_proved(run, gpu, err);
+}
+
+/* Copy the id of the first GPU that the trainer reports, is `wanted` and may be used.
+ * ERR_UNAVAILABLE, with the reason of the first one that may not. */
+static int run_find_gpu(const struct run *run, const char *wanted,
                         char id[sizeof((struct trainer_device *)0)->id], struct err *err)
 {
     int n;
-    const struct trainer_device *devices = trainer_process_devices(trainer, &n), *unfit = NULL;
+    const struct trainer_device *devices = trainer_process_devices(run->trainer, &n);
+    struct err unfit = ERR_INIT;
     for (int i = 0; i < n; i++) {
-        if (strcmp(devices[i].kind, "cuda") != 0)
+        struct err why = ERR_INIT;
+        if (strcmp(devices[i].kind, "cuda") != 0 ||
+            (strncmp(wanted, "cuda:", 5) == 0 && strcmp(devices[i].id, wanted) != 0))
             continue;
-        if (devices[i].available) {
+        if (run_may_use(run, &devices[i], &why) == 0) {
             strcpy(id, devices[i].id);
             return 0;
         }
-        unfit = unfit ? unfit : &devices[i];
+        unfit = unfit.code ? unfit : why;
     }
-    return err_set(err, ERR_UNAVAILABLE, "there is no GPU that can be used%s%s%s%s",
-                   unfit ? ": " : "", unfit ? unfit->id : "", unfit ? ": " : "",
-                   unfit ? unfit->reason : "");
+    return err_set(err, ERR_UNAVAILABLE, "there is no GPU that can be used%s%s",
+                   unfit.code ? ": " : "", unfit.message);
 }
 
-/* Start the trainer for the spec's device. For "auto" and "cuda" a trainer for the CPU starts
- * first and reports the GPUs; without an available one, "auto" keeps that trainer. */
+/* Start the trainer for the spec's device. For a GPU a trainer for the CPU starts first and reports
+ * the GPUs; without one that may be used, "auto" keeps that trainer. */
 static int run_start_trainer(struct run *run, struct err *err)
 {
     const char *wanted = run->spec->resources.device;
-    const int is_auto = strcmp(wanted, "auto") == 0;
     char id[sizeof((struct trainer_device *)0)->id], how[96];
     struct err why = ERR_INIT;
-    if (!is_auto && strcmp(wanted, "cuda") != 0)
-        return trainer_process_start(&run->settings, wanted, &run->trainer, err);
     if (trainer_process_start(&run->settings, "cpu", &run->trainer, err))
         return -1;
-    if (run_find_gpu(run->trainer, id, &why) != 0)
-        return is_auto ? 0 : err_set(err, why.code, "%s", why.message);
+    if (strcmp(wanted, "cpu") == 0)
+        return 0;
+    if (run_find_gpu(run, wanted, id, &why) != 0)
+        return strcmp(wanted, "auto") == 0 ? 0 : err_set(err, why.code, "%s", why.message);
     trainer_process_end(run->trainer, RUN_GRACE_MS, how, sizeof how);
     run->trainer = NULL;
     return trainer_process_start(&run->settings, id, &run->trainer, err);

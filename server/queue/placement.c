@@ -16,6 +16,7 @@ enum { PLACEMENT_NEEDS_MAX = 96 }; /* bytes of "it needs ... GB ...", with its z
 enum obstacle {
     OBSTACLE_NONE,
     OBSTACLE_UNAVAILABLE, /* no trainer offers the device */
+    OBSTACLE_UNPROVED,    /* the proof of a GPU is missing, or does not hold */
     OBSTACLE_SIZE,        /* more memory than the device has */
     OBSTACLE_PROVENANCE,  /* started elsewhere with other bits */
     OBSTACLE_REFUSED,     /* went back to the queue a short time ago */
@@ -127,6 +128,10 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
         snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
         return OBSTACLE_UNAVAILABLE;
     }
+    if (slot->unproved[0]) {
+        snprintf(waits, size, "%s is not used: %s", device->id, slot->unproved);
+        return OBSTACLE_UNPROVED;
+    }
     if (device->memory_bytes > 0 && job->memory_bytes + at_first > device->memory_bytes) {
         placement_needs(job, device->kind, at_first, needs);
         snprintf(waits, size, "%s, %s has %.2f GB in all", needs, device->id,
@@ -161,7 +166,8 @@ static const char *placement_wanted(const char *device, const struct placement_s
     if (strcmp(device, "auto") != 0)
         return device;
     for (int i = 0; i < n; i++)
-        if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0)
+        if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0 &&
+            (!slots[i].unproved[0] || slots[i].is_proving))
             return "cuda";
     return "cpu";
 }

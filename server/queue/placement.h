@@ -39,6 +39,8 @@ struct placement_slot {
     struct placement_facts facts;
     char job[DB_ID_MAX]; /* that runs on it or was handed over; "" = idle */
     int is_open;         /* a trainer of this server holds the device and reported its memory */
+    char unproved[320];  /* why a GPU may not be used (slot_proof.h); "" = it may */
+    int is_proving;      /* that will be known soon */
     struct placement_refusal refusals[PLACEMENT_REFUSALS];
 };
 
@@ -64,7 +66,7 @@ void placement_look(const struct job *job, const struct placement_slot *slots, i
                     struct placement_look *out);
 
 /* Kind of the slots on which a job for this device can run, "" if there is none. `auto` means a
- * GPU if one is available, busy or not, else the CPU. */
+ * GPU if one is available, busy or not, or is being proved; else the CPU. */
 const char *placement_kind(const char *device, const struct placement_slot *slots, int n);
 
 #endif

@@ -19,6 +19,7 @@
 #include "db/events.h"
 #include "db/jobs.h"
 #include "server/queue/job_run.h"
+#include "server/queue/slot_proof.h"
 
 enum {
     SLOT_IDLE_MIN_MS = 1000,   /* least life of an idle trainer: time to be handed a job */
@@ -93,8 +94,9 @@ static char *slot_print(struct slot *slot)
     pthread_mutex_lock(&slot->set->mutex);
     emit_object(&json, NULL);
     emit_text(&json, "id", slot->shown.device.id);
-    emit_bool(&json, "available", slot->shown.device.available);
-    emit_text(&json, "reason", slot->shown.device.reason);
+    emit_bool(&json, "available", slot->shown.device.available && !slot->shown.unproved[0]);
+    emit_text(&json, "reason",
+              slot->shown.device.available ? slot->shown.unproved : slot->shown.device.reason);
     emit_text(&json, "job", slot->shown.job);
     emit_integer(&json, "pid", slot->pid);
     emit_integer(&json, "faults", slot->faults);
@@ -190,6 +192,7 @@ static int slot_ensure_trainer(struct slot *slot)
     slot->refresh = 0;
     slot->pid = trainer_process_pid(slot->process);
     pthread_mutex_unlock(&set->mutex);
+    slot_proof_look(slot);
     return 1;
 }
 
@@ -246,6 +249,8 @@ static void slot_run(struct slot *slot, const char *job)
     if (!slot->process)
         slot->pid = 0;
     pthread_mutex_unlock(&set->mutex);
+    if (run.fault)
+        slot_proof_doubt(slot);
     slot_release(slot);
 }
 
@@ -274,6 +279,7 @@ static void slot_lost(struct slot *slot)
     pthread_mutex_lock(&slot->set->mutex);
     slot->faults++;
     pthread_mutex_unlock(&slot->set->mutex);
+    slot_proof_doubt(slot);
     slot_announce(slot);
 }
 
@@ -305,6 +311,22 @@ static void slot_refresh(struct slot *slot)
     slot_announce(slot);
 }
 
+/* Compare the GPU with the reference. No trainer of ours shall take memory of it meanwhile. */
+static void slot_prove(struct slot *slot)
+{
+    slot_end_trainer(slot, "the device is compared with the reference");
+    slot_announce(slot);
+    slot_proof_run(slot);
+    slot_announce(slot);
+}
+
+/* The time (ms) at which the thread has something to do without being woken; 0: none. */
+static int64_t slot_next_time(struct slot *slot, int64_t idle_until)
+{
+    const int64_t at = slot->process ? idle_until : slot->retry_at, proof = slot_proof_next(slot);
+    return !proof || (at && at < proof) ? at : proof;
+}
+
 static void *slot_thread(void *arg)
 {
     struct slot *slot = arg;
@@ -321,6 +343,8 @@ static void *slot_thread(void *arg)
             else
                 slot_warm(slot);
             idle_since = clock_monotonic_ms();
+        } else if (slot_proof_begin(slot)) {
+            slot_prove(slot);
         } else if (refresh || (slot->retry_at && clock_monotonic_ms() >= slot->retry_at)) {
             slot_refresh(slot);
             idle_since = clock_monotonic_ms();
@@ -328,7 +352,7 @@ static void *slot_thread(void *arg)
             slot_end_trainer(slot, "idle, the device is given back");
             slot_announce(slot);
         } else {
-            slot_wait(slot, slot->process ? idle_since + idle_ms : slot->retry_at);
+            slot_wait(slot, slot_next_time(slot, idle_since + idle_ms));
         }
     }
     slot_end_trainer(slot, "the server stops");
@@ -402,6 +426,7 @@ int slot_start(struct slot *slot, struct err *err)
         return err_set_errno(err, ERR_UNAVAILABLE, "no descriptor for a worker");
     if (db_reader_open(slot->set->db, &slot->reader, err) < 0)
         return -1;
+    slot_proof_look(slot);
     errno = pthread_create(&slot->thread, NULL, slot_thread, slot);
     if (errno)
         return err_set_errno(err, ERR_UNAVAILABLE, "a worker thread cannot start");

@@ -7,6 +7,9 @@
  * started, the device is shown as unavailable, and the next try comes after a pause that
  * doubles from one second to one minute.
  *
+ * A GPU proves itself before its first job (slot_proof.h): the worker thread runs the checks while
+ * the slot has no job and no trainer.
+ *
  * Guards: the mutex of the set guards every member under "under the mutex". `process` and the
  * members below it belong to the slot's own thread. `device.id` never changes, so the slot's
  * thread reads it without the mutex. */
@@ -20,6 +23,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "db/proofs.h"
 #include "server/datasets.h"
 #include "server/queue/job_run.h"
 #include "server/queue/placement.h"
@@ -42,6 +46,11 @@ struct slot {
     int64_t seen_at;               /* ms; time of the last report about the device's memory */
     int is_watched;                /* `watched` is valid */
     struct trainer_device watched; /* state of the GPU, from the watch */
+    struct proof proofs[PROOF_PRECISIONS]; /* of the GPU (slot_proof.h) */
+    int proof_due;                         /* before the next job */
+    int64_t proof_at;                      /* ms; time of another try, 0: none */
+    int is_looked;                         /* `identity` and `proofs` are those of the device */
+    char identity[sizeof((struct trainer_device *)0)->identity]; /* that `proofs` is about */
     /* of its thread */
     struct trainer_process *process;
     struct db_reader *reader;

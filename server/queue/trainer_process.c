@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/clock.h"
+#include "server/queue/spawn.h"
 
 enum {
     TRAINER_FD = 3,               /* the child's end of the socket pair */
@@ -62,28 +63,6 @@ static int trainer_file_actions(posix_spawn_file_actions_t *actions, int child_f
     return error;
 }
 
-/* Own process group, no blocked signal, and the default action for signals that this process
- * handles, blocks or ignores: all of these would be inherited. 0, or an errno. */
-static int trainer_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t none, defaults;
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-    sigaddset(&defaults, SIGHUP);
-    sigaddset(&defaults, SIGPIPE);
-    int error = posix_spawnattr_setflags(
-        attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    if (!error)
-        error = posix_spawnattr_setpgroup(attributes, 0);
-    if (!error)
-        error = posix_spawnattr_setsigmask(attributes, &none);
-    if (!error)
-        error = posix_spawnattr_setsigdefault(attributes, &defaults);
-    return error;
-}
-
 /* posix_spawn and not fork: the server has many threads, and between fork and exec only
  * async-signal-safe calls are allowed. 0 and *pid, or an errno. */
 static int trainer_posix_spawn(const char *program, char **argv, int child_fd, pid_t *pid)
@@ -93,12 +72,10 @@ static int trainer_posix_spawn(const char *program, char **argv, int child_fd, p
     int error = posix_spawn_file_actions_init(&actions);
     if (error)
         return error;
-    error = posix_spawnattr_init(&attributes);
+    error = spawn_attributes(&attributes);
     if (!error) {
         int spare = trainer_reserve();
         error = trainer_file_actions(&actions, child_fd, spare);
-        if (!error)
-            error = trainer_attributes(&attributes);
         if (!error)
             error = posix_spawn(pid, program, &actions, &attributes, argv, environ);
         if (spare >= 0)
@@ -113,9 +90,7 @@ static int trainer_spawn(struct trainer_process *process, const struct settings 
                          const char *device, struct err *err)
 {
     char program[SETTINGS_TEXT_MAX], parent[16], threads[24];
-    if (settings->trainer[0])
-        strcpy(program, settings->trainer);
-    else if (settings_beside("tokenfate-trainer", program, sizeof program, err))
+    if (spawn_trainer_path(settings, program, err))
         return -1;
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(threads, sizeof threads, "%lld", (long long)settings->threads);
@@ -152,6 +127,7 @@ void trainer_device_read(const struct message *message, struct trainer_device *o
     snprintf(out->name, sizeof out->name, "%s", message->name);
     snprintf(out->reason, sizeof out->reason, "%s", message->text);
     snprintf(out->driver, sizeof out->driver, "%s", message->driver);
+    snprintf(out->identity, sizeof out->identity, "%s", message->identity);
 }
 
 static int trainer_add_device(struct trainer_process *process, const struct message *message,

@@ -33,6 +33,7 @@ struct trainer_device {
     /* state of a GPU; -1 and "": unknown */
     int utilisation, temperature; /* percent, degrees Celsius */
     char driver[64];              /* version */
+    char identity[1024];          /* what a proof holds for; "" */
 };
 
 struct trainer_process;

@@ -12,6 +12,7 @@
 #include "server/queue/device_watch.h"
 #include "server/queue/scheduler.h"
 #include "server/queue/slot.h"
+#include "server/queue/slot_proof.h"
 
 struct workers {
     struct slot_set set;
@@ -65,6 +66,15 @@ static void workers_watch(struct workers *workers)
 
 /* ---- start, wake, show, stop ---- */
 
+static void workers_apply_setting(const struct settings *settings, struct trainer_device *device)
+{
+    if (strcmp(settings->cuda, "off") != 0 || strcmp(device->kind, "cuda") != 0 ||
+        !device->available)
+        return;
+    device->available = 0;
+    snprintf(device->reason, sizeof device->reason, "the setting cuda is off");
+}
+
 /* Find the devices of this machine with a first trainer. It is not kept for a slot: a worker's
  * trainer must be spawned by the worker's own thread (trainer_process.h). */
 static int workers_find_devices(struct workers *workers, struct err *err)
@@ -81,6 +91,7 @@ static int workers_find_devices(struct workers *workers, struct err *err)
         slot->shown.device = devices[workers->set.n];
         slot->seen_at = clock_monotonic_ms();
         slot->wake_fd = -1;
+        workers_apply_setting(workers->set.settings, &slot->shown.device);
         if (!slot->shown.device.available)
             log_line(LOG_INFO, "device %s is not available: %s", slot->shown.device.id,
                      slot->shown.device.reason);
@@ -123,6 +134,19 @@ void workers_wake(struct workers *workers)
         slot_wake(&workers->set.slots[i]);
 }
 
+/* The caller holds the mutex. */
+static void workers_show_proof(const struct slot *slot, struct worker_status *status)
+{
+    const char *precision;
+    status->is_proof_needed = slot->has_thread && slot_proof_needed(slot);
+    status->proof = slot_proof_sum(slot->proofs, &precision);
+    snprintf(status->precision, sizeof status->precision, "%s", precision ? precision : "");
+    if (!status->device.available || !slot->shown.unproved[0])
+        return;
+    status->device.available = 0;
+    snprintf(status->device.reason, sizeof status->device.reason, "%.255s", slot->shown.unproved);
+}
+
 void workers_devices(struct workers *workers, struct worker_status *status, int max, int *n)
 {
     pthread_mutex_lock(&workers->set.mutex);
@@ -132,6 +156,7 @@ void workers_devices(struct workers *workers, struct worker_status *status, int 
         status[i] = (struct worker_status){
             .device = slot->shown.device, .pid = slot->pid, .faults = slot->faults};
         memcpy(status[i].job, slot->shown.job, sizeof status[i].job);
+        workers_show_proof(slot, &status[i]);
         /* A trainer reported once, at its start. Utilisation and temperature are shown as of
          * now, from the watch, or as unknown. */
         status[i].device.utilisation = slot->is_watched ? slot->watched.utilisation : -1;
@@ -140,6 +165,29 @@ void workers_devices(struct workers *workers, struct worker_status *status, int 
             status[i].device.free_bytes = slot->watched.free_bytes;
     }
     pthread_mutex_unlock(&workers->set.mutex);
+}
+
+static struct slot *workers_find(struct workers *workers, const char *device)
+{
+    for (int i = 0; i < workers->set.n; i++)
+        if (strcmp(workers->set.slots[i].shown.device.id, device) == 0)
+            return &workers->set.slots[i];
+    return NULL;
+}
+
+int workers_prove(struct workers *workers, const char *device, struct err *err)
+{
+    struct slot *slot = workers_find(workers, device);
+    if (!slot)
+        return err_set(err, ERR_NOT_FOUND, "there is no device %.60s here", device);
+    if (strcmp(slot->shown.device.kind, "cuda") != 0)
+        return err_set(err, ERR_CONFLICT, "%s has nothing to prove", device);
+    if (!slot->has_thread || !slot_proof_needed(slot))
+        return err_set(err, ERR_CONFLICT, "%s is not to be proved: %s", device,
+                       slot->has_thread ? "the setting cuda is force" : slot->shown.device.reason);
+    slot_proof_ask(slot);
+    slot_wake(slot);
+    return 0;
 }
 
 int workers_check_device(struct workers *workers, const char *device, struct err *err)

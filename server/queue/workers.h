@@ -10,6 +10,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "db/proofs.h"
 #include "server/datasets.h"
 #include "server/queue/trainer_process.h"
 
@@ -33,10 +34,17 @@ struct worker_status {
     char job[DB_ID_MAX]; /* "" = idle */
     int pid;             /* of the trainer, 0 = none (idle, device given back) */
     int64_t faults;      /* trainers lost since the server started */
+    int is_proof_needed; /* a GPU, and the setting cuda is auto: `proof` is about it */
+    struct proof proof;  /* of all precisions (slot_proof.h) */
+    char precision[8];   /* of proof.worst; "" = none */
 };
 
 /* Snapshot of all devices, available or not: *n of them, at most max. */
 void workers_devices(struct workers *workers, struct worker_status *status, int max, int *n);
+
+/* Have a GPU compared with the reference again, as soon as it has no job. ERR_NOT_FOUND;
+ * ERR_CONFLICT: it is no GPU, cannot be used, or the setting cuda is not auto. */
+int workers_prove(struct workers *workers, const char *device, struct err *err);
 
 /* Check the device that a job names: `auto`, or a kind or id of this machine, available or
  * not. Else ERR_INVALID with the field /resources/device and the list of devices. */

@@ -18,7 +18,7 @@ let folder, state, server;
 
 const start = (env = {}) => startServer({
   env: {
-    LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'), TOKENFATE_CUDA: 'on',
+    LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'), TOKENFATE_CUDA: 'force',
     CARDS: '2', CARDS_STATE: state, ...env,
   },
 });

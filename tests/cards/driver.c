@@ -3,11 +3,13 @@
 #include "tests/cards/cards.h"
 
 enum { INVALID_VALUE = 1, INVALID_DEVICE = 101, UUID_BYTES = 16 };
+enum { MULTIPROCESSORS = 16, MULTIPROCESSORS_HERE = 132 };
 
 int cuInit(unsigned flags);
 int cuDeviceGetCount(int *out);
 int cuDeviceGet(int *out, int number);
 int cuDeviceGetUuid_v2(unsigned char uuid[UUID_BYTES], int device);
+int cuDeviceGetAttribute(int *out, int attribute, int device);
 
 int cuInit(unsigned flags)
 {
@@ -36,5 +38,14 @@ int cuDeviceGetUuid_v2(unsigned char uuid[UUID_BYTES], int device)
     cards_visible(card);
     for (int i = 0; i < UUID_BYTES; i++)
         uuid[i] = (unsigned char)(card[device] + 1 + i);
+    return 0;
+}
+
+int cuDeviceGetAttribute(int *out, int attribute, int device)
+{
+    (void)device;
+    if (attribute != MULTIPROCESSORS)
+        return INVALID_VALUE;
+    *out = MULTIPROCESSORS_HERE;
     return 0;
 }

@@ -42,7 +42,7 @@ def library_folders():
 
 
 def environment():
-    env = dict(os.environ, TOKENFATE_CUDA="on", PYTHONUNBUFFERED="1")
+    env = dict(os.environ, PYTHONUNBUFFERED="1")
     folders = library_folders() + [folder for folder in [env.get("LD_LIBRARY_PATH")] if folder]
     if folders:
         env["LD_LIBRARY_PATH"] = ":".join(folders)

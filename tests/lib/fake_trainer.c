@@ -79,7 +79,8 @@ static void fake_greet(const struct fake *fake)
                                 .text = "",
                                 .utilisation = -1,
                                 .temperature = -1,
-                                .driver = ""});
+                                .driver = "",
+                                .identity = ""});
     fake_send(&(struct message){.type = MESSAGE_DEVICE,
                                 .id = "cuda:0",
                                 .kind = "cuda",
@@ -88,7 +89,8 @@ static void fake_greet(const struct fake *fake)
                                 .text = "there is no GPU here",
                                 .utilisation = -1,
                                 .temperature = -1,
-                                .driver = ""});
+                                .driver = "",
+                                .identity = ""});
     fake_send(&(struct message){.type = MESSAGE_READY});
 }
 

@@ -53,6 +53,7 @@ static struct message sample(enum message_type type)
                               .isa = "avx512",
                               .build = "0.1.0+abc",
                               .driver = "580.99.01",
+                              .identity = "build 1, GPU-01",
                               .pointer = "/corpus/variant",
                               .version = MESSAGE_VERSION,
                               .resume = 17,
@@ -111,6 +112,7 @@ static int check_message(const struct message *got, const struct message *sent)
     check_text(got->isa, sent->isa, &carried);
     check_text(got->build, sent->build, &carried);
     check_text(got->driver, sent->driver, &carried);
+    check_text(got->identity, sent->identity, &carried);
     check_text(got->pointer, sent->pointer, &carried);
     check_number(got->version, sent->version, &carried);
     check_number(got->resume, sent->resume, &carried);
@@ -133,7 +135,7 @@ static int check_message(const struct message *got, const struct message *sent)
 
 static const int fields_of[MESSAGE_TYPES] = {
     [MESSAGE_RUN] = 7,     [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
-    [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 10,
+    [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 11,
     [MESSAGE_READY] = 0,   [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
     [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
     [MESSAGE_STOPPED] = 2, [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
@@ -202,7 +204,7 @@ static void test_version_stands_for_the_fields(void **state)
         "probe job spec dir n_values n_tokens payload\n"
         "read spec corpus dir\n"
         "hello text version\n"
-        "device code text kind id name driver bytes free utilisation temperature\n"
+        "device code text kind id name driver identity bytes free utilisation temperature\n"
         "ready\n"
         "started job name precision isa build epoch bytes threads\n"
         "alive job epoch\n"
@@ -232,7 +234,7 @@ static void test_version_stands_for_the_fields(void **state)
         json_decref(root);
     }
     assert_string_equal(got, fields);
-    assert_int_equal(MESSAGE_VERSION, 5);
+    assert_int_equal(MESSAGE_VERSION, 6);
 }
 
 static void test_file(void **state)

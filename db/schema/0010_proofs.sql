@@ -1,0 +1,15 @@
+-- Verdicts of GPUs that were compared with the reference, by all that a verdict holds for.
+CREATE TABLE proofs (
+    identity   TEXT NOT NULL,
+    precision  TEXT NOT NULL,
+    passed     INTEGER NOT NULL,
+    started_at INTEGER NOT NULL, -- microseconds
+    ms         INTEGER NOT NULL,
+    checks     INTEGER NOT NULL,
+    worst      TEXT NOT NULL,    -- the check that came nearest to its bound, or ''
+    error      REAL,
+    bound      REAL,
+    library    TEXT NOT NULL,
+    reason     TEXT NOT NULL,    -- '' if it has passed
+    PRIMARY KEY (identity, precision)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,189 @@
+// The service proves a card before it uses it (server/queue/slot_proof.c), on the made-up machine
+// (tests/cards/cards.h) with one seeded fault at a time. A trainer in between makes the proof short:
+// the machine computes on the processor.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { removeFolder, startServer } from '../lib/server.mjs';
+import { finished, reached, submit, tiny } from '../lib/experiments.mjs';
+
+const build = path.resolve(process.env.TOKENFATE_BUILD ?? 'build');
+const cards = path.join(build, 'tests', 'cards');
+const PATIENCE_MS = 60_000;
+let folder, trainer, said, fault;
+
+// `fault` and `pause` are files, so that they change while a server runs.
+before(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-proofs-'));
+  trainer = path.join(folder, 'trainer');
+  said = path.join(folder, 'said');
+  fault = path.join(folder, 'fault');
+  fs.writeFileSync(trainer, `#!/bin/sh
+case "$1" in
+--qualify)
+  echo "$3" >> '${said}'
+  while [ -e '${folder}/pause' ]; do sleep 0.05; done
+  CARDS_FAULT=$(cat '${fault}') exec '${cards}/tokenfate-trainer' "$@" --only 'operation add' --seconds $(cat '${folder}/seconds');;
+esac
+exec '${cards}/tokenfate-trainer' "$@"
+`, { mode: 0o755 });
+});
+after(() => removeFolder(folder));
+
+const data = (name) => path.join(folder, name);
+const start = (name, env = {}) => {
+  fs.writeFileSync(said, '');
+  return startServer({
+    dataDir: data(name), env: { LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: trainer, CARDS: '1', ...env },
+  });
+};
+const seed = (what) => {
+  fs.writeFileSync(fault, what);
+  fs.writeFileSync(path.join(folder, 'seconds'), what === 'hang' ? '1' : '60');
+};
+const proofsMade = () => fs.readFileSync(said, 'utf8').split('\n').length - 1;
+const on = (device, epochs = 2) => tiny({
+  corpus: { id: 'gulliver-synthetic' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
+  train: { epochs, batch_size: 1, precision: 'auto' }, groups: { size: 2 }, resources: { device },
+});
+const card = async (server) => (await (await server.api('/devices')).json()).devices.find(({ id }) => id === 'cuda:0');
+const job = async (server, id) => (await server.api(`/jobs/${id}`)).json();
+async function until(what, look) {
+  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    const found = await look();
+    if (found) return found;
+  }
+  throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
+}
+const children = ({ pid }) => fs.readdirSync(`/proc/${pid}/task`)
+  .flatMap((task) => fs.readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number));
+const settled = (server) => until('a verdict', async () => {
+  const one = await card(server);
+  return ['passed', 'failed', 'could_not_try'].includes(one.proof?.state) && one;
+});
+
+test('a clean card proves itself, while jobs for it wait and others run; then it is used, also after a restart', async () => {
+  seed('');
+  fs.writeFileSync(path.join(folder, 'pause'), '');
+  let server = await start('clean');
+  try {
+    const running = await until('it begins', async () => {
+      const one = await card(server);
+      return one.proof.state === 'running' && one;
+    });
+    assert.deepEqual([running.available, running.reason], [false, 'it is being compared with the reference']);
+    const [waits, runs] = [await submit(server, on('auto')), await submit(server, on('cpu'))];
+    assert.equal((await finished(server, runs.id)).device, 'cpu');
+    await until('it waits', async () => (await job(server, waits.id)).waits === 'cuda:0 is not used: it is being compared with the reference');
+    fs.rmSync(path.join(folder, 'pause'));
+    const done = await finished(server, waits.id);
+    assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:0'], JSON.stringify(done.error));
+    const { proof, available } = await card(server);
+    assert.deepEqual([available, proof.state, proof.reason], [true, 'passed', null]);
+    assert.equal(proof.checks, 4);
+    assert.ok(proof.seconds > 0 && proof.worst.error < proof.worst.bound && /^operation a/.test(proof.worst.check), JSON.stringify(proof));
+    assert.match(proof.library, /^sm_90, cuBLASLt/);
+    const told = spawnSync(path.join(build, 'tokenfate'), ['devices', '--data', data('clean')], { encoding: 'utf8' });
+    assert.match(told.stdout, /^cuda:0: .*\n  idle\n  proof passed, .*, 4 checks in [\d.]+ s\n  nearest to its bound: operation a/m, told.stderr);
+    const refused = await server.api('/devices/cpu/qualify', { method: 'POST' });
+    assert.deepEqual([refused.status, (await refused.json()).detail], [409, 'cpu has nothing to prove']);
+    assert.equal((await server.api('/devices/cuda:7/qualify', { method: 'POST' })).status, 404);
+  } finally {
+    fs.rmSync(path.join(folder, 'pause'), { force: true });
+    await server.stop();
+  }
+  server = await start('clean');
+  try {
+    assert.equal((await card(server)).proof.state, 'passed');
+    assert.equal(proofsMade(), 0, 'a verdict holds as long as the identity does');
+    seed('operation');
+    assert.equal((await server.api('/devices/cuda:0/qualify', { method: 'POST' })).status, 204);
+    const failed = await until('another verdict', async () => {
+      const one = await card(server);
+      return one.proof.state === 'failed' && one;
+    });
+    assert.match(failed.reason, /^it does not compute what the reference computes: operation add: /);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a card that fails is named, not used, and nothing is lost', async () => {
+  for (const [what, reason] of [['operation', /operation add: add, case/], ['crash', /operation add: the process was killed by signal 6/],
+    ['hang', /operation add: no result within 1 s/], ['device', /operation add: .*cudaErrorIllegalAddress/]]) {
+    seed(what);
+    const server = await start(`broken-${what}`);
+    try {
+      const [auto, cuda] = [await submit(server, on('auto')), await submit(server, on('cuda'))];
+      const failed = await settled(server);
+      assert.deepEqual([failed.proof.state, failed.available], ['failed', false], what);
+      assert.match(failed.proof.reason, reason);
+      const done = await finished(server, auto.id);
+      assert.deepEqual([done.state, done.device], ['succeeded', 'cpu'], what);
+      const waiting = await until('it says why', async () => {
+        const one = await job(server, cuda.id);
+        return /does not compute what the reference computes/.test(one.waits ?? '') && one;
+      });
+      assert.deepEqual([waiting.state, waiting.attempt], ['queued', 1]);
+    } finally {
+      await server.stop();
+    }
+  }
+});
+
+test('after a trainer was lost the card proves itself again, before the job goes on', async () => {
+  seed('');
+  const server = await start('lost');
+  try {
+    await settled(server);
+    const { id } = await submit(server, on('cuda', 400));
+    await reached(server, id, 1);
+    const pids = children(server).filter((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('cuda:0'));
+    assert.equal(pids.length, 1, pids.join());
+    process.kill(pids[0], 'SIGKILL');
+    const done = await finished(server, id);
+    assert.deepEqual([done.state, done.device, done.attempt], ['succeeded', 'cuda:0', 2], JSON.stringify(done.error));
+    assert.equal(proofsMade(), 2);
+    assert.equal((await card(server)).proof.state, 'passed');
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a full card could not be tried: no failure, and jobs run elsewhere', async () => {
+  seed('memory');
+  const server = await start('full');
+  try {
+    const one = await settled(server);
+    assert.deepEqual([one.proof.state, one.available], ['could_not_try', false]);
+    assert.match(one.reason, /^it could not be compared with the reference yet: open: .*bytes wanted/);
+    const { id } = await submit(server, on('auto'));
+    assert.equal((await finished(server, id)).device, 'cpu');
+  } finally {
+    await server.stop();
+  }
+});
+
+test('the setting cuda: off leaves the card alone, force uses it without a proof', async () => {
+  seed('operation');
+  const off = await start('off', { TOKENFATE_CUDA: 'off' });
+  try {
+    const one = await card(off);
+    assert.deepEqual([one.available, one.reason, one.proof], [false, 'the setting cuda is off', null]);
+    assert.equal((await off.api('/devices/cuda:0/qualify', { method: 'POST' })).status, 409);
+  } finally {
+    await off.stop();
+  }
+  const force = await start('force', { TOKENFATE_CUDA: 'force' });
+  try {
+    const one = await card(force);
+    assert.deepEqual([one.available, one.proof], [true, null]);
+    assert.equal((await finished(force, (await submit(force, on('auto'))).id)).device, 'cuda:0');
+    assert.equal(proofsMade(), 0);
+  } finally {
+    await force.stop();
+  }
+});
