@@ -120,7 +120,7 @@ const put = (...parts) => {
 const PIP = ['lib', 'python3.11', 'site-packages', 'nvidia', 'cu13', 'lib'];
 const seen = (env) => {
   const { stdout, stderr } = spawnSync(env.TOKENFATE_TRAINER, ['--device', 'cuda:0', '--devices'],
-    { encoding: 'utf8', env: { ...process.env, TOKENFATE_CUDA: 'on', CARDS: '1', ...env } });
+    { encoding: 'utf8', env: { ...process.env, TOKENFATE_CUDA: 'force', CARDS: '1', ...env } });
   const card = stdout.trim().split('\n').map((line) => JSON.parse(line)).find(({ id }) => id === 'cuda:0');
   return { card, stderr };
 };
@@ -144,7 +144,7 @@ test('the setting cublaslt names the folder or the file, and nothing else is tri
   put(env.HOME, '.local', ...PIP);
   assert.match(seen({ ...env, TOKENFATE_CUBLASLT: '/nowhere' }).card.reason, /^cublaslt: \/nowhere: /);
   const without = machine();
-  const set = await startServer({ args: ['--cublaslt', put(without.HOME, 'aside')], env: { TOKENFATE_CUDA: 'on', CARDS: '1', ...without } });
+  const set = await startServer({ args: ['--cublaslt', put(without.HOME, 'aside')], env: { TOKENFATE_CUDA: 'force', CARDS: '1', ...without } });
   try {
     assert.equal((await device('cuda:0', set)).available, true);
   } finally {
