@@ -281,6 +281,7 @@ int serve_command(const struct settings *settings, const char *build)
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* write fails with EFBIG: an upload must not end the server */
     if (!serve_fit_files(&server->settings, &err) && !hash_init(&err) &&
         (lock = data_lock(settings, &err)) >= 0 &&
         !serve_open(server, lock, url, sizeof url, &err)) {

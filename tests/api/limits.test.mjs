@@ -2,6 +2,7 @@
 // address does not take the connections of others, and few descriptors are no silence.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import http from 'node:http';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -103,6 +104,21 @@ test('with 64 descriptors the server says what it serves, and serves it', async 
   await sleep(200);
   assert.equal(await statusFrom('127.0.0.1', small.url), 200);
   await small.stop();
+});
+
+test('a limit of the size of files refuses what is larger and does not end the server', async (t) => {
+  const small = await startServer();
+  try {
+    const limited = spawnSync('prlimit', ['--pid', small.pid, '--fsize=2000000']);
+    if (limited.status !== 0) return t.skip('needs prlimit of util-linux');
+    const upload = (n) => small.api(`/corpora?name=of-${n}`, { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: 'word '.repeat(n) });
+    const refused = await upload(600_000);
+    assert.equal(refused.status, 500);
+    assert.match((await refused.json()).detail, /File too large/);
+    assert.equal((await upload(1000)).status, 201);
+  } finally {
+    await small.stop();
+  }
 });
 
 test('too few descriptors, and addresses that are none, are told at the start', async () => {
