@@ -326,13 +326,17 @@ static void take_nothing(struct attempt *attempt, const struct message *message)
 }
 
 /* Back to the queue; no attempt is counted. The slot remembers the refusal and does not try
- * the job again for a while (slot.c). */
+ * the job again for a while (slot.c). Clients read the reason, as of this attempt and of those
+ * that are put off for it. */
 static void attempt_put_off(struct attempt *attempt, const char *why)
 {
     struct placement_refusal *refusal = &attempt->setup->refusal;
     memcpy(refusal->job, attempt->job->id, sizeof refusal->job);
     refusal->attempt = attempt->job->attempt;
     snprintf(refusal->why, sizeof refusal->why, "%s", why);
+    if (redact_text(attempt->setup->settings, refusal->why))
+        log_with(LOG_WARNING, LOG_FIELDS({"job", attempt->job->id}), "job %s: %s", attempt->job->id,
+                 why);
     snprintf(attempt->waits, sizeof attempt->waits, "%s: %s", attempt->setup->device, refusal->why);
     attempt_end(attempt, JOB_END_REQUEUE);
 }

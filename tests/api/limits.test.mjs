@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import http from 'node:http';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { submit, tiny } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
 
 const MOST = 200; // connections in all
@@ -116,6 +117,12 @@ test('a limit of the size of files refuses what is larger and does not end the s
     assert.equal(refused.status, 500);
     assert.match((await refused.json()).detail, /File too large/);
     assert.equal((await upload(1000)).status, 201);
+    // Nor does a job fail for it, or say where the data folder lies.
+    const job = await submit(small, tiny({ corpus: { id: 'gulliver-synthetic', tokenizer: 'gpt2' }, model: { d_model: 64 }, train: { epochs: 1 } }));
+    let waits = null;
+    for (const end = Date.now() + 60_000; !waits && Date.now() < end; await sleep(50)) ({ waits } = await (await small.api(`/jobs/${job.id}`)).json());
+    assert.match(waits, /^cpu: cannot write .*File too large/);
+    assert.ok(!waits.includes(small.dataDir), waits);
   } finally {
     await small.stop();
   }
