@@ -1,7 +1,7 @@
 /* redact: takes the folders of this server out of a sentence that a client will read. Errors
  * of files name whole paths, which is right for the log and tells a client what is none of its
  * business. Called where errors leave the server: answers (server/http/request.c) and errors and
- * logs of jobs (server/queue/job_run.c). Pure; any thread. */
+ * logs of jobs, and reasons why jobs and devices wait (server/queue). Pure; any thread. */
 #ifndef TOKENFATE_REDACT_H
 #define TOKENFATE_REDACT_H
 

@@ -20,6 +20,7 @@
 #include "db/jobs.h"
 #include "server/queue/job_run.h"
 #include "server/queue/slot_proof.h"
+#include "server/redact.h"
 
 enum {
     SLOT_IDLE_MIN_MS = 1000,   /* least life of an idle trainer: time to be handed a job */
@@ -143,6 +144,7 @@ static void slot_unavailable(struct slot *slot, const char *reason)
     pthread_mutex_lock(&slot->set->mutex);
     slot->shown.device.available = 0;
     snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%.255s", reason);
+    redact_text(slot->set->settings, slot->shown.device.reason); /* clients read it */
     slot->refresh = 0;
     pthread_mutex_unlock(&slot->set->mutex);
     log_with(LOG_ERROR, LOG_FIELDS({"device", slot->shown.device.id}), "device %s: %s",

@@ -2,13 +2,19 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
 import { finished, submit, tiny } from '../lib/experiments.mjs';
 
 let server;
-before(async () => { server = await startServer(); });
-after(async () => { await server.stop(); });
+const programs = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-paths-'));
+const trainer = path.join(programs, 'tokenfate-trainer'); // a copy that can be taken away
+before(async () => {
+  fs.copyFileSync(path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tokenfate-trainer'), trainer);
+  server = await startServer({ args: ['--trainer', trainer] });
+});
+after(async () => { await server.stop(); removeFolder(programs); });
 
 const FOLDERS = () => [server.dataDir, process.cwd(), path.resolve(process.env.TOKENFATE_BUILD ?? 'build'), '/tmp/', '/usr/', '/home/', '/root/'];
 const text = (word) => Buffer.from(`${word} is a word of its own, and Lilliput another. `.repeat(200));
@@ -75,4 +81,21 @@ test('a folder of texts that is not there', async () => {
     await ask('/corpora/whole', { method: 'DELETE' });
   } finally { fs.renameSync(`${corpora}.aside`, corpora); }
   assert.match(server.log(), new RegExp(`cannot make ${server.dataDir}/corpora/.upload`));
+});
+
+test('a trainer that cannot be started, and a job that waits for it', async () => {
+  fs.renameSync(trainer, `${trainer}.aside`);
+  for (const task of fs.readdirSync(`/proc/${server.pid}/task`)) {
+    const children = fs.readFileSync(`/proc/${server.pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean);
+    for (const child of children) process.kill(Number(child), 'SIGKILL');
+  }
+  const { id } = await submit(server, tiny());
+  let job;
+  try {
+    for (const end = Date.now() + 20_000; !job?.waits?.includes('cannot start') && Date.now() < end;) job = JSON.parse(await ask(`/jobs/${id}`));
+    assert.match(job.waits, /cpu is not available: cannot start/);
+    await ask('/devices', { status: 200 });
+    await ask('/jobs', { status: 200 });
+  } finally { fs.renameSync(`${trainer}.aside`, trainer); }
+  assert.equal((await finished(server, id)).state, 'succeeded');
 });
