@@ -5,7 +5,7 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
-import { NONE, tickLabels } from "./format.js";
+import { NONE, significant, tickLabels } from "./format.js";
 import { axisStyle, axisWidth, dotted, font, SCREEN } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
@@ -84,8 +84,7 @@ export class Chart {
   }
 
   // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values,
-  // band, note}], lines: [{key, label, value, color}], y: {label, min, log, format,
-  // axis}}; axis formats the ticks of a logarithmic axis.
+  // band, note}], lines: [{key, label, value, color}], y: {label, min, log, format}}.
   // title and note of the content appear in the picture only. band: pairs of arrays
   // [low, high], the outermost first. note(index) of a series: small text beside the
   // value. sparse: some epochs have no value, and the line bridges them.
@@ -239,7 +238,7 @@ export class Chart {
         size: axisWidth(y.log ? 62 : 54, pen),
         label: y.label,
         space: 34 * zoom,
-        values: (plot, splits, axis, space, step) => (y.log ? splits.map((value) => (value === null ? "" : y.axis(value))) : tickLabels(splits, step)),
+        values: (plot, splits, axis, space, step) => (y.log ? splits.map((value) => (value === null ? "" : significant(value, 1))) : tickLabels(splits, step)),
       },
     ];
   }

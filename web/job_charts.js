@@ -31,7 +31,7 @@ const nats = { label: "nats", format: (value) => fixed(value, 3) };
 const Y = {
   logp: { ...nats, label: "mean log p, nats" },
   p: { label: "mean p", min: 0, format: significant },
-  logscale: { label: "mean p", log: true, format: significant, axis: (value) => significant(value, 1) },
+  logscale: { label: "mean p", log: true, format: significant },
   loss: nats,
   kept: { label: "tokens", min: 0, format: (value) => String(value) },
 };

@@ -12,7 +12,7 @@ const nats = { label: "nats", format: (value) => fixed(value, 3) };
 const plain = (label) => ({ label, format: significant });
 const cosine = { label: "cosine", format: (value) => fixed(value, 3) };
 
-const tokensAxis = { label: "tokens", log: true, format: (value) => count(value), axis: (value) => significant(value, 1) };
+const tokensAxis = { label: "tokens", log: true, format: (value) => count(value) };
 const positions = { ...tokensAxis, label: "positions" };
 
 const EVALUATED = "Windows that are the same for every epoch and every seed, evaluated every so many epochs.";
