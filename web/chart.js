@@ -5,12 +5,14 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
-import { NONE, significant, tickLabels } from "./format.js";
-import { axisStyle, axisWidth, dotted, font, SCREEN } from "./pen.js";
+import { fixed, NONE, significant, tickLabels } from "./format.js";
+import { axisStyle, axisWidth, dotted, font, SCREEN, textWidth } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // shortest time between two redraws of live data
-const LABEL_GAP = 14; // pixels between labels of horizontal lines
+const LABEL_GAP = 14; // pixels between labels of horizontal lines, and between their rows
+const LABEL_LEFT = 6; // pixels between a line and its label
+const MARGIN = 22; // least pixels right of the plot: half a label of the x axis
 const BAND_ALPHAS = [0.1, 0.16]; // opacity of a series' bands, the innermost last
 const NARROW = 520; // pixels: narrower charts have fewer axis labels
 
@@ -140,7 +142,7 @@ export class Chart {
       height,
       series,
       bands,
-      padding: [10 * pen.zoom, 22 * pen.zoom, 0, 0],
+      padding: [10 * pen.zoom, (plot) => this.marginWidth(plot.width / pen.zoom) * pen.zoom, 0, 0],
       legend: { show: false },
       scales: { x: { time: false }, y: this.yScale() },
       axes: this.axes(width / pen.zoom, xLabel, pen),
@@ -155,6 +157,7 @@ export class Chart {
     return {
       ...options,
       cursor: {
+        y: false, // a horizontal line would look like a closed form
         points: noPoints,
         drag: { x: true, y: false, setScale: false },
         bind: { dblclick: () => () => linked.setZoom(null) },
@@ -249,36 +252,43 @@ export class Chart {
     );
   }
 
-  // Draw closed forms as dotted horizontal lines. A label that would overlap the one
-  // above it moves down.
+  // Closed forms as dotted horizontal lines, each with its name and value in the right
+  // margin, so that no label lies on a curve.
   drawLines(plot, { zoom, color }) {
     const { ctx, bbox } = plot;
     const ratio = devicePixelRatio * zoom;
+    const end = bbox.left + bbox.width;
     const lines = this.shownLines()
       .map((line) => ({ ...line, y: plot.valToPos(line.value, "y", true) }))
-      .filter((line) => line.y >= bbox.top - 1 && line.y <= bbox.top + bbox.height + 1)
-      .sort((a, b) => a.y - b.y);
-    const halo = color("--panel", 0.85);
-    let floor = -Infinity;
+      .filter((line) => line.y >= bbox.top - 1 && line.y <= bbox.top + bbox.height + 1);
+    for (const line of lines)
+      dotted(ctx, ratio, color(line.color), () => {
+        ctx.moveTo(bbox.left, line.y);
+        ctx.lineTo(end, line.y);
+      });
+    const rows = this.labelRows(plot.width / zoom);
+    const labels = spread(lines.filter(({ label }) => label), LABEL_GAP * rows * ratio, bbox.top + bbox.height);
     ctx.save();
     ctx.font = font(ratio);
-    ctx.textAlign = "right";
-    for (const line of lines) {
-      const stroke = color(line.color);
-      dotted(ctx, ratio, stroke, () => {
-        ctx.moveTo(bbox.left, line.y);
-        ctx.lineTo(bbox.left + bbox.width, line.y);
-      });
-      const at = Math.max(line.y - 5 * ratio, floor + LABEL_GAP * ratio);
-      floor = at;
-      ctx.lineWidth = 4 * ratio;
-      ctx.lineJoin = "round";
-      ctx.strokeStyle = halo;
-      ctx.strokeText(line.label, bbox.left + bbox.width - 6 * ratio, at);
-      ctx.fillStyle = stroke;
-      ctx.fillText(line.label, bbox.left + bbox.width - 6 * ratio, at);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "middle";
+    for (const { line, at } of labels) {
+      ctx.fillStyle = color(line.color);
+      const texts = labelTexts(line, rows);
+      texts.forEach((text, i) => ctx.fillText(text, end + LABEL_LEFT * ratio, at + (i - (rows - 1) / 2) * LABEL_GAP * ratio));
     }
     ctx.restore();
+  }
+
+  // Rows of a label in the margin: a narrow chart writes the value below the name.
+  labelRows(width) {
+    return width < NARROW ? 2 : 1;
+  }
+
+  // Width of the right margin in pixels of the design: the longest label, at least MARGIN.
+  marginWidth(width) {
+    const texts = (this.content.lines ?? []).filter(({ label }) => label).flatMap((line) => labelTexts(line, this.labelRows(width)));
+    return Math.max(MARGIN, ...texts.map((text) => LABEL_LEFT + Math.ceil(textWidth(text))));
   }
 
   buildLegend() {
@@ -362,12 +372,25 @@ export class Chart {
   }
 }
 
+const labelTexts = ({ label, value }, rows) => (rows === 1 ? [`${label} ${fixed(value, 2)}`] : [label, fixed(value, 2)]);
+
+// Places for labels beside their lines, from top to bottom, at least `gap` apart: one that
+// would overlap the one above moves down, and all move up that would not fit above `bottom`.
+function spread(lines, gap, bottom) {
+  const labels = lines.toSorted((a, b) => a.y - b.y).map((line) => ({ line, at: line.y }));
+  labels.forEach((label, i) => (label.at = Math.max(label.at, i ? labels[i - 1].at + gap : 0)));
+  labels.reverse().forEach((label, i) => (label.at = Math.min(label.at, i ? labels[i - 1].at - gap : bottom)));
+  return labels;
+}
+
 const isMove = (type) => type === "mousemove" || type === "mouseleave";
+
+const lineLabels = ({ lines }) => (lines ?? []).map(({ label, value }) => `${label} ${value}`).join();
 
 // Whether the present plot can take new data. Otherwise it must be built again.
 function sameShape(a, b) {
   if (!a || a.y.log !== b.y.log || a.y.label !== b.y.label) return false;
-  if (a.series.length !== b.series.length) return false;
+  if (a.series.length !== b.series.length || lineLabels(a) !== lineLabels(b)) return false;
   return a.series.every((series, i) => {
     const other = b.series[i];
     return series.key === other.key && (series.band?.length ?? 0) === (other.band?.length ?? 0);

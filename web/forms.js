@@ -1,7 +1,7 @@
 // Converts the closed forms of GET /jobs/{id}/theory (docs/SCIENCE.md, section 3) to
 // series and lines of charts.
 
-import { fixed, groupLabel } from "./format.js";
+import { groupLabel } from "./format.js";
 
 // Predicted curves of a quantity of the groups: dashed, in the colour of the group. The
 // curve of a long job has fewer points than the job has epochs, so it is sparse. aside:
@@ -27,7 +27,7 @@ export function formCurves(forms, quantity, epochs, aside = "") {
 // Line at the entropy of the counts: the loss of the best model without context.
 export function entropyLine(forms) {
   const value = forms?.levels.find(({ id }) => id === "entropy")?.value;
-  return Number.isFinite(value) ? [{ key: "entropy", color: "--muted", value, label: `entropy of the counts ${fixed(value, 2)}` }] : [];
+  return Number.isFinite(value) ? [{ key: "entropy", color: "--muted", value, label: "entropy" }] : [];
 }
 
 // Lines at mean ln(c/N) of the groups that have this level. levels: {name:
@@ -35,7 +35,7 @@ export function entropyLine(forms) {
 export function countLines(levels, groups, keyOf = (name) => name) {
   return groups.flatMap((name, index) => {
     const value = levels?.[name]?.context_free;
-    return Number.isFinite(value) ? [{ key: keyOf(name), color: `--group-${index}`, value, label: `${groupLabel(name)}: mean ln(c/N) = ${fixed(value, 2)}` }] : [];
+    return Number.isFinite(value) ? [{ key: keyOf(name), color: `--group-${index}`, value, label: "ln(c/N)" }] : [];
   });
 }
 
@@ -45,6 +45,6 @@ export function optimumLines(forms, groups) {
   return groups.flatMap((name, index) => {
     const { optimum, context_free: counts } = forms?.groups[name] ?? {};
     if (!Number.isFinite(optimum) || Math.abs(optimum - counts) < 1e-6) return [];
-    return [{ key: name, color: `--group-${index}`, value: optimum, label: `${groupLabel(name)}: best without context under this loss = ${fixed(optimum, 2)}` }];
+    return [{ key: name, color: `--group-${index}`, value: optimum, label: "optimum" }];
   });
 }

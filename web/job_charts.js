@@ -20,6 +20,8 @@ const MASK_HELP = {
   positions: "Positions whose input token is of the group are dropped.",
   none: "Nothing is left out.",
 };
+const FORMS_HELP =
+  "Dotted, in the group’s colour: mean ln(c/N) of its counts, and the optimum without context under this loss where that differs; grey: untrained, −ln V − s²/2.";
 const VIEWS = [
   ["logp", "mean log p"],
   ["p", "p, linear"],
@@ -124,7 +126,7 @@ export class JobCharts {
   helpText(logp) {
     if (!logp) return "Mean p over tokens and positions is measured without a mask: it is dominated by the most probable tokens, where the mean of log p is not.";
     const bands = this.bands ? " Bands: 5–95 % and 25–75 % of the per-token means, without a mask." : "";
-    return `${MASK_HELP[this.mask]}${bands} Dotted: closed forms.`;
+    return `${MASK_HELP[this.mask]}${bands} ${FORMS_HELP}`;
   }
 
   mainSeries(logp) {
@@ -161,7 +163,7 @@ export class JobCharts {
   closedForms() {
     const { theory } = this.job;
     if (!theory) return [];
-    const untrained = { key: "untrained", color: "--muted", value: theory.untrained, label: `untrained  −ln V − s²/2 = ${fixed(theory.untrained, 2)}` };
+    const untrained = { key: "untrained", color: "--muted", value: theory.untrained, label: "untrained" };
     return [untrained, ...countLines(theory.groups, this.epochs.groups), ...optimumLines(this.forms, this.epochs.groups)];
   }
 
@@ -174,7 +176,7 @@ export class JobCharts {
 
   lossLines() {
     const level = this.job.theory?.untrained;
-    const untrained = Number.isFinite(level) ? [{ key: "untrained", color: "--muted", value: -level, label: `untrained ${fixed(-level, 2)}` }] : [];
+    const untrained = Number.isFinite(level) ? [{ key: "untrained", color: "--muted", value: -level, label: "untrained" }] : [];
     return [...untrained, ...entropyLine(this.forms)];
   }
 

@@ -179,7 +179,7 @@ export class TokenTable {
       series: histories.map(([id, history], index) => ({
         key: String(id),
         label: visible(history.text),
-        color: `--group-${index}`,
+        color: `--own-${index}`,
         values: history.logp,
       })),
     });

@@ -26,6 +26,14 @@ export const paper = () => ({ zoom: DOTS / devicePixelRatio, color: (variable, a
 // The font size is rounded, because uPlot parses whole pixels only.
 export const font = (zoom, size = 12) => `${Math.round(size * zoom)}px system-ui, sans-serif`;
 
+const ruler = h("canvas").getContext("2d");
+
+// Width of a text in pixels of the design.
+export function textWidth(text) {
+  ruler.font = font(1);
+  return ruler.measureText(text).width;
+}
+
 // Width of a y axis: what its longest label needs, at least `least` pixels of the design.
 export const axisWidth = (least, { zoom }) => (plot, labels) =>
   zoom * Math.max(least, 12 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));

@@ -2,8 +2,8 @@
 // job, of a sweep, of a comparison.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { horizontals, pixels, savedPicture, skip } from '../lib/browser.mjs';
-import { choose, complaints, legend, number, open, openCompared, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
+import { chartTexts, horizontals, idle, pixels, savedPicture, skip } from '../lib/browser.mjs';
+import { choose, complaints, context, legend, number, open, openCompared, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
 import { epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
 import { significant } from '../../web/format.js';
 
@@ -99,6 +99,33 @@ test('the legend tells the values at the cursor, by mouse and by keyboard, and h
   await entry.click();
   assert.equal(await page.locator('.legend button').first().getAttribute('aria-pressed'), 'false');
   assert.notEqual((await pixels(page)).hash, whole);
+});
+
+test('closed forms are named in the margin, the cursor is one vertical line, tokens have own colours', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'margins', train: { epochs: 30 } }));
+  await finished(server, id);
+  for (const width of [1280, 400]) {
+    await open('#/devices', { width });
+    const texts = await chartTexts(page);
+    await page.goto(`${server.url}/#/jobs/${id}`);
+    await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 30');
+    await page.locator('tr.theory').first().waitFor();
+    await idle(page);
+    const plot = await page.locator('.u-over').first().evaluate(({ offsetLeft, offsetWidth }) => offsetLeft + offsetWidth);
+    const { right: end } = await page.locator('.chart canvas').first().evaluate((canvas) => ({ right: canvas.width }));
+    const labels = (await texts()).filter(({ text }) => /^(untrained|ln\(c\/N\))/.test(text));
+    assert.equal(labels.length, 3, 'untrained, most common, least common');
+    for (const { text, left, right } of labels) assert.ok(left >= plot && right <= end, `${text} from ${left} to ${right}, the plot ends at ${plot}, the canvas at ${end}`);
+    const rows = labels.map(({ y }) => y).sort((a, b) => a - b);
+    for (const i of [1, 2]) assert.ok(rows[i] - rows[i - 1] >= 13, `labels at ${rows}`);
+    assert.equal(await page.locator('.u-cursor-y').count(), 0);
+    for (const i of [0, 1]) await page.locator('.tokens tbody input').nth(i).check();
+    const colours = (selector) => page.locator(`${selector} .swatch`).evaluateAll((all) => all.map((swatch) => getComputedStyle(swatch).borderColor));
+    await page.locator('.tokens .swatch').nth(1).waitFor();
+    const groups = await colours('.charts .main');
+    for (const colour of await colours('.tokens')) assert.ok(!groups.includes(colour), `${colour} is a group's`);
+    if (width === 1280) await context.close();
+  }
 });
 
 test('the table of groups and the tracked tokens show what the API says', { skip }, async () => {
