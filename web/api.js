@@ -111,7 +111,7 @@ export const compareJobs = (ids, series, points) =>
   call("GET", at("/api/v1/compare", { jobs: ids.join(","), series, points }));
 
 export const getSweeps = (cursor) => call("GET", at("/api/v1/sweeps", { cursor }));
-export const getSweep = (id, points) => call("GET", at(`/api/v1/sweeps/${id}`, { points }));
+export const getSweep = (id, points, epoch) => call("GET", at(`/api/v1/sweeps/${id}`, { points, epoch }));
 export const cancelSweep = (id) => call("POST", `/api/v1/sweeps/${id}/cancel`);
 
 export const logUrl = (id) => ROOT + `/api/v1/jobs/${id}/log`;

@@ -1,5 +1,6 @@
 // Page of one sweep: for each setting the mean over seeds with its 95 % interval, the
-// effect against the first setting, and curves with bands. Updated while its jobs run.
+// effect against the first setting, and curves with bands. Updated while its jobs run. The
+// table compares all settings at one epoch; the curve of each goes to its own end.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
@@ -30,6 +31,14 @@ function seriesLabel(pointer) {
   return `${groupLabel(parts[1])}: ${parts.slice(2).join(" ").replaceAll("_", " ")}`;
 }
 
+// Where the curve of a setting ends: the last epoch that all its jobs with records have. Jobs
+// that broke off count only if there are no others.
+function lastEpoch({ jobs }) {
+  const begun = jobs.filter(({ epoch }) => epoch >= 0);
+  const whole = begun.filter(({ state }) => state !== "failed" && state !== "cancelled");
+  return Math.min(...(whole.length ? whole : begun).map(({ epoch }) => epoch));
+}
+
 class SweepPage {
   constructor(view, id) {
     this.view = view;
@@ -56,6 +65,8 @@ class SweepPage {
   async load() {
     try {
       this.sweep = await api.getSweep(this.id, POINTS);
+      const last = Math.max(...this.sweep.settings.map(lastEpoch));
+      this.drawn = last > this.sweep.epoch ? await api.getSweep(this.id, POINTS, last) : this.sweep;
       if (this.closed) return;
       if (!this.banner) this.build();
       this.show();
@@ -112,11 +123,14 @@ class SweepPage {
   }
 
   draw() {
-    const { settings, epochs } = this.sweep;
+    const { settings, epochs } = this.drawn;
     const pointer = this.select.value;
     this.linked.setFull(0, Math.max(1, epochs.at(-1)));
-    const series = settings.slice(0, COLOURS).map(({ setting, curves }, index) => {
-      const { mean, half } = curves[pointer];
+    const series = settings.slice(0, COLOURS).map((each, index) => {
+      const { setting, curves } = each;
+      const end = lastEpoch(each);
+      const upToEnd = (values) => values.map((value, i) => (epochs[i] <= end ? value : null));
+      const [mean, half] = [curves[pointer].mean, curves[pointer].half].map(upToEnd);
       const edge = (sign) => mean.map((value, i) => (value === null || half[i] === null ? null : value + sign * half[i]));
       return { key: settingLabel(setting), label: settingLabel(setting), color: `--group-${index}`, values: mean, band: [[edge(-1), edge(1)]] };
     });

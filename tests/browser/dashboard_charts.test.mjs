@@ -254,6 +254,19 @@ test('what acts on all jobs of a sweep asks first, with their number', { skip },
   await page.locator('.meta', { hasText: '3 cancelled' }).waitFor();
 });
 
+test('the curve of each setting of a sweep goes to its own end', { skip }, async () => {
+  const sweep = await post('/sweeps', { base: tiny(), vary: { 'train.epochs': [6, 30], 'train.seed': [1, 2] } });
+  await open(`#/sweeps/${sweep.id}`);
+  await page.locator('.meta', { hasText: '4 succeeded' }).waitFor({ timeout: 120_000 });
+  await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 30');
+  const { settings } = await (await server.api(`/sweeps/${sweep.id}?epoch=30`)).json();
+  await page.locator('.panelhead select').selectOption('/loss');
+  const long = settings.find(({ setting }) => setting['train.epochs'] === 30).series['/loss'].value.mean;
+  assert.equal(number(await legend(0, 'epochs 30')).toFixed(3), long.toFixed(3));
+  assert.equal(await legend(0, 'epochs 6'), '–');
+  await page.getByText('At epoch 6: mean over seeds').waitFor();
+});
+
 test('a sweep and a comparison: means over seeds, effects, what differs', { skip }, async () => {
   await open('#/sweeps');
   const sweep = await post('/sweeps', { name: 'widths', base: tiny({ train: { epochs: 6 } }), vary: { 'model.d_model': [16, 32], 'train.seed': [1, 2] } });
