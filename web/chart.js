@@ -5,7 +5,8 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
-import { fixed, NONE, significant, tickLabels } from "./format.js";
+import { count, fixed, NONE, significant, tickLabels } from "./format.js";
+import { fence } from "./outliers.js";
 import { axisStyle, axisWidth, dotted, font, SCREEN, textWidth } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
@@ -13,6 +14,7 @@ const REDRAW_MS = 120; // shortest time between two redraws of live data
 const LABEL_GAP = 14; // pixels between labels of horizontal lines, and between their rows
 const LABEL_LEFT = 6; // pixels between a line and its label
 const MARGIN = 22; // least pixels right of the plot: half a label of the x axis
+const OUTLIER = 9; // pixels of the triangle of a value beyond the axis
 const BAND_ALPHAS = [0.1, 0.16]; // opacity of a series' bands, the innermost last
 const NARROW = 520; // pixels: narrower charts have fewer axis labels
 
@@ -68,7 +70,8 @@ export class Chart {
     this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
     this.save = pictureButton(options.label, () => this.figure());
     this.save.disabled = true; // until the first epoch
-    this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.save));
+    this.beyond = h("span.help", { hidden: true });
+    this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.beyond, this.save));
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
     this.onTheme = () => this.build();
@@ -117,12 +120,28 @@ export class Chart {
   // uPlot's columns: x, then for each series the edges of its bands and its line.
   // uplotSeries has the same order.
   data() {
-    const rows = [this.content.x];
+    const rows = [];
     for (const series of this.content.series) {
       for (const [low, high] of series.band ?? []) rows.push(high, low);
       rows.push(series.values);
     }
-    return rows;
+    const shown = this.content.series.filter(({ key }) => !this.hidden.has(key)).map(({ values }) => values);
+    this.fence = this.content.y.log ? null : fence(shown);
+    const clipped = this.fence ? rows.map((row) => row.map((value) => (value === null ? null : this.fence.clip(value)))) : rows;
+    return [this.content.x, ...clipped];
+  }
+
+  // Series with values that lie beyond the axis: [{color, at: [{index, isHigh}]}].
+  outliers() {
+    if (!this.fence) return [];
+    return this.content.series
+      .filter(({ key }) => !this.hidden.has(key))
+      .map(({ color, values }) => ({ color, at: values.flatMap((value, index) => (this.fence.isOut(value) ? [{ index, isHigh: value > 0 }] : [])) }));
+  }
+
+  beyondText() {
+    const n = this.outliers().reduce((sum, { at }) => sum + at.length, 0);
+    return n ? `Triangles: ${count(n)} ${n === 1 ? "value" : "values"} beyond the axis.` : "";
   }
 
   build() {
@@ -146,7 +165,7 @@ export class Chart {
       legend: { show: false },
       scales: { x: { time: false }, y: this.yScale() },
       axes: this.axes(width / pen.zoom, xLabel, pen),
-      hooks: { draw: [(plot) => this.drawLines(plot, pen)] },
+      hooks: { draw: [(plot) => this.drawLines(plot, pen), (plot) => this.drawOutliers(plot, pen)] },
     };
   }
 
@@ -174,7 +193,7 @@ export class Chart {
     const [min, max] = this.options.linked.range;
     return {
       title,
-      note,
+      note: [note, this.beyondText()].filter(Boolean).join(" "),
       subject: this.options.subject(),
       legend: drawn,
       options: (size, pen) => {
@@ -214,8 +233,8 @@ export class Chart {
     return {
       range: (plot, low, high) => {
         const shown = this.shownLines().map((line) => line.value);
-        const min = Math.min(...shown, low ?? Infinity);
-        const max = Math.max(...shown, high ?? -Infinity);
+        const min = Math.min(...shown, Math.max(low ?? Infinity, this.fence?.low ?? -Infinity));
+        const max = Math.max(...shown, Math.min(high ?? -Infinity, this.fence?.high ?? Infinity));
         if (!(min <= max)) return [0, 1];
         const pad = (max - min) * 0.05 || 0.5;
         return [y.min ?? min - pad, max + pad];
@@ -280,6 +299,30 @@ export class Chart {
     ctx.restore();
   }
 
+  // A triangle at the edge that a curve leaves through, one for values that lie together.
+  drawOutliers(plot, { zoom, color }) {
+    const { ctx, bbox } = plot;
+    const size = OUTLIER * devicePixelRatio * zoom;
+    ctx.save();
+    for (const { color: variable, at } of this.outliers()) {
+      ctx.fillStyle = color(variable);
+      let last = -Infinity;
+      for (const { index, isHigh } of at) {
+        const x = plot.valToPos(plot.data[0][index], "x", true);
+        if (x - last < size || x < bbox.left || x > bbox.left + bbox.width) continue;
+        last = x;
+        const tip = isHigh ? bbox.top : bbox.top + bbox.height;
+        const foot = tip + (isHigh ? size : -size);
+        ctx.beginPath();
+        ctx.moveTo(x, tip);
+        ctx.lineTo(x - size / 2, foot);
+        ctx.lineTo(x + size / 2, foot);
+        ctx.fill();
+      }
+    }
+    ctx.restore();
+  }
+
   // Rows of a label in the margin: a narrow chart writes the value below the name.
   labelRows(width) {
     return width < NARROW ? 2 : 1;
@@ -326,6 +369,8 @@ export class Chart {
     const { x, series, y } = this.content;
     const cursor = this.plot?.cursor.idx;
     const index = cursor ?? x.length - 1;
+    setText(this.beyond, this.beyondText());
+    this.beyond.hidden = !this.beyond.textContent;
     setText(this.at, index >= 0 ? `epoch ${x[index].toLocaleString("en-GB")}` : "no epochs yet");
     series.forEach((item, i) => {
       const value = item.values[index];

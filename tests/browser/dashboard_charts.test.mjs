@@ -238,6 +238,28 @@ test('an axis repeats no label, however little the values differ', { skip }, asy
   assert.equal(new Set(labels).size, labels.length, `${labels}`);
 });
 
+test('a run that diverged does not flatten the others: its values are clipped and marked', { skip }, async () => {
+  const good = Array.from({ length: 40 }, (_, i) => 10.8 - i / 10);
+  const texts = await openCompared([good, [10.8, 12, 4e15, -3e33]]);
+  const ticks = (await texts()).filter(({ text, left }) => left < 60 && /^[\d.]+$/.test(text)).map(({ text }) => Number(text));
+  assert.ok(ticks.length > 3 && Math.max(...ticks) < 20, `ticks ${ticks}`);
+  await page.getByText('Triangles: 2 values beyond the axis.').waitFor();
+  const rows = await page.locator('.chart canvas').evaluate((canvas) => {
+    const data = window.readPixels(canvas);
+    const colour = [0xb8, 0x6e, 0x00];
+    const at = new Set();
+    for (let i = 0; i < data.length; i += 4) if (colour.every((c, k) => Math.abs(data[i + k] - c) < 6)) at.add(Math.floor(i / 4 / canvas.width));
+    return [...at].sort((a, b) => a - b);
+  });
+  const { offsetTop: top, offsetHeight: height } = await page.locator('.u-over').evaluate(({ offsetTop, offsetHeight }) => ({ offsetTop, offsetHeight }));
+  assert.ok(rows[0] < top + 9 && rows.at(-1) > top + height - 9, `marks at both edges of ${top} + ${height}: ${rows[0]} .. ${rows.at(-1)}`);
+  await page.locator('.plot').focus();
+  for (const key of ['Home', 'ArrowRight', 'ArrowRight']) await page.keyboard.press(key);
+  assert.equal(await legend(0, 'run 2'), '4.00 × 10¹⁵', 'the legend tells the value');
+  await page.locator('.legend button', { hasText: 'run 2' }).click();
+  await page.getByText('beyond the axis').waitFor({ state: 'hidden' });
+});
+
 test('what acts on all jobs of a sweep asks first, with their number', { skip }, async () => {
   const sweep = await post('/sweeps', { base: tiny({ train: { epochs: 200_000 } }), vary: { 'train.seed': [1, 2, 3] } });
   const states = async () => (await (await server.api(`/sweeps/${sweep.id}`)).json()).states;

@@ -4,6 +4,7 @@ import { test, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
 import { Epochs, groupPointer } from '../../web/epochs.js';
 import { describe, typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
+import { fence } from '../../web/outliers.js';
 import { bytes, count, duration, exact, fixed, interval, signed, significant, tickLabels, visible } from '../../web/format.js';
 
 const record = (epoch) => ({
@@ -166,4 +167,14 @@ test('a mean has the decimals its interval needs, and zero has no sign', () => {
   assert.equal(interval({ mean: -3e-11, half: 2e-11 }), '\u22123.0 × 10⁻¹¹ ± 2.0 × 10⁻¹¹');
   assert.equal(interval({ mean: null, half: null }), '–');
   assert.equal(fixed(-0.0001, 3), '0.000');
+});
+
+test('only the values of a diverged run are outliers', () => {
+  const sound = [10.8, 10, 0.001, 0.0005, null];
+  assert.equal(fence([sound, [1e-9, 0.9]]), null);
+  assert.equal(fence([[2e6, 5e7, 9e5]]), null, 'large counts');
+  const { low, high, clip, isOut } = fence([sound, [10.8, 1e33, -2e20]]);
+  assert.deepEqual([low, high], [0.0005, 10.8]);
+  assert.deepEqual([1e33, -2e20, 10.8].map(isOut), [true, true, false]);
+  assert.ok(clip(1e33) > high && clip(1e33) < 100 && clip(-2e20) < low && clip(5) === 5);
 });
