@@ -7,7 +7,7 @@ import uPlot from "./vendor/uPlot.esm.js";
 import { h, setText } from "./dom.js";
 import { count, fixed, NONE, significant, tickLabels } from "./format.js";
 import { fence } from "./outliers.js";
-import { axisStyle, axisWidth, dotted, font, SCREEN, textWidth } from "./pen.js";
+import { axisStyle, axisWidth, dotted, font, SCREEN, swatch, textWidth } from "./pen.js";
 import { pictureButton } from "./picture.js";
 
 const REDRAW_MS = 120; // shortest time between two redraws of live data
@@ -15,6 +15,7 @@ const LABEL_GAP = 14; // pixels between labels of horizontal lines, and between 
 const LABEL_LEFT = 6; // pixels between a line and its label
 const MARGIN = 22; // least pixels right of the plot: half a label of the x axis
 const OUTLIER = 9; // pixels of the triangle of a value beyond the axis
+const BANDED_MAX = 4; // with more lines their bands would be one mud, so none is drawn
 const BAND_ALPHAS = [0.1, 0.16]; // opacity of a series' bands, the innermost last
 const NARROW = 520; // pixels: narrower charts have fewer axis labels
 
@@ -91,7 +92,7 @@ export class Chart {
   // content: {title, note, x, series: [{key, label, title, color, dash, sparse, values,
   // band, note}], lines: [{key, label, value, color}], y: {label, min, log, format}}.
   // title and note of the content appear in the picture only. band: pairs of arrays
-  // [low, high], the outermost first. note(index) of a series: small text beside the
+  // [low, high], the outermost first; drawn while few lines are shown. note(index) of a series: small text beside the
   // value. sparse: some epochs have no value, and the line bridges them.
   show(content) {
     const before = this.content;
@@ -207,11 +208,12 @@ export class Chart {
   uplotSeries({ zoom, color }) {
     const series = [{}];
     const bands = [];
+    const banded = this.content.series.filter(({ key, band }) => band && !this.hidden.has(key)).length;
     for (const item of this.content.series) {
       const show = !this.hidden.has(item.key);
       const alphas = BAND_ALPHAS.slice(-(item.band?.length ?? 0));
       for (const index of (item.band ?? []).keys()) {
-        const edge = { show, stroke: "transparent", width: 0, spanGaps: Boolean(item.sparse), points: { show: false } };
+        const edge = { show: show && banded <= BANDED_MAX, stroke: "transparent", width: 0, spanGaps: Boolean(item.sparse), points: { show: false } };
         bands.push({ series: [series.length, series.length + 1], fill: color(item.color, alphas[index]) });
         series.push({ ...edge }, { ...edge });
       }
@@ -338,8 +340,6 @@ export class Chart {
     this.entries = this.content.series.map((item) => {
       const value = h("span.value");
       const note = h("span.note");
-      const swatch = h(item.dash ? "span.swatch.dashed" : "span.swatch");
-      swatch.style.borderColor = `var(${item.color})`;
       const button = h(
         "button",
         {
@@ -348,7 +348,7 @@ export class Chart {
           "aria-pressed": String(!this.hidden.has(item.key)),
           onclick: () => this.toggle(item.key),
         },
-        swatch,
+        swatch(item),
         h("span", null, item.label),
         value,
         note,

@@ -3,11 +3,12 @@
 
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
-import { h, problemNotice, uniqueId } from "./dom.js";
+import { h, notice, problemNotice, uniqueId } from "./dom.js";
 import { exact, fixed, groupLabel, NONE, shortId } from "./format.js";
+import { lineStyle, swatch } from "./pen.js";
 
 const POINTS = 400;
-const MAX = 8; // number of group colours
+const MAX = 20; // of the API
 
 function show(value) {
   if (value === null || value === undefined) return NONE;
@@ -17,13 +18,15 @@ function show(value) {
 
 function differences({ jobs, differs }) {
   if (!differs.length) return h("p", null, "Their settings are the same.");
-  const head = jobs.map(({ id, name }, i) => h("th", { scope: "col" }, h(`span.dot.group-${i}`), h("a", { href: `#/jobs/${id}` }, name || shortId(id))));
+  const head = jobs.map(({ id, name }, i) => h("th", { scope: "col" }, swatch(lineStyle(i)), h("a", { href: `#/jobs/${id}` }, name || shortId(id))));
   const rows = differs.map(({ field, values }) => h("tr", null, h("th", { scope: "row" }, field.slice(1).replaceAll("/", ".")), ...values.map((value) => h("td", null, show(value)))));
   return h("div.scroll", null, h("table.groups", { "aria-label": "Settings that differ" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Setting"), ...head)), h("tbody", null, ...rows)));
 }
 
 export function render(view, { jobs = "" }) {
-  const ids = jobs.split(",").filter(Boolean).slice(0, MAX);
+  const asked = jobs.split(",").filter(Boolean);
+  const ids = asked.slice(0, MAX);
+  const left = asked.length > MAX ? [notice("info", "Not all are compared", `The first ${MAX} of ${asked.length} jobs are.`)] : [];
   const linked = new Linked(() => {});
   const subject = () => ({ name: `Jobs ${ids.map(shortId).join(", ")}`, file: `comparison-${ids.map(shortId).join("-")}` });
   const chart = new Chart({ label: "The chosen number of each job by epoch", height: 380, linked, subject, xLabel: "epoch" });
@@ -31,7 +34,7 @@ export function render(view, { jobs = "" }) {
   const select = h("select", { id });
   const table = h("div");
   const body = h("div", { hidden: true }, h("section.panel", null, h("div.panelhead", null, h("h2", null, "By epoch"), h("label", { for: id }, "Number "), select), chart.root), h("section.panel", null, h("h2", null, "Settings that differ"), table));
-  view.replaceChildren(h("h1", null, "Compare"), body);
+  view.replaceChildren(h("h1", null, "Compare"), ...left, body);
 
   const draw = ({ jobs: shown, epochs, series }) => {
     linked.setFull(0, Math.max(1, epochs.at(-1)));
@@ -40,7 +43,7 @@ export function render(view, { jobs = "" }) {
       title: number,
       x: epochs,
       y: { label: number, format: (value) => fixed(value, 3) },
-      series: shown.map(({ id: job, name }, i) => ({ key: job, label: name || shortId(job), color: `--group-${i}`, values: series[select.value][i] })),
+      series: shown.map(({ id: job, name }, i) => ({ key: job, label: name || shortId(job), ...lineStyle(i), values: series[select.value][i] })),
     });
   };
   api.compareJobs(ids, undefined, POINTS).then(

@@ -66,7 +66,7 @@ export class JobCharts {
   build() {
     this.resetZoom = h("button.quiet", { type: "button", hidden: true, onclick: () => this.linked.setZoom(null) }, "Whole range");
     this.help = h("p.help");
-    this.bandsBox = this.checkbox("Bands", "bands", "5–95 % and 25–75 % of the per-token means, without a mask");
+    this.bandsBox = this.checkbox("Bands", "bands", "5–95 % and 25–75 % of the per-token means, without a mask; drawn while at most four groups are shown");
     this.geometricBox = this.checkbox("mean ln(mean p)", "geometric", "Mean over tokens of ln(mean over positions of p), without a mask");
     this.maskControl = h("div");
     this.controls = h(
@@ -125,7 +125,7 @@ export class JobCharts {
 
   helpText(logp) {
     if (!logp) return "Mean p over tokens and positions is measured without a mask: it is dominated by the most probable tokens, where the mean of log p is not.";
-    const bands = this.bands ? " Bands: 5–95 % and 25–75 % of the per-token means, without a mask." : "";
+    const bands = this.bands ? " Bands: 5–95 % and 25–75 % of the per-token means, without a mask; with more than four groups, hide some in the legend to see them." : "";
     return `${MASK_HELP[this.mask]}${bands} ${FORMS_HELP}`;
   }
 

@@ -38,6 +38,19 @@ export function textWidth(text) {
 export const axisWidth = (least, { zoom }) => (plot, labels) =>
   zoom * Math.max(least, 12 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
 
+// How the index-th of many lines looks that are no groups: each dash has all group colours.
+const COLOURS = 8;
+const DASHES = [undefined, [7, 4], [2, 3]];
+export const LINE_STYLES = COLOURS * DASHES.length;
+export const lineStyle = (index) => ({ color: `--group-${index % COLOURS}`, dash: DASHES[Math.floor(index / COLOURS)] });
+
+// Sample of a line for legends and heads of tables.
+export function swatch({ color: variable, dash }) {
+  const element = h(dash ? `span.swatch.${dash[0] > 3 ? "dashed" : "dotted"}` : "span.swatch");
+  element.style.borderColor = `var(${variable})`;
+  return element;
+}
+
 // uPlot options common to the axes of all charts.
 export function axisStyle({ zoom, color: ink }) {
   const line = { stroke: ink("--grid"), width: zoom };

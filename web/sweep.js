@@ -8,10 +8,10 @@ import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
 import { count, exact, fileStem, fixed, fullTime, groupLabel, interval, NONE, shortId } from "./format.js";
 import { confirmed } from "./job_actions.js";
+import { LINE_STYLES, lineStyle, swatch } from "./pen.js";
 
 const POINTS = 200;
 const REFRESH_MS = 2000; // events are collected for this time
-const COLOURS = 8;
 
 export const stateList = (states) =>
   Object.entries(states)
@@ -126,23 +126,23 @@ class SweepPage {
     const { settings, epochs } = this.drawn;
     const pointer = this.select.value;
     this.linked.setFull(0, Math.max(1, epochs.at(-1)));
-    const series = settings.slice(0, COLOURS).map((each, index) => {
+    const series = settings.slice(0, LINE_STYLES).map((each, index) => {
       const { setting, curves } = each;
       const end = lastEpoch(each);
       const upToEnd = (values) => values.map((value, i) => (epochs[i] <= end ? value : null));
       const [mean, half] = [curves[pointer].mean, curves[pointer].half].map(upToEnd);
       const edge = (sign) => mean.map((value, i) => (value === null || half[i] === null ? null : value + sign * half[i]));
-      return { key: settingLabel(setting), label: settingLabel(setting), color: `--group-${index}`, values: mean, band: [[edge(-1), edge(1)]] };
+      return { key: settingLabel(setting), label: settingLabel(setting), ...lineStyle(index), values: mean, band: [[edge(-1), edge(1)]] };
     });
-    const note = settings.length > COLOURS ? [notice("info", "Not all are drawn", `The first ${COLOURS} of ${settings.length} settings are.`)] : [];
+    const note = settings.length > LINE_STYLES ? [notice("info", "Not all are drawn", `The first ${LINE_STYLES} of ${settings.length} settings are.`)] : [];
     this.banner.replaceChildren(...note);
-    this.chart.show({ title: seriesLabel(pointer), note: "Mean over seeds; band: its 95 % interval.", x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3) }, series });
+    this.chart.show({ title: seriesLabel(pointer), note: "Mean over seeds; band: its 95 % interval, while at most four settings are shown.", x: epochs, y: { label: seriesLabel(pointer), format: (value) => fixed(value, 3) }, series });
   }
 
   showTable(pointers) {
     const { settings, epoch } = this.sweep;
     setText(this.caption, `At epoch ${count(epoch)}: mean over seeds ± half of the 95 % interval; below, the effect against the first setting, seed by seed.`);
-    this.head.replaceChildren(h("th", { scope: "col" }, "Number"), ...settings.map(({ setting }, i) => h("th.number", { scope: "col" }, h(`span.dot.group-${i % COLOURS}`), settingLabel(setting))));
+    this.head.replaceChildren(h("th", { scope: "col" }, "Number"), ...settings.map(({ setting }, i) => h("th.number", { scope: "col" }, swatch(lineStyle(i % LINE_STYLES)), settingLabel(setting))));
     this.body.replaceChildren(
       ...pointers.map((pointer) =>
         h(

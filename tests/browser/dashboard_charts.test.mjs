@@ -260,6 +260,32 @@ test('a run that diverged does not flatten the others: its values are clipped an
   await page.getByText('beyond the axis').waitFor({ state: 'hidden' });
 });
 
+test('a comparison draws twenty runs, each its own way, and says which it leaves out', { skip }, async () => {
+  await openCompared(Array.from({ length: 22 }, (_, i) => [i, i + 1]));
+  await page.getByText('The first 20 of 22 jobs are.').waitFor();
+  const styles = await page.locator('.legend .swatch').evaluateAll((all) => all.map((swatch) => getComputedStyle(swatch).borderTop));
+  assert.equal(styles.length, 20);
+  assert.equal(new Set(styles).size, 20, 'no two lines look the same');
+});
+
+test('bands are drawn while few groups are shown: eight would be mud', { skip }, async () => {
+  const custom = Array.from({ length: 5 }, (_, i) => ({ name: `own ${i}`, tokens: [300 + 3 * i, 301 + 3 * i, 302 + 3 * i] }));
+  const { id } = await submit(server, small({ name: 'eight', train: { epochs: 30 }, groups: { custom } }));
+  await finished(server, id);
+  await open(`#/jobs/${id}`);
+  await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 30');
+  await page.locator('tr.theory').first().waitFor();
+  await idle(page);
+  const drawn = async (on) => {
+    await page.getByLabel('Bands').setChecked(on);
+    await page.waitForTimeout(200);
+    return (await pixels(page)).hash;
+  };
+  assert.equal(await drawn(false), await drawn(true), 'no bands of eight groups');
+  for (let i = 4; i < 8; i++) await page.locator('.main .legend button').nth(i).click();
+  assert.notEqual(await drawn(false), await drawn(true), 'bands of four groups');
+});
+
 test('what acts on all jobs of a sweep asks first, with their number', { skip }, async () => {
   const sweep = await post('/sweeps', { base: tiny({ train: { epochs: 200_000 } }), vary: { 'train.seed': [1, 2, 3] } });
   const states = async () => (await (await server.api(`/sweeps/${sweep.id}`)).json()).states;
