@@ -123,6 +123,7 @@ static const struct {
     [MESSAGE_CANCELLED] = {"cancelled", F(JOB) | F(EPOCH)},
     [MESSAGE_FAILED] = {"failed", F(JOB) | F(EPOCH) | F(CODE) | F(TEXT)},
     [MESSAGE_LOG] = {"log", F(JOB) | F(TEXT)},
+    [MESSAGE_NOTICE] = {"notice", F(JOB) | F(TEXT)},
     [MESSAGE_PROBED] = {"probed", F(JOB) | F(N_VALUES)},
     [MESSAGE_READ_DONE] = {"read_done", F(N_TOKENS)},
     [MESSAGE_READ_FAILED] = {"read_failed", F(CODE) | F(POINTER) | F(TEXT)},

@@ -134,10 +134,11 @@ int backend_program_begin(struct backend *self, struct backend_ring *ring, int p
     return 1;
 }
 
-void backend_program_end(struct backend *self, struct backend_ring *ring, int program)
+int backend_program_end(struct backend *self, struct backend_ring *ring, int program)
 {
     (void)self, (void)program;
     ring->started++;
+    return 0;
 }
 
 void backend_feed(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,

@@ -36,6 +36,7 @@ enum backend_number {
 enum {
     BACKEND_DEVICE_MAX = 96,
     BACKEND_ISA_MAX = 64,
+    BACKEND_NOTICE_MAX = 256,
     BACKEND_SLOTS_MAX = 8, /* more gain nothing: one runs, one is queued, one is read */
     BACKEND_PROGRAMS = 16  /* program numbers are below this */
 };
@@ -146,6 +147,8 @@ struct backend {
     /* What determines the bits besides threads and build: instruction set, library of products,
      * compiler: "avx512, oneDNN 2.6.3, gcc 12.2.0". */
     char isa[BACKEND_ISA_MAX];
+    /* Why programs run operation by operation although they could be recorded; "" else. */
+    char notice[BACKEND_NOTICE_MAX];
     int threads;                   /* host threads it computes with */
     enum spec_precision precision; /* of ACT: PRECISION_FP32 or PRECISION_BF16 */
     size_t real_bytes, act_bytes;
@@ -184,9 +187,10 @@ struct backend {
 
     /* The operations of program number `program` are called between begin and end, the same ones
      * each time, without alloc, free, upload, download and sync. begin returns 1 if they must be
-     * called, 0 if they are recorded. end starts the program. */
+     * called, 0 if they are recorded. end starts the program and returns 0; or 1 if it could not be
+     * recorded: then nothing has started, and begin, operations and end must be called again. */
     int (*program_begin)(struct backend *self, struct backend_ring *ring, int program);
-    void (*program_end)(struct backend *self, struct backend_ring *ring, int program);
+    int (*program_end)(struct backend *self, struct backend_ring *ring, int program);
 
     /* Inside a program: feed copies `bytes` (a multiple of 4) at `offset` (a multiple of 256) of
      * its slot to the device; publish copies from the device to the slot. A published array must
@@ -321,7 +325,7 @@ static inline char *backend_slot(const struct backend_ring *ring, int64_t index)
 struct backend_ring *backend_ring_open(struct backend *self, int64_t slot_bytes, struct err *err);
 void backend_ring_close(struct backend *self, struct backend_ring *ring);
 int backend_program_begin(struct backend *self, struct backend_ring *ring, int program);
-void backend_program_end(struct backend *self, struct backend_ring *ring, int program);
+int backend_program_end(struct backend *self, struct backend_ring *ring, int program);
 void backend_feed(struct backend *self, struct backend_ring *ring, void *device, int64_t offset,
                   int64_t bytes);
 void backend_publish(struct backend *self, struct backend_ring *ring, int64_t offset,

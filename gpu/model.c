@@ -652,9 +652,10 @@ int model_submit(struct model *m, unsigned what, const int32_t *inputs, const in
     if (what & MODEL_UPDATE)
         give_scalars(m, index, update);
     m->what[index % m->ring->slots] = what;
-    if (m->backend->program_begin(m->backend, m->ring, (int)what))
-        issue(m, what);
-    m->backend->program_end(m->backend, m->ring, (int)what);
+    do {
+        if (m->backend->program_begin(m->backend, m->ring, (int)what))
+            issue(m, what);
+    } while (m->backend->program_end(m->backend, m->ring, (int)what));
     return 0;
 }
 

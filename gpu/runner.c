@@ -43,6 +43,7 @@ struct runner {
     const struct runner_sink *sink;
     struct backend *backend; /* NULL: the device cannot be opened; device_err has the reason */
     struct err device_err;
+    int is_noticed; /* the backend's notice was told */
     struct bpe *bpe;
     char tokenizer[16];
     struct dataset *dataset;
@@ -73,6 +74,7 @@ static void close_backend(struct runner *runner)
     if (runner->backend)
         runner->backend->close(runner->backend);
     runner->backend = NULL;
+    runner->is_noticed = 0;
 }
 
 /* Close first: the old backend's memory must be free before the new one allocates. A failure is
@@ -357,10 +359,26 @@ static void on_busy(void *self, int64_t epoch)
     runner->alive_ms = clock_monotonic_ms();
 }
 
+/* Steps that cannot be recorded are slower, which nobody would understand without a word. */
+static void tell_notice(struct runner *runner)
+{
+    char line[BACKEND_NOTICE_MAX + 64];
+    if (runner->is_noticed || !runner->backend->notice[0])
+        return;
+    runner->is_noticed = 1;
+    snprintf(line, sizeof line, "without graphs: %s", runner->backend->notice);
+    log_line(LOG_WARNING, "device %s: %s", runner->setup->device, line);
+    struct message log = {.type = MESSAGE_LOG, .text = line};
+    struct message notice = {.type = MESSAGE_NOTICE, .text = line};
+    send_message(runner, &log);
+    send_message(runner, &notice);
+}
+
 /* A broken sink cancels the job: nobody would get its records. */
 static enum train_order on_alive(void *self, int64_t epoch)
 {
     struct runner *runner = self;
+    tell_notice(runner);
     flush_if_due(runner);
     on_busy(runner, epoch);
     enum train_order order = runner->sink->order(runner->sink->self, runner->job);

@@ -18,9 +18,22 @@
 
 /* ---- memory ---- */
 
+/* A program whose operations wait, allocate or copy cannot be recorded: a bug of the caller. */
+static int stands_in_program(struct cuda *cuda, const char *what)
+{
+    char message[CUDA_NAME_MAX + 32];
+    if (!cuda->capturing)
+        return 0;
+    snprintf(message, sizeof message, "%s inside a program", what);
+    cuda_fault_keep(cuda, ERR_INTERNAL, message);
+    return 1;
+}
+
 static int cuda_sync(struct backend *self, struct err *err)
 {
     struct cuda *cuda = cuda_of(self);
+    if (stands_in_program(cuda, "a wait"))
+        return cuda_fault_report(cuda, err);
     char where[CUDA_NAME_MAX + 16];
     snprintf(where, sizeof where, "at or before %s", cuda->last);
     cuda_fault_check(cuda, cudaStreamSynchronize(cuda->stream), where);
@@ -38,6 +51,10 @@ static int64_t cuda_available(struct backend *self)
 static void *cuda_alloc(struct backend *self, int64_t bytes, struct err *err)
 {
     void *memory = NULL;
+    if (stands_in_program(cuda_of(self), "an allocation")) {
+        cuda_fault_report(cuda_of(self), err);
+        return NULL;
+    }
     const cudaError_t status = cudaMalloc(&memory, (size_t)bytes);
     if (status == cudaSuccess)
         return memory;
@@ -115,6 +132,8 @@ static int64_t piece(int64_t left)
 
 static int copy(struct cuda *cuda, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
+    if (stands_in_program(cuda, "a copy"))
+        return -1;
     snprintf(cuda->last, sizeof cuda->last, "cudaMemcpyAsync");
     return cuda_fault_check(cuda, cudaMemcpyAsync(to, from, bytes, kind, cuda->stream),
                             "cudaMemcpyAsync");

@@ -5,13 +5,25 @@
 
 #include "gpu/cuda/cuda_internal.h"
 
+static void keep(struct cuda *cuda, enum err_code code, const char *message)
+{
+    if (cuda->capturing && code == ERR_DEVICE) {
+        if (!cuda->table.notice[0])
+            snprintf(cuda->table.notice, sizeof cuda->table.notice, "%.*s", BACKEND_NOTICE_MAX - 1,
+                     message);
+    } else if (cuda->fault.code == ERR_NONE) {
+        err_set(&cuda->fault, code, "%s", message);
+    }
+}
+
 int cuda_fault_check(struct cuda *cuda, cudaError_t status, const char *operation)
 {
     if (status == cudaSuccess)
         return 0;
-    if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, ERR_DEVICE, "%s: %s (%s)", operation, cudaGetErrorName(status),
-                cudaGetErrorString(status));
+    char message[ERR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s: %s (%s)", operation, cudaGetErrorName(status),
+             cudaGetErrorString(status));
+    keep(cuda, ERR_DEVICE, message);
     return -1;
 }
 
@@ -25,8 +37,7 @@ void cuda_fault_launched(struct cuda *cuda, const char *kernel)
 
 void cuda_fault_keep(struct cuda *cuda, enum err_code code, const char *message)
 {
-    if (cuda->fault.code == ERR_NONE)
-        err_set(&cuda->fault, code, "%s", message);
+    keep(cuda, code, message);
 }
 
 int cuda_fault_report(const struct cuda *cuda, struct err *err)

@@ -1,7 +1,10 @@
 /* fault: faults of the device. Operations are queued and fail later, so the first fault is kept
  * in cuda->fault with the name of what was queued last, and every later wait reports it. A fault
  * is final: the CUDA context is unusable after it, and only a new process can compute on. On the
- * thread that drives the backend. */
+ * thread that drives the backend.
+ *
+ * While a program is captured nothing runs: what a call refuses then is no fault but a notice, and
+ * the program goes on without a recording (ring.cu). */
 #ifndef TOKENFATE_CUDA_FAULT_H
 #define TOKENFATE_CUDA_FAULT_H
 

@@ -385,7 +385,9 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
     if (plan->status != CUBLAS_STATUS_SUCCESS)
         return 0;
     const cublasStatus_t status = multiply(cuda, operation, plan, g);
-    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+    /* In a capture the plan is one that a product has used before: the capture is refused. */
+    if (!cuda->capturing &&
+        (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE)) {
         plan->status = status; /* not tried again */
         return 0;
     }

@@ -1,6 +1,7 @@
 /* ring: see ring.h. At first a program's operations run one by one, each waited for: cuBLASLt's
  * algorithms are chosen, and a fault is attributed to its kernel. The second time they are captured
- * as a CUDA graph, which from then on starts as a whole. The graph finds its slot by a counter of
+ * as a CUDA graph, which from then on starts as a whole. Where the driver refuses that, the backend
+ * has a notice, and operations are queued one by one, without waiting in between. The graph finds its slot by a counter of
  * finished programs on the device. Slots are pinned host memory that kernels read and write
  * directly; published data are written by a side stream, concurrently with the operations that
  * follow.
@@ -194,6 +195,19 @@ static int is_broken(struct cuda *cuda, struct cuda_ring *ring)
     return ring->broken >= 0;
 }
 
+/* No program is recorded from now on. A fault of an earlier program, which every call returns, is
+ * no refusal. */
+static void after_refusal(struct cuda *cuda)
+{
+    cuda->capturing = 0;
+    (void)cudaGetLastError(); /* clears the status of a call, not that of the device */
+    const cudaError_t status = cudaGetLastError();
+    if (status == cudaSuccess)
+        return;
+    cuda->table.notice[0] = '\0';
+    cuda_fault_check(cuda, status, cuda->last);
+}
+
 static int program_begin(struct backend *self, struct backend_ring *begun, int number)
 {
     struct cuda *cuda = cuda_of(self);
@@ -202,13 +216,14 @@ static int program_begin(struct backend *self, struct backend_ring *begun, int n
     if (is_broken(cuda, ring) || program->graph)
         return 0;
     cuda->each = !program->tried;
-    if (cuda->each)
+    if (cuda->each || cuda->table.notice[0])
         return 1;
-    cuda->capturing =
-        cuda_fault_check(cuda,
+    cuda->capturing = 1;
+    if (cuda_fault_check(cuda,
                          cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal),
-                         "cudaStreamBeginCapture") == 0;
-    return cuda->capturing;
+                         "cudaStreamBeginCapture") != 0)
+        after_refusal(cuda);
+    return !is_broken(cuda, ring);
 }
 
 /* Queue the last operations of every program. */
@@ -228,16 +243,18 @@ static void finish(struct cuda *cuda, struct cuda_ring *ring)
 static void record(struct cuda *cuda, struct program *program)
 {
     cudaGraph_t graph = NULL;
-    cuda->capturing = 0;
     cuda_fault_check(cuda, cudaStreamEndCapture(cuda->stream, &graph), "cudaStreamEndCapture");
-    if (cuda->fault.code == ERR_NONE)
+    if (cuda->fault.code == ERR_NONE && !cuda->table.notice[0])
         cuda_fault_check(cuda, cudaGraphInstantiate(&program->graph, graph, 0),
                          "cudaGraphInstantiate");
     if (graph)
-        cuda_fault_check(cuda, cudaGraphDestroy(graph), "cudaGraphDestroy");
+        (void)cudaGraphDestroy(graph);
+    cuda->capturing = 0;
+    if (cuda->table.notice[0])
+        after_refusal(cuda);
 }
 
-static void program_end(struct backend *self, struct backend_ring *ended, int number)
+static int program_end(struct backend *self, struct backend_ring *ended, int number)
 {
     struct cuda *cuda = cuda_of(self);
     struct cuda_ring *ring = ring_of(ended);
@@ -247,8 +264,11 @@ static void program_end(struct backend *self, struct backend_ring *ended, int nu
         finish(cuda, ring);
     cuda->each = 0;
     program->tried = 1;
-    if (cuda->capturing)
+    if (cuda->capturing) {
         record(cuda, program);
+        if (!program->graph && !is_broken(cuda, ring))
+            return 1;
+    }
     if (program->graph && !is_broken(cuda, ring)) {
         snprintf(cuda->last, sizeof cuda->last, "recorded program %d", number);
         cuda_fault_check(cuda, cudaGraphLaunch(program->graph, cuda->stream), "cudaGraphLaunch");
@@ -258,6 +278,7 @@ static void program_end(struct backend *self, struct backend_ring *ended, int nu
     (void)is_broken(cuda, ring); /* a fault of these calls belongs to this program */
     snprintf(ring->last[slot], sizeof ring->last[slot], "%s", cuda->last);
     ended->started++;
+    return 0;
 }
 
 /* ---- slots ---- */

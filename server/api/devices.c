@@ -51,7 +51,7 @@ static void write_device(struct emit *json, const struct worker_status *status)
     emit_integer(json, "memory_bytes", device->memory_bytes);
     emit_integer(json, "free_bytes", device->free_bytes);
     emit_bool(json, "available", device->available);
-    emit_text(json, "reason", device->available ? NULL : device->reason);
+    emit_text(json, "reason", *device->reason ? device->reason : NULL);
     write_reading(json, "utilisation_percent", device->utilisation);
     write_reading(json, "temperature_celsius", device->temperature);
     emit_text(json, "driver", *device->driver ? device->driver : NULL);

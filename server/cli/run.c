@@ -427,6 +427,8 @@ static int run_take(struct run *run, const struct message *message, struct err *
         run_end_line(run);
         fprintf(stderr, "%s\n", message->text);
         return 0;
+    case MESSAGE_NOTICE: /* its text came as a line of the log, too */
+        return 0;
     case MESSAGE_DONE:
         if (run->epoch != run->spec->train.epochs)
             return err_set(err, ERR_PROTOCOL, "the trainer ended at epoch %lld of %lld",

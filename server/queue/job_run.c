@@ -502,12 +502,17 @@ static void take_log(struct attempt *attempt, const struct message *message)
     attempt_log(attempt, "%s", message->text);
 }
 
+static void take_notice(struct attempt *attempt, const struct message *message)
+{
+    snprintf(attempt->setup->notice, sizeof attempt->setup->notice, "%s", message->text);
+}
+
 static void (*const takes[MESSAGE_TYPES])(struct attempt *, const struct message *) = {
     [MESSAGE_STARTED] = take_started,  [MESSAGE_ALIVE] = take_nothing,
     [MESSAGE_EPOCHS] = take_epochs,    [MESSAGE_CHECKPOINTED] = take_nothing,
     [MESSAGE_DONE] = take_done,        [MESSAGE_STOPPED] = take_obeyed,
     [MESSAGE_CANCELLED] = take_obeyed, [MESSAGE_FAILED] = take_failed,
-    [MESSAGE_LOG] = take_log,
+    [MESSAGE_LOG] = take_log,          [MESSAGE_NOTICE] = take_notice,
 };
 
 static void attempt_take(struct attempt *attempt, const struct message *message)

@@ -48,6 +48,7 @@ struct job_run {
     /* results, but for process, which is both */
     struct trainer_process *process;  /* NULL afterwards if it was lost or killed */
     struct placement_facts facts;     /* set by the trainer's `started` */
+    char notice[256];                 /* what the trainer said of its device, or "" */
     int fault;                        /* 1: the trainer was lost by its own fault */
     struct placement_refusal refusal; /* set if the job went back to the queue because it
                                          cannot continue here now: other bits, a full disk */

@@ -244,6 +244,8 @@ static void slot_run(struct slot *slot, const char *job)
     slot->process = run.process;
     pthread_mutex_lock(&set->mutex);
     slot->faults += run.fault;
+    if (run.notice[0])
+        snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%s", run.notice);
     if (run.facts.device[0])
         slot->shown.facts = run.facts;
     if (run.refusal.job[0])

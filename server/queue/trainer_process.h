@@ -29,7 +29,7 @@ struct trainer_device {
     char name[128]; /* "AMD EPYC 9B14, 2 threads, avx512" */
     int64_t memory_bytes, free_bytes;
     int available;
-    char reason[256]; /* if not available */
+    char reason[256]; /* if not available; else what it does without, or "" */
     /* state of a GPU; -1 and "": unknown */
     int utilisation, temperature; /* percent, degrees Celsius */
     char driver[64];              /* version */

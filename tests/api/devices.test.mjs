@@ -103,6 +103,27 @@ test('a driver that is too old: the one that is there, and the one that is neede
   }
 });
 
+test('a driver that refuses to record steps: the job is done without, and the device says so', async () => {
+  const NO_GRAPH = '5';
+  const plain = await start({ CARDS: '1', CARDS_REFUSES: NO_GRAPH });
+  try {
+    const { id } = await submit(plain, on('cuda:0', 4)), twin = await submit(server, on('cuda:0', 4));
+    const [job, recorded] = [await finished(plain, id), await finished(server, twin.id)];
+    assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+    const losses = async (from, one) => (await reached(from, one, 4)).loss;
+    assert.equal(await losses(plain, id), await losses(server, recorded.id), 'the same bits');
+    const words = 'without graphs: cudaGraphInstantiate: cudaErrorMemoryAllocation (out of memory)';
+    const card = await until('the device says so', async () => {
+      const one = await device('cuda:0', plain);
+      return one.reason && one;
+    });
+    assert.deepEqual([card.available, card.reason], [true, words]);
+    assert.ok(plain.log().includes(`warning device cuda:0: ${words}\n`), plain.log());
+  } finally {
+    await plain.stop();
+  }
+});
+
 // The made-up machine with cuBLASLt elsewhere than where the linker looks.
 const machine = () => {
   const here = fs.mkdtempSync(path.join(folder, 'machine-'));

@@ -33,6 +33,7 @@ static void __attribute__((constructor)) have_cards(void)
     int card[CARDS_MAX];
     cuda_host_machine.runtime = cards_cublas() * 1000;
     cuda_host_machine.driver = cards_number("CARDS_CUDA", CARDS_CUDA_VERSION);
+    cuda_host_machine.refuses = cards_number("CARDS_REFUSES", CUDA_HOST_TAKES_ALL);
     cuda_host_machine.devices = cards_visible(card);
     cuda_host_machine.memory = has("memory") ? LITTLE : (size_t)CARDS_MEMORY_MIB << 20;
     cuda_host_lost_barriers = has("barrier") ? "elementwise.cu" : NULL;

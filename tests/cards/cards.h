@@ -8,6 +8,7 @@
  *   CARDS_SLICES          the cards from this number on are slices (MIG) of one (none)
  *   CARDS_DRIVER          version of the driver (580.99.01)
  *   CARDS_CUDA            version of CUDA that it is for (13000)
+ *   CARDS_REFUSES         what the driver refuses of captures (enum cuda_host_refusal; nothing)
  *   CARDS_STATE           file with a line "USED_MIB UTILISATION TEMPERATURE" a
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
  *   CARDS_FAULT           what is wrong with the cards (nothing): `operation`: one adds

@@ -35,7 +35,7 @@ int cuda_host_orders(void)
     const char *deep = getenv("CUDA_HOST_DEEP");
     return deep && strcmp(deep, "1") == 0 ? CUDA_HOST_ORDERS : CUDA_HOST_BACKWARD + 1;
 }
-struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, 0, (size_t)1 << 32};
+struct cuda_host_machine cuda_host_machine = {1, 13000, 13000, 9, 0, 0, (size_t)1 << 32, 0};
 struct cuda_host_counts cuda_host_counts;
 
 namespace
@@ -747,6 +747,14 @@ bool cuda_host_captures(void)
     return false;
 }
 
+bool cuda_host_refuses(cudaStream_t stream, int what)
+{
+    if (!stream->capture || cuda_host_machine.refuses != what)
+        return false;
+    stream->capture->spoilt = true;
+    return true;
+}
+
 void cuda_host_enqueue(cudaStream_t stream, work piece)
 {
     if (!stream->capture) {
@@ -769,6 +777,8 @@ void cuda_host_queue_kernel(cudaStream_t stream, const struct cuda_host_launch &
         result(cudaErrorInvalidConfiguration);
     else if (launch.shared > most)
         result(cudaErrorInvalidValue);
+    else if (cuda_host_refuses(stream, CUDA_HOST_NO_LAUNCH))
+        result(cudaErrorStreamCaptureUnsupported);
     else
         cuda_host_enqueue(stream, [launch, thread] {
             if (planned_error != cudaSuccess && planned_after-- == 0) {
@@ -884,7 +894,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
 {
-    if (stream->capture)
+    if (stream->capture || cuda_host_machine.refuses == CUDA_HOST_NO_BEGIN)
         return result(cudaErrorStreamCaptureUnsupported);
     if (result() != cudaSuccess)
         return result();
@@ -898,6 +908,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
     cuda_host_graph *const graph = stream->capture;
     if (!graph || graph->origin != stream)
         return result(cudaErrorInvalidValue);
+    (void)cuda_host_refuses(stream, CUDA_HOST_NO_END);
     cudaError_t status = graph->spoilt ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
     for (cuda_host_stream *other : streams)
         if (other->capture == graph) {
@@ -917,6 +928,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
 {
+    if (cuda_host_machine.refuses == CUDA_HOST_NO_GRAPH)
+        return result(cudaErrorMemoryAllocation);
     if (result() != cudaSuccess)
         return result();
     *out = new cuda_host_graph(*graph);

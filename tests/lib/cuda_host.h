@@ -310,6 +310,8 @@ struct cuda_host_launch {
 
 /* True while a stream is being captured. */
 bool cuda_host_captures(void);
+/* True, and the capture is spoilt, if the machine refuses this of captures. */
+bool cuda_host_refuses(cudaStream_t stream, int what);
 /* Queue work that is no kernel (a library's call). */
 void cuda_host_enqueue(cudaStream_t stream, std::function<void()> work);
 /* Queue a kernel; `thread` runs it once, as the thread that threadIdx names. */

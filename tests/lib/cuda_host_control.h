@@ -30,6 +30,17 @@ struct cuda_host_machine {
     int devices, driver, runtime, major, minor;
     int no_code; /* the build has nothing for this architecture */
     size_t memory;
+    int refuses; /* enum cuda_host_refusal */
+};
+/* What a driver refuses of captures. */
+enum cuda_host_refusal {
+    CUDA_HOST_TAKES_ALL,
+    CUDA_HOST_NO_BEGIN,
+    CUDA_HOST_NO_LAUNCH,
+    CUDA_HOST_NO_PRODUCT,
+    CUDA_HOST_NO_END,
+    CUDA_HOST_NO_GRAPH,
+    CUDA_HOST_REFUSALS
 };
 extern struct cuda_host_machine cuda_host_machine;
 

@@ -510,6 +510,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
         cuda_host_products.turned_away++;
         return CUBLAS_STATUS_NOT_SUPPORTED;
     }
+    if (cuda_host_refuses(stream, CUDA_HOST_NO_PRODUCT))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     if (cuda_host_products.fail_next) {
         cuda_host_products.fail_next = 0;
         return CUBLAS_STATUS_EXECUTION_FAILED;

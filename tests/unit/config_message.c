@@ -134,13 +134,14 @@ static int check_message(const struct message *got, const struct message *sent)
 }
 
 static const int fields_of[MESSAGE_TYPES] = {
-    [MESSAGE_RUN] = 7,     [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
-    [MESSAGE_EXIT] = 0,    [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 11,
-    [MESSAGE_READY] = 0,   [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
-    [MESSAGE_EPOCHS] = 5,  [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
-    [MESSAGE_STOPPED] = 2, [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
-    [MESSAGE_LOG] = 2,     [MESSAGE_PROBE] = 5,        [MESSAGE_PROBED] = 2,
-    [MESSAGE_READ] = 3,    [MESSAGE_READ_DONE] = 1,    [MESSAGE_READ_FAILED] = 3,
+    [MESSAGE_RUN] = 7,         [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
+    [MESSAGE_EXIT] = 0,        [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 11,
+    [MESSAGE_READY] = 0,       [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
+    [MESSAGE_EPOCHS] = 5,      [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
+    [MESSAGE_STOPPED] = 2,     [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
+    [MESSAGE_LOG] = 2,         [MESSAGE_NOTICE] = 2,       [MESSAGE_PROBE] = 5,
+    [MESSAGE_PROBED] = 2,      [MESSAGE_READ] = 3,         [MESSAGE_READ_DONE] = 1,
+    [MESSAGE_READ_FAILED] = 3,
 };
 
 static void send_and_check_all(struct ends *ends)
@@ -215,6 +216,7 @@ static void test_version_stands_for_the_fields(void **state)
         "cancelled job epoch\n"
         "failed job code text epoch\n"
         "log job text\n"
+        "notice job text\n"
         "probed job n_values payload\n"
         "read_done n_tokens\n"
         "read_failed code text pointer\n";

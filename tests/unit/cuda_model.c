@@ -429,6 +429,44 @@ static void check_recorded(enum spec_precision precision, int shape)
     spec_free(spec);
 }
 
+/* Whatever the driver refuses of a capture: the steps are done without, to the same bits,
+ * and the backend says why. */
+static void test_a_refused_capture(void **state)
+{
+    (void)state;
+    static const char *const reasons[CUDA_HOST_REFUSALS] = {
+        "",
+        "cudaStreamBeginCapture: cudaErrorStreamCaptureUnsupported",
+        "feed_kernel: cudaErrorStreamCaptureUnsupported",
+        "cublasLtMatmul of ",
+        "cudaStreamEndCapture: cudaErrorStreamCaptureInvalidated",
+        "cudaGraphInstantiate: cudaErrorMemoryAllocation",
+    };
+    struct spec *spec = small(UNTIED);
+    struct history *expected = malloc(sizeof *expected), *history = malloc(sizeof *history);
+    assert_true(expected && history);
+    for (int refuses = 0; refuses < CUDA_HOST_REFUSALS; refuses++) {
+        struct bench b;
+        const uint64_t graphs = cuda_host_counts.graphs;
+        bench_open(&b, spec, PRECISION_BF16);
+        cuda_host_machine.refuses = refuses;
+        train_under_way(&b, refuses % 2, refuses ? history : expected);
+        if (!strstr(b.backend->notice, reasons[refuses]))
+            fail_msg("\"%s\" is not in: %s", reasons[refuses], b.backend->notice);
+        assert_int_equal(b.backend->notice[0] != 0, refuses != 0);
+        assert_int_equal(cuda_host_counts.graphs - graphs, refuses ? 0 : MANY - 2);
+        if (refuses)
+            assert_memory_equal(history, expected, sizeof *history);
+        cuda_host_machine.refuses = 0;
+        bench_close(&b);
+        assert_int_equal(cuda_host_objects(), 0);
+        assert_int_equal(cuda_host_allocated(), 0);
+    }
+    free(expected);
+    free(history);
+    spec_free(spec);
+}
+
 static void test_recorded_steps(void **state)
 {
     (void)state;
@@ -489,8 +527,9 @@ static void test_a_program_does_not_wait(void **state)
         }
         assert_int_equal(backend->ring_wait(backend, ring, 0, &err), 0);
         assert_int_equal(backend->ring_wait(backend, ring, 1, &err), -1);
-        assert_int_equal(err.code, ERR_DEVICE);
-        assert_non_null(strstr(err.message, "cudaErrorStreamCaptureUnsupported"));
+        assert_int_equal(err.code, ERR_INTERNAL);
+        assert_non_null(strstr(err.message,
+                               which == 0 ? "a wait inside a program" : "a copy inside a program"));
         backend->ring_close(backend, ring);
         backend->free(backend, memory);
         backend->close(backend);
@@ -759,6 +798,7 @@ int main(void)
         cmocka_unit_test(test_output_gradient_sums_to_zero),
         cmocka_unit_test(test_same_bits_in_every_order),
         cmocka_unit_test(test_recorded_steps),
+        cmocka_unit_test(test_a_refused_capture),
         cmocka_unit_test(test_what_decides_the_bits),
         cmocka_unit_test(test_a_program_does_not_wait),
         cmocka_unit_test(test_a_fault_ends_the_step),

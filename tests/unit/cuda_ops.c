@@ -112,14 +112,14 @@ static void test_refusals(void **state)
     } cases[] = {
         {0, {.devices = 1, .driver = 0}, ERR_UNAVAILABLE, "no NVIDIA driver is installed"},
         {0,
-         {1, 12040, 13000, 9, 0, 0, 1},
+         {1, 12040, 13000, 9, 0, 0, 1, 0},
          ERR_UNAVAILABLE,
          "is for CUDA 12.4, this build needs 13.0: driver 580.65.06 or newer"},
-        {0, {0, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "cudaErrorNoDevice"},
-        {1, {1, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device 1, there is 1"},
-        {-1, {2, 13000, 13000, 9, 0, 0, 1}, ERR_UNAVAILABLE, "no CUDA device -1, there are 2"},
-        {0, {1, 13000, 13000, 7, 5, 1, 1}, ERR_UNAVAILABLE, "architecture 7.5, no code for it"},
-        {0, {1, 13000, 13000, 9, 0, 0, 1000}, ERR_NO_MEMORY, "bytes wanted, 1000 there"},
+        {0, {0, 13000, 13000, 9, 0, 0, 1, 0}, ERR_UNAVAILABLE, "cudaErrorNoDevice"},
+        {1, {1, 13000, 13000, 9, 0, 0, 1, 0}, ERR_UNAVAILABLE, "no CUDA device 1, there is 1"},
+        {-1, {2, 13000, 13000, 9, 0, 0, 1, 0}, ERR_UNAVAILABLE, "no CUDA device -1, there are 2"},
+        {0, {1, 13000, 13000, 7, 5, 1, 1, 0}, ERR_UNAVAILABLE, "architecture 7.5, no code for it"},
+        {0, {1, 13000, 13000, 9, 0, 0, 1000, 0}, ERR_NO_MEMORY, "bytes wanted, 1000 there"},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct backend *backend = NULL;
