@@ -207,13 +207,24 @@ async function follow(url, submitted) {
   return job;
 }
 
+// On which device the job will run: a GPU proves itself first, which takes seconds.
+async function sayDevice(url) {
+  const gpus = async () => (await api(url, 'GET', '/devices')).devices.filter(({ kind }) => kind !== 'cpu');
+  const isProving = ({ proof }) => proof?.state === 'running' || proof?.state === 'never';
+  let [gpu] = await gpus();
+  if (gpu && isProving(gpu)) {
+    console.log(`${gpu.id}, ${gpu.name}: comparing it with the reference`);
+    for (; isProving(gpu); [gpu] = await gpus()) await sleep(200);
+  }
+  if (!gpu?.available) console.log(`No GPU: ${gpu?.reason ?? 'none found'}. Training on the CPU.`);
+  else console.log(`Training on ${gpu.id}, ${gpu.name}${gpu.proof ? `: ${gpu.proof.checks} checks hold` : ''}`);
+}
+
 async function start() {
   const id = await corpus();
   const url = await service();
   console.log(`Service at ${url} (log: ${DATA}/log)`);
-  const devices = (await api(url, 'GET', '/devices')).devices;
-  const gpu = devices.find((device) => device.kind !== 'cpu' && device.available);
-  if (!gpu) console.log(`No GPU: ${devices.find((device) => device.kind !== 'cpu')?.reason ?? 'none found'}. Training on the CPU.`);
+  await sayDevice(url);
   if (id === 'gulliver') await upload(url);
   const submitted = await submit(url, id);
   console.log(`Job ${submitted.id}: ${submitted.name}, ${submitted.epochs} epochs`);

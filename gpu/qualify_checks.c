@@ -221,6 +221,16 @@ int qualify_checks_others(const struct qualify_subject *subject)
     return subject->nvml && subject->before.utilisation > 0;
 }
 
+int qualify_checks_canary(struct backend *backend, struct err *err)
+{
+    struct err why = ERR_INIT;
+    if ((ones_check_lengths(backend, &why) == 0 &&
+         whole_check_replay(backend, WHOLE_SMALL, &why) == 0) ||
+        why.code == ERR_NO_MEMORY)
+        return 0;
+    return err_set(err, ERR_DEVICE, "the device does not compute as it did: %s", why.message);
+}
+
 void qualify_checks_run(struct qualify_subject *subject, int i, struct qualify_result *out)
 {
     int member;

@@ -17,6 +17,7 @@
 #include "gpu/identity.h"
 #include "gpu/nvml.h"
 #include "gpu/inference.h"
+#include "gpu/qualify_checks.h"
 #include "lab/bpe.h"
 #include "lab/dataset.h"
 #include "lab/token_stream.h"
@@ -473,7 +474,8 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
         return -1;
     }
     if (open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
-        prepare_pack(runner, err) != 0)
+        prepare_pack(runner, err) != 0 ||
+        (!runner->backend->on_host && qualify_checks_canary(runner->backend, err) != 0))
         return -1;
     return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
                      epoch, err);

@@ -55,6 +55,7 @@ struct slot {
     struct trainer_process *process;
     struct db_reader *reader;
     int64_t retry_at, retry_pause; /* ms; after a trainer that did not start, else 0 */
+    char proof_told[sizeof((struct proof *)0)->reason]; /* the last reason that was logged */
 };
 
 /* All slots of the machine, and the condition that wakes the scheduler. */

@@ -149,7 +149,8 @@ static void slot_proof_keep(const struct slot *slot, const struct proof proofs[P
                  err.message);
 }
 
-static void slot_proof_log(const struct slot *slot, const struct proof proofs[PROOF_PRECISIONS])
+/* A card that stays full is told of once. */
+static void slot_proof_log(struct slot *slot, const struct proof proofs[PROOF_PRECISIONS])
 {
     const char *precision, *id = slot->shown.device.id;
     const struct proof sum = slot_proof_sum(proofs, &precision);
@@ -159,9 +160,10 @@ static void slot_proof_log(const struct slot *slot, const struct proof proofs[PR
                  "%s, %.3g of %.3g",
                  id, sum.checks, (double)sum.ms / 1e3, sum.worst, precision ? precision : "none",
                  sum.error, sum.bound);
-    else
+    else if (sum.state == PROOF_FAILED || strcmp(slot->proof_told, sum.reason) != 0)
         log_with(LOG_WARNING, LOG_FIELDS({"device", id}), "device %s is not used: %s: %s", id,
                  proofs_state_name(sum.state), sum.reason);
+    memcpy(slot->proof_told, sum.reason, sizeof slot->proof_told);
 }
 
 void slot_proof_run(struct slot *slot)

@@ -28,7 +28,7 @@ case "$1" in
   while [ -e '${folder}/pause' ]; do sleep 0.05; done
   CARDS_FAULT=$(cat '${fault}') exec '${cards}/tokenfate-trainer' "$@" --only 'operation add' --seconds $(cat '${folder}/seconds');;
 esac
-exec '${cards}/tokenfate-trainer' "$@"
+CARDS_FAULT=$([ -z "$CARDS_LATER" ] || cat "$CARDS_LATER") exec '${cards}/tokenfate-trainer' "$@"
 `, { mode: 0o755 });
 });
 after(() => removeFolder(folder));
@@ -139,7 +139,7 @@ test('after a trainer was lost the card proves itself again, before the job goes
   const server = await start('lost');
   try {
     await settled(server);
-    const { id } = await submit(server, on('cuda', 400));
+    const { id } = await submit(server, on('cuda', 20));
     await reached(server, id, 1);
     const pids = children(server).filter((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('cuda:0'));
     assert.equal(pids.length, 1, pids.join());
@@ -148,6 +148,25 @@ test('after a trainer was lost the card proves itself again, before the job goes
     assert.deepEqual([done.state, done.device, done.attempt], ['succeeded', 'cuda:0', 2], JSON.stringify(done.error));
     assert.equal(proofsMade(), 2);
     assert.equal((await card(server)).proof.state, 'passed');
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a card that has proved itself is looked at again before each job', async () => {
+  seed('');
+  const server = await start('later', { CARDS_LATER: fault });
+  try {
+    await settled(server);
+    seed('tail');
+    const { id } = await submit(server, on('cuda'));
+    const done = await until('it is noticed', async () => {
+      const one = await job(server, id);
+      return one.attempt > 1 && one;
+    });
+    assert.ok(server.log().includes('the device does not compute as it did: the gradient of a weight: a sum of 11528 ones is 11520'), server.log());
+    assert.equal(done.epoch ?? -1, -1, 'no record of a card that is wrong');
+    await until('it is proved again', () => proofsMade() === 2);
   } finally {
     await server.stop();
   }
