@@ -70,6 +70,14 @@ test('a full card, or none, could not be tried', () => {
   assert.deepEqual([none.state, none.checks], ['could_not_try', 0]);
 });
 
+test('the processor is a device like any other', () => {
+  for (const precision of ['fp32', 'bf16']) {
+    const { status, stderr, checks } = qualify('', 'ones', { precision, device: 'cpu' });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(checks.map(({ name, holds }) => [name, holds]), [['ones of long sums', true], ['ones of the presets', true]]);
+  }
+});
+
 test('a check that is not there is no proof', () => {
   const { verdicts: [verdict] } = qualify('', 'no such check');
   assert.deepEqual([verdict.state, verdict.checks], ['could_not_try', 0]);

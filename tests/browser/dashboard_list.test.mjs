@@ -106,6 +106,26 @@ test('hold, release, rename, cancel, delete', { skip }, async () => {
   assert.equal((await job(running.id)).state, 'cancelled');
 });
 
+test('devices say how they were proved', { skip }, async () => {
+  const { devices: [cpu] } = await (await server.api('/devices')).json();
+  const worst = { check: 'operation update', precision: 'fp32', error: 2.99e-6, bound: 4.29e-6 };
+  const proof = { state: 'passed', started_at: '2026-01-31T12:00:00Z', seconds: 9.14, checks: 98, library: 'sm_90, cuBLASLt 13.0.0', reason: null, worst };
+  const cards = [
+    { proof }, { proof: { ...proof, state: 'running', checks: 7, worst: null }, available: false, reason: 'it is being compared' },
+    { proof: { ...proof, state: 'never', started_at: null, checks: 0, worst: null, library: null }, available: false, reason: 'not yet' },
+    { proof: { ...proof, state: 'failed', reason: 'operation add: wrong' }, available: false, reason: 'operation add: wrong' },
+  ].map((more, i) => ({ ...cpu, id: `cuda:${i}`, kind: 'cuda', available: true, reason: null, ...more }));
+  await open('#/jobs');
+  await page.route('**/api/v1/devices', (route) => route.fulfill({ json: { devices: [cpu, ...cards] } }));
+  await page.goto(`${server.url}/#/devices`);
+  await page.locator('.device', { hasText: 'cuda:0' }).waitFor();
+  const say = async (id) => (await page.locator('.device', { hasText: id }).innerText()).replace(/\s+/g, ' ');
+  assert.match(await say('cuda:0'), /ready .* Proved, .*2026.*, 98 checks in 9\.1 s Nearest to its bound: operation update in fp32, error 2\.99 × 10⁻⁶ of 4\.29 × 10⁻⁶ sm_90, cuBLASLt/i);
+  assert.match(await say('cuda:1'), /proving .* Being compared with the reference, .*7 checks/i);
+  assert.match(await say('cuda:2'), /proving .* Not proved yet/i);
+  assert.match(await say('cuda:3'), /unavailable .* operation add: wrong Failed its proof/i);
+});
+
 test('devices say what they do, or why they cannot', { skip }, async () => {
   const { devices } = await (await server.api('/devices')).json();
   await open('#/devices');
