@@ -99,7 +99,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * two adjacent literals, so a line that names a macro ends with a literal. */
 
 /* The statement of each action. Parameters: ?1 seq, ?2 state before, ?3 state
- * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job is held. The WHERE
+ * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job waits or is held. The WHERE
  * clause is the compare part of compare-and-swap: no row changes if the state is
  * not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
@@ -110,7 +110,7 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
 /* A job without provenance has never started: its device becomes the one asked for
  * again, so that any matching device may take it. */
 #define REQUEUED                                                                                   \
-    "waits = NULL, hold_requested = 0, device = CASE"                                              \
+    "waits = ?5, hold_requested = 0, device = CASE"                                                \
     " WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL THEN device_asked"           \
     " ELSE device END"
 static const char *const job_sql[ACTIONS] = {
@@ -809,16 +809,15 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
         action = ACTION_EXHAUST;
     const int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
-    const char *reason = job_ends[end].reason ? job_ends[end].reason : message;
-    if (job_change(writer, id, &standing, action, failed ? error : NULL, reason[0] ? reason : NULL,
-                   state, err) < 0)
+    const char *reason = action == job_ends[end].action ? job_ends[end].reason : NULL;
+    const char *detail = reason ? reason : message[0] ? message : NULL;
+    if (job_change(writer, id, &standing, action, failed ? error : reason, detail, state, err) < 0)
         return -1;
     if (end == JOB_END_SLICED &&
-        (connection_run(&writer->connection, sql_sliced, VALUES(value_text(id)), err) < 0 ||
-         job_set_waits(writer, id, reason, err) < 0))
+        connection_run(&writer->connection, sql_sliced, VALUES(value_text(id)), err) < 0)
         return -1;
     return job_settle(writer, id, job_ends[end].held || standing.hold_requested,
-                      job_ends[end].held ? reason : NULL, state, err);
+                      job_ends[end].held ? job_ends[end].reason : NULL, state, err);
 }
 
 int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,

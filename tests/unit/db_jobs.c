@@ -525,6 +525,7 @@ static void test_hold_of_a_running_job(void **state)
         job = get(f, id);
         assert_int_equal(job->state, JOB_HELD);
         assert_int_equal(job->hold_requested, 0);
+        assert_null(job->waits);
         job_free(job);
     }
     bring(f, "both", JOB_RUNNING);
@@ -558,9 +559,12 @@ static void test_time_of_a_job(void **state)
         assert_int_equal(claim(f, "one"), 0);
         assert_int_equal(call_run(f, &charge), 0);
         assert_int_equal(finish(f, "one", i == 0 ? JOB_END_SLICED : JOB_END_LIMIT), 0);
+        struct job *now = get(f, "one");
+        assert_string_equal(now->waits, i == 0 ? "sliced" : "time_limit");
+        job_free(now);
     }
     struct job *job = get(f, "one");
-    assert_string_equal(job->waits, "time_limit");
+    assert_int_equal(job->state, JOB_HELD);
     assert_int_equal(job->device_ms, 2000);
     assert_int_equal(job->stop_start_ms, 14);
     assert_int_equal(job->slices, 1);
