@@ -422,7 +422,7 @@ const labelTexts = ({ label, value }, rows) => (rows === 1 ? [`${label} ${fixed(
 // Places for labels beside their lines, from top to bottom, at least `gap` apart: one that
 // would overlap the one above moves down, and all move up that would not fit above `bottom`.
 function spread(lines, gap, bottom) {
-  const labels = lines.toSorted((a, b) => a.y - b.y).map((line) => ({ line, at: line.y }));
+  const labels = [...lines].sort((a, b) => a.y - b.y).map((line) => ({ line, at: line.y }));
   labels.forEach((label, i) => (label.at = Math.max(label.at, i ? labels[i - 1].at + gap : 0)));
   labels.reverse().forEach((label, i) => (label.at = Math.min(label.at, i ? labels[i - 1].at - gap : bottom)));
   return labels;
