@@ -125,6 +125,14 @@ test('checks run, each with its result on disk; a second call leaves out what is
   assert.equal(again.last, '6 passed, 0 failed, 1 skipped');
 });
 
+test('a trainer that lives across jobs, and products over many positions', { skip }, () => {
+  const { status, lines, stdout, stderr } = check(only('many shapes', 'long products'));
+  assert.deepEqual([status, lines.map(({ result }) => result)], [0, ['passed', 'passed', 'passed']], stdout + stderr);
+  const said = (name) => lines.find((line) => line.name === name).detail;
+  assert.match(said('many shapes in one trainer'), /^60 jobs, the last one's loss \d/);
+  assert.equal(said('long products bf16'), '4 products over 8648 to 16385 positions, every number exact');
+});
+
 test('a check that fails ends only itself, and the status tells', { skip }, () => {
   const driver = path.join(folder, 'driver');
   fs.mkdirSync(driver);

@@ -108,6 +108,15 @@ def model(what, precision, shape):
     return lambda _: kit.run([path("cuda_model"), what, precision, shape], 400).strip()
 
 
+def series(_):
+    """One process, as a trainer lives across jobs: many shapes, both precisions, evaluations."""
+    return kit.run([path("cuda_jobs"), "series"], 400).strip()
+
+
+def long_products(precision):
+    return lambda quick: kit.run([path("cuda_jobs"), "long", precision, *(["1"] if quick else [])], 400).strip()
+
+
 def same_bits(make, precision):
     def check(quick):
         spec = make(quick, 5 if quick else 100, precision)
@@ -273,6 +282,9 @@ def all_checks(quick):
     for precision in both:
         yield f"same bits twice {precision}", same_bits(gulliver, precision)
         yield f"resume after a kill {precision}", resume(gulliver, precision)
+    yield "many shapes in one trainer", series
+    for precision in both:
+        yield f"long products {precision}", long_products(precision)
     yield "same bits twice study bf16", same_bits(study, "bf16")
     yield "resume after a kill study bf16", resume(study, "bf16")
     if not quick:

@@ -4,7 +4,7 @@
 # Included by the Makefile.
 
 KIT = $(BUILD)/gpu-kit
-KIT_PROGRAMS = $(addprefix $(KIT)/,tokenfate-trainer cuda_ops cuda_model batch step_timer)
+KIT_PROGRAMS = $(addprefix $(KIT)/,tokenfate-trainer cuda_ops cuda_model cuda_jobs batch step_timer)
 KIT_FILES = $(KIT)/.files
 # -static-libgcc and archives: Debian has them of these libraries, and gcc of OpenMP's.
 KIT_LIBS = -Wl,-Bstatic -ljansson -lsodium -lpcre2-8 -Wl,-Bdynamic $(shell $(CC) -print-file-name=libgomp.a) -ldl -lm
@@ -22,6 +22,10 @@ $(KIT)/cuda_ops: tests/gpu/cuda_ops.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 $(KIT)/cuda_model: tests/gpu/cuda_model.c $(KIT_CHECKS) $(KIT_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
+	$(say)
+$(KIT)/cuda_jobs: tests/gpu/cuda_jobs.c tests/lib/job_series.c tests/gpu/bare/library.c $(KIT_ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) -Itests/gpu/bare $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $(filter %.c,$^) $(KIT_ARCHIVES) $(KIT_LIBS)
 	$(say)
 $(KIT)/batch: tests/gpu/batch.c $(call archives,lab)
 	@mkdir -p $(@D)
