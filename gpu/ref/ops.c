@@ -1630,15 +1630,16 @@ static void run_round(struct backend *be, struct backend_ring *ring, const struc
     char *slot = backend_slot(ring, ring->started);
     memset(slot, 0xff, (size_t)plan->bytes);
     put_numbers(be, slot, round);
-    if (be->program_begin(be, ring, round % 2)) {
+    do {
+        if (!be->program_begin(be, ring, round % 2))
+            continue;
         be->feed(be, ring, device, plan->numbers, bytes);
         be->zero(be, device + plan->squares, (int64_t)be->real_bytes);
         be->sum_squares(be, device + plan->squares, device, FED);
         be->publish(be, ring, plan->squares, device + plan->squares, (int64_t)be->real_bytes);
         if (round % 2)
             be->publish(be, ring, plan->copy, device, bytes);
-    }
-    be->program_end(be, ring, round % 2);
+    } while (be->program_end(be, ring, round % 2));
 }
 
 static int check_round(const struct backend *be, const char *slot, const struct slot_plan *plan,

@@ -65,11 +65,12 @@ static int program_begin(struct backend *be, struct backend_ring *ring, int prog
     return is_first;
 }
 
-static void program_end(struct backend *be, struct backend_ring *ring, int program)
+static int program_end(struct backend *be, struct backend_ring *ring, int program)
 {
-    right.program_end(be, ring, program);
+    const int again = right.program_end(be, ring, program);
     if (is_replayed && last_bias)
         right.zero(be, last_bias, sizeof(float));
+    return again;
 }
 
 int __real_cuda_backend_open(int device, enum spec_precision precision, struct backend **out,
