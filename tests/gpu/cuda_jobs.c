@@ -6,12 +6,20 @@
  *                                products over more than 11000 positions, no multiple of 64:
  *                                of ones, so that every number is known exactly */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "tests/gpu/bare/cmocka.h"
 #include "tests/gpu/bare/library.h"
 #include "tests/lib/job_series.h"
 
 enum { JOBS = 60, TURN = 30 }; /* jobs; of them in one precision before the other's turn */
+
+static _Noreturn void fail(const struct err *err)
+{
+    fprintf(stderr, "%s\n", err->message);
+    exit(EXIT_FAILURE);
+}
 
 static struct backend *open_backend(const struct cuda_library *library,
                                     enum spec_precision precision)
@@ -19,13 +27,14 @@ static struct backend *open_backend(const struct cuda_library *library,
     struct backend *backend = NULL;
     struct err err = ERR_INIT;
     if (library->open(0, precision, &backend, &err) != 0)
-        fail_msg("%s", err.message);
+        fail(&err);
     return backend;
 }
 
 static void check_series(const struct cuda_library *library)
 {
     struct backend *backend = NULL;
+    struct err err = ERR_INIT;
     double loss = NAN;
     for (int i = 0; i < JOBS; i++) {
         const struct job_series_shape shape = job_series_shape(i);
@@ -33,7 +42,8 @@ static void check_series(const struct cuda_library *library)
             backend->close(backend);
         if (i % TURN == 0)
             backend = open_backend(library, i / TURN % 2 ? PRECISION_BF16 : PRECISION_FP32);
-        loss = job_series_run(backend, &shape);
+        if (job_series_run(backend, &shape, &loss, &err) != 0)
+            fail(&err);
     }
     backend->close(backend);
     printf("%d jobs, the last one's loss %.6f\n", JOBS, loss);
@@ -53,7 +63,7 @@ static void *ones(struct backend *be, float *host, int64_t n, struct err *err)
 {
     void *memory = be->alloc(be, n * (int64_t)sizeof(float), err);
     if (!memory)
-        fail_msg("%s", err->message);
+        fail(err);
     be->upload(be, memory, NUMBER_ACT, host, NUMBER_FLOAT, n);
     return memory;
 }
@@ -63,11 +73,13 @@ static void expect(struct backend *be, const char *what, const void *memory,
 {
     struct err err = ERR_INIT;
     if (be->download(be, host, NUMBER_FLOAT, memory, number, n, &err) != 0)
-        fail_msg("%s: %s", what, err.message);
+        fail(&err);
     for (int64_t i = 0; i < n; i++)
-        if (host[i] != (float)expected)
-            fail_msg("%s: number %lld is %g, not %d", what, (long long)i, (double)host[i],
-                     expected);
+        if (host[i] != (float)expected) {
+            err_set(&err, ERR_INTERNAL, "%s: number %lld is %g, not %d", what, (long long)i,
+                    (double)host[i], expected);
+            fail(&err);
+        }
 }
 
 /* dweight [I, O] = x^T dout over N positions: N everywhere. dx [N, I] = dout weight^T: O everywhere,
@@ -78,7 +90,10 @@ static void check_product(struct backend *be, int N, struct widths width)
     const int64_t weights = (int64_t)width.in * width.out, all = most > weights ? most : weights;
     struct err err = ERR_INIT;
     float *host = malloc((size_t)all * sizeof *host);
-    assert_non_null(host);
+    if (!host) {
+        err_set(&err, ERR_NO_MEMORY, "no memory for %lld numbers", (long long)all);
+        fail(&err);
+    }
     for (int64_t i = 0; i < all; i++)
         host[i] = 1;
     void *x = ones(be, host, (int64_t)N * width.in, &err);
@@ -120,7 +135,7 @@ int main(int argc, char **argv)
     }
     const struct cuda_library *library = bare_library(&err);
     if (!library)
-        fail_msg("%s", err.message);
+        fail(&err);
     if (is_series)
         check_series(library);
     else

@@ -15,8 +15,9 @@ struct job_series_shape {
  * rows that start at multiples of 16 bytes, most do not; every third one evaluates. */
 struct job_series_shape job_series_shape(int i);
 
-/* Train a model of that shape for some epochs and check that every record came; the
- * last one's loss. Fails the test with the reason. */
-double job_series_run(struct backend *backend, const struct job_series_shape *shape);
+/* Train a model of that shape for some epochs and check that every record came. *loss:
+ * the last one's. ERR_INTERNAL for what must not happen, and the errors of train_run. */
+int job_series_run(struct backend *backend, const struct job_series_shape *shape, double *loss,
+                   struct err *err);
 
 #endif

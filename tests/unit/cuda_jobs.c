@@ -27,6 +27,8 @@ static void test_many_shapes_in_one_trainer(void **state)
 {
     (void)state;
     struct backend *backend = NULL;
+    struct err err = ERR_INIT;
+    double loss;
     cuda_host_products = (struct cuda_host_products){0};
     for (int i = 0; i < JOBS; i++) {
         const struct job_series_shape shape = job_series_shape(i);
@@ -34,7 +36,8 @@ static void test_many_shapes_in_one_trainer(void **state)
             backend->close(backend);
         if (i % TURN == 0)
             backend = open_backend(i / TURN % 2 ? PRECISION_BF16 : PRECISION_FP32);
-        job_series_run(backend, &shape);
+        if (job_series_run(backend, &shape, &loss, &err) != 0)
+            fail_msg("%s", err.message);
     }
     backend->close(backend);
     assert_true(cuda_host_products.queries > 17 * JOBS);
