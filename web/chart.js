@@ -71,7 +71,7 @@ export class Chart {
     this.legend = h("div.legend", { role: "group", "aria-label": `${options.label}: series` });
     this.save = pictureButton(options.label, () => this.figure());
     this.save.disabled = true; // until the first epoch
-    this.beyond = h("span.help", { hidden: true });
+    this.beyond = h("span.meta.beyond", { hidden: true });
     this.root = h("div.chart", null, this.canvas, h("div.under", null, this.legend, this.beyond, this.save));
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.canvas);
@@ -127,7 +127,8 @@ export class Chart {
       rows.push(series.values);
     }
     const shown = this.content.series.filter(({ key }) => !this.hidden.has(key)).map(({ values }) => values);
-    this.fence = this.content.y.log ? null : fence(shown);
+    const lines = this.shownLines().map(({ value }) => value); // they widen the axis too
+    this.fence = this.content.y.log ? null : fence([...shown, lines]);
     const clipped = this.fence ? rows.map((row) => row.map((value) => (value === null ? null : this.fence.clip(value)))) : rows;
     return [this.content.x, ...clipped];
   }

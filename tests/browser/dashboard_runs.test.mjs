@@ -110,6 +110,13 @@ test('a job that diverged says so, and a retry starts over on the same page', { 
   assert.match(await page.locator('.notice.bad').innerText(), new RegExp(`diverged.*epoch ${failed.error.epoch}`, 's'));
   await page.getByText(`The run diverged at epoch ${failed.error.epoch}. The claims are not judged`).waitFor();
   assert.equal(await page.locator('.verdict').count(), 0);
+  const rows = await page.locator('.chart canvas').first().evaluate((canvas) => {
+    const data = window.readPixels(canvas);
+    const at = new Set();
+    for (let i = 0; i < data.length; i += 4) if ([0xa8, 0x35, 0x7f].every((c, k) => Math.abs(data[i + k] - c) < 6)) at.add(Math.floor(i / 4 / canvas.width));
+    return at.size;
+  });
+  assert.ok(rows > 30, `the curve of the group never used leaves the plot: it is in ${rows} rows`);
   assert.doesNotMatch(await page.locator('main').innerText(), /(?<![0-9a-f])[\d,]{16,}/);
   assert.equal(await page.getByRole('button', { name: 'Retry', exact: true }).count(), 0);
   await page.getByRole('button', { name: 'Start over', exact: true }).click();
