@@ -2,7 +2,7 @@
 // page after the answer that made it, and nowhere else.
 
 import * as api from "./api.js";
-import { announce, h, notice, problemNotice } from "./dom.js";
+import { announce, h, notice, problemNotice, scrollable } from "./dom.js";
 import { fullTime, time } from "./format.js";
 import { confirmed } from "./job_actions.js";
 
@@ -60,7 +60,7 @@ function issueForm(issue) {
 }
 
 function tokensOf(view, user) {
-  const list = h("div.panel.tablepanel");
+  const list = scrollable("Tokens", h("div.panel.tablepanel"));
   const result = h("div", { role: "status" });
   const load = async () => {
     const { tokens } = await api.getUserTokens(user);

@@ -31,6 +31,7 @@ const ROUTES = [
 const view = document.getElementById("view");
 const logoutButton = document.getElementById("logout");
 let endView = () => {};
+let isFirst = true; // no view has been shown
 let loggedOut = false;
 let isTold = false; // by another tab: it need not be told
 
@@ -44,6 +45,14 @@ function show(route, params) {
   view.replaceChildren();
   window.scrollTo(0, 0);
   endView = route.view.render(view, params);
+  takeFocus();
+}
+
+// What had the focus is gone: the keyboard and screen readers go on in the new view, which
+// may focus one of its own controls. The first view leaves it at the top of the page.
+function takeFocus() {
+  if (!isFirst && !view.contains(document.activeElement)) view.focus({ preventScroll: true });
+  isFirst = false;
 }
 
 function navigate() {
@@ -57,6 +66,7 @@ function navigate() {
   endView();
   endView = () => {};
   view.replaceChildren(h("h1", null, "Not here"), h("p", null, "No page has this address. ", h("a", { href: "#/jobs" }, "All jobs")));
+  takeFocus();
 }
 
 function askForLogin() {

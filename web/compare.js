@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
-import { h, notice, problemNotice, uniqueId } from "./dom.js";
+import { h, notice, problemNotice, scrolling, uniqueId } from "./dom.js";
 import { exact, fixed, groupLabel, NONE, shortId } from "./format.js";
 import { lineStyle, swatch } from "./pen.js";
 
@@ -20,7 +20,7 @@ function differences({ jobs, differs }) {
   if (!differs.length) return h("p", null, "Their settings are the same.");
   const head = jobs.map(({ id, name }, i) => h("th", { scope: "col" }, swatch(lineStyle(i)), h("a", { href: `#/jobs/${id}` }, name || shortId(id))));
   const rows = differs.map(({ field, values }) => h("tr", null, h("th", { scope: "row" }, field.slice(1).replaceAll("/", ".")), ...values.map((value) => h("td", null, show(value)))));
-  return h("div.scroll", null, h("table.groups", { "aria-label": "Settings that differ" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Setting"), ...head)), h("tbody", null, ...rows)));
+  return scrolling("Settings that differ", h("table.groups", { "aria-label": "Settings that differ" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Setting"), ...head)), h("tbody", null, ...rows)));
 }
 
 export function render(view, { jobs = "" }) {

@@ -1,7 +1,7 @@
 // List of the texts that experiments can use, deletion of a text, and the upload of a new one.
 
 import * as api from "./api.js";
-import { announce, h, notice, problemNotice } from "./dom.js";
+import { announce, h, notice, problemNotice, scrollable } from "./dom.js";
 import { bytes, fullTime, time } from "./format.js";
 import { confirmed } from "./job_actions.js";
 
@@ -42,7 +42,7 @@ function table(corpora, remove) {
 }
 
 export function render(view) {
-  const list = h("div.panel.tablepanel");
+  const list = scrollable("Corpora", h("div.panel.tablepanel"));
   const result = h("div", { role: "status" });
   // A name that was given to another text since must not take that one with it, so the
   // text goes by its address unless it is what the name stands for.

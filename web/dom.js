@@ -28,6 +28,22 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Makes an element a region that may be wider than its place. The keyboard scrolls what has
+// the focus, so it takes the focus while something is hidden; `name` is what it is then
+// called.
+export function scrollable(name, region) {
+  const observer = new ResizeObserver(() => {
+    const isWider = region.scrollWidth > region.clientWidth;
+    for (const [key, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": name }))
+      if (isWider) region.setAttribute(key, value);
+      else region.removeAttribute(key);
+  });
+  for (const element of [region, ...region.children]) observer.observe(element);
+  return region;
+}
+
+export const scrolling = (name, ...children) => scrollable(name, h("div.scroll", null, ...children));
+
 let serial = 0;
 export const uniqueId = (stem) => `${stem}-${++serial}`;
 

@@ -2,7 +2,7 @@
 // the numbers, the rule that was declared beforehand, and the numbers themselves.
 
 import * as api from "./api.js";
-import { h } from "./dom.js";
+import { h, scrolling } from "./dom.js";
 import { count, fixed, NONE, significant } from "./format.js";
 import { isEnded } from "./state.js";
 
@@ -33,7 +33,7 @@ function numbersTable({ numbers }) {
       h("td.number", null, bounds(row)),
     ),
   );
-  return h("div.scroll", null, h("table.groups", { "aria-label": "Numbers of this finding" }, h("thead", null, h("tr", null, ...head)), h("tbody", null, ...rows)));
+  return scrolling("Numbers of this finding", h("table.groups", { "aria-label": "Numbers of this finding" }, h("thead", null, h("tr", null, ...head)), h("tbody", null, ...rows)));
 }
 
 function findingItem(finding) {

@@ -2,7 +2,7 @@
 // and the panels with times, downloads, settings and provenance.
 
 import * as api from "./api.js";
-import { h, problemNotice, setText } from "./dom.js";
+import { h, problemNotice, scrollable, scrolling, setText } from "./dom.js";
 import { describe, FIELDSETS, valueAt } from "./fields.js";
 import { between, bytes, count, fileStem, fixed, fullTime, groupLabel, NONE, significant } from "./format.js";
 import { modelEpochs } from "./models.js";
@@ -48,7 +48,7 @@ export class GroupTable {
     this.head = h("tr");
     this.empty = h("p.quiet", null, "No epoch has been measured yet.");
     this.table = h("table.groups", { "aria-label": "Groups: present value, start below" }, h("thead", null, this.head), this.body);
-    this.element = h("div.scroll", null, this.empty, this.table);
+    this.element = scrolling("Groups", this.empty, this.table);
   }
 
   update(job, epochs) {
@@ -166,7 +166,7 @@ export function specPanel(job) {
     const known = set.title === "Corpus" ? corpusFacts(job) : [];
     return h("div", null, h("h3", null, set.title), h("dl.facts", null, ...known, ...rows));
   });
-  const raw = h("details", null, h("summary", null, "As JSON, to be posted again"), h("pre", null, JSON.stringify(spec, null, 2)));
+  const raw = h("details", null, h("summary", null, "As JSON, to be posted again"), scrollable("The spec as JSON", h("pre", null, JSON.stringify(spec, null, 2))));
   return h("section.panel.settings", null, h("h2", null, "Settings"), h("div.sets", null, ...sets), raw);
 }
 

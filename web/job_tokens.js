@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Chart, Linked } from "./chart.js";
-import { h, problemNotice, setText } from "./dom.js";
+import { h, problemNotice, scrolling, setText } from "./dom.js";
 import { count, fixed, groupLabel, signed, visible } from "./format.js";
 
 const SHOWN = 25; // rows before "show all"
@@ -55,7 +55,7 @@ export class TokenTable {
       h("div.filters", null, this.search, this.group),
       this.message,
       this.chart.root,
-      h("div.scroll", null, h("table", { "aria-label": "Tracked tokens" }, h("thead", null, this.head), this.body)),
+      scrolling("Tracked tokens", h("table", { "aria-label": "Tracked tokens" }, h("thead", null, this.head), this.body)),
       this.more,
     );
     this.showHead();

@@ -7,7 +7,7 @@
 
 import * as api from "./api.js";
 import * as live from "./live.js";
-import { h, problemNotice, segmented, setText } from "./dom.js";
+import { h, problemNotice, scrollable, segmented, setText } from "./dom.js";
 import { count, duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
 import { progressBar, stateBadge } from "./state.js";
 
@@ -144,7 +144,7 @@ class JobList {
       h("div.filters", null, search, states),
       this.message,
       h("div.more", { role: "status" }, this.newer),
-      h("div.panel.tablepanel", null, this.table),
+      scrollable("Jobs", h("div.panel.tablepanel", null, this.table)),
       h("div.more", null, this.older),
     );
   }
@@ -270,7 +270,7 @@ class JobList {
       "div.empty",
       null,
       h("p", null, "No experiments yet. Submit the first one from a terminal:"),
-      h("pre", null, command),
+      scrollable("Command", h("pre", null, command)),
       h("p", null, "or ", h("a", { href: "#/new" }, "fill in the form"), "."),
     );
   }

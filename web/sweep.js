@@ -5,7 +5,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { Chart, Linked } from "./chart.js";
-import { h, notice, problemNotice, setText, uniqueId } from "./dom.js";
+import { h, notice, problemNotice, scrolling, setText, uniqueId } from "./dom.js";
 import { count, exact, fileStem, fixed, fullTime, groupLabel, interval, NONE, shortId } from "./format.js";
 import { confirmed } from "./job_actions.js";
 import { LINE_STYLES, lineStyle, swatch } from "./pen.js";
@@ -96,7 +96,7 @@ class SweepPage {
       ),
       this.banner,
       h("section.panel", null, h("div.panelhead", null, h("h2", null, "By epoch"), h("label", { for: id }, "Number "), this.select), this.chart.root),
-      h("section.panel", null, h("h2", null, "By setting"), this.caption, h("div.scroll", null, h("table.groups", { "aria-label": "Settings" }, h("thead", null, this.head), this.body))),
+      h("section.panel", null, h("h2", null, "By setting"), this.caption, scrolling("Settings", h("table.groups", { "aria-label": "Settings" }, h("thead", null, this.head), this.body))),
       h("section.panel", null, h("h2", null, "Jobs"), this.jobs),
     );
   }

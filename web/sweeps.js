@@ -1,7 +1,7 @@
 // List of sweeps, newest first.
 
 import * as api from "./api.js";
-import { h, problemNotice } from "./dom.js";
+import { h, problemNotice, scrollable, scrolling } from "./dom.js";
 import { time } from "./format.js";
 import { stateList } from "./sweep.js";
 
@@ -31,14 +31,14 @@ export function render(view) {
       const { sweeps, next } = await api.getSweeps(cursor);
       body.append(...sweeps.map(row));
       table.hidden = body.children.length === 0;
-      if (table.hidden) message.replaceChildren(h("p", null, "No sweep yet. A sweep submits every combination of some fields’ values at once:"), h("pre", null, EXAMPLE));
+      if (table.hidden) message.replaceChildren(h("p", null, "No sweep yet. A sweep submits every combination of some fields’ values at once:"), scrollable("Command", h("pre", null, EXAMPLE)));
       more.hidden = !next;
       more.onclick = () => load(next);
     } catch (problem) {
       if (problem.status !== 401) message.replaceChildren(problemNotice("Cannot load the sweeps", problem));
     }
   };
-  view.replaceChildren(h("h1", null, "Sweeps"), message, h("div.panel.scroll", null, table), h("div.more", null, more));
+  view.replaceChildren(h("h1", null, "Sweeps"), message, h("div.panel", null, scrolling("Sweeps", table)), h("div.more", null, more));
   load();
   return () => {};
 }

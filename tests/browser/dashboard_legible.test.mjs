@@ -18,6 +18,7 @@ for (const dark of [false, true]) {
     for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/devices', '#/corpora', '#/account']) {
       await page.goto(`${server.url}/${hash}`);
       await page.locator('main h1').waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement.closest('main')?.id), 'view', `${hash} has the focus`);
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 900 });
         await idle(page);

@@ -159,7 +159,7 @@ export async function savedPicture(page, button, wanted) {
 }
 
 // Texts whose contrast is below WCAG AA (4.5, large text 3), and controls that
-// have no accessible name.
+// have no accessible name, and regions that the keyboard cannot scroll.
 export const accessibilityFaults = (page) => page.evaluate(() => {
   const parsed = new Map();
   const parse = (color) => {
@@ -199,6 +199,11 @@ export const accessibilityFaults = (page) => page.evaluate(() => {
   for (const control of document.querySelectorAll('input, select, textarea, button, a')) {
     const name = control.getAttribute('aria-label') || control.textContent.trim() || [...(control.labels ?? [])].map((label) => label.textContent.trim()).join('');
     if (!name) faults.push(`no name: ${control.outerHTML.slice(0, 100)}`);
+  }
+  const takesFocus = (element) => element.tabIndex >= 0 || element.querySelector('a[href], button, input, select, textarea, [tabindex="0"]');
+  for (const element of document.querySelectorAll('main, main *')) {
+    const isHidden = element.scrollWidth > element.clientWidth + 1 && ['auto', 'scroll'].includes(getComputedStyle(element).overflowX);
+    if (isHidden && element.checkVisibility() && !takesFocus(element)) faults.push(`no keyboard scrolls ${element.outerHTML.slice(0, 100)}`);
   }
   return faults;
 });
