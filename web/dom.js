@@ -64,9 +64,15 @@ export function notice(kind, title, ...detail) {
   return h(`div.notice.${kind}`, { role }, h("strong", null, title), h("div", null, ...detail));
 }
 
+// Name of the field that a pointer names, for people: "/train/batch_size" is "Train batch size".
+export function fieldName(pointer) {
+  const words = pointer.replace(/^\//, "").replace(/[/_]/g, " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 export function problemNotice(title, problem) {
-  const detail = problem.message || problem.title || "unknown error";
-  return notice("bad", title, detail);
+  const said = (problem.errors ?? []).map(({ pointer, detail }) => `${fieldName(pointer)}: ${detail}`).join("; ");
+  return notice("bad", title, said || problem.message || problem.title || "unknown error");
 }
 
 // A choice as a row of radio buttons; options: [[value, label]].

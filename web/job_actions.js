@@ -2,7 +2,8 @@
 // states of each action. The server decides; its 409 is shown.
 
 import * as api from "./api.js";
-import { h, problemNotice, uniqueId } from "./dom.js";
+import { h, problemNotice, setText, uniqueId } from "./dom.js";
+import { typedNumber } from "./fields.js";
 import { isCancelling, isEnded } from "./state.js";
 
 const ACTIONS = [
@@ -65,9 +66,19 @@ export function confirmed(question, action, kind = "danger") {
   });
 }
 
+// A control with its label and, beside it, what the server says about it.
 function field(label, input, help) {
   input.id = uniqueId("edit");
-  return h("div.field", null, h("label", { for: input.id }, label), input, help && h("span.help", null, help));
+  const error = h("span.error", { id: `${input.id}-error` });
+  input.setAttribute("aria-describedby", error.id);
+  const element = h("div.field", null, h("label", { for: input.id }, label), input, help && h("span.help", null, help), error);
+  const setError = (text) => {
+    setText(error, text);
+    element.classList.toggle("bad", text !== "");
+    if (text) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+  };
+  return { element, input, setError };
 }
 
 // Dialog that changes name, notes, tags and priority of a job.
@@ -77,11 +88,17 @@ function edit(job, ondone) {
   const notes = h("textarea", { value: job.notes ?? "", rows: 4 });
   const priority = h("input", { value: String(job.priority ?? 0), inputMode: "numeric", autocomplete: "off" });
   const result = h("div");
+  const fields = {
+    name: field("Name", name),
+    tags: field("Tags", tags, "Separated by commas."),
+    notes: field("Notes", notes),
+    ...(isEnded(job) ? {} : { priority: field("Priority", priority, "−100 to 100; larger runs first.") }),
+  };
   const changes = () => ({
     name: name.value,
     notes: notes.value,
     tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean),
-    ...(isEnded(job) ? {} : { priority: Number(priority.value) }),
+    ...(isEnded(job) ? {} : { priority: typedNumber(priority.value) }),
   });
   const save = async (event) => {
     event.preventDefault();
@@ -90,10 +107,19 @@ function edit(job, ondone) {
       dialog.close();
       ondone();
     } catch (problem) {
-      const details = problem.errors?.map((error) => `${error.pointer}: ${error.detail}`).join("; ");
-      if (details) problem.message = details;
-      result.replaceChildren(problemNotice("Not saved", problem));
+      showProblem(problem);
     }
+  };
+  // The errors of a list are those of its field; what has no field stands below.
+  const showProblem = (problem) => {
+    const errors = problem.errors ?? [];
+    const fieldOf = ({ pointer }) => pointer.split("/").map((key) => fields[key]).find(Boolean);
+    for (const each of Object.values(fields)) each.setError(errors.filter((error) => fieldOf(error) === each).map(({ detail }) => detail).join("; "));
+    const known = errors.filter(fieldOf);
+    if (known.length) fieldOf(known[0]).input.focus();
+    const elsewhere = errors.filter((error) => !fieldOf(error));
+    const isAllShown = known.length > 0 && elsewhere.length === 0;
+    result.replaceChildren(...(isAllShown ? [] : [problemNotice("Not saved", Object.assign(problem, { errors: elsewhere }))]));
   };
   const dialog = h(
     "dialog.edit",
@@ -102,10 +128,7 @@ function edit(job, ondone) {
       "form",
       { onsubmit: save },
       h("h2", null, "Name and notes"),
-      field("Name", name),
-      field("Tags", tags, "Separated by commas."),
-      field("Notes", notes),
-      isEnded(job) ? null : field("Priority", priority, "Larger runs first."),
+      ...Object.values(fields).map(({ element }) => element),
       result,
       h(
         "div.buttons",

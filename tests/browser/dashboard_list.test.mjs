@@ -77,7 +77,7 @@ test('hold, release, rename, cancel, delete', { skip }, async () => {
   const running = await submit(server, small(ENDLESS));
   await reached(server, running.id, 1);
   const waiting = await submit(server, small({ name: 'waiting' }));
-  await open(`#/jobs/${waiting.id}`);
+  await open(`#/jobs/${waiting.id}`, { expected: [422] });
   const press = (name) => page.getByRole('button', { name, exact: true }).click();
   await badge('queued');
   await press('Hold');
@@ -87,8 +87,18 @@ test('hold, release, rename, cancel, delete', { skip }, async () => {
   await press('Rename, notes');
   await page.getByLabel('Name', { exact: true }).fill('renamed');
   await page.getByLabel('Notes').fill('why it was run');
+  for (const typed of ['high', '', '900']) {
+    await page.getByLabel('Priority').fill(typed);
+    await press('Save');
+    const said = page.locator('dialog .field', { has: page.getByLabel('Priority') }).locator('.error');
+    await said.filter({ hasText: typed || /./ }).waitFor();
+    assert.doesNotMatch(await page.locator('dialog').innerText(), /\/priority|null/, 'words, not pointers');
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-invalid')), 'true');
+  }
+  await page.getByLabel('Priority').fill('7');
   await press('Save');
   await page.locator('h1', { hasText: 'renamed' }).waitFor();
+  assert.equal((await job(waiting.id)).priority, 7);
   assert.equal((await job(waiting.id)).notes, 'why it was run');
   await press('Cancel');
   await page.locator('dialog button.danger').click();
