@@ -1,6 +1,8 @@
 // Entry module of the dashboard. It routes the address after "#" to a view, updates
 // the header (user, connection, theme), and shows the login page after a 401. A view
-// exports render(element, params), which returns a function that closes the view.
+// exports render(element, params, kept), which returns a function that closes the view.
+// kept is an object of the entry in the browser's history: what the view leaves in it, the
+// view finds again after Back or Forward; `top` in it is how far the page was scrolled.
 
 import * as api from "./api.js";
 import * as live from "./live.js";
@@ -30,13 +32,30 @@ const ROUTES = [
 
 const view = document.getElementById("view");
 const logoutButton = document.getElementById("logout");
+const keptOf = new Map(); // id of an entry in the history: its object
+let kept = {}; // of the entry that is shown
 let endView = () => {};
 let isFirst = true; // no view has been shown
 let loggedOut = false;
 let isTold = false; // by another tab: it need not be told
 
-function show(route, params) {
+// The ids are random: entries outlive this page, and the map does not.
+function keptOfEntry() {
+  const id = history.state?.entry ?? Math.random();
+  history.replaceState({ entry: id }, "");
+  if (!keptOf.has(id)) keptOf.set(id, {});
+  return keptOf.get(id);
+}
+
+function leave() {
+  kept.top = window.scrollY;
   endView();
+  endView = () => {};
+}
+
+function show(route, params, keptNext = {}) {
+  leave();
+  kept = keptNext;
   document.title = `${route.title} · tokenfate`;
   for (const link of document.querySelectorAll("[data-nav]")) {
     if (link.dataset.nav === route.nav) link.setAttribute("aria-current", "page");
@@ -44,7 +63,7 @@ function show(route, params) {
   }
   view.replaceChildren();
   window.scrollTo(0, 0);
-  endView = route.view.render(view, params);
+  endView = route.view.render(view, params, kept);
   takeFocus();
 }
 
@@ -61,10 +80,9 @@ function navigate() {
   const params = Object.fromEntries(new URLSearchParams(query));
   for (const route of ROUTES) {
     const match = route.path.exec(path);
-    if (match) return show(route, { ...params, ...match.groups });
+    if (match) return show(route, { ...params, ...match.groups }, keptOfEntry());
   }
-  endView();
-  endView = () => {};
+  leave();
   view.replaceChildren(h("h1", null, "Not here"), h("p", null, "No page has this address. ", h("a", { href: "#/jobs" }, "All jobs")));
   takeFocus();
 }
@@ -129,6 +147,7 @@ live.subscribe("status", (on) => {
 });
 live.subscribe("session", onSession);
 api.onUnauthorized(askForLogin);
+history.scrollRestoration = "manual"; // the views are not there yet when the browser would
 window.addEventListener("hashchange", navigate);
 showTheme();
 enter();

@@ -18,11 +18,11 @@ function randomKey() {
 }
 
 class Form {
-  constructor(view, { preset, from }) {
+  constructor(view, { preset, from }, kept) {
+    this.kept = kept; // {spec, preset, sent}: what was entered, from which preset, what was sent
     this.view = view;
     this.spec = {};
     this.controls = new Map(); // pointer -> {show(), setError(text), focus()}
-    this.sent = { body: null, key: null };
     this.preset = preset;
     this.from = from;
     this.closed = false;
@@ -36,12 +36,22 @@ class Form {
     if (this.closed) return;
     this.corpora = corpora.corpora.map((corpus) => corpus.name);
     this.build(presets.presets);
-    if (this.from) await this.startFromJob(this.from);
+    if (this.kept.spec) this.resume();
+    else if (this.from) await this.startFromJob(this.from);
     else await this.startFromPreset(this.preset ?? FIRST_PRESET);
+  }
+
+  // The form as it was left.
+  resume() {
+    this.setSpec(this.kept.spec);
+    this.presets.value = this.kept.preset ?? "";
+    setText(this.origin, "As you left it.");
+    window.scrollTo(0, this.kept.top);
   }
 
   async startFromPreset(name) {
     this.setSpec(await api.getPreset(name));
+    Object.assign(this.kept, { preset: name, spec: undefined });
     this.presets.value = name;
     setText(this.origin, "");
   }
@@ -136,6 +146,7 @@ class Form {
 
   changed(field, value) {
     setValue(this.spec, field.at, value);
+    this.kept.spec = this.spec;
     this.controls.get(field.at).setError("");
     this.showRaw();
     this.showSize();
@@ -281,7 +292,7 @@ class Form {
       return;
     }
     setText(this.rawError, "");
-    this.spec = spec;
+    this.spec = this.kept.spec = spec;
     for (const control of this.controls.values()) control.show();
     this.showSize();
   }
@@ -320,8 +331,8 @@ class Form {
   // Idempotency key: the same spec keeps its key, so a second request (lost answer,
   // double click) creates no second job.
   keyFor(body) {
-    if (this.sent.body !== body) this.sent = { body, key: randomKey() };
-    return this.sent.key;
+    if (this.kept.sent?.body !== body) this.kept.sent = { body, key: randomKey() };
+    return this.kept.sent.key;
   }
 
   async onSubmit(event) {
@@ -368,8 +379,8 @@ function sizeText(spec) {
   return `${count(parameters)} parameters, ${count(positions)} positions a step`;
 }
 
-export function render(view, params) {
-  const form = new Form(view, params);
+export function render(view, params, kept) {
+  const form = new Form(view, params, kept);
   form.open().catch((problem) => {
     if (!form.closed) view.replaceChildren(h("h1", null, "New experiment"), problemNotice("Cannot open the form", problem));
   });

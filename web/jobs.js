@@ -84,8 +84,9 @@ function whenText(job) {
 }
 
 class JobList {
-  constructor(view, { state = "", q = "" }) {
+  constructor(view, { state = "", q = "" }, kept) {
     this.view = view;
+    this.kept = kept;
     this.filter = { state, q };
     this.rows = new Map(); // id -> Row, newest first
     this.next = null;
@@ -93,17 +94,19 @@ class JobList {
     this.since = ""; // newest submission when the user last asked for rows
     this.news = new Set(); // ids of jobs submitted after it
     this.dirty = new Set();
-    this.picks = new Set(); // ids to compare
+    this.picks = new Set(kept.picks); // ids to compare
     this.unsubscribe = [
       live.subscribe("job", (data) => this.onJob(data)),
       live.subscribe("epoch", (data) => this.onEpochs(data)),
       live.subscribe("reset", () => this.reload()),
     ];
     this.build();
+    this.showCompare();
   }
 
   close() {
     this.closed = true;
+    Object.assign(this.kept, { rows: this.rows.size, picks: this.picks });
     for (const end of this.unsubscribe) end();
     clearTimeout(this.searchTimer);
     clearTimeout(this.refetchTimer);
@@ -159,7 +162,7 @@ class JobList {
   setFilter(changes) {
     Object.assign(this.filter, changes);
     const given = Object.entries(this.filter).filter(([, value]) => value);
-    history.replaceState(null, "", `#/jobs${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+    history.replaceState(history.state, "", `#/jobs${given.length ? `?${new URLSearchParams(given)}` : ""}`);
     this.rows.clear();
     this.reload();
   }
@@ -175,13 +178,16 @@ class JobList {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
     try {
-      const page = await api.getJobs({ ...this.filter, limit: PAGE }, loading.signal);
+      const { rows = 0, top } = this.kept; // of the list as it was left, once
+      const page = await api.getJobs({ ...this.filter, limit: Math.max(PAGE, Math.min(rows, PAGE_MAX)) }, loading.signal);
       if (loading.signal.aborted) return;
       const isFirst = this.rows.size === 0;
       this.merge(page);
       if (isFirst) this.settle();
       this.message.replaceChildren();
       this.show();
+      if (top !== undefined) window.scrollTo(0, top);
+      Object.assign(this.kept, { rows: undefined, top: undefined });
     } catch (problem) {
       if (problem.name !== "AbortError" && problem.status !== 401)
         this.message.replaceChildren(problemNotice("Cannot load the jobs", problem));
@@ -354,8 +360,8 @@ function headings() {
   ];
 }
 
-export function render(view, params) {
-  const list = new JobList(view, params);
+export function render(view, params, kept) {
+  const list = new JobList(view, params, kept);
   live.ready().then(() => list.reload());
   return () => list.close();
 }

@@ -2,8 +2,8 @@
 // job, devices, texts, themes, login.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { accessibilityFaults, pixels, skip } from '../lib/browser.mjs';
-import { anyJob, badge, choose, job, number, open, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
+import { accessibilityFaults, idle, pixels, skip } from '../lib/browser.mjs';
+import { anyJob, badge, choose, field, job, number, open, page, post, server, small, useDashboard } from '../lib/dashboard.mjs';
 import { finished, reached, submit } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
 
@@ -69,8 +69,37 @@ test('a sweep larger than the page loses no job of the list', { skip }, async ()
   }
   assert.deepEqual(await ids(), all);
   assert.equal(await older.isVisible(), false);
+
+  for (const i of [30, 31]) await page.locator('tbody tr').nth(i).locator('input').check();
+  await page.evaluate(() => window.scrollTo(0, 1500));
+  await page.locator('tbody tr').nth(30).locator('.name').click();
+  await page.locator('h1', { hasText: 'endless' }).waitFor();
+  await page.goBack();
+  await page.waitForFunction((n) => document.querySelectorAll('tbody tr').length === n, all.length);
+  await idle(page);
+  assert.equal(await page.evaluate(() => window.scrollY), 1500);
+  await page.getByRole('link', { name: 'Compare 2 jobs' }).waitFor();
   for (const sweep of [first, second]) await post(`/sweeps/${sweep.id}/cancel`);
   await post(`/jobs/${running.id}/cancel`);
+});
+
+test('Back finds a half-filled form as it was left; a new one is empty', { skip }, async () => {
+  await open('#/new');
+  const loaded = () => page.waitForFunction(() => document.querySelector('[data-pointer="/train/epochs"] input')?.value);
+  await loaded();
+  const preset = await field('/name').inputValue();
+  await field('/name').fill('half filled');
+  await field('/train/epochs').fill('77');
+  await page.getByRole('link', { name: 'Devices' }).click();
+  await page.locator('h1', { hasText: 'Devices' }).waitFor();
+  await page.goBack();
+  await page.getByText('As you left it.').waitFor();
+  assert.equal(await field('/name').inputValue(), 'half filled');
+  assert.equal(await field('/train/epochs').inputValue(), '77');
+  await page.getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('link', { name: 'New experiment' }).click();
+  await loaded();
+  assert.equal(await field('/name').inputValue(), preset);
 });
 
 test('hold, release, rename, cancel, delete', { skip }, async () => {
