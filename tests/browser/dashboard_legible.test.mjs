@@ -19,6 +19,7 @@ for (const dark of [false, true]) {
       await page.goto(`${server.url}/${hash}`);
       await page.locator('main h1').waitFor();
       assert.equal(await page.evaluate(() => document.activeElement.closest('main')?.id), 'view', `${hash} has the focus`);
+      assert.equal(await page.locator('main').evaluate((main) => getComputedStyle(main).outlineStyle), 'none', 'a view is no control');
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 900 });
         await idle(page);
