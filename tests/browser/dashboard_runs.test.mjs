@@ -125,6 +125,11 @@ test('a job that diverged says so, and a retry starts over on the same page', { 
   await badge('failed');
   const last = (await epochsOf(server, id)).at(-1).epoch;
   await page.waitForFunction((epoch) => document.querySelector('.legend .at').textContent === `epoch ${epoch}`, last);
+  await page.setViewportSize({ width: 400, height: 900 });
+  await page.goto(`${server.url}/#/jobs?q=too fast`);
+  await page.locator('table.jobs .name').first().waitFor();
+  const wider = await page.locator('td.number').evaluateAll((cells) => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent));
+  assert.deepEqual(wider, [], 'numbers lie on each other');
 });
 
 test('a job on a text that is being read says so, and runs when it is read', { skip }, async () => {
