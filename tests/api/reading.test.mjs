@@ -155,7 +155,7 @@ test('beside a text that is being read the API answers, jobs are held, cancelled
 test('a job whose text is read does not wait for another text', async () => {
   const other = await startServer();
   try {
-    const known = children(other);
+    const known = childrenOf(other);
     const id = await upload('first', large(), other);
     const job = await submit(other, spec('first'));
     await post(`/jobs/${job.id}/cancel`, {}, other);
@@ -243,7 +243,7 @@ test('token files that are gone or damaged are made again, and the job succeeds'
 });
 
 test('a text that was deleted before it was read and comes again is read', async () => {
-  const known = children(server);
+  const known = childrenOf(server);
   const bytes = large();
   await upload('before-it', makeText(4 * READ_NOW));
   const stopped = await stopReader(server, known);
