@@ -7,7 +7,12 @@ import { typedNumber } from "./fields.js";
 import { isCancelling, isEnded } from "./state.js";
 
 const ACTIONS = [
-  { label: "Hold", states: ["queued"], run: (job) => api.holdJob(job.id) },
+  {
+    label: "Hold", // a running job writes a checkpoint first
+    states: ["queued", "running"],
+    when: (job) => !job.hold_requested,
+    run: (job) => api.holdJob(job.id),
+  },
   { label: "Release", states: ["held"], run: (job) => api.releaseJob(job.id) },
   {
     label: "Cancel",

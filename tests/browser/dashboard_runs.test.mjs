@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { pixels, skip } from '../lib/browser.mjs';
 import { badge, complaints, field, job, jobId, legend, number, open, page, server, small, useDashboard } from '../lib/dashboard.mjs';
-import { CORPUS, epochsOf, finished, submit, tiny } from '../lib/experiments.mjs';
+import { CORPUS, epochsOf, finished, reached, submit, tiny } from '../lib/experiments.mjs';
 import { childrenOf, largeText, stopReader } from '../lib/processes.mjs';
 import { removeFolder, startServer } from '../lib/server.mjs';
 
@@ -145,6 +145,22 @@ test('a job on a text that is being read says so, and runs when it is read', { s
   await badge('succeeded');
   await page.locator('tr.theory').first().waitFor(); // the closed forms, which need the text
   assert.deepEqual(complaints, []);
+});
+
+test('a running job is held with what it has, and goes on when it is released', { skip }, async () => {
+  const { id } = await submit(server, small({ name: 'held in between', train: { epochs: 1500 } }));
+  await reached(server, id, 20);
+  await open(`#/jobs/${id}`);
+  await page.getByRole('button', { name: 'Hold', exact: true }).click();
+  await badge('held');
+  const { epoch, state } = await (await server.api(`/jobs/${id}`)).json();
+  assert.ok(state === 'held' && epoch >= 20, `${state} at ${epoch}`);
+  await page.getByRole('button', { name: 'Release', exact: true }).click();
+  await badge('running');
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.locator('dialog button.danger').click();
+  await badge('cancelled');
+  assert.ok((await (await server.api(`/jobs/${id}`)).json()).epoch >= epoch, 'no epoch was lost');
 });
 
 test('what a finished job leaves can be downloaded', { skip }, async () => {
