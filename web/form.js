@@ -49,15 +49,26 @@ class Form {
     window.scrollTo(0, this.kept.top);
   }
 
+  // Settings that come replace all that is entered, so nothing can be entered until they are there.
+  async loaded(settings) {
+    const sets = this.view.querySelectorAll("form.spec fieldset");
+    for (const set of sets) set.disabled = true;
+    try {
+      return await settings;
+    } finally {
+      for (const set of sets) set.disabled = false;
+    }
+  }
+
   async startFromPreset(name) {
-    this.setSpec(await api.getPreset(name));
+    this.setSpec(await this.loaded(api.getPreset(name)));
     Object.assign(this.kept, { preset: name, spec: undefined });
     this.presets.value = name;
     setText(this.origin, "");
   }
 
   async startFromJob(id) {
-    const job = await api.getJob(id);
+    const job = await this.loaded(api.getJob(id));
     this.setSpec(structuredClone(job.spec));
     this.presets.value = "";
     this.origin.replaceChildren(

@@ -223,7 +223,8 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     await page.locator('#live', { hasText: /^live$/ }).waitFor();
 
     await page.locator('#user').click(); // one's own tokens
-    await page.getByLabel('Label').fill('laptop');
+    await page.locator('h1', { hasText: 'My tokens' }).waitFor();
+    await page.getByLabel('Label', { exact: true }).fill('laptop');
     await page.getByLabel('Lives').selectOption('a day');
     await page.getByRole('button', { name: 'Issue' }).click();
     const made = await page.locator('code.secret').innerText();

@@ -42,6 +42,17 @@ test('an experiment from the form runs live to its end', { skip }, async () => {
   assert.deepEqual((await job(id)).tags, ['browser', 'live']);
 });
 
+test('what is entered while a preset is on its way is not overwritten by it', { skip }, async () => {
+  await open('#/new');
+  await field('/name').fill('before');
+  await page.route('**/presets/gulliver', async (route) => { await new Promise((resolve) => setTimeout(resolve, 500)); await route.continue(); });
+  await page.getByLabel('Start from preset').selectOption('gulliver-holdout');
+  await page.getByLabel('Start from preset').selectOption('gulliver');
+  await field('/name').fill('after');
+  await page.waitForTimeout(1000);
+  assert.equal(await field('/name').inputValue(), 'after');
+});
+
 test('the server’s errors stand at their fields', { skip }, async () => {
   await open('#/new', { expected: [422] });
   await field('/corpus/id').fill(CORPUS);
