@@ -99,9 +99,9 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * two adjacent literals, so a line that names a macro ends with a literal. */
 
 /* The statement of each action. Parameters: ?1 seq, ?2 state before, ?3 state
- * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job waits or is held. The WHERE
- * clause is the compare part of compare-and-swap: no row changes if the state is
- * not the one that was read. */
+ * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job waits
+ * or is held. The WHERE clause is the compare part of compare-and-swap: no row changes
+ * if the state is not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
 #define ENDED "waits = NULL, cancel_requested = 0, hold_requested = 0, finished_at = ?4, error = ?5"
 #define AGAIN                                                                                      \

@@ -38,8 +38,9 @@ int corpora_delete(const struct settings *settings, struct db *db, struct db_rea
 int corpora_is_reserved(const struct settings *settings, struct db_reader *reader,
                         const struct corpus *corpus);
 
-/* End deletions that a killed server left half done. Copy every text with a known name from corpus_path into the data folder and store its
- * name. A missing text is logged and is not an error. */
+/* End deletions that a killed server left half done. Copy every text with a known name from
+ * corpus_path into the data folder and store its name. A missing text is logged and is not an
+ * error. */
 int corpora_import(const struct settings *settings, struct db *db, struct err *err);
 
 #endif
