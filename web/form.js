@@ -26,6 +26,7 @@ class Form {
     this.preset = preset;
     this.from = from;
     this.closed = false;
+    this.loads = 0;
   }
 
   async open() {
@@ -49,19 +50,27 @@ class Form {
     window.scrollTo(0, this.kept.top);
   }
 
-  // Settings that come replace all that is entered, so nothing can be entered until they are there.
+  // Settings that come replace all that is entered, so nothing can be entered until they are
+  // there. Of several that were asked for the last count, whatever comes first: null for the others.
   async loaded(settings) {
+    const load = ++this.loads;
     const sets = this.view.querySelectorAll("form.spec fieldset");
     for (const set of sets) set.disabled = true;
     try {
-      return await settings;
+      const loaded = await settings;
+      return load === this.loads ? loaded : null;
+    } catch (problem) {
+      if (load === this.loads) throw problem;
+      return null;
     } finally {
-      for (const set of sets) set.disabled = false;
+      if (load === this.loads) for (const set of sets) set.disabled = false;
     }
   }
 
   async startFromPreset(name) {
-    this.setSpec(await this.loaded(api.getPreset(name)));
+    const spec = await this.loaded(api.getPreset(name));
+    if (!spec) return;
+    this.setSpec(spec);
     Object.assign(this.kept, { preset: name, spec: undefined });
     this.presets.value = name;
     setText(this.origin, "");
@@ -69,6 +78,7 @@ class Form {
 
   async startFromJob(id) {
     const job = await this.loaded(api.getJob(id));
+    if (!job) return;
     this.setSpec(structuredClone(job.spec));
     this.presets.value = "";
     this.origin.replaceChildren(

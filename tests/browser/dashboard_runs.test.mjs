@@ -45,11 +45,19 @@ test('an experiment from the form runs live to its end', { skip }, async () => {
 test('what is entered while a preset is on its way is not overwritten by it', { skip }, async () => {
   await open('#/new');
   await field('/name').fill('before');
-  await page.route('**/presets/gulliver', async (route) => { await new Promise((resolve) => setTimeout(resolve, 500)); await route.continue(); });
+  const late = (name, ms) => page.route(`**/presets/${name}`, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await route.continue();
+  });
+  await late('gulliver-holdout', 300);
+  await late('gulliver', 1000);
+  const first = page.waitForResponse('**/presets/gulliver-holdout');
   await page.getByLabel('Start from preset').selectOption('gulliver-holdout');
   await page.getByLabel('Start from preset').selectOption('gulliver');
+  await (await first).finished();
+  await page.waitForTimeout(100); // what the first brings is in the page, if it may be
   await field('/name').fill('after');
-  await page.waitForTimeout(1000);
+  await page.waitForTimeout(1500);
   assert.equal(await field('/name').inputValue(), 'after');
 });
 
