@@ -56,7 +56,8 @@ CUDA_ARCHS := 80 86 89 90 \
 endif
 CUDA_LIBRARY = $(if $(SAN),,$(if $(NVCC),$(BUILD)/libtokenfate-cuda.so))
 CUDA_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(wildcard gpu/cuda/*.cu)) gpu/cuda/library gpu/cuda/err)
-NVCCFLAGS = -std=c++17 -O3 -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+NVCC_NUMBERS = -std=c++17 -O3
+NVCCFLAGS = $(NVCC_NUMBERS) -I. $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
   -gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS)) \
   -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror -Xptxas=-v -lineinfo
 
@@ -224,11 +225,14 @@ $(foreach i,$(CPU_ISAS) amx amx_twin,$(eval $(call loops,$(i))))
 # AMX's products on machines without it: the twin of its instructions.
 $(BUILD)/tests/gpu_amx: $(if $(filter avx512_bf16,$(CPU_ISAS)),$(BUILD)/obj/gpu/cpu/cpu_fused.amx_twin.o)
 
-# The build's name is a hash of the sources that decide an experiment's numbers:
-# a job resumes only on the build that started it.
+# The build's name is a hash of the sources that decide an experiment's numbers, and of the
+# flags they are compiled with (`:=`: not those of the target for which it is made): a job
+# resumes only on the build that started it.
+ENGINE_FLAGS := $(CFLAGS) $(CFLAGS_gpu) $(foreach i,$(sort $(CPU_ISAS)),$(CPU_FLAGS_$(i))) $(NVCC_NUMBERS)
 $(BUILD)/build-id: FORCE
 	@mkdir -p $(@D)
-	@id=$(VERSION)+$$(cat $$(LC_ALL=C ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu Makefile) | sha256sum | cut -c1-12); \
+	@id=$(VERSION)+$$({ cat $$(LC_ALL=C ls config/*.[ch] lab/*.[ch] gpu/*.[ch] gpu/*/*.[ch] gpu/cuda/*.cu); \
+	  echo '$(ENGINE_FLAGS)'; } | sha256sum | cut -c1-12); \
 	  [ "$$(cat $@ 2>/dev/null)" = "$$id" ] || echo "$$id" > $@
 FORCE:
 KNOW_BUILD = $(call objects,server/cli/main.c server/api/version.c gpu/trainer.c gpu/cuda/library.c)

@@ -4,6 +4,7 @@
  * back. */
 #include "gpu/cpu/cpu.h"
 
+#include <gnu/libc-version.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,8 +202,8 @@ static void describe(struct cpu *cpu, enum spec_precision precision)
     cpu->bf16 = table->precision == PRECISION_BF16;
     table->act_bytes = cpu->bf16 ? sizeof(uint16_t) : sizeof(float);
     cpu_matmul_library(library, sizeof library);
-    snprintf(table->isa, sizeof table->isa, "%s, %s, %s", cpu_isa_name(cpu->isa), library,
-             COMPILER);
+    snprintf(table->isa, sizeof table->isa, "%s, %s, %s, glibc %s", cpu_isa_name(cpu->isa), library,
+             COMPILER, gnu_get_libc_version());
     device_name(table->device, sizeof table->device);
 }
 
