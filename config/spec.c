@@ -369,6 +369,34 @@ struct spec *spec_default(void)
     return spec_parse("{}", 2, &spec, NULL) == 0 ? spec : NULL;
 }
 
+/* 1 if a dotted path is this pointer. */
+static int spec_is_path(const char *pointer, const char *path)
+{
+    const char *at = pointer + 1;
+    while (*at && (*at == *path || (*at == '/' && *path == '.')))
+        at++, path++;
+    return !*at && !*path;
+}
+
+int spec_find(const char *name, const char **pointer, const char **fallback)
+{
+    int found = -1, n = 0;
+    for (int i = 0; i < SPEC_ROWS; i++) {
+        const int is_whole = spec_is_path(spec_table[i].pointer, name);
+        if (!is_whole && strcmp(strrchr(spec_table[i].pointer, '/') + 1, name) != 0)
+            continue;
+        found = i;
+        n = is_whole ? 1 : n + 1;
+        if (is_whole)
+            break;
+    }
+    if (n != 1)
+        return -1;
+    *pointer = spec_table[found].pointer;
+    *fallback = spec_table[found].fallback;
+    return 0;
+}
+
 void spec_free(struct spec *spec)
 {
     if (!spec)

@@ -171,6 +171,10 @@ char *spec_print(const struct spec *spec);
  * and tags are not compared. */
 char *spec_diff(const struct spec *a, const struct spec *b);
 
+/* Pointer and default (JSON) of a field by its dotted path, `train.lr`, or by its last part, `lr`, if
+ * no other field ends so. -1: there is none. The texts are static. */
+int spec_find(const char *name, const char **pointer, const char **fallback);
+
 void spec_free(struct spec *spec);
 
 /* 1 if the objective is the plain cross-entropy: no remedy of /loss is on. */

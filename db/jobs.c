@@ -292,15 +292,37 @@ static const char sql_running[] =
 #define FULL ROW ", t.notes, t.spec, t.facts"                 /* 36 to 38 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
-/* State names contain no comma, so a search for ',NAME,' finds whole names only. */
+/* Value of the term's field in a job. */
+#define FIELD                                                                                      \
+    " CASE field WHEN 'spec' THEN coalesce(json_extract(t.spec, term.path), fallback)"             \
+    " WHEN 'user' THEN j.user WHEN 'state' THEN j.state WHEN 'device' THEN j.device"               \
+    " WHEN 'sweep' THEN s.id WHEN 'loss' THEN j.loss WHEN 'priority' THEN j.priority"              \
+    " WHEN 'epoch' THEN j.epoch WHEN 'attempt' THEN j.attempt END "
+/* 1 if a job fits the term. A number that is asked for may be text in the spec (a corpus `123`). */
+#define FITS                                                                                       \
+    " CASE field"                                                                                  \
+    " WHEN 'word' THEN instr((SELECT folded FROM job_search WHERE job = j.seq), folded_value) > 0" \
+    " OR (length(value) >= 4 AND instr(j.id, folded_value) = 1)"                                   \
+    " WHEN 'id' THEN instr(j.id, folded_value) = 1"                                                \
+    " WHEN 'name' THEN instr(fold(j.name), folded_value) > 0"                                      \
+    " WHEN 'tag' THEN EXISTS (SELECT 1 FROM json_each(j.tags) tag, json_each(term.more) asked"     \
+    " WHERE tag.value = asked.value)"                                                              \
+    " ELSE CASE op WHEN '<' THEN " FIELD "< value WHEN '<=' THEN " FIELD "<= value"                \
+    " WHEN '>' THEN " FIELD "> value WHEN '>=' THEN " FIELD ">= value"                             \
+    " ELSE EXISTS (SELECT 1 FROM json_each(term.more) asked WHERE asked.value = " FIELD            \
+    " OR asked.value = CAST(" FIELD "AS TEXT)) END END "
+/* State names contain no comma, so a search for ',NAME,' finds whole names only. term: a row for
+ * each term; `value` is the first of its values. */
 static const char sql_list[] =
-    "SELECT " FULL FROM " WHERE"
+    "WITH term (field, path, fallback, op, negated, value, folded_value, more) AS MATERIALIZED ("
+    "SELECT value ->> '$.field', value ->> '$.path', value ->> '$.fallback', value ->> '$.op',"
+    " value ->> '$.not', value ->> '$.values[0]', fold(value ->> '$.values[0]'),"
+    " value -> '$.values' FROM json_each(?4))"
+    " SELECT " FULL FROM " WHERE"
     " (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
     " AND (?2 IS NULL OR j.user = ?2)"
     " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?3))"
-    " AND (?4 IS NULL"
-    " OR j.seq IN (SELECT job FROM job_search WHERE instr(folded, fold(?4)) > 0)"
-    " OR (length(?4) >= 4 AND instr(j.id, fold(?4)) = 1))"
+    " AND (?4 IS NULL OR NOT EXISTS (SELECT 1 FROM term WHERE coalesce(" FITS ", 0) = negated))"
     " AND (?5 = 0 OR j.seq < ?5)"
     " AND (?7 IS NULL OR s.id = ?7)"
     " ORDER BY j.seq DESC LIMIT ?6";
@@ -1031,7 +1053,7 @@ int job_list(struct db_reader *reader, const struct job_filter *filter, struct j
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_list,
                          VALUES(value_text(filter->state), value_text(filter->user),
-                                value_text(filter->tag), value_text(filter->text),
+                                value_text(filter->tag), value_text(filter->terms),
                                 value_integer(filter->before_seq), value_integer(filter->limit),
                                 value_text(filter->sweep)),
                          &statement, err) < 0)

@@ -187,8 +187,11 @@ int job_get(struct db_reader *reader, const char *id, struct job **out, struct e
 struct job_filter {
     const char *state; /* names separated by commas; here and below NULL matches all */
     const char *user, *tag, *sweep;
-    const char *text;   /* in name, notes or a tag, compared as fold.h says; or the first
-                         * characters of the id, at least four */
+    /* An array of terms, all of which fit: {"field", "path", "fallback", "op", "not", "values"}. field:
+     * a name of the SQL text in jobs.c, `spec` (its `path`, as JSON path, and the default for specs
+     * without it), or `word`: in name, notes or a tag, compared as fold.h says, or the first characters
+     * of the id, at least four. op: "in" (one of the values) or < <= > >= (the first). */
+    const char *terms;
     int64_t before_seq; /* only jobs submitted before this one; 0: from the newest */
     int limit;
 };

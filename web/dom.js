@@ -66,7 +66,7 @@ export function notice(kind, title, ...detail) {
 
 // Name of the field that a pointer names, for people: "/train/batch_size" is "Train batch size".
 export function fieldName(pointer) {
-  const words = pointer.replace(/^\//, "").replace(/[/_]/g, " ");
+  const words = pointer === "q" ? "search" : pointer.replace(/^\//, "").replace(/[/_]/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

@@ -14,6 +14,9 @@ import { progressBar, stateBadge } from "./state.js";
 const PAGE = 25;
 const PAGE_MAX = 200; // largest page of the API
 const GROWTH = 200; // rows that new jobs add before the list starts again at its first page
+const SEARCH_HELP =
+  'Words of name, notes and tags, the beginning of an id, and any setting: lr<0.01  d_model:64,128  tie!=tied  ' +
+  'tag:"my tag"  user:me  state:failed  loss>5. A - before a term excludes what it fits.';
 const SEARCH_MS = 250; // pause in typing after which the search starts
 const REFETCH_MS = 250; // `job` events are collected for this time, after the last answer
 const REFETCH_ONE_BY_ONE = 8; // with more changed jobs the whole list is loaded
@@ -117,7 +120,8 @@ class JobList {
     const search = h("input", {
       type: "search",
       value: this.filter.q,
-      placeholder: "Search names, notes, tags, ids",
+      placeholder: "Words, or lr<0.01 tie:untied user:me",
+      title: SEARCH_HELP,
       "aria-label": "Search jobs",
       oninput: () => {
         clearTimeout(this.searchTimer);

@@ -14,6 +14,7 @@
 #include "db/jobs.h"
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
+#include "server/api/job_query.h"
 #include "server/api/link.h"
 #include "server/api/submission.h"
 #include "server/events/hub.h"
@@ -82,12 +83,6 @@ static int list_check_states(const char *states, struct err *err)
     return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
 }
 
-static int list_check_text(const char *text, struct err *err)
-{
-    const size_t valid = utf8_valid(text, strlen(text));
-    return text[valid] ? err_field(err, "q", "byte %zu begins no UTF-8", valid + 1) : 0;
-}
-
 /* An empty parameter counts as absent. */
 static const char *list_word(const struct request *request, const char *name)
 {
@@ -95,24 +90,26 @@ static const char *list_word(const struct request *request, const char *name)
     return word && *word ? word : NULL;
 }
 
-static int list_filter(struct request *request, struct job_filter *filter, struct err *err)
+/* *terms: memory of filter->terms, which the caller frees; NULL without a search. */
+static int list_filter(struct request *request, struct job_filter *filter, char **terms,
+                       struct err *err)
 {
     int64_t limit = LIST_DEFAULT;
+    const char *query = list_word(request, "q");
     *filter = (struct job_filter){
         .state = list_word(request, "state"),
         .user = list_word(request, "user"),
         .tag = list_word(request, "tag"),
         .sweep = list_word(request, "sweep"),
-        .text = list_word(request, "q"),
     };
     if (filter->state)
         list_check_states(filter->state, err);
-    if (filter->text)
-        list_check_text(filter->text, err);
+    if (query && job_query_parse(query, request->user.name, terms, err) == 0)
+        filter->terms = *terms;
     request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
     request_query_int(request, "cursor", 1, INT64_MAX, 0, &filter->before_seq, err);
     filter->limit = (int)limit;
-    return err->n_fields ? -1 : 0;
+    return err->code == ERR_NONE ? 0 : -1;
 }
 
 static int list_write(struct request *request, struct emit *json, struct job **jobs, int n,
@@ -135,11 +132,14 @@ enum request_result api_job_list(struct request *request)
     struct job **jobs = NULL;
     struct request_buffer buffer;
     int n = 0;
-    if (list_filter(request, &filter, &request->err))
-        return request_fail(request, &request->err);
+    char *terms = NULL;
+    const int failed = list_filter(request, &filter, &terms, &request->err);
     int limit = filter.limit++; /* one more row tells whether a next page exists */
-    if (job_list(request->reader, &filter, &jobs, &n, &request->err))
+    if (failed || job_list(request->reader, &filter, &jobs, &n, &request->err)) {
+        free(terms);
         return request_fail(request, &request->err);
+    }
+    free(terms);
     if (!request_open(request, &buffer)) {
         if (list_write(request, &buffer.json, jobs, n, limit))
             request_close_fail(request, &buffer, &request->err);

@@ -230,9 +230,34 @@ test('a search finds what a person takes for the same, and a job by its short id
   for (const q of ['über', 'uber', 'ÜBER BROB', 'u\u0308ber', 'café', 'CAFE', 'grösse', 'GROSSE', ' uber ']) assert.deepEqual(await found(q), [id], q);
   for (const q of [id.slice(0, 8), id.slice(0, 8).toUpperCase(), id]) assert.deepEqual(await found(q), [id], q);
   assert.deepEqual(await found(id.slice(9, 13)), [], 'only the beginning of an id');
-  assert.deepEqual(await found('café grösse'), [], 'fields stay apart');
+  assert.deepEqual(await found('"café grösse"'), [], 'fields stay apart');
   const bad = await server.api('/jobs?q=a%ff');
   assert.deepEqual([bad.status, (await bad.json()).errors], [422, [{ pointer: 'q', detail: 'byte 2 begins no UTF-8' }]]);
+});
+
+test('a search compares fields of the job and of its spec', async () => {
+  const a = await finished(server, (await submit(server, tiny({ name: 'query a', tags: ['q 1'], train: { lr: 0.01, seed: 7 }, model: { tie: 'untied' } }))).id);
+  const b = await finished(server, (await submit(server, tiny({ name: 'query b', tags: ['q2'], train: { lr: 0.001 }, model: { head_bias: true } }))).id);
+  const found = async (q) => (await (await server.api(`/jobs?q=${encodeURIComponent(q)}`)).json()).jobs
+    .map((job) => job.name).filter((name) => name.startsWith('query')).sort().join(' ');
+  const both = 'query a query b';
+  for (const [q, wanted] of [
+    ['query', both], ['query a', 'query a'], ['"query a"', 'query a'], ['query -a', 'query b'], ['-"query a" query', 'query b'],
+    ['lr=0.01', 'query a'], ['lr:1e-2', 'query a'], ['lr<0.01', 'query b'], ['lr<=0.01', both], ['train.lr>0.001', 'query a'], ['lr>=0.001 lr<0.005', 'query b'],
+    ['lr:0.01,0.001', both], ['lr!=0.01', 'query b'], ['lr!=0.01,0.001', ''], ['-lr:0.01', 'query b'], ['-lr<0.01', 'query a'],
+    ['tie:untied', 'query a'], ['tie:tied,untied', both], ['head_bias:true', 'query b'], ['head_bias:false', 'query a'], ['seed:7', 'query a'],
+    ['tag:q2', 'query b'], ['tag:"q 1"', 'query a'], ['tag:"q 1",q2', both], ['-tag:q2', 'query a'], ['name:"UERY B"', 'query b'],
+    [`id:${a.id.slice(0, 9)}`, 'query a'], [`${b.id.slice(0, 9)} query`, 'query b'], ['state:succeeded', both], ['state:running,queued', ''], ['-state:failed', both],
+    ['user:me', both], ['user:nobody', ''], ['-user:nobody', both], ['device:cpu', both], ['priority:0', both], ['attempt=1', both],
+    ['loss>0 query', both], ['loss<0', ''], [`corpus.id:${a.spec.corpus.id}`, both], ['init_from:x', ''], ['  ', both],
+  ]) assert.equal(await found(q), wanted, q);
+  for (const [q, detail] of [
+    ['colour:blue', 'there is no field "colour"'], ['lr<small', 'this is compared with a number: "small"'], ['loss:low', 'this is compared with a number: "low"'], ['user<b', 'this is compared with a number: "b"'], ['weight<1', 'there is no field "weight"'],
+    ['state:ended', 'there is no state "ended"'], ['name:"half', 'a quote is not closed: "half'], ['x '.repeat(33), 'it has more than 32 terms'],
+  ]) {
+    const answer = await server.api(`/jobs?q=${encodeURIComponent(q)}`);
+    assert.deepEqual([answer.status, (await answer.json()).errors], [422, [{ pointer: 'q', detail }]], q);
+  }
 });
 
 test('names are trimmed; what reorders a line or cannot be seen is refused, wherever a name is given', async () => {

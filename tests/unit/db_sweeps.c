@@ -263,9 +263,12 @@ static void from_the_first_schema(void **state)
     assert_int_equal(shuffle_offset("{\"train\":{\"sampling\":\"shuffle\"}}"), 1);
     struct job **jobs;
     int found;
-    assert_int_equal(job_list(old.reader, &(struct job_filter){.text = "uber", .limit = 9}, &jobs,
-                              &found, &f->err),
-                     0);
+    assert_int_equal(
+        job_list(old.reader,
+                 &(struct job_filter){
+                     .terms = "[{\"field\":\"word\",\"not\":0,\"values\":[\"uber\"]}]", .limit = 9},
+                 &jobs, &found, &f->err),
+        0);
     assert_int_equal(found, 1); /* what was stored before there was a search is found */
     job_free(jobs[0]);
     free(jobs);
