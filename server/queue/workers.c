@@ -56,9 +56,11 @@ static void workers_watch(struct workers *workers)
 {
     struct err err = ERR_INIT;
     int gpus = 0;
+    pthread_mutex_lock(&workers->set.mutex); /* the slots' threads run already */
     for (int i = 0; i < workers->set.n; i++)
         gpus += workers->set.slots[i].shown.device.available &&
                 strcmp(workers->set.slots[i].shown.device.kind, "cuda") == 0;
+    pthread_mutex_unlock(&workers->set.mutex);
     if (gpus && device_watch_start(workers->set.settings, workers_watched, workers, &workers->watch,
                                    &err) != 0)
         log_line(LOG_WARNING, "%s", err.message);
