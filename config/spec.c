@@ -25,6 +25,7 @@ enum {
     SPEC_SECTION_MAX = 16,        /* bytes of a section's pointer */
     SPEC_SECONDS_MAX = 315360000, /* ten years */
     SPEC_ATTEMPTS_MAX = 100,
+    SPEC_THREADS_MAX = 256, /* CPU_THREADS_MAX of gpu/cpu */
     SPEC_VOCABULARY_MAX =
         1 << 18, /* BPE_VOCAB_MAX of lab/bpe.h; lab/dataset checks the vocabulary of the text */
     SPEC_EXPONENT_MAX = 4, /* c^-4 of a billion tokens is still a float32 */
@@ -108,6 +109,7 @@ static const struct spec_row spec_table[] = {
     {"/resources/priority", &spec_kind_int, AT(resources.priority), -100, 100, NULL, "0"},
     {"/resources/max_seconds", &spec_kind_int64, AT(resources.max_seconds), 0, SPEC_SECONDS_MAX, NULL, "0"},
     {"/resources/max_attempts", &spec_kind_int, AT(resources.max_attempts), 1, SPEC_ATTEMPTS_MAX, NULL, "3"},
+    {"/resources/threads", &spec_kind_int, AT(resources.threads), 0, SPEC_THREADS_MAX, NULL, "0"},
 };
 /* clang-format on */
 

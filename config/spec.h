@@ -143,6 +143,7 @@ struct spec {
         int priority;        /* -100 .. 100, larger first */
         int64_t max_seconds; /* 0: no limit */
         int max_attempts;
+        int threads; /* compute threads on the CPU, part of what fixes the bits; 0: the setting */
     } resources;
 };
 

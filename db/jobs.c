@@ -288,8 +288,10 @@ static const char sql_running[] =
              "s.id, t.setting, j.unread, "                    /* 26 to 28 */                       \
              "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                       \
              "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                       \
-             "j.cost_ms"                                      /* 35 */
-#define FULL ROW ", t.notes, t.spec, t.facts"                 /* 36 to 38 */
+             "j.cost_ms, coalesce("                           /* 35 */                             \
+             "json_extract(t.provenance, '$.threads'), "                                           \
+             "json_extract(t.spec, '$.resources.threads'), 0)" /* 36 */
+#define FULL ROW ", t.notes, t.spec, t.facts"                  /* 37 to 39 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* Value of the term's field in a job. */
@@ -945,8 +947,8 @@ static const struct {
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
     {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
-    {29, offsetof(struct job, urgent)},      {36, offsetof(struct job, notes)},
-    {37, offsetof(struct job, spec)},        {38, offsetof(struct job, facts)},
+    {29, offsetof(struct job, urgent)},      {37, offsetof(struct job, notes)},
+    {38, offsetof(struct job, spec)},        {39, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -974,6 +976,7 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->slices = sqlite3_column_int64(row, 33);
     job->stop_start_ms = sqlite3_column_int64(row, 34);
     job->cost_ms = sqlite3_column_int64(row, 35);
+    job->threads = sqlite3_column_int(row, 36);
     int columns = sqlite3_column_count(row);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&

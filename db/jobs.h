@@ -67,7 +67,8 @@ struct job {
     int64_t device_ms;              /* that it has held devices */
     int64_t slices;                 /* times that it gave way to another user */
     int64_t stop_start_ms, cost_ms; /* of all its stops and starts; of the last ones */
-    double loss;                    /* of the last epoch, NaN if none */
+    int threads; /* compute threads: of its provenance, else of its spec; 0: the setting */
+    double loss; /* of the last epoch, NaN if none */
 };
 
 void job_free(struct job *job);

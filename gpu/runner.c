@@ -121,8 +121,7 @@ static int send_cpu(struct runner *runner)
     const int is_ours = strcmp(runner->setup->device, "cpu") == 0;
     struct backend *backend = is_ours ? runner->backend : NULL;
     if (backend)
-        snprintf(name, sizeof name, "%s, %d thread%s, %s", backend->device, backend->threads,
-                 backend->threads == 1 ? "" : "s", backend->isa);
+        snprintf(name, sizeof name, "%s, %s", backend->device, backend->isa);
     else
         snprintf(name, sizeof name, "processor");
     const int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/core_list.h"
 #include "config/hash.h"
 #include "config/log.h"
 #include "config/options.h"
@@ -23,7 +24,7 @@ enum { EXIT_USAGE = 2, THREADS_LIMIT = 4096 /* more than any machine has */ };
 struct arguments {
     int serve, watch, devices, version, resume, qualify;
     int64_t parent, threads, checkpoint_seconds, seconds;
-    const char *device, *share, *corpus_path, *dir, *only;
+    const char *device, *share, *corpus_path, *dir, *only, *cores;
     char precision[8];
 };
 
@@ -38,6 +39,7 @@ static const struct options_row rows[] = {
     {"checkpoint_seconds", OPTIONS_INTEGER, AT(checkpoint_seconds), INT32_MAX, NULL, "30",
      "time between checkpoints"},
     {"threads", OPTIONS_INTEGER, AT(threads), THREADS_LIMIT, NULL, "0", "compute threads; 0: all"},
+    {"cores", OPTIONS_POINTER, AT(cores), 0, NULL, "all", "cores to compute on, as 0-3,7"},
     {"device", OPTIONS_POINTER, AT(device), 0, NULL, "cpu", "cpu or cuda:N"},
     {"devices", OPTIONS_FLAG, AT(devices), 0, NULL, NULL,
      "print what this machine can compute on and end"},
@@ -99,6 +101,26 @@ static int is_set(const char *const *names, int n)
     for (int i = 0; i < n; i++)
         set = set || getenv(names[i]);
     return set;
+}
+
+/* Before the threads are arranged: a thread for each of these cores takes them all. When the program
+ * has executed itself again, its first thread is bound to one of them already, and stays there. A
+ * core that is gone changes no bits, so a refusal is only logged. */
+static int take_cores(const struct arguments *arguments, struct err *err)
+{
+    cpu_set_t set, present, both;
+    if (!arguments->cores)
+        return 0;
+    if (core_list_parse(arguments->cores, &set) != 0)
+        return err_set(err, ERR_INVALID, "--cores: %.100s is no list of cores", arguments->cores);
+    if (sched_getaffinity(0, sizeof present, &present) == 0) {
+        CPU_AND(&both, &set, &present);
+        if (CPU_EQUAL(&both, &present))
+            return 0;
+    }
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+        log_line(LOG_WARNING, "cannot compute on cores %s only", arguments->cores);
+    return 0;
 }
 
 static int takes_all_cores(const struct arguments *arguments)
@@ -198,7 +220,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     log_set_format(log_format && strcmp(log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-    if (parse_arguments(argc, argv, &arguments, &err) != 0) {
+    if (parse_arguments(argc, argv, &arguments, &err) != 0 || take_cores(&arguments, &err) != 0) {
         fprintf(stderr, "tokenfate-trainer: %s\n", err.message);
         print_help(stderr);
         return EXIT_USAGE;

@@ -270,6 +270,7 @@ export const FIELDSETS = [
       { at: "/resources/priority", label: "Priority", kind: "integer", help: "−100 to 100; larger first." },
       { at: "/resources/max_seconds", label: "Time limit in seconds", kind: "integer", help: "0: none." },
       { at: "/resources/max_attempts", label: "Attempts", kind: "integer", help: "Faults of the device before it fails." },
+      { at: "/resources/threads", label: "Threads", kind: "integer", help: "On the CPU; 0: as the server is set up." },
     ],
   },
 ];

@@ -141,7 +141,8 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
      * the checks that need the text stop where it is not resolved. */
     const int unnamed = labels_clean(spec, err);
     const int elsewhere =
-        workers_check_device(request->server->workers, spec->resources.device, err);
+        workers_check_device(request->server->workers, spec->resources.device, err) |
+        workers_check_threads(request->server->workers, spec->resources.threads, err);
     const int unresolved = resolve(request, spec, name, sizeof name, err);
     if (unresolved && err->code != ERR_INVALID)
         return -1;

@@ -256,7 +256,9 @@ static int run_start_trainer(struct run *run, struct err *err)
     const char *wanted = run->spec->resources.device;
     char id[sizeof((struct trainer_device *)0)->id], how[96];
     struct err why = ERR_INIT;
-    if (trainer_process_start(&run->settings, "cpu", &run->trainer, err))
+    const int asked = run->spec->resources.threads;
+    const struct trainer_team team = {.threads = asked ? asked : (int)run->settings.job_threads};
+    if (trainer_process_start_team(&run->settings, "cpu", &team, &run->trainer, err))
         return -1;
     if (strcmp(wanted, "cpu") == 0)
         return 0;

@@ -17,7 +17,7 @@ enum obstacle {
     OBSTACLE_NONE,
     OBSTACLE_UNAVAILABLE, /* no trainer offers the device */
     OBSTACLE_UNPROVED,    /* the proof of a GPU is missing, or does not hold */
-    OBSTACLE_SIZE,        /* more memory than the device has */
+    OBSTACLE_SIZE,        /* more memory or cores than the device has */
     OBSTACLE_PROVENANCE,  /* started elsewhere with other bits */
     OBSTACLE_REFUSED,     /* went back to the queue a short time ago */
     OBSTACLE_BUSY,        /* another job runs on it */
@@ -91,6 +91,28 @@ int placement_continues(const struct job *job, const struct placement_facts *fac
     return same;
 }
 
+int placement_threads(const struct job *job, const struct placement_slot *slot)
+{
+    if (!slot->cores)
+        return 0;
+    return job->threads ? job->threads : slot->job_threads;
+}
+
+/* Sentence: more threads than cores. */
+static void placement_too_few_cores(const struct job *job, const struct placement_slot *slot,
+                                    char *waits, size_t size)
+{
+    const int threads = placement_threads(job, slot);
+    if (job->provenance)
+        snprintf(waits, size,
+                 "%s: it started with %d threads, here there are %d; retried from the start it"
+                 " runs here",
+                 slot->device.id, threads, slot->cores);
+    else
+        snprintf(waits, size, "it wants %d threads, %s has %d cores for jobs", threads,
+                 slot->device.id, slot->cores);
+}
+
 static const struct placement_refusal *placement_refused(const struct job *job,
                                                          const struct placement_slot *slot)
 {
@@ -136,6 +158,10 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
         placement_needs(job, device->kind, at_first, needs);
         snprintf(waits, size, "%s, %s has %.2f GB in all", needs, device->id,
                  (double)device->memory_bytes / 1e9);
+        return OBSTACLE_SIZE;
+    }
+    if (placement_threads(job, slot) > slot->cores) {
+        placement_too_few_cores(job, slot, waits, size);
         return OBSTACLE_SIZE;
     }
     if (!placement_continues(job, &slot->facts, "", why, sizeof why)) {

@@ -37,6 +37,8 @@ struct placement_refusal {
 struct placement_slot {
     struct trainer_device device;
     struct placement_facts facts;
+    int cores;           /* on which jobs compute; 0: they are not counted (a GPU) */
+    int job_threads;     /* of a job that names no number */
     char job[DB_ID_MAX]; /* that runs on it or was handed over; "" = idle */
     int is_open;         /* a trainer of this server holds the device and reported its memory */
     char unproved[320];  /* why a GPU may not be used (slot_proof.h); "" = it may */
@@ -54,6 +56,10 @@ char *placement_provenance(const struct placement_facts *facts, const char *prec
  * facts count as equal. Else 0, and why[size] names the difference. */
 int placement_continues(const struct job *job, const struct placement_facts *facts,
                         const char *precision, char *why, size_t size);
+
+/* Compute threads of a job on a slot, 0: they are not counted there. Those of its provenance, so
+ * that settings that change later change no bits. */
+int placement_threads(const struct job *job, const struct placement_slot *slot);
 
 /* Where a queued job can run, and why it does not. */
 struct placement_look {

@@ -438,9 +438,14 @@ static void round_start(struct pass *pass, struct round *round, const struct fai
     struct lane *lane = &pass->lanes[chosen->id];
     const int slot = round->slot_of[device];
     struct competitor *one = &pass->scheduler->competitors[round->competitor_of[chosen->user]];
+    struct slot_set *set = pass->scheduler->set;
+    struct trainer_team team = {.threads = placement_threads(lane->head, &pass->slots[slot])};
+    const cpu_set_t none = {0};
     struct err err = ERR_INIT;
+    if (team.threads)
+        cores_take(&set->cores, &none, team.threads, &team.cores);
     memcpy(pass->slots[slot].job, lane->head->id, sizeof pass->slots[slot].job);
-    slot_hand_over(&pass->scheduler->set->slots[slot], lane->head->id, one->share);
+    slot_hand_over(&set->slots[slot], lane->head->id, one->share, &team);
     if (job_get(pass->scheduler->reader, lane->head->id, &pass->held[slot], &err) < 0)
         pass->held[slot] = NULL; /* deleted: the slot will find that out */
     one->holds++;

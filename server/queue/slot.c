@@ -162,14 +162,19 @@ static const struct trainer_device *slot_find(const struct slot *slot)
     return NULL;
 }
 
-/* 1 if there is a trainer that offers the device; it is started if there is none. */
+/* 1 if there is a trainer that offers the device; it is started if there is none, for the job that
+ * was handed over last. */
 static int slot_ensure_trainer(struct slot *slot)
 {
     struct slot_set *set = slot->set;
     struct err err = ERR_INIT;
     if (slot->process)
         return 1;
-    if (trainer_process_start(set->settings, slot->shown.device.id, &slot->process, &err) < 0) {
+    pthread_mutex_lock(&set->mutex);
+    slot->process_team = slot->team;
+    pthread_mutex_unlock(&set->mutex);
+    if (trainer_process_start_team(set->settings, slot->shown.device.id, &slot->process_team,
+                                   &slot->process, &err) < 0) {
         slot->process = NULL;
         slot_unavailable(slot, err.message);
         return 0;
@@ -248,6 +253,8 @@ static void slot_run(struct slot *slot, const char *job)
         snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%s", run.notice);
     if (run.facts.device[0])
         slot->shown.facts = run.facts;
+    if (slot->shown.cores)
+        slot->shown.facts.threads = 0; /* each job has its own number */
     if (run.refusal.job[0])
         slot_remember(slot, &run.refusal);
     if (!slot->process)
@@ -264,6 +271,16 @@ static void slot_warm(struct slot *slot)
 {
     slot_ensure_trainer(slot);
     slot_release(slot);
+}
+
+/* 1 if the trainer is one for the job that was handed over. */
+static int slot_fits(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    const int fits = slot->team.threads == slot->process_team.threads &&
+                     CPU_EQUAL(&slot->team.cores, &slot->process_team.cores);
+    pthread_mutex_unlock(&slot->set->mutex);
+    return fits;
 }
 
 /* Next task of the slot: a job (copied to `job`, else ""), a refresh (1), or none (0). */
@@ -342,6 +359,8 @@ static void *slot_thread(void *arg)
         char job[DB_ID_MAX];
         int refresh = slot_next(slot, job);
         if (job[0]) {
+            if (slot->process && !slot_fits(slot))
+                slot_end_trainer(slot, "the next job computes with other threads");
             if (slot->process)
                 slot_run(slot, job);
             else
@@ -397,9 +416,11 @@ void slot_give_way(struct slot *slot, enum job_way way)
     slot_wake(slot);
 }
 
-void slot_hand_over(struct slot *slot, const char *job, double share)
+void slot_hand_over(struct slot *slot, const char *job, double share,
+                    const struct trainer_team *team)
 {
     pthread_mutex_lock(&slot->set->mutex);
+    slot->team = *team;
     atomic_store(&slot->turn.way, WAY_ON);
     atomic_store(&slot->turn.since, 0);
     atomic_store(&slot->turn.charged, 0);

@@ -7,6 +7,8 @@
  * started, the device is shown as unavailable, and the next try comes after a pause that
  * doubles from one second to one minute.
  *
+ * A job computes with its own number of threads: a trainer with another number is replaced.
+ *
  * A GPU proves itself before its first job (slot_proof.h): the worker thread runs the checks while
  * the slot has no job and no trainer.
  *
@@ -25,6 +27,7 @@
 #include "db/db.h"
 #include "db/proofs.h"
 #include "server/datasets.h"
+#include "server/queue/cores.h"
 #include "server/queue/job_run.h"
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
@@ -43,6 +46,7 @@ struct slot {
     int pid;                                   /* of the trainer, 0 = none */
     int64_t faults;                            /* trainers lost */
     struct job_turn turn;                      /* of the job that was handed over; atomic */
+    struct trainer_team team;                  /* of the job that was handed over */
     int64_t seen_at;               /* ms; time of the last report about the device's memory */
     int is_watched;                /* `watched` is valid */
     struct trainer_device watched; /* state of the GPU, from the watch */
@@ -53,6 +57,7 @@ struct slot {
     char identity[sizeof((struct trainer_device *)0)->identity]; /* that `proofs` is about */
     /* of its thread */
     struct trainer_process *process;
+    struct trainer_team process_team; /* of the process */
     struct db_reader *reader;
     int64_t retry_at, retry_pause; /* ms; after a trainer that did not start, else 0 */
     char proof_told[sizeof((struct proof *)0)->reason]; /* the last reason that was logged */
@@ -69,6 +74,7 @@ struct slot_set {
     atomic_int stopping;         /* set before the threads are woken; never cleared */
     int n;
     struct slot slots[TRAINER_DEVICES_MAX];
+    struct cores cores; /* of the CPU; constant */
 };
 
 void slot_set_open(struct slot_set *set, const struct settings *settings, struct db *db,
@@ -93,7 +99,8 @@ void slot_set_wait(struct slot_set *set, int ms);
 /* Copy what the slots show into slots[set->n]; expired refusals are dropped first. */
 int slot_set_snapshot(struct slot_set *set, struct placement_slot *slots);
 /* Hand a job to an idle slot, whose thread claims it. share: at which its user is charged. */
-void slot_hand_over(struct slot *slot, const char *job, double share);
+void slot_hand_over(struct slot *slot, const char *job, double share,
+                    const struct trainer_team *team);
 /* Let the slot's job go back to the queue with a checkpoint. */
 void slot_give_way(struct slot *slot, enum job_way way);
 /* Let the slot ask for its free memory again, if the last report is old. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/clock.h"
+#include "config/core_list.h"
 #include "server/queue/spawn.h"
 
 enum {
@@ -87,16 +88,22 @@ static int trainer_posix_spawn(const char *program, char **argv, int child_fd, p
 }
 
 static int trainer_spawn(struct trainer_process *process, const struct settings *settings,
-                         const char *device, struct err *err)
+                         const char *device, const struct trainer_team *team, struct err *err)
 {
-    char program[SETTINGS_TEXT_MAX], parent[16], threads[24];
+    char program[SETTINGS_TEXT_MAX], parent[16], threads[24], cores[CORE_LIST_MAX];
     if (spawn_trainer_path(settings, program, err))
         return -1;
     snprintf(parent, sizeof parent, "%d", (int)getpid());
-    snprintf(threads, sizeof threads, "%lld", (long long)settings->threads);
+    snprintf(threads, sizeof threads, "%lld",
+             team->threads ? (long long)team->threads : (long long)settings->threads);
+    const int is_bound =
+        CPU_COUNT(&team->cores) > 0 && core_list_print(&team->cores, cores, sizeof cores) == 0;
     char *argv[] = {
         program,   device ? "--serve" : "--watch", "--parent",  parent,  "--device", (char *)device,
-        "--share", (char *)settings->share,        "--threads", threads, NULL};
+        "--share", (char *)settings->share,        "--threads", threads, "--cores",  cores,
+        NULL};
+    if (!is_bound)
+        argv[10] = NULL;
     if (!device)
         argv[4] = NULL;
     int fd[2];
@@ -175,14 +182,15 @@ static int trainer_greet(struct trainer_process *process, int64_t silence_second
     return result;
 }
 
-int trainer_process_start(const struct settings *settings, const char *device,
-                          struct trainer_process **out, struct err *err)
+int trainer_process_start_team(const struct settings *settings, const char *device,
+                               const struct trainer_team *team, struct trainer_process **out,
+                               struct err *err)
 {
     char how[96];
     struct trainer_process *process = calloc(1, sizeof *process);
     if (!process)
         return err_set(err, ERR_NO_MEMORY, "no memory to start a trainer");
-    if (trainer_spawn(process, settings, device, err)) {
+    if (trainer_spawn(process, settings, device, team, err)) {
         free(process);
         return -1;
     }
@@ -201,6 +209,13 @@ int trainer_process_start(const struct settings *settings, const char *device,
     if (has_ended)
         err_set(err, ERR_UNAVAILABLE, "the trainer ended before it was ready: %s", how);
     return -1;
+}
+
+int trainer_process_start(const struct settings *settings, const char *device,
+                          struct trainer_process **out, struct err *err)
+{
+    const struct trainer_team whole = {0};
+    return trainer_process_start_team(settings, device, &whole, out, err);
 }
 
 /* --- talking ------------------------------------------------------------------- */

@@ -13,6 +13,8 @@
 #ifndef TOKENFATE_TRAINER_PROCESS_H
 #define TOKENFATE_TRAINER_PROCESS_H
 
+#include <sched.h>
+
 #include "config/err.h"
 #include "config/message.h"
 #include "config/settings.h"
@@ -26,7 +28,7 @@ enum {
 struct trainer_device {
     char id[32];    /* "cpu", "cuda:0" */
     char kind[16];  /* "cpu", "cuda" */
-    char name[128]; /* "AMD EPYC 9B14, 2 threads, avx512" */
+    char name[128]; /* "AMD EPYC 9B14, avx512" */
     int64_t memory_bytes, free_bytes;
     int available;
     char reason[256]; /* if not available; else what it does without, or "" */
@@ -34,6 +36,12 @@ struct trainer_device {
     int utilisation, temperature; /* percent, degrees Celsius */
     char driver[64];              /* version */
     char identity[1024];          /* what a proof holds for; "" */
+};
+
+/* Compute threads of a trainer for the CPU, and the cores to which they are bound. */
+struct trainer_team {
+    int threads;     /* 0: as many as the setting `threads` says */
+    cpu_set_t cores; /* as many, or none: Linux places the threads */
 };
 
 struct trainer_process;
@@ -57,6 +65,10 @@ void trainer_device_read(const struct message *message, struct trainer_device *o
  * ERR_TIMEOUT, ERR_NO_MEMORY. */
 int trainer_process_start(const struct settings *settings, const char *device,
                           struct trainer_process **out, struct err *err);
+/* The same with a team. */
+int trainer_process_start_team(const struct settings *settings, const char *device,
+                               const struct trainer_team *team, struct trainer_process **out,
+                               struct err *err);
 
 /* The *n devices that it reported before `ready`. Valid as long as the object. */
 const struct trainer_device *trainer_process_devices(const struct trainer_process *process, int *n);

@@ -81,6 +81,8 @@ static void workers_apply_setting(const struct settings *settings, struct traine
  * trainer must be spawned by the worker's own thread (trainer_process.h). */
 static int workers_find_devices(struct workers *workers, struct err *err)
 {
+    const struct cores *cores = &workers->set.cores;
+    const int asked = (int)workers->set.settings->job_threads;
     struct trainer_process *process;
     char how[128];
     int n;
@@ -93,6 +95,10 @@ static int workers_find_devices(struct workers *workers, struct err *err)
         slot->shown.device = devices[workers->set.n];
         slot->seen_at = clock_monotonic_ms();
         slot->wake_fd = -1;
+        if (strcmp(slot->shown.device.kind, "cpu") == 0) {
+            slot->shown.cores = cores->n;
+            slot->shown.job_threads = asked ? asked : cores->n;
+        }
         workers_apply_setting(workers->set.settings, &slot->shown.device);
         if (!slot->shown.device.available)
             log_line(LOG_INFO, "device %s is not available: %s", slot->shown.device.id,
@@ -117,6 +123,13 @@ int workers_start(const struct settings *settings, struct db *db, struct dataset
     if (!workers)
         return err_set(err, ERR_NO_MEMORY, "no memory for the workers");
     slot_set_open(&workers->set, settings, db, datasets);
+    cores_find(settings->threads, &workers->set.cores);
+    if (settings->job_threads > workers->set.cores.n) {
+        err_set(err, ERR_INVALID, "job_threads is %lld, and jobs have %d cores here",
+                (long long)settings->job_threads, workers->set.cores.n);
+        workers_stop(workers);
+        return -1;
+    }
     /* Not close-on-exec: trainers inherit the lock (workers.h). */
     if (lock_fd >= 0)
         fcntl(lock_fd, F_SETFD, 0);
@@ -207,6 +220,15 @@ int workers_check_device(struct workers *workers, const char *device, struct err
     return found ? 0
                  : err_field(err, "/resources/device",
                              "there is no device %s here, there is %.120s", device, there);
+}
+
+int workers_check_threads(struct workers *workers, int threads, struct err *err)
+{
+    const int cores = workers->set.cores.n;
+    return threads <= cores
+               ? 0
+               : err_field(err, "/resources/threads",
+                           "%d threads are wanted, jobs have %d cores here", threads, cores);
 }
 
 void workers_stop(struct workers *workers)

@@ -50,6 +50,10 @@ int workers_prove(struct workers *workers, const char *device, struct err *err);
  * not. Else ERR_INVALID with the field /resources/device and the list of devices. */
 int workers_check_device(struct workers *workers, const char *device, struct err *err);
 
+/* Check the threads that a job names (0: none). Else ERR_INVALID with the field
+ * /resources/threads and the number of cores. */
+int workers_check_threads(struct workers *workers, int threads, struct err *err);
+
 /* Graceful end: running jobs write a checkpoint and go back to `queued`, trainers exit, threads
  * are joined. A trainer that does not obey within cancel_seconds is killed. NULL is fine. */
 void workers_stop(struct workers *workers);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 const trainer = path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tokenfate-trainer');
@@ -44,6 +44,16 @@ test('as many as processors: each has its own', async () => {
 
 test('fewer: they run where the system wants them', async () => {
   assert.deepEqual(await threadsOf(['--threads', String(Math.max(1, here.length - 1))]), Array.from({ length: Math.max(1, here.length - 1) }, () => here));
+});
+
+test('on named cores: one thread for each of them, bound to it', async () => {
+  const last = String(here.at(-1));
+  assert.deepEqual(await threadsOf(['--cores', last]), [[here.at(-1)]]);
+  const all = (await threadsOf(['--cores', here.join(','), '--threads', String(here.length)])).sort((a, b) => a[0] - b[0]);
+  assert.deepEqual(all, here.map((processor) => [processor]));
+  const refused = spawnSync(trainer, ['--cores', '3-1'], { encoding: 'utf8' });
+  assert.equal(refused.status, 2);
+  assert.match(refused.stderr, /--cores: 3-1 is no list of cores/);
 });
 
 test('a wish in the environment is left alone', async () => {

@@ -35,7 +35,7 @@ enum { FAKE_FD = 3 };
 struct fake {
     const char *mode;
     int64_t bad_epoch;
-    int ms;
+    int ms, threads;
     struct message_reader *reader;
 };
 
@@ -190,7 +190,7 @@ static void fake_run(struct fake *fake, const struct message *run)
                               .bytes = 1000000,
                               .precision = (char *)fake_precision(spec),
                               .isa = "made-up",
-                              .threads = 1,
+                              .threads = fake->threads ? fake->threads : 1,
                               .name = "made-up processor",
                               .build = "fake"};
     memcpy(started.job, run->job, sizeof started.job);
@@ -213,7 +213,7 @@ out:
     spec_free(spec);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct message message = {0};
     struct err err = ERR_INIT;
@@ -222,6 +222,9 @@ int main(void)
                         .bad_epoch = atoll(fake_environment("FAKE_TRAINER_EPOCH", "3")),
                         .ms = atoi(fake_environment("FAKE_TRAINER_MS", "1")),
                         .reader = message_reader_new(FAKE_FD)};
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], "--threads") == 0)
+            fake.threads = atoi(argv[i + 1]);
     if (is_mode(&fake, "exit"))
         _exit(3);
     if (is_mode(&fake, "mute"))

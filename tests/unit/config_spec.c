@@ -117,6 +117,7 @@ static void test_defaults(void **state)
     assert_int_equal(spec->groups.mask, MASK_COLUMNS);
     assert_string_equal(spec->resources.device, "auto");
     assert_int_equal(spec->resources.max_attempts, 3);
+    assert_int_equal(spec->resources.threads, 0);
     assert_string_equal(spec->init_from, "");
     assert_int_equal(spec->corpus.vocabulary, VOCABULARY_ALL);
     assert_int_equal(spec->model.head, HEAD_FULL);
@@ -153,6 +154,7 @@ static void test_integer_limits(void **state)
         {"/resources/priority", "-100", "-101", "100", "101"},
         {"/resources/max_seconds", "0", "-1", "315360000", "315360001"},
         {"/resources/max_attempts", "1", "0", "100", "101"},
+        {"/resources/threads", "0", "-1", "256", "257"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         accepts(cases[i].pointer, cases[i].min);

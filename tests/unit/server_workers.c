@@ -606,6 +606,52 @@ static void test_other_provenance_waits(void **state)
     check_all_epochs(room, "one");
 }
 
+static int threads_of(struct room *room, const char *id)
+{
+    struct job *job = get(room->f, id);
+    const int threads = job->threads;
+    assert_non_null(job->provenance);
+    job_free(job);
+    return threads;
+}
+
+/* A job keeps the threads of its first start, whatever the settings say later, and a warm trainer
+ * with another number is replaced. */
+static void test_threads_stay(void **state)
+{
+    struct room *room = *state;
+    room->settings.threads = 4;
+    room->settings.job_threads = 3;
+    behave("good", "3", "10");
+    start(room);
+    submit(room, example("one", "cpu"));
+    wait_only(room, "one", JOB_RUNNING, 5);
+    stop(room);
+    room->settings.job_threads = 1;
+    start(room);
+    struct job own = example("own", "cpu");
+    own.spec = "{\"train\":{\"epochs\":30},\"groups\":{\"size\":1},\"resources\":{\"threads\":2}}";
+    submit(room, own);
+    submit(room, example("other", "cpu"));
+    wait_only(room, "other", JOB_SUCCEEDED, LAST_EPOCH);
+    wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    wait_only(room, "own", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "one");
+    assert_int_equal(threads_of(room, "one"), 3);
+    assert_int_equal(threads_of(room, "own"), 2);
+    assert_int_equal(threads_of(room, "other"), 1);
+    check_log(room, "one", "made-up, 3 threads");
+    struct job wide = example("wide", "cpu");
+    wide.spec = "{\"train\":{\"epochs\":30},\"groups\":{\"size\":1},\"resources\":{\"threads\":5}}";
+    submit(room, wide);
+    wait_for_waits(room, "wide", "it wants 5 threads, cpu has 4 cores for jobs");
+    stop(room);
+    room->settings.job_threads = 5;
+    assert_int_equal(
+        workers_start(&room->settings, room->f->db, NULL, -1, &room->workers, &room->f->err), -1);
+    assert_string_equal(room->f->err.message, "job_threads is 5, and jobs have 4 cores here");
+}
+
 /* What is the machine's state fails no job: it waits, and is not tried again and
  * again; a retry is. */
 static void test_put_off(void **state)
@@ -843,6 +889,7 @@ int main(void)
         room_test(test_waits),
         room_test(test_precision),
         room_test(test_other_provenance_waits),
+        room_test(test_threads_stay),
         room_test(test_put_off),
         room_test(test_other_build_waits),
         room_test(test_restart_drops_files),
