@@ -165,12 +165,12 @@ progress.next = 0;
 
 // Why a job waits, and behind which jobs: said once for each reason.
 async function waiting(url, job) {
-  if (process.stdout.isTTY) show(`waiting: ${job.waits}`);
-  if (job.waits === waiting.said) return;
-  waiting.said = job.waits;
+  if (process.stdout.isTTY) show(`waiting: ${job.waits.message}`);
+  if (job.waits.message === waiting.said) return;
+  waiting.said = job.waits.message;
   const { jobs } = await api(url, 'GET', '/jobs?state=running');
   endLine();
-  console.log(`It waits: ${job.waits}.`);
+  console.log(`It waits: ${job.waits.message}.`);
   for (const other of jobs) {
     console.log(`  ${other.id} runs: ${other.name}, ${epochOf(other)}${left(other)}; to cancel it:`);
     console.log(`  curl -X POST ${url}/api/v1/jobs/${other.id}/cancel`);

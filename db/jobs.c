@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/reason.h"
 #include "config/record.h"
 #include "db/connection.h"
 #include "db/deletions.h"
@@ -17,9 +18,8 @@
 #include "db/history.h"
 
 enum {
-    JOB_KEY_MAX = 200,    /* bytes of an Idempotency-Key */
-    JOB_WORDS_MAX = 1024, /* bytes of an entry's detail; longer ones are cut */
-    JOB_REASON_MAX = 128  /* bytes of the reason why a job is held: a user's name fits */
+    JOB_KEY_MAX = 200,   /* bytes of an Idempotency-Key */
+    JOB_WORDS_MAX = 1024 /* bytes of an entry's detail; longer ones are cut */
 };
 
 /* ---- states and transitions ---- */
@@ -99,32 +99,35 @@ static const signed char job_next[ACTIONS][JOB_STATES] = {
  * two adjacent literals, so a line that names a macro ends with a literal. */
 
 /* The statement of each action. Parameters: ?1 seq, ?2 state before, ?3 state
- * after, ?4 time, ?5 text: the device of a claim, the error of an end, why a job waits
- * or is held. The WHERE clause is the compare part of compare-and-swap: no row changes
+ * after, ?4 time, ?5 text: the device of a claim, the error of an end, the code of the reason
+ * why a job waits or is held, and ?6 that reason's sentence. The WHERE clause is the compare part of compare-and-swap: no row changes
  * if the state is not the one that was read. */
 #define CHANGE(set) "UPDATE jobs SET state = ?3, " set " WHERE seq = ?1 AND state = ?2"
-#define ENDED "waits = NULL, cancel_requested = 0, hold_requested = 0, finished_at = ?4, error = ?5"
+#define UNTOLD "waits_code = NULL, waits = NULL"
+#define TOLD "waits_code = ?5, waits = ?6"
+#define ENDED UNTOLD ", cancel_requested = 0, hold_requested = 0, finished_at = ?4, error = ?5"
 #define AGAIN                                                                                      \
-    "attempt = attempt + 1, faults = 0, error = NULL, waits = NULL, cancel_requested = 0,"         \
+    "attempt = attempt + 1, faults = 0, error = NULL, " UNTOLD ", cancel_requested = 0,"           \
     " finished_at = 0"
 /* A job without provenance has never started: its device becomes the one asked for
  * again, so that any matching device may take it. */
 #define REQUEUED                                                                                   \
-    "waits = ?5, hold_requested = 0, device = CASE"                                                \
-    " WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL THEN device_asked"           \
-    " ELSE device END"
+    TOLD ", hold_requested = 0, device = CASE"                                                     \
+         " WHEN (SELECT provenance FROM job_texts WHERE job = seq) IS NULL THEN device_asked"      \
+         " ELSE device END"
 static const char *const job_sql[ACTIONS] = {
-    [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), waits = NULL,"
+    [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), " UNTOLD ","
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
-    [ACTION_HOLD] = CHANGE("waits = iif(?3 = 'running', waits, ?5),"
+    [ACTION_HOLD] = CHANGE("waits_code = iif(?3 = 'running', waits_code, ?5),"
+                           " waits = iif(?3 = 'running', waits, ?6),"
                            " hold_requested = (?3 = 'running')"),
-    [ACTION_RELEASE] = CHANGE("waits = NULL"),
+    [ACTION_RELEASE] = CHANGE(UNTOLD),
     [ACTION_RETRY] = CHANGE(AGAIN),
     [ACTION_RESTART] =
         CHANGE(AGAIN ", epoch = -1, loss = NULL, record_scalars = 0,"
                      " record_fields = 0, started_at = 0, device = device_asked,"
                      " records = (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"),
-    [ACTION_CLAIM] = CHANGE("device = ?5, waits = NULL,"
+    [ACTION_CLAIM] = CHANGE("device = ?5, " UNTOLD ","
                             " started_at = iif(started_at = 0, ?4, started_at)"),
     [ACTION_SUCCEED] = CHANGE(ENDED),
     [ACTION_FAIL] = CHANGE(ENDED),
@@ -147,15 +150,10 @@ static const char sql_state[] =
     "iif(" column " = 0, NULL,"                                                                    \
     " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
     " || printf('.%06dZ', " column " % 1000000))"
-/* The reason why a job of the table t waits. The scheduler tells it of each user's first jobs;
- * others of the same lane have none and are behind them. */
-#define WAITS(t)                                                                                   \
-    "iif(" t ".state = 'queued' AND " t ".waits IS NULL,"                                          \
-    " CASE WHEN " t ".unread THEN 'its text is being read'"                                        \
-    " WHEN EXISTS (SELECT 1 FROM jobs before WHERE before.state = 'queued' AND before.unread = 0"  \
-    " AND before.user = " t ".user AND before.device = " t ".device AND before.seq <> " t ".seq"   \
-    " AND before.waits IS NOT NULL)"                                                               \
-    " THEN 'other jobs of its user are before it' END, " t ".waits)"
+/* What is stored of the reason why a job waits; an unread one has none yet. */
+#define REASON                                                                                     \
+    "json(CASE WHEN waits_code IS NOT NULL THEN json_object('code', waits_code, 'message', waits)" \
+    " WHEN unread AND state = 'queued' THEN json_object('code', ?4, 'message', ?5) END)"
 #define SUBMITTED_AT TIME("submitted_at")
 #define STARTED_AT TIME("started_at")
 #define FINISHED_AT TIME("finished_at")
@@ -170,11 +168,10 @@ static const char sql_event[] =
     " 'finished_at', " FINISHED_AT ","
     " 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs, 'loss', loss,"
     " 'device', device, 'memory_bytes', iif(unread, NULL, memory_bytes),"
-    " 'error', json(error), 'waits', " WAITS(
-        "jobs") ","
-                " 'action', ?2, 'actor', nullif(?3, ''),"
-                " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
-                " FROM jobs WHERE id = ?1";
+    " 'error', json(error), 'waits', " REASON ","
+    " 'action', ?2, 'actor', nullif(?3, ''),"
+    " 'sweep', (SELECT s.id FROM sweeps s WHERE s.seq = jobs.sweep))"
+    " FROM jobs WHERE id = ?1";
 static const char sql_deleted[] =
     "SELECT json_object('id', ?1, 'state', 'deleted', 'action', ?2, 'actor', nullif(?3, ''))";
 
@@ -251,7 +248,7 @@ static const char sql_provenance_clear[] =
 static const char sql_take_number[] =
     "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'jobs'";
 static const char sql_was_read[] =
-    "UPDATE jobs SET unread = 0, memory_bytes = ?2, n_groups = ?3, n_tokens = ?4, waits = NULL"
+    "UPDATE jobs SET unread = 0, memory_bytes = ?2, n_groups = ?3, n_tokens = ?4, " UNTOLD
     " WHERE id = ?1 AND unread AND state IN ('queued', 'held')";
 static const char sql_was_read_texts[] = "UPDATE job_texts SET facts = ?2, group_names = ?3"
                                          " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
@@ -262,11 +259,12 @@ static const char sql_charge[] =
     "UPDATE jobs SET device_ms = device_ms + ?2, stop_start_ms = stop_start_ms + ?3,"
     " cost_ms = iif(?4 > 0, ?4, cost_ms) WHERE id = ?1";
 static const char sql_waits[] =
-    "UPDATE jobs SET waits = ?2 WHERE id = ?1 AND waits IS NOT ?2 AND state = 'queued'";
-/* The next job of a user ?1 in state ?2, and with reason ?3 if that is not NULL, after seq ?4.
+    "UPDATE jobs SET waits_code = ?2, waits = ?3"
+    " WHERE id = ?1 AND (waits_code IS NOT ?2 OR waits IS NOT ?3) AND state = 'queued'";
+/* The next job of a user ?1 in state ?2, and with reason code ?3 if that is not NULL, after seq ?4.
  * The + keeps SQLite from an index: in the order of seq a loop passes over each row once. */
 static const char sql_of_user[] =
-    "SELECT seq, id FROM jobs WHERE user = ?1 AND +state = ?2 AND (?3 IS NULL OR waits = ?3)"
+    "SELECT seq, id FROM jobs WHERE user = ?1 AND +state = ?2 AND (?3 IS NULL OR waits_code = ?3)"
     " AND seq > ?4 ORDER BY seq LIMIT 1";
 static const char sql_owner_disabled[] =
     "SELECT u.name FROM jobs j JOIN users u ON u.name = j.user WHERE j.id = ?1 AND u.disabled"
@@ -281,17 +279,17 @@ static const char sql_running[] =
     "j.priority, j.attempt, j.cancel_requested, "    /* 6 to 8 */                                  \
     "j.submitted_at, j.started_at, j.finished_at, "  /* 9 to 11 */                                 \
     "j.epoch, j.epochs, j.device, j.precision, "     /* 12 to 15 */                                \
-    "j.memory_bytes, j.error, " WAITS(                                                             \
-        "j") ", j.n_groups, "                                 /* 16 to 19 */                       \
-             "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                       \
-             "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                       \
-             "s.id, t.setting, j.unread, "                    /* 26 to 28 */                       \
-             "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                       \
-             "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                       \
-             "j.cost_ms, coalesce("                           /* 35 */                             \
-             "json_extract(t.provenance, '$.threads'), "                                           \
-             "json_extract(t.spec, '$.resources.threads'), 0)" /* 36 */
-#define FULL ROW ", t.notes, t.spec, t.facts"                  /* 37 to 39 */
+    "j.memory_bytes, j.error, j.waits, j.n_groups, " /* 16 to 19 */                                \
+    "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                                \
+    "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                                \
+    "s.id, t.setting, j.unread, "                    /* 26 to 28 */                                \
+    "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                                \
+    "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                                \
+    "j.cost_ms, coalesce("                           /* 35 */                                      \
+    "json_extract(t.provenance, '$.threads'), "                                                    \
+    "json_extract(t.spec, '$.resources.threads'), 0), " /* 36 */                                   \
+    "j.waits_code"                                      /* 37 */
+#define FULL ROW ", t.notes, t.spec, t.facts"           /* 38 to 40 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* Value of the term's field in a job. */
@@ -377,7 +375,9 @@ static int job_event(struct db_writer *writer, const char *sql, const char *id, 
 {
     sqlite3_stmt *statement;
     if (connection_start(&writer->connection, sql,
-                         VALUES(value_text(id), value_text(action), value_text(writer->actor)),
+                         VALUES(value_text(id), value_text(action), value_text(writer->actor),
+                                value_text(reason_name(REASON_READING)),
+                                value_text(reason_sentence(REASON_READING))),
                          &statement, err) < 0)
         return -1;
     int result = statement_step(statement, err);
@@ -449,7 +449,8 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
     return result < 0 ? -1 : 0;
 }
 
-/* Change the state. text: ?5 of the action's statement; detail: of the entry of history, NULL if
+/* Change the state. text: ?5 of the action's statement, a code that names a sentence is given with
+ * it; detail: of the entry of history, NULL if
  * none. The writer thread is the only one that writes, so the swap
  * fails only if an earlier statement of the same operation changed the job. The
  * comparison makes that an error instead of a second transition. */
@@ -457,14 +458,16 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
                       enum job_action action, const char *text, const char *detail,
                       enum job_state *state, struct err *err)
 {
-    int next = job_next[action][standing->state];
+    const int next = job_next[action][standing->state];
+    const enum reason_code reason = reason_from_name(text);
     if (next < 0)
         return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be %s", id,
                        job_state_names[standing->state], job_action_names[action].participle);
     if (connection_run(
             &writer->connection, job_sql[action],
             VALUES(value_integer(standing->seq), value_text(job_state_names[standing->state]),
-                   value_text(job_state_names[next]), value_integer(db_now()), value_text(text)),
+                   value_text(job_state_names[next]), value_integer(db_now()), value_text(text),
+                   value_text(reason ? reason_sentence(reason) : NULL)),
             err) < 0)
         return -1;
     if (connection_changes(&writer->connection) != 1)
@@ -480,14 +483,9 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
 
 /* ---- jobs of a disabled user ---- */
 
-/* Why such a job is held. The text is also the mark by which enabling the user finds the jobs
- * to release: every later transition of a job replaces it. */
-static void job_disabled_reason(const char *user, char reason[JOB_REASON_MAX])
-{
-    snprintf(reason, JOB_REASON_MAX, "its user %s is disabled", user);
-}
-
-/* The action for each job of the user that has the state and the reason (NULL: any). */
+/* The action for each job of the user that has the state and the reason (a code, NULL: any). The
+ * code `user_disabled` is also the mark by which enabling the user finds the jobs to release: every
+ * later transition of a job replaces it. */
 static int job_each_of_user(struct db_writer *writer, const char *user, enum job_state state,
                             const char *reason, enum job_action action, const char *text,
                             struct err *err)
@@ -518,15 +516,13 @@ static int job_each_of_user(struct db_writer *writer, const char *user, enum job
 
 int job_hold_all(struct db_writer *writer, const char *user, struct err *err)
 {
-    char reason[JOB_REASON_MAX];
-    job_disabled_reason(user, reason);
+    const char *reason = reason_name(REASON_USER_DISABLED);
     return job_each_of_user(writer, user, JOB_QUEUED, NULL, ACTION_HOLD, reason, err);
 }
 
 int job_release_all(struct db_writer *writer, const char *user, struct err *err)
 {
-    char reason[JOB_REASON_MAX];
-    job_disabled_reason(user, reason);
+    const char *reason = reason_name(REASON_USER_DISABLED);
     return job_each_of_user(writer, user, JOB_HELD, reason, ACTION_RELEASE, NULL, err);
 }
 
@@ -537,13 +533,11 @@ static int job_hold_of_disabled(struct db_writer *writer, const char *id, const 
 {
     sqlite3_stmt *statement;
     struct job_standing standing;
-    char reason[JOB_REASON_MAX] = "";
+    const char *reason = reason_name(REASON_USER_DISABLED);
     if (connection_start(&writer->connection, sql_owner_disabled,
                          VALUES(value_text(id), value_text(actor)), &statement, err) < 0)
         return -1;
     const int found = statement_step(statement, err);
-    if (found > 0)
-        job_disabled_reason((const char *)sqlite3_column_text(statement, 0), reason);
     statement_close(statement);
     if (found <= 0)
         return found;
@@ -716,7 +710,8 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
         job_start_anew(writer, id, err) < 0)
         return -1;
-    if (job_change(writer, id, &standing, action, NULL, NULL, state, err) < 0)
+    if (job_change(writer, id, &standing, action,
+                   request == JOB_HOLD ? reason_name(REASON_HELD) : NULL, NULL, state, err) < 0)
         return -1;
     /* Administrators may release or retry a job of a disabled user, but not that user, whose
      * request began before. */
@@ -791,30 +786,32 @@ int job_started(struct db_writer *writer, const char *id, const char *provenance
  * what a requeue leaves open. */
 static const struct {
     enum job_action action;
-    const char *reason; /* NULL: the message of the error, if there is one */
+    enum reason_code reason; /* NONE: the message of the error, if there is one */
     int again, held;
 } job_ends[] = {
-    [JOB_END_SUCCEEDED] = {ACTION_SUCCEED, NULL, 0, 0},
-    [JOB_END_FAILED] = {ACTION_FAIL, NULL, 0, 0},
-    [JOB_END_CANCELLED] = {ACTION_STOP, NULL, 0, 0},
-    [JOB_END_REQUEUE] = {ACTION_REQUEUE, NULL, 1, 0},
-    [JOB_END_SLICED] = {ACTION_REQUEUE, "sliced", 1, 0},
-    [JOB_END_LIMIT] = {ACTION_REQUEUE, "time_limit", 1, 1},
-    [JOB_END_FAULT] = {ACTION_FAULT, NULL, 1, 0},
+    [JOB_END_SUCCEEDED] = {ACTION_SUCCEED, REASON_NONE, 0, 0},
+    [JOB_END_FAILED] = {ACTION_FAIL, REASON_NONE, 0, 0},
+    [JOB_END_CANCELLED] = {ACTION_STOP, REASON_NONE, 0, 0},
+    [JOB_END_REQUEUE] = {ACTION_REQUEUE, REASON_NONE, 1, 0},
+    [JOB_END_SLICED] = {ACTION_REQUEUE, REASON_SLICED, 1, 0},
+    [JOB_END_LIMIT] = {ACTION_REQUEUE, REASON_TIME_LIMIT, 1, 1},
+    [JOB_END_FAULT] = {ACTION_FAULT, REASON_NONE, 1, 0},
 };
 
 /* A job that has come into the queue and shall not stay there: it was to be held, or its user was
  * disabled meanwhile. */
-static int job_settle(struct db_writer *writer, const char *id, int held, const char *reason,
+static int job_settle(struct db_writer *writer, const char *id, int held, enum reason_code why,
                       enum job_state *state, struct err *err)
 {
     struct job_standing standing;
+    const char *code = reason_name(why ? why : REASON_HELD);
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
     if (standing.state != JOB_QUEUED)
         return 0;
-    return held ? job_change(writer, id, &standing, ACTION_HOLD, reason, reason, state, err)
-                : job_hold_of_disabled(writer, id, NULL, state, err);
+    return held
+               ? job_change(writer, id, &standing, ACTION_HOLD, code, why ? code : NULL, state, err)
+               : job_hold_of_disabled(writer, id, NULL, state, err);
 }
 
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
@@ -833,7 +830,8 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     else if (end == JOB_END_FAULT && standing.faults + 1 >= standing.max_attempts)
         action = ACTION_EXHAUST;
     const int failed = action == ACTION_FAIL || action == ACTION_EXHAUST;
-    const char *reason = action == job_ends[end].action ? job_ends[end].reason : NULL;
+    const enum reason_code why = job_ends[end].reason;
+    const char *reason = why && action == job_ends[end].action ? reason_name(why) : NULL;
     const char *detail = reason ? reason : message[0] ? message : NULL;
     if (job_change(writer, id, &standing, action, failed ? error : reason, detail, state, err) < 0)
         return -1;
@@ -841,7 +839,7 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
         connection_run(&writer->connection, sql_sliced, VALUES(value_text(id)), err) < 0)
         return -1;
     return job_settle(writer, id, job_ends[end].held || standing.hold_requested,
-                      job_ends[end].held ? job_ends[end].reason : NULL, state, err);
+                      job_ends[end].held ? why : REASON_NONE, state, err);
 }
 
 int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
@@ -853,9 +851,12 @@ int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int6
                           err);
 }
 
-int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err)
+int job_set_waits(struct db_writer *writer, const char *id, enum reason_code code,
+                  const char *sentence, struct err *err)
 {
-    return connection_run(&writer->connection, sql_waits, VALUES(value_text(id), value_text(waits)),
+    return connection_run(&writer->connection, sql_waits,
+                          VALUES(value_text(id), value_text(code ? reason_name(code) : NULL),
+                                 value_text(code ? sentence : NULL)),
                           err);
 }
 
@@ -947,8 +948,8 @@ static const struct {
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
     {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
-    {29, offsetof(struct job, urgent)},      {37, offsetof(struct job, notes)},
-    {38, offsetof(struct job, spec)},        {39, offsetof(struct job, facts)},
+    {29, offsetof(struct job, urgent)},      {38, offsetof(struct job, notes)},
+    {39, offsetof(struct job, spec)},        {40, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -977,6 +978,7 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->stop_start_ms = sqlite3_column_int64(row, 34);
     job->cost_ms = sqlite3_column_int64(row, 35);
     job->threads = sqlite3_column_int(row, 36);
+    job->waits_code = reason_from_name((const char *)sqlite3_column_text(row, 37));
     int columns = sqlite3_column_count(row);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/reason.h"
 #include "db/db.h"
 
 enum job_state {
@@ -49,13 +50,14 @@ struct job {
     char *device;    /* until the start the device asked for ("auto", "cpu"), then its device */
     char *precision; /* precision asked for: train.precision of the spec */
     int64_t memory_bytes;
-    char *error;            /* JSON {"code","message","epoch"} or NULL */
-    char *waits;            /* reason why a queued job does not start or a job is held, or NULL */
-    char *provenance;       /* JSON, fixed at the first start, or NULL */
-    char *spec;             /* complete JSON */
-    char *facts;            /* JSON made at submit: corpus counts, groups, closed forms */
-    char *group_names;      /* names in order, separated by '\n' */
-    int n_groups, n_tokens; /* layout of its epoch records */
+    char *error;                 /* JSON {"code","message","epoch"} or NULL */
+    enum reason_code waits_code; /* what is stored of the reason why it waits or is held */
+    char *waits;                 /* its sentence, or NULL */
+    char *provenance;            /* JSON, fixed at the first start, or NULL */
+    char *spec;                  /* complete JSON */
+    char *facts;                 /* JSON made at submit: corpus counts, groups, closed forms */
+    char *group_names;           /* names in order, separated by '\n' */
+    int n_groups, n_tokens;      /* layout of its epoch records */
     char *corpus_sha256;
     char *sweep;   /* id of the sweep it belongs to, or NULL */
     char *setting; /* JSON: the fields that its sweep varies, with this job's values; or NULL */
@@ -117,7 +119,7 @@ enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY, JOB_RESTART };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* Hold the queued jobs of a user who is being disabled; `waits` tells why. The other one
+/* Hold the queued jobs of a user who is being disabled (`user_disabled`). The other one
  * releases those that this held and that nobody has touched since. A job of a disabled user
  * that enters the queue in another way (its run ended with the server) is held too. */
 int job_hold_all(struct db_writer *writer, const char *user, struct err *err);
@@ -164,9 +166,10 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
 int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
                int64_t cost_ms, struct err *err);
 
-/* Set the reason why a queued job waits (NULL clears it). Writes only a change,
- * and no event. */
-int job_set_waits(struct db_writer *writer, const char *id, const char *waits, struct err *err);
+/* Store a reason why a queued job waits that nobody could compute later (REASON_NONE clears it).
+ * Writes only a change, and no event. */
+int job_set_waits(struct db_writer *writer, const char *id, enum reason_code code,
+                  const char *sentence, struct err *err);
 
 /* The text of a job was read: store its groups, memory and facts, and let it into the queue.
  * Changes nothing if the job is gone, has ended or is not unread. */

@@ -268,7 +268,7 @@ function speedText(job, last) {
 
 function banners(job) {
   const shown = [];
-  if (job.waits && !isEnded(job) && job.state !== "running") shown.push(notice("info", "Waiting", job.waits));
+  if (job.waits && !isEnded(job) && job.state !== "running") shown.push(notice("info", "Waiting", job.waits.message));
   if (job.error) {
     const at = Number.isInteger(job.error.epoch) && job.error.epoch >= 0 ? ` (epoch ${job.error.epoch})` : "";
     shown.push(notice("bad", `Failed: ${job.error.code}${at}`, job.error.message ?? ""));

@@ -15,7 +15,7 @@ export function stateBadge() {
     update(job) {
       setText(element, isCancelling(job) ? "cancelling" : job.state);
       element.dataset.state = job.state;
-      element.title = job.waits ?? job.error?.message ?? "";
+      element.title = job.waits?.message ?? job.error?.message ?? "";
     },
   };
 }

@@ -9,7 +9,9 @@
 #include "config/record.h"
 #include "config/spec_kind.h"
 #include "db/epochs.h"
+#include "server/api/link.h"
 #include "server/group_names.h"
+#include "server/queue/workers.h"
 
 /* ---- the last record ---- */
 
@@ -95,7 +97,21 @@ void job_json_emit_next(struct emit *json, int64_t seq)
     emit_text(json, "next", seq ? text : NULL);
 }
 
-static void write_state(struct emit *json, const struct job *job)
+static void write_waits(struct emit *json, const struct job *job, struct workers *workers)
+{
+    struct reason reason;
+    workers_reason(workers, job, &reason);
+    if (!reason.code) {
+        emit_null(json, "waits");
+        return;
+    }
+    emit_object(json, "waits");
+    emit_text(json, "code", reason_name(reason.code));
+    emit_text(json, "message", reason.message);
+    emit_end(json);
+}
+
+static void write_state(struct emit *json, const struct job *job, struct workers *workers)
 {
     emit_text(json, "id", job->id);
     emit_text(json, "name", job->name);
@@ -119,7 +135,7 @@ static void write_state(struct emit *json, const struct job *job)
     else
         emit_integer(json, "memory_bytes", job->memory_bytes);
     emit_raw(json, "error", job->error);
-    emit_text(json, "waits", job->waits);
+    write_waits(json, job, workers);
     if (job->max_seconds)
         emit_integer(json, "max_seconds", job->max_seconds);
     else
@@ -224,19 +240,19 @@ static void write_links(struct emit *json, const struct job *job, const char *ro
     emit_end(json);
 }
 
-int job_json_emit(struct emit *json, const struct job *job, struct db_reader *reader,
-                  const char *root, int with_spec, struct err *err)
+int job_json_emit(struct emit *json, const struct job *job, struct request *request, int with_spec)
 {
+    struct err *err = &request->err;
     struct job_last last = {.n_groups = job->n_groups};
     struct group_names names;
     if (job->epoch >= 0 &&
-        epochs_read(reader, job->id, job->epoch, job->epoch, job_last_row, &last, err))
+        epochs_read(request->reader, job->id, job->epoch, job->epoch, job_last_row, &last, err))
         return -1;
     if (group_names_split(job->group_names, &names, err))
         return -1;
     json_t *facts = json_loads(job->facts ? job->facts : "{}", 0, NULL);
     emit_object(json, NULL);
-    write_state(json, job);
+    write_state(json, job, request->server->workers);
     write_eta(json, job, facts, &last);
     write_corpus(json, job, facts);
     write_groups(json, facts);
@@ -244,7 +260,7 @@ int job_json_emit(struct emit *json, const struct job *job, struct db_reader *re
     write_summary(json, job, facts, &last, &names);
     if (with_spec)
         emit_raw(json, "spec", job->spec);
-    write_links(json, job, root);
+    write_links(json, job, link_root(request));
     emit_end(json);
     json_decref(facts);
     group_names_free(&names);

@@ -11,12 +11,12 @@
 #include "config/err.h"
 #include "config/spec.h"
 #include "db/jobs.h"
+#include "server/http/request.h"
 
 /* The job as one object, an element of the open array or the outermost value. Its last
- * record is read for the summary. root: of link.h. with_spec 0 leaves the spec out, for
- * lists. -1: an object may have been begun; the caller drops the answer. */
-int job_json_emit(struct emit *json, const struct job *job, struct db_reader *reader,
-                  const char *root, int with_spec, struct err *err);
+ * record is read for the summary. with_spec 0 leaves the spec out, for lists. -1 with the error in
+ * the request: an object may have been begun; the caller drops the answer. */
+int job_json_emit(struct emit *json, const struct job *job, struct request *request, int with_spec);
 
 /* Member "epoch": the last stored epoch, null before the first. */
 void job_json_emit_epoch(struct emit *json, const struct job *job);

@@ -15,7 +15,6 @@
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
 #include "server/api/job_query.h"
-#include "server/api/link.h"
 #include "server/api/submission.h"
 #include "server/events/hub.h"
 #include "server/http/auth.h"
@@ -28,7 +27,7 @@ static enum request_result job_answer(struct request *request, const struct job 
     struct request_buffer buffer;
     if (request_open(request, &buffer))
         return REQUEST_DONE;
-    if (job_json_emit(&buffer.json, job, request->reader, link_root(request), 1, &request->err))
+    if (job_json_emit(&buffer.json, job, request, 1))
         return request_close_fail(request, &buffer, &request->err);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }
@@ -118,7 +117,7 @@ static int list_write(struct request *request, struct emit *json, struct job **j
     emit_object(json, NULL);
     emit_array(json, "jobs");
     for (int i = 0; i < n && i < limit; i++)
-        if (job_json_emit(json, jobs[i], request->reader, link_root(request), 0, &request->err))
+        if (job_json_emit(json, jobs[i], request, 0))
             return -1;
     emit_end(json);
     job_json_emit_next(json, n > limit ? jobs[limit - 1]->seq : 0);

@@ -86,7 +86,7 @@ static enum request_result submit_stored(struct request *request)
     if (job_get(request->reader, submit->job.id, &job, &request->err))
         return request_fail(request, &request->err);
     if (!request_open(request, &buffer)) {
-        if (job_json_emit(&buffer.json, job, request->reader, link_root(request), 1, &request->err))
+        if (job_json_emit(&buffer.json, job, request, 1))
             request_close_fail(request, &buffer, &request->err);
         else
             request_close_reply(request, &buffer, submit->existing ? 200 : 201, MEDIA_JSON);

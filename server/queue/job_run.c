@@ -223,9 +223,7 @@ static int write_end(struct db_writer *writer, void *arg, struct err *err)
         job_charge(writer, attempt->job->id, 0, stops, attempt->stop_ms ? stops : 0, err) < 0 ||
         job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0)
         return -1;
-    if (attempt->unread && job_set_unread(writer, attempt->job->id, err) < 0)
-        return -1;
-    return attempt->waits[0] ? job_set_waits(writer, attempt->job->id, attempt->waits, err) : 0;
+    return attempt->unread ? job_set_unread(writer, attempt->job->id, err) : 0;
 }
 
 /* Store; try again as long as only the disk, memory or a full queue of the database is the
@@ -328,11 +326,12 @@ static void take_nothing(struct attempt *attempt, const struct message *message)
 /* Back to the queue; no attempt is counted. The slot remembers the refusal and does not try
  * the job again for a while (slot.c). Clients read the reason, as of this attempt and of those
  * that are put off for it. */
-static void attempt_put_off(struct attempt *attempt, const char *why)
+static void attempt_put_off(struct attempt *attempt, enum reason_code code, const char *why)
 {
     struct placement_refusal *refusal = &attempt->setup->refusal;
     memcpy(refusal->job, attempt->job->id, sizeof refusal->job);
     refusal->attempt = attempt->job->attempt;
+    refusal->code = code;
     snprintf(refusal->why, sizeof refusal->why, "%s", why);
     if (redact_text(attempt->setup->settings, refusal->why))
         log_with(LOG_WARNING, LOG_FIELDS({"job", attempt->job->id}), "job %s: %s", attempt->job->id,
@@ -355,7 +354,7 @@ static void attempt_refuse(struct attempt *attempt, const char *why)
 {
     char how[128];
     attempt_drop_trainer(attempt, how, sizeof how);
-    attempt_put_off(attempt, why);
+    attempt_put_off(attempt, REASON_PROVENANCE, why);
 }
 
 /* 1 for errors of the machine's state, which may pass, not of the job: a full disk, a
@@ -492,7 +491,7 @@ static void take_failed(struct attempt *attempt, const struct message *message)
     if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
         attempt_unread(attempt);
     else if (attempt_is_passing(code))
-        attempt_put_off(attempt, message->text);
+        attempt_put_off(attempt, REASON_REFUSED, message->text);
     else
         attempt_fail(attempt, JOB_END_FAILED, code, message->epoch, "%s", message->text);
 }
@@ -729,7 +728,7 @@ static void attempt_start(struct attempt *attempt)
     struct job *claimed = NULL;
     struct err err = ERR_INIT;
     if (job_get(attempt->setup->reader, attempt->job->id, &claimed, &err) < 0) {
-        attempt_put_off(attempt, err.message);
+        attempt_put_off(attempt, REASON_REFUSED, err.message);
         return;
     }
     job_free(attempt->job);
@@ -741,7 +740,7 @@ static void attempt_start(struct attempt *attempt)
     if (attempt->unread)
         attempt_unread(attempt);
     else if (attempt_is_passing(err.code))
-        attempt_put_off(attempt, err.message);
+        attempt_put_off(attempt, REASON_REFUSED, err.message);
     else
         attempt_fail(attempt, JOB_END_FAILED, err.code, attempt->stored, "%s", err.message);
 }

@@ -24,6 +24,17 @@ enum obstacle {
     OBSTACLE_FREE         /* more memory than is free */
 };
 
+/* Memory that is free no more while no job of ours holds the device is with other programs. */
+static const enum reason_code placement_codes[] = {
+    [OBSTACLE_NONE] = REASON_NONE,
+    [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
+    [OBSTACLE_UNPROVED] = REASON_PROVING,
+    [OBSTACLE_SIZE] = REASON_MEMORY,
+    [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
+    [OBSTACLE_BUSY] = REASON_BUSY,
+    [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
+};
+
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
                            const char *corpus_sha256)
 {
@@ -186,6 +197,15 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
     return OBSTACLE_NONE;
 }
 
+static enum reason_code placement_code(const struct job *job, const struct placement_slot *slot,
+                                       enum obstacle obstacle)
+{
+    if (obstacle == OBSTACLE_UNPROVED && !slot->is_proving)
+        return REASON_DEVICE_UNAVAILABLE;
+    return obstacle == OBSTACLE_REFUSED ? placement_refused(job, slot)->code
+                                        : placement_codes[obstacle];
+}
+
 /* Kind or id of the device that is asked for, with "auto" resolved for this machine. */
 static const char *placement_wanted(const char *device, const struct placement_slot *slots, int n)
 {
@@ -218,6 +238,7 @@ void placement_look(const struct job *job, const struct placement_slot *slots, i
     const char *wanted = placement_wanted(job->device, slots, n);
     enum obstacle told = OBSTACLE_NONE;
     *out = (struct placement_look){.stale = -1};
+    out->code = REASON_DEVICE_UNAVAILABLE;
     snprintf(out->waits, sizeof out->waits, "there is no device %s here", wanted);
     for (int i = 0; i < n; i++) {
         char sentence[PLACEMENT_WAITS_MAX];
@@ -231,6 +252,7 @@ void placement_look(const struct job *job, const struct placement_slot *slots, i
         /* The sentence comes from the device that is nearest to taking the job. */
         if (obstacle > told) {
             told = obstacle;
+            out->code = placement_code(job, &slots[i], obstacle);
             snprintf(out->waits, sizeof out->waits, "%s", sentence);
         }
     }

@@ -10,13 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/reason.h"
 #include "db/jobs.h"
 #include "server/queue/trainer_process.h"
 
 enum {
-    PLACEMENT_WAITS_MAX = 400, /* bytes of a sentence, with its zero */
-    PLACEMENT_WHY_MAX = 340,   /* bytes of its part after the device's name */
-    PLACEMENT_REFUSALS = 16    /* remembered refusals of one device */
+    PLACEMENT_WAITS_MAX = REASON_MAX,
+    PLACEMENT_WHY_MAX = 340, /* bytes of its part after the device's name */
+    PLACEMENT_REFUSALS = 16  /* remembered refusals of one device */
 };
 
 /* Facts that determine the bits of a training run besides its spec. The build comes from a
@@ -31,6 +32,7 @@ struct placement_facts {
 struct placement_refusal {
     char job[DB_ID_MAX]; /* "" = none */
     int attempt;         /* of the job: a retry is another attempt, which is not refused */
+    enum reason_code code;
     char why[PLACEMENT_WHY_MAX];
 };
 
@@ -66,6 +68,7 @@ struct placement_look {
     uint32_t devices; /* bits of the slots on which it can run, once they are idle */
     int stale;        /* slot whose free memory, as last reported, is too small, or -1 */
     int is_its_own;   /* without devices, 1: other jobs for the same device may have some */
+    enum reason_code code;
     char waits[PLACEMENT_WAITS_MAX]; /* the obstacle on the slot that is nearest to taking it */
 };
 void placement_look(const struct job *job, const struct placement_slot *slots, int n,

@@ -62,7 +62,7 @@ static int reading_write_failed(struct db_writer *writer, void *arg, struct err 
 static int reading_write_waits(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct reading_write *write = arg;
-    return job_set_waits(writer, write->job->id, write->text, err);
+    return job_set_waits(writer, write->job->id, REASON_READING, write->text, err);
 }
 
 /* Error of a job as JSON (malloc): as of any failed job, and the fields that are to blame. */

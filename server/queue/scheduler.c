@@ -43,6 +43,7 @@ struct scheduler {
     pthread_t thread;
     struct competitor *competitors;
     int n_competitors, room;
+    struct board board; /* what the last pass knew, for readers */
 };
 
 /* A lane and its next job that can be placed. */
@@ -52,12 +53,8 @@ struct lane {
     struct job **jobs; /* LANE_ROWS of them from `skip` on */
     int n, next, skip;
     struct job *head; /* NULL: none */
+    int turn;         /* of the head among those of its kind, from 1 on; 0: nothing starts */
     struct placement_look look;
-};
-
-/* Reasons that have changed, to be stored in one transaction. */
-struct reason {
-    char id[DB_ID_MAX], waits[PLACEMENT_WAITS_MAX];
 };
 
 struct pass {
@@ -66,40 +63,9 @@ struct pass {
     struct job *held[TRAINER_DEVICES_MAX]; /* jobs of the slots, NULL: idle */
     int n_slots, n_lanes;
     struct lane *lanes;
-    struct reason *reasons;
-    int n_reasons, room;
-    int64_t now;                      /* ms */
-    char closed[PLACEMENT_WAITS_MAX]; /* why no job starts, or "" */
+    int64_t now;             /* ms */
+    char closed[REASON_MAX]; /* why no job starts, or "" */
 };
-
-/* ---- reasons ---- */
-
-static int scheduler_write_reasons(struct db_writer *writer, void *arg, struct err *err)
-{
-    const struct pass *pass = arg;
-    for (int i = 0; i < pass->n_reasons; i++)
-        if (job_set_waits(writer, pass->reasons[i].id, pass->reasons[i].waits, err) < 0)
-            return -1;
-    return 0;
-}
-
-/* Without memory the reason is told by a later pass. */
-static void pass_tell(struct pass *pass, const struct job *job, const char *waits)
-{
-    if (job->waits && strcmp(job->waits, waits) == 0)
-        return;
-    if (pass->n_reasons == pass->room) {
-        const int room = pass->room ? 2 * pass->room : 16;
-        struct reason *larger = realloc(pass->reasons, (size_t)room * sizeof *larger);
-        if (!larger)
-            return;
-        pass->reasons = larger;
-        pass->room = room;
-    }
-    struct reason *reason = &pass->reasons[pass->n_reasons++];
-    memcpy(reason->id, job->id, sizeof reason->id);
-    snprintf(reason->waits, sizeof reason->waits, "%s", waits);
-}
 
 /* ---- lanes ---- */
 
@@ -141,8 +107,8 @@ static struct job *lane_row(struct pass *pass, struct lane *lane)
     return lane->n ? lane->jobs[lane->next++] : NULL;
 }
 
-/* Go on to the next job that can be placed. Those that cannot are told why; if the device is the
- * reason, those behind them need not be looked at. */
+/* Go on to the next job that can be placed. If the device is the reason why one cannot, those behind
+ * it need not be looked at. */
 static void lane_advance(struct pass *pass, struct lane *lane)
 {
     while ((lane->head = lane_row(pass, lane))) {
@@ -153,7 +119,6 @@ static void lane_advance(struct pass *pass, struct lane *lane)
             return;
         if (lane->look.stale >= 0)
             slot_refresh_memory(&pass->scheduler->set->slots[lane->look.stale]);
-        pass_tell(pass, lane->head, lane->look.waits);
         if (!lane->look.is_its_own)
             break;
     }
@@ -482,6 +447,9 @@ static double pass_kind(struct pass *pass, const struct fair_rules *rules, const
             slot_give_way(&pass->scheduler->set->slots[round.holder_slot[action.holder]],
                           WAY_SLICE);
     }
+    /* The last decision has sorted what is left. */
+    for (int i = 0; i < round.view.n_jobs && !pass->closed[0]; i++)
+        pass->lanes[round.jobs[i].id].turn = i + 1;
     free(round.users);
     free(round.jobs);
     free(round.competitor_of);
@@ -516,16 +484,18 @@ static void pass_read_held(struct pass *pass)
     }
 }
 
-/* Why the heads that are left wait. */
-static void pass_tell_heads(struct pass *pass)
+/* What this pass knows, for readers. Without memory they see no lanes. */
+static void pass_publish(struct pass *pass)
 {
-    for (int i = 0; i < pass->n_lanes; i++) {
-        struct lane *lane = &pass->lanes[i];
-        if (!lane->head)
-            continue;
-        placement_look(lane->head, pass->slots, pass->n_slots, &lane->look);
-        pass_tell(pass, lane->head, pass->closed[0] ? pass->closed : lane->look.waits);
+    struct board_lane *lanes = calloc((size_t)pass->n_lanes + 1, sizeof *lanes);
+    for (int i = 0; lanes && i < pass->n_lanes; i++) {
+        const struct lane *lane = &pass->lanes[i];
+        lanes[i] = (struct board_lane){.name = lane->name, .turn = lane->turn};
+        if (lane->head)
+            memcpy(lanes[i].head, lane->head->id, sizeof lanes[i].head);
     }
+    board_put(&pass->scheduler->board, pass->slots, pass->n_slots, lanes, lanes ? pass->n_lanes : 0,
+              pass->closed);
 }
 
 static void pass_free(struct pass *pass)
@@ -535,7 +505,6 @@ static void pass_free(struct pass *pass)
     for (int i = 0; i < pass->n_slots; i++)
         job_free(pass->held[i]);
     free(pass->lanes);
-    free(pass->reasons);
 }
 
 /* Each kind once: at its first slot. */
@@ -569,11 +538,9 @@ static int scheduler_look(struct scheduler *scheduler)
         log_line(LOG_ERROR, "the queue cannot be read: %s", err.message);
     } else {
         again = pass_kinds(&pass);
-        pass_tell_heads(&pass);
+        pass_publish(&pass);
         scheduler_turn_over(scheduler);
     }
-    if (pass.n_reasons > 0 && db_call(scheduler->set->db, scheduler_write_reasons, &pass, &err) < 0)
-        log_line(LOG_WARNING, "why jobs wait cannot be stored: %s", err.message);
     pass_free(&pass);
     return again * 1e3 < SCHEDULER_TICK_MS ? (int)ceil(again * 1e3) : SCHEDULER_TICK_MS;
 }
@@ -601,9 +568,11 @@ int scheduler_start(struct slot_set *set, struct scheduler **out, struct err *er
         free(scheduler);
         return -1;
     }
+    board_open(&scheduler->board);
     errno = pthread_create(&scheduler->thread, NULL, scheduler_thread, scheduler);
     if (errno) {
         err_set_errno(err, ERR_UNAVAILABLE, "the scheduler thread cannot start");
+        board_close(&scheduler->board);
         db_reader_close(scheduler->reader);
         free(scheduler);
         return -1;
@@ -612,12 +581,18 @@ int scheduler_start(struct slot_set *set, struct scheduler **out, struct err *er
     return 0;
 }
 
+struct board *scheduler_board(struct scheduler *scheduler)
+{
+    return &scheduler->board;
+}
+
 void scheduler_stop(struct scheduler *scheduler)
 {
     if (!scheduler)
         return;
     pthread_join(scheduler->thread, NULL);
     db_reader_close(scheduler->reader);
+    board_close(&scheduler->board);
     free(scheduler->competitors);
     free(scheduler);
 }

@@ -1,5 +1,5 @@
 /* scheduler: the thread that hands queued jobs to idle slots, lets running ones give way, and
- * stores the reason why others wait. workers.c starts and stops it. No other thread hands over
+ * puts on a board what tells why others wait. workers.c starts and stops it. No other thread hands over
  * jobs.
  *
  * Decisions are made elsewhere:
@@ -11,6 +11,7 @@
 #define TOKENFATE_SCHEDULER_H
 
 #include "config/err.h"
+#include "server/queue/board.h"
 #include "server/queue/slot.h"
 
 struct scheduler;
@@ -18,6 +19,8 @@ struct scheduler;
 /* Start the thread; the slots of the set have been started. ERR_NO_MEMORY, ERR_UNAVAILABLE, or
  * an error of the database. */
 int scheduler_start(struct slot_set *set, struct scheduler **out, struct err *err);
+/* For readers on any thread; empty before the first pass. */
+struct board *scheduler_board(struct scheduler *scheduler);
 /* Join the thread, which ends when the set is stopping and has been woken. NULL is fine. */
 void scheduler_stop(struct scheduler *scheduler);
 

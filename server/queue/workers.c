@@ -149,6 +149,11 @@ void workers_wake(struct workers *workers)
         slot_wake(&workers->set.slots[i]);
 }
 
+void workers_reason(struct workers *workers, const struct job *job, struct reason *out)
+{
+    board_reason(scheduler_board(workers->scheduler), job, out);
+}
+
 /* The caller holds the mutex. */
 static void workers_show_proof(const struct slot *slot, struct worker_status *status)
 {

@@ -8,8 +8,10 @@
 #define TOKENFATE_WORKERS_H
 
 #include "config/err.h"
+#include "config/reason.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "db/jobs.h"
 #include "db/proofs.h"
 #include "server/datasets.h"
 #include "server/queue/trainer_process.h"
@@ -28,6 +30,9 @@ int workers_start(const struct settings *settings, struct db *db, struct dataset
 /* Wake scheduler and workers after a change of the queue (a job was submitted, released,
  * retried, cancelled). Call it after the commit. */
 void workers_wake(struct workers *workers);
+
+/* Why a job waits or is held; REASON_NONE if it does not (board.h). */
+void workers_reason(struct workers *workers, const struct job *job, struct reason *out);
 
 struct worker_status {
     struct trainer_device device;

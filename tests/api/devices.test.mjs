@@ -199,7 +199,7 @@ test('two jobs at the same time on two cards, a third waits for the one it names
   await server.api(`/jobs/${both[0].job}/cancel`, { method: 'POST' });
   await finished(server, both[0].job);
   const third = await submit(server, on('cuda:1', 3));
-  await until('it says what it waits for', async () => (await jobNow(third.id)).waits === 'cuda:1 is busy');
+  await until('it says what it waits for', async () => (await jobNow(third.id)).waits?.message === 'cuda:1 is busy');
   assert.equal((await device('cuda:0')).job, null, 'the other card is idle meanwhile');
   const second = await finished(server, both[1].job);
   assert.equal(second.state, 'succeeded', JSON.stringify(second.error));
@@ -219,7 +219,8 @@ test('what other programs use of a card counts, and no longer when they end', as
       const job = await (await full.api(`/jobs/${id}`)).json();
       return job.waits && job;
     });
-    assert.match(waiting.waits, /^it needs .* GB and cuda 1\.07 GB beside it, cuda:0 has 0\.00 GB free$/);
+    assert.equal(waiting.waits.code, 'memory_foreign');
+    assert.match(waiting.waits.message, /^it needs .* GB and cuda 1\.07 GB beside it, cuda:0 has 0\.00 GB free$/);
     set('100 0 40', '100 0 40');
     const job = await finished(full, id);
     assert.equal(job.state, 'succeeded', JSON.stringify(job.error));

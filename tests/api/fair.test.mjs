@@ -88,7 +88,7 @@ test('max_seconds: out of time is held, more time goes on', { timeout: 120_000 }
   assert.equal((await ask(bob, 'PATCH', `/jobs/${id}`, { max_seconds: 1 })).status, 403);
   assert.equal((await ok(ada, 'PATCH', `/jobs/${id}`, { max_seconds: 1 })).max_seconds, 1);
   const over = await until(id, ({ state }) => state === 'held');
-  assert.deepEqual([over.waits, over.error, over.attempt], ['time_limit', null, 1]);
+  assert.deepEqual([over.waits.code, over.error, over.attempt], ['time_limit', null, 1]);
   assert.ok(over.device_seconds >= 1, `${over.device_seconds}`);
   const refused = await ask(ada, 'POST', `/jobs/${id}/release`);
   assert.equal(refused.status, 409);
@@ -105,7 +105,7 @@ test('drain, pause and urgent are for administrators', { timeout: 120_000 }, asy
   await reached(admin, running.id, 50);
   assert.equal((await ok(admin, 'POST', '/queue/pause')).state, 'paused');
   const paused = await until(running.id, ({ state, waits }) => state === 'queued' && waits);
-  assert.equal(paused.waits, 'the queue is paused (admin)');
+  assert.deepEqual(paused.waits, { code: 'queue_closed', message: 'the queue is paused (admin)' });
   const [mine, hers] = [await submit(bob, spec()), await submit(eve, spec())];
   assert.equal((await ask(eve, 'PATCH', `/jobs/${hers.id}`, { urgent: true })).status, 403);
   assert.equal((await ok(admin, 'PATCH', `/jobs/${hers.id}`, { urgent: true })).urgent, 'admin');

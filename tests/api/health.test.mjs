@@ -55,10 +55,10 @@ test('a full disk: not ready, with the reason; ready again when there is room', 
     fs.ftruncateSync(fill, fs.fstatSync(fill).size - 300_000); // enough for a job, too little for its tokens
     const job = await submit(small, tiny({ train: { epochs: 1 }, corpus: { id: 'first', variant: 'raw' } }));
     let waits;
-    for (const end = Date.now() + 20_000; !/No space left/.test(waits) && Date.now() < end;) {
+    for (const end = Date.now() + 20_000; !/No space left/.test(waits?.message) && Date.now() < end;) {
       ({ waits } = await (await small.api(`/jobs/${job.id}`)).json());
     }
-    assert.match(waits, /No space left/);
+    assert.match(waits.message, /No space left/);
     fillUp();
     await new Promise((resolve) => setTimeout(resolve, 1100)); // it writes once a second at most
     const [none, full] = await ready(small);

@@ -92,8 +92,9 @@ test('a trainer that cannot be started, and a job that waits for it', async () =
   const { id } = await submit(server, tiny());
   let job;
   try {
-    for (const end = Date.now() + 20_000; !job?.waits?.includes('cannot start') && Date.now() < end;) job = JSON.parse(await ask(`/jobs/${id}`));
-    assert.match(job.waits, /cpu is not available: cannot start/);
+    for (const end = Date.now() + 20_000; !job?.waits?.message.includes('cannot start') && Date.now() < end;) job = JSON.parse(await ask(`/jobs/${id}`));
+    assert.equal(job.waits.code, 'device_unavailable');
+    assert.match(job.waits.message, /cpu is not available: cannot start/);
     await ask('/devices', { status: 200 });
     await ask('/jobs', { status: 200 });
   } finally { fs.renameSync(`${trainer}.aside`, trainer); }

@@ -77,7 +77,8 @@ test('a clean card proves itself, while jobs for it wait and others run; then it
     assert.deepEqual([running.available, running.reason], [false, 'it is being compared with the reference']);
     const [waits, runs] = [await submit(server, on('auto')), await submit(server, on('cpu'))];
     assert.equal((await finished(server, runs.id)).device, 'cpu');
-    await until('it waits', async () => (await job(server, waits.id)).waits === 'cuda:0 is not used: it is being compared with the reference');
+    await until('it waits', async () => (await job(server, waits.id)).waits?.code === 'proving');
+    assert.equal((await job(server, waits.id)).waits.message, 'cuda:0 is not used: it is being compared with the reference');
     fs.rmSync(path.join(folder, 'pause'));
     const done = await finished(server, waits.id);
     assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:0'], JSON.stringify(done.error));
@@ -125,7 +126,7 @@ test('a card that fails is named, not used, and nothing is lost', async () => {
       assert.deepEqual([done.state, done.device], ['succeeded', 'cpu'], what);
       const waiting = await until('it says why', async () => {
         const one = await job(server, cuda.id);
-        return /does not compute what the reference computes/.test(one.waits ?? '') && one;
+        return /does not compute what the reference computes/.test(one.waits?.message) && one;
       });
       assert.deepEqual([waiting.state, waiting.attempt], ['queued', 1]);
     } finally {

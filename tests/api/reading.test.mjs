@@ -52,7 +52,7 @@ test('a job on a large text is accepted at once, waits for it and then runs', as
   assert.ok(ms < SOON, `${ms} ms`);
   if (job.waits !== null) { // else it was read by then
     assert.equal(job.state, 'queued');
-    assert.equal(job.waits, 'its text is being read');
+    assert.deepEqual(job.waits, { code: 'reading', message: 'its text is being read' });
     assert.deepEqual([job.memory_bytes, job.groups, job.corpus.tokens, job.theory.untrained], [null, null, null, null]);
     assert.deepEqual([job.corpus.name, job.corpus.sha256], ['long', id]);
   }
@@ -126,7 +126,7 @@ test('beside a text that is being read the API answers, jobs are held, cancelled
     for (let i = 0; i < 4; i++) jobs.push(await submit(other, spec('slow', { train: { seed: i + 1 } })));
     const sweep = await post('/sweeps', { base: spec('slow'), vary: { 'train.seed': [11, 12] } }, other);
     assert.equal(sweep.status, 201, JSON.stringify(sweep.body));
-    for (const job of jobs) assert.equal(job.waits, 'its text is being read');
+    for (const job of jobs) assert.deepEqual(job.waits, { code: 'reading', message: 'its text is being read' });
     const text = await ask('/corpora/slow', { at: other });
     assert.equal(text.status, 503);
     assert.ok(Number(text.headers.get('retry-after')) > 0);
@@ -167,7 +167,7 @@ test('a job whose text is read does not wait for another text', async () => {
     // Nor does one whose tokens are gone go to and fro, although the server has them in memory.
     fs.rmSync(path.join(folder(id, other), 'lf.gpt2'));
     const bare = await submit(other, spec('first', { train: { seed: 2 } }));
-    await until('it waits', async () => (await ask(`/jobs/${bare.id}`, { at: other })).body.waits === 'its text is being read');
+    await until('it waits', async () => (await ask(`/jobs/${bare.id}`, { at: other })).body.waits?.code === 'reading');
     await sleep(4500);
     const { history } = (await ask(`/jobs/${bare.id}/history`, { at: other })).body;
     assert.equal(history.filter(({ action }) => action === 'start').length, 1, JSON.stringify(history));
@@ -184,7 +184,7 @@ test('a server that is killed while a text is read goes on after its next start'
     const id = await upload('slow', makeText(4 * READ_NOW), first);
     await stopReader(first, known);
     const job = await submit(first, spec('slow'));
-    assert.equal(job.waits, 'its text is being read');
+    assert.deepEqual(job.waits, { code: 'reading', message: 'its text is being read' });
     await first.kill('SIGKILL');
     assert.ok(!filesOf(id, first).includes('lf.gpt2'));
     const second = await startServer({ dataDir });
@@ -206,7 +206,7 @@ test('a text that costs three processes fails its jobs, and another one is read'
 });
 
 test('a text that cannot be read for a reason that may pass holds up no other text', async () => {
-  const waits = async (id) => (await ask(`/jobs/${id}`)).body.waits;
+  const waits = async (id) => (await ask(`/jobs/${id}`)).body.waits?.message;
   const bytes = large();
   const inTheWay = folder(createHash('sha256').update(bytes).digest('hex')); // a file, where a folder is to be
   fs.mkdirSync(path.dirname(inTheWay), { recursive: true });

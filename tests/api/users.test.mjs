@@ -208,7 +208,7 @@ test('the queued jobs of a disabled user are held with the reason, and released 
   assert.equal((await ask(token, 'POST', `/jobs/${held}/hold`)).status, 200);
   assert.equal((await ask(admin, 'PATCH', '/users/hal', { disabled: true })).status, 200);
   const [one, two] = [await show(queued), await show(held)];
-  assert.deepEqual([one.state, one.waits, two.state, two.waits], ['held', 'its user hal is disabled', 'held', null]);
+  assert.deepEqual([one.state, one.waits.code, two.state, two.waits.code], ['held', 'user_disabled', 'held', 'held']);
   assert.equal((await ask(admin, 'PATCH', '/users/hal', { disabled: false })).status, 200);
   assert.deepEqual([(await show(queued)).state, (await show(held)).state], ['queued', 'held']);
   const seen = await events(server, `?after=0&jobs=${queued}`, (list) => list.length > 2, { headers: { Authorization: `Bearer ${token}` } });
@@ -240,7 +240,7 @@ test('what happens to a job is told with its actor, in its history and its event
 
   const { history: all, next } = (await ask(token, 'GET', `/jobs/${id}/history`)).body;
   for (const one of all) fits(one, 'Change', openapi);
-  const reason = 'its user ida is disabled';
+  const reason = 'user_disabled';
   assert.deepEqual(all.map(told), [
     ['ida', 'submit', null, 'queued', null],
     ['admin', 'hold', 'queued', 'held', null],

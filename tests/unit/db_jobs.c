@@ -533,7 +533,8 @@ static void test_hold_of_a_running_job(void **state)
         job = get(f, id);
         assert_int_equal(job->state, JOB_HELD);
         assert_int_equal(job->hold_requested, 0);
-        assert_null(job->waits);
+        assert_int_equal(job->waits_code, REASON_HELD);
+        assert_string_equal(job->waits, reason_sentence(REASON_HELD));
         job_free(job);
     }
     bring(f, "both", JOB_RUNNING);
@@ -568,7 +569,8 @@ static void test_time_of_a_job(void **state)
         assert_int_equal(call_run(f, &charge), 0);
         assert_int_equal(finish(f, "one", i == 0 ? JOB_END_SLICED : JOB_END_LIMIT), 0);
         struct job *now = get(f, "one");
-        assert_string_equal(now->waits, i == 0 ? "sliced" : "time_limit");
+        assert_int_equal(now->waits_code, i == 0 ? REASON_SLICED : REASON_TIME_LIMIT);
+        assert_string_equal(now->waits, reason_sentence(now->waits_code));
         job_free(now);
     }
     struct job *job = get(f, "one");
@@ -587,7 +589,7 @@ static void test_time_of_a_job(void **state)
 
 static int body_waits(struct db_writer *writer, struct call *call, struct err *err)
 {
-    if (job_set_waits(writer, call->id, call->text, err) < 0)
+    if (job_set_waits(writer, call->id, (enum reason_code)call->n, call->text, err) < 0)
         return -1;
     call->number = connection_changes(&writer->connection);
     return 0;
@@ -597,13 +599,15 @@ static void test_waits(void **state)
 {
     struct fixture *f = *state;
     insert_example(f, "one");
-    struct call call = {.body = body_waits, .id = "one", .text = "there is no cuda:3 here"};
+    struct call call = {
+        .body = body_waits, .id = "one", .n = REASON_READING, .text = "tried again"};
     assert_int_equal(call_run(f, &call), 0);
     assert_int_equal(call.number, 1);
     assert_int_equal(call_run(f, &call), 0);
     assert_int_equal(call.number, 0);
     struct job *job = get(f, "one");
-    assert_string_equal(job->waits, "there is no cuda:3 here");
+    assert_int_equal(job->waits_code, REASON_READING);
+    assert_string_equal(job->waits, "tried again");
     job_free(job);
     assert_int_equal(claim(f, "one"), 0);
     assert_int_equal(call_run(f, &call), 0); /* only a queued job waits */

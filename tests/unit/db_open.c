@@ -4,6 +4,7 @@
 #include "tests/unit/db_fixture.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 
 #include "db/migrate.h"
 
-enum { SCHEMAS = 10 }; /* files in db/schema */
+enum { SCHEMAS = 11 }; /* files in db/schema */
 
 static int64_t pragma(const char *path, const char *name)
 {
@@ -110,6 +111,61 @@ static void test_empty_file(void **state)
     assert_int_equal(db_open(path, &db, &f->err), 0);
     db_close(db);
     assert_int_equal(pragma(path, "PRAGMA user_version"), SCHEMAS);
+}
+
+/* A database as it was before the migration whose file name contains `name`; then `sql`. */
+static void make_old(const char *path, const char *name, const char *sql)
+{
+    struct connection connection;
+    struct err err = ERR_INIT;
+    glob_t files;
+    size_t n = 0;
+    char end[128];
+    unlink(path);
+    assert_int_equal(glob("db/schema/*.sql", 0, NULL, &files), 0);
+    assert_int_equal(connection_open(&connection, path, 0, &err), 0);
+    sqlite3_db_config(connection.handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    for (; n < files.gl_pathc && !strstr(files.gl_pathv[n], name); n++) {
+        char *script = NULL;
+        size_t size = 0;
+        FILE *file = fopen(files.gl_pathv[n], "r");
+        assert_true(file && getdelim(&script, &size, '\0', file) > 0);
+        assert_int_equal(connection_script(&connection, script, &err), 0);
+        free(script);
+        fclose(file);
+    }
+    snprintf(end, sizeof end, "PRAGMA application_id = %d; PRAGMA user_version = %zu",
+             MIGRATE_APPLICATION_ID, n);
+    assert_int_equal(connection_script(&connection, end, &err), 0);
+    assert_int_equal(connection_script(&connection, sql, &err), 0);
+    connection_close(&connection);
+    globfree(&files);
+}
+
+#define OLD_JOB(id, state, waits)                                                                  \
+    "INSERT INTO jobs (id, name, tags, user, state, priority, max_attempts, submitted_at, epochs," \
+    " device_asked, device, precision, memory_bytes, waits, n_groups, n_tokens) VALUES ('" id      \
+    "', '', '[]', 'ada', '" state "', 0, 1, 1, 1, 'cpu', 'cpu', 'fp32', 1, " waits ", 1, 1);"
+
+/* Sentences of old databases get their codes. */
+static void test_old_reasons(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s.old", f->path);
+    make_old(path, "_reasons.sql",
+             OLD_JOB("limit", "held", "'time_limit'") OLD_JOB("by-hand", "held", "NULL")
+                 OLD_JOB("user", "held", "'its user ada is disabled'")
+                     OLD_JOB("busy", "queued", "'cpu is busy'"));
+    struct db *db;
+    assert_int_equal(db_open(path, &db, &f->err), 0);
+    db_close(db);
+#define MATCHES(id, holds) "SELECT count(*) FROM jobs WHERE id = '" id "' AND " holds
+    assert_int_equal(pragma(path, MATCHES("limit", "waits_code = 'time_limit'")), 1);
+    assert_int_equal(pragma(path, MATCHES("by-hand", "waits_code = 'held' AND waits > ''")), 1);
+    assert_int_equal(pragma(path, MATCHES("user", "waits_code = 'user_disabled'")), 1);
+    assert_int_equal(pragma(path, MATCHES("busy", "waits_code IS NULL AND waits IS NULL")), 1);
+#undef MATCHES
 }
 
 static void test_path_reader(void **state)
@@ -429,6 +485,7 @@ int main(void)
         test(test_new_file),
         test(test_foreign_files),
         test(test_empty_file),
+        test(test_old_reasons),
         test(test_path_reader),
         test(test_backup),
         test(test_group_commit),

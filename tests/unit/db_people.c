@@ -414,13 +414,13 @@ static void expect_job(struct fixture *f, const char *id, enum job_state state, 
 {
     struct job *job = get(f, id);
     assert_int_equal(job->state, state);
-    assert_string_equal(job->waits ? job->waits : "", waits);
+    assert_string_equal(reason_name(job->waits_code), waits);
     job_free(job);
 }
 
 static void test_jobs_of_disabled(void **state)
 {
-    static const char reason[] = "its user ben is disabled";
+    static const char reason[] = "user_disabled";
     struct fixture *f = *state;
     assert_int_equal(add_user(f, "ben", 0), 0);
     assert_int_equal(add_user(f, "eve", 0), 0);
@@ -432,7 +432,7 @@ static void test_jobs_of_disabled(void **state)
     expect_job(f, "queued", JOB_QUEUED, "");
     assert_int_equal(change(f, "ben", -1, 1), 0);
     expect_job(f, "queued", JOB_HELD, reason);
-    expect_job(f, "held", JOB_HELD, "");
+    expect_job(f, "held", JOB_HELD, "held");
     expect_job(f, "running", JOB_RUNNING, "");
     expect_job(f, "freed", JOB_HELD, reason);
     expect_job(f, "other", JOB_QUEUED, "");
@@ -453,8 +453,8 @@ static void test_jobs_of_disabled(void **state)
     expect_job(f, "queued", JOB_QUEUED, "");
     expect_job(f, "running", JOB_QUEUED, "");
     expect_job(f, "late", JOB_QUEUED, "");
-    expect_job(f, "held", JOB_HELD, "");
-    expect_job(f, "freed", JOB_HELD, "");
+    expect_job(f, "held", JOB_HELD, "held");
+    expect_job(f, "freed", JOB_HELD, "held");
 }
 
 /* The jobs of a text are found by an index, and no statement goes through all jobs. */

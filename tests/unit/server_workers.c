@@ -129,19 +129,23 @@ static void wait_only(struct room *room, const char *id, enum job_state wanted, 
     job_free(wait_for(room, id, wanted, epoch));
 }
 
-static void wait_for_waits(struct room *room, const char *id, const char *words)
+static void wait_for_waits(struct room *room, const char *id, enum reason_code code,
+                           const char *words)
 {
-    char last[PLACEMENT_WAITS_MAX] = "";
+    char last[REASON_NAME_MAX + REASON_MAX] = "";
     for (int waited = 0; waited < PATIENCE_MS; waited += 5) {
         struct job *job = get(room->f, id);
-        int found = job->state == JOB_QUEUED && job->waits && strstr(job->waits, words);
-        snprintf(last, sizeof last, "%s", job->waits ? job->waits : "(nothing)");
+        struct reason reason;
+        workers_reason(room->workers, job, &reason);
+        int found =
+            job->state == JOB_QUEUED && reason.code == code && strstr(reason.message, words);
+        snprintf(last, sizeof last, "%s: %s", reason_name(reason.code), reason.message);
         job_free(job);
         if (found)
             return;
         nap(5);
     }
-    fail_msg("job %s waits: %s, wanted: %s", id, last, words);
+    fail_msg("job %s waits: %s, wanted: %s: %s", id, last, reason_name(code), words);
 }
 
 static struct worker_status cpu(struct room *room)
@@ -432,7 +436,7 @@ static void test_out_of_time(void **state)
     stop(room); /* half of it is used up */
     start(room);
     struct job *job = wait_for(room, "one", JOB_HELD, 5);
-    assert_string_equal(job->waits, "time_limit");
+    assert_int_equal(job->waits_code, REASON_TIME_LIMIT);
     assert_true(job->epoch < 22);
     assert_true(job->device_ms >= 1000 && job->device_ms < 1500);
     assert_int_equal(job->attempt, 1);
@@ -480,7 +484,7 @@ static void test_slices(void **state)
     submit(room, ada);
     submit(room, ben);
     wait_only(room, "b", JOB_RUNNING, 0);
-    wait_for_waits(room, "a", "cpu is busy");
+    wait_for_waits(room, "a", REASON_SLICED, "gave way");
     struct job *job = wait_for(room, "a", JOB_SUCCEEDED, LAST_EPOCH);
     assert_true(job->slices >= 1 && job->slices <= 4);
     assert_int_equal(job->attempt, 1);
@@ -511,16 +515,16 @@ static void test_drain_and_pause(void **state)
     wait_only(room, "one", JOB_RUNNING, 1);
     set_queue(room, QUEUE_DRAINING);
     submit(room, example("two", "auto"));
-    wait_for_waits(room, "two", "the queue is draining");
+    wait_for_waits(room, "two", REASON_QUEUE_CLOSED, "the queue is draining");
     wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
-    wait_for_waits(room, "two", "the queue is draining");
+    wait_for_waits(room, "two", REASON_QUEUE_CLOSED, "the queue is draining");
     set_queue(room, QUEUE_OPEN);
     wait_only(room, "two", JOB_RUNNING, 3);
     set_queue(room, QUEUE_PAUSED);
-    wait_for_waits(room, "two", "the queue is paused");
+    wait_for_waits(room, "two", REASON_QUEUE_CLOSED, "the queue is paused");
     stop(room);
     start(room); /* it stays so */
-    wait_for_waits(room, "two", "the queue is paused");
+    wait_for_waits(room, "two", REASON_QUEUE_CLOSED, "the queue is paused");
     set_queue(room, QUEUE_OPEN);
     wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
     check_all_epochs(room, "two");
@@ -529,25 +533,40 @@ static void test_drain_and_pause(void **state)
 static void test_waits(void **state)
 {
     struct room *room = *state;
-    behave("good", "3", "50");
+    behave("good", "3", "300");
     start(room);
     submit(room, example("busy", "auto"));
     wait_only(room, "busy", JOB_RUNNING, 0);
     submit(room, example("behind", "auto"));
-    wait_for_waits(room, "behind", "cpu is busy");
+    wait_for_waits(room, "behind", REASON_BUSY, "cpu is busy");
+    submit(room, example("third", "auto"));
+    wait_for_waits(room, "third", REASON_ORDER, "other jobs of its user are before it");
+    struct job other = example("of-zoe", "auto"), *stored;
+    other.user = "zoe";
+    submit(room, other);
+    wait_for_waits(room, "of-zoe", REASON_BUSY, "cpu is busy");
+    wait_for_waits(room, "behind", REASON_SHARE, "cpu is busy; other users have the next turns");
+    assert_int_equal(request(room->f, "of-zoe", JOB_CANCEL), 0);
+    stored = get(room->f, "third"); /* nothing is written for it */
+    assert_int_equal(stored->waits_code, REASON_NONE);
+    assert_null(stored->waits);
+    job_free(stored);
     submit(room, example("cuda", "cuda"));
-    wait_for_waits(room, "cuda", "cuda:0 is not available: there is no GPU here");
+    wait_for_waits(room, "cuda", REASON_DEVICE_UNAVAILABLE,
+                   "cuda:0 is not available: there is no GPU here");
     submit(room, example("cuda7", "cuda:7"));
-    wait_for_waits(room, "cuda7", "there is no device cuda:7 here");
+    wait_for_waits(room, "cuda7", REASON_DEVICE_UNAVAILABLE, "there is no device cuda:7 here");
     struct job job = example("large", "cpu");
     job.memory_bytes = INT64_C(9) << 30;
     submit(room, job);
-    wait_for_waits(room, "large", "it needs 9.66 GB, cpu has 8.59 GB in all");
+    wait_for_waits(room, "large", REASON_MEMORY, "it needs 9.66 GB, cpu has 8.59 GB in all");
     assert_int_equal(request(room->f, "busy", JOB_CANCEL), 0);
     workers_wake(room->workers);
     wait_only(room, "behind", JOB_RUNNING, 0); /* the others do not hold it up */
     struct job *behind = get(room->f, "behind");
-    assert_null(behind->waits);
+    struct reason reason;
+    workers_reason(room->workers, behind, &reason);
+    assert_int_equal(reason.code, REASON_NONE);
     job_free(behind);
 }
 
@@ -572,11 +591,13 @@ static void test_precision(void **state)
     stop(room);
     setenv("FAKE_TRAINER_PRECISION", "bf16", 1);
     start(room);
-    wait_for_waits(room, "one", "cpu: it started with precision fp32, here it is bf16; retried");
+    wait_for_waits(room, "one", REASON_PROVENANCE,
+                   "cpu: it started with precision fp32, here it is bf16; retried");
     struct job in_fp32 = example("fp32", "cpu");
     in_fp32.spec = IN_PRECISION("fp32");
     submit(room, in_fp32);
-    wait_for_waits(room, "fp32", "cpu: it asks for precision fp32, here it would be bf16");
+    wait_for_waits(room, "fp32", REASON_PROVENANCE,
+                   "cpu: it asks for precision fp32, here it would be bf16");
 }
 
 static void test_other_provenance_waits(void **state)
@@ -591,14 +612,14 @@ static void test_other_provenance_waits(void **state)
                                      " json_set(provenance, '$.threads', 64)"),
                      0);
     start(room);
-    wait_for_waits(room, "one", "it started with 64 threads, here there are 1");
+    wait_for_waits(room, "one", REASON_PROVENANCE, "it started with 64 threads, here there are 1");
     struct job *job = get(room->f, "one");
     assert_int_equal(job->attempt, 1);
     job_free(job);
     /* Others run meanwhile, and a restart is not bound any more. */
     submit(room, example("two", "auto"));
     wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
-    wait_for_waits(room, "one", "64 threads");
+    wait_for_waits(room, "one", REASON_PROVENANCE, "64 threads");
     assert_int_equal(request(room->f, "one", JOB_CANCEL), 0);
     assert_int_equal(request(room->f, "one", JOB_RESTART), 0);
     workers_wake(room->workers);
@@ -664,7 +685,7 @@ static void test_put_off(void **state)
         behave("fail", "3", "1");
         start(room);
         submit(room, example(id, "auto"));
-        wait_for_waits(room, id, "cpu: the loss is not finite");
+        wait_for_waits(room, id, REASON_REFUSED, "cpu: the loss is not finite");
         nap(100);
         struct job *job = get(room->f, id);
         assert_int_equal(job->state, JOB_QUEUED);
@@ -676,7 +697,7 @@ static void test_put_off(void **state)
         assert_int_equal(request(room->f, id, JOB_CANCEL), 0);
         assert_int_equal(request(room->f, id, JOB_RETRY), 0);
         workers_wake(room->workers);
-        wait_for_waits(room, id, "cpu: the loss is not finite");
+        wait_for_waits(room, id, REASON_REFUSED, "cpu: the loss is not finite");
         assert_int_equal(count_in_log(room, id, "attempt 2"), 1);
         stop(room);
     }
@@ -696,7 +717,7 @@ static void test_other_build_waits(void **state)
                                      " json_set(provenance, '$.build', 'older')"),
                      0);
     start(room);
-    wait_for_waits(room, "one", "it started with build older, here it is fake");
+    wait_for_waits(room, "one", REASON_PROVENANCE, "it started with build older, here it is fake");
     assert_int_equal(count_in_log(room, "one", "on cpu, trainer"), 1);
 }
 
@@ -751,7 +772,8 @@ static void test_trainer_that_cannot_start(void **state)
     start(room);
     behave("exit", "3", "1");
     submit(room, example("one", "auto"));
-    wait_for_waits(room, "one", "cpu is not available: the trainer ended before it was ready");
+    wait_for_waits(room, "one", REASON_DEVICE_UNAVAILABLE,
+                   "cpu is not available: the trainer ended before it was ready");
     assert_false(cpu(room).device.available);
     behave("good", "3", "1");
     struct job *job = wait_for(room, "one", JOB_SUCCEEDED, LAST_EPOCH);

@@ -1,0 +1,95 @@
+/* board: see board.h. */
+#include "server/queue/board.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void board_open(struct board *board)
+{
+    *board = (struct board){0};
+    pthread_mutex_init(&board->mutex, NULL);
+}
+
+void board_close(struct board *board)
+{
+    free(board->lanes);
+    pthread_mutex_destroy(&board->mutex);
+}
+
+void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
+               struct board_lane *lanes, int n_lanes, const char *closed)
+{
+    pthread_mutex_lock(&board->mutex);
+    memcpy(board->slots, slots, (size_t)n_slots * sizeof *slots);
+    board->n_slots = n_slots;
+    free(board->lanes);
+    board->lanes = lanes;
+    board->n_lanes = n_lanes;
+    memcpy(board->closed, closed, strlen(closed) + 1);
+    pthread_mutex_unlock(&board->mutex);
+}
+
+static const struct board_lane *board_lane(const struct board *board, const struct job *job)
+{
+    for (int i = 0; i < board->n_lanes; i++)
+        if (strcmp(board->lanes[i].name.user, job->user) == 0 &&
+            strcmp(board->lanes[i].name.device, job->device) == 0)
+            return &board->lanes[i];
+    return NULL;
+}
+
+static int board_handed_over(const struct board *board, const char *job)
+{
+    for (int i = 0; i < board->n_slots; i++)
+        if (strcmp(board->slots[i].job, job) == 0)
+            return 1;
+    return 0;
+}
+
+/* A job that a device could take once it is free: the turns decide. */
+static void board_turn(const struct board *board, const struct job *job, const char *busy,
+                       struct reason *out)
+{
+    const struct board_lane *lane = board_lane(board, job);
+    if (!lane || !lane->head[0])
+        return;
+    if (job->waits_code == REASON_SLICED)
+        reason_set(out, REASON_SLICED, "%s", reason_sentence(REASON_SLICED));
+    else if (strcmp(lane->head, job->id) != 0)
+        reason_set(out, REASON_ORDER, "%s", reason_sentence(REASON_ORDER));
+    else if (lane->turn > 1)
+        reason_set(out, REASON_SHARE, "%s; %s", busy, reason_sentence(REASON_SHARE));
+    else
+        reason_set(out, REASON_BUSY, "%s", busy);
+}
+
+/* Of a job in the queue. The caller holds the mutex. */
+static void board_look(const struct board *board, const struct job *job, struct reason *out)
+{
+    struct placement_look look;
+    if (!board->n_slots || board_handed_over(board, job->id))
+        return;
+    placement_look(job, board->slots, board->n_slots, &look);
+    if (!look.devices)
+        reason_set(out, look.code, "%s", look.waits);
+    else if (board->closed[0])
+        reason_set(out, REASON_QUEUE_CLOSED, "%s", board->closed);
+    else
+        board_turn(board, job, look.waits, out);
+}
+
+void board_reason(struct board *board, const struct job *job, struct reason *out)
+{
+    *out = (struct reason){0};
+    if (job->state != JOB_QUEUED && job->state != JOB_HELD)
+        return;
+    if (job->waits_code && job->waits && job->waits_code != REASON_SLICED)
+        reason_set(out, job->waits_code, "%s", job->waits);
+    else if (job->state == JOB_QUEUED && job->unread)
+        reason_set(out, REASON_READING, "%s", reason_sentence(REASON_READING));
+    if (job->state != JOB_QUEUED || out->code)
+        return;
+    pthread_mutex_lock(&board->mutex);
+    board_look(board, job, out);
+    pthread_mutex_unlock(&board->mutex);
+}

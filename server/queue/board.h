@@ -1,0 +1,40 @@
+/* board: what the scheduler's last pass knew, from which a reader computes why a queued job waits.
+ * So no reason is written when the queue changes, however many jobs wait. The scheduler's thread
+ * writes a new board after each pass; any thread reads. The mutex guards all of it. */
+#ifndef TOKENFATE_BOARD_H
+#define TOKENFATE_BOARD_H
+
+#include <pthread.h>
+
+#include "config/reason.h"
+#include "db/jobs.h"
+#include "server/queue/placement.h"
+
+/* A lane, the job that is next in it, and the place of that job among those of its kind of device
+ * in fair order. */
+struct board_lane {
+    struct job_lane name;
+    char head[DB_ID_MAX]; /* "": none can be placed */
+    int turn;             /* from 1 on; 0: nothing starts now */
+};
+
+struct board {
+    pthread_mutex_t mutex;
+    struct placement_slot slots[TRAINER_DEVICES_MAX];
+    int n_slots, n_lanes;
+    struct board_lane *lanes;
+    char closed[REASON_MAX]; /* why no job starts, or "" */
+};
+
+void board_open(struct board *board);
+void board_close(struct board *board);
+
+/* The scheduler's thread. Takes over `lanes` (malloc). */
+void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
+               struct board_lane *lanes, int n_lanes, const char *closed);
+
+/* Why a job waits or is held: computed for a queued job, as stored for others. REASON_NONE: it does
+ * not wait, it is about to start, or no pass has seen it yet. */
+void board_reason(struct board *board, const struct job *job, struct reason *out);
+
+#endif
