@@ -17,7 +17,7 @@
 #include "config/histogram.h"
 
 enum {
-    CONNECTION_STATEMENTS_MAX = 128, /* different SQL texts in the program */
+    CONNECTION_STATEMENTS_MAX = 256, /* different SQL texts in the program */
     CONNECTION_BUSY_MS = 5000        /* wait for the lock of another program on the file */
 };
 

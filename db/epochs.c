@@ -20,8 +20,8 @@ static const char sql_stored[] =
 static const char sql_insert[] =
     "INSERT INTO epochs (records, epoch, record, tokens) VALUES (?1, ?2, ?3, ?4)";
 static const char sql_advance[] =
-    "UPDATE jobs SET epoch = ?2, loss = ?3, record_scalars = ?4, record_fields = ?5"
-    " WHERE id = ?1";
+    "UPDATE jobs SET epoch = ?2, loss = ?3, record_scalars = ?4, record_fields = ?5,"
+    " record_bytes = record_bytes + ?6 WHERE id = ?1";
 static const char sql_read[] =
     "SELECT e.epoch, e.record, e.tokens, j.n_groups, j.record_scalars, j.record_fields"
     " FROM jobs j JOIN epochs e ON e.records = j.records"
@@ -130,13 +130,16 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
     if (last <= row.epoch)
         return 0;
     double loss = values[(size_t)(n - 1) * (size_t)n_values + RECORD_LOSS];
+    /* Event and size cover only the epochs that are new, not the replayed ones. */
+    int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
+    const int64_t epoch_bytes =
+        n_values * (int64_t)sizeof *values + n_tokens * (int64_t)sizeof *tokens;
     if (connection_run(&writer->connection, sql_advance,
                        VALUES(value_text(job), value_integer(last), value_real(loss),
-                              value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS)),
+                              value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS),
+                              value_integer((last - first + 1) * epoch_bytes)),
                        err) < 0)
         return -1;
-    /* The event covers only the epochs that are new, not the replayed ones. */
-    int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
     return events_add(writer, "epoch", job, first, last, NULL, err);
 }
 

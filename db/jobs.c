@@ -16,6 +16,7 @@
 #include "db/deletions.h"
 #include "db/events.h"
 #include "db/history.h"
+#include "db/usage.h"
 
 enum {
     JOB_KEY_MAX = 200,   /* bytes of an Idempotency-Key */
@@ -125,7 +126,7 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_RETRY] = CHANGE(AGAIN),
     [ACTION_RESTART] =
         CHANGE(AGAIN ", epoch = -1, loss = NULL, record_scalars = 0,"
-                     " record_fields = 0, started_at = 0, device = device_asked,"
+                     " record_fields = 0, record_bytes = 0, started_at = 0, device = device_asked,"
                      " records = (SELECT seq FROM sqlite_sequence WHERE name = 'jobs')"),
     [ACTION_CLAIM] = CHANGE("device = ?5, " UNTOLD ","
                             " started_at = iif(started_at = 0, ?4, started_at)"),
@@ -475,6 +476,8 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
                        job_state_names[standing->state]);
     if (job_tell(writer, sql_event, id, job_action_names[action].verb,
                  job_state_names[standing->state], job_state_names[next], detail, err) < 0)
+        return -1;
+    if (next >= JOB_SUCCEEDED && usage_end(writer, id, job_state_names[next], err) < 0)
         return -1;
     if (state)
         *state = (enum job_state)next;
@@ -845,10 +848,12 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
 int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
                int64_t cost_ms, struct err *err)
 {
-    return connection_run(&writer->connection, sql_charge,
-                          VALUES(value_text(id), value_integer(device_ms),
-                                 value_integer(stop_start_ms), value_integer(cost_ms)),
-                          err);
+    if (connection_run(&writer->connection, sql_charge,
+                       VALUES(value_text(id), value_integer(device_ms),
+                              value_integer(stop_start_ms), value_integer(cost_ms)),
+                       err) < 0)
+        return -1;
+    return usage_charge(writer, id, device_ms, err);
 }
 
 int job_set_waits(struct db_writer *writer, const char *id, enum reason_code code,
