@@ -103,6 +103,36 @@ int file_remove_folder(const char *path, struct err *err)
     return 0;
 }
 
+static int64_t file_bytes_at(int parent, const char *name)
+{
+    int64_t bytes = 0;
+    const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder) {
+        if (fd >= 0)
+            close(fd);
+        return 0;
+    }
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        struct stat found;
+        const char *below = entry->d_name;
+        if (strcmp(below, ".") == 0 || strcmp(below, "..") == 0 ||
+            fstatat(fd, below, &found, AT_SYMLINK_NOFOLLOW))
+            continue;
+        if (S_ISDIR(found.st_mode))
+            bytes += file_bytes_at(fd, below);
+        else if (S_ISREG(found.st_mode))
+            bytes += found.st_size;
+    }
+    closedir(folder);
+    return bytes;
+}
+
+int64_t file_folder_bytes(const char *path)
+{
+    return file_bytes_at(AT_FDCWD, path);
+}
+
 static int file_sync_as(const char *path, int flags, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | flags);

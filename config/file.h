@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -25,6 +26,10 @@ int file_make_private(const char *path, struct err *err);
 int file_clear_folder(const char *path, const char *kept, struct err *err);
 /* The same, and the folder itself. */
 int file_remove_folder(const char *path, struct err *err);
+
+/* Bytes of the regular files in a folder and below, following no link. What is missing, or goes
+ * meanwhile, has none. */
+int64_t file_folder_bytes(const char *path);
 
 /* fsync of a file, and of a folder: its names become durable. ERR_IO. */
 int file_sync(const char *path, struct err *err);

@@ -161,8 +161,8 @@ enum job_end {
 int job_finish(struct db_writer *writer, const char *id, enum job_end end, const char *error,
                enum job_state *state, struct err *err);
 
-/* Add to what the running job has had, and to the ledger: milliseconds on its device, and for stops and starts;
- * cost_ms of the last stop and start, 0: not known. */
+/* Add to what the running job has had: milliseconds on its device (also to the ledger, usage.h), and
+ * for stops and starts; cost_ms of the last stop and start, 0: not known. */
 int job_charge(struct db_writer *writer, const char *id, int64_t device_ms, int64_t stop_start_ms,
                int64_t cost_ms, struct err *err);
 

@@ -30,6 +30,9 @@ int usage_end(struct db_writer *writer, const char *job, const char *state, stru
 
 /* The bytes of a job's folder, as measured. A job that is gone is none. */
 int usage_measured(struct db_writer *writer, const char *job, int64_t bytes, struct err *err);
+/* The next job after *seq, and what its folder took; *seq becomes its own. 0: there is none. */
+int usage_next_job(struct db_reader *reader, int64_t *seq, char id[DB_ID_MAX], int64_t *bytes,
+                   struct err *err);
 /* Store what the jobs of each user take, as that of today. */
 int usage_stored(struct db_writer *writer, struct err *err);
 /* Fold the oldest day before `day` that has rows of single jobs. 1: there was one, 0: none. */

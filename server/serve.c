@@ -42,6 +42,7 @@
 #include "server/http/tls.h"
 #include "server/queue/job_files.h"
 #include "server/queue/reading.h"
+#include "server/queue/upkeep.h"
 #include "server/queue/workers.h"
 #include "server/secret.h"
 #include "server/server.h"
@@ -232,6 +233,7 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
         workers_start(settings, server->db, server->datasets, lock, &server->workers, err) ||
         reading_start(settings, server->db, server->datasets, server->workers, &server->reading,
                       err) ||
+        upkeep_start(settings, server->db, &server->upkeep, err) ||
         http_start(server, url, n, err) || serve_publish_certificate(server, err))
         return -1;
     return serve_publish(server, "address", url, 0644, err);
@@ -249,6 +251,7 @@ static void serve_close(struct server *server)
     http_stop(server->http);
     pool_free(server->pool);
     reading_stop(server->reading);
+    upkeep_stop(server->upkeep);
     if (server->workers)
         workers_stop(server->workers);
     hub_stop(server->hub);

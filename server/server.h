@@ -23,6 +23,7 @@ struct datasets;
 struct presets;
 struct reading;
 struct route_table;
+struct upkeep;
 struct workers;
 
 enum { SERVER_STATUS_CLASSES = 6 };
@@ -44,6 +45,7 @@ struct server {
     struct presets *presets;
     struct workers *workers;
     struct reading *reading;
+    struct upkeep *upkeep;
     struct http *http;
     const struct route_table *routes;
     atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class: [1] 1xx .. [5] 5xx */

@@ -24,6 +24,7 @@
 #include "server/api/theory.h"
 #include "server/api/tokenize.h"
 #include "server/api/tokens.h"
+#include "server/api/usage.h"
 #include "server/api/users.h"
 #include "server/api/version.h"
 #include "server/http/static.h"
@@ -68,6 +69,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/queue/drain", api_queue_drain, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/pause", api_queue_pause, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/resume", api_queue_resume, ROUTE_ADMIN, NULL},
+    {"GET", "/api/v1/usage", api_usage, ROUTE_SLOW | ROUTE_HEAVY, "by,since,until,user,limit,cursor,format"},
     {"GET", "/api/v1/devices", api_devices, ROUTE_ETAG, NULL},
     {"POST", "/api/v1/devices/{id}/qualify", api_device_qualify, ROUTE_ADMIN, NULL},
     {"GET", "/api/v1/events", api_events, 0, "jobs*,after"},

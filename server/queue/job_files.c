@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/file.h"
 #include "config/log.h"
@@ -87,4 +88,20 @@ int job_files_sweep(const struct settings *settings, struct db_reader *reader, s
     if (entries)
         closedir(entries);
     return result;
+}
+
+struct job_sizes job_files_measure(const struct settings *settings, const char *id)
+{
+    char path[DATA_PATH_MAX];
+    struct stat log;
+    struct job_sizes sizes = {0};
+    if (data_path(settings, path, sizeof path, NULL, "jobs/%s", id))
+        return sizes;
+    sizes.total = file_folder_bytes(path);
+    if (!data_path(settings, path, sizeof path, NULL, "jobs/%s/model", id))
+        sizes.model = file_folder_bytes(path);
+    const int has_log =
+        !data_path(settings, path, sizeof path, NULL, "jobs/%s/log", id) && !stat(path, &log);
+    sizes.state = sizes.total - sizes.model - (has_log ? log.st_size : 0);
+    return sizes;
 }

@@ -1,5 +1,5 @@
-/* job_files: removal of a job's folder data/jobs/<id>. api/jobs.c calls it when a job is
- * deleted, serve.c at the start. Any thread.
+/* job_files: size and removal of a job's folder data/jobs/<id>. api/jobs.c calls it when a job is
+ * deleted, serve.c at the start, job_run.c and upkeep.c to measure. Any thread.
  *
  * A job's row and its folder cannot be deleted in one atomic step, so a crash may come between
  * the two. Invariant: a folder is removed only after its row is gone for good.
@@ -26,5 +26,12 @@ int job_files_remove(const struct settings *settings, const char *id, struct err
 /* At the start, before the first request: a renamed folder gets its name back if its job
  * still has a row, else it is removed. */
 int job_files_sweep(const struct settings *settings, struct db_reader *reader, struct err *err);
+
+/* Bytes of what lies in the folder: what training goes on from, models, and all with the log. */
+struct job_sizes {
+    int64_t state, model, total;
+};
+/* Measure a job's files. What is missing has no bytes. */
+struct job_sizes job_files_measure(const struct settings *settings, const char *id);
 
 #endif

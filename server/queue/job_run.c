@@ -28,10 +28,12 @@
 #include "db/accounts.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
+#include "db/usage.h"
 #include "lab/text.h"
 #include "server/data.h"
 #include "server/queue/conversation.h"
 #include "server/queue/fair.h"
+#include "server/queue/job_files.h"
 #include "server/redact.h"
 
 enum {
@@ -162,7 +164,7 @@ static int attempt_find_model(struct attempt *attempt, const char *id, struct er
 struct attempt_write {
     struct attempt *attempt;
     const char *text;          /* job id, provenance, or error */
-    int64_t bytes, from;       /* memory of the job; first epoch */
+    int64_t bytes, from;       /* memory of the job, of its files at the end; first epoch */
     int n, n_values, n_tokens; /* records, and the size of one */
     enum job_state state;      /* result of write_end */
     int64_t charged;           /* result of write_charge: ms */
@@ -221,7 +223,8 @@ static int write_end(struct db_writer *writer, void *arg, struct err *err)
     const int64_t stops = attempt->start_ms + attempt->stop_ms;
     if (write_charge(writer, write, err) < 0 ||
         job_charge(writer, attempt->job->id, 0, stops, attempt->stop_ms ? stops : 0, err) < 0 ||
-        job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0)
+        job_finish(writer, attempt->job->id, attempt->end, write->text, &write->state, err) < 0 ||
+        usage_measured(writer, attempt->job->id, write->bytes, err) < 0)
         return -1;
     return attempt->unread ? job_set_unread(writer, attempt->job->id, err) : 0;
 }
@@ -706,7 +709,8 @@ static void attempt_finish(struct attempt *attempt)
     struct err err = ERR_INIT;
     char *error = attempt_error(attempt);
     const char *why = error ? attempt->why.message : attempt->waits;
-    struct attempt_write write = {.attempt = attempt, .text = error};
+    const struct job_sizes files = job_files_measure(attempt->setup->settings, attempt->job->id);
+    struct attempt_write write = {.attempt = attempt, .text = error, .bytes = files.total};
     if (attempt_store(attempt, write_end, &write, &err) < 0) {
         log_with(LOG_ERROR, LOG_FIELDS({"job", attempt->job->id}),
                  "job %s: its end could not be stored: %s", attempt->job->id, err.message);

@@ -76,6 +76,33 @@ static void test_delete(void **state)
     assert_int_equal(job_files_remove(&room->settings, "two", &err), 0);
 }
 
+static void write_bytes(const struct room *room, const char *name, int n)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/jobs/%s", room->f->folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    while (n-- > 0)
+        putc('x', file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_measure(void **state)
+{
+    struct room *room = *state;
+    make(room, "one");
+    write_bytes(room, "one/model/epoch-0", 1000);
+    write_bytes(room, "one/model/epoch-1", 200);
+    write_bytes(room, "one/checkpoint", 30);
+    write_bytes(room, "one/checkpoint.previous", 4);
+    write_bytes(room, "one/log", 50000);
+    const struct job_sizes one = job_files_measure(&room->settings, "one");
+    assert_int_equal(one.model, 1200);
+    assert_int_equal(one.state, 34);
+    assert_int_equal(one.total, 51234);
+    assert_int_equal(job_files_measure(&room->settings, "none").total, 0);
+}
+
 static void test_sweep(void **state)
 {
     struct room *room = *state;
@@ -100,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_delete, room_open, room_close),
         cmocka_unit_test_setup_teardown(test_sweep, room_open, room_close),
+        cmocka_unit_test_setup_teardown(test_measure, room_open, room_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
