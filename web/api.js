@@ -78,6 +78,8 @@ export const rotateToken = (user, id) => call("POST", `/api/v1/users/${user}/tok
 export const revokeToken = (user, id) => call("DELETE", `/api/v1/users/${user}/tokens/${id}`);
 export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
+export const getUsage = (question) => call("GET", at("/api/v1/usage", question));
+export const usageCsvUrl = (question) => ROOT + at("/api/v1/usage", { ...question, format: "csv" });
 export const eventsUrl = (after) => ROOT + at("/api/v1/events", { after });
 
 // Job ids are UUIDs (letters, digits and "-") and need no escaping.

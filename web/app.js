@@ -17,6 +17,7 @@ import * as jobs from "./jobs.js";
 import * as login from "./login.js";
 import * as sweeps from "./sweeps.js";
 import * as sweep from "./sweep.js";
+import * as usage from "./usage.js";
 
 const ROUTES = [
   { path: /^\/jobs$/, nav: "jobs", title: "Jobs", view: jobs },
@@ -26,6 +27,7 @@ const ROUTES = [
   { path: /^\/compare$/, nav: "jobs", title: "Compare", view: compare },
   { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
   { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
+  { path: /^\/usage$/, nav: "usage", title: "Usage", view: usage },
   { path: /^\/account$/, nav: "account", title: "My tokens", view: account },
   { path: /^\/corpora$/, nav: "corpora", title: "Corpora", view: corpora },
 ];

@@ -145,6 +145,32 @@ test('hold, release, rename, cancel, delete', { skip }, async () => {
   assert.equal((await job(running.id)).state, 'cancelled');
 });
 
+test('usage by user, job and day; the address has the question', { skip }, async () => {
+  const { id } = await anyJob();
+  const told = await job(id);
+  await open('');
+  await page.getByRole('link', { name: 'Usage' }).click();
+  const cells = (row) => page.locator('table.usage').locator(row).locator('th, td').allInnerTexts();
+  await page.locator('table.usage').waitFor();
+  const { total } = await (await server.api('/usage')).json();
+  const [, , cpu, jobs, succeeded] = await cells('tfoot tr');
+  assert.deepEqual([jobs, succeeded].map(number), [total.jobs, total.succeeded]);
+  assert.notEqual(cpu, '\u2013');
+  await page.locator('table.usage').getByRole('link', { name: told.user }).click();
+  await page.locator(`table.usage a[href="#/jobs/${id}"]`).waitFor();
+  assert.match(page.url(), /by=job&.*user=local/);
+  await page.getByRole('button', { name: 'Only local: show all' }).click();
+  await page.waitForFunction(() => !location.hash.includes('user='));
+  await choose('by', 'day');
+  const today = new Date().toISOString().slice(0, 10);
+  await page.getByRole('link', { name: today }).waitFor();
+  await page.getByLabel('From').fill('2001-02-03');
+  await page.waitForFunction(() => location.hash.includes('since=2001-02-03'));
+  await page.goBack();
+  await page.waitForFunction(() => document.querySelector('input[type="date"]')?.value !== '2001-02-03');
+  assert.match(await page.getByRole('link', { name: 'CSV' }).getAttribute('href'), /usage\?by=day&since=.*format=csv/);
+});
+
 test('devices say how they were proved', { skip }, async () => {
   const { devices: [cpu] } = await (await server.api('/devices')).json();
   const worst = { check: 'operation update', precision: 'fp32', error: 2.99e-6, bound: 4.29e-6 };
