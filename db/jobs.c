@@ -120,8 +120,8 @@ static const char *const job_sql[ACTIONS] = {
     [ACTION_CANCEL] = CHANGE("cancel_requested = (?3 = 'running'), " UNTOLD ","
                              " finished_at = iif(?3 = 'running', 0, ?4)"),
     [ACTION_HOLD] = CHANGE("waits_code = iif(?3 = 'running', waits_code, ?5),"
-                           " waits = iif(?3 = 'running', waits, ?6),"
-                           " hold_requested = (?3 = 'running')"),
+                           " waits = iif(?3 = 'running', waits, ?6), hold_requested ="
+                           " iif(?3 = 'running', iif(?5 IS 'user_disabled', 2, 1), 0)"),
     [ACTION_RELEASE] = CHANGE(UNTOLD),
     [ACTION_RETRY] = CHANGE(AGAIN),
     [ACTION_RESTART] =
@@ -266,7 +266,10 @@ static const char sql_waits[] =
  * The + keeps SQLite from an index: in the order of seq a loop passes over each row once. */
 static const char sql_of_user[] =
     "SELECT seq, id FROM jobs WHERE user = ?1 AND +state = ?2 AND (?3 IS NULL OR waits_code = ?3)"
-    " AND seq > ?4 ORDER BY seq LIMIT 1";
+    " AND NOT hold_requested AND seq > ?4 ORDER BY seq LIMIT 1";
+static const char sql_go_on[] =
+    "UPDATE jobs SET hold_requested = 0 WHERE seq = (SELECT seq FROM jobs WHERE user = ?1"
+    " AND state = 'running' AND hold_requested = 2 LIMIT 1) RETURNING id";
 static const char sql_owner_disabled[] =
     "SELECT u.name FROM jobs j JOIN users u ON u.name = j.user WHERE j.id = ?1 AND u.disabled"
     " AND (?2 IS NULL OR u.name = ?2)";
@@ -416,9 +419,9 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 
 /* The columns of a job on which a change depends. */
 struct job_standing {
-    int64_t seq, cancel_requested, hold_requested, faults, max_attempts, epoch, is_over,
-        has_diverged;
-    int64_t waits_since; /* of a job that has never started, else 0 */
+    int64_t seq, cancel_requested, faults, max_attempts, epoch, is_over, has_diverged;
+    int64_t hold_requested; /* of a running job: 1 by a request, 2 because its user is disabled */
+    int64_t waits_since;    /* of a job that has never started, else 0 */
     enum job_state state;
 };
 
@@ -520,13 +523,32 @@ static int job_each_of_user(struct db_writer *writer, const char *user, enum job
 int job_hold_all(struct db_writer *writer, const char *user, struct err *err)
 {
     const char *reason = reason_name(REASON_USER_DISABLED);
-    return job_each_of_user(writer, user, JOB_QUEUED, NULL, ACTION_HOLD, reason, err);
+    return job_each_of_user(writer, user, JOB_QUEUED, NULL, ACTION_HOLD, reason, err) < 0
+               ? -1
+               : job_each_of_user(writer, user, JOB_RUNNING, NULL, ACTION_HOLD, reason, err);
+}
+
+/* The running jobs that job_hold_all has not stopped yet need not stop. */
+static int job_go_on(struct db_writer *writer, const char *user, struct err *err)
+{
+    for (;;) {
+        char id[DB_ID_MAX];
+        if (job_words(writer, sql_go_on, VALUES(value_text(user)), id, sizeof id, err) < 0)
+            return -1;
+        if (!id[0])
+            return 0;
+        if (job_tell(writer, sql_event, id, job_action_names[ACTION_RELEASE].verb,
+                     job_state_names[JOB_RUNNING], job_state_names[JOB_RUNNING], NULL, err) < 0)
+            return -1;
+    }
 }
 
 int job_release_all(struct db_writer *writer, const char *user, struct err *err)
 {
     const char *reason = reason_name(REASON_USER_DISABLED);
-    return job_each_of_user(writer, user, JOB_HELD, reason, ACTION_RELEASE, NULL, err);
+    return job_go_on(writer, user, err) < 0
+               ? -1
+               : job_each_of_user(writer, user, JOB_HELD, reason, ACTION_RELEASE, NULL, err);
 }
 
 /* Hold a job that has come into the queue, if its user was disabled meanwhile: its request or
@@ -841,7 +863,7 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
     if (end == JOB_END_SLICED &&
         connection_run(&writer->connection, sql_sliced, VALUES(value_text(id)), err) < 0)
         return -1;
-    return job_settle(writer, id, job_ends[end].held || standing.hold_requested,
+    return job_settle(writer, id, job_ends[end].held || standing.hold_requested == 1,
                       job_ends[end].held ? why : REASON_NONE, state, err);
 }
 

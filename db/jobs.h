@@ -119,8 +119,8 @@ enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY, JOB_RESTART };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
-/* Hold the queued jobs of a user who is being disabled (`user_disabled`). The other one
- * releases those that this held and that nobody has touched since. A job of a disabled user
+/* Hold the queued and running jobs of a user who is being disabled (`user_disabled`). The other
+ * one releases those that this held and that nobody has touched since. A job of a disabled user
  * that enters the queue in another way (its run ended with the server) is held too. */
 int job_hold_all(struct db_writer *writer, const char *user, struct err *err);
 int job_release_all(struct db_writer *writer, const char *user, struct err *err);

@@ -57,7 +57,7 @@ int token_check_expiry(int64_t expires_at, struct err *err);
 int user_insert(struct db_writer *writer, const char *name, int admin, struct err *err);
 /* Insert USER_FIRST. ERR_CONFLICT if it is there. */
 int user_insert_first(struct db_writer *writer, struct err *err);
-/* admin, disabled: 0 or 1, -1 leaves the value. Disabling holds the user's queued jobs,
+/* admin, disabled: 0 or 1, -1 leaves the value. Disabling holds the user's unfinished jobs,
  * enabling releases these (job_hold_all). ERR_CONFLICT if no enabled
  * administrator would be left; ERR_NOT_FOUND. */
 int user_change(struct db_writer *writer, const char *name, int admin, int disabled,

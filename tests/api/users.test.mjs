@@ -218,6 +218,36 @@ test('the queued jobs of a disabled user are held with the reason, and released 
   for (let state; state !== 'succeeded';) ({ state } = (await ask(admin, 'GET', `/jobs/${queued}?wait=30`)).body);
 });
 
+test('the running job of a disabled user stops with a checkpoint, and goes on with the user', { timeout: 120_000 }, async () => {
+  await made('gil');
+  const { token } = await issued('gil');
+  const show = async (id) => (await ask(admin, 'GET', `/jobs/${id}?wait=5`)).body;
+  const reaches = async (id, state) => { for (;;) { const job = await show(id); if (job.state === state) return job; } };
+  const submitted = async () => (await ask(token, 'POST', '/jobs', tiny({ train: { epochs: 1_000_000 } }))).body.id;
+  const disable = async (disabled) => assert.equal((await ask(admin, 'PATCH', '/users/gil', { disabled })).status, 200);
+  const id = await submitted();
+  await reaches(id, 'running');
+  await disable(true);
+  const held = await reaches(id, 'held');
+  assert.deepEqual([held.waits, held.attempt, held.hold_requested], ['its user gil is disabled', 1, false]);
+  await disable(false);
+  await reaches(id, 'running');
+  // Back before the job has stopped: it goes on, whichever comes first.
+  await disable(true);
+  await disable(false);
+  await reaches(id, 'running');
+  // A hold that the user has asked for is the user's: enabling does not end it.
+  assert.equal((await ask(token, 'POST', `/jobs/${id}/hold`)).status, 200);
+  await disable(true);
+  await reaches(id, 'held');
+  await disable(false);
+  assert.equal((await show(id)).state, 'held');
+  const { history: all } = (await ask(admin, 'GET', `/jobs/${id}/history`)).body;
+  const first = all.find(({ action }) => action === 'hold');
+  assert.deepEqual([first.actor, first.from, first.detail], ['admin', 'running', 'its user gil is disabled']);
+  assert.equal((await ask(admin, 'POST', `/jobs/${id}/cancel`)).status, 200);
+});
+
 const history = async (query = '', by = admin) => (await ask(by, 'GET', `/history?limit=1000${query}`)).body.history;
 const told = ({ actor, action, from, to, detail }) => [actor, action, from, to, detail];
 
