@@ -24,6 +24,9 @@ enum { SETTINGS_FILE_MAX = 1 << 20 }; /* a person types a configuration file */
 /* clang-format off */
 static const struct options_row settings_table[] = {
     {"listen", TEXT(listen), NULL, "127.0.0.1:8080", "address and port to serve on; port 0 takes any free one"},
+    {"socket", TEXT(socket), NULL, "", "path of a Unix socket to serve on as well, for the accounts of this machine; empty: none"},
+    {"socket_users", TEXT(socket_users), "create known", "create", "who may log in on the socket: create (every person's account; the user is made), known (users that are there)"},
+    {"admin_group", TEXT(admin_group), NULL, "", "group of this machine whose members become administrators when they log in on the socket; root always does"},
     {"data", TEXT(data), NULL, "data", "folder of database, corpora and models, made if missing"},
     {"share", TEXT(share), NULL, "", "folder with web/, presets/, tokenizers/; empty: beside the program, else ../share/tokenfate"},
     {"corpus_path", TEXT(corpus_path), NULL, "corpora", "folders with texts, separated by ':'"},
@@ -32,7 +35,7 @@ static const struct options_row settings_table[] = {
     {"log_level", TEXT(log_level), "debug info warning error", "info", "least important lines to log: debug, info, warning, error"},
     {"log_format", TEXT(log_format), "text json", "text", "how lines are logged: text, or json, one object a line"},
     {"allowed_hosts", TEXT(allowed_hosts), NULL, "", "further Host names to answer to, separated by commas"},
-    {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback and no proxy is trusted)"},
+    {"auth", TEXT(auth), "auto on off", "auto", "logins: on, off, or auto (on unless the address is loopback, no proxy is trusted and there is no socket)"},
     {"tls_cert", TEXT(tls_cert), NULL, "", "PEM file with the certificate and its chain: the server speaks TLS"},
     {"tls_key", TEXT(tls_key), NULL, "", "PEM file with the key of tls_cert"},
     {"trusted_proxies", TEXT(trusted_proxies), NULL, "", "addresses and networks of proxies whose X-Forwarded-For is believed, separated by commas"},

@@ -15,6 +15,9 @@ enum { SETTINGS_TEXT_MAX = 1024 };
 
 struct settings {
     char listen[SETTINGS_TEXT_MAX]; /* "127.0.0.1:8080", "[::1]:0"; port 0 = any free */
+    char socket[SETTINGS_TEXT_MAX]; /* path of a Unix socket to serve on as well; "" = none */
+    char socket_users[16];          /* "create" (whoever logs in on it), "known" */
+    char admin_group[64];           /* whose members become administrators there; "" = none do */
     char data[SETTINGS_TEXT_MAX];   /* data folder, made if missing */
     /* Folder with web/, presets/, tokenizers/, openapi.json. Never "" once loaded: "share"
      * beside the program if it exists, else ../share/tokenfate. */
@@ -25,8 +28,7 @@ struct settings {
     char log_level[16];
     char log_format[16];
     char allowed_hosts[SETTINGS_TEXT_MAX]; /* extra Host names accepted, comma separated */
-    char
-        auth[16]; /* "auto" (on unless the address is loopback and no proxy trusted), "on", "off" */
+    char auth[16];                         /* "auto" (serve.c), "on", "off" */
     char tls_cert[SETTINGS_TEXT_MAX], tls_key[SETTINGS_TEXT_MAX]; /* PEM files; "": no TLS */
     char trusted_proxies[SETTINGS_TEXT_MAX]; /* whose X-Forwarded-For is believed; address.h */
     int64_t checkpoint_seconds;              /* 30 */

@@ -19,9 +19,9 @@ static const char sql_share[] = "UPDATE users SET share = ?2 WHERE name = ?1";
 static const char sql_admins[] = "SELECT count(*) FROM users WHERE admin AND NOT disabled";
 static const char sql_admin[] = "SELECT admin FROM users WHERE name = ?1";
 static const char sql_disabled[] = "SELECT disabled FROM users WHERE name = ?1";
-static const char sql_get[] = "SELECT name, admin, disabled, created_at, share FROM users"
+static const char sql_get[] = "SELECT name, admin, disabled, created_at, share, uid FROM users"
                               " WHERE name = ?1";
-static const char sql_list[] = "SELECT name, admin, disabled, created_at, share FROM users"
+static const char sql_list[] = "SELECT name, admin, disabled, created_at, share, uid FROM users"
                                " ORDER BY name";
 static const char sql_expire[] = "DELETE FROM credentials WHERE expires_at BETWEEN 1 AND ?1";
 /* A session ends with its token at the latest. */
@@ -54,7 +54,7 @@ static const char sql_end_token[] = "UPDATE credentials SET expires_at = ?3 WHER
                                     " AND (expires_at = 0 OR expires_at > ?3)";
 static const char sql_owner[] = "SELECT user FROM credentials WHERE hash = ?1";
 static const char sql_user[] =
-    "SELECT u.name, u.admin, u.disabled, u.created_at FROM credentials c"
+    "SELECT u.name, u.admin, u.disabled, u.created_at, u.share, u.uid FROM credentials c"
     " JOIN users u ON u.name = c.user WHERE c.hash = ?1 AND c.kind = ?2 AND u.disabled = 0"
     " AND (c.expires_at = 0 OR c.expires_at > ?3)";
 
@@ -225,6 +225,7 @@ static void user_fill(sqlite3_stmt *row, struct user *user)
     user->disabled = sqlite3_column_int(row, 2);
     user->created_at = sqlite3_column_int64(row, 3);
     user->share = sqlite3_column_double(row, 4);
+    user->uid = sqlite3_column_type(row, 5) == SQLITE_NULL ? -1 : sqlite3_column_int64(row, 5);
 }
 
 int user_get(struct db_reader *reader, const char *name, struct user *out, struct err *err)

@@ -30,6 +30,7 @@ struct user {
     int admin, disabled;
     double share; /* of the devices, beside others' */
     int64_t created_at;
+    int64_t uid; /* of the account of this machine that is the user (bindings.h), -1: none */
 };
 
 /* The public part of a token. Its id is the start of its hash, from which the token

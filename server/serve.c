@@ -27,6 +27,7 @@
 #include "config/hash.h"
 #include "config/log.h"
 #include "db/jobs.h"
+#include "server/api/login.h"
 #include "server/api/presets.h"
 #include "server/api/routes.h"
 #include "server/corpora.h"
@@ -101,8 +102,8 @@ static int serve_listen(struct server *server, struct err *err)
                        server->settings.listen);
     server->listen_any =
         strcmp(server->listen_host, "0.0.0.0") == 0 || strcmp(server->listen_host, "::") == 0;
-    const int others =
-        !guard_is_loopback(server->listen_host) || server->settings.trusted_proxies[0];
+    const int others = !guard_is_loopback(server->listen_host) ||
+                       server->settings.trusted_proxies[0] || server->settings.socket[0];
     server->auth = strcmp(auth, "on") == 0 || (strcmp(auth, "off") != 0 && others);
     server->tls = server->settings.tls_cert[0] != '\0';
     if (!guard_is_loopback(server->listen_host) && !server->tls &&
@@ -113,7 +114,8 @@ static int serve_listen(struct server *server, struct err *err)
                  server->settings.listen);
     return address_list_check("trusted_proxies", server->settings.trusted_proxies, err) ||
                    address_list_check("unlimited_addresses", server->settings.unlimited_addresses,
-                                      err)
+                                      err) ||
+                   login_check_settings(&server->settings, err)
                ? -1
                : 0;
 }
@@ -215,7 +217,7 @@ static int serve_secret(struct server *server, struct err *err)
     return serve_publish(server, "secret", secret, 0600, err);
 }
 
-static int serve_open(struct server *server, int lock, char *url, size_t n, struct err *err)
+static int serve_open(struct server *server, int lock, struct err *err)
 {
     const struct settings *settings = &server->settings;
     serve_unpublish(server);
@@ -233,10 +235,10 @@ static int serve_open(struct server *server, int lock, char *url, size_t n, stru
         workers_start(settings, server->db, server->datasets, lock, &server->workers, err) ||
         reading_start(settings, server->db, server->datasets, server->workers, &server->reading,
                       err) ||
-        upkeep_start(settings, server->db, &server->upkeep, err) ||
-        http_start(server, url, n, err) || serve_publish_certificate(server, err))
+        upkeep_start(settings, server->db, &server->upkeep, err) || http_start(server, err) ||
+        serve_publish_certificate(server, err))
         return -1;
-    return serve_publish(server, "address", url, 0644, err);
+    return serve_publish(server, "address", server->url, 0644, err);
 }
 
 /* ---- end ---- */
@@ -267,7 +269,6 @@ int serve_command(const struct settings *settings, const char *build)
 {
     struct server *server = calloc(1, sizeof *server);
     struct err err = ERR_INIT;
-    char url[300];
     sigset_t ends;
     int code = 1, lock = -1, signal_number = 0;
     if (!server) {
@@ -286,9 +287,8 @@ int serve_command(const struct settings *settings, const char *build)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* write fails with EFBIG: an upload must not end the server */
     if (!serve_fit_files(&server->settings, &err) && !hash_init(&err) &&
-        (lock = data_lock(settings, &err)) >= 0 &&
-        !serve_open(server, lock, url, sizeof url, &err)) {
-        log_line(LOG_INFO, "listening on %s (authentication %s, data in %s)", url,
+        (lock = data_lock(settings, &err)) >= 0 && !serve_open(server, lock, &err)) {
+        log_line(LOG_INFO, "listening on %s (authentication %s, data in %s)", server->url,
                  server->auth ? "on" : "off", settings->data);
         sigwait(&ends, &signal_number);
         log_line(LOG_INFO, "%s: stopping", strsignal(signal_number));

@@ -33,6 +33,7 @@ struct server {
     const char *build;          /* `git describe` of this program */
     int auth;                   /* 1: requests need a credential */
     char listen_host[256];      /* as configured, without port and brackets */
+    char url[300];              /* "http://host:port" with the port that was bound */
     int tls;                    /* 1: the server speaks TLS (setting tls_cert) */
     int listen_any;             /* 1: listen_host is a wildcard address */
     char secret_hash[HASH_HEX]; /* SHA-256 of the text in data/secret */

@@ -69,6 +69,7 @@ function at(path, values) {
 }
 
 export const login = (token) => call("POST", "/api/v1/session", { json: { token } });
+export const loginByLink = (link) => call("POST", "/api/v1/session", { json: { link } });
 export const logout = () => call("DELETE", "/api/v1/session");
 export const getWhoami = () => call("GET", "/api/v1/whoami");
 const userTokens = (user) => `/api/v1/users/${user}/tokens`; // letters, digits and ._- only

@@ -89,8 +89,8 @@ function navigate() {
   takeFocus();
 }
 
-function askForLogin() {
-  if (loggedOut) return;
+function askForLogin(problem) {
+  if (loggedOut && !problem) return;
   loggedOut = true;
   if (!isTold) live.tellSession();
   logoutButton.hidden = true;
@@ -100,7 +100,23 @@ function askForLogin() {
     live.tellSession();
     enter();
   };
-  show({ title: "Log in", view: login }, { onlogin });
+  show({ title: "Log in", view: login }, { onlogin, problem });
+}
+
+// The address of a one-time link, which is used up: it does not stay in the address bar.
+async function enterByLink() {
+  const [, code] = /^#\/login\/([0-9a-f]+)$/.exec(location.hash) ?? [];
+  if (!code) return enter();
+  history.replaceState(history.state, "", "#/jobs");
+  try {
+    await api.loginByLink(code);
+  } catch (problem) {
+    askForLogin(problem);
+    return undefined;
+  }
+  loggedOut = false;
+  live.tellSession();
+  return enter();
 }
 
 async function showUser() {
@@ -137,7 +153,7 @@ function showTheme() {
 
 document.getElementById("theme").addEventListener("click", () => window.tokenfateTheme.toggle());
 document.addEventListener("themechange", showTheme);
-logoutButton.addEventListener("click", () => api.logout().then(askForLogin, () => {}));
+logoutButton.addEventListener("click", () => api.logout().then(() => askForLogin(), () => {}));
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   view.focus();
@@ -148,8 +164,8 @@ live.subscribe("status", (on) => {
   setText(element, on ? "live" : "reconnecting");
 });
 live.subscribe("session", onSession);
-api.onUnauthorized(askForLogin);
+api.onUnauthorized(() => askForLogin());
 history.scrollRestoration = "manual"; // the views are not there yet when the browser would
-window.addEventListener("hashchange", navigate);
+window.addEventListener("hashchange", () => (location.hash.startsWith("#/login/") ? enterByLink() : navigate()));
 showTheme();
-enter();
+enterByLink();

@@ -4,7 +4,8 @@
 import { login } from "./api.js";
 import { h, problemNotice } from "./dom.js";
 
-export function render(view, { onlogin }) {
+// problem: of a one-time link that did not work.
+export function render(view, { onlogin, problem: refused }) {
   const token = h("input", {
     id: "token",
     type: "password",
@@ -13,7 +14,7 @@ export function render(view, { onlogin }) {
     spellcheck: false,
   });
   const send = h("button.primary", { type: "submit" }, "Log in");
-  const result = h("div");
+  const result = h("div", null, refused ? problemNotice("The link let nobody in", refused) : null);
   const submit = async (event) => {
     event.preventDefault();
     send.disabled = true;
@@ -32,7 +33,15 @@ export function render(view, { onlogin }) {
       "form.panel.login",
       { onsubmit: submit },
       h("h1", null, "Log in"),
-      h("p.quiet", null, "This server asks for a token. ", h("code", null, "tokenfate token issue"), " makes one."),
+      h(
+        "p.quiet",
+        null,
+        "This server asks for a token. On its machine ",
+        h("code", null, "tokenfate login --browser"),
+        " prints a link instead; ",
+        h("code", null, "tokenfate token issue"),
+        " makes a token.",
+      ),
       h("div.field", null, h("label", { for: "token" }, "Token"), token),
       h("div", null, send),
       result,

@@ -12,6 +12,7 @@
 #include "server/api/history.h"
 #include "server/api/indicators.h"
 #include "server/api/jobs.h"
+#include "server/api/login.h"
 #include "server/api/metrics.h"
 #include "server/api/presets.h"
 #include "server/api/probe.h"
@@ -74,6 +75,8 @@ static const struct route routes[] = {
     {"POST", "/api/v1/devices/{id}/qualify", api_device_qualify, ROUTE_ADMIN, NULL},
     {"GET", "/api/v1/events", api_events, 0, "jobs*,after"},
     {"GET", "/api/v1/whoami", api_whoami, 0, NULL},
+    {"POST", "/api/v1/login", api_login, ROUTE_SLOW | ROUTE_OPEN, NULL},
+    {"POST", "/api/v1/login/link", api_login_link, 0, NULL},
     {"POST", "/api/v1/session", api_session_create, ROUTE_OPEN | ROUTE_BODY_JSON, NULL},
     {"DELETE", "/api/v1/session", api_session_delete, 0, NULL},
     {"GET", "/api/v1/users", api_user_list, ROUTE_SLOW | ROUTE_ADMIN | ROUTE_ETAG, NULL},

@@ -1,5 +1,5 @@
 /* session: login and logout of a browser, and GET /whoami. A page cannot keep a bearer token
- * safe from scripts, so it posts the token once and gets a cookie that scripts cannot read
+ * safe from scripts, so it posts the token, or a one-time code (login.h), once and gets a cookie that scripts cannot read
  * (HttpOnly). Runs on the HTTP thread; a session is stored and revoked by one durable
  * operation each, and only its hash is stored. */
 #include "server/api/session.h"
@@ -11,6 +11,7 @@
 
 #include "config/hash.h"
 #include "config/input.h"
+#include "server/api/login.h"
 #include "server/http/auth.h"
 #include "server/http/client.h"
 #include "server/secret.h"
@@ -66,22 +67,47 @@ static enum request_result session_stored(struct request *request)
     return REQUEST_DONE;
 }
 
-/* Check the body {"token": "..."}; fill the session's user and token id, and request->user. */
-static int session_user(struct request *request, struct session *session, struct err *err)
+static int session_of_token(struct request *request, const char *token, struct session *session,
+                            struct err *err)
 {
     char hash[HASH_HEX];
+    if (auth_token_user(request, token, &request->user, err))
+        return -1;
+    hash_sha256(token, strlen(token), hash);
+    token_id(hash, session->token);
+    strcpy(session->user, request->user.name);
+    return 0;
+}
+
+/* The session is stored only if the token that asked for the link is still good. */
+static int session_of_link(struct request *request, const char *code, struct session *session,
+                           struct err *err)
+{
+    struct link_owner owner;
+    if (login_take(request, code, &owner, err) ||
+        user_get(request->server->reader, owner.user, &request->user, err))
+        return -1;
+    strcpy(session->token, owner.token);
+    strcpy(session->user, owner.user);
+    return 0;
+}
+
+/* Check the body, {"token": "..."} or {"link": "..."}; fill the session's user and token id, and
+ * request->user. */
+static int session_user(struct request *request, struct session *session, struct err *err)
+{
     json_t *body = input_json(request->body, request->n_body, 0, err);
     if (!body)
         return -1;
     const char *token = json_string_value(json_object_get(body, "token"));
-    int failed = !token || json_object_size(body) != 1
-                     ? err_field(err, "/token", "must be the only field, a string")
-                     : auth_token_user(request, token, &request->user, err);
-    if (!failed) {
-        hash_sha256(token, strlen(token), hash);
-        token_id(hash, session->token);
-        strcpy(session->user, request->user.name);
-    }
+    const char *link = json_string_value(json_object_get(body, "link"));
+    int failed;
+    if ((!token && !link) || json_object_size(body) != 1)
+        failed = err_field(err, json_object_get(body, "link") ? "/link" : "/token",
+                           "must be the only field, a string");
+    else
+        failed = token ? session_of_token(request, token, session, err)
+                       : session_of_link(request, link, session, err);
     json_decref(body);
     return failed;
 }

@@ -15,18 +15,24 @@
 #include "config/clock.h"
 #include "config/hash.h"
 #include "config/input.h"
+#include "db/bindings.h"
 #include "server/http/auth.h"
 #include "server/http/word_list.h"
 #include "server/queue/workers.h"
 #include "server/secret.h"
 
-enum { USERS_VALUE_MAX = 60 }; /* bytes of a bad value that are quoted */
+enum {
+    USERS_VALUE_MAX = 60, /* bytes of a bad value that are quoted */
+    UID_UNSAID = -2
+};
+#define UID_LARGEST 4294967294 /* the next one is no uid */
 
 /* A change, as the request's state: what the body says, and a token that was made. */
 struct people {
     char name[USER_NAME_MAX + 1], label[TOKEN_LABEL_MAX + 1];
     int admin, disabled; /* -1: not in the body */
     double share;        /* 0: not in the body */
+    int64_t uid;         /* of an account of this machine, -1: none, UID_UNSAID: not in the body */
     int64_t expires_at;  /* 0: never */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX], id[TOKEN_ID_MAX];
 };
@@ -67,6 +73,10 @@ static int people_write_user(void *self, const struct user *user)
     emit_bool(json, "admin", user->admin);
     emit_bool(json, "disabled", user->disabled);
     emit_number(json, "share", user->share);
+    if (user->uid >= 0)
+        emit_integer(json, "uid", user->uid);
+    else
+        emit_null(json, "uid");
     emit_time(json, "created_at", user->created_at);
     emit_array(json, "tokens");
     writer->failed = token_list(writer->request->reader, user->name, NULL, people_write_token, json,
@@ -118,6 +128,15 @@ static void body_share(const char *field, const json_t *value, double *out, stru
         body_bad(field, value, "must be a number from 0.01 to 100", err);
 }
 
+static void body_uid(const char *field, const json_t *value, int64_t *out, struct err *err)
+{
+    int64_t uid = -1;
+    if (json_is_null(value) || (input_integer(value, &uid) && uid >= 0 && uid <= UID_LARGEST))
+        *out = uid;
+    else
+        body_bad(field, value, "must be the number of an account, or null", err);
+}
+
 /* check bounds the length of the text to the room of out. */
 static void body_text(const char *field, const json_t *value,
                       int (*check)(const char *text, struct err *err), char *out, struct err *err)
@@ -158,6 +177,8 @@ static void body_fields(json_t *body, const char *allowed, struct people *people
             body_text(field, value, token_check_label, people->label, err);
         else if (strcmp(field, "share") == 0)
             body_share(field, value, &people->share, err);
+        else if (strcmp(field, "uid") == 0)
+            body_uid(field, value, &people->uid, err);
         else if (strncmp(field, "expires_", 8) == 0)
             body_expiry(field, value, &people->expires_at, err);
         else
@@ -197,6 +218,7 @@ static struct people *people_new(struct request *request)
     request->state = people;
     request->free_state = free;
     people->admin = people->disabled = -1;
+    people->uid = UID_UNSAID;
     return people;
 }
 
@@ -267,6 +289,8 @@ static int user_patch(struct db_writer *writer, void *arg, struct err *err)
     const struct people *people = request->state;
     if (user_change(writer, request->params[0], people->admin, people->disabled, err))
         return -1;
+    if (people->uid != UID_UNSAID && binding_set(writer, request->params[0], people->uid, err))
+        return -1;
     return people->share > 0 ? user_set_share(writer, request->params[0], people->share, err) : 0;
 }
 
@@ -280,7 +304,7 @@ static enum request_result user_patched(struct request *request)
 
 enum request_result api_user_patch(struct request *request)
 {
-    if (!people_begin(request, "admin,disabled,share"))
+    if (!people_begin(request, "admin,disabled,share,uid"))
         return REQUEST_DONE;
     return request_submit(request, user_patch, request, user_patched);
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/http/peer.h"
+
 _Static_assert(REQUEST_CLIENT_MAX > INET6_ADDRSTRLEN + 8, "an address fits");
 _Static_assert(REQUEST_CLIENT_MAX > USER_NAME_MAX + 8, "a user's name fits");
 
@@ -56,7 +58,7 @@ struct address client_address(const struct request *request)
 {
     const struct address peer = client_peer(request);
     struct client_way way = {.proxies = request->server->settings.trusted_proxies};
-    if (address_list_has(way.proxies, &peer))
+    if (request->uid == PEER_NONE && address_list_has(way.proxies, &peer))
         MHD_get_connection_values(request->connection, MHD_HEADER_KIND, way_header, &way);
     return way.is_known ? way.client : peer;
 }
@@ -66,7 +68,7 @@ int client_is_private(const struct request *request)
     const struct address peer = client_peer(request);
     const char *protocol = request_head(request, "X-Forwarded-Proto");
     return request->server->tls ||
-           (protocol && strcasecmp(protocol, "https") == 0 &&
+           (protocol && strcasecmp(protocol, "https") == 0 && request->uid == PEER_NONE &&
             address_list_has(request->server->settings.trusted_proxies, &peer));
 }
 
@@ -75,6 +77,10 @@ void client_name(const struct request *request, char out[REQUEST_CLIENT_MAX])
     char address[INET6_ADDRSTRLEN];
     if (request->server->auth && request->user.name[0]) {
         snprintf(out, REQUEST_CLIENT_MAX, "user %s", request->user.name);
+        return;
+    }
+    if (request->uid != PEER_NONE) {
+        snprintf(out, REQUEST_CLIENT_MAX, "at uid %lld", (long long)request->uid);
         return;
     }
     const struct address host = address_host(client_address(request));

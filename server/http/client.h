@@ -17,7 +17,7 @@ struct address client_address(const struct request *request);
  * that its own is (X-Forwarded-Proto). */
 int client_is_private(const struct request *request);
 
-/* Name of the user, or of the host (address_host) if the request identified no user: without
+/* Name of the user, or of the host (address_host; the account on the Unix socket) if the request identified no user: without
  * authentication all requests have the same user. HTTP thread. */
 void client_name(const struct request *request, char out[REQUEST_CLIENT_MAX]);
 

@@ -14,6 +14,7 @@
 #include "config/hash.h"
 #include "config/log.h"
 #include "server/http/address.h"
+#include "server/http/peer.h"
 #include "server/http/problem.h"
 #include "server/http/request.h"
 
@@ -30,6 +31,7 @@ struct connection {
     int fd;
     int is_counted; /* in the limit of its address */
     int is_ended;
+    int64_t uid; /* of a client on the Unix socket (peer.h), which has no address */
     struct address host;
     enum connection_phase phase;
     int64_t since_ms;       /* of the phase */
@@ -108,11 +110,14 @@ static struct connection **connections_bucket(struct connections *all, const str
     return &all->bucket[hash % CONNECTIONS_BUCKETS];
 }
 
-static int connections_of_host(struct connections *all, const struct address *host)
+/* Connections that count as this one's: of its address, or of its account. */
+static int connections_of_client(struct connections *all, const struct connection *connection)
 {
     int n = 0;
-    for (const struct connection *at = *connections_bucket(all, host); at; at = at->next)
-        n += at->is_counted && memcmp(&at->host, host, sizeof *host) == 0;
+    for (const struct connection *at = *connections_bucket(all, &connection->host); at;
+         at = at->next)
+        n += at->is_counted && at->uid == connection->uid &&
+             memcmp(&at->host, &connection->host, sizeof at->host) == 0;
     return n;
 }
 
@@ -122,10 +127,11 @@ static int connections_check(struct connections *all, struct connection *connect
     if (all->n > all->settings->max_connections)
         return err_set(err, ERR_UNAVAILABLE, "%lld connections are open, the limit",
                        (long long)all->settings->max_connections);
-    if (!connection->is_counted || connections_of_host(all, &connection->host) <= all->per_address)
+    if (!connection->is_counted || connections_of_client(all, connection) <= all->per_address)
         return 0;
-    return err_set(err, ERR_TOO_MANY, "%lld connections of your address are open, the limit",
-                   (long long)all->per_address);
+    return err_set(err, ERR_TOO_MANY, "%lld connections of your %s are open, the limit",
+                   (long long)all->per_address,
+                   connection->uid == PEER_NONE ? "address" : "account");
 }
 
 /* ---- libmicrohttpd's callbacks ---- */
@@ -151,7 +157,9 @@ static struct connection *connection_begin(struct connections *all, struct MHD_C
     connection->all = all;
     connection->fd = fd->connect_fd;
     connection->host = address_host(address);
-    connection->is_counted = !connections_are_unlimited(all, &address);
+    connection->uid = peer_uid(connection->fd);
+    connection->is_counted =
+        connection->uid != PEER_NONE || !connections_are_unlimited(all, &address);
     connection->since_ms = clock_monotonic_ms();
     return connection;
 }

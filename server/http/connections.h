@@ -7,7 +7,8 @@
  * (HTTP_IDLE_SECONDS), and that is the only limit between two requests and for an answer.
  *
  * Limits: above max_connections, or above the limit of its address, a new connection is ended at
- * once. Exempt from the second are unlimited_addresses and trusted_proxies.
+ * once. Exempt from the second are unlimited_addresses and trusted_proxies. On the Unix socket an
+ * account counts as an address, and none is exempt; a head is timed from its first whole line on.
  *
  * Answers: a connection that is ended before its answer has begun gets a problem document,
  * written to the socket as it is, because libmicrohttpd has no way to answer then. Not under TLS:

@@ -35,7 +35,9 @@
 #include "server/http/connections.h"
 #include "server/http/guard.h"
 #include "server/http/latency.h"
+#include "server/http/local.h"
 #include "server/http/media.h"
+#include "server/http/peer.h"
 #include "server/http/pool.h"
 #include "server/http/request.h"
 #include "server/http/route.h"
@@ -48,6 +50,7 @@ struct http {
     struct server *server;
     struct MHD_Daemon *daemon;
     struct connections *connections;
+    struct local *local; /* NULL: no Unix socket */
     struct tls tls;
     char said[HTTP_SAID_MAX]; /* last by libmicrohttpd while it started */
     atomic_int is_started;
@@ -65,6 +68,7 @@ static void *http_begin(void *self, const char *uri, struct MHD_Connection *conn
     request->server = self;
     request->connection = connection;
     request->fd = info ? info->connect_fd : -1;
+    request->uid = peer_uid(request->fd);
     request->begun = clock_monotonic_seconds();
     request->upload_fd = -1;
     request->target = strdup(uri);
@@ -429,7 +433,7 @@ static int http_listen(const char *listen_on, struct err *err)
     return fd;
 }
 
-static void http_url(int fd, const struct server *server, char *url, size_t n)
+static void http_url(int fd, struct server *server)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
@@ -438,8 +442,8 @@ static void http_url(int fd, const struct server *server, char *url, size_t n)
         getnameinfo((struct sockaddr *)&address, length, NULL, 0, port, sizeof port,
                     NI_NUMERICSERV);
     int six = strchr(server->listen_host, ':') != NULL;
-    snprintf(url, n, "%s://%s%s%s:%s", server->tls ? "https" : "http", six ? "[" : "",
-             server->listen_host, six ? "]" : "", port);
+    snprintf(server->url, sizeof server->url, "%s://%s%s%s:%s", server->tls ? "https" : "http",
+             six ? "[" : "", server->listen_host, six ? "]" : "", port);
 }
 
 /* Owns fd on success. Strictness 0 passes on what it would refuse in HTML: a request without a
@@ -481,7 +485,7 @@ static void http_free_daemon(struct http *http)
     free(http);
 }
 
-int http_start(struct server *server, char *url, size_t url_bytes, struct err *err)
+int http_start(struct server *server, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
     int fd = -1;
@@ -498,7 +502,10 @@ int http_start(struct server *server, char *url, size_t url_bytes, struct err *e
         http_free_daemon(http);
         return -1;
     }
-    http_url(fd, server, url, url_bytes);
+    http_url(fd, server);
+    if (server->settings.socket[0] &&
+        local_start(server->settings.socket, http->daemon, &http->local, err))
+        return -1; /* http_stop ends the daemon */
     return 0;
 }
 
@@ -506,6 +513,7 @@ void http_stop(struct http *http)
 {
     if (!http)
         return;
+    local_stop(http->local);
     MHD_socket fd = MHD_quiesce_daemon(http->daemon);
     if (fd != MHD_INVALID_SOCKET)
         close(fd);

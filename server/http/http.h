@@ -26,9 +26,9 @@ enum {
 
 struct http;
 
-/* Bind, listen and answer; server->http is set before the first request. url gets
- * "http://host:port" with the port that was bound. */
-int http_start(struct server *server, char *url, size_t url_bytes, struct err *err);
+/* Bind, listen and answer; server->http is set before the first request, server->url before the
+ * first one on the Unix socket. */
+int http_start(struct server *server, struct err *err);
 
 /* Close the listening socket, wait for requests under way, stop the daemon. The caller has
  * set server->stopping, called hub_end_streams and stopped the pool, so that every suspended

@@ -46,6 +46,7 @@ struct request {
     struct server *server;
     struct MHD_Connection *connection;
     int fd;       /* socket of the connection */
+    int64_t uid;  /* of the account at its other end (peer.h) */
     double begun; /* clock_monotonic_seconds */
     const struct route *route;
     const char *method;

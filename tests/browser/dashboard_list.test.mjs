@@ -279,6 +279,19 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     await page.getByLabel('Token', { exact: true }).waitFor();
     await page.reload();
     await page.getByLabel('Token', { exact: true }).waitFor();
+
+    // A one-time link opens it too, and once.
+    const headers = { Authorization: `Bearer ${token}` };
+    const { code } = await (await guarded.api('/login/link', { method: 'POST', headers })).json();
+    await page.goto(`${guarded.url}/#/login/${code}`); // on the page that is open
+    await page.locator('#user', { hasText: 'admin' }).waitFor();
+    assert.equal(new URL(page.url()).hash, '#/jobs', 'the code is not left in the address');
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByLabel('Token', { exact: true }).waitFor();
+    await page.goto('about:blank');
+    await page.goto(`${guarded.url}/#/login/${code}`); // on a new one
+    await page.locator('.notice.bad', { hasText: 'was used' }).waitFor();
+    assert.equal(await page.locator('#user').innerText(), '');
   } finally {
     await guarded.stop();
   }

@@ -18,7 +18,8 @@ const libraries = {
   'libcurl': /^curl\/curl\.h$/,
 };
 const libc = new RegExp('^(' + ['assert', 'cpuid', 'ctype', 'dirent', 'dlfcn', 'errno', 'fcntl', 'fenv', 'float', 'glob',
-  'getopt', 'gnu/libc-version', 'argp', 'immintrin', 'inttypes', 'limits', 'linux/tcp', 'locale', 'math', 'netdb', 'netinet/\\w+',
+  'getopt', 'gnu/libc-version', 'argp', 'grp', 'pwd', 'immintrin', 'inttypes', 'limits', 'linux/tcp', 'locale', 'math', 'netdb',
+  'netinet/\\w+',
   'arpa/inet', 'poll',
   'pthread', 'sched', 'semaphore', 'signal', 'spawn', 'stdarg', 'stdatomic', 'stdbool', 'stddef', 'stdint', 'stdio',
   'stdlib', 'string', 'strings', 'sys/\\w+', 'syslog', 'termios', 'time', 'unistd', 'wchar'].join('|') + ')\\.h$');
