@@ -105,12 +105,14 @@ async function launch() {
   const listen = await portFree(8080) ? '127.0.0.1:8080' : '127.0.0.1:0';
   if (listen.endsWith(':0')) console.log('Port 8080 is taken; using another one.');
   const log = fs.openSync(path.join(DATA, 'log'), 'a');
+  launch.logFrom = fs.fstatSync(log).size;
   const child = spawn(path.join(build, 'tokenfate'), ['serve', '--listen', listen, '--data', DATA],
     { detached: true, stdio: ['ignore', log, log] });
   fs.writeFileSync(PID_FILE, `${child.pid}\n`);
   child.unref();
   return child;
 }
+launch.logFrom = Infinity; // of a service that ran before
 
 async function service() {
   const child = server() ? { exitCode: null } : await launch();
@@ -120,6 +122,12 @@ async function service() {
     if (child.exitCode !== null) break;
   }
   return fail(`the service did not start; see ${DATA}/log:\n${read(path.join(DATA, 'log')).split('\n').slice(-5).join('\n')}`);
+}
+
+// A service without logins says so in its log where others have accounts on this machine.
+function sayNeighbours() {
+  const [line] = /whoever has an account on this machine[^"\n]*/.exec(read(path.join(DATA, 'log')).slice(launch.logFrom)) ?? [];
+  if (line) console.log(`Beware: ${line}`);
 }
 
 // The folder's secret opens a service that somebody started with authentication too.
@@ -224,6 +232,7 @@ async function start() {
   const id = await corpus();
   const url = await service();
   console.log(`Service at ${url} (log: ${DATA}/log)`);
+  sayNeighbours();
   await sayDevice(url);
   if (id === 'gulliver') await upload(url);
   const submitted = await submit(url, id);

@@ -39,6 +39,7 @@
 #include "server/http/guard.h"
 #include "server/http/http.h"
 #include "server/http/latency.h"
+#include "server/http/neighbours.h"
 #include "server/http/pool.h"
 #include "server/http/tls.h"
 #include "server/queue/job_files.h"
@@ -112,12 +113,26 @@ static int serve_listen(struct server *server, struct err *err)
                  "whoever is on the way to %s can read tokens and cookies: set tls_cert and "
                  "tls_key, or trusted_proxies if a proxy with TLS stands in front",
                  server->settings.listen);
+    serve_tell_neighbours(server);
     return address_list_check("trusted_proxies", server->settings.trusted_proxies, err) ||
                    address_list_check("unlimited_addresses", server->settings.unlimited_addresses,
                                       err) ||
                    login_check_settings(&server->settings, err)
                ? -1
                : 0;
+}
+
+/* Without authentication everybody who reaches the server owns everything. One person's machine is
+ * the case that this is for. */
+static void serve_tell_neighbours(const struct server *server)
+{
+    char first[NEIGHBOURS_NAME_MAX];
+    const int n = server->auth ? 0 : neighbours_count("/etc/passwd", getuid(), first);
+    if (n)
+        log_line(LOG_WARNING,
+                 "whoever has an account on this machine is an administrator here (%s%s): the "
+                 "settings socket and auth tell people apart",
+                 first, n > 1 ? " and others" : "");
 }
 
 static int serve_reconcile(struct db_writer *writer, void *arg, struct err *err)

@@ -79,6 +79,16 @@ test('a service that was started otherwise is used, and is not stopped', { timeo
   assert.equal((await server.stop()).code, 0);
 });
 
+test('other people of the machine are named, once', { timeout: 60_000 }, () => {
+  const person = ([, , uid, , , , shell]) => Number(uid) >= 1000 && Number(uid) < 61184 && Number(uid) !== process.getuid() && !/(nologin|false)$/.test(shell);
+  const first = fs.readFileSync('/etc/passwd', 'utf8').trim().split('\n').map((line) => line.split(':')).find(person)?.[0];
+  const lines = demo('start').stdout.match(/^Beware: whoever has an account on this machine is an administrator here .*$/gm) ?? [];
+  assert.equal(lines.length, first ? 1 : 0);
+  if (first) assert.ok(lines[0].includes(first), lines[0]);
+  assert.doesNotMatch(demo('start').stdout, /Beware/, 'the service runs, and has said so');
+  demo('stop');
+});
+
 test('without the text: the closing lines say what to do, and do it', { timeout: 60_000 }, async () => {
   const { status, stdout, said } = demo('start');
   assert.equal(status, 0, said);
