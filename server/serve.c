@@ -93,6 +93,19 @@ static int serve_folders(const struct settings *settings, struct err *err)
 
 /* ---- start ---- */
 
+/* Without authentication everybody who reaches the server owns everything. One person's machine is
+ * the case that this is for. */
+static void serve_tell_neighbours(const struct server *server)
+{
+    char first[NEIGHBOURS_NAME_MAX];
+    const int n = server->auth ? 0 : neighbours_count("/etc/passwd", getuid(), first);
+    if (n)
+        log_line(LOG_WARNING,
+                 "whoever has an account on this machine is an administrator here (%s%s): the "
+                 "settings socket and auth tell people apart",
+                 first, n > 1 ? " and others" : "");
+}
+
 static int serve_listen(struct server *server, struct err *err)
 {
     const char *auth = server->settings.auth;
@@ -120,19 +133,6 @@ static int serve_listen(struct server *server, struct err *err)
                    login_check_settings(&server->settings, err)
                ? -1
                : 0;
-}
-
-/* Without authentication everybody who reaches the server owns everything. One person's machine is
- * the case that this is for. */
-static void serve_tell_neighbours(const struct server *server)
-{
-    char first[NEIGHBOURS_NAME_MAX];
-    const int n = server->auth ? 0 : neighbours_count("/etc/passwd", getuid(), first);
-    if (n)
-        log_line(LOG_WARNING,
-                 "whoever has an account on this machine is an administrator here (%s%s): the "
-                 "settings socket and auth tell people apart",
-                 first, n > 1 ? " and others" : "");
 }
 
 static int serve_reconcile(struct db_writer *writer, void *arg, struct err *err)
