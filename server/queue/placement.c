@@ -17,7 +17,8 @@ enum obstacle {
     OBSTACLE_NONE,
     OBSTACLE_UNAVAILABLE, /* no trainer offers the device */
     OBSTACLE_UNPROVED,    /* the proof of a GPU is missing, or does not hold */
-    OBSTACLE_SIZE,        /* more memory or cores than the device has */
+    OBSTACLE_SIZE,        /* more memory than the device has */
+    OBSTACLE_THREADS,     /* more threads than the device has cores */
     OBSTACLE_PROVENANCE,  /* started elsewhere with other bits */
     OBSTACLE_REFUSED,     /* went back to the queue a short time ago */
     OBSTACLE_BUSY,        /* another job runs on it */
@@ -30,6 +31,7 @@ static const enum reason_code placement_codes[] = {
     [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
     [OBSTACLE_UNPROVED] = REASON_PROVING,
     [OBSTACLE_SIZE] = REASON_MEMORY,
+    [OBSTACLE_THREADS] = REASON_THREADS,
     [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
     [OBSTACLE_BUSY] = REASON_BUSY,
     [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
@@ -173,7 +175,7 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
     }
     if (placement_threads(job, slot) > slot->cores) {
         placement_too_few_cores(job, slot, waits, size);
-        return OBSTACLE_SIZE;
+        return OBSTACLE_THREADS;
     }
     if (!placement_continues(job, &slot->facts, "", why, sizeof why)) {
         snprintf(waits, size, "%s: %s", device->id, why);

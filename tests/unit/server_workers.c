@@ -665,7 +665,7 @@ static void test_threads_stay(void **state)
     struct job wide = example("wide", "cpu");
     wide.spec = "{\"train\":{\"epochs\":30},\"groups\":{\"size\":1},\"resources\":{\"threads\":5}}";
     submit(room, wide);
-    wait_for_waits(room, "wide", "it wants 5 threads, cpu has 4 cores for jobs");
+    wait_for_waits(room, "wide", REASON_THREADS, "it wants 5 threads, cpu has 4 cores for jobs");
     stop(room);
     room->settings.job_threads = 5;
     assert_int_equal(
