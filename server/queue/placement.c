@@ -27,14 +27,10 @@ enum obstacle {
 
 /* Memory that is free no more while no job of ours holds the device is with other programs. */
 static const enum reason_code placement_codes[] = {
-    [OBSTACLE_NONE] = REASON_NONE,
-    [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
-    [OBSTACLE_UNPROVED] = REASON_PROVING,
-    [OBSTACLE_SIZE] = REASON_MEMORY,
-    [OBSTACLE_THREADS] = REASON_THREADS,
-    [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
-    [OBSTACLE_BUSY] = REASON_BUSY,
-    [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
+    [OBSTACLE_NONE] = REASON_NONE,        [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
+    [OBSTACLE_UNPROVED] = REASON_PROVING, [OBSTACLE_SIZE] = REASON_MEMORY,
+    [OBSTACLE_THREADS] = REASON_THREADS,  [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
+    [OBSTACLE_BUSY] = REASON_BUSY,        [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
 };
 
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
