@@ -171,7 +171,7 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
     }
     if (placement_threads(job, slot) > slot->cores) {
         placement_too_few_cores(job, slot, waits, size);
-        return OBSTACLE_THREADS;
+        return job->provenance ? OBSTACLE_PROVENANCE : OBSTACLE_THREADS;
     }
     if (!placement_continues(job, &slot->facts, "", why, sizeof why)) {
         snprintf(waits, size, "%s: %s", device->id, why);
