@@ -11,19 +11,16 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "config/clock.h"
 #include "config/emit.h"
 #include "config/file.h"
-#include "config/readable.h"
 #include "config/record.h"
 #include "config/spec.h"
 #include "db/proofs.h"
@@ -31,6 +28,7 @@
 #include "lab/dataset.h"
 #include "lab/sampler.h"
 #include "lab/text.h"
+#include "server/cli/progress.h"
 #include "server/cli/run_table.h"
 #include "server/data.h"
 #include "server/queue/conversation.h"
@@ -40,10 +38,6 @@ enum {
     RUN_OK = 0,
     RUN_FAILED = 1,
     RUN_USAGE = 2,
-    RUN_LINE_MAX = 256,           /* bytes of the progress line */
-    RUN_COLUMNS = 80,             /* of a terminal that does not say */
-    RUN_REFRESH_MS = 100,         /* period of the progress line on a terminal */
-    RUN_PLAIN_LINES = 10,         /* progress lines without a terminal */
     RUN_GRACE_MS = 2000,          /* for a trainer to exit by itself */
     RUN_CHECKPOINT_SECONDS = 3600 /* in a temporary folder, from which nothing resumes */
 };
@@ -67,8 +61,8 @@ struct run {
     double *first, *last; /* records of epoch 0 and of the newest epoch */
     struct findings_run *findings;
     int64_t epoch; /* of last, -1 before the first */
-    int is_terminal;
-    int64_t started_ms, shown_ms, shown_epoch;
+    struct progress progress;
+    int64_t started_ms;
 };
 
 /* --- arguments ------------------------------------------------------------------ */
@@ -293,79 +287,25 @@ static int run_start_job(struct run *run, struct err *err)
 
 /* --- progress ------------------------------------------------------------------- */
 
-/* Append a part to the progress line, if all of it fits into width columns. */
-static void run_progress_part(char text[RUN_LINE_MAX], size_t width, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void run_progress_part(char text[RUN_LINE_MAX], size_t width, const char *format, ...)
-{
-    char part[RUN_LINE_MAX];
-    const size_t used = strlen(text);
-    va_list args;
-    va_start(args, format);
-    const int n = vsnprintf(part, sizeof part, format, args);
-    va_end(args);
-    if (n > 0 && used + 2 + (size_t)n <= width)
-        snprintf(text + used, RUN_LINE_MAX - used, "%s%s", used ? "  " : "", part);
-}
-
-/* "epoch 250/500  loss 7.012  0:45 left  most_common -7.41 ...  26.0k tokens/s": what a narrow
- * terminal has no room for is left out, so the line never wraps. */
-static void run_progress_text(const struct run *run, char text[RUN_LINE_MAX], size_t width)
-{
-    const double *last = run->last, rate = last[RECORD_TOKENS_PER_SECOND];
-    const int64_t epochs = run->spec->train.epochs;
-    text[0] = '\0';
-    run_progress_part(text, width, "epoch %lld/%lld", (long long)run->epoch, (long long)epochs);
-    run_progress_part(text, width, "loss %s", readable(last[RECORD_LOSS], 3).text);
-    if (run->epoch > 0) {
-        double left = (double)(clock_monotonic_ms() - run->started_ms) / 1000 / (double)run->epoch *
-                      (double)(epochs - run->epoch);
-        run_progress_part(text, width, "%d:%02d left", (int)(left / 60), (int)left % 60);
-    }
-    for (int group = 0; group < 3; group++) {
-        int field = RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask;
-        double logp = last[record_at(group, (enum record_field)field)];
-        run_progress_part(text, width, "%s %s", run->names[group],
-                          isfinite(logp) ? readable(logp, 2).text : "-");
-    }
-    if (isfinite(rate) && rate > 0)
-        run_progress_part(text, width, rate < 1e4 ? "%.0f tokens/s" : "%.3gk tokens/s",
-                          rate < 1e4 ? rate : rate / 1000);
-}
-
-/* Columns for the progress line: the terminal's less one, so that it never wraps. */
-static size_t run_progress_width(const struct run *run)
-{
-    struct winsize size;
-    if (!run->is_terminal)
-        return RUN_LINE_MAX - 1;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u
-                                                                           : RUN_COLUMNS - 1;
-}
-
-/* Show the progress line when it is due: on a terminal by time, elsewhere RUN_PLAIN_LINES times
- * in all, so that a log file stays short. */
 static void run_show_progress(struct run *run)
 {
-    char text[RUN_LINE_MAX];
-    int64_t now = clock_monotonic_ms(), epochs = run->spec->train.epochs;
-    int is_end = run->epoch == epochs;
-    int64_t step = epochs / RUN_PLAIN_LINES > 0 ? epochs / RUN_PLAIN_LINES : 1;
-    int is_due = run->is_terminal ? now - run->shown_ms >= RUN_REFRESH_MS
-                                  : run->shown_epoch < 0 || run->epoch - run->shown_epoch >= step;
-    if (!is_due && !is_end)
-        return;
-    run_progress_text(run, text, run_progress_width(run));
-    fprintf(stderr, run->is_terminal ? "\r\033[K%s" : "%s\n", text);
-    run->shown_ms = now;
-    run->shown_epoch = run->epoch;
-}
-
-/* Clear the progress line before other output on stderr. */
-static void run_end_line(struct run *run)
-{
-    if (run->is_terminal && run->shown_epoch >= 0)
-        fputs("\r\033[K", stderr);
+    const double *last = run->last;
+    const int64_t epochs = run->spec->train.epochs;
+    const double passed = (double)(clock_monotonic_ms() - run->started_ms) / 1000;
+    const int field = RECORD_MEAN_LOGP_NONE + (int)run->spec->groups.mask;
+    struct progress_news news = {.epoch = run->epoch,
+                                 .epochs = epochs,
+                                 .loss = last[RECORD_LOSS],
+                                 .seconds_left = run->epoch > 0 ? passed / (double)run->epoch *
+                                                                      (double)(epochs - run->epoch)
+                                                                : NAN,
+                                 .tokens_per_second = last[RECORD_TOKENS_PER_SECOND],
+                                 .n_groups = PROGRESS_GROUPS};
+    for (int group = 0; group < PROGRESS_GROUPS; group++) {
+        news.name[group] = run->names[group];
+        news.logp[group] = last[record_at(group, (enum record_field)field)];
+    }
+    progress_show(&run->progress, &news);
 }
 
 /* --- the conversation ----------------------------------------------------------- */
@@ -426,7 +366,7 @@ static int run_take(struct run *run, const struct message *message, struct err *
     case MESSAGE_EPOCHS:
         return run_take_epochs(run, message, err);
     case MESSAGE_LOG:
-        run_end_line(run);
+        progress_clear(&run->progress);
         fprintf(stderr, "%s\n", message->text);
         return 0;
     case MESSAGE_NOTICE: /* its text came as a line of the log, too */
@@ -454,7 +394,7 @@ static int run_take_signals(struct run *run, struct err *err)
     while (read(run->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (++run->n_signals > 1)
             return err_set(err, ERR_CANCELLED, "cancelled");
-        run_end_line(run);
+        progress_clear(&run->progress);
         fprintf(stderr, "cancelling; once more to end at once\n");
         if (conversation_order(&run->conversation, MESSAGE_CANCEL, err))
             return -1;
@@ -511,7 +451,7 @@ static int run_train(struct run *run, struct err *err)
     int result = run_start_job(run, err);
     if (result == 0)
         result = run_converse(run, err);
-    run_end_line(run);
+    progress_clear(&run->progress);
     run_end_trainer(run, result, err);
     return result;
 }
@@ -545,11 +485,8 @@ static void run_print_results(const struct run *run)
 int run_command(const struct settings *settings, int argc, char **argv)
 {
     struct err err = ERR_INIT;
-    struct run run = {.settings = *settings,
-                      .signals = -1,
-                      .epoch = -1,
-                      .shown_epoch = -1,
-                      .is_terminal = isatty(STDERR_FILENO)};
+    struct run run = {
+        .settings = *settings, .signals = -1, .epoch = -1, .progress = progress_begin()};
     if (run_arguments(&run, argc, argv))
         return RUN_USAGE;
     int result = run_train(&run, &err);
