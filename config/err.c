@@ -43,6 +43,7 @@ void err_clear(struct err *err)
 {
     err->code = ERR_NONE;
     err->message[0] = '\0';
+    err->limit.name[0] = '\0';
     err->n_fields = 0;
     err->n_more = 0;
 }
@@ -62,6 +63,19 @@ int err_set(struct err *err, enum err_code code, const char *format, ...)
     va_start(args, format);
     err_vset(err, code, format, args);
     va_end(args);
+    return -1;
+}
+
+int err_set_limit(struct err *err, enum err_code code, const struct err_limit *limit,
+                  const char *format, ...)
+{
+    if (!err)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    err_vset(err, code, format, args);
+    va_end(args);
+    err->limit = *limit;
     return -1;
 }
 

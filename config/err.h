@@ -40,6 +40,7 @@ enum err_code {
 
 enum {
     ERR_MESSAGE_MAX = 512, /* longest message in bytes, with its zero */
+    ERR_CHANGE_MAX = 160,  /* bytes of the words that tell who can change a limit */
     ERR_POINTER_MAX = 96,  /* longest JSON pointer (RFC 6901) kept for a field */
     ERR_DETAIL_MAX = 224,  /* longest sentence about one field */
     ERR_FIELDS_MAX = 24    /* bad fields reported at once; more are counted, not kept */
@@ -50,9 +51,18 @@ struct err_field {
     char detail[ERR_DETAIL_MAX];
 };
 
+/* A limit that stands in the way. value, present and asked are in the unit of the limit. */
+struct err_limit {
+    char name[24];                /* "" : the error is of another kind */
+    char change[ERR_CHANGE_MAX];  /* who can change it, and how */
+    double value, present, asked; /* present NaN: a limit of each job */
+    int fits;                     /* how many of the jobs asked for would fit */
+};
+
 struct err {
     enum err_code code;
     char message[ERR_MESSAGE_MAX];
+    struct err_limit limit;
     int n_fields; /* fields kept in fields[] */
     int n_more;   /* fields that were bad too, beyond ERR_FIELDS_MAX */
     struct err_field fields[ERR_FIELDS_MAX];
@@ -82,6 +92,10 @@ int err_set_errno(struct err *err, enum err_code code, const char *format, ...)
  * ERR_INVALID and, for the first field, the message to "POINTER: detail". Returns -1. */
 int err_field(struct err *err, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* As err_set, with the limit that stands in the way. */
+int err_set_limit(struct err *err, enum err_code code, const struct err_limit *limit,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Put "context: " in front of the message. Returns -1. */
 int err_prefix(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

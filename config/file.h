@@ -26,6 +26,9 @@ int file_make_private(const char *path, struct err *err);
 int file_clear_folder(const char *path, const char *kept, struct err *err);
 /* The same, and the folder itself. */
 int file_remove_folder(const char *path, struct err *err);
+/* Bytes of the files in a folder and in those below it, 0 if there is none. What goes away
+ * meanwhile does not count. */
+int64_t file_folder_bytes(const char *path);
 
 /* Bytes of the regular files in a folder and below, following no link. What is missing, or goes
  * meanwhile, has none. */

@@ -50,8 +50,10 @@ struct settings {
     char unlimited_addresses[SETTINGS_TEXT_MAX]; /* to which that does not apply: loopback */
     int64_t head_seconds;                        /* for a request's head: 10 */
     int64_t max_queue;                           /* jobs not finished: 10000 */
-    int64_t slice_seconds;                       /* 900; 0: no job gives way */
-    int64_t share_credit;                        /* slices that an idle user keeps: 2 */
+    /* Of one user, unless an administrator sets another limit for that user (db/limits.h). */
+    int64_t user_queued, user_running, user_stored_bytes, user_device_hours, user_largest_bytes;
+    int64_t slice_seconds;   /* 900; 0: no job gives way */
+    int64_t share_credit;    /* slices that an idle user keeps: 2 */
     int64_t use_days;        /* half-life of use: 7; 0: use counts for nothing */
     int64_t default_seconds; /* max_seconds of jobs that name none; 0: no limit */
     int64_t max_seconds;     /* largest max_seconds of a job; 0: any, and none */

@@ -13,6 +13,13 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blobs are little-endian");
 
+enum {
+    EPOCHS_PAGE = 4096,   /* bytes of a page: SQLite's default */
+    EPOCHS_ROW_HEAD = 16, /* lengths and types of a row, numbers of job and epoch */
+    EPOCHS_CELL = 16,     /* its key, its length, its place in the page */
+    EPOCHS_INDEX = 24     /* its entry in the index of (records, epoch) */
+};
+
 static const char sql_job[] =
     "SELECT records, state, epoch, epochs, n_groups, n_tokens FROM jobs WHERE id = ?1";
 static const char sql_stored[] =
@@ -26,6 +33,20 @@ static const char sql_read[] =
     "SELECT e.epoch, e.record, e.tokens, j.n_groups, j.record_scalars, j.record_fields"
     " FROM jobs j JOIN epochs e ON e.records = j.records"
     " WHERE j.id = ?1 AND e.epoch BETWEEN ?2 AND ?3 ORDER BY e.epoch";
+
+int64_t epochs_row_bytes(int n_groups, int n_tokens)
+{
+    /* https://sqlite.org/fileformat2.html, section 1.6: what exceeds a leaf goes to overflow
+     * pages, all but a part of which the leaf keeps. */
+    const int64_t whole = EPOCHS_PAGE - 35, least = (EPOCHS_PAGE - 12) * 32 / 255 - 23;
+    const int64_t payload = (int64_t)record_size(n_groups) * (int64_t)sizeof(double) +
+                            (int64_t)n_tokens * (int64_t)sizeof(float) + EPOCHS_ROW_HEAD;
+    const int64_t kept = least + (payload - least) % (EPOCHS_PAGE - 4);
+    const int64_t local = payload <= whole ? payload : kept <= whole ? kept : least;
+    const int64_t overflow = (payload - local + EPOCHS_PAGE - 5) / (EPOCHS_PAGE - 4);
+    const int64_t rows_of_leaf = (EPOCHS_PAGE - 8) / (local + EPOCHS_CELL);
+    return EPOCHS_PAGE / rows_of_leaf + overflow * EPOCHS_PAGE + EPOCHS_INDEX;
+}
 
 struct epochs_job {
     int64_t records, epoch, epochs;
@@ -132,8 +153,7 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
     double loss = values[(size_t)(n - 1) * (size_t)n_values + RECORD_LOSS];
     /* Event and size cover only the epochs that are new, not the replayed ones. */
     int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
-    const int64_t epoch_bytes =
-        n_values * (int64_t)sizeof *values + n_tokens * (int64_t)sizeof *tokens;
+    const int64_t epoch_bytes = epochs_row_bytes(row.n_groups, row.n_tokens);
     if (connection_run(&writer->connection, sql_advance,
                        VALUES(value_text(job), value_integer(last), value_real(loss),
                               value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS),

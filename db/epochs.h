@@ -28,4 +28,8 @@ typedef int epochs_row(void *self, int64_t epoch, const double *values, int n_va
 int epochs_read(struct db_reader *reader, const char *job, int64_t from, int64_t to,
                 epochs_row *row, void *self, struct err *err);
 
+/* Bytes that a record takes in the file of the database: its row, the pages that it leaves partly
+ * empty, its entry in the index. */
+int64_t epochs_row_bytes(int n_groups, int n_tokens);
+
 #endif

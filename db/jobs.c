@@ -625,6 +625,17 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
     return connection_run(connection, sql_search, VALUES(value_text(job->id)), err);
 }
 
+static int job_does_not_fit(int64_t unfinished, int64_t max_queue, struct err *err)
+{
+    const struct err_limit limit = {.name = "max_queue",
+                                    .change = "whoever starts the server: the setting max_queue",
+                                    .value = (double)max_queue,
+                                    .present = (double)unfinished,
+                                    .asked = 1};
+    return err_set_limit(err, ERR_TOO_MANY, &limit, "%lld jobs are not finished, the limit is %lld",
+                         (long long)unfinished, (long long)max_queue);
+}
+
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
                const char *body_sha256, int64_t max_queue, int *existing, struct err *err)
 {
@@ -642,8 +653,7 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
     if (connection_integer(connection, sql_unfinished, NO_VALUES, 0, &unfinished, err) < 0)
         return -1;
     if (unfinished >= max_queue)
-        return err_set(err, ERR_TOO_MANY, "%lld jobs are not finished, the limit is %lld",
-                       (long long)unfinished, (long long)max_queue);
+        return job_does_not_fit(unfinished, max_queue, err);
     int64_t is_gone;
     if (connection_integer(connection, sql_source_gone, VALUES(value_text(job->spec)), 0, &is_gone,
                            err) < 0)

@@ -50,7 +50,8 @@ struct job {
     char *device;    /* until the start the device asked for ("auto", "cpu"), then its device */
     char *precision; /* precision asked for: train.precision of the spec */
     int64_t memory_bytes;
-    char *error;                 /* JSON {"code","message","epoch"} or NULL */
+    int64_t model_bytes; /* of the models that it will leave; set at the submission, not stored */
+    char *error;         /* JSON {"code","message","epoch"} or NULL */
     enum reason_code waits_code; /* what is stored of the reason why it waits or is held */
     char *waits;                 /* its sentence, or NULL */
     char *provenance;            /* JSON, fixed at the first start, or NULL */

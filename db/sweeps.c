@@ -53,13 +53,19 @@ static int sweep_of_job(struct db_writer *writer, const char *job, struct sweep 
 
 /* Correct the numbers in a queue limit error: job_insert has counted the first
  * `stored` jobs of this sweep as not finished. */
-static int sweep_does_not_fit(int n, int stored, int64_t max_queue, struct err *err)
+static int sweep_does_not_fit(int n, int stored, struct err *err)
 {
-    if (err->code == ERR_TOO_MANY)
-        err_set(err, ERR_TOO_MANY,
-                "%d jobs do not fit: %lld are not finished, the limit is %lld in all", n,
-                (long long)max_queue - stored, (long long)max_queue);
-    return -1;
+    struct err_limit limit = err->limit;
+    if (err->code != ERR_TOO_MANY)
+        return -1;
+    limit.present -= stored;
+    limit.asked = n;
+    limit.fits = stored;
+    return err_set_limit(
+        err, ERR_TOO_MANY, &limit,
+        "%d jobs do not fit, %d would: %.0f are not finished, the limit is %.0f in "
+        "all",
+        n, stored, limit.present, limit.value);
 }
 
 int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs, int n,
@@ -78,7 +84,7 @@ int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs
     for (int i = 0; i < n && !known; i++)
         if (job_insert(writer, &jobs[i], i ? NULL : idempotency_key, body_sha256, max_queue, &known,
                        err) < 0)
-            return i ? sweep_does_not_fit(n, i, max_queue, err) : -1;
+            return sweep_does_not_fit(n, i, err);
     if (known && (connection_run(connection, sql_drop, VALUES(value_text(sweep->id)), err) < 0 ||
                   sweep_of_job(writer, jobs[0].id, sweep, err) < 0))
         return -1;

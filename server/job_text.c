@@ -9,6 +9,7 @@
 #include "config/record.h"
 #include "config/spec_kind.h"
 #include "lab/memory.h"
+#include "lab/shapes.h"
 #include "lab/theory.h"
 
 /* "ids" are the tokenizer's ids: the model's ids differ if it has a vocabulary of its own. */
@@ -86,12 +87,26 @@ static void replace(char **place, char *text)
     *place = text;
 }
 
+/* Bytes of the models that the job leaves, with their spectra: the snapshots, and the last one. */
+static int64_t model_bytes(const struct spec *spec, int vocab, struct err *err)
+{
+    struct shapes shapes;
+    const int n = spec->train.n_snapshots;
+    const int has_last = n && spec->train.snapshots[n - 1] == spec->train.epochs;
+    if (shapes_build(spec, vocab, &shapes, err))
+        return -1;
+    const int64_t bytes = (shapes.n_parameters + vocab) * (int64_t)sizeof(float);
+    shapes_free(&shapes);
+    return (n + !has_last) * bytes;
+}
+
 int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_name,
                   const struct datasets_use *text, struct err *err)
 {
     const int64_t memory =
         memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
-    if (memory < 0)
+    const int64_t models = memory < 0 ? -1 : model_bytes(spec, text->text->vocab, err);
+    if (models < 0)
         return -1;
     char *facts = print_facts(spec, corpus_name, text, err);
     char *names = facts ? join_names(&text->groups) : NULL;
@@ -103,6 +118,7 @@ int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_n
     job->n_groups = text->groups.n;
     job->n_tokens = text->groups.n_tokens;
     job->memory_bytes = memory;
+    job->model_bytes = models;
     replace(&job->facts, facts);
     replace(&job->group_names, names);
     return 0;
@@ -125,7 +141,7 @@ int job_text_leave_open(struct job *job, const char *corpus_name, struct err *er
     }
     job->unread = 1;
     job->n_groups = job->n_tokens = 0;
-    job->memory_bytes = 0;
+    job->memory_bytes = job->model_bytes = 0;
     replace(&job->facts, facts);
     replace(&job->group_names, names);
     return 0;

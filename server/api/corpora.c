@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/spec.h"
 #include "config/text_name.h"
 #include "db/corpora.h"
+#include "db/limits.h"
 #include "lab/text.h"
 #include "server/corpora.h"
 #include "server/datasets.h"
@@ -55,6 +57,20 @@ static int upload_replace(struct request *request, enum corpus_replace *replace,
     return 0;
 }
 
+/* A text is part of what its user stores. */
+static int upload_check_limit(const struct request *request, struct err *err)
+{
+    struct limits limits;
+    struct stat file = {0};
+    if (request->upload_path && stat(request->upload_path, &file))
+        return err_set_errno(err, ERR_IO, "the upload cannot be read");
+    return limits_get(request->reader, &request->server->settings, request->user.name, &limits,
+                      err) ||
+                   limits_admit_bytes(&limits, file.st_size, err)
+               ? -1
+               : 0;
+}
+
 static int upload_store(struct request *request, struct corpus *corpus, int *created,
                         struct err *err)
 {
@@ -65,6 +81,8 @@ static int upload_store(struct request *request, struct corpus *corpus, int *cre
         return -1;
     snprintf(corpus->name, sizeof corpus->name, "%s", name);
     snprintf(corpus->user, sizeof corpus->user, "%s", request->user.name);
+    if (upload_check_limit(request, err))
+        return -1;
     return corpora_upload(&request->server->settings, request->server->db, request->reader,
                           request->upload_path, replace, corpus, created, err);
 }

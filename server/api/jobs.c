@@ -12,6 +12,7 @@
 
 #include "config/utf8.h"
 #include "db/jobs.h"
+#include "db/limits.h"
 #include "server/api/job_changes.h"
 #include "server/api/job_json.h"
 #include "server/api/job_query.h"
@@ -154,7 +155,8 @@ enum request_result api_job_list(struct request *request)
 /* ---- state changes ---- */
 
 struct change {
-    char id[DB_ID_MAX];
+    char id[DB_ID_MAX], user[DB_ACTOR_MAX]; /* the job's user */
+    const struct settings *settings;
     enum job_request request;
     enum job_state state;
     struct job_changes changes;
@@ -187,6 +189,8 @@ static struct change *change_begin(struct request *request)
         request_fail(request, &request->err);
     } else {
         snprintf(change->id, sizeof change->id, "%s", job->id);
+        snprintf(change->user, sizeof change->user, "%s", job->user);
+        change->settings = &request->server->settings;
         request->state = change;
         request->free_state = change_free;
     }
@@ -197,7 +201,15 @@ static struct change *change_begin(struct request *request)
 static int change_state(struct db_writer *writer, void *arg, struct err *err)
 {
     struct change *change = arg;
-    return job_request(writer, change->id, change->request, &change->state, err);
+    struct limits limits;
+    if (job_request(writer, change->id, change->request, &change->state, err))
+        return -1;
+    if (change->request != JOB_RETRY && change->request != JOB_RESTART)
+        return 0;
+    if (limits_read(writer, change->settings, change->user, &limits, err))
+        return -1;
+    limits.present[LIMIT_QUEUED]--; /* the job itself */
+    return limits_admit_queued(&limits, 1, err);
 }
 
 static enum request_result change_done(struct request *request)

@@ -11,6 +11,7 @@
 
 #include "config/hash.h"
 #include "config/input.h"
+#include "server/api/limits.h"
 #include "server/api/login.h"
 #include "server/http/auth.h"
 #include "server/http/client.h"
@@ -30,6 +31,8 @@ static enum request_result whoami_answer(struct request *request)
     emit_text(&buffer.json, "name", request->user.name);
     emit_bool(&buffer.json, "admin", request->user.admin);
     emit_bool(&buffer.json, "auth", request->server->auth);
+    if (api_limits_emit_of(&buffer.json, "limits", request, request->user.name, &request->err))
+        return request_close_fail(request, &buffer, &request->err);
     emit_end(&buffer.json);
     return request_close_reply(request, &buffer, 200, MEDIA_JSON);
 }

@@ -8,6 +8,7 @@
 #include <uuid/uuid.h>
 
 #include "db/corpora.h"
+#include "db/epochs.h"
 #include "lab/text.h"
 #include "server/api/init_from.h"
 #include "server/api/job_changes.h"
@@ -154,6 +155,11 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
     if (failed)
         submission_free(job);
     return failed ? -1 : 0;
+}
+
+int64_t submission_record_bytes(const struct job *job)
+{
+    return job->unread ? -1 : (job->epochs + 1) * epochs_row_bytes(job->n_groups, job->n_tokens);
 }
 
 void submission_wake(const struct request *request)

@@ -29,6 +29,9 @@ int submission_check_text(struct db_writer *writer, const struct job *job, struc
 int submission_seconds(const struct settings *settings, int64_t asked, const char *pointer,
                        int64_t *out, struct err *err);
 
+/* Bytes that the records of a job will take in the database, -1: its text is still to be read. */
+int64_t submission_record_bytes(const struct job *job);
+
 /* Wake who waits for new jobs. Call it after the commit. */
 void submission_wake(const struct request *request);
 /* Frees the strings of the job, not the job. */

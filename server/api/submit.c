@@ -13,13 +13,14 @@
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "server/api/job_json.h"
+#include "server/api/limits.h"
 #include "server/api/submission.h"
 
 struct submit {
     struct job job;
     char *key;
     char body_sha256[HASH_HEX];
-    int64_t max_queue;
+    const struct settings *settings;
     int existing;
 };
 
@@ -58,7 +59,8 @@ static int submit_check(struct request *request, struct submit *submit, struct e
     struct spec *spec = NULL;
     if (spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
         return -1;
-    const int failed = submission_build(request, spec, &submit->job, err);
+    const int failed = submission_build(request, spec, &submit->job, err) ||
+                       api_limits_check(request, &submit->job, 1, err);
     spec_free(spec);
     return failed;
 }
@@ -68,8 +70,10 @@ static int submit_store(struct db_writer *writer, void *arg, struct err *err)
     struct submit *submit = arg;
     if (submission_check_text(writer, &submit->job, err))
         return -1;
-    return job_insert(writer, &submit->job, submit->key, submit->body_sha256, submit->max_queue,
-                      &submit->existing, err);
+    if (job_insert(writer, &submit->job, submit->key, submit->body_sha256,
+                   submit->settings->max_queue, &submit->existing, err))
+        return -1;
+    return submit->existing ? 0 : api_limits_stored(writer, submit->settings, &submit->job, 1, err);
 }
 
 static enum request_result submit_stored(struct request *request)
@@ -106,7 +110,7 @@ enum request_result api_job_create(struct request *request)
     }
     request->state = submit;
     request->free_state = submit_free;
-    submit->max_queue = request->server->settings.max_queue;
+    submit->settings = &request->server->settings;
     hash_sha256(request->body, request->n_body, submit->body_sha256);
     if (submit_key(request, submit, &request->err))
         return request_fail(request, &request->err);

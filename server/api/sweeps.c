@@ -22,6 +22,7 @@
 #include "lab/statistics.h"
 #include "server/api/curves.h"
 #include "server/api/job_json.h"
+#include "server/api/limits.h"
 #include "server/api/submission.h"
 #include "server/api/sweep_plan.h"
 #include "server/http/auth.h"
@@ -399,7 +400,7 @@ struct post {
     struct job *jobs; /* [plan->n] */
     char *key;
     char body_sha256[HASH_HEX];
-    int64_t max_queue;
+    const struct settings *settings;
     int existing;
 };
 
@@ -452,12 +453,12 @@ static int post_check(struct request *request, struct post *post, struct err *er
     uuid_t uuid;
     uuid_generate(uuid);
     uuid_unparse_lower(uuid, post->sweep.id);
-    post->max_queue = request->server->settings.max_queue;
+    post->settings = &request->server->settings;
     if (sweep_plan_parse(request->body, request->n_body, &post->plan, err))
         return -1;
-    if (post->plan->n > post->max_queue)
+    if (post->plan->n > post->settings->max_queue)
         return err_field(err, "/vary", "%d jobs never fit: this server's queue takes %lld at most",
-                         post->plan->n, (long long)post->max_queue);
+                         post->plan->n, (long long)post->settings->max_queue);
     post->sweep.name = post->plan->name;
     post->sweep.base = post->plan->base;
     post->sweep.vary = post->plan->vary;
@@ -465,7 +466,9 @@ static int post_check(struct request *request, struct post *post, struct err *er
     post->jobs = calloc((size_t)post->plan->n, sizeof *post->jobs);
     if (!post->jobs || !post->sweep.user)
         return err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
-    return post_build(request, post, err);
+    return post_build(request, post, err)
+               ? -1
+               : api_limits_check(request, post->jobs, post->plan->n, err);
 }
 
 static int post_store(struct db_writer *writer, void *arg, struct err *err)
@@ -475,8 +478,12 @@ static int post_store(struct db_writer *writer, void *arg, struct err *err)
     for (int i = 0; i < post->plan->n; i++)
         if (submission_check_text(writer, &post->jobs[i], err))
             return -1;
-    return sweep_insert(writer, &post->sweep, post->jobs, post->plan->n, post->key,
-                        post->body_sha256, post->max_queue, &post->existing, err);
+    if (sweep_insert(writer, &post->sweep, post->jobs, post->plan->n, post->key, post->body_sha256,
+                     post->settings->max_queue, &post->existing, err))
+        return -1;
+    return post->existing
+               ? 0
+               : api_limits_stored(writer, post->settings, post->jobs, post->plan->n, err);
 }
 
 static enum request_result post_stored(struct request *request)

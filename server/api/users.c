@@ -16,6 +16,7 @@
 #include "config/hash.h"
 #include "config/input.h"
 #include "db/bindings.h"
+#include "server/api/limits.h"
 #include "server/http/auth.h"
 #include "server/http/word_list.h"
 #include "server/queue/workers.h"
@@ -33,7 +34,8 @@ struct people {
     int admin, disabled; /* -1: not in the body */
     double share;        /* 0: not in the body */
     int64_t uid;         /* of an account of this machine, -1: none, UID_UNSAID: not in the body */
-    int64_t expires_at;  /* 0: never */
+    int64_t limits[LIMITS]; /* as of limits_set */
+    int64_t expires_at;     /* 0: never */
     char text[SECRET_TEXT_MAX], hash[HASH_HEX], id[TOKEN_ID_MAX];
 };
 
@@ -78,6 +80,10 @@ static int people_write_user(void *self, const struct user *user)
     else
         emit_null(json, "uid");
     emit_time(json, "created_at", user->created_at);
+    writer->failed =
+        api_limits_emit_of(json, "limits", writer->request, user->name, &writer->request->err);
+    if (writer->failed)
+        return -1;
     emit_array(json, "tokens");
     writer->failed = token_list(writer->request->reader, user->name, NULL, people_write_token, json,
                                 &writer->request->err);
@@ -137,6 +143,32 @@ static void body_uid(const char *field, const json_t *value, int64_t *out, struc
         body_bad(field, value, "must be the number of an account, or null", err);
 }
 
+/* {"queued": 100, "running": null}: 0 is no limit, null the site's. */
+static void body_limits(const char *field, const json_t *value, int64_t limits[LIMITS],
+                        struct err *err)
+{
+    const char *name;
+    json_t *one;
+    if (!json_is_object(value)) {
+        body_bad(field, value, "must be an object", err);
+        return;
+    }
+    json_object_foreach((json_t *)(uintptr_t)value, name, one)
+    {
+        char path[USERS_VALUE_MAX];
+        const int limit = limit_from_name(name);
+        int64_t asked = LIMIT_OF_SITE;
+        snprintf(path, sizeof path, "limits/%.40s", name);
+        if (limit < 0)
+            body_bad(path, one, "is not a limit", err);
+        else if (!json_is_null(one) && (!input_integer(one, &asked) || asked < 0))
+            body_bad(path, one, "must be an integer from 0 on (0: no limit), or null (the site's)",
+                     err);
+        else
+            limits[limit] = asked;
+    }
+}
+
 /* check bounds the length of the text to the room of out. */
 static void body_text(const char *field, const json_t *value,
                       int (*check)(const char *text, struct err *err), char *out, struct err *err)
@@ -179,6 +211,8 @@ static void body_fields(json_t *body, const char *allowed, struct people *people
             body_share(field, value, &people->share, err);
         else if (strcmp(field, "uid") == 0)
             body_uid(field, value, &people->uid, err);
+        else if (strcmp(field, "limits") == 0)
+            body_limits(field, value, people->limits, err);
         else if (strncmp(field, "expires_", 8) == 0)
             body_expiry(field, value, &people->expires_at, err);
         else
@@ -219,6 +253,8 @@ static struct people *people_new(struct request *request)
     request->free_state = free;
     people->admin = people->disabled = -1;
     people->uid = UID_UNSAID;
+    for (int i = 0; i < LIMITS; i++)
+        people->limits[i] = LIMIT_KEEP;
     return people;
 }
 
@@ -287,7 +323,8 @@ static int user_patch(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct request *request = arg;
     const struct people *people = request->state;
-    if (user_change(writer, request->params[0], people->admin, people->disabled, err))
+    if (user_change(writer, request->params[0], people->admin, people->disabled, err) ||
+        limits_set(writer, request->params[0], people->limits, err))
         return -1;
     if (people->uid != UID_UNSAID && binding_set(writer, request->params[0], people->uid, err))
         return -1;
@@ -298,13 +335,13 @@ static enum request_result user_patched(struct request *request)
 {
     if (request->result)
         return request_fail(request, &request->err);
-    workers_wake(request->server->workers); /* jobs may have been released */
+    workers_wake(request->server->workers); /* jobs may have been released, or a limit raised */
     return user_answer(request, request->params[0], 200);
 }
 
 enum request_result api_user_patch(struct request *request)
 {
-    if (!people_begin(request, "admin,disabled,share,uid"))
+    if (!people_begin(request, "admin,disabled,share,uid,limits"))
         return REQUEST_DONE;
     return request_submit(request, user_patch, request, user_patched);
 }

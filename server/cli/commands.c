@@ -1,6 +1,7 @@
 /* commands: see commands.h. */
 #include "server/cli/commands.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "config/utf8.h"
 #include "db/compact.h"
 #include "db/db.h"
+#include "db/limits.h"
 #include "db/users.h"
 #include "server/cli/client.h"
 #include "server/secret.h"
@@ -202,6 +204,121 @@ static int commands_user_set(const struct settings *settings, struct commands_us
     return code;
 }
 
+/* ---- limits of a user ---- */
+
+struct commands_limits {
+    const struct settings *settings;
+    const char *user;
+    int64_t values[LIMITS]; /* as of limits_set */
+};
+
+static int commands_limits_set(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_limits *limits = arg;
+    return limits_set(writer, limits->user, limits->values, err);
+}
+
+static void commands_limits_row(enum limit limit, int64_t value, int is_own, double present)
+{
+    char text[24] = "no limit", has[24] = "";
+    if (value)
+        snprintf(text, sizeof text, "%lld", (long long)value);
+    if (limit != LIMIT_LARGEST_BYTES)
+        snprintf(has, sizeof has, "%.15g", present);
+    printf("%-14s %20s %-5s %20s\n", limit_name(limit), text, is_own ? "own" : "site", has);
+}
+
+static int commands_limits_print(struct db_reader *reader, void *arg, struct err *err)
+{
+    const struct commands_limits *asked = arg;
+    struct limits limits;
+    if (limits_get(reader, asked->settings, asked->user, &limits, err))
+        return -1;
+    for (int i = 0; i < LIMITS; i++)
+        commands_limits_row((enum limit)i, limits.value[i], limits.is_own[i], limits.present[i]);
+    return 0;
+}
+
+/* As the server tells them, whose settings may be others than this command's. */
+static void commands_limits_answer(const json_t *answer)
+{
+    const json_t *limits = json_object_get(answer, "limits");
+    for (int i = 0; i < LIMITS; i++) {
+        const json_t *one = json_object_get(limits, limit_name((enum limit)i));
+        commands_limits_row((enum limit)i, json_integer_value(json_object_get(one, "limit")),
+                            json_is_true(json_object_get(one, "own")),
+                            json_number_value(json_object_get(one, "present")));
+    }
+}
+
+/* "queued=500", "queued=site". */
+static int commands_limits_take(struct commands_limits *limits, const char *word, struct err *err)
+{
+    char name[24];
+    const char *text = strchr(word, '=');
+    char *end = NULL;
+    snprintf(name, sizeof name, "%.*s", text ? (int)(text - word) : 0, word);
+    const int limit = limit_from_name(name);
+    if (limit < 0)
+        return err_set(err, ERR_INVALID,
+                       "\"%.60s\" is not LIMIT=VALUE with a limit of queued, running, "
+                       "stored_bytes, device_hours, largest_bytes",
+                       word);
+    errno = 0;
+    const long long value = strtoll(text + 1, &end, 10);
+    const int is_site = strcmp(text + 1, "site") == 0;
+    if (!is_site && (end == text + 1 || *end || value < 0 || errno))
+        return err_set(err, ERR_INVALID,
+                       "%s: \"%.40s\" is neither an integer from 0 on (0: no limit) nor \"site\"",
+                       name, text + 1);
+    limits->values[limit] = is_site ? LIMIT_OF_SITE : value;
+    return 0;
+}
+
+/* Body of the request (malloc): {"limits": {...}}. */
+static char *commands_limits_body(const struct commands_limits *limits)
+{
+    struct emit json;
+    if (emit_open_text(&json))
+        return NULL;
+    emit_object(&json, NULL);
+    emit_object(&json, "limits");
+    for (int i = 0; i < LIMITS; i++)
+        if (limits->values[i] == LIMIT_OF_SITE)
+            emit_null(&json, limit_name((enum limit)i));
+        else if (limits->values[i] != LIMIT_KEEP)
+            emit_integer(&json, limit_name((enum limit)i), limits->values[i]);
+    emit_end(&json);
+    emit_end(&json);
+    return emit_close_text(&json);
+}
+
+/* Show the limits of a user, after a change if there are words. */
+static int commands_user_limits(const struct settings *settings, const char *user, int n,
+                                char **words)
+{
+    struct err err = ERR_INIT;
+    struct commands_limits limits = {.settings = settings, .user = user};
+    struct commands_change change = {
+        commands_limits_set, &limits, n ? "PATCH" : "GET", "", NULL, NULL};
+    for (int i = 0; i < LIMITS; i++)
+        limits.values[i] = LIMIT_KEEP;
+    if (user_check_name(user, &err))
+        return commands_fail(&err);
+    for (int i = 0; i < n; i++)
+        if (commands_limits_take(&limits, words[i], &err))
+            return commands_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s", user);
+    if (n && !(change.body = commands_limits_body(&limits)))
+        return commands_no_memory(&err);
+    const int code = commands_change(settings, &change);
+    const int is_local = !code && !change.answer;
+    if (!code && change.answer)
+        commands_limits_answer(change.answer);
+    json_decref(change.answer);
+    return is_local ? commands_read(settings, commands_limits_print, &limits) : code;
+}
+
 int commands_user(const struct settings *settings, int argc, char **argv)
 {
     static const struct options_row rows[] = {
@@ -225,7 +342,10 @@ int commands_user(const struct settings *settings, int argc, char **argv)
         return commands_user_add(settings, &user);
     if ((user.disabled || strcmp(verb, "enable") == 0) && n == 2 && !user.admin)
         return commands_user_set(settings, &user);
-    return commands_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME");
+    if (strcmp(verb, "limits") == 0 && n >= 2 && !user.admin)
+        return commands_user_limits(settings, user.name, n - 2, argv + 2);
+    return commands_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME | "
+                          "limits NAME [LIMIT=VALUE ...]");
 }
 
 /* ---- token ---- */

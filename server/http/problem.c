@@ -23,6 +23,18 @@ static void problem_fields(struct emit *json, const struct err *err)
         emit_integer(json, "more_errors", err->n_more);
 }
 
+static void problem_limit(struct emit *json, const struct err_limit *limit)
+{
+    emit_object(json, "limit");
+    emit_text(json, "name", limit->name);
+    emit_number(json, "value", limit->value);
+    emit_number(json, "present", limit->present);
+    emit_number(json, "asked", limit->asked);
+    emit_integer(json, "fits", limit->fits);
+    emit_text(json, "change", limit->change);
+    emit_end(json);
+}
+
 static void problem_write(struct emit *json, const struct err *err, const char *request_id)
 {
     char type[PROBLEM_URI_MAX];
@@ -35,6 +47,8 @@ static void problem_write(struct emit *json, const struct err *err, const char *
     emit_text(json, "detail", err->message);
     if (err->n_fields)
         problem_fields(json, err);
+    if (err->limit.name[0])
+        problem_limit(json, &err->limit);
     emit_text(json, "request_id", request_id);
     emit_end(json);
 }

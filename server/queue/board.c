@@ -67,10 +67,16 @@ static void board_turn(const struct board *board, const struct job *job, const c
 static void board_look(const struct board *board, const struct job *job, struct reason *out)
 {
     struct placement_look look;
+    char why[REASON_MAX];
+    int is_its_own;
+    const struct board_lane *lane = board_lane(board, job);
     if (!board->n_slots || board_handed_over(board, job->id))
         return;
     placement_look(job, board->slots, board->n_slots, &look);
-    if (!look.devices)
+    if (lane && !limits_may_run(&lane->limits, lane->running, job->memory_bytes, why, sizeof why,
+                                &is_its_own))
+        reason_set(out, REASON_LIMIT_USER, "%s", why);
+    else if (!look.devices)
         reason_set(out, look.code, "%s", look.waits);
     else if (board->closed[0])
         reason_set(out, REASON_QUEUE_CLOSED, "%s", board->closed);

@@ -8,6 +8,7 @@
 
 #include "config/reason.h"
 #include "db/jobs.h"
+#include "db/limits.h"
 #include "server/queue/placement.h"
 
 /* A lane, the job that is next in it, and the place of that job among those of its kind of device
@@ -16,6 +17,8 @@ struct board_lane {
     struct job_lane name;
     char head[DB_ID_MAX]; /* "": none can be placed */
     int turn;             /* from 1 on; 0: nothing starts now */
+    struct limits limits; /* of its user, of whom so many jobs run */
+    int running;
 };
 
 struct board {

@@ -10,6 +10,7 @@
 #include "config/file.h"
 #include "config/log.h"
 #include "db/jobs.h"
+#include "db/limits.h"
 #include "server/data.h"
 
 #define JOB_FILES_ASIDE ".deleted-"

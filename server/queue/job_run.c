@@ -28,6 +28,7 @@
 #include "db/accounts.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
+#include "db/limits.h"
 #include "db/usage.h"
 #include "lab/text.h"
 #include "server/data.h"
@@ -51,6 +52,7 @@ enum order {
     ORDER_HOLD,
     ORDER_PAUSE,
     ORDER_SLICE,
+    ORDER_HOURS,
     ORDER_LIMIT
 };
 
@@ -64,6 +66,7 @@ static const struct {
     [ORDER_HOLD] = {MESSAGE_STOP, JOB_END_REQUEUE, "held"},
     [ORDER_PAUSE] = {MESSAGE_STOP, JOB_END_REQUEUE, "the queue is paused"},
     [ORDER_SLICE] = {MESSAGE_STOP, JOB_END_SLICED, "gives way to another user"},
+    [ORDER_HOURS] = {MESSAGE_STOP, JOB_END_REQUEUE, "device_hours of its user are over"},
     [ORDER_LIMIT] = {MESSAGE_STOP, JOB_END_LIMIT, "max_seconds are over"},
 };
 
@@ -190,7 +193,8 @@ static int write_charge(struct db_writer *writer, void *arg, struct err *err)
     row.used = account.used;
     row.used_at = db_now();
     if (account_write(writer, &row, err) < 0 ||
-        job_charge(writer, attempt->job->id, ms, 0, 0, err) < 0)
+        job_charge(writer, attempt->job->id, ms, 0, 0, err) < 0 ||
+        limits_charge(writer, row.user, ms, err) < 0)
         return -1;
     ((struct attempt_write *)arg)->charged = now;
     return 0;
@@ -571,7 +575,11 @@ static enum order attempt_requested(struct attempt *attempt)
 static enum order attempt_due(const struct attempt *attempt)
 {
     static const enum order ways[] = {
-        [WAY_ON] = ORDER_NONE, [WAY_SLICE] = ORDER_SLICE, [WAY_PAUSE] = ORDER_PAUSE};
+        [WAY_ON] = ORDER_NONE,
+        [WAY_SLICE] = ORDER_SLICE,
+        [WAY_PAUSE] = ORDER_PAUSE,
+        [WAY_HOURS] = ORDER_HOURS,
+    };
     const int way = atomic_load(&attempt->setup->turn->way);
     if (atomic_load(attempt->setup->stopping))
         return ORDER_STOP;

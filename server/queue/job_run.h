@@ -25,8 +25,8 @@
 #include "server/queue/trainer_process.h"
 
 /* Whether a running job gives way: it goes on; another user's job is next (`sliced`); the queue is
- * paused. The scheduler asks, and wakes the thread; job_run stops the job with a checkpoint. */
-enum job_way { WAY_ON, WAY_SLICE, WAY_PAUSE };
+ * paused; its user has had the device_hours of a week. The scheduler asks, and wakes the thread; job_run stops the job with a checkpoint. */
+enum job_way { WAY_ON, WAY_SLICE, WAY_PAUSE, WAY_HOURS };
 
 /* What scheduler and job_run tell each other about the turn of a job on a device. Atomic; ms of the
  * monotonic clock, 0: not yet. */

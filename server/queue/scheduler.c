@@ -20,6 +20,7 @@
 #include "config/log.h"
 #include "db/accounts.h"
 #include "db/jobs.h"
+#include "db/limits.h"
 #include "server/queue/fair.h"
 #include "server/queue/placement.h"
 
@@ -55,6 +56,7 @@ struct lane {
     struct job *head; /* NULL: none */
     int turn;         /* of the head among those of its kind, from 1 on; 0: nothing starts */
     struct placement_look look;
+    struct limits limits; /* of its user */
 };
 
 struct pass {
@@ -107,13 +109,35 @@ static struct job *lane_row(struct pass *pass, struct lane *lane)
     return lane->n ? lane->jobs[lane->next++] : NULL;
 }
 
+static int pass_running(const struct pass *pass, const char *user)
+{
+    int running = 0;
+    for (int i = 0; i < pass->n_slots; i++)
+        running += pass->held[i] && strcmp(pass->held[i]->user, user) == 0;
+    return running;
+}
+
+/* 1 if the limits of its user let the head of the lane start. */
+static int lane_may_run(const struct pass *pass, const struct lane *lane, int *is_its_own)
+{
+    char why[REASON_MAX];
+    return limits_may_run(&lane->limits, pass_running(pass, lane->name.user),
+                          lane->head->memory_bytes, why, sizeof why, is_its_own);
+}
+
 /* Go on to the next job that can be placed. If the device is the reason why one cannot, those behind
  * it need not be looked at. */
 static void lane_advance(struct pass *pass, struct lane *lane)
 {
+    int is_its_own;
     while ((lane->head = lane_row(pass, lane))) {
         if (pass_handed_over(pass, lane->head->id))
             continue;
+        if (!lane_may_run(pass, lane, &is_its_own)) {
+            if (is_its_own)
+                continue;
+            break;
+        }
         placement_look(lane->head, pass->slots, pass->n_slots, &lane->look);
         if (lane->look.devices)
             return;
@@ -125,18 +149,37 @@ static void lane_advance(struct pass *pass, struct lane *lane)
     lane->head = NULL;
 }
 
+/* A job of the user has started: the user's other lanes may have come to the limit by it. */
+static void lanes_limit(struct pass *pass, const char *user)
+{
+    int is_its_own;
+    for (int i = 0; i < pass->n_lanes; i++) {
+        struct lane *lane = &pass->lanes[i];
+        if (lane->head && strcmp(lane->name.user, user) == 0 &&
+            !lane_may_run(pass, lane, &is_its_own))
+            lane->head = NULL;
+    }
+}
+
 static int pass_read_lanes(struct pass *pass, struct err *err)
 {
+    const struct settings *settings = pass->scheduler->set->settings;
     struct job_lane *names = NULL;
+    int failed = 0;
     if (job_lanes(pass->scheduler->reader, &names, &pass->n_lanes, err) < 0)
         return -1;
     pass->lanes = calloc((size_t)pass->n_lanes + 1, sizeof *pass->lanes);
-    for (int i = 0; pass->lanes && i < pass->n_lanes; i++) {
+    for (int i = 0; pass->lanes && i < pass->n_lanes && !failed; i++) {
         pass->lanes[i].name = names[i];
         pass->lanes[i].kind = placement_kind(names[i].device, pass->slots, pass->n_slots);
-        lane_advance(pass, &pass->lanes[i]);
+        failed = limits_get(pass->scheduler->reader, settings, names[i].user,
+                            &pass->lanes[i].limits, err) < 0;
+        if (!failed)
+            lane_advance(pass, &pass->lanes[i]);
     }
     free(names);
+    if (failed)
+        return -1;
     return pass->lanes ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for %d lanes", pass->n_lanes);
 }
 
@@ -415,6 +458,7 @@ static void round_start(struct pass *pass, struct round *round, const struct fai
         pass->held[slot] = NULL; /* deleted: the slot will find that out */
     one->holds++;
     lane_advance(pass, lane);
+    lanes_limit(pass, one->account.user);
     one->has_work = 0;
     for (int i = 0; i < pass->n_lanes; i++)
         if (pass->lanes[i].head && strcmp(pass->lanes[i].kind, one->account.kind) == 0 &&
@@ -484,13 +528,32 @@ static void pass_read_held(struct pass *pass)
     }
 }
 
+/* Jobs of users who have had their device_hours stop with a checkpoint. */
+static int pass_look_at_hours(struct pass *pass, struct err *err)
+{
+    for (int i = 0; i < pass->n_slots; i++) {
+        struct limits limits;
+        if (!pass->held[i])
+            continue;
+        if (limits_get(pass->scheduler->reader, pass->scheduler->set->settings, pass->held[i]->user,
+                       &limits, err) < 0)
+            return -1;
+        if (limits_is_out_of_hours(&limits))
+            slot_give_way(&pass->scheduler->set->slots[i], WAY_HOURS);
+    }
+    return 0;
+}
+
 /* What this pass knows, for readers. Without memory they see no lanes. */
 static void pass_publish(struct pass *pass)
 {
     struct board_lane *lanes = calloc((size_t)pass->n_lanes + 1, sizeof *lanes);
     for (int i = 0; lanes && i < pass->n_lanes; i++) {
         const struct lane *lane = &pass->lanes[i];
-        lanes[i] = (struct board_lane){.name = lane->name, .turn = lane->turn};
+        lanes[i] = (struct board_lane){.name = lane->name,
+                                       .turn = lane->turn,
+                                       .limits = lane->limits,
+                                       .running = pass_running(pass, lane->name.user)};
         if (lane->head)
             memcpy(lanes[i].head, lane->head->id, sizeof lanes[i].head);
     }
@@ -534,7 +597,8 @@ static int scheduler_look(struct scheduler *scheduler)
     double again = INFINITY;
     pass.n_slots = slot_set_snapshot(scheduler->set, pass.slots);
     pass_read_held(&pass);
-    if (pass_look_at_queue(&pass, &err) < 0 || pass_read_lanes(&pass, &err) < 0) {
+    if (pass_look_at_queue(&pass, &err) < 0 || pass_look_at_hours(&pass, &err) < 0 ||
+        pass_read_lanes(&pass, &err) < 0) {
         log_line(LOG_ERROR, "the queue cannot be read: %s", err.message);
     } else {
         again = pass_kinds(&pass);

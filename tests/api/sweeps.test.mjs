@@ -158,9 +158,10 @@ test('a sweep that fits no queue is told so, one that does not fit now is told t
     assert.equal(never, 422);
     assert.match(problem.errors[0].detail, /^4 jobs never fit: .* 3 at most/);
     assert.equal((await send([1, 2]))[0], 201);
-    const [later, { detail }] = await send([1, 2]);
+    const [later, { detail, limit }] = await send([1, 2]);
     assert.equal(later, 429);
-    assert.match(detail, /^2 jobs do not fit: 2 are not finished, the limit is 3/);
+    assert.match(detail, /^2 jobs do not fit, 1 would: 2 are not finished, the limit is 3/);
+    assert.deepEqual([limit.name, limit.value, limit.present, limit.asked, limit.fits], ['max_queue', 3, 2, 2, 1]);
   } finally {
     await small.stop();
   }

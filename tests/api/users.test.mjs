@@ -42,10 +42,10 @@ test('an administrator makes users and tokens; a token is shown once', async () 
   const ben = await made('ben');
   assert.equal(ben.location, 'users/ben');
   fits(ben.body, 'Person', openapi);
-  assert.deepEqual({ ...ben.body, created_at: '' }, { name: 'ben', admin: false, disabled: false, share: 1, uid: null, created_at: '', tokens: [] });
+  assert.deepEqual({ ...ben.body, created_at: '', limits: {} }, { name: 'ben', admin: false, disabled: false, share: 1, uid: null, created_at: '', limits: {}, tokens: [] });
   const token = await issued('ben', 'laptop');
   assert.match(token.token, /^tf_[0-9a-f]{64}$/);
-  assert.deepEqual((await whoami(token.token)).body, { name: 'ben', admin: false, auth: true });
+  assert.deepEqual((await whoami(token.token)).body, { name: 'ben', admin: false, auth: true, limits: ben.body.limits });
 
   const shown = await ask(admin, 'GET', new URL(token.location, 'http://x/users/ben/tokens').pathname);
   assert.deepEqual(shown.body, { id: token.id, label: 'laptop', created_at: token.created_at, expires_at: null });

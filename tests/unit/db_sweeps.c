@@ -100,7 +100,7 @@ static void all_or_none(void **state)
     assert_int_equal(insert_sweep(f, "S", NULL, 2, &call), -1);
     assert_int_equal(f->err.code, ERR_TOO_MANY);
     assert_string_equal(f->err.message,
-                        "3 jobs do not fit: 0 are not finished, the limit is 2 in all");
+                        "3 jobs do not fit, 2 would: 0 are not finished, the limit is 2 in all");
     assert_int_equal(count(f, "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM sweeps)"
                               " + (SELECT count(*) FROM events)"),
                      0);

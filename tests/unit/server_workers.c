@@ -12,6 +12,7 @@
 #include "config/log.h"
 #include "db/accounts.h"
 #include "lab/memory.h"
+#include "db/limits.h"
 #include "server/queue/placement.h"
 #include "server/queue/workers.h"
 
@@ -323,6 +324,42 @@ static void test_killed_idle_trainer(void **state)
     assert_int_equal(cpu(room).pid, 0);
     submit(room, example("two", "auto"));
     wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
+}
+
+static int charge_hours(struct db_writer *writer, void *arg, struct err *err)
+{
+    return limits_charge(writer, "ada", *(int64_t *)arg * 3600000, err);
+}
+
+/* A job of a user who has had the device_hours stops with a checkpoint and waits; when the limit
+ * is raised, here with a new start, it goes on. Other users are not touched. */
+static void test_device_hours(void **state)
+{
+    struct room *room = *state;
+    int64_t hours = 2;
+    behave("good", "3", "20");
+    room->settings.user_device_hours = 2;
+    start(room);
+    struct job job = example("one", "auto");
+    job.user = "ada";
+    submit(room, job);
+    wait_only(room, "one", JOB_RUNNING, 2);
+    assert_int_equal(db_call(room->f->db, charge_hours, &hours, &room->f->err), 0);
+    workers_wake(room->workers);
+    wait_for_waits(room, "one", REASON_LIMIT_USER, "device_hours");
+    check_log(room, "one", "order: device_hours of its user are over");
+    struct job other = example("two", "auto");
+    other.user = "bob";
+    submit(room, other);
+    wait_only(room, "two", JOB_SUCCEEDED, LAST_EPOCH);
+    stop(room);
+    room->settings.user_device_hours = 3;
+    start(room);
+    struct job *ended = wait_for(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    assert_int_equal(ended->attempt, 1);
+    assert_int_equal(ended->slices, 0);
+    job_free(ended);
+    check_all_epochs(room, "one");
 }
 
 /* Each bad behaviour, the attempts it has, and the code the job fails with. */
@@ -918,6 +955,7 @@ int main(void)
         room_test(test_device_is_given_back),
         room_test(test_trainer_that_cannot_start),
         room_test(test_full_disk),
+        room_test(test_device_hours),
         cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
