@@ -1,9 +1,9 @@
-// The user's own bearer tokens: list, issue, rotate, revoke. The text of a token is on the
-// page after the answer that made it, and nowhere else.
+// The user's own limits, and bearer tokens: list, issue, rotate, revoke. The text of a token is
+// on the page after the answer that made it, and nowhere else.
 
 import * as api from "./api.js";
 import { announce, h, notice, problemNotice, scrollable } from "./dom.js";
-import { fullTime, time } from "./format.js";
+import { bytes, count, fullTime, NONE, time } from "./format.js";
 import { confirmed } from "./job_actions.js";
 
 const DAY = 86400;
@@ -13,6 +13,43 @@ const LIVES = [
   [30 * DAY, "30 days"],
   [365 * DAY, "a year"],
 ];
+
+// What each limit counts, and how its values are written.
+const LIMITS = {
+  queued: ["Jobs queued or held", count],
+  running: ["Jobs that run at the same time", count],
+  stored_bytes: ["Stored: records, models, checkpoints, texts", bytes],
+  device_hours: ["Hours on devices in the last seven days", (hours) => `${Number(hours.toFixed(1))} h`],
+  largest_bytes: ["Memory of one job", bytes],
+};
+
+function limitRow([name, { limit, own, present }]) {
+  const [label, write] = LIMITS[name];
+  const full = limit !== null && present !== null && present >= limit;
+  return h(
+    "tr",
+    null,
+    h("th", { scope: "row" }, label),
+    h("td.number", null, present === null ? NONE : write(present), full ? h("strong", null, " (full)") : null),
+    h("td.number", null, limit === null ? "no limit" : write(limit)),
+    h("td", null, own ? "yours" : "everybody’s"),
+  );
+}
+
+function limitsOf(limits) {
+  const head = [h("th", null, "Limit"), h("th.number", null, "You have"), h("th.number", null, "You may have"), h("th", null, "Set")];
+  const table = h(
+    "table",
+    { "aria-label": "Limits" },
+    h("thead", null, h("tr", null, ...head)),
+    h("tbody", null, ...Object.entries(limits).map(limitRow)),
+  );
+  return [
+    h("h2", null, "My limits"),
+    h("p.quiet", null, "An administrator can change them."),
+    scrollable("Limits", h("div.panel.tablepanel", null, table)),
+  ];
+}
 
 function row(token, act) {
   const name = token.label || token.id;
@@ -93,14 +130,15 @@ function tokensOf(view, user) {
       });
     },
   };
-  view.replaceChildren(h("h1", null, "My tokens"), result, list, issueForm(act.issue));
+  view.append(h("h2", null, "My tokens"), result, list, issueForm(act.issue));
   load().catch((problem) => list.replaceChildren(problemNotice("Cannot load the list", problem)));
 }
 
 export function render(view) {
-  view.replaceChildren(h("h1", null, "My tokens"));
+  view.replaceChildren(h("h1", null, "My account"));
   api.getWhoami().then(
-    ({ name, auth }) => {
+    ({ name, auth, limits }) => {
+      view.append(...limitsOf(limits));
       if (auth) tokensOf(view, name);
       else view.append(h("p", null, "This server asks nobody for a token."));
     },

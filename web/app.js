@@ -28,7 +28,7 @@ const ROUTES = [
   { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
   { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
   { path: /^\/usage$/, nav: "usage", title: "Usage", view: usage },
-  { path: /^\/account$/, nav: "account", title: "My tokens", view: account },
+  { path: /^\/account$/, nav: "account", title: "My account", view: account },
   { path: /^\/corpora$/, nav: "corpora", title: "Corpora", view: corpora },
 ];
 

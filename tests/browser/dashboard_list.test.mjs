@@ -248,8 +248,11 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
     await page.locator('#live', { hasText: /^live$/ }).waitFor();
 
-    await page.locator('#user').click(); // one's own tokens
-    await page.locator('h1', { hasText: 'My tokens' }).waitFor();
+    await page.locator('#user').click(); // one's own limits and tokens
+    await page.locator('h1', { hasText: 'My account' }).waitFor();
+    const limits = page.getByRole('table', { name: 'Limits' });
+    assert.deepEqual(await limits.locator('tr', { hasText: 'queued or held' }).locator('td').allInnerTexts(), ['0', '2,000', 'everybody’s']);
+    assert.deepEqual(await limits.locator('tr', { hasText: 'Memory' }).locator('td').allInnerTexts(), ['–', 'no limit', 'everybody’s']);
     await page.getByLabel('Label', { exact: true }).fill('laptop');
     await page.getByLabel('Lives').selectOption('a day');
     await page.getByRole('button', { name: 'Issue' }).click();
@@ -257,7 +260,7 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     const whoami = async (text) => (await guarded.api('/whoami', { headers: { Authorization: `Bearer ${text}` } })).status;
     assert.equal(await whoami(made), 200);
     await page.getByRole('button', { name: 'Rotate laptop' }).click();
-    await page.locator('tbody tr').nth(2).waitFor();
+    await page.getByRole('table', { name: 'Tokens' }).locator('tbody tr').nth(2).waitFor();
     const rotated = await page.locator('code.secret').innerText();
     assert.notEqual(rotated, made);
     assert.equal(await whoami(rotated), 200);
