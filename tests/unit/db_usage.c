@@ -147,49 +147,8 @@ static void test_fold(void **state)
 }
 
 /* The bytes of records follow what is appended and what a restart drops. */
-static int body_append(struct db_writer *writer, struct call *call, struct err *err)
-{
-    return epochs_append(writer, call->id, call->from, call->n, call->values, call->n_values,
-                         call->tokens, call->n_tokens, err);
-}
-
-static void test_record_bytes(void **state)
-{
-    struct fixture *f = *state;
-    enum { SIZE = RECORD_SCALARS + 2 * RECORD_FIELDS };
-    double values[3 * SIZE] = {0};
-    float tokens[9] = {0};
-    struct call call = {.body = body_append,
-                        .id = "one",
-                        .n = 3,
-                        .values = values,
-                        .n_values = SIZE,
-                        .tokens = tokens,
-                        .n_tokens = 3};
-    static const char sum[] = "SELECT record_bytes = coalesce((SELECT"
-                              " sum(length(record) + length(tokens)) FROM epochs e"
-                              " WHERE e.records = jobs.records), 0) AND (record_bytes > 0) = ?1"
-                              " FROM jobs";
-    insert_example(f, "one");
-    assert_int_equal(claim(f, "one"), 0);
-    assert_int_equal(call_run(f, &call), 0);
-    call.from = 1; /* replays two */
-    assert_int_equal(call_run(f, &call), 0);
-    int64_t same = 0;
-    assert_int_equal(connection_integer((struct connection *)f->reader, sum,
-                                        VALUES(value_integer(1)), 0, &same, &f->err),
-                     0);
-    assert_int_equal(same, 1);
-    assert_int_equal(finish(f, "one", JOB_END_FAILED), 0);
-    assert_int_equal(request(f, "one", JOB_RESTART), 0);
-    assert_int_equal(connection_integer((struct connection *)f->reader, sum,
-                                        VALUES(value_integer(0)), 0, &same, &f->err),
-                     0);
-    assert_int_equal(same, 1);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {test(test_ledger), test(test_fold), test(test_record_bytes)};
+    const struct CMUnitTest tests[] = {test(test_ledger), test(test_fold)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
