@@ -12,6 +12,7 @@
 
 #include "config/reason.h"
 #include "config/record.h"
+#include "db/after.h"
 #include "db/connection.h"
 #include "db/deletions.h"
 #include "db/events.h"
@@ -142,7 +143,8 @@ static const char *const job_sql[ACTIONS] = {
 static const char sql_state[] =
     "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
     " hold_requested, max_seconds > 0 AND device_ms >= 1000 * max_seconds,"
-    " json_extract(error, '$.code') IS ?2, iif(started_at = 0 AND attempt = 1, submitted_at, 0)"
+    " json_extract(error, '$.code') IS ?2, iif(started_at = 0 AND attempt = 1, submitted_at, 0),"
+    " blocked, started_at > 0, waits_code IS 'after'"
     " FROM jobs WHERE id = ?1";
 
 /* The data of a `job` event of action ?2 by actor ?3, in the form of the API's answers: RFC
@@ -151,10 +153,14 @@ static const char sql_state[] =
     "iif(" column " = 0, NULL,"                                                                    \
     " strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000000, 'unixepoch')"                            \
     " || printf('.%06dZ', " column " % 1000000))"
-/* What is stored of the reason why a job waits; an unread one has none yet. */
+/* What is stored of the reason why a job waits, and what it waits for; an unread one has none yet. */
 #define REASON                                                                                     \
-    "json(CASE WHEN waits_code IS NOT NULL THEN json_object('code', waits_code, 'message', waits)" \
-    " WHEN unread AND state = 'queued' THEN json_object('code', ?4, 'message', ?5) END)"
+    "json(CASE WHEN blocked AND state = 'queued' THEN json_object('code', ?6, "                    \
+    "'message', " AFTER_WAITS("jobs") ")"                                                          \
+                                      " WHEN waits_code IS NOT NULL THEN json_object('code', "     \
+                                      "waits_code, 'message', waits)"                              \
+                                      " WHEN unread AND state = 'queued' THEN "                    \
+                                      "json_object('code', ?4, 'message', ?5) END)"
 #define SUBMITTED_AT TIME("submitted_at")
 #define STARTED_AT TIME("started_at")
 #define FINISHED_AT TIME("finished_at")
@@ -283,17 +289,18 @@ static const char sql_running[] =
     "j.priority, j.attempt, j.cancel_requested, "    /* 6 to 8 */                                  \
     "j.submitted_at, j.started_at, j.finished_at, "  /* 9 to 11 */                                 \
     "j.epoch, j.epochs, j.device, j.precision, "     /* 12 to 15 */                                \
-    "j.memory_bytes, j.error, j.waits, j.n_groups, " /* 16 to 19 */                                \
-    "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                                \
-    "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                                \
-    "s.id, t.setting, j.unread, "                    /* 26 to 28 */                                \
-    "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                                \
-    "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                                \
-    "j.cost_ms, coalesce("                           /* 35 */                                      \
-    "json_extract(t.provenance, '$.threads'), "                                                    \
-    "json_extract(t.spec, '$.resources.threads'), 0), " /* 36 */                                   \
-    "j.waits_code"                                      /* 37 */
-#define FULL ROW ", t.notes, t.spec, t.facts"           /* 38 to 40 */
+    "j.memory_bytes, j.error, iif(j.blocked AND j.state = 'queued', " AFTER_WAITS(                 \
+        "j") ", j.waits), j.n_groups, "                       /* 16 to 19 */                       \
+             "j.n_tokens, j.max_attempts, j.loss, "           /* 20 to 22 */                       \
+             "t.provenance, t.group_names, t.corpus_sha256, " /* 23 to 25 */                       \
+             "s.id, t.setting, j.unread, "                    /* 26 to 28 */                       \
+             "j.urgent, j.hold_requested, j.max_seconds, "    /* 29 to 31 */                       \
+             "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                       \
+             "j.cost_ms, coalesce("                           /* 35 */                             \
+             "json_extract(t.provenance, '$.threads'), "                                           \
+             "json_extract(t.spec, '$.resources.threads'), 0), "            /* 36 */               \
+             "iif(j.blocked AND j.state = 'queued', 'after', j.waits_code)" /* 37 */
+#define FULL ROW ", t.notes, t.spec, t.facts"                               /* 38 to 40 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* Value of the term's field in a job. */
@@ -330,29 +337,34 @@ static const char sql_list[] =
     " AND (?5 = 0 OR j.seq < ?5)"
     " AND (?7 IS NULL OR s.id = ?7)"
     " ORDER BY j.seq DESC LIMIT ?6";
+/* Jobs that the scheduler looks at. */
+#define IN_LANES(t) #t ".state = 'queued' AND " #t ".unread = 0 AND " #t ".blocked = 0"
 /* The order of a lane; the index jobs_queue has the same columns. */
 static const char sql_queue[] =
     "SELECT " ROW FROM
-    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = ?1 AND j.device = ?2"
-    " ORDER BY j.urgent IS NULL, j.priority DESC, j.seq LIMIT ?4 OFFSET ?3";
+    " WHERE " IN_LANES(j) " AND j.user = ?1 AND j.device = ?2"
+                          " ORDER BY j.urgent IS NULL, j.priority DESC, j.seq LIMIT ?4 OFFSET ?3";
 /* Each step finds the next user or device in the index; the jobs between are not read. */
 static const char sql_lanes[] =
     "WITH RECURSIVE"
     " owner (user) AS ("
-    "SELECT min(user) FROM jobs WHERE state = 'queued' AND unread = 0"
-    " UNION ALL"
-    " SELECT (SELECT min(j.user) FROM jobs j"
-    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user > owner.user)"
-    " FROM owner WHERE owner.user IS NOT NULL),"
-    " lane (user, device) AS ("
-    "SELECT user, (SELECT min(j.device) FROM jobs j"
-    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = owner.user)"
-    " FROM owner WHERE user IS NOT NULL"
-    " UNION ALL"
-    " SELECT user, (SELECT min(j.device) FROM jobs j"
-    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = lane.user AND j.device > lane.device)"
-    " FROM lane WHERE device IS NOT NULL)"
-    " SELECT user, device FROM lane WHERE device IS NOT NULL";
+    "SELECT min(user) FROM jobs WHERE " IN_LANES(
+        jobs) " UNION ALL"
+              " SELECT (SELECT min(j.user) FROM jobs j"
+              " WHERE " IN_LANES(
+                  j) " AND j.user > owner.user)"
+                     " FROM owner WHERE owner.user IS NOT NULL),"
+                     " lane (user, device) AS ("
+                     "SELECT user, (SELECT min(j.device) FROM jobs j"
+                     " WHERE " IN_LANES(
+                         j) " AND j.user = owner.user)"
+                            " FROM owner WHERE user IS NOT NULL"
+                            " UNION ALL"
+                            " SELECT user, (SELECT min(j.device) FROM jobs j"
+                            " WHERE " IN_LANES(
+                                j) " AND j.user = lane.user AND j.device > lane.device)"
+                                   " FROM lane WHERE device IS NOT NULL)"
+                                   " SELECT user, device FROM lane WHERE device IS NOT NULL";
 static const char sql_unread[] =
     "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
@@ -381,7 +393,8 @@ static int job_event(struct db_writer *writer, const char *sql, const char *id, 
     if (connection_start(&writer->connection, sql,
                          VALUES(value_text(id), value_text(action), value_text(writer->actor),
                                 value_text(reason_name(REASON_READING)),
-                                value_text(reason_sentence(REASON_READING))),
+                                value_text(reason_sentence(REASON_READING)),
+                                value_text(reason_name(REASON_AFTER))),
                          &statement, err) < 0)
         return -1;
     int result = statement_step(statement, err);
@@ -419,7 +432,8 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 
 /* The columns of a job on which a change depends. */
 struct job_standing {
-    int64_t seq, cancel_requested, faults, max_attempts, epoch, is_over, has_diverged;
+    int64_t seq, cancel_requested, faults, max_attempts, epoch, is_over, has_diverged, blocked,
+        has_started, is_after;
     int64_t hold_requested; /* of a running job: 1 by a request, 2 because its user is disabled */
     int64_t waits_since;    /* of a job that has never started, else 0 */
     enum job_state state;
@@ -448,13 +462,19 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
         out->is_over = sqlite3_column_int64(statement, 7);
         out->has_diverged = sqlite3_column_int64(statement, 8);
         out->waits_since = sqlite3_column_int64(statement, 9);
+        out->blocked = sqlite3_column_int64(statement, 10);
+        out->has_started = sqlite3_column_int64(statement, 11);
+        out->is_after = sqlite3_column_int64(statement, 12);
     }
     statement_close(statement);
     return result < 0 ? -1 : 0;
 }
 
-/* Change the state. text: ?5 of the action's statement, a code that names a sentence is given with
- * it; detail: of the entry of history, NULL if
+static int job_follow(struct db_writer *writer, const char *id, int64_t seq, enum job_state from,
+                      enum job_state to, enum job_state *state, struct err *err);
+
+/* Change the state, and what follows from it for jobs that wait. text: ?5 of the action's statement;
+ * a code that names a sentence is given with it, that of `after` is the detail. detail: of the entry of history, NULL if
  * none. The writer thread is the only one that writes, so the swap
  * fails only if an earlier statement of the same operation changed the job. The
  * comparison makes that an error instead of a second transition. */
@@ -471,7 +491,9 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
             &writer->connection, job_sql[action],
             VALUES(value_integer(standing->seq), value_text(job_state_names[standing->state]),
                    value_text(job_state_names[next]), value_integer(db_now()), value_text(text),
-                   value_text(reason ? reason_sentence(reason) : NULL)),
+                   value_text(reason == REASON_AFTER ? detail
+                              : reason               ? reason_sentence(reason)
+                                                     : NULL)),
             err) < 0)
         return -1;
     if (connection_changes(&writer->connection) != 1)
@@ -484,7 +506,7 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
         return -1;
     if (state)
         *state = (enum job_state)next;
-    return 0;
+    return job_follow(writer, id, standing->seq, standing->state, (enum job_state)next, state, err);
 }
 
 /* ---- jobs of a disabled user ---- */
@@ -572,6 +594,83 @@ static int job_hold_of_disabled(struct db_writer *writer, const char *id, const 
         return 0;
     return job_change(writer, id, &standing, ACTION_HOLD, reason, reason, state, err);
 }
+
+/* ---- jobs that wait for others ---- */
+
+/* Count what a job in the queue waits for, and hold it if one of these will not succeed. */
+static int job_await(struct db_writer *writer, const char *id, int64_t seq, enum job_state *state,
+                     struct err *err)
+{
+    struct job_standing standing;
+    char reason[AFTER_REASON_MAX];
+    if (after_count(writer, seq, err) < 0)
+        return -1;
+    const int is_broken = after_is_broken(writer, seq, reason, err);
+    if (is_broken <= 0)
+        return is_broken;
+    return job_standing(writer, id, &standing, err) < 0
+               ? -1
+               : job_change(writer, id, &standing, ACTION_HOLD, reason_name(REASON_AFTER), reason,
+                            state, err);
+}
+
+/* Let a job that was held for one that failed back into the queue. */
+static int job_mend(struct db_writer *writer, const char *id, struct err *err)
+{
+    struct job_standing standing;
+    if (job_standing(writer, id, &standing, err) < 0 ||
+        job_change(writer, id, &standing, ACTION_RELEASE, NULL, NULL, NULL, err) < 0)
+        return -1;
+    return job_hold_of_disabled(writer, id, NULL, NULL, err);
+}
+
+/* Job `seq` has ended, or a retry has opened it again: for the jobs that wait for it. */
+static int job_tell_waiting(struct db_writer *writer, int64_t seq, struct err *err)
+{
+    int64_t at = 0;
+    char id[DB_ID_MAX];
+    int found;
+    if (after_count_waiting(writer, seq, err) < 0)
+        return -1;
+    while ((found = after_next_broken(writer, seq, &at, id, err)) > 0)
+        if (job_await(writer, id, at, NULL, err) < 0)
+            return -1;
+    for (at = 0; found == 0 && (found = after_next_mended(writer, seq, &at, id, err)) > 0;)
+        if ((found = job_mend(writer, id, err)) < 0)
+            return -1;
+    return found;
+}
+
+static int job_follow(struct db_writer *writer, const char *id, int64_t seq, enum job_state from,
+                      enum job_state to, enum job_state *state, struct err *err)
+{
+    if (to == JOB_QUEUED && job_await(writer, id, seq, state, err) < 0)
+        return -1;
+    return (from >= JOB_SUCCEEDED) == (to >= JOB_SUCCEEDED) ? 0
+                                                            : job_tell_waiting(writer, seq, err);
+}
+
+int job_set_after(struct db_writer *writer, const char *id, const struct after_list *list,
+                  struct err *err)
+{
+    struct job_standing standing;
+    char words[64];
+    if (job_standing(writer, id, &standing, err) < 0)
+        return -1;
+    if (standing.has_started || (standing.state != JOB_QUEUED && standing.state != JOB_HELD))
+        return err_set(err, ERR_CONFLICT, "job %s %s and waits for no other any more", id,
+                       standing.has_started ? "has started" : "has ended");
+    snprintf(words, sizeof words, "after: %d job%s", list->n, list->n == 1 ? "" : "s");
+    if (after_set(writer, standing.seq, list, err) < 0 ||
+        job_set_waits(writer, id, REASON_NONE, NULL, err) < 0 ||
+        job_tell(writer, sql_event, id, "change", NULL, NULL, words, err) < 0)
+        return -1;
+    if (standing.state == JOB_QUEUED)
+        return job_await(writer, id, standing.seq, NULL, err);
+    return standing.is_after ? job_mend(writer, id, err) : 0;
+}
+
+/* ---- keys and new jobs ---- */
 
 /* Look a key up: 1 = the same request came before (id is set), 0 = the key is new. */
 static int job_known(struct connection *connection, const char *user, const char *key,
@@ -667,9 +766,14 @@ int job_insert(struct db_writer *writer, struct job *job, const char *idempotenc
                                                  value_text(body_sha256), value_integer(seq)),
                                           err) < 0)
         return -1;
+    if (job->after && after_set(writer, seq, job->after, err) < 0)
+        return -1;
     if (job_tell(writer, sql_event, job->id, "submit", NULL, job_state_names[job->state], NULL,
                  err) < 0 ||
         job_hold_of_disabled(writer, job->id, NULL, &job->state, err) < 0)
+        return -1;
+    if (job->after && job->state == JOB_QUEUED &&
+        job_await(writer, job->id, seq, &job->state, err) < 0)
         return -1;
     job->seq = seq;
     job->submitted_at = now;
@@ -719,6 +823,13 @@ static int job_start_anew(struct db_writer *writer, const char *id, struct err *
     return connection_run(connection, sql_provenance_clear, VALUES(value_text(id)), err);
 }
 
+static int job_refuse_release(const char *id, const char *reason, struct err *err)
+{
+    return err_set(err, ERR_CONFLICT,
+                   "job %s is held (%s): retry that job, or change what this one waits for", id,
+                   reason);
+}
+
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err)
 {
@@ -740,6 +851,12 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     if (standing.is_over && request >= JOB_RELEASE)
         return err_set(err, ERR_CONFLICT,
                        "job %s has used up its max_seconds: give it more time (PATCH) first", id);
+    if (action == ACTION_RELEASE && standing.state == JOB_HELD) {
+        char reason[AFTER_REASON_MAX];
+        const int is_broken = after_is_broken(writer, standing.seq, reason, err);
+        if (is_broken)
+            return is_broken < 0 ? -1 : job_refuse_release(id, reason, err);
+    }
     if (action == ACTION_RETRY && standing.epoch < 0)
         action = ACTION_RESTART;
     if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
@@ -770,6 +887,17 @@ static int job_check_unneeded(struct connection *connection, const char *id, str
     return found;
 }
 
+/* ERR_CONFLICT if a job waits for this one to succeed. */
+static int job_check_unawaited(struct db_writer *writer, const char *id, int64_t seq,
+                               struct err *err)
+{
+    char by[DB_ID_MAX];
+    const int found = after_needed_by(writer, seq, by, err);
+    return found > 0 ? err_set(err, ERR_CONFLICT,
+                               "job %s cannot be deleted: job %s waits for it to succeed", id, by)
+                     : found;
+}
+
 int job_delete(struct db_writer *writer, const char *id, struct err *err)
 {
     struct connection *connection = &writer->connection;
@@ -780,6 +908,7 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
         return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
                        job_state_names[standing.state]);
     if (job_check_unneeded(connection, id, err) < 0 ||
+        job_check_unawaited(writer, id, standing.seq, err) < 0 ||
         deletions_add(writer, id, DELETIONS_ALL_EVENTS, err) < 0 ||
         connection_run(connection, sql_delete,
                        VALUES(value_text(id), value_text(job_state_names[standing.state])),
@@ -795,6 +924,8 @@ int job_claim(struct db_writer *writer, const char *id, const char *device, stru
     struct job_standing standing;
     if (job_standing(writer, id, &standing, err) < 0)
         return -1;
+    if (standing.blocked)
+        return err_set(err, ERR_CONFLICT, "job %s waits for other jobs", id);
     if (job_change(writer, id, &standing, ACTION_CLAIM, device, device, NULL, err) < 0)
         return -1;
     if (standing.waits_since)

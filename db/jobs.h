@@ -20,6 +20,7 @@
 
 #include "config/err.h"
 #include "config/reason.h"
+#include "db/after.h"
 #include "db/db.h"
 
 enum job_state {
@@ -72,6 +73,7 @@ struct job {
     int64_t stop_start_ms, cost_ms; /* of all its stops and starts; of the last ones */
     int threads; /* compute threads: of its provenance, else of its spec; 0: the setting */
     double loss; /* of the last epoch, NaN if none */
+    const struct after_list *after; /* of a new job: what it waits for; borrowed, NULL: nothing */
 };
 
 void job_free(struct job *job);
@@ -82,8 +84,8 @@ void job_free(struct job *job);
  * times are set here. idempotency_key: NULL or at most 200 bytes, one key space
  * per user; body_sha256: of the request body.
  * *existing: 0 = inserted; 1 = the same key and body came before, and job->id is
- * overwritten with the id of that job.
- * ERR_INVALID: pointer /Idempotency-Key if the key came with another body,
+ * overwritten with the id of that job. A job that waits for one that has failed is held.
+ * ERR_INVALID: as after_set; pointer /Idempotency-Key if the key came with another body,
  * /init_from if the source job has no model any more. ERR_TOO_MANY: max_queue
  * jobs are not finished. */
 int job_insert(struct db_writer *writer, struct job *job, const char *idempotency_key,
@@ -106,6 +108,11 @@ struct job_patch {
 int job_patch(struct db_writer *writer, const char *id, const struct job_patch *patch,
               struct err *err);
 
+/* Replace what a job waits for that has not started. One that was held because another failed is
+ * released if the new ones allow it. ERR_NOT_FOUND; ERR_CONFLICT; ERR_INVALID as after_set. */
+int job_set_after(struct db_writer *writer, const char *id, const struct after_list *list,
+                  struct err *err);
+
 /* Requests of a user. cancel: queued|held -> cancelled; a running job gets
  * cancel_requested, and its worker ends it. hold: queued -> held; a running job gets
  * hold_requested, and its worker stops it with a checkpoint. release: held
@@ -114,7 +121,7 @@ int job_patch(struct db_writer *writer, const char *id, const struct job_patch *
  * is refused (ERR_CONFLICT): the same run diverges again. restart: failed|cancelled ->
  * queued; provenance is dropped here, epochs and their events are detached
  * (deletions.h), the files go at the next start. A retry of a job without epochs is a
- * restart. ERR_NOT_FOUND; ERR_CONFLICT with the present state in the message. *state:
+ * restart. A job that waits for one that has failed is not released. ERR_NOT_FOUND; ERR_CONFLICT with the present state in the message. *state:
  * the state afterwards. */
 enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY, JOB_RESTART };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
@@ -128,7 +135,7 @@ int job_release_all(struct db_writer *writer, const char *user, struct err *err)
 
 /* Delete a finished job, and its sweep with the last job of it. Its epochs and
  * events are detached (deletions.h): no reader finds them after the commit. One last `job` event has the state "deleted". ERR_CONFLICT if the job
- * is not finished, or if an unfinished job starts from its model. */
+ * is not finished, if an unfinished job starts from its model, or one waits for it to succeed. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
 
 /* queued -> running; ERR_CONFLICT if the job is not queued any more. */

@@ -9,6 +9,7 @@
 
 #include "config/emit.h"
 #include "config/input.h"
+#include "server/api/after_json.h"
 #include "server/api/labels.h"
 
 #define CHANGES_SECTION "/resources"
@@ -27,7 +28,7 @@ char *job_changes_tags(const struct spec *spec)
 
 void job_changes_free(struct job_changes *changes)
 {
-    free(changes->name), free(changes->notes), free(changes->tags);
+    free(changes->name), free(changes->notes), free(changes->tags), free(changes->after);
     *changes = (struct job_changes){0};
 }
 
@@ -43,7 +44,7 @@ static int set_resource(json_t *spec, const char *key, json_t *value)
 }
 
 /* The patch as a spec with only its fields (a new reference): priority and max_seconds go below
- * resources, urgent is no field of a spec. Fields that cannot change are reported in err. */
+ * resources, urgent and after are no fields of a spec. Fields that cannot change are reported in err. */
 static json_t *changes_layout(const json_t *patch, struct err *err)
 {
     const char *key;
@@ -57,11 +58,12 @@ static json_t *changes_layout(const json_t *patch, struct err *err)
             failed |= json_object_set(spec, key, value);
         else if (strcmp(key, "priority") == 0 || strcmp(key, "max_seconds") == 0)
             failed |= set_resource(spec, key, value);
-        else if (strcmp(key, "urgent") != 0)
+        else if (strcmp(key, "urgent") != 0 && strcmp(key, "after") != 0)
             err_field(
                 err, pointer,
-                "only name, notes, tags, priority, max_seconds and urgent of a job can change");
-        else if (!json_is_boolean(value))
+                "only name, notes, tags, priority, max_seconds, urgent and after of a job can "
+                "change");
+        else if (strcmp(key, "urgent") == 0 && !json_is_boolean(value))
             err_field(err, pointer, "must be true or false");
     }
     if (!failed)
@@ -110,7 +112,11 @@ static int changes_check(const json_t *patch, struct job_changes *out, struct er
 {
     struct spec *spec = NULL;
     struct err bad = ERR_INIT;
+    const json_t *after = json_object_get(patch, "after");
+    struct after_list *list = NULL;
     json_t *layout = changes_layout(patch, err);
+    if (layout && after)
+        after_json_read(after, "/after", &list, err);
     char *text = layout ? json_dumps(layout, JSON_COMPACT) : NULL;
     int result = text ? 0 : -1;
     json_decref(layout);
@@ -122,7 +128,12 @@ static int changes_check(const json_t *patch, struct job_changes *out, struct er
     if (result == 0 && err->code == ERR_NONE)
         result = changes_take(patch, spec, out, err);
     spec_free(spec);
-    return err->code == ERR_NONE ? result : -1;
+    if (result || err->code != ERR_NONE) {
+        free(list);
+        return -1;
+    }
+    out->after = list;
+    return 0;
 }
 
 int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err)

@@ -11,6 +11,7 @@
 
 #include "config/err.h"
 #include "config/spec.h"
+#include "db/after.h"
 
 struct job_changes {
     char *name, *notes; /* NULL: unchanged */
@@ -18,11 +19,12 @@ struct job_changes {
     int priority, has_priority;
     int64_t max_seconds;
     int has_seconds;
-    int urgent; /* 1, 0, -1: unchanged */
+    int urgent;               /* 1, 0, -1: unchanged */
+    struct after_list *after; /* NULL: unchanged */
 };
 
-/* Read {"name", "notes", "tags", "priority", "max_seconds", "urgent"}, each optional. ERR_MALFORMED, or
- * ERR_INVALID with every bad field. */
+/* Read {"name", "notes", "tags", "priority", "max_seconds", "urgent", "after"}, each optional.
+ * ERR_MALFORMED, or ERR_INVALID with every bad field. */
 int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err);
 void job_changes_free(struct job_changes *changes);
 

@@ -9,6 +9,7 @@
 #include "config/record.h"
 #include "config/spec_kind.h"
 #include "db/epochs.h"
+#include "server/api/after_json.h"
 #include "server/api/link.h"
 #include "server/group_names.h"
 #include "server/queue/workers.h"
@@ -258,6 +259,11 @@ int job_json_emit(struct emit *json, const struct job *job, struct request *requ
     write_groups(json, facts);
     write_theory(json, facts);
     write_summary(json, job, facts, &last, &names);
+    if (after_json_emit(json, request->reader, job->id, with_spec, err)) {
+        json_decref(facts);
+        group_names_free(&names);
+        return -1;
+    }
     if (with_spec)
         emit_raw(json, "spec", job->spec);
     write_links(json, job, link_root(request));

@@ -79,8 +79,7 @@ static int fill(struct job *job, const struct request *request, const struct spe
     return 0;
 }
 
-/* Add the fields of `why` to those that are known to be bad. */
-static int pass_on(const struct err *why, struct err *err)
+int submission_blame(const struct err *why, struct err *err)
 {
     if (!why->n_fields)
         *err = *why;
@@ -98,7 +97,7 @@ static int fill_text(struct job *job, const struct request *request, const struc
     struct err why = ERR_INIT;
     if (datasets_get(datasets, spec, &text, &why))
         return why.code == ERR_UNAVAILABLE ? job_text_leave_open(job, name, err)
-                                           : pass_on(&why, err);
+                                           : submission_blame(&why, err);
     const int failed = job_text_fill(job, spec, name, &text, err);
     datasets_release(datasets, &text);
     return failed;

@@ -32,6 +32,9 @@ int submission_seconds(const struct settings *settings, int64_t asked, const cha
 /* Bytes that the records of a job will take in the database, -1: its text is still to be read. */
 int64_t submission_record_bytes(const struct job *job);
 
+/* Add the fields of `why` to those that are known to be bad. -1. */
+int submission_blame(const struct err *why, struct err *err);
+
 /* Wake who waits for new jobs. Call it after the commit. */
 void submission_wake(const struct request *request);
 /* Frees the strings of the job, not the job. */

@@ -12,12 +12,14 @@
 #include "config/hash.h"
 #include "config/spec.h"
 #include "db/jobs.h"
+#include "server/api/after_json.h"
 #include "server/api/job_json.h"
 #include "server/api/limits.h"
 #include "server/api/submission.h"
 
 struct submit {
     struct job job;
+    struct after_list *after; /* of the job, NULL: nothing */
     char *key;
     char body_sha256[HASH_HEX];
     const struct settings *settings;
@@ -28,6 +30,7 @@ static void submit_free(void *state)
 {
     struct submit *submit = state;
     submission_free(&submit->job);
+    free(submit->after);
     free(submit->key);
     free(submit);
 }
@@ -54,15 +57,25 @@ static int submit_known(const struct request *request, struct submit *submit, st
     return known < 0 ? -1 : submit->existing;
 }
 
+/* The body is a spec, and beside it the jobs to wait for. */
 static int submit_check(struct request *request, struct submit *submit, struct err *err)
 {
+    const char *body = request->body ? request->body : "";
+    char *rest = NULL;
     struct spec *spec = NULL;
-    if (spec_parse(request->body ? request->body : "", request->n_body, &spec, err))
-        return -1;
-    const int failed = submission_build(request, spec, &submit->job, err) ||
-                       api_limits_check(request, &submit->job, 1, err);
+    struct err bad = ERR_INIT;
+    int failed = after_json_split(body, request->n_body, &rest, &submit->after, &bad) ||
+                 (submit->after && after_check(request->reader, submit->after, &bad));
+    if (spec_parse(rest ? rest : body, rest ? strlen(rest) : request->n_body, &spec, err) ||
+        submission_build(request, spec, &submit->job, err) ||
+        api_limits_check(request, &submit->job, 1, err))
+        failed = 1;
+    submit->job.after = submit->after;
     spec_free(spec);
-    return failed;
+    free(rest);
+    if (bad.code == ERR_NONE)
+        return failed ? -1 : 0;
+    return err->code == ERR_NONE || err->code == ERR_INVALID ? submission_blame(&bad, err) : -1;
 }
 
 static int submit_store(struct db_writer *writer, void *arg, struct err *err)

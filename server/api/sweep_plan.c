@@ -11,6 +11,7 @@
 #include "config/input.h"
 #include "config/spec_kind.h"
 #include "config/text_name.h"
+#include "server/api/after_json.h"
 
 enum { NAME_FIELD_MAX = 30, NAME_VALUE_MAX = 60 }; /* bytes of each in the name of a job */
 
@@ -392,8 +393,18 @@ void sweep_plan_free(struct sweep_plan *plan)
             free(plan->setting[i]);
     }
     free(plan->spec), free(plan->setting);
-    free(plan->name), free(plan->base), free(plan->vary);
+    free(plan->name), free(plan->base), free(plan->vary), free(plan->after);
     free(plan);
+}
+
+/* It stands beside the fields of the spec. */
+static int take_after(struct sweep_plan *plan, json_t *base, struct err *err)
+{
+    const json_t *after = json_object_get(base, "after");
+    if (after && after_json_read(after, "/base/after", &plan->after, err) && !err->n_fields)
+        return -1;
+    json_object_del(base, "after");
+    return 0;
 }
 
 static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
@@ -415,6 +426,8 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
         text_name_trim(plan->name);
     if (!plan->name || !plan->base || !plan->vary || !plan->spec || !plan->setting)
         return err_set(err, ERR_NO_MEMORY, "no memory for a sweep of %d jobs", plan->n);
+    if (take_after(plan, base, err))
+        return -1;
     for (int job = 0; job < plan->n; job++)
         if (build_spec(plan, base, &vary, job, err))
             return -1;

@@ -9,6 +9,7 @@
 
 #include "config/err.h"
 #include "config/spec.h"
+#include "db/after.h"
 
 enum {
     SWEEP_JOBS_MAX = 1000, /* a week of one GPU at ten minutes each */
@@ -16,11 +17,12 @@ enum {
 };
 
 struct sweep_plan {
-    char *name;         /* "name", or the name of the base */
-    char *base, *vary;  /* JSON as posted */
-    int n;              /* jobs, in the order of `vary`, its last field fastest */
-    struct spec **spec; /* [n] */
-    char **setting;     /* [n] JSON: the varied fields with their values */
+    char *name;               /* "name", or the name of the base */
+    char *base, *vary;        /* JSON as posted */
+    int n;                    /* jobs, in the order of `vary`, its last field fastest */
+    struct spec **spec;       /* [n] */
+    char **setting;           /* [n] JSON: the varied fields with their values */
+    struct after_list *after; /* what every job waits for, beside the spec of the base; NULL */
 };
 
 /* ERR_MALFORMED (as spec_parse), or ERR_INVALID with every bad field: of the sweep ("/vary"), of

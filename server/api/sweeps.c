@@ -430,6 +430,7 @@ static int post_build(const struct request *request, struct post *post, struct e
         }
         post->jobs[j].sweep = strdup(post->sweep.id);
         post->jobs[j].setting = strdup(plan->setting[j]);
+        post->jobs[j].after = plan->after;
         if (!post->jobs[j].sweep || !post->jobs[j].setting)
             return err_set(err, ERR_NO_MEMORY, "no memory for a sweep");
     }
@@ -459,6 +460,8 @@ static int post_check(struct request *request, struct post *post, struct err *er
     if (post->plan->n > post->settings->max_queue)
         return err_field(err, "/vary", "%d jobs never fit: this server's queue takes %lld at most",
                          post->plan->n, (long long)post->settings->max_queue);
+    if (post->plan->after && after_check(request->reader, post->plan->after, err) && !err->n_fields)
+        return -1;
     post->sweep.name = post->plan->name;
     post->sweep.base = post->plan->base;
     post->sweep.vary = post->plan->vary;

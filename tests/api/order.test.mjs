@@ -1,0 +1,115 @@
+// The order that users ask for: jobs that wait for others to end.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { tiny, submit, finished } from '../lib/experiments.mjs';
+import { startServer } from '../lib/server.mjs';
+
+const NOBODY = '00000000-0000-4000-8000-000000000000';
+
+let server;
+before(async () => { server = await startServer(); });
+after(async () => { await server.stop(); });
+
+const ask = async (method, route, body) => {
+  const answer = await server.api(route, {
+    method, headers: body && { 'Content-Type': 'application/json' }, body: body && JSON.stringify(body),
+  });
+  const text = await answer.text();
+  return { status: answer.status, body: text && JSON.parse(text) };
+};
+const ok = async (...request) => {
+  const { status, body } = await ask(...request);
+  assert.ok(status < 300, `${request[0]} ${request[1]}: ${status} ${JSON.stringify(body)}`);
+  return body;
+};
+const job = (id) => ok('GET', `/jobs/${id}`);
+const pointers = ({ status, body }) => [status, ...(body.errors ?? []).map(({ pointer, detail }) => `${pointer}: ${detail}`)];
+const queue = (verb) => ok('POST', `/queue/${verb}`);
+const reached = async (id, state) => {
+  for (const end = Date.now() + 60_000; Date.now() < end;) {
+    const now = await ok('GET', `/jobs/${id}?wait=2`);
+    if (now.state === state) return now;
+  }
+  throw new Error(`job ${id} is not ${state}: ${JSON.stringify(await job(id))}`);
+};
+
+test('a job runs after those it names, and shows which they are', async () => {
+  await queue('drain');
+  const first = await submit(server, tiny({ name: 'first' }));
+  const second = await submit(server, { ...tiny({ name: 'second' }), after: [{ job: first.id }] });
+  assert.equal(second.state, 'queued');
+  assert.equal(second.waits.message, `job ${first.id} is queued`);
+  assert.deepEqual(second.after, [{ job: first.id, state: 'succeeded', name: 'first', job_state: 'queued' }]);
+  assert.deepEqual(second.awaited_by, []);
+  assert.deepEqual((await job(first.id)).awaited_by, [{ job: second.id, state: 'succeeded', name: 'second', job_state: 'queued' }]);
+  assert.equal('after' in second.spec, false, 'the spec can be posted again, on its own');
+  // A sweep's jobs wait too, and again for the second.
+  const sweep = await ok('POST', '/sweeps', { base: { ...tiny({}), after: [{ job: second.id, state: 'any' }] }, vary: { 'train.seed': [1, 2] } });
+  await queue('resume');
+  const ends = await Promise.all([first.id, second.id, ...sweep.settings[0].jobs.map(({ id }) => id)].map((id) => finished(server, id)));
+  assert.deepEqual(ends.map(({ state }) => state), ends.map(() => 'succeeded'));
+  for (const [before, later] of [[0, 1], [1, 2], [1, 3]]) assert.ok(ends[later].started_at >= ends[before].finished_at, `${before} before ${later}`);
+  assert.equal(ends[1].waits, null);
+});
+
+test('one that fails holds what waits for it; a retry that succeeds lets it go', async () => {
+  const first = await submit(server, tiny({ train: { epochs: 100000 } }));
+  const second = await submit(server, { ...tiny(), after: [{ job: first.id }] });
+  const either = await submit(server, { ...tiny(), after: [{ job: first.id, state: 'any' }] });
+  await reached(first.id, 'running');
+  assert.equal((await job(second.id)).waits.message, `job ${first.id} is running`);
+  await ok('POST', `/jobs/${first.id}/cancel`);
+  await finished(server, first.id);
+  assert.equal((await finished(server, either.id)).state, 'succeeded');
+  const held = await job(second.id);
+  assert.deepEqual([held.state, held.waits.message], ['held', `job ${first.id} was cancelled`]);
+  const { history } = await ok('GET', `/jobs/${second.id}/history`);
+  assert.deepEqual([history.at(-1).action, history.at(-1).actor, history.at(-1).detail], ['hold', null, held.waits.message]);
+  const release = await ask('POST', `/jobs/${second.id}/release`);
+  assert.equal(release.status, 409);
+  assert.match(release.body.detail, new RegExp(`job ${first.id} was cancelled`));
+  const gone = await ask('DELETE', `/jobs/${first.id}`);
+  assert.equal(gone.status, 409);
+  assert.match(gone.body.detail, new RegExp(`job ${second.id} waits for it to succeed`));
+  // One that is to wait for it from now on is held at once, and goes on when it need not wait.
+  const late = await submit(server, { ...tiny(), after: [{ job: first.id }] });
+  assert.equal(late.state, 'held');
+  await ok('PATCH', `/jobs/${late.id}`, { after: [] });
+  assert.equal((await finished(server, late.id)).state, 'succeeded');
+
+  await ok('POST', `/jobs/${first.id}/retry`);
+  assert.equal((await job(second.id)).state, 'queued');
+  await ok('POST', `/jobs/${first.id}/cancel`);
+  await reached(first.id, 'cancelled');
+  assert.equal((await reached(second.id, 'held')).waits.message, `job ${first.id} was cancelled`);
+  await ok('PATCH', `/jobs/${second.id}`, { after: [{ job: first.id, state: 'any' }] });
+  assert.equal((await finished(server, second.id)).state, 'succeeded');
+  assert.equal((await ask('DELETE', `/jobs/${first.id}`)).status, 204);
+  assert.deepEqual((await job(second.id)).after, []);
+});
+
+test('what cannot be waited for is refused by name', async () => {
+  await queue('drain');
+  const one = await submit(server, tiny());
+  const two = await submit(server, { ...tiny(), after: [{ job: one.id }] });
+  const wrong = (list) => ask('POST', '/jobs', { ...tiny(), after: list }).then(pointers);
+  assert.deepEqual(await wrong([{ job: one.id }, { job: NOBODY }]), [422, `/after/1/job: there is no job ${NOBODY}`]);
+  assert.deepEqual(await wrong([{ job: one.id }, { job: one.id, state: 'any' }]), [422, `/after/1/job: job ${one.id} stands there twice`]);
+  assert.deepEqual(await wrong([{ job: one.id, state: 'failed' }]), [422, '/after/0/state: "failed" is neither "succeeded" nor "any"']);
+  assert.deepEqual(await wrong([{ job: 7, since: 1 }]), [422, '/after/0/since: no such field; there are job and state', '/after/0/job: 7 is not a job\'s id']);
+  assert.deepEqual(await wrong(one.id), [422, '/after: must be a list of {"job": id, "state": "succeeded"}']);
+  assert.deepEqual(await wrong(Array.from({ length: 101 }, () => ({ job: one.id }))), [422, '/after: 101 jobs; a job waits for at most 100']);
+  const both = await ask('POST', '/jobs', { ...tiny({ groups: { size: 0 } }), after: [{ job: NOBODY }] });
+  assert.deepEqual(both.body.errors.map(({ pointer }) => pointer), ['/groups/size', '/after/0/job']);
+  const sweep = await ask('POST', '/sweeps', { base: { ...tiny(), after: [{ job: NOBODY }] }, vary: { 'train.seed': [1] } });
+  assert.deepEqual(pointers(sweep), [422, `/base/after/0/job: there is no job ${NOBODY}`]);
+
+  const patch = (id, list) => ask('PATCH', `/jobs/${id}`, { after: list }).then(pointers);
+  assert.deepEqual(await patch(one.id, [{ job: one.id }]), [422, `/after/0/job: job ${one.id} cannot wait for itself`]);
+  assert.deepEqual(await patch(one.id, [{ job: two.id }]), [422, `/after/0/job: job ${two.id} waits for this one: neither would ever start`]);
+  assert.deepEqual((await patch(one.id, 'x')), [422, '/after: must be a list of {"job": id, "state": "succeeded"}']);
+  await queue('resume');
+  await finished(server, one.id);
+  await finished(server, two.id);
+  assert.equal((await ask('PATCH', `/jobs/${one.id}`, { after: [] })).status, 409);
+});
