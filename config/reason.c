@@ -14,6 +14,7 @@ static const struct {
     [REASON_ORDER] = {"order", "other jobs of its user are before it"},
     [REASON_SLICED] = {"sliced", "it gave way to another user, and goes on with its next turn"},
     [REASON_LIMIT_USER] = {"limit_user", "its user has as many running jobs as one may have"},
+    [REASON_LIMIT_SWEEP] = {"limit_sweep", "as many jobs of its sweep run as may"},
     [REASON_MEMORY] = {"memory", "no device has the memory that it needs"},
     [REASON_MEMORY_FOREIGN] = {"memory_foreign", "other programs have the memory that it needs"},
     [REASON_THREADS] = {"threads", "it needs more threads than the device has"},

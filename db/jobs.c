@@ -189,12 +189,13 @@ static const char sql_insert[] =
     " epochs, device_asked, device,"
     " precision,"
     " memory_bytes, n_groups, n_tokens, unread, max_seconds,"
-    " sweep)"
+    " sweep, capped)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
     " ?9, ?10, ?10,"
     " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
     " ?12, ?13, ?14, ?15, ?16,"
-    " (SELECT seq FROM sweeps WHERE id = ?17))";
+    " (SELECT seq FROM sweeps WHERE id = ?17),"
+    " coalesce((SELECT seq FROM sweeps WHERE id = ?17 AND max_running), 0))";
 static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE seq = ?1";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
@@ -342,29 +343,40 @@ static const char sql_list[] =
 /* The order of a lane; the index jobs_queue has the same columns. */
 static const char sql_queue[] =
     "SELECT " ROW FROM
-    " WHERE " IN_LANES(j) " AND j.user = ?1 AND j.device = ?2"
+    " WHERE " IN_LANES(j) " AND j.user = ?1 AND j.device = ?2 AND j.capped = ?5"
                           " ORDER BY j.urgent IS NULL, j.priority DESC, j.seq LIMIT ?4 OFFSET ?3";
-/* Each step finds the next user or device in the index; the jobs between are not read. */
+/* Each step finds the next user, device or sweep in the index; the jobs between are not read. */
 static const char sql_lanes[] =
     "WITH RECURSIVE"
     " owner (user) AS ("
     "SELECT min(user) FROM jobs WHERE " IN_LANES(
         jobs) " UNION ALL"
-              " SELECT (SELECT min(j.user) FROM jobs j"
-              " WHERE " IN_LANES(
+              " SELECT (SELECT min(j.user) FROM jobs j WHERE " IN_LANES(
                   j) " AND j.user > owner.user)"
                      " FROM owner WHERE owner.user IS NOT NULL),"
-                     " lane (user, device) AS ("
-                     "SELECT user, (SELECT min(j.device) FROM jobs j"
-                     " WHERE " IN_LANES(
+                     " place (user, device) AS ("
+                     "SELECT user, (SELECT min(j.device) FROM jobs j WHERE " IN_LANES(
                          j) " AND j.user = owner.user)"
-                            " FROM owner WHERE user IS NOT NULL"
-                            " UNION ALL"
+                            " FROM owner WHERE user IS NOT NULL UNION ALL"
                             " SELECT user, (SELECT min(j.device) FROM jobs j"
                             " WHERE " IN_LANES(
-                                j) " AND j.user = lane.user AND j.device > lane.device)"
-                                   " FROM lane WHERE device IS NOT NULL)"
-                                   " SELECT user, device FROM lane WHERE device IS NOT NULL";
+                                j) " AND j.user = place.user AND j.device > place.device)"
+                                   " FROM place WHERE device IS NOT NULL),"
+                                   " lane (user, device, capped) AS ("
+                                   "SELECT user, device, (SELECT min(j.capped) FROM jobs j"
+                                   " WHERE " IN_LANES(
+                                       j) " AND j.user = place.user AND j.device = place.device)"
+                                          " FROM place WHERE device IS NOT NULL UNION ALL"
+                                          " SELECT user, device, (SELECT min(j.capped) FROM jobs j"
+                                          " WHERE " IN_LANES(
+                                              j) " AND j.user = lane.user AND j.device = "
+                                                 "lane.device"
+                                                 " AND j.capped > lane.capped)"
+                                                 " FROM lane WHERE capped IS NOT NULL)"
+                                                 " SELECT lane.user, device, capped, "
+                                                 "coalesce(s.id, ''), coalesce(s.max_running, 0)"
+                                                 " FROM lane LEFT JOIN sweeps s ON s.seq = capped "
+                                                 "WHERE capped IS NOT NULL";
 static const char sql_unread[] =
     "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
@@ -1253,6 +1265,9 @@ int job_lanes(struct db_reader *reader, struct job_lane **lanes, int *n, struct 
         }
         column_copy(statement, 0, list[count].user, sizeof list[count].user);
         column_copy(statement, 1, list[count].device, sizeof list[count].device);
+        list[count].capped = sqlite3_column_int64(statement, 2);
+        column_copy(statement, 3, list[count].sweep, sizeof list[count].sweep);
+        list[count].max_running = sqlite3_column_int64(statement, 4);
         count++;
     }
     statement_close(statement);
@@ -1271,7 +1286,8 @@ int job_queue(struct db_reader *reader, const struct job_lane *lane, int skip, i
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_queue,
                          VALUES(value_text(lane->user), value_text(lane->device),
-                                value_integer(skip), value_integer(limit)),
+                                value_integer(skip), value_integer(limit),
+                                value_integer(lane->capped)),
                          &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);

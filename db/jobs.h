@@ -212,10 +212,14 @@ struct job_filter {
 int job_list(struct db_reader *reader, const struct job_filter *filter, struct job ***jobs, int *n,
              struct err *err);
 
-/* A user's queued jobs for one device, as job.device names it, are a lane. The lanes in no order:
- * *lanes: an array of *n, which the caller frees. */
+/* A user's queued jobs for one device, as job.device names it, are a lane; those of a sweep that
+ * limits how many of its jobs run are one for themselves. The lanes in no order: *lanes: an array
+ * of *n, which the caller frees. */
 struct job_lane {
     char user[DB_ACTOR_MAX], device[DB_DEVICE_MAX];
+    int64_t capped;        /* seq of the sweep with a limit, 0: none */
+    char sweep[DB_ID_MAX]; /* its id, "": none */
+    int64_t max_running;   /* jobs of it that may run at once */
 };
 int job_lanes(struct db_reader *reader, struct job_lane **lanes, int *n, struct err *err);
 

@@ -7,8 +7,13 @@
 
 #include "db/connection.h"
 
-static const char sql_insert[] = "INSERT INTO sweeps (id, name, user, submitted_at, base, vary)"
-                                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+static const char sql_insert[] = "INSERT INTO sweeps (id, name, user, submitted_at, base, vary,"
+                                 " max_running) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+static const char sql_limit[] = "UPDATE sweeps SET max_running = ?2 WHERE id = ?1";
+/* The lane of its jobs. */
+static const char sql_limit_jobs[] =
+    "UPDATE jobs SET capped = iif(?2, sweep, 0), waits = iif(state = 'queued', NULL, waits)"
+    " WHERE sweep = (SELECT seq FROM sweeps WHERE id = ?1) AND (capped <> 0) <> (?2 <> 0)";
 static const char sql_of_job[] =
     "SELECT s.id FROM sweeps s JOIN jobs j ON j.sweep = s.seq WHERE j.id = ?1";
 static const char sql_drop[] = "DELETE FROM sweeps WHERE id = ?1";
@@ -20,7 +25,7 @@ static const char sql_exists[] = "SELECT count(*) FROM sweeps WHERE id = ?1";
 static const char sql_states[] = "SELECT state, count(*) FROM jobs WHERE sweep = ?1 GROUP BY state";
 
 /* Columns in the order sweep_read reads them. */
-#define ROW "SELECT id, seq, name, user, submitted_at, base, vary FROM sweeps"
+#define ROW "SELECT id, seq, name, user, submitted_at, base, vary, max_running FROM sweeps"
 static const char sql_get[] = ROW " WHERE id = ?1";
 static const char sql_list[] = ROW " WHERE ?1 = 0 OR seq < ?1 ORDER BY seq DESC LIMIT ?2";
 
@@ -78,7 +83,7 @@ int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs
     if (connection_run(connection, sql_insert,
                        VALUES(value_text(sweep->id), value_text(sweep->name),
                               value_text(sweep->user), value_integer(now), value_text(sweep->base),
-                              value_text(sweep->vary)),
+                              value_text(sweep->vary), value_integer(sweep->max_running)),
                        err) < 0)
         return -1;
     for (int i = 0; i < n && !known; i++)
@@ -96,6 +101,17 @@ int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs
 static int sweep_not_found(const char *id, struct err *err)
 {
     return err_set(err, ERR_NOT_FOUND, "there is no sweep %s", id);
+}
+
+int sweep_limit(struct db_writer *writer, const char *id, int64_t max_running, struct err *err)
+{
+    struct connection *connection = &writer->connection;
+    const struct value values[] = {value_text(id), value_integer(max_running)};
+    if (connection_run(connection, sql_limit, values, 2, err) < 0)
+        return -1;
+    if (connection_changes(connection) != 1)
+        return sweep_not_found(id, err);
+    return connection_run(connection, sql_limit_jobs, values, 2, err);
 }
 
 /* 1 = *job has not ended and has no cancel request, 0 = there is no such job left. */
@@ -159,6 +175,7 @@ static struct sweep *sweep_read(struct db_reader *reader, sqlite3_stmt *row, str
     column_copy(row, 0, sweep->id, sizeof sweep->id);
     sweep->seq = sqlite3_column_int64(row, 1);
     sweep->submitted_at = sqlite3_column_int64(row, 4);
+    sweep->max_running = sqlite3_column_int64(row, 7);
     if (column_text(row, 2, &sweep->name, err) < 0 || column_text(row, 3, &sweep->user, err) < 0 ||
         column_text(row, 5, &sweep->base, err) < 0 || column_text(row, 6, &sweep->vary, err) < 0 ||
         sweep_count_jobs(reader, sweep, err) < 0) {

@@ -17,6 +17,7 @@ struct sweep {
     char *name, *user;
     int64_t submitted_at;     /* microseconds; set by sweep_insert */
     char *base, *vary;        /* JSON, as posted */
+    int64_t max_running;      /* jobs of it that run at once, 0: no limit */
     int64_t jobs[JOB_STATES]; /* number of its jobs in each state; set by the read functions */
 };
 
@@ -29,6 +30,10 @@ void sweep_free(struct sweep *sweep);
 int sweep_insert(struct db_writer *writer, struct sweep *sweep, struct job *jobs, int n,
                  const char *idempotency_key, const char *body_sha256, int64_t max_queue,
                  int *existing, struct err *err);
+
+/* Change how many jobs of the sweep run at once, 0: no limit. Those that run go on. ERR_NOT_FOUND.
+ */
+int sweep_limit(struct db_writer *writer, const char *id, int64_t max_running, struct err *err);
 
 /* Cancel every job of the sweep that has not ended. *n: number of these jobs.
  * ERR_NOT_FOUND. */

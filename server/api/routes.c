@@ -57,6 +57,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/sweeps", api_sweep_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
     {"GET", "/api/v1/sweeps", api_sweep_list, ROUTE_SLOW | ROUTE_ETAG, "limit,cursor"},
     {"GET", "/api/v1/sweeps/{id}", api_sweep_show, ROUTE_SLOW | ROUTE_HEAVY | ROUTE_ETAG, "series*,points,epoch"},
+    {"PATCH", "/api/v1/sweeps/{id}", api_sweep_patch, ROUTE_BODY_JSON, NULL},
     {"POST", "/api/v1/sweeps/{id}/cancel", api_sweep_cancel, 0, NULL},
     {"POST", "/api/v1/corpora", api_corpus_create, ROUTE_SLOW | ROUTE_HEAVY | ROUTE_BODY_FILE, "name,replace"},
     {"GET", "/api/v1/corpora", api_corpus_list, ROUTE_ETAG, NULL},

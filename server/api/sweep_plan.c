@@ -114,8 +114,21 @@ static int read_vary(json_t *object, struct vary *vary, struct err *err)
     return 0;
 }
 
+int sweep_plan_read_limit(const json_t *value, int64_t *out, struct err *err)
+{
+    char quoted[SPEC_QUOTE_MAX];
+    int64_t limit = 0;
+    if (!json_is_null(value) &&
+        (!input_integer(value, &limit) || limit < 1 || limit > SWEEP_JOBS_MAX))
+        return err_field(err, "/max_running", "%s is neither null nor an integer from 1 to %d",
+                         spec_quote(value, quoted), SWEEP_JOBS_MAX);
+    *out = limit;
+    return 0;
+}
+
 static int check_object(json_t *body, struct err *err)
 {
+    int64_t limit;
     const char *key;
     json_t *value;
     json_object_foreach(body, key, value)
@@ -125,8 +138,10 @@ static int check_object(json_t *body, struct err *err)
         if (strcmp(key, "base") == 0 || strcmp(key, "vary") == 0) {
             if (!json_is_object(value))
                 err_field(err, pointer, "must be an object");
+        } else if (strcmp(key, "max_running") == 0) {
+            sweep_plan_read_limit(value, &limit, err);
         } else if (strcmp(key, "name") != 0) {
-            err_field(err, pointer, "is not a field of a sweep: name, base, vary");
+            err_field(err, pointer, "is not a field of a sweep: name, base, vary, max_running");
         } else if (!json_is_string(value) || json_string_length(value) > SPEC_NAME_MAX) {
             err_field(err, pointer, "must be a text of at most %d bytes", SPEC_NAME_MAX);
         } else {
@@ -416,6 +431,9 @@ static int fill_plan(struct sweep_plan *plan, json_t *body, struct err *err)
     const char *name = json_string_value(json_object_get(body, "name"));
     if (!name)
         name = json_string_value(json_object_get(base, "name"));
+    const json_t *limit = json_object_get(body, "max_running");
+    if (limit && sweep_plan_read_limit(limit, &plan->max_running, err))
+        return -1;
     plan->n = vary.jobs;
     plan->name = strdup(name ? name : "sweep");
     plan->base = spec_dumps(base);

@@ -5,6 +5,7 @@
 #ifndef TOKENFATE_SWEEP_PLAN_H
 #define TOKENFATE_SWEEP_PLAN_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "config/err.h"
@@ -19,6 +20,7 @@ enum {
 struct sweep_plan {
     char *name;               /* "name", or the name of the base */
     char *base, *vary;        /* JSON as posted */
+    int64_t max_running;      /* jobs that run at once, 0: no limit */
     int n;                    /* jobs, in the order of `vary`, its last field fastest */
     struct spec **spec;       /* [n] */
     char **setting;           /* [n] JSON: the varied fields with their values */
@@ -34,6 +36,9 @@ void sweep_plan_free(struct sweep_plan *plan);
  * notes and tags do not distinguish runs; nor does train.seed where the other seeds are all
  * given and override it. */
 int sweep_plan_check_distinct(const struct sweep_plan *plan, struct err *err);
+
+/* Read a limit of running jobs: 1 to SWEEP_JOBS_MAX, null is *out 0: none. ERR_INVALID. */
+int sweep_plan_read_limit(const json_t *value, int64_t *out, struct err *err);
 
 /* 1 if a varied field repeats a setting: train.seed and the seeds beside it. */
 int sweep_plan_is_seed(const char *field);

@@ -16,6 +16,8 @@
 #include <uuid/uuid.h>
 
 #include "config/hash.h"
+#include "config/input.h"
+#include "config/pointer.h"
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "db/sweeps.h"
@@ -213,6 +215,10 @@ static void write_head(struct emit *json, const struct sweep *sweep, const char 
     emit_text(json, "name", sweep->name);
     emit_text(json, "user", sweep->user);
     emit_time(json, "submitted_at", sweep->submitted_at);
+    if (sweep->max_running)
+        emit_integer(json, "max_running", sweep->max_running);
+    else
+        emit_null(json, "max_running");
     write_states(json, sweep->jobs);
     emit_object(json, "links");
     snprintf(path, sizeof path, "%ssweeps/%s", root, sweep->id);
@@ -465,6 +471,7 @@ static int post_check(struct request *request, struct post *post, struct err *er
     post->sweep.name = post->plan->name;
     post->sweep.base = post->plan->base;
     post->sweep.vary = post->plan->vary;
+    post->sweep.max_running = post->plan->max_running;
     post->sweep.user = strdup(request->user.name);
     post->jobs = calloc((size_t)post->plan->n, sizeof *post->jobs);
     if (!post->jobs || !post->sweep.user)
@@ -524,16 +531,28 @@ enum request_result api_sweep_create(struct request *request)
     return request_submit(request, post_store, post, post_stored);
 }
 
-/* ---- POST /sweeps/{id}/cancel ---- */
+/* ---- changes: PATCH /sweeps/{id}, POST /sweeps/{id}/cancel ---- */
+
+struct change {
+    char id[DB_ID_MAX];
+    int64_t max_running;
+};
 
 static int cancel_store(struct db_writer *writer, void *arg, struct err *err)
 {
+    const struct change *change = arg;
     int n;
-    return sweep_cancel(writer, arg, &n, err);
+    return sweep_cancel(writer, change->id, &n, err);
+}
+
+static int limit_store(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct change *change = arg;
+    return sweep_limit(writer, change->id, change->max_running, err);
 }
 
 /* Answers without the numbers: on the HTTP thread, reading them would hold up every client. */
-static enum request_result cancel_done(struct request *request)
+static enum request_result change_done(struct request *request)
 {
     struct sweep *sweep = NULL;
     if (request->result)
@@ -546,17 +565,62 @@ static enum request_result cancel_done(struct request *request)
     return REQUEST_DONE;
 }
 
-enum request_result api_sweep_cancel(struct request *request)
+/* A change of the path's sweep as the request's state, after checking that it exists and that the
+ * user may change it. NULL: the request is answered. */
+static struct change *change_begin(struct request *request)
 {
     struct sweep *sweep = NULL;
-    char *id = strdup(request->params[0]);
-    request->state = id;
+    struct change *change = calloc(1, sizeof *change);
+    request->state = change;
     request->free_state = free;
-    int refused = !id ? err_set(&request->err, ERR_NO_MEMORY, "no memory for a change")
-                      : sweep_get(request->reader, id, &sweep, &request->err) ||
-                            auth_may_change(request, sweep->user, &request->err);
+    const int refused =
+        !change ? err_set(&request->err, ERR_NO_MEMORY, "no memory for a change")
+                : sweep_get(request->reader, request->params[0], &sweep, &request->err) ||
+                      auth_may_change(request, sweep->user, &request->err);
+    if (!refused)
+        snprintf(change->id, sizeof change->id, "%s", sweep->id);
     sweep_free(sweep);
-    if (refused)
+    if (!refused)
+        return change;
+    request_fail(request, &request->err);
+    return NULL;
+}
+
+enum request_result api_sweep_cancel(struct request *request)
+{
+    struct change *change = change_begin(request);
+    return change ? request_submit(request, cancel_store, change, change_done) : REQUEST_DONE;
+}
+
+/* {"max_running": 2} is all that can change. */
+static int patch_read(const struct request *request, int64_t *max_running, struct err *err)
+{
+    const char *key;
+    json_t *value;
+    json_t *patch = input_json(request->body ? request->body : "", request->n_body, 0, err);
+    if (patch && !json_is_object(patch))
+        err_set(err, ERR_MALFORMED, "the body must be a JSON object");
+    json_object_foreach(patch, key, value)
+    {
+        char pointer[ERR_POINTER_MAX];
+        pointer_member(pointer, "", key);
+        if (strcmp(key, "max_running") == 0)
+            sweep_plan_read_limit(value, max_running, err);
+        else
+            err_field(err, pointer, "only max_running of a sweep can change");
+    }
+    if (err->code == ERR_NONE && !json_object_size(patch))
+        err_field(err, "/max_running", "is missing: there is nothing else to change");
+    json_decref(patch);
+    return err->code == ERR_NONE ? 0 : -1;
+}
+
+enum request_result api_sweep_patch(struct request *request)
+{
+    struct change *change = change_begin(request);
+    if (!change)
+        return REQUEST_DONE;
+    if (patch_read(request, &change->max_running, &request->err))
         return request_fail(request, &request->err);
-    return request_submit(request, cancel_store, id, cancel_done);
+    return request_submit(request, limit_store, change, change_done);
 }

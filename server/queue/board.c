@@ -29,13 +29,19 @@ void board_put(struct board *board, const struct placement_slot *slots, int n_sl
     pthread_mutex_unlock(&board->mutex);
 }
 
+/* The lane of a sweep with a limit is for its jobs alone. */
 static const struct board_lane *board_lane(const struct board *board, const struct job *job)
 {
-    for (int i = 0; i < board->n_lanes; i++)
-        if (strcmp(board->lanes[i].name.user, job->user) == 0 &&
-            strcmp(board->lanes[i].name.device, job->device) == 0)
-            return &board->lanes[i];
-    return NULL;
+    const struct board_lane *found = NULL;
+    for (int i = 0; i < board->n_lanes; i++) {
+        const struct board_lane *lane = &board->lanes[i];
+        const int is_own = job->sweep && strcmp(lane->name.sweep, job->sweep) == 0;
+        if (strcmp(lane->name.user, job->user) == 0 &&
+            strcmp(lane->name.device, job->device) == 0 && (is_own || !lane->name.sweep[0]) &&
+            (is_own || !found))
+            found = lane;
+    }
+    return found;
 }
 
 static int board_handed_over(const struct board *board, const char *job)
@@ -76,6 +82,9 @@ static void board_look(const struct board *board, const struct job *job, struct 
     if (lane && !limits_may_run(&lane->limits, lane->running, job->memory_bytes, why, sizeof why,
                                 &is_its_own))
         reason_set(out, REASON_LIMIT_USER, "%s", why);
+    else if (lane && lane->is_full)
+        reason_set(out, REASON_LIMIT_SWEEP, "max_running: %lld of its sweep run at once",
+                   (long long)lane->name.max_running);
     else if (!look.devices)
         reason_set(out, look.code, "%s", look.waits);
     else if (board->closed[0])

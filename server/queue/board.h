@@ -17,6 +17,7 @@ struct board_lane {
     struct job_lane name;
     char head[DB_ID_MAX]; /* "": none can be placed */
     int turn;             /* from 1 on; 0: nothing starts now */
+    int is_full;          /* as many jobs of the sweep run as may */
     struct limits limits; /* of its user, of whom so many jobs run */
     int running;
 };

@@ -125,12 +125,22 @@ static int lane_may_run(const struct pass *pass, const struct lane *lane, int *i
                           lane->head->memory_bytes, why, sizeof why, is_its_own);
 }
 
+/* 1 if the lane is of a sweep of which as many jobs run as may. */
+static int lane_is_full(const struct pass *pass, const struct lane *lane)
+{
+    int64_t n = 0;
+    for (int i = 0; i < pass->n_slots && lane->name.capped; i++)
+        n += pass->held[i] && pass->held[i]->sweep &&
+             strcmp(pass->held[i]->sweep, lane->name.sweep) == 0;
+    return lane->name.capped && n >= lane->name.max_running;
+}
+
 /* Go on to the next job that can be placed. If the device is the reason why one cannot, those behind
  * it need not be looked at. */
 static void lane_advance(struct pass *pass, struct lane *lane)
 {
     int is_its_own;
-    while ((lane->head = lane_row(pass, lane))) {
+    while (!lane_is_full(pass, lane) && (lane->head = lane_row(pass, lane))) {
         if (pass_handed_over(pass, lane->head->id))
             continue;
         if (!lane_may_run(pass, lane, &is_its_own)) {
@@ -461,6 +471,9 @@ static void round_start(struct pass *pass, struct round *round, const struct fai
     lanes_limit(pass, one->account.user);
     one->has_work = 0;
     for (int i = 0; i < pass->n_lanes; i++)
+        if (lane_is_full(pass, &pass->lanes[i]))
+            pass->lanes[i].head = NULL;
+    for (int i = 0; i < pass->n_lanes; i++)
         if (pass->lanes[i].head && strcmp(pass->lanes[i].kind, one->account.kind) == 0 &&
             strcmp(pass->lanes[i].name.user, one->account.user) == 0)
             one->has_work = 1;
@@ -552,6 +565,7 @@ static void pass_publish(struct pass *pass)
         const struct lane *lane = &pass->lanes[i];
         lanes[i] = (struct board_lane){.name = lane->name,
                                        .turn = lane->turn,
+                                       .is_full = lane_is_full(pass, lane),
                                        .limits = lane->limits,
                                        .running = pass_running(pass, lane->name.user)};
         if (lane->head)

@@ -113,3 +113,22 @@ test('what cannot be waited for is refused by name', async () => {
   await finished(server, two.id);
   assert.equal((await ask('PATCH', `/jobs/${one.id}`, { after: [] })).status, 409);
 });
+
+test('max_running of a sweep: given, changed, taken away, and refused by name', async () => {
+  await queue('drain');
+  const sweep = await ok('POST', '/sweeps', { base: tiny(), vary: { 'train.seed': [1, 2, 3] }, max_running: 1 });
+  assert.equal(sweep.max_running, 1);
+  const patch = (body) => ask('PATCH', `/sweeps/${sweep.id}`, body);
+  assert.equal((await patch({ max_running: 2 })).body.max_running, 2);
+  assert.equal((await ok('GET', `/sweeps/${sweep.id}`)).max_running, 2);
+  assert.equal((await patch({ max_running: null })).body.max_running, null);
+  assert.equal((await patch({ max_running: 1 })).status, 200);
+  for (const bad of [0, 1001, 1.5, '2', true]) assert.deepEqual(pointers(await patch({ max_running: bad })), [422, `/max_running: ${JSON.stringify(bad)} is neither null nor an integer from 1 to 1000`]);
+  assert.deepEqual(pointers(await patch({ name: 'x' })), [422, '/name: only max_running of a sweep can change']);
+  assert.deepEqual(pointers(await patch({})), [422, '/max_running: is missing: there is nothing else to change']);
+  assert.equal((await ask('PATCH', `/sweeps/${NOBODY}`, { max_running: 1 })).status, 404);
+  const posted = await ask('POST', '/sweeps', { base: tiny(), vary: { 'train.seed': [1] }, max_running: 0 });
+  assert.deepEqual(pointers(posted), [422, '/max_running: 0 is neither null nor an integer from 1 to 1000']);
+  await queue('resume');
+  for (const { id } of sweep.settings[0].jobs) assert.equal((await finished(server, id)).state, 'succeeded');
+});

@@ -16,6 +16,7 @@
  *   FAKE_TRAINER_CODE   diverged
  *   FAKE_TRAINER_EPOCH  3
  *   FAKE_TRAINER_MS     time that one epoch takes: 1
+ *   FAKE_TRAINER_CARDS  GPUs that are there: 0
  *
  * It leaves by _exit wherever it stands: what it holds goes with it. */
 #include "config/message.h"
@@ -38,6 +39,12 @@ struct fake {
     int ms, threads;
     struct message_reader *reader;
 };
+
+static const char *fake_environment(const char *name, const char *fallback)
+{
+    const char *value = getenv(name);
+    return value ? value : fallback;
+}
 
 static void fake_die(const struct err *err)
 {
@@ -64,6 +71,25 @@ static int is_mode(const struct fake *fake, const char *mode)
     return strcmp(fake->mode, mode) == 0;
 }
 
+/* Card `index` of so many; of none, the first one is told not to be there. */
+static void fake_card(int index, int cards)
+{
+    char id[32];
+    snprintf(id, sizeof id, "cuda:%d", index);
+    fake_send(&(struct message){.type = MESSAGE_DEVICE,
+                                .id = id,
+                                .kind = "cuda",
+                                .name = cards ? "made-up card" : "",
+                                .bytes = cards ? INT64_C(8) << 30 : 0,
+                                .free_bytes = cards ? INT64_C(8) << 30 : 0,
+                                .code = cards ? "" : "no_driver",
+                                .text = cards ? "" : "there is no GPU here",
+                                .utilisation = -1,
+                                .temperature = -1,
+                                .driver = "",
+                                .identity = cards ? id : ""});
+}
+
 static void fake_greet(const struct fake *fake)
 {
     fake_send(&(struct message){.type = MESSAGE_HELLO,
@@ -81,16 +107,9 @@ static void fake_greet(const struct fake *fake)
                                 .temperature = -1,
                                 .driver = "",
                                 .identity = ""});
-    fake_send(&(struct message){.type = MESSAGE_DEVICE,
-                                .id = "cuda:0",
-                                .kind = "cuda",
-                                .name = "",
-                                .code = "no_driver",
-                                .text = "there is no GPU here",
-                                .utilisation = -1,
-                                .temperature = -1,
-                                .driver = "",
-                                .identity = ""});
+    const int cards = atoi(fake_environment("FAKE_TRAINER_CARDS", "0"));
+    for (int i = 0; i < cards || i == 0; i++)
+        fake_card(i, cards);
     fake_send(&(struct message){.type = MESSAGE_READY});
 }
 
@@ -123,12 +142,6 @@ static void fake_epoch(const struct spec *spec, const char *job, int64_t epoch)
     snprintf(message.job, sizeof message.job, "%s", job);
     fake_send(&message);
     free(payload);
-}
-
-static const char *fake_environment(const char *name, const char *fallback)
-{
-    const char *value = getenv(name);
-    return value ? value : fallback;
 }
 
 /* The bad thing that this mode does when its epoch has come. */

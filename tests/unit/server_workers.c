@@ -11,6 +11,7 @@
 
 #include "config/log.h"
 #include "db/accounts.h"
+#include "db/sweeps.h"
 #include "lab/memory.h"
 #include "db/limits.h"
 #include "server/queue/placement.h"
@@ -51,6 +52,7 @@ static int room_open(void **state)
     snprintf(room->settings.data, sizeof room->settings.data, "%s", room->f->folder);
     behave("good", "3", "1");
     unsetenv("FAKE_TRAINER_PRECISION");
+    unsetenv("FAKE_TRAINER_CARDS");
     log_set_level(LOG_ERROR + 1);
     *state = room;
     return 0;
@@ -259,6 +261,62 @@ static void test_order_of_the_queue(void **state)
         job_free(job);
     }
     assert_true(began[2] < began[1] && began[1] < began[0]);
+}
+
+enum { SWEEP_JOBS = 6 };
+
+static int body_sweep(struct db_writer *writer, struct call *call, struct err *err)
+{
+    struct sweep sweep = {.id = "sweep", .name = "", .user = "local", .base = "{}", .vary = "{}"};
+    struct job jobs[SWEEP_JOBS];
+    sweep.max_running = call->number;
+    for (int i = 0; i < SWEEP_JOBS; i++) {
+        char id[] = {'s', (char)('0' + i), '\0'};
+        jobs[i] = example(id, i % 2 ? "cuda" : "auto");
+        jobs[i].sweep = sweep.id;
+        jobs[i].setting = "{}";
+    }
+    return sweep_insert(writer, &sweep, jobs, SWEEP_JOBS, NULL, NULL, 100, &call->existing, err);
+}
+
+static int body_limit(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return sweep_limit(writer, "sweep", call->number, err);
+}
+
+/* The most jobs of the sweep that are seen to run at once until all have ended. */
+static int64_t most_running(struct room *room)
+{
+    int64_t most = 0;
+    for (int waited = 0; waited < PATIENCE_MS; waited += 2) {
+        struct sweep *sweep;
+        assert_int_equal(sweep_get(room->f->reader, "sweep", &sweep, &room->f->err), 0);
+        const int64_t running = sweep->jobs[JOB_RUNNING], over = sweep->jobs[JOB_SUCCEEDED];
+        sweep_free(sweep);
+        most = running > most ? running : most;
+        if (over == SWEEP_JOBS)
+            return most;
+        nap(2);
+    }
+    fail_msg("the sweep does not get on");
+    return -1;
+}
+
+/* Three cards, and a sweep of which two jobs may run: the third card is for others. */
+static void test_max_running(void **state)
+{
+    struct room *room = *state;
+    struct call sweep = {.body = body_sweep, .number = 1};
+    struct call limit = {.body = body_limit, .number = 2};
+    setenv("FAKE_TRAINER_CARDS", "3", 1);
+    behave("good", "3", "10");
+    assert_int_equal(call_run(room->f, &sweep), 0);
+    assert_int_equal(call_run(room->f, &limit), 0);
+    submit(room, example("other", "cuda"));
+    start(room);
+    wait_for_waits(room, "s5", REASON_LIMIT_SWEEP, "max_running: 2 of its sweep run at once");
+    assert_int_equal(most_running(room), 2);
+    wait_only(room, "other", JOB_SUCCEEDED, LAST_EPOCH);
 }
 
 static void test_cancel(void **state)
@@ -933,6 +991,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         room_test(test_success),
         room_test(test_order_of_the_queue),
+        room_test(test_max_running),
         room_test(test_cancel),
         room_test(test_cancel_that_is_ignored),
         room_test(test_killed_trainer),
