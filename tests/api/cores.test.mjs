@@ -39,7 +39,7 @@ test('threads stay with their job when the settings change, and so do its bits',
   server = await startServer({ args: ['--threads', '1'], dataDir: server.dataDir });
   let waits;
   for (const end = Date.now() + 60_000; Date.now() < end && !waits; await new Promise((resolve) => setTimeout(resolve, 50))) ({ waits } = await (await server.api(`/jobs/${wide.id}`)).json());
-  assert.match(waits, /it started with 2 threads, here there are 1/);
+  assert.match(waits.message, /it started with 2 threads, here there are 1/);
   await server.kill('SIGTERM');
   server = await startServer({ dataDir: server.dataDir });
   await finished(server, wide.id);

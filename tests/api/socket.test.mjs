@@ -58,13 +58,14 @@ const over = async (method, route, { token = admin, body } = {}) => {
   const text = await answer.text();
   return { status: answer.status, cookie: answer.headers.get('set-cookie')?.split(';')[0], body: text ? JSON.parse(text) : null };
 };
-const whoami = async (token) => (await over('GET', '/whoami', { token })).body;
+const who = ({ name, admin, auth }) => ({ name, admin, auth });
+const whoami = async (token) => who((await over('GET', '/whoami', { token })).body);
 
 test('with a socket authentication is on, and who asks there is nobody yet', async () => {
   assert.equal(fs.statSync(SOCKET).mode & 0o7777, 0o666);
   assert.equal((await request('/version')).status, 200);
   assert.equal((await request('/jobs')).status, 401);
-  assert.deepEqual((await request('/whoami', { headers: { Authorization: `Bearer ${admin}` } })).body, { name: 'admin', admin: true, auth: true });
+  assert.deepEqual(who((await request('/whoami', { headers: { Authorization: `Bearer ${admin}` } })).body), { name: 'admin', admin: true, auth: true });
 });
 
 test('over TCP nobody logs in without a token', async () => {

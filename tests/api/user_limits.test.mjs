@@ -36,7 +36,7 @@ const waiting = async (id, words, seconds = 60) => {
   let job;
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
     job = await ok('admin', 'GET', `/jobs/${id}`);
-    if (job.state === 'queued' && words.test(job.waits ?? '')) return job;
+    if (job.state === 'queued' && words.test(job.waits?.message ?? '')) return job;
   }
   throw new Error(`job ${id} does not wait for ${words}: ${JSON.stringify(job)}`);
 };

@@ -229,7 +229,7 @@ test('the running job of a disabled user stops with a checkpoint, and goes on wi
   await reaches(id, 'running');
   await disable(true);
   const held = await reaches(id, 'held');
-  assert.deepEqual([held.waits, held.attempt, held.hold_requested], ['its user gil is disabled', 1, false]);
+  assert.deepEqual([held.waits.message, held.attempt, held.hold_requested], ['its user is disabled', 1, false]);
   await disable(false);
   await reaches(id, 'running');
   // Back before the job has stopped: it goes on, whichever comes first.
