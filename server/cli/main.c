@@ -10,8 +10,11 @@
 #include "server/cli/backup.h"
 #include "server/cli/commands.h"
 #include "server/cli/devices.h"
+#include "server/cli/jobs.h"
+#include "server/cli/login.h"
 #include "server/cli/run.h"
 #include "server/cli/show.h"
+#include "server/cli/watch.h"
 #include "server/serve.h"
 
 static int main_serve(const struct settings *settings, int argc, char **argv)
@@ -43,9 +46,22 @@ static const struct {
     {"serve", main_serve, OPTIONS_OF_SETTINGS, "serve", "run the service"},
     {"run", run_command, OPTIONS_OF_COMMAND, "run SPEC.json [--json] [--out DIR]",
      "one experiment without a server, with a progress bar and a table"},
+    {"submit", jobs_submit, OPTIONS_OF_BOTH, JOBS_SUBMIT, "store a job; prints its id"},
+    {"queue", jobs_queue, OPTIONS_OF_BOTH, JOBS_QUEUE, "what runs and what waits, and why"},
+    {"jobs", jobs_list, OPTIONS_OF_BOTH, JOBS_LIST, "the newest jobs"},
+    {"watch", watch_command, OPTIONS_OF_BOTH, WATCH_USAGE, "a job's progress, until it ends"},
+    {"log", jobs_log, OPTIONS_OF_BOTH, JOBS_LOG, "the log of a job's trainer"},
+    {"cancel", jobs_cancel, OPTIONS_OF_BOTH, JOBS_CANCEL, "end jobs"},
+    {"hold", jobs_hold, OPTIONS_OF_BOTH, JOBS_HOLD, "stop jobs with a checkpoint"},
+    {"release", jobs_release, OPTIONS_OF_BOTH, JOBS_RELEASE, "let held jobs go on"},
+    {"retry", jobs_retry, OPTIONS_OF_BOTH, JOBS_RETRY, "let failed or cancelled jobs go on"},
+    {"get", jobs_get, OPTIONS_OF_BOTH, JOBS_GET, "records as CSV, or a model"},
     {"show", show_command, OPTIONS_OF_SETTINGS, "show JOB_ID", "the closing table of a job"},
     {"devices", devices_command, OPTIONS_OF_SETTINGS, "devices",
      "the devices of the running service, and how each GPU was proved"},
+    {"login", login_command, OPTIONS_OF_BOTH, LOGIN_USAGE,
+     "become a user of the service: by your account on its machine, or with a token"},
+    {"logout", logout_command, OPTIONS_OF_BOTH, LOGOUT_USAGE, "end that token and forget it"},
     {"user", commands_user, OPTIONS_OF_BOTH,
      "user add NAME [--admin] | list | disable NAME | enable NAME | limits NAME [LIMIT=VALUE ...]",
      "people who may log in"},

@@ -90,3 +90,10 @@ void progress_clear(struct progress *progress)
     if (progress->is_terminal && progress->shown_epoch >= 0)
         fputs("\r\033[K", stderr);
 }
+
+void progress_end(struct progress *progress)
+{
+    if (progress->is_terminal && progress->shown_epoch >= 0)
+        fputc('\n', stderr);
+    progress->shown_epoch = -1;
+}

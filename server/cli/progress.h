@@ -23,6 +23,8 @@ struct progress_news {
 struct progress progress_begin(void);
 /* Show the line if it is due, and always at the last epoch. */
 void progress_show(struct progress *progress, const struct progress_news *news);
+/* Leave the line where it stands; what follows begins below it. */
+void progress_end(struct progress *progress);
 /* Clear the line before other output on stderr. */
 void progress_clear(struct progress *progress);
 

@@ -16,11 +16,12 @@ const [cert, key, other] = ['cert.pem', 'key.pem', 'other.pem'].map((name) => pa
 const make = (out, keyout) => execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
   '-keyout', keyout, '-out', out, '-days', '2', '-subj', '/CN=lab.example', '-addext', 'subjectAltName=DNS:lab.example,IP:127.0.0.1'], { stdio: 'ignore' });
 
+const socket = path.join(folder, 'socket');
 let server, token;
 before(async () => {
   make(cert, key);
   make(other, path.join(folder, 'other-key.pem'));
-  server = await startServer({ args: ['--auth', 'on', '--tls-cert', cert, '--tls-key', key] });
+  server = await startServer({ args: ['--socket', socket, '--tls-cert', cert, '--tls-key', key] });
   token = /token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(server.log())?.[1];
 });
 after(async () => {
@@ -53,6 +54,18 @@ test('the address is https, answers are read with the certificate, and it is kno
   const fooled = command('user', 'add', 'ben');
   assert.deepEqual([fooled.status, /certificate/i.test(fooled.stderr)], [1, true], fooled.stderr);
   fs.copyFileSync(cert, path.join(server.dataDir, 'certificate'));
+});
+
+test('the Unix socket speaks TLS too, and is known by its path', { skip: process.getuid() > 0 && process.getuid() < 1000 }, () => {
+  const env = { ...process.env, XDG_CONFIG_HOME: path.join(folder, 'config') };
+  const command = (...words) => spawnSync(BINARY, words, { encoding: 'utf8', env, cwd: folder });
+  const login = command('login', '--socket', socket);
+  assert.equal(login.status, 0, login.stderr);
+  assert.ok(login.stdout.includes(` at ${server.url} (`), login.stdout);
+  assert.equal(command('jobs').status, 0);
+  // By its address the same server is known to the system's authorities, and this one is not.
+  const { status, stderr } = command('jobs', '--url', server.url);
+  assert.deepEqual([status, /certificate/i.test(stderr)], [1, true], stderr);
 });
 
 test('cookies are Secure, TLS 1.1 and plain HTTP are not spoken', async () => {
