@@ -15,6 +15,7 @@
 #include "config/hash.h"
 #include "config/options.h"
 #include "config/utf8.h"
+#include "db/bindings.h"
 #include "db/compact.h"
 #include "db/db.h"
 #include "db/limits.h"
@@ -147,6 +148,7 @@ static int commands_no_memory(struct err *err)
 struct commands_user {
     const char *name;
     int admin, disabled;
+    int64_t uid; /* of an account of this machine, -1: none */
 };
 
 static int commands_user_insert(struct db_writer *writer, void *arg, struct err *err)
@@ -161,12 +163,21 @@ static int commands_user_change(struct db_writer *writer, void *arg, struct err 
     return user_change(writer, user->name, -1, user->disabled, err);
 }
 
+static int commands_user_bind(struct db_writer *writer, void *arg, struct err *err)
+{
+    const struct commands_user *user = arg;
+    return binding_set(writer, user->name, user->uid, err);
+}
+
 static int commands_user_print(void *self, const struct user *user)
 {
     char made[COMMANDS_DAY_MAX];
     commands_time(user->created_at, COMMANDS_DAY, made, sizeof made);
-    fprintf(self, "%-24s %-6s %-9s %s\n", user->name, user->admin ? "admin" : "user",
+    fprintf(self, "%-24s %-6s %-9s %s", user->name, user->admin ? "admin" : "user",
             user->disabled ? "disabled" : "active", made);
+    if (user->uid >= 0)
+        fprintf(self, " uid %lld", (long long)user->uid);
+    fputc('\n', self);
     return 0;
 }
 
@@ -198,6 +209,47 @@ static int commands_user_set(const struct settings *settings, struct commands_us
     snprintf(change.path, sizeof change.path, "/users/%s", user->name);
     change.body = commands_body(NULL, NULL, "disabled", user->disabled);
     if (!change.body)
+        return commands_no_memory(&err);
+    int code = commands_change(settings, &change);
+    json_decref(change.answer);
+    return code;
+}
+
+/* {"uid": 1000}, or null. */
+static char *commands_uid_body(int64_t uid)
+{
+    struct emit json;
+    if (emit_open_text(&json))
+        return NULL;
+    emit_object(&json, NULL);
+    if (uid < 0)
+        emit_null(&json, "uid");
+    else
+        emit_integer(&json, "uid", uid);
+    emit_end(&json);
+    return emit_close_text(&json);
+}
+
+/* word: the uid, NULL: none. */
+static int commands_user_set_uid(const struct settings *settings, struct commands_user *user,
+                                 const char *word)
+{
+    static const struct options_row row = {"uid",
+                                           OPTIONS_INTEGER,
+                                           offsetof(struct commands_user, uid),
+                                           0,
+                                           0,
+                                           UINT32_MAX - 1,
+                                           NULL,
+                                           NULL,
+                                           NULL};
+    struct err err = ERR_INIT;
+    struct commands_change change = {commands_user_bind, user, "PATCH", "", NULL, NULL};
+    user->uid = -1;
+    if (user_check_name(user->name, &err) || (word && options_store(&row, user, word, "UID", &err)))
+        return commands_fail(&err);
+    snprintf(change.path, sizeof change.path, "/users/%s", user->name);
+    if (!(change.body = commands_uid_body(user->uid)))
         return commands_no_memory(&err);
     int code = commands_change(settings, &change);
     json_decref(change.answer);
@@ -344,8 +396,11 @@ int commands_user(const struct settings *settings, int argc, char **argv)
         return commands_user_set(settings, &user);
     if (strcmp(verb, "limits") == 0 && n >= 2 && !user.admin)
         return commands_user_limits(settings, user.name, n - 2, argv + 2);
-    return commands_usage("tokenfate user add NAME [--admin] | list | disable NAME | enable NAME | "
-                          "limits NAME [LIMIT=VALUE ...]");
+    if (strcmp(verb, "bind") == 0 && n == 3 && !user.admin)
+        return commands_user_set_uid(settings, &user, argv[2]);
+    if (strcmp(verb, "unbind") == 0 && n == 2 && !user.admin)
+        return commands_user_set_uid(settings, &user, NULL);
+    return commands_usage("tokenfate " COMMANDS_USER);
 }
 
 /* ---- token ---- */

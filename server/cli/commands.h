@@ -9,6 +9,12 @@
 
 #include "config/settings.h"
 
+/* The words of `user`, for its usage and for the list of all commands. */
+#define COMMANDS_USER                                                                              \
+    "user add NAME [--admin] | list | disable NAME | enable NAME | limits NAME [LIMIT=VALUE ...] " \
+    "|"                                                                                            \
+    " bind NAME UID | unbind NAME"
+
 /* The words of `token`, for its usage and for the list of all commands. */
 #define COMMANDS_TOKEN                                                                             \
     "token issue USER [LABEL] [--expires-in SECONDS | --expires-at TIME] | list [USER] |"          \

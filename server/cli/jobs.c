@@ -132,13 +132,20 @@ int jobs_list(const struct settings *settings, int argc, char **argv)
 
 int jobs_queue(const struct settings *settings, int argc, char **argv)
 {
-    static const struct remote_command command = {.usage = JOBS_QUEUE};
+    static const char *const verbs[] = {"drain", "pause", "resume"};
+    static const struct remote_command command = {.usage = JOBS_QUEUE, .most = 1};
     struct remote remote;
+    char path[CLIENT_PATH_MAX] = "/queue";
     json_t *queue;
     int n = 0;
     int code = remote_begin(&remote, settings, &command, argc, argv, &n);
+    for (size_t i = 0; !code && n && i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(argv[0], verbs[i]) == 0)
+            snprintf(path, sizeof path, "/queue/%s", verbs[i]);
+    if (!code && n && !strchr(path + 1, '/'))
+        code = remote_usage(JOBS_QUEUE);
     if (!code)
-        code = remote_ask(&remote, "GET", "/queue", NULL, &queue);
+        code = remote_ask(&remote, n ? "POST" : "GET", path, NULL, &queue);
     if (code)
         return code;
     if (remote.json)

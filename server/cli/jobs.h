@@ -7,7 +7,7 @@
 #include "config/settings.h"
 
 #define JOBS_SUBMIT "submit FILE|-|--preset NAME [--set a.b=VALUE ...]"
-#define JOBS_QUEUE "queue"
+#define JOBS_QUEUE "queue [drain | pause | resume]"
 #define JOBS_LIST "jobs [--state S] [--user U] [--tag T] [--sweep ID] [--q WORDS] [--limit N]"
 #define JOBS_LOG "log ID"
 #define JOBS_CANCEL "cancel ID ..."

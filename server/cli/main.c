@@ -47,7 +47,8 @@ static const struct {
     {"run", run_command, OPTIONS_OF_COMMAND, "run SPEC.json [--json] [--out DIR]",
      "one experiment without a server, with a progress bar and a table"},
     {"submit", jobs_submit, OPTIONS_OF_BOTH, JOBS_SUBMIT, "store a job; prints its id"},
-    {"queue", jobs_queue, OPTIONS_OF_BOTH, JOBS_QUEUE, "what runs and what waits, and why"},
+    {"queue", jobs_queue, OPTIONS_OF_BOTH, JOBS_QUEUE,
+     "what runs and what waits, and why; for administrators: start no job, stop all, go on"},
     {"jobs", jobs_list, OPTIONS_OF_BOTH, JOBS_LIST, "the newest jobs"},
     {"watch", watch_command, OPTIONS_OF_BOTH, WATCH_USAGE, "a job's progress, until it ends"},
     {"log", jobs_log, OPTIONS_OF_BOTH, JOBS_LOG, "the log of a job's trainer"},
@@ -62,9 +63,8 @@ static const struct {
     {"login", login_command, OPTIONS_OF_BOTH, LOGIN_USAGE,
      "become a user of the service: by your account on its machine, or with a token"},
     {"logout", logout_command, OPTIONS_OF_BOTH, LOGOUT_USAGE, "end that token and forget it"},
-    {"user", commands_user, OPTIONS_OF_BOTH,
-     "user add NAME [--admin] | list | disable NAME | enable NAME | limits NAME [LIMIT=VALUE ...]",
-     "people who may log in"},
+    {"user", commands_user, OPTIONS_OF_BOTH, COMMANDS_USER,
+     "people who may log in, and which account of this machine each is"},
     {"token", commands_token, OPTIONS_OF_BOTH, COMMANDS_TOKEN, "their bearer tokens"},
     {"backup", backup_command, OPTIONS_OF_SETTINGS, "backup DIR",
      "copy database, texts and models, also beside a running server"},
@@ -116,6 +116,7 @@ static int main_help(const struct settings *settings, int argc, char **argv)
     printf("tokenfate: what happens to rare and unseen tokens while a language model learns\n\n");
     for (int i = 0; i < MAIN_COMMANDS; i++)
         printf("  tokenfate %-60s %s\n", main_commands[i].usage, main_commands[i].help);
+    printf("\nfrom submit to get, and login: also --url ADDRESS and --json\n");
     main_help_options();
     return 0;
 }

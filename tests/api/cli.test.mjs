@@ -190,6 +190,15 @@ test('Ctrl-C ends the watch and not the job', { timeout: 120_000 }, async () => 
   ok(['cancel', id], as());
 });
 
+test('the queue is closed and opened by administrators', async () => {
+  assert.match(ok(['queue', 'drain'], as()), /^the queue is draining\n/);
+  const id = ok(['submit', '-'], { ...as(), input: spec() });
+  assert.match(ok(['queue'], as()), new RegExp(`^the queue is draining\\n[^]*${id} +admin +queued `));
+  assert.match(ok(['queue', 'resume'], as()), /^the queue is open\n/);
+  await until(id, 'succeeded');
+  refused(['queue', 'stop'], 2, /^usage: tokenfate queue/, as());
+});
+
 test('ids may be abbreviated if that names one job', () => {
   refused(['log', 'zzz'], 1, /"zzz" is neither a job's id nor the beginning of one/, as());
   refused(['log', 'abc'], 1, /"abc" is neither/, as());

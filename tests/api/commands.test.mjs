@@ -41,6 +41,14 @@ async function everything(data, expect) {
   refused(['user', 'add', 'a/b'], /\/name: "a\/b" has other characters/);
   refused(['user', 'disable', 'carl'], /there is no user "carl"/);
   assert.match(done('user', 'list'), /^ada +admin +active [^]*^ben +user +active /m);
+  done('user', 'bind', 'ben', '23200');
+  refused(['user', 'bind', 'ada', '23200'], /uid 23200 is ben already/);
+  refused(['user', 'bind', 'ada', '-'], /UID: "-" is not an integer/);
+  refused(['user', 'bind', 'ada', '4294967295'], /UID: "?4294967295/);
+  refused(['user', 'bind', 'carl', '23201'], /there is no user "carl"/);
+  assert.match(done('user', 'list'), /^ben +user +active +\S+ uid 23200$/m);
+  done('user', 'unbind', 'ben');
+  assert.doesNotMatch(done('user', 'list'), /uid/);
 
   const token = done('token', 'issue', 'ben', 'laptop');
   const other = done('token', 'issue', 'ben');
