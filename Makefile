@@ -16,7 +16,7 @@ ifndef V
 endif
 say = @echo "  $(or $(1),$@)"
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-one test-san test-deep test-gpu soak bench bench-seeds bench-server bench-gpu fuzz lint fmt screenshots install docker clean
+	test-one test-san test-deep test-gpu soak bench bench-seeds bench-server bench-gpu fuzz lint fmt screenshots install deb docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -186,10 +186,17 @@ screenshots: deps-test ## retake the pictures of the README
 install: export DESTDIR := $(DESTDIR)
 install: export PREFIX := $(PREFIX)
 install: all ## install below PREFIX
-	@to="$$DESTDIR$$PREFIX"; install -d "$$to/bin" "$$to/share/tokenfate" "$$to/lib/systemd/system" && \
-	  install -m 755 $(PROGRAMS) "$$to/bin" && cp -r $(BUILD)/share/. "$$to/share/tokenfate" && \
+	@to="$$DESTDIR$$PREFIX"; share="$$to/share"; install -d "$$to/bin" "$$share/tokenfate" "$$to/lib/systemd/system" && \
+	  install -m 755 $(PROGRAMS) "$$to/bin" && cp -r $(BUILD)/share/. "$$share/tokenfate" && \
+	  install -D -m 644 config/tokenfate.1 "$$share/man/man1/tokenfate.1" && \
+	  install -D -m 644 config/tokenfate.bash "$$share/bash-completion/completions/tokenfate" && \
+	  install -D -m 644 config/sysusers.conf "$$to/lib/sysusers.d/tokenfate.conf" && \
+	  install -D -m 644 config/tmpfiles.conf "$$to/lib/tmpfiles.d/tokenfate.conf" && \
 	  sed "s|/usr/local|$$(printf %s "$$PREFIX" | sed 's/[&|\\]/\\&/g')|" config/tokenfate.service \
 	    > "$$to/lib/systemd/system/tokenfate.service" && echo "  $$to/bin/tokenfate"
+
+deb: all ## build a Debian package in $(BUILD), for machines like this one
+	@VERSION=$(VERSION) BUILD=$(BUILD) MAKE="$(MAKE)" config/deb.sh
 
 docker: ## build the container images (docker, else buildah)
 	@config/docker.sh

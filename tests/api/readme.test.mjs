@@ -41,7 +41,8 @@ after(async () => {
   removeFolder(home);
 });
 
-const env = () => ({ ...process.env, TOKENFATE_CORPUS_PATH: texts, PATH: `${home}/bin:${process.env.PATH}` });
+// Commands find the server as they do after `make serve`: by the data folder, and no login.
+const env = () => ({ ...process.env, TOKENFATE_CORPUS_PATH: texts, TOKENFATE_DATA: server.dataDir, XDG_CONFIG_HOME: path.join(home, 'no login'), PATH: `${home}/bin:${process.env.PATH}` });
 const bash = (text) => spawnSync('bash', ['-c', text], { cwd: home, env: env(), encoding: 'utf8', maxBuffer: 1 << 28 });
 
 // A line that sets up or builds is not run: what it calls is there.

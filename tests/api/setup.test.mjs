@@ -96,7 +96,8 @@ for (const [DESTDIR, PREFIX] of [['', path.join(home, 'my programs')], [path.joi
     assert.equal(run(program, ['version']).stdout, run(BINARY, ['version']).stdout);
     const unit = fs.readFileSync(path.join(`${DESTDIR}${PREFIX}`, 'lib/systemd/system/tokenfate.service'), 'utf8');
     assert.ok(unit.includes(`\nExecStart="${PREFIX}/bin/tokenfate" serve\n`), unit);
-    assert.ok(fs.existsSync(path.join(`${DESTDIR}${PREFIX}`, 'share/tokenfate/presets/gulliver.json')));
+    for (const file of ['share/tokenfate/presets/gulliver.json', 'share/man/man1/tokenfate.1', 'share/bash-completion/completions/tokenfate',
+      'lib/sysusers.d/tokenfate.conf', 'lib/tmpfiles.d/tokenfate.conf']) assert.ok(fs.existsSync(path.join(`${DESTDIR}${PREFIX}`, file)), file);
   });
 }
 
@@ -116,6 +117,67 @@ test('the service lets the driver make its devices and keep its code, as root an
   assert.equal(said(['nvidia-smi', 'nvidia-modprobe']).stdout, 'nvidia-smi -L\nnvidia-modprobe -u\n');
   const none = said([]);
   assert.deepEqual([none.status, none.stdout, none.stderr], [0, '', ''], 'nothing to say where there is no GPU');
+});
+
+test('the installed service has logins, a socket that everybody reaches, and one account', () => {
+  const unit = fs.readFileSync('config/tokenfate.service', 'utf8');
+  assert.match(unit, /^Environment=TOKENFATE_AUTH=on TOKENFATE_SOCKET=%t\/tokenfate\/socket$/m);
+  assert.match(unit, /^RuntimeDirectory=tokenfate$/m);
+  assert.doesNotMatch(unit, /^RuntimeDirectoryMode=/m, 'the default, 0755, lets everybody through');
+  assert.match(unit, /^User=tokenfate$/m);
+  assert.match(fs.readFileSync('config/sysusers.conf', 'utf8'), /^u tokenfate - /m);
+  assert.match(unit, /^RestrictAddressFamilies=.*\bAF_UNIX\b/m);
+});
+
+const commands = () => [...run(BINARY, ['help']).stdout.matchAll(/^  tokenfate (\S+)/gm)].map(([, name]) => name);
+
+test('the man page has every command, and the options that help names', () => {
+  const page = fs.readFileSync('config/tokenfate.1', 'utf8').replaceAll('\\-', '-');
+  for (const name of commands()) {
+    if (name === 'version') continue; // --version is everybody's
+    assert.match(page, new RegExp(`^\\.BR? (.*(fB|[\\s",]))?${name}\\b`, 'm'), name);
+  }
+  for (const name of ['submit', 'jobs', 'retry', 'get', 'run', 'login']) {
+    const [usage] = run(BINARY, ['help', name]).stdout.split('\n');
+    for (const [option] of usage.matchAll(/--[a-z-]+/g)) assert.ok(page.includes(option), `${name} ${option}`);
+  }
+});
+
+test('the completion offers commands, their words and their options', () => {
+  const complete = (...words) => run('bash', ['-c', `. config/tokenfate.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tokenfate; echo "\${COMPREPLY[@]}"`, 'bash', 'tokenfate', ...words],
+    `${path.dirname(BINARY)}:${process.env.PATH}`).stdout.trim();
+  assert.deepEqual(complete('').split(' ').sort(), commands().sort());
+  assert.deepEqual([complete('wa'), complete('get', 'x', 'e'), complete('user', 'una'), complete('user', 'unb')], ['watch', 'epochs', '', 'unbind']);
+  assert.equal(complete('jobs', '--s'), '--state --sweep');
+});
+
+const noDpkg = spawnSync('dpkg-deb', ['--version']).status === 0 ? {} : { skip: 'no dpkg-deb' };
+test('make deb: a package of what is installed, with what it depends on', noDpkg, () => {
+  const build = path.dirname(BINARY);
+  const before = new Set(fs.readdirSync(build));
+  const { status, stdout, stderr } = run('make', ['-o', 'all', 'deb', 'NVCC=', `BUILD=${build}`]);
+  assert.equal(status, 0, stderr);
+  const file = stdout.trim();
+  const ask = (...words) => run('dpkg-deb', [...words, file]).stdout;
+  try {
+    const control = ask('--field');
+    assert.match(control, /^Version: \d+\.\d+\.\d+/m);
+    for (const library of ['libmicrohttpd12', 'libsqlite3-0', 'libdnnl', 'libgomp1', 'systemd']) assert.match(control, new RegExp(`^Depends:.*\\b${library}`, 'm'));
+    const list = ask('--contents');
+    for (const name of ['usr/bin/tokenfate', 'usr/bin/tokenfate-trainer', 'usr/lib/systemd/system/tokenfate.service', 'usr/share/man/man1/tokenfate.1.gz',
+      'usr/share/tokenfate/web/app.js', 'usr/share/doc/tokenfate/operations.md', 'etc/tokenfate/environment']) {
+      assert.match(list, new RegExp(`^-\\S+ root/root .* \\./${name}$`, 'm'), name);
+    }
+    assert.doesNotMatch(list, /usr\/local| \.\/(var|run)\//);
+    const unpacked = path.join(home, 'deb');
+    run('dpkg-deb', ['--raw-extract', file, unpacked]);
+    assert.match(fs.readFileSync(path.join(unpacked, 'usr/lib/systemd/system/tokenfate.service'), 'utf8'), /^ExecStart="\/usr\/bin\/tokenfate" serve$/m);
+    for (const script of ['postinst', 'prerm', 'postrm']) assert.equal(run('sh', ['-n', path.join(unpacked, 'DEBIAN', script)]).status, 0, script);
+    assert.equal(run(path.join(unpacked, 'usr/bin/tokenfate'), ['version']).stdout, run(BINARY, ['version']).stdout);
+  } finally {
+    fs.rmSync(file);
+  }
+  assert.deepEqual(fs.readdirSync(build).filter((name) => !before.has(name)), [], 'nothing else is left');
 });
 
 test('the CUDA backend is compiled for the newer architectures that nvcc knows', () => {
