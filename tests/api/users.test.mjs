@@ -244,7 +244,7 @@ test('the running job of a disabled user stops with a checkpoint, and goes on wi
   assert.equal((await show(id)).state, 'held');
   const { history: all } = (await ask(admin, 'GET', `/jobs/${id}/history`)).body;
   const first = all.find(({ action }) => action === 'hold');
-  assert.deepEqual([first.actor, first.from, first.detail], ['admin', 'running', 'its user gil is disabled']);
+  assert.deepEqual([first.actor, first.from, first.detail], ['admin', 'running', 'user_disabled']);
   assert.equal((await ask(admin, 'POST', `/jobs/${id}/cancel`)).status, 200);
 });
 
