@@ -66,6 +66,11 @@ static const struct options_row settings_table[] = {
     {"use_days", NUMBER(use_days, 0, 3650), "7", "half-life of the use that halves or doubles a user's share; 0: it does not"},
     {"default_seconds", NUMBER(default_seconds, 0, 1LL << 40), "0", "max_seconds of jobs that name none; 0: max_seconds of this table"},
     {"max_seconds", NUMBER(max_seconds, 0, 1LL << 40), "0", "largest max_seconds of a job; 0: no limit"},
+    {"keep_state_days", NUMBER(keep_state_days, 0, 36500), "0", "days after a job's end until what it would go on from goes; 0: never"},
+    {"keep_model_days", NUMBER(keep_model_days, 0, 36500), "0", "days after a job's end until its models go; 0: never"},
+    {"keep_job_days", NUMBER(keep_job_days, 0, 36500), "0", "days after a job's end until it goes with its records; 0: never"},
+    {"keep_bytes", NUMBER(keep_bytes, 0, 1LL << 60), "0", "bytes of jobs above which those that ended first lose something; 0: any number"},
+    {"notice_days", NUMBER(notice_days, 0, 365), "7", "days from the announcement until something goes"},
     {"config", OPTIONS_ELSEWHERE, 0, 0, 0, 0, NULL, "", "JSON file with these options as keys"},
 };
 /* clang-format on */

@@ -57,6 +57,10 @@ struct settings {
     int64_t use_days;        /* half-life of use: 7; 0: use counts for nothing */
     int64_t default_seconds; /* max_seconds of jobs that name none; 0: no limit */
     int64_t max_seconds;     /* largest max_seconds of a job; 0: any, and none */
+    /* Days after the end of a job; 0: for ever */
+    int64_t keep_state_days, keep_model_days, keep_job_days;
+    int64_t keep_bytes;  /* of all jobs; 0: any number */
+    int64_t notice_days; /* before something goes: 7 */
 };
 
 /* Defaults, then the file (NULL: none; a named file that is missing or has an unknown key is

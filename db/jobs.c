@@ -214,7 +214,7 @@ static const char sql_key_insert[] =
 static const char sql_patch[] =
     "UPDATE jobs SET name = coalesce(?2, name), tags = coalesce(?3, tags),"
     " priority = coalesce(?4, priority), max_seconds = coalesce(?5, max_seconds),"
-    " urgent = iif(?6 IS NULL, urgent, nullif(?6, ''))"
+    " urgent = iif(?6 IS NULL, urgent, nullif(?6, '')), pinned = coalesce(?7, pinned)"
     " WHERE id = ?1";
 /* What a patch with the same parameters would change, in words; '' if nothing. */
 static const char sql_patch_words[] =
@@ -222,7 +222,10 @@ static const char sql_patch_words[] =
     "iif(?2 <> name, '; name \"' || name || '\" to \"' || ?2 || '\"', '') ||"
     " iif(?3 <> tags, '; tags ' || tags || ' to ' || ?3, '') ||"
     " iif(?4 <> priority, '; priority ' || priority || ' to ' || ?4, '') ||"
-    " iif(?5 <> notes, '; notes', ''), 3)"
+    " iif(?5 <> max_seconds, '; max_seconds ' || max_seconds || ' to ' || ?5, '') ||"
+    " iif(?6 IS NULL OR ?6 = coalesce(urgent, ''), '', iif(?6 = '', '; not urgent', '; urgent')) ||"
+    " iif(?7 <> notes, '; notes', '') ||"
+    " iif(?8 <> pinned, iif(?8, '; pinned', '; not pinned any more'), ''), 3)"
     " FROM jobs JOIN job_texts ON job = seq WHERE id = ?1";
 /* The sentence of an error as it is stored: JSON {"code", "message", "epoch"}. */
 static const char sql_message[] = "SELECT json_extract(?1, '$.message')";
@@ -301,7 +304,7 @@ static const char sql_running[] =
              "json_extract(t.provenance, '$.threads'), "                                           \
              "json_extract(t.spec, '$.resources.threads'), 0), "            /* 36 */               \
              "iif(j.blocked AND j.state = 'queued', 'after', j.waits_code)" /* 37 */
-#define FULL ROW ", t.notes, t.spec, t.facts"                               /* 38 to 40 */
+#define FULL ROW ", t.notes, t.spec, t.facts, j.pinned"                     /* 38 to 41 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 /* Value of the term's field in a job. */
@@ -804,14 +807,15 @@ int job_patch(struct db_writer *writer, const char *id, const struct job_patch *
     const struct value priority = patch->priority ? value_integer(*patch->priority) : none;
     const struct value seconds = patch->max_seconds ? value_integer(*patch->max_seconds) : none;
     const struct value asked = patch->max_seconds ? value_integer(patch->asked_seconds) : none;
+    const struct value pinned = patch->pinned ? value_integer(*patch->pinned) : none;
     char words[JOB_WORDS_MAX];
     if (job_words(writer, sql_patch_words,
                   VALUES(value_text(id), value_text(patch->name), value_text(patch->tags), priority,
-                         seconds, value_text(patch->urgent), value_text(patch->notes)),
+                         seconds, value_text(patch->urgent), value_text(patch->notes), pinned),
                   words, sizeof words, err) < 0 ||
         connection_run(connection, sql_patch,
                        VALUES(value_text(id), value_text(patch->name), value_text(patch->tags),
-                              priority, seconds, value_text(patch->urgent)),
+                              priority, seconds, value_text(patch->urgent), pinned),
                        err) < 0)
         return -1;
     if (connection_changes(connection) != 1)
@@ -1160,6 +1164,7 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->threads = sqlite3_column_int(row, 36);
     job->waits_code = reason_from_name((const char *)sqlite3_column_text(row, 37));
     int columns = sqlite3_column_count(row);
+    job->pinned = columns > 41 && sqlite3_column_int(row, 41);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&
             column_text(row, job_texts[i].column, (char **)((char *)job + job_texts[i].offset),

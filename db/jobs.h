@@ -74,6 +74,7 @@ struct job {
     int threads; /* compute threads: of its provenance, else of its spec; 0: the setting */
     double loss; /* of the last epoch, NaN if none */
     const struct after_list *after; /* of a new job: what it waits for; borrowed, NULL: nothing */
+    int pinned;                     /* 1: nothing of it goes by itself (retention.h) */
 };
 
 void job_free(struct job *job);
@@ -103,6 +104,7 @@ struct job_patch {
     const int *priority;
     const int64_t *max_seconds; /* effective one; the spec gets `asked_seconds` */
     int64_t asked_seconds;
+    const int *pinned;
 };
 /* ERR_NOT_FOUND. */
 int job_patch(struct db_writer *writer, const char *id, const struct job_patch *patch,

@@ -19,6 +19,7 @@ static const char sql_measured[] =
 static const char sql_next[] =
     "SELECT seq, id, file_bytes FROM jobs WHERE seq > ?1 ORDER BY seq LIMIT 1";
 #define STORED "sum(record_bytes + file_bytes)"
+static const char sql_total[] = "SELECT " STORED " FROM jobs";
 static const char sql_stored[] =
     "REPLACE INTO usage_stored (day, user, bytes) SELECT ?1, user, " STORED
     " FROM jobs GROUP BY user";
@@ -133,6 +134,11 @@ int usage_stored(struct db_writer *writer, struct err *err)
     if (connection_run(&writer->connection, sql_stored, VALUES(today), err) < 0)
         return -1;
     return connection_run(&writer->connection, sql_stored_none, VALUES(today), err);
+}
+
+int usage_total(struct db_reader *reader, int64_t *bytes, struct err *err)
+{
+    return connection_integer(&reader->connection, sql_total, NO_VALUES, 0, bytes, err);
 }
 
 int usage_fold(struct db_writer *writer, int64_t day, struct err *err)

@@ -35,6 +35,8 @@ int usage_next_job(struct db_reader *reader, int64_t *seq, char id[DB_ID_MAX], i
                    struct err *err);
 /* Store what the jobs of each user take, as that of today. */
 int usage_stored(struct db_writer *writer, struct err *err);
+/* Bytes of all jobs at present. */
+int usage_total(struct db_reader *reader, int64_t *bytes, struct err *err);
 /* Fold the oldest day before `day` that has rows of single jobs. 1: there was one, 0: none. */
 int usage_fold(struct db_writer *writer, int64_t day, struct err *err);
 

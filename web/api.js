@@ -81,6 +81,7 @@ export const getVersion = () => call("GET", "/api/v1/version");
 export const getDevices = () => call("GET", "/api/v1/devices");
 export const getUsage = (question) => call("GET", at("/api/v1/usage", question));
 export const usageCsvUrl = (question) => ROOT + at("/api/v1/usage", { ...question, format: "csv" });
+export const getRetention = (question) => call("GET", at("/api/v1/retention", question));
 export const eventsUrl = (after) => ROOT + at("/api/v1/events", { after });
 
 // Job ids are UUIDs (letters, digits and "-") and need no escaping.

@@ -14,6 +14,7 @@ import { JobDrivers } from "./job_drivers.js";
 import { JobFindings } from "./job_findings.js";
 import { JobProbe } from "./job_probe.js";
 import { downloads, GroupTable, provenancePanel, specPanel, timesPanel } from "./job_tables.js";
+import * as retention from "./retention.js";
 import { isEnded, progressBar, stateBadge } from "./state.js";
 import { JobSpectrum } from "./job_spectrum.js";
 import { TokenTable } from "./job_tokens.js";
@@ -136,6 +137,7 @@ class JobPage {
     this.bar = progressBar();
     this.speed = h("span.quiet");
     this.banner = h("div");
+    this.retention = h("div");
     this.notes = h("p.notes");
     this.tags = h("span.meta");
     this.tiles = h("dl.tiles");
@@ -162,6 +164,7 @@ class JobPage {
       ),
       h("div.runline", null, this.badge.element, this.bar.element, this.speed),
       this.banner,
+      this.retention,
       this.notes,
       this.tiles,
       this.charts.element,
@@ -183,7 +186,11 @@ class JobPage {
     document.title = `${name} · tokenfate`;
     setText(this.title, name);
     const sweep = job.sweep ? [h("a", { href: `#/sweeps/${job.sweep}` }, "of a sweep")] : [];
-    this.tags.replaceChildren((job.tags ?? []).join(" · "), job.tags?.length && job.sweep ? " · " : "", ...sweep);
+    const marks = [...(job.tags ?? []), ...(job.pinned ? ["pinned"] : [])];
+    this.tags.replaceChildren(marks.join(" · "), marks.length && job.sweep ? " · " : "", ...sweep);
+    const mayLose = isEnded(job) && !job.pinned;
+    if (this.mayLose !== mayLose) this.retention.replaceChildren(...(mayLose ? [retention.ofJob(job.id)] : []));
+    this.mayLose = mayLose;
     setText(this.notes, job.notes ?? "");
     this.notes.hidden = !job.notes;
     this.badge.update(job);

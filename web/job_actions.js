@@ -35,6 +35,18 @@ const ACTIONS = [
     run: (job) => api.retryJob(job.id, "start"),
   },
   {
+    label: "Pin", // nothing of it goes by itself
+    states: ["succeeded", "failed", "cancelled"],
+    when: (job) => !job.pinned,
+    run: (job) => api.patchJob(job.id, { pinned: true }),
+  },
+  {
+    label: "Unpin",
+    states: ["succeeded", "failed", "cancelled"],
+    when: (job) => job.pinned,
+    run: (job) => api.patchJob(job.id, { pinned: false }),
+  },
+  {
     label: "Delete",
     states: ["succeeded", "failed", "cancelled"],
     ask: "Delete this job, its epochs and its model for good?",

@@ -9,6 +9,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { h, problemNotice, scrollable, segmented, setText } from "./dom.js";
 import { count, duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
+import { ofMine } from "./retention.js";
 import { progressBar, stateBadge } from "./state.js";
 
 const PAGE = 25;
@@ -148,6 +149,7 @@ class JobList {
     this.older = h("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older jobs");
     this.view.replaceChildren(
       h("div.pagehead", null, h("h1", null, "Jobs"), this.compare, h("a.button.primary", { href: "#/new" }, "New experiment")),
+      ofMine(),
       h("div.filters", null, search, states),
       this.message,
       h("div.more", { role: "status" }, this.newer),

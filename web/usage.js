@@ -4,6 +4,7 @@
 import * as api from "./api.js";
 import { h, problemNotice, scrolling, segmented } from "./dom.js";
 import { bytes, count, duration, NONE, shortId } from "./format.js";
+import * as retention from "./retention.js";
 
 const BY = [["user", "User"], ["job", "Job"], ["day", "Day"]];
 const HEADS = { user: "User", job: "Job", day: "Day (UTC)" };
@@ -100,6 +101,7 @@ export function render(view, { by, since, until, user }) {
         h("div.panel", null, scrolling("Usage", table(answer, question))),
         answer.next ? h("p.quiet", null, `The first ${count(ROWS[asked.by])}; CSV has more.`) : "",
         h("p.quiet", null, "Days are in UTC. Device time is counted when it is had, and a running job’s last seconds may be missing. Stored are records and files of jobs, measured every hour."),
+        retention.ofAll(),
       );
     },
     (problem) => !closed && place.replaceChildren(problemNotice("Cannot ask for the usage", problem)),

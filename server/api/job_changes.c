@@ -44,7 +44,7 @@ static int set_resource(json_t *spec, const char *key, json_t *value)
 }
 
 /* The patch as a spec with only its fields (a new reference): priority and max_seconds go below
- * resources, urgent and after are no fields of a spec. Fields that cannot change are reported in err. */
+ * resources, urgent, pinned and after are no fields of a spec. Fields that cannot change are reported in err. */
 static json_t *changes_layout(const json_t *patch, struct err *err)
 {
     const char *key;
@@ -58,12 +58,13 @@ static json_t *changes_layout(const json_t *patch, struct err *err)
             failed |= json_object_set(spec, key, value);
         else if (strcmp(key, "priority") == 0 || strcmp(key, "max_seconds") == 0)
             failed |= set_resource(spec, key, value);
-        else if (strcmp(key, "urgent") != 0 && strcmp(key, "after") != 0)
+        else if (strcmp(key, "urgent") != 0 && strcmp(key, "pinned") != 0 &&
+                 strcmp(key, "after") != 0)
             err_field(
                 err, pointer,
-                "only name, notes, tags, priority, max_seconds, urgent and after of a job can "
-                "change");
-        else if (strcmp(key, "urgent") == 0 && !json_is_boolean(value))
+                "only name, notes, tags, priority, max_seconds, urgent, pinned and after of a "
+                "job can change");
+        else if (strcmp(key, "after") != 0 && !json_is_boolean(value))
             err_field(err, pointer, "must be true or false");
     }
     if (!failed)
@@ -90,11 +91,14 @@ static int changes_take(const json_t *patch, const struct spec *spec, struct job
                         struct err *err)
 {
     const json_t *urgent = json_object_get(patch, "urgent");
+    const json_t *pinned = json_object_get(patch, "pinned");
     struct job_changes taken = {.priority = spec->resources.priority,
                                 .has_priority = json_object_get(patch, "priority") != NULL,
                                 .max_seconds = spec->resources.max_seconds,
                                 .has_seconds = json_object_get(patch, "max_seconds") != NULL,
-                                .urgent = urgent ? json_is_true(urgent) : -1};
+                                .urgent = urgent ? json_is_true(urgent) : -1,
+                                .pinned = json_is_true(pinned),
+                                .has_pinned = pinned != NULL};
     int has_name = json_object_get(patch, "name") != NULL;
     int has_notes = json_object_get(patch, "notes") != NULL;
     int has_tags = json_object_get(patch, "tags") != NULL;

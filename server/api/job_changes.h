@@ -19,11 +19,12 @@ struct job_changes {
     int priority, has_priority;
     int64_t max_seconds;
     int has_seconds;
-    int urgent;               /* 1, 0, -1: unchanged */
+    int urgent; /* 1, 0, -1: unchanged */
+    int pinned, has_pinned;
     struct after_list *after; /* NULL: unchanged */
 };
 
-/* Read {"name", "notes", "tags", "priority", "max_seconds", "urgent", "after"}, each optional.
+/* Read {"name", "notes", "tags", "priority", "max_seconds", "urgent", "pinned", "after"}, each optional.
  * ERR_MALFORMED, or ERR_INVALID with every bad field. */
 int job_changes_parse(const char *json, size_t n, struct job_changes *out, struct err *err);
 void job_changes_free(struct job_changes *changes);

@@ -125,6 +125,7 @@ static void write_state(struct emit *json, const struct job *job, struct workers
     emit_bool(json, "cancel_requested", job->cancel_requested);
     emit_bool(json, "hold_requested", job->hold_requested);
     emit_text(json, "urgent", job->urgent);
+    emit_bool(json, "pinned", job->pinned);
     emit_time(json, "submitted_at", job->submitted_at);
     emit_time(json, "started_at", job->started_at);
     emit_time(json, "finished_at", job->finished_at);

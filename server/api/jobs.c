@@ -267,7 +267,8 @@ static int patch_store(struct db_writer *writer, void *arg, struct err *err)
                                     .urgent = change->urgent,
                                     .priority = changes->has_priority ? &changes->priority : NULL,
                                     .max_seconds = changes->has_seconds ? &change->seconds : NULL,
-                                    .asked_seconds = changes->max_seconds};
+                                    .asked_seconds = changes->max_seconds,
+                                    .pinned = changes->has_pinned ? &changes->pinned : NULL};
     if (changes->after && job_set_after(writer, change->id, changes->after, err))
         return -1;
     return job_patch(writer, change->id, &patch, err);

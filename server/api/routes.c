@@ -17,6 +17,7 @@
 #include "server/api/presets.h"
 #include "server/api/probe.h"
 #include "server/api/queue.h"
+#include "server/api/retention.h"
 #include "server/api/series.h"
 #include "server/api/session.h"
 #include "server/api/spectrum.h"
@@ -71,6 +72,7 @@ static const struct route routes[] = {
     {"POST", "/api/v1/queue/drain", api_queue_drain, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/pause", api_queue_pause, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/resume", api_queue_resume, ROUTE_ADMIN, NULL},
+    {"GET", "/api/v1/retention", api_retention, ROUTE_SLOW, "user,job,limit,cursor"},
     {"GET", "/api/v1/usage", api_usage, ROUTE_SLOW | ROUTE_HEAVY, "by,since,until,user,limit,cursor,format"},
     {"GET", "/api/v1/devices", api_devices, ROUTE_ETAG, NULL},
     {"POST", "/api/v1/devices/{id}/qualify", api_device_qualify, ROUTE_ADMIN, NULL},

@@ -12,6 +12,7 @@
 #include "server/cli/devices.h"
 #include "server/cli/jobs.h"
 #include "server/cli/login.h"
+#include "server/cli/retention.h"
 #include "server/cli/run.h"
 #include "server/cli/show.h"
 #include "server/cli/watch.h"
@@ -60,6 +61,8 @@ static const struct {
     {"show", show_command, OPTIONS_OF_SETTINGS, "show JOB_ID", "the closing table of a job"},
     {"devices", devices_command, OPTIONS_OF_SETTINGS, "devices",
      "the devices of the running service, and how each GPU was proved"},
+    {"retention", retention_command, OPTIONS_OF_SETTINGS, "retention",
+     "what of the jobs is to go, and when (settings keep_..._days, keep_bytes)"},
     {"login", login_command, OPTIONS_OF_BOTH, LOGIN_USAGE,
      "become a user of the service: by your account on its machine, or with a token"},
     {"logout", logout_command, OPTIONS_OF_BOTH, LOGOUT_USAGE, "end that token and forget it"},

@@ -13,6 +13,7 @@
 #include "config/err.h"
 #include "config/settings.h"
 #include "db/db.h"
+#include "db/retention.h"
 
 /* Step 1: rename the job's folder. A job without files is fine. */
 int job_files_set_aside(const struct settings *settings, const char *id, struct err *err);
@@ -26,6 +27,15 @@ int job_files_remove(const struct settings *settings, const char *id, struct err
 /* At the start, before the first request: a renamed folder gets its name back if its job
  * still has a row, else it is removed. */
 int job_files_sweep(const struct settings *settings, struct db_reader *reader, struct err *err);
+
+/* The same three steps for a part of a job, RETENTION_STATE or RETENTION_MODELS; the job stays. What
+ * a crash leaves aside is removed at the next start. */
+int job_files_part_set_aside(const struct settings *settings, const char *id,
+                             enum retention_part part, struct err *err);
+void job_files_part_put_back(const struct settings *settings, const char *id,
+                             enum retention_part part);
+int job_files_part_remove(const struct settings *settings, const char *id, enum retention_part part,
+                          struct err *err);
 
 /* Bytes of what lies in the folder: what training goes on from, models, and all with the log. */
 struct job_sizes {

@@ -1,6 +1,6 @@
 /* upkeep: what is to be done every hour, on a thread of its own: measure the files of all jobs,
- * store what each user's jobs take, fold old days of the ledger (db/usage.h). serve.c starts and
- * stops it. */
+ * store what each user's jobs take, announce and carry out what the settings say is to go (keep.h),
+ * fold old days of the ledger (db/usage.h). serve.c starts and stops it. */
 #ifndef TOKENFATE_UPKEEP_H
 #define TOKENFATE_UPKEEP_H
 

@@ -171,6 +171,28 @@ test('usage by user, job and day; the address has the question', { skip }, async
   assert.match(await page.getByRole('link', { name: 'CSV' }).getAttribute('href'), /usage\?by=day&since=.*format=csv/);
 });
 
+test('what is to go is told on three pages, and a pin keeps it', { skip }, async () => {
+  const { id } = await finished(server, (await submit(server, small({ name: 'keepsake', train: { epochs: 2 } }))).id);
+  const entry = { job: id, name: 'keepsake', user: 'local', part: 'models', bytes: 12345678, announced_at: '2031-01-01T00:00:00Z', due_at: '2031-01-08T12:00:00Z' };
+  await open('');
+  await page.route('**/api/v1/retention*', (route) => {
+    const { job: asked } = Object.fromEntries(new URL(route.request().url()).searchParams);
+    return route.fulfill({ json: { settings: {}, stored_bytes: 1, retention: asked && asked !== id ? [] : [entry, { ...entry, part: 'job' }], next: null } });
+  });
+  await page.goto(`${server.url}/#/usage`);
+  await page.locator('table', { hasText: 'keepsake' }).getByText('whole job').waitFor();
+  await page.getByRole('link', { name: 'Jobs' }).click();
+  await page.locator('.notice', { hasText: /First the models of keepsake, from 8 Jan 2031.*and 1 others/s }).getByRole('link', { name: 'keepsake' }).click();
+  await page.locator('.notice', { hasText: /The models \(12.3 MB\) from 8 Jan 2031/ }).waitFor();
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await page.getByRole('button', { name: 'Pin', exact: true }).click();
+  await page.getByRole('button', { name: 'Unpin' }).waitFor();
+  assert.equal((await job(id)).pinned, true);
+  assert.equal(await page.locator('.notice').count(), 0);
+  await page.getByRole('button', { name: 'Unpin' }).click();
+  await page.locator('.notice', { hasText: 'The models' }).waitFor();
+});
+
 test('devices say how they were proved', { skip }, async () => {
   const { devices: [cpu] } = await (await server.api('/devices')).json();
   const worst = { check: 'operation update', precision: 'fp32', error: 2.99e-6, bound: 4.29e-6 };

@@ -64,6 +64,7 @@ static int fixture_close(void **state)
 struct call {
     int (*body)(struct db_writer *writer, struct call *call, struct err *err);
     struct job *job;
+    const struct job_patch *patch;
     const char *id, *text, *key;
     int64_t from, number;
     int n, existing;

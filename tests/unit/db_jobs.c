@@ -2,6 +2,8 @@
  * submission, lists, deletion, and the running jobs after a restart. */
 #include "tests/unit/db_fixture.h"
 
+#include "db/history.h"
+
 #include <math.h>
 
 static const char *const ways[JOB_STATES] = {
@@ -328,6 +330,11 @@ static int body_patch(struct db_writer *writer, struct call *call, struct err *e
     return job_patch(writer, call->id, &patch, err);
 }
 
+static int body_patch_as(struct db_writer *writer, struct call *call, struct err *err)
+{
+    return job_patch(writer, call->id, call->patch, err);
+}
+
 static void test_patch(void **state)
 {
     struct fixture *f = *state;
@@ -356,6 +363,40 @@ static void test_patch(void **state)
     call.id = "nobody";
     assert_int_equal(call_run(f, &call), -1);
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
+}
+
+static int keep_detail(void *self, const struct history *entry)
+{
+    snprintf(self, 256, "%s", entry->detail ? entry->detail : "");
+    return 1;
+}
+
+/* History tells each field that has changed, and nothing of those that have not. */
+static void test_patch_is_told(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t hour = 3600;
+    const int yes = 1;
+    const struct job_patch patches[] = {{.notes = "why"},
+                                        {.max_seconds = &hour, .asked_seconds = hour},
+                                        {.urgent = "ada"},
+                                        {.urgent = "", .pinned = &yes}};
+    static const char *const wanted[] = {"notes", "max_seconds 0 to 3600", "urgent",
+                                         "not urgent; pinned"};
+    const struct history_filter filter = {
+        .kind = "job", .object = "one", .newest_first = 1, .limit = 1};
+    insert_example(f, "one");
+    for (int i = 0; i < 4; i++) {
+        char detail[256] = "";
+        struct call call = {.body = body_patch_as, .id = "one", .patch = &patches[i]};
+        assert_int_equal(call_run(f, &call), 0);
+        assert_int_equal(history_read(f->reader, &filter, keep_detail, detail, &f->err), 0);
+        assert_string_equal(detail, wanted[i]);
+    }
+    struct job *job = get(f, "one");
+    assert_int_equal(job->pinned, 1);
+    assert_null(job->urgent);
+    job_free(job);
 }
 
 static void check_lane(struct fixture *f, const struct job_lane *lane, int skip, const char *ids)
@@ -734,6 +775,7 @@ int main(void)
         test(test_hold_of_a_running_job),
         test(test_time_of_a_job),
         test(test_patch),
+        test(test_patch_is_told),
         test(test_list),
         test(test_search),
         test(test_search_by_id),
