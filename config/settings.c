@@ -71,6 +71,7 @@ static const struct options_row settings_table[] = {
     {"keep_job_days", NUMBER(keep_job_days, 0, 36500), "0", "days after a job's end until it goes with its records; 0: never"},
     {"keep_bytes", NUMBER(keep_bytes, 0, 1LL << 60), "0", "bytes of jobs above which those that ended first lose something; 0: any number"},
     {"notice_days", NUMBER(notice_days, 0, 365), "7", "days from the announcement until something goes"},
+    {"disk_reserve", NUMBER(disk_reserve, 0, 1LL << 60), "0", "bytes of the disk that are kept for running jobs: with less, none starts; 0: jobs always start"},
     {"config", OPTIONS_ELSEWHERE, 0, 0, 0, 0, NULL, "", "JSON file with these options as keys"},
 };
 /* clang-format on */

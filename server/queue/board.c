@@ -17,7 +17,7 @@ void board_close(struct board *board)
 }
 
 void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
-               struct board_lane *lanes, int n_lanes, const char *closed)
+               struct board_lane *lanes, int n_lanes, const struct reason *closed)
 {
     pthread_mutex_lock(&board->mutex);
     memcpy(board->slots, slots, (size_t)n_slots * sizeof *slots);
@@ -25,7 +25,7 @@ void board_put(struct board *board, const struct placement_slot *slots, int n_sl
     free(board->lanes);
     board->lanes = lanes;
     board->n_lanes = n_lanes;
-    memcpy(board->closed, closed, strlen(closed) + 1);
+    board->closed = *closed;
     pthread_mutex_unlock(&board->mutex);
 }
 
@@ -87,8 +87,8 @@ static void board_look(const struct board *board, const struct job *job, struct 
                    (long long)lane->name.max_running);
     else if (!look.devices)
         reason_set(out, look.code, "%s", look.waits);
-    else if (board->closed[0])
-        reason_set(out, REASON_QUEUE_CLOSED, "%s", board->closed);
+    else if (board->closed.code)
+        *out = board->closed;
     else
         board_turn(board, job, look.waits, out);
 }

@@ -27,7 +27,7 @@ struct board {
     struct placement_slot slots[TRAINER_DEVICES_MAX];
     int n_slots, n_lanes;
     struct board_lane *lanes;
-    char closed[REASON_MAX]; /* why no job starts, or "" */
+    struct reason closed; /* why no job starts */
 };
 
 void board_open(struct board *board);
@@ -35,7 +35,7 @@ void board_close(struct board *board);
 
 /* The scheduler's thread. Takes over `lanes` (malloc). */
 void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
-               struct board_lane *lanes, int n_lanes, const char *closed);
+               struct board_lane *lanes, int n_lanes, const struct reason *closed);
 
 /* Why a job waits or is held: computed for a queued job, as stored for others. REASON_NONE: it does
  * not wait, it is about to start, or no pass has seen it yet. */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "config/clock.h"
+#include "config/file.h"
 #include "config/log.h"
 #include "db/accounts.h"
 #include "db/jobs.h"
@@ -26,6 +27,7 @@
 
 enum {
     SCHEDULER_TICK_MS = 30000, /* a pass without a wake: refusals end by time */
+    SCHEDULER_DISK_MS = 2000,  /* between two looks at a disk that was too full */
     LANE_ROWS = 8              /* jobs that are read at once */
 };
 
@@ -65,8 +67,9 @@ struct pass {
     struct job *held[TRAINER_DEVICES_MAX]; /* jobs of the slots, NULL: idle */
     int n_slots, n_lanes;
     struct lane *lanes;
-    int64_t now;             /* ms */
-    char closed[REASON_MAX]; /* why no job starts, or "" */
+    int64_t now;          /* ms */
+    struct reason closed; /* why no job starts */
+    int is_disk_short;    /* 1: that is why */
 };
 
 /* ---- lanes ---- */
@@ -492,7 +495,7 @@ static double pass_kind(struct pass *pass, const struct fair_rules *rules, const
     round.competitor_of = calloc(n, sizeof *round.competitor_of);
     round.view.holders = round.holders;
     round_map(pass, &round, kind);
-    while (round.users && round.jobs && round.competitor_of && !pass->closed[0] &&
+    while (round.users && round.jobs && round.competitor_of && !pass->closed.code &&
            action.verb != FAIR_NONE) {
         round_users(pass, &round, kind);
         round_holders(pass, &round, kind);
@@ -505,7 +508,7 @@ static double pass_kind(struct pass *pass, const struct fair_rules *rules, const
                           WAY_SLICE);
     }
     /* The last decision has sorted what is left. */
-    for (int i = 0; i < round.view.n_jobs && !pass->closed[0]; i++)
+    for (int i = 0; i < round.view.n_jobs && !pass->closed.code; i++)
         pass->lanes[round.jobs[i].id].turn = i + 1;
     free(round.users);
     free(round.jobs);
@@ -515,6 +518,21 @@ static double pass_kind(struct pass *pass, const struct fair_rules *rules, const
 
 /* ---- a pass ---- */
 
+/* Nothing starts, and nobody gives way, while the disk has less than what is kept for the
+ * checkpoints and records of running jobs. */
+static void pass_look_at_disk(struct pass *pass)
+{
+    const struct settings *settings = pass->scheduler->set->settings;
+    int64_t free_bytes;
+    pass->is_disk_short = settings->disk_reserve &&
+                          !file_free_bytes(settings->data, &free_bytes, NULL) &&
+                          free_bytes < settings->disk_reserve;
+    if (pass->is_disk_short)
+        reason_set(&pass->closed, REASON_DISK,
+                   "the disk has less than the %lld bytes free that running jobs may need",
+                   (long long)settings->disk_reserve);
+}
+
 /* While the queue is not open nothing starts; paused, running jobs stop too. */
 static int pass_look_at_queue(struct pass *pass, struct err *err)
 {
@@ -522,9 +540,11 @@ static int pass_look_at_queue(struct pass *pass, struct err *err)
     char actor[DB_ACTOR_MAX] = "";
     if (queue_get(pass->scheduler->reader, &state, actor, err) < 0)
         return -1;
-    if (state != QUEUE_OPEN)
-        snprintf(pass->closed, sizeof pass->closed, "the queue is %s (%s)", queue_state_name(state),
-                 actor);
+    if (state == QUEUE_OPEN)
+        pass_look_at_disk(pass);
+    else
+        reason_set(&pass->closed, REASON_QUEUE_CLOSED, "the queue is %s (%s)",
+                   queue_state_name(state), actor);
     for (int i = 0; state == QUEUE_PAUSED && i < pass->n_slots; i++)
         if (pass->held[i])
             slot_give_way(&pass->scheduler->set->slots[i], WAY_PAUSE);
@@ -572,7 +592,7 @@ static void pass_publish(struct pass *pass)
             memcpy(lanes[i].head, lane->head->id, sizeof lanes[i].head);
     }
     board_put(&pass->scheduler->board, pass->slots, pass->n_slots, lanes, lanes ? pass->n_lanes : 0,
-              pass->closed);
+              &pass->closed);
 }
 
 static void pass_free(struct pass *pass)
@@ -620,6 +640,8 @@ static int scheduler_look(struct scheduler *scheduler)
         scheduler_turn_over(scheduler);
     }
     pass_free(&pass);
+    if (pass.is_disk_short)
+        again = SCHEDULER_DISK_MS / 1e3;
     return again * 1e3 < SCHEDULER_TICK_MS ? (int)ceil(again * 1e3) : SCHEDULER_TICK_MS;
 }
 

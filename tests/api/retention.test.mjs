@@ -1,5 +1,5 @@
 // What goes by itself: announced first, then training states, models and jobs in this order, never
-// what is protected.
+// what is protected. And jobs that wait because the disk is full.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -112,4 +112,23 @@ test('what is to go is announced, goes in order, and what is protected stays', {
   await until(async () => !fs.existsSync(path.join(data, 'jobs', child)), 'the files have not gone');
   assert.equal(await status(`/jobs/${pinned}/checkpoint`), 200);
   assert.ok(fs.existsSync(path.join(data, 'jobs', unfinished, 'checkpoint')));
+});
+
+test('too little room on the disk: nothing starts, what runs goes on', { timeout: 120_000, skip: spawnSync('fallocate', ['--version']).error && 'no fallocate' }, async () => {
+  const filler = path.join(data, 'filler');
+  const { bavail, bsize } = fs.statfsSync ? fs.statfsSync(data) : {};
+  const free = bavail ? bavail * bsize : 1024 * Number(spawnSync('df', ['--output=avail', data]).stdout.toString().split('\n')[1]);
+  await restart('--disk-reserve', String(free - (512 << 20)));
+  const running = await job('runs', { train: { epochs: 1_000_000 } });
+  await reached(server, running, 10);
+  assert.equal(spawnSync('fallocate', ['-l', '1G', filler]).status, 0);
+  const waiting = await job('waits');
+  await ok('POST', `/jobs/${running}/hold`);
+  await until(async () => (await get(`/jobs/${running}`)).state === 'held', 'a checkpoint could not be written');
+  assert.ok(fs.existsSync(path.join(data, 'jobs', running, 'checkpoint')));
+  await until(async () => /disk/.test(JSON.stringify((await get(`/jobs/${waiting}`)).waits)), 'no reason is told');
+  assert.equal((await get(`/jobs/${waiting}`)).state, 'queued');
+  fs.rmSync(filler);
+  assert.equal((await finished(server, waiting)).state, 'succeeded');
+  await ok('POST', `/jobs/${running}/cancel`);
 });
