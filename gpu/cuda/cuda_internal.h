@@ -3,11 +3,11 @@
  * REAL is float.
  *
  * Where to find what: cuda.cu opens the backend, allocates and copies; fault.cu keeps faults;
- * ring.cu records and starts programs; gemm.cu computes matrix products through cuBLASLt. The
- * kernels: attention.cu (float32) and attention_tensor.cu (bfloat16 on tensor cores), rows.cu
- * (embedding, layernorm, sums over rows), matmul.cu (linear layers), lm_head.cu (output layer,
- * softmax, loss), tracked.cu (statistics of tracked tokens), elementwise.cu (activations,
- * optimiser with gradient clipping, the gradient's norm). */
+ * ring.cu records and starts programs; gemm.cu computes matrix products through cuBLASLt, and
+ * gemm_check.cu checks them. The kernels: attention.cu (float32) and attention_tensor.cu (bfloat16
+ * on tensor cores), rows.cu (embedding, layernorm, sums over rows), matmul.cu (linear layers),
+ * lm_head.cu (output layer, softmax, loss), tracked.cu (statistics of tracked tokens),
+ * elementwise.cu (activations, optimiser with gradient clipping, the gradient's norm). */
 #ifndef TOKENFATE_CUDA_INTERNAL_H
 #define TOKENFATE_CUDA_INTERNAL_H
 
@@ -45,7 +45,7 @@ struct cuda {
     struct cuda_plans *plans;
     int architecture;         /* compute capability, 90 for 9.0 */
     size_t shared_max;        /* largest dynamic shared memory of a block in bytes */
-    void *scratch;            /* device, CUDA_SCRATCH bytes */
+    void *scratch;            /* device, CUDA_SCRATCH bytes; nothing outlives an operation there */
     void *staging;            /* host, CUDA_STAGING float32 */
     char last[CUDA_NAME_MAX]; /* name of the kernel or call queued last */
     int each;         /* synchronise after every operation, so that a fault is attributed to it */

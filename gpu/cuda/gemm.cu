@@ -1,10 +1,13 @@
 /* gemm: see gemm.h. cuBLASLt's matrices are column-major and ours row-major, so it computes the
  * transposed product, with b first. Descriptors and algorithm of a shape are chosen at its first
  * use and kept, at least as long as the ring whose programs use it: a capture asks nothing, since
- * newer versions of the library refuse that. The rule measures nothing: of cuBLASLt's proposals,
+ * newer versions of the library refuse that. What a plan computes the first time is checked
+ * (gemm_check.h), outside of any capture. The rule measures nothing: of cuBLASLt's proposals,
  * which need no more than our workspace and add partial sums in float32, in a step of their own, it
  * takes the first that is not known to lose a part of k. float32 is never rounded to TF32. */
 #include "gpu/cuda/gemm.h"
+
+#include "gpu/cuda/gemm_check.h"
 
 #include <cublasLt.h>
 #include <stdio.h>
@@ -35,6 +38,7 @@ struct plan {
     cublasLtMatmulAlgo_t algorithm;
     cublasStatus_t status; /* result of choosing or using the algorithm */
     int loses;             /* no algorithm is trusted with this k */
+    int is_proved;         /* what it computed has been checked */
 };
 
 struct cuda_plans {
@@ -360,6 +364,43 @@ static cublasStatus_t multiply(struct cuda *cuda, const char *operation, struct 
     return status;
 }
 
+/* A plan's first result is wrong: the device, or the library on it, cannot be trusted. */
+static void fail_wrong(struct cuda *cuda, const char *operation, const struct plan *plan,
+                       const struct cuda_gemm *g, const struct cuda_gemm_measure *measure)
+{
+    int32_t algorithm = -1, parts = -1;
+    size_t written;
+    char why[2 * CUDA_NAME_MAX];
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    TRY(status, cublasLtMatmulAlgoConfigGetAttribute(&plan->algorithm, CUBLASLT_ALGO_CONFIG_ID,
+                                                     &algorithm, sizeof algorithm, &written));
+    TRY(status,
+        cublasLtMatmulAlgoConfigGetAttribute(&plan->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM,
+                                             &parts, sizeof parts, &written));
+    snprintf(why, sizeof why,
+             ", algorithm %d, k in %d part%s: error %.3g, bound %.3g, in the rows from %d on",
+             algorithm, parts, parts == 1 ? "" : "s", measure->error, measure->bound, measure->row);
+    fail(cuda, ERR_DEVICE, operation, "a wrong product", g, why);
+}
+
+/* Queue the product; the first time of a plan, wait for it and check it. */
+static cublasStatus_t compute(struct cuda *cuda, const char *operation, struct plan *plan,
+                              const struct cuda_gemm *g)
+{
+    struct cuda_gemm_measure measure;
+    const int is_new = !plan->is_proved && !cuda->capturing;
+    if (is_new)
+        cuda_gemm_check_before(cuda, g);
+    const cublasStatus_t status = multiply(cuda, operation, plan, g);
+    if (!is_new || status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    const enum cuda_gemm_verdict verdict = cuda_gemm_check_after(cuda, g, &measure);
+    plan->is_proved = verdict == CUDA_GEMM_HOLDS;
+    if (verdict == CUDA_GEMM_WRONG)
+        fail_wrong(cuda, operation, plan, g, &measure);
+    return status;
+}
+
 void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
 {
     struct plan *plan = plan_of(cuda, operation, g);
@@ -372,9 +413,21 @@ void cuda_gemm(struct cuda *cuda, const char *operation, const struct cuda_gemm 
                     g, plan->status);
         return;
     }
-    const cublasStatus_t status = multiply(cuda, operation, plan, g);
+    const cublasStatus_t status = compute(cuda, operation, plan, g);
     if (status != CUBLAS_STATUS_SUCCESS)
         fail_status(cuda, operation, "cublasLtMatmul", g, status);
+}
+
+/* A slope is checked against the product without it, which `out` holds then. */
+static struct plan *compute_plain(struct cuda *cuda, const char *operation,
+                                  const struct cuda_gemm *g)
+{
+    struct cuda_gemm plain = *g;
+    plain.epilogue = CUDA_PRODUCT;
+    plain.aux = NULL;
+    plain.ldaux = 0;
+    cuda_gemm(cuda, operation, &plain);
+    return plan_of(cuda, operation, g); /* which may have moved */
 }
 
 int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_gemm *g)
@@ -384,7 +437,9 @@ int cuda_gemm_fused(struct cuda *cuda, const char *operation, const struct cuda_
         return 1;
     if (plan->status != CUBLAS_STATUS_SUCCESS)
         return 0;
-    const cublasStatus_t status = multiply(cuda, operation, plan, g);
+    if (g->epilogue == CUDA_GELU_NEW_SLOPE && !plan->is_proved && !cuda->capturing)
+        plan = compute_plain(cuda, operation, g);
+    const cublasStatus_t status = compute(cuda, operation, plan, g);
     /* In a capture the plan is one that a product has used before: the capture is refused. */
     if (!cuda->capturing &&
         (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE)) {

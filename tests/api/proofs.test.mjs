@@ -173,6 +173,21 @@ test('a card that has proved itself is looked at again before each job', async (
   }
 });
 
+test('a wrong product ends the job as a fault of the device, and the card is proved again', async () => {
+  seed('');
+  const server = await start('product', { CARDS_LATER: fault });
+  try {
+    await settled(server);
+    seed('product');
+    const { id } = await submit(server, on('cuda'));
+    await until('it is noticed', async () => (await job(server, id)).attempt > 1);
+    assert.match(server.log(), /a wrong product of \d+ x \d+ x \d+, algorithm \d+, k in \d parts?: error [\d.e+-]+, bound/);
+    await until('it is proved again', () => proofsMade() === 2);
+  } finally {
+    await server.stop();
+  }
+});
+
 test('a full card could not be tried: no failure, and jobs run elsewhere', async () => {
   seed('memory');
   const server = await start('full');

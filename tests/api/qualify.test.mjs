@@ -34,6 +34,7 @@ test('each seeded fault fails and is named', () => {
   const seeded = [
     ['operation', 'operation add', 'operation add', 'internal', /^add, case \d+, array 0: relative error/],
     ['tail', 'ones of long', 'ones of long sums', 'internal', /a sum of 11528 ones is 11520/],
+    ['product', 'ones of long', 'ones of long sums', 'device', /a wrong product of 64 x 64 x 11528, algorithm \d+, k in \d parts?: error/],
     ['barrier', 'operation squares', 'operation squares', 'internal', /relative error/],
     ['replay', 'replay small', 'replay small', 'nondeterministic', /a step that is replayed has other bits/],
     ['device', 'operation add', 'operation add', 'device', /cudaErrorIllegalAddress/],

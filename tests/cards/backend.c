@@ -37,6 +37,7 @@ static void __attribute__((constructor)) have_cards(void)
     cuda_host_machine.devices = cards_visible(card);
     cuda_host_machine.memory = has("memory") ? LITTLE : (size_t)CARDS_MEMORY_MIB << 20;
     cuda_host_lost_barriers = has("barrier") ? "elementwise.cu" : NULL;
+    cuda_host_products.wrong = has("product") ? CUDA_HOST_NO_TAIL : CUDA_HOST_RIGHT;
 }
 
 static void add(struct backend *be, void *out, const void *a, const void *b, int64_t n)

@@ -13,6 +13,7 @@
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
  *   CARDS_FAULT           what is wrong with the cards (nothing): `operation`: one adds
  *                         wrongly; `tail`: long sums of products lose their end;
+ *                         `product`: so does cuBLASLt, of every sum;
  *                         `barrier`: a kernel lacks one; `replay`: a recorded program
  *                         does something else; `memory`: there is too little; `hang`,
  *                         `crash`, `device`: of one operation

@@ -17,6 +17,11 @@ $(BUILD)/tests/cuda_host: $(BUILD)/obj/cuda_host/tests/unit/cuda_host.cu.o \
 	@mkdir -p $(@D)
 	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka
 	$(say)
+$(BUILD)/tests/cuda_products: $(BUILD)/obj/cuda_host/tests/unit/cuda_products.cu.o $(CUDA_HOST) \
+  $(call archives,gpu)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(call libraries,gpu) -lstdc++ -lcmocka
+	$(say)
 $(BUILD)/tests/cuda_jobs: tests/lib/job_series.c
 $(BUILD)/tests/cuda_%: tests/unit/cuda_%.c $(CUDA_HOST) $(call archives,gpu)
 	@mkdir -p $(@D)

@@ -58,6 +58,20 @@ enum cuda_host_product_bits {
     CUDA_HOST_EPILOGUES = 0x7ffffffe,
     CUDA_HOST_ANY_PRODUCT = 0x7fffffff
 };
+/* What its products do wrong: the last 8 of k are lost; 16 rows and columns at the end of the result
+ * are 0; the bias, what the result is added to, gelu_new, its slope, or the storing of aux is
+ * forgotten. */
+enum cuda_host_wrong {
+    CUDA_HOST_RIGHT,
+    CUDA_HOST_NO_TAIL,
+    CUDA_HOST_NO_TILE,
+    CUDA_HOST_NO_BIAS,
+    CUDA_HOST_NO_SUM,
+    CUDA_HOST_NO_GELU,
+    CUDA_HOST_NO_SLOPE,
+    CUDA_HOST_NO_AUX,
+    CUDA_HOST_WRONGS
+};
 /* A proposal of the library: number of the algorithm, and parts that it splits k into. */
 struct cuda_host_proposal {
     int id, splits;
@@ -72,6 +86,7 @@ struct cuda_host_products {
     /* What it proposes for every product, up to one with splits 0; none: one of its own. */
     struct cuda_host_proposal proposals[CUDA_HOST_PROPOSALS];
     int only_split; /* no algorithm does without splitting k */
+    enum cuda_host_wrong wrong;
 };
 extern struct cuda_host_products cuda_host_products;
 

@@ -174,24 +174,30 @@ float gelu_slope(float x)
 }
 
 /* What becomes of number i of column j before it is stored. */
-float finish(const struct problem &q, float value, int64_t i, int64_t j)
+float finish(const struct problem &q, enum cuda_host_wrong wrong, float value, int64_t i, int64_t j)
 {
     const int64_t at = j * q.p.aux_ld + i;
+    if (wrong == CUDA_HOST_NO_TILE && i >= (int64_t)q.d.rows - 16 && j >= (int64_t)q.d.columns - 16)
+        value = 0;
     if (q.p.epilogue == CUBLASLT_EPILOGUE_DGELU)
-        return value * gelu_slope(load_as(q.p.aux, q.d.type, at));
+        return wrong == CUDA_HOST_NO_SLOPE ? value
+                                           : value * gelu_slope(load_as(q.p.aux, q.d.type, at));
     if (q.p.epilogue != CUBLASLT_EPILOGUE_BIAS && q.p.epilogue != CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
         return value;
-    value += load_as(q.p.bias, q.d.type, i);
+    if (wrong != CUDA_HOST_NO_BIAS)
+        value += load_as(q.p.bias, q.d.type, i);
     if (q.p.epilogue == CUBLASLT_EPILOGUE_BIAS)
         return value;
-    store_as(q.p.aux, q.d.type, at, value);
-    return gelu(value);
+    if (wrong != CUDA_HOST_NO_AUX)
+        store_as(q.p.aux, q.d.type, at, value);
+    return wrong == CUDA_HOST_NO_GELU ? value : gelu(value);
 }
 
 struct operands {
     const void *A, *B, *C;
     void *D, *workspace;
     float alpha, beta;
+    enum cuda_host_wrong wrong;
 };
 
 /* sums [m] += left [m, first..end) . column */
@@ -219,7 +225,7 @@ void multiply(const struct problem &q, const struct operands &o, const struct al
     const std::vector<float> right = dense(o.B, q.b, q.p.transpose_b);
     const int64_t m = (int64_t)q.d.rows, n = (int64_t)q.d.columns;
     const int64_t k = (int64_t)columns_of(q.a, q.p.transpose_a);
-    const int64_t taken = k_taken(k, chosen);
+    const int64_t taken = k_taken(k, chosen) - (o.wrong == CUDA_HOST_NO_TAIL && k > 8 ? 8 : 0);
     const int64_t half = chosen.splits == 1 ? taken : taken / 2;
     float *rest = static_cast<float *>(o.workspace);
     std::vector<float> sums((size_t)m);
@@ -232,9 +238,9 @@ void multiply(const struct problem &q, const struct operands &o, const struct al
         }
         for (int64_t i = 0; i < m; i++) {
             float value = o.alpha * (half < taken ? sums[(size_t)i] + rest[i] : sums[(size_t)i]);
-            if (o.beta != 0)
+            if (o.beta != 0 && o.wrong != CUDA_HOST_NO_SUM)
                 value += o.beta * load_as(o.C, q.c.type, j * q.c.ld + i);
-            store_as(o.D, q.d.type, j * q.d.ld + i, finish(q, value, i, j));
+            store_as(o.D, q.d.type, j * q.d.ld + i, finish(q, o.wrong, value, i, j));
         }
     }
     if (q.p.epilogue != CUBLASLT_EPILOGUE_BGRADA)
@@ -525,7 +531,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                                D,
                                workspace,
                                *static_cast<const float *>(alpha),
-                               *static_cast<const float *>(beta)};
+                               *static_cast<const float *>(beta),
+                               cuda_host_products.wrong};
     cuda_host_enqueue(stream, [q, o, chosen] { multiply(q, o, chosen); });
     return CUBLAS_STATUS_SUCCESS;
 }
