@@ -28,7 +28,7 @@ struct proof {
     char worst[64];     /* the check that came nearest to its bound, "" = none */
     double error, bound;
     char library[192]; /* of products, and what else determines the bits; "" = unknown */
-    char reason[400];  /* why it has not passed; "" */
+    char reason[400];  /* why it has not passed; or, though it has, "without graphs: ..."; "" */
 };
 
 const char *proofs_state_name(enum proof_state state);

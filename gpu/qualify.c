@@ -21,6 +21,7 @@ struct report {
     int check; /* number; OPENED */
     int is_others;
     char isa[BACKEND_ISA_MAX];
+    char notice[BACKEND_NOTICE_MAX]; /* the backend's, "" = none */
     struct qualify_result result;
 };
 _Static_assert(sizeof(struct report) <= PIPE_BUF, "a report arrives whole");
@@ -39,7 +40,7 @@ struct trial {
     enum spec_precision precision;
     int is_done[CHECKS_MAX]; /* by check number: its result was told */
     int checks, is_others;
-    char isa[BACKEND_ISA_MAX];
+    char isa[BACKEND_ISA_MAX], notice[BACKEND_NOTICE_MAX];
     struct qualify_result worst; /* nearest to its bound, if bound > 0 */
     enum verdict verdict;
     char reason[QUALIFY_REASON_MAX + QUALIFY_NAME_MAX + 2];
@@ -89,6 +90,7 @@ static void run_checks(const struct trial *trial, int only, int fd)
             continue;
         report.check = i;
         qualify_checks_run(subject, i, &report.result);
+        snprintf(report.notice, sizeof report.notice, "%s", qualify_checks_notice(subject));
         tell(fd, &report);
         if (report.result.code == ERR_DEVICE)
             return;
@@ -180,6 +182,8 @@ static void take(struct trial *trial, const struct report *report)
         memcpy(trial->isa, report->isa, sizeof trial->isa);
         return;
     }
+    if (report->notice[0])
+        memcpy(trial->notice, report->notice, sizeof trial->notice);
     if (report->check != OPENED) {
         trial->is_done[report->check] = 1;
         trial->checks++;
@@ -310,6 +314,17 @@ static void run_trial(struct trial *trial, struct err *err)
         run_alone(trial, ending, how, err);
 }
 
+/* A device that records nothing is slower, but computes the same. */
+static void print_reason(struct emit *emit, const struct trial *trial)
+{
+    char without[BACKEND_NOTICE_MAX + 32];
+    snprintf(without, sizeof without, "without graphs: %s", trial->notice);
+    emit_text(emit, "reason",
+              trial->verdict != PASSED ? trial->reason
+              : trial->notice[0]       ? without
+                                       : NULL);
+}
+
 static void print_verdict(const struct trial *trial, int64_t ms)
 {
     const struct qualify_result *worst = &trial->worst;
@@ -327,7 +342,7 @@ static void print_verdict(const struct trial *trial, int64_t ms)
     emit_text(&emit, "worst", worst->bound > 0 ? worst->name : NULL);
     print_number_or_null(&emit, "error", worst->error, worst->bound > 0);
     print_number_or_null(&emit, "bound", worst->bound, worst->bound > 0);
-    emit_text(&emit, "reason", trial->verdict == PASSED ? NULL : trial->reason);
+    print_reason(&emit, trial);
     emit_end(&emit);
     fputc('\n', trial->out);
     fflush(trial->out);

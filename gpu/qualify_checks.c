@@ -221,6 +221,11 @@ int qualify_checks_others(const struct qualify_subject *subject)
     return subject->nvml && subject->before.utilisation > 0;
 }
 
+const char *qualify_checks_notice(const struct qualify_subject *subject)
+{
+    return subject->backend->notice;
+}
+
 int qualify_checks_canary(struct backend *backend, struct err *err)
 {
     struct err why = ERR_INIT;

@@ -36,6 +36,9 @@ void qualify_checks_close(struct qualify_subject *subject);
 const char *qualify_checks_isa(const struct qualify_subject *subject);
 int qualify_checks_others(const struct qualify_subject *subject);
 
+/* What the backend says of itself so far (backend.notice), "" = nothing. */
+const char *qualify_checks_notice(const struct qualify_subject *subject);
+
 /* A short look at a device that has proved itself, before each job: long sums of ones and a small
  * step, recorded and replayed. ERR_DEVICE: it does not compute as it did. Where there is no room for
  * it, nothing is looked at. */

@@ -41,12 +41,14 @@ function proof(device) {
     never: "Not proved yet", running: "Being compared with the reference", passed: "Proved",
     failed: "Failed its proof", could_not_try: "Could not be proved yet",
   };
+  const without = one.state === "passed" && one.reason; // what it does without
   const made = one.state === "never" ? [] : [fullTime(one.started_at), `${one.checks} checks in ${one.seconds.toFixed(1)} s`];
   const { worst } = one;
   return h(
     "div.proof",
     null,
-    h("p", null, [words[one.state], ...made].join(", ")),
+    h("p", null, [words[one.state], ...(without ? ["without graphs"] : []), ...made].join(", ")),
+    without && h("p.quiet", null, one.reason),
     worst && h("p.quiet", null, `Nearest to its bound: ${worst.check} in ${worst.precision}, error ${significant(worst.error)} of ${significant(worst.bound)}`),
     one.library && h("p.quiet", null, one.library),
   );

@@ -10,6 +10,6 @@ CREATE TABLE proofs (
     error      REAL,
     bound      REAL,
     library    TEXT NOT NULL,
-    reason     TEXT NOT NULL,    -- '' if it has passed
+    reason     TEXT NOT NULL,    -- why it has not passed, or what it has passed without; ''
     PRIMARY KEY (identity, precision)
 ) STRICT, WITHOUT ROWID;

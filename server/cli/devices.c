@@ -17,12 +17,15 @@ static void devices_print_proof(const json_t *proof)
 {
     const json_t *worst = json_object_get(proof, "worst");
     const char *state = devices_text(proof, "state");
-    printf("  proof %s", state);
+    const int is_without = strcmp(state, "passed") == 0 && devices_text(proof, "reason")[0];
+    printf("  proof %s%s", state, is_without ? ", without graphs" : "");
     if (strcmp(state, "never") != 0)
         printf(", %s, %lld checks in %.1f s", devices_text(proof, "started_at"),
                (long long)json_integer_value(json_object_get(proof, "checks")),
                json_number_value(json_object_get(proof, "seconds")));
     printf("\n");
+    if (is_without)
+        printf("  %s\n", devices_text(proof, "reason"));
     if (json_is_object(worst))
         printf("  nearest to its bound: %s in %s, %.3g of %.3g\n", devices_text(worst, "check"),
                devices_text(worst, "precision"), json_number_value(json_object_get(worst, "error")),

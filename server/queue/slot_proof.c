@@ -34,10 +34,11 @@ struct proof slot_proof_sum(const struct proof proofs[PROOF_PRECISIONS], const c
     *precision = NULL;
     for (int i = 0; i < PROOF_PRECISIONS; i++) {
         const struct proof *p = &proofs[i];
-        if (slot_proof_rank(p->state) > slot_proof_rank(sum.state)) {
-            sum.state = p->state;
+        const int is_worse = slot_proof_rank(p->state) > slot_proof_rank(sum.state);
+        if (is_worse || (p->state == sum.state && !sum.reason[0]))
             memcpy(sum.reason, p->reason, sizeof sum.reason);
-        }
+        if (is_worse)
+            sum.state = p->state;
         if (!sum.started_at)
             sum.started_at = p->started_at;
         sum.ms += p->ms;
@@ -155,11 +156,12 @@ static void slot_proof_log(struct slot *slot, const struct proof proofs[PROOF_PR
     const char *precision, *id = slot->shown.device.id;
     const struct proof sum = slot_proof_sum(proofs, &precision);
     if (sum.state == PROOF_PASSED)
-        log_with(LOG_INFO, LOG_FIELDS({"device", id}),
-                 "device %s is proved and used: %d checks in %.1f s; nearest to its bound: %s in "
-                 "%s, %.3g of %.3g",
-                 id, sum.checks, (double)sum.ms / 1e3, sum.worst, precision ? precision : "none",
-                 sum.error, sum.bound);
+        log_with(
+            LOG_INFO, LOG_FIELDS({"device", id}),
+            "device %s is proved and used%s%s: %d checks in %.1f s; nearest to its bound: %s in "
+            "%s, %.3g of %.3g",
+            id, sum.reason[0] ? ", " : "", sum.reason, sum.checks, (double)sum.ms / 1e3, sum.worst,
+            precision ? precision : "none", sum.error, sum.bound);
     else if (sum.state == PROOF_FAILED || strcmp(slot->proof_told, sum.reason) != 0)
         log_with(LOG_WARNING, LOG_FIELDS({"device", id}), "device %s is not used: %s: %s", id,
                  proofs_state_name(sum.state), sum.reason);

@@ -26,7 +26,7 @@ case "$1" in
 --qualify)
   echo "$3" >> '${said}'
   while [ -e '${folder}/pause' ]; do sleep 0.05; done
-  CARDS_FAULT=$(cat '${fault}') exec '${cards}/tokenfate-trainer' "$@" --only 'operation add' --seconds $(cat '${folder}/seconds');;
+  CARDS_FAULT=$(cat '${fault}') exec '${cards}/tokenfate-trainer' "$@" --only "$(cat '${folder}/only')" --seconds $(cat '${folder}/seconds');;
 esac
 CARDS_FAULT=$([ -z "$CARDS_LATER" ] || cat "$CARDS_LATER") exec '${cards}/tokenfate-trainer' "$@"
 `, { mode: 0o755 });
@@ -40,7 +40,8 @@ const start = (name, env = {}) => {
     dataDir: data(name), env: { LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: trainer, CARDS: '1', ...env },
   });
 };
-const seed = (what) => {
+const seed = (what, only = 'operation add') => {
+  fs.writeFileSync(path.join(folder, 'only'), only);
   fs.writeFileSync(fault, what);
   fs.writeFileSync(path.join(folder, 'seconds'), what === 'hang' ? '1' : '60');
 };
@@ -183,6 +184,24 @@ test('a wrong product ends the job as a fault of the device, and the card is pro
     await until('it is noticed', async () => (await job(server, id)).attempt > 1);
     assert.match(server.log(), /a wrong product of \d+ x \d+ x \d+, algorithm \d+, k in \d parts?: error [\d.e+-]+, bound/);
     await until('it is proved again', () => proofsMade() === 2);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a card whose driver refuses recordings passes without graphs, and is used', async () => {
+  seed('', 'replay small');
+  const server = await start('without', { CARDS_REFUSES: '4' });
+  try {
+    const one = await settled(server);
+    assert.deepEqual([one.proof.state, one.available], ['passed', true]);
+    assert.match(one.proof.reason, /^without graphs: cudaStreamEndCapture: /);
+    assert.match(server.log(), /device cuda:0 is proved and used, without graphs: cudaStreamEndCapture: .*: 2 checks in/);
+    const told = spawnSync(path.join(build, 'tokenfate'), ['devices', '--data', data('without')], { encoding: 'utf8' });
+    assert.match(told.stdout, /\n  proof passed, without graphs, .*, 2 checks in [\d.]+ s\n  without graphs: cudaStreamEndCapture/, told.stderr);
+    const done = await finished(server, (await submit(server, on('cuda'))).id);
+    assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:0'], JSON.stringify(done.error));
+    assert.match(server.log(), /device cuda:0: without graphs: cudaStreamEndCapture/);
   } finally {
     await server.stop();
   }

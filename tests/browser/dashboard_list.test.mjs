@@ -201,6 +201,7 @@ test('devices say how they were proved', { skip }, async () => {
     { proof }, { proof: { ...proof, state: 'running', checks: 7, worst: null }, available: false, reason: 'it is being compared' },
     { proof: { ...proof, state: 'never', started_at: null, checks: 0, worst: null, library: null }, available: false, reason: 'not yet' },
     { proof: { ...proof, state: 'failed', reason: 'operation add: wrong' }, available: false, reason: 'operation add: wrong' },
+    { proof: { ...proof, reason: 'without graphs: cudaStreamEndCapture: refused' } },
   ].map((more, i) => ({ ...cpu, id: `cuda:${i}`, kind: 'cuda', available: true, reason: null, ...more }));
   await open('#/jobs');
   await page.route('**/api/v1/devices', (route) => route.fulfill({ json: { devices: [cpu, ...cards] } }));
@@ -211,6 +212,7 @@ test('devices say how they were proved', { skip }, async () => {
   assert.match(await say('cuda:1'), /proving .* Being compared with the reference, .*7 checks/i);
   assert.match(await say('cuda:2'), /proving .* Not proved yet/i);
   assert.match(await say('cuda:3'), /unavailable .* operation add: wrong Failed its proof/i);
+  assert.match(await say('cuda:4'), /ready .* Proved, without graphs, .*98 checks in 9\.1 s without graphs: cudaStreamEndCapture: refused Nearest/i);
 });
 
 test('devices say what they do, or why they cannot', { skip }, async () => {
