@@ -11,6 +11,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -374,6 +375,9 @@ void run_kernel(const struct cuda_host_launch &launch, const std::function<void(
     }
     free(block.shared);
     cuda_host_counts.kernels++;
+    static std::set<const void *> loaded;
+    loaded.insert(launch.kernel);
+    cuda_host_counts.loaded = loaded.size();
     cuda_host_counts.threads += (uint64_t)blocks * launch.threads;
 }
 

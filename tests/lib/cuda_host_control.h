@@ -45,9 +45,10 @@ enum cuda_host_refusal {
 extern struct cuda_host_machine cuda_host_machine;
 
 /* Kernels, threads and barriers (one a block) run so far, graphs launched; calls that create a
- * context on the first card where there is none; waits for an event that keep a core busy. */
+ * context on the first card where there is none; waits for an event that keep a core busy; different
+ * kernels run, each of which a driver loads when it is first needed. */
 struct cuda_host_counts {
-    uint64_t kernels, threads, barriers, graphs, context_calls, spins;
+    uint64_t kernels, threads, barriers, graphs, context_calls, spins, loaded;
 };
 extern struct cuda_host_counts cuda_host_counts;
 

@@ -675,6 +675,7 @@ enum { EPOCHS = 3, PER_EPOCH = 2, TEXT = 600 };
 
 struct report {
     int64_t next;
+    uint64_t loaded, queries; /* at the first record, from which on epochs are timed */
     double values[EPOCHS + 1][RECORD_SCALARS + 3 * RECORD_FIELDS];
 };
 
@@ -688,6 +689,10 @@ static void on_epoch(void *self, int64_t epoch, const double *values, int n_valu
 {
     struct report *report = self;
     assert_true(epoch == report->next++ && epoch <= EPOCHS && tokens && n_tokens > 0);
+    if (epoch == 0) {
+        report->loaded = cuda_host_counts.loaded;
+        report->queries = cuda_host_products.queries;
+    }
     memcpy(report->values[epoch], values, (size_t)n_values * sizeof *values);
 }
 
@@ -749,6 +754,24 @@ static int run(int plain, struct report *report, int64_t *epoch, struct err *err
     return result;
 }
 
+/* Kernels are loaded, and algorithms chosen and checked, before the first epoch that is timed. The
+ * process shall have run no other kernel of a step before. */
+static void test_a_timed_epoch_loads_nothing(void **state)
+{
+    (void)state;
+    struct report *report = malloc(sizeof *report);
+    struct err err = ERR_INIT;
+    int64_t epoch = -1;
+    assert_non_null(report);
+    assert_int_equal(cuda_host_counts.loaded, 0);
+    if (run(0, report, &epoch, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_true(report->loaded > 20 && report->queries > 10);
+    assert_int_equal(cuda_host_counts.loaded, report->loaded);
+    assert_int_equal(cuda_host_products.queries, report->queries);
+    free(report);
+}
+
 /* The same records through graphs as one step at a time; and a fault is told with
  * its own epoch, after all the records before it. */
 static void test_a_whole_run(void **state)
@@ -793,6 +816,7 @@ static void test_a_whole_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_timed_epoch_loads_nothing), /* first */
         cmocka_unit_test(test_fp32_agrees_with_the_reference),
         cmocka_unit_test(test_bf16_agrees_with_the_reference),
         cmocka_unit_test(test_output_gradient_sums_to_zero),
