@@ -45,10 +45,14 @@ USES_server = server db lab config
 # The compute loops are worth -O3; reductions keep their written order, so no -ffast-math.
 CFLAGS_gpu = -fopenmp $(if $(SAN),,-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
 
-# The CUDA backend is built where nvcc is, for these architectures and the newer ones that it
-# knows, and as PTX of the newest for the ones to come. NVCC= builds without it.
+# The CUDA backend is built where nvcc of CUDA 12 or newer is, for these architectures and the newer
+# ones that it knows, and as PTX of the newest for the ones to come. NVCC= builds without it.
 ifeq ($(origin NVCC),undefined)
 NVCC := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+ifneq ($(filter 1 2 3 4 5 6 7 8 9 10 11,$(if $(NVCC),$(shell $(NVCC) --version | sed -n 's/.*release \([0-9]*\).*/\1/p'))),)
+$(if $(filter 0,$(MAKELEVEL)),$(info $(NVCC) is older than CUDA 12: built without CUDA))
+NVCC :=
+endif
 endif
 ifndef CUDA_ARCHS
 CUDA_ARCHS := 80 86 89 90 \

@@ -20,6 +20,8 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+static_assert(CUDART_VERSION >= 12000, "cudaGraphInstantiate has the form of CUDA 12");
+
 #define CUDA_TEXT_OF(number) #number
 #define CUDA_TEXT(number) CUDA_TEXT_OF(number)
 #define CUDA_COMPILER                                                                              \

@@ -192,6 +192,21 @@ test('the CUDA backend is compiled for the newer architectures that nvcc knows',
   assert.equal(codes(100, 103, 120, 121), 'sm_80 sm_86 sm_89 sm_90 sm_100 sm_120 compute_120');
 });
 
+test('the CUDA backend is built with the nvcc that is found, from CUDA 12 on', () => {
+  const found = path.join(home, 'found');
+  fs.mkdirSync(found);
+  fs.writeFileSync(path.join(found, 'build-id'), 'a build\n');
+  const made = (release) => {
+    const PATH = `${programs({ nvcc: `echo "Cuda compilation tools, release ${release}, V${release}.1"` })}:${process.env.PATH}`;
+    const { stdout, stderr } = run('env', ['-u', 'NVCC', 'make', '-n', 'V=1', `BUILD=${found}`, 'programs'], PATH);
+    assert.equal(stderr, '');
+    return [/libtokenfate-cuda\.so/.test(stdout), /nvcc is older than CUDA 12: built without CUDA/.test(stdout)];
+  };
+  assert.deepEqual(made('11.8'), [false, true]);
+  assert.deepEqual(made('12.0'), [true, false]);
+  assert.deepEqual(made('13.1'), [true, false]);
+});
+
 test('a build says a line a room, and its commands with V=1', () => {
   const build = path.join(home, 'build');
   const args = ['-B', `${build}/libdb.a`, 'NVCC=', `BUILD=${build}`];
