@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NVML_LIBRARY "libnvidia-ml.so.1"
 #define DRIVER_LIBRARY "libcuda.so.1"
@@ -19,6 +20,12 @@ struct memory {
 
 struct utilisation {
     unsigned kernels, memory;
+};
+
+struct process {
+    unsigned pid;
+    unsigned long long bytes; /* all ones: unknown */
+    unsigned slice[2];
 };
 
 struct uuid {
@@ -38,6 +45,7 @@ struct nvml {
     int (*whole_card)(void *slice, void **out);
     int (*memory)(void *device, struct memory *out);
     int (*utilisation)(void *device, struct utilisation *out);
+    int (*processes)(void *device, unsigned *n, struct process *out);
     int (*temperature)(void *device, int sensor, unsigned *out);
     /* of the driver */
     int (*cuda_start)(unsigned flags);
@@ -61,6 +69,7 @@ static const struct function {
     {"nvmlDeviceGetDeviceHandleFromMigDeviceHandle", AT(library), AT(whole_card), 1},
     {"nvmlDeviceGetMemoryInfo", AT(library), AT(memory), 0},
     {"nvmlDeviceGetUtilizationRates", AT(library), AT(utilisation), 1},
+    {"nvmlDeviceGetComputeRunningProcesses_v3", AT(library), AT(processes), 1},
     {"nvmlDeviceGetTemperature", AT(library), AT(temperature), 1},
     {"cuInit", AT(driver_library), AT(cuda_start), 0},
     {"cuDeviceGetCount", AT(driver_library), AT(cuda_devices), 0},
@@ -206,4 +215,21 @@ int nvml_read(struct nvml *nvml, int number, struct nvml_reading *out, struct er
     if (nvml->temperature && nvml->temperature(sensors, CORE_SENSOR, &temperature) == 0)
         out->temperature = (int)temperature;
     return 0;
+}
+
+int64_t nvml_own_bytes(struct nvml *nvml, int number)
+{
+    enum { PROCESSES = 256 }; /* more share no card */
+    void *device, *sensors;
+    struct process processes[PROCESSES];
+    unsigned n = PROCESSES;
+    char uuid[NVML_UUID_MAX];
+    struct err why = ERR_INIT;
+    if (!nvml->processes || find_card(nvml, number, &device, &sensors, uuid, &why) != 0 ||
+        nvml->processes(device, &n, processes) != 0)
+        return NVML_UNKNOWN;
+    for (unsigned i = 0; i < n && i < PROCESSES; i++)
+        if (processes[i].pid == (unsigned)getpid() && processes[i].bytes <= INT64_MAX)
+            return (int64_t)processes[i].bytes;
+    return NVML_UNKNOWN;
 }

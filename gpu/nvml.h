@@ -46,4 +46,8 @@ int nvml_card(struct nvml *nvml, int number, struct nvml_card *out, struct err *
  * if its memory cannot be read. */
 int nvml_read(struct nvml *nvml, int number, struct nvml_reading *out, struct err *err);
 
+/* Bytes of CUDA device `number` that this process has, its context included; NVML_UNKNOWN where that
+ * is not told: an old driver, or a container, where processes have other numbers. */
+int64_t nvml_own_bytes(struct nvml *nvml, int number);
+
 #endif

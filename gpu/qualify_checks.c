@@ -84,8 +84,8 @@ static int check_ones(struct qualify_subject *s, int i, struct qualify_result *o
     return i == 0 ? ones_check_lengths(s->backend, err) : ones_check_presets(s->backend, err);
 }
 
-/* What the driver takes beside a job, by the difference of what is in use on the card. Another
- * program that takes memory meanwhile looks the same, so this is no failure of the card. */
+/* What the driver takes beside a job: what this process has of the card, its model being gone. Where
+ * that is not told there is no verdict, because what all programs have may change meanwhile. */
 static int check_memory(struct qualify_subject *s, int i, struct qualify_result *out,
                         struct err *err)
 {
@@ -99,15 +99,15 @@ static int check_memory(struct qualify_subject *s, int i, struct qualify_result 
     if (whole_measure_memory(s->backend, WHOLE_SMALL, &job, &available, err) != 0 ||
         nvml_read(s->nvml, s->number, &after, err) != 0)
         return -1;
-    const int64_t beside = after.used_bytes - s->before.used_bytes,
-                  allowed = memory_beside("cuda", 0);
-    snprintf(out->note, sizeof out->note, "%lld bytes beside a job, %lld allowed",
-             (long long)beside, (long long)allowed);
-    return beside <= allowed ? 0
-                             : err_set(err, ERR_NO_MEMORY,
-                                       "driver and context take %lld bytes beside a job, %lld "
-                                       "are allowed; or another program took memory meanwhile",
-                                       (long long)beside, (long long)allowed);
+    const int64_t own = nvml_own_bytes(s->nvml, s->number), allowed = memory_beside("cuda", 0),
+                  beside = own >= 0 ? own : after.used_bytes - s->before.used_bytes;
+    snprintf(out->note, sizeof out->note, "%lld bytes beside a job, %lld allowed%s",
+             (long long)beside, (long long)allowed, own >= 0 ? "" : ", by all programs");
+    return own <= allowed ? 0
+                          : err_set(err, ERR_NO_MEMORY,
+                                    "driver and context take %lld bytes beside a job, %lld are "
+                                    "allowed",
+                                    (long long)own, (long long)allowed);
 }
 
 static const char *name_promise(int i)

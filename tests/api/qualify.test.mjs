@@ -72,6 +72,19 @@ test('whatever the driver refuses of a recording, the card passes without', () =
   }
 });
 
+test('memory beside a job is what the process has; where that is not told there is no verdict', () => {
+  const memory = (env) => {
+    const { checks: [check], verdicts: [{ state }] } = qualify('', 'memory beside', { env });
+    return [state, check.note, check.reason];
+  };
+  const MIB = 1 << 20, allowed = '1073741824 allowed';
+  assert.deepEqual(memory({}), ['passed', `${600 * MIB} bytes beside a job, ${allowed}`, null]);
+  assert.deepEqual(memory({ CARDS_OWN: '0' }), ['passed', `0 bytes beside a job, ${allowed}, by all programs`, null]);
+  const [state, , reason] = memory({ CARDS_OWN: '2000' });
+  assert.equal(state, 'could_not_try');
+  assert.match(reason, new RegExp(`^driver and context take ${2000 * MIB} bytes beside a job`));
+});
+
 test('a full card, or none, could not be tried', () => {
   const { status, checks: [open], verdicts: [full] } = qualify('memory', 'operation add');
   assert.deepEqual([status, open.name, open.code, full.state], [1, 'open', 'no_memory', 'could_not_try']);

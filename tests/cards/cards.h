@@ -11,6 +11,7 @@
  *   CARDS_REFUSES         what the driver refuses of captures (enum cuda_host_refusal; nothing)
  *   CARDS_STATE           file with a line "USED_MIB UTILISATION TEMPERATURE" a
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
+ *   CARDS_OWN             MiB that a process has of each card (600); 0: it is not told
  *   CARDS_FAULT           what is wrong with the cards (nothing): `operation`: one adds
  *                         wrongly; `tail`: long sums of products lose their end;
  *                         `product`: so does cuBLASLt, of every sum;

@@ -3,6 +3,7 @@
  * a slice has no utilisation and no temperature of its own, as real ones. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/cards/cards.h"
 
@@ -15,6 +16,12 @@ struct memory {
 
 struct utilisation {
     unsigned kernels, memory;
+};
+
+struct process {
+    unsigned pid;
+    unsigned long long bytes;
+    unsigned slice[2];
 };
 
 struct card {
@@ -31,6 +38,7 @@ int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void *slice, void **out);
 int nvmlDeviceGetMemoryInfo(void *device, struct memory *out);
 int nvmlDeviceGetUtilizationRates(void *device, struct utilisation *out);
 int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out);
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *out);
 
 static int is_started;
 static struct card cards[CARDS_MAX], whole;
@@ -130,5 +138,19 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out)
     if (sensor != 0 || ((struct card *)device)->is_slice)
         return NOT_SUPPORTED;
     look(device, &used, &busy, out);
+    return 0;
+}
+
+/* Another process, and this one where it is told. */
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *out)
+{
+    const unsigned long long own = (unsigned)cards_number("CARDS_OWN", 600), wanted = own ? 2 : 1;
+    (void)device;
+    if (*n < wanted)
+        return INSUFFICIENT_SIZE;
+    out[0] = (struct process){.pid = 1, .bytes = 3000ull * MIB};
+    if (own)
+        out[1] = (struct process){.pid = (unsigned)getpid(), .bytes = own * MIB};
+    *n = (unsigned)wanted;
     return 0;
 }

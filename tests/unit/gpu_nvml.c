@@ -26,7 +26,7 @@ static struct nvml *opened(void)
 static int forget(void **state)
 {
     (void)state;
-    static const char *const names[] = {"CARDS", "CARDS_SLICES", "CARDS_STATE",
+    static const char *const names[] = {"CARDS", "CARDS_SLICES", "CARDS_STATE", "CARDS_OWN",
                                         "CUDA_VISIBLE_DEVICES"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
@@ -53,6 +53,10 @@ static void test_reading(void **state)
     assert_int_equal(second.used_bytes, (int64_t)1034 * MIB);
     assert_int_equal(second.utilisation, 7);
     assert_int_equal(second.temperature, 41);
+    assert_int_equal(nvml_own_bytes(nvml, 1), (int64_t)600 * MIB);
+    setenv("CARDS_OWN", "0", 1);
+    assert_int_equal(nvml_own_bytes(nvml, 1), NVML_UNKNOWN);
+    assert_int_equal(nvml_own_bytes(nvml, 7), NVML_UNKNOWN);
     nvml_close(nvml);
 }
 
