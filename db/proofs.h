@@ -18,7 +18,10 @@ enum proof_state {
     PROOF_STATES
 };
 
-enum { PROOF_PRECISIONS = 2 }; /* float32, bfloat16 */
+enum {
+    PROOF_PRECISIONS = 2, /* float32, bfloat16 */
+    PROOF_ID_MAX = 17     /* 16 digits of the identity's SHA-256, and a zero */
+};
 
 struct proof {
     enum proof_state state;

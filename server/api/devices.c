@@ -22,6 +22,7 @@ static void write_proof(struct emit *json, const struct worker_status *status)
         return;
     }
     emit_object(json, "proof");
+    emit_text(json, "id", status->proof_id[0] ? status->proof_id : NULL);
     emit_text(json, "state", proofs_state_name(proof->state));
     emit_time(json, "started_at", proof->started_at);
     emit_number(json, "seconds", (double)proof->ms / 1e3);

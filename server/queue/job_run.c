@@ -391,7 +391,8 @@ static void take_started(struct attempt *attempt, const struct message *message)
         attempt_refuse(attempt, why);
         return;
     }
-    char *provenance = placement_provenance(facts, message->precision, attempt->job->corpus_sha256);
+    char *provenance = placement_provenance(facts, message->precision, attempt->setup->proof,
+                                            attempt->job->corpus_sha256);
     struct attempt_write write = {.attempt = attempt, .text = provenance, .bytes = message->bytes};
     int stored = provenance ? attempt_store(attempt, write_started, &write, &err)
                             : err_set(&err, ERR_NO_MEMORY, "no memory for the provenance");

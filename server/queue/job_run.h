@@ -42,6 +42,7 @@ struct job_run {
     struct datasets *datasets;
     struct db_reader *reader;  /* of the calling thread */
     const char *device, *kind; /* id and kind */
+    const char *proof;         /* id of the device's proof, "" = none */
     struct job_turn *turn;
     int wake_fd; /* eventfd: a cancel or a stop may have been requested */
     const atomic_int *stopping;

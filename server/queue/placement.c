@@ -34,7 +34,7 @@ static const enum reason_code placement_codes[] = {
 };
 
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
-                           const char *corpus_sha256)
+                           const char *proof, const char *corpus_sha256)
 {
     char host[128] = "";
     gethostname(host, sizeof host - 1);
@@ -48,6 +48,7 @@ char *placement_provenance(const struct placement_facts *facts, const char *prec
     emit_text(&json, "isa", facts->isa);
     emit_integer(&json, "threads", facts->threads);
     emit_text(&json, "build", facts->build);
+    emit_text(&json, "proof", proof[0] ? proof : NULL);
     emit_text(&json, "corpus_sha256", corpus_sha256);
     emit_end(&json);
     return emit_close_text(&json);

@@ -48,10 +48,10 @@ struct placement_slot {
     struct placement_refusal refusals[PLACEMENT_REFUSALS];
 };
 
-/* Provenance, stored with a job at its first start: facts, host, precision and the text's
- * SHA-256 as JSON (malloc). NULL without memory. */
+/* Provenance, stored with a job at its first start: facts, host, precision, the id of the device's
+ * proof ("": none) and the text's SHA-256 as JSON (malloc). NULL without memory. */
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
-                           const char *corpus_sha256);
+                           const char *proof, const char *corpus_sha256);
 
 /* 1 if a job can continue with the same bits where these facts hold and it is computed in
  * `precision` ("": unknown before the start): they equal its provenance, if it has one. Unknown

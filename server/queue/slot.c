@@ -230,12 +230,15 @@ static void slot_remember(struct slot *slot, const struct placement_refusal *ref
 static void slot_run(struct slot *slot, const char *job)
 {
     struct slot_set *set = slot->set;
+    char proof[PROOF_ID_MAX];
+    slot_proof_id(slot, proof);
     struct job_run run = {.settings = set->settings,
                           .db = set->db,
                           .datasets = set->datasets,
                           .reader = slot->reader,
                           .device = slot->shown.device.id,
                           .kind = slot->shown.device.kind,
+                          .proof = proof,
                           .turn = &slot->turn,
                           .wake_fd = slot->wake_fd,
                           .stopping = &set->stopping,

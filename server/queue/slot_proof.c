@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/clock.h"
+#include "config/hash.h"
 #include "config/log.h"
 #include "server/queue/proof.h"
 
@@ -15,6 +16,16 @@ int slot_proof_needed(const struct slot *slot)
 {
     return strcmp(slot->set->settings->cuda, "auto") == 0 &&
            strcmp(slot->shown.device.kind, "cuda") == 0;
+}
+
+void slot_proof_id(const struct slot *slot, char id[PROOF_ID_MAX])
+{
+    char hex[HASH_HEX];
+    id[0] = '\0';
+    if (!slot_proof_needed(slot) || !slot->identity[0])
+        return;
+    hash_sha256(slot->identity, strlen(slot->identity), hex);
+    snprintf(id, PROOF_ID_MAX, "%.*s", PROOF_ID_MAX - 1, hex);
 }
 
 /* Of several precisions the state that counts most is that of the device. */

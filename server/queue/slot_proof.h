@@ -13,6 +13,10 @@
 /* 1 if this slot's device has to prove itself. */
 int slot_proof_needed(const struct slot *slot);
 
+/* Id of what the proof holds for, "" where there is nothing to prove. The caller holds the mutex, or
+ * is the slot's thread. */
+void slot_proof_id(const struct slot *slot, char id[PROOF_ID_MAX]);
+
 /* The device has been found, or reported anew: if its identity has changed, take what the database
  * knows of it. The slot's thread, or the main thread before that starts. */
 void slot_proof_look(struct slot *slot);

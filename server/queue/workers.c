@@ -160,6 +160,7 @@ static void workers_show_proof(const struct slot *slot, struct worker_status *st
     const char *precision;
     status->is_proof_needed = slot->has_thread && slot_proof_needed(slot);
     status->proof = slot_proof_sum(slot->proofs, &precision);
+    slot_proof_id(slot, status->proof_id);
     snprintf(status->precision, sizeof status->precision, "%s", precision ? precision : "");
     if (!status->device.available || !slot->shown.unproved[0])
         return;

@@ -41,7 +41,8 @@ struct worker_status {
     int64_t faults;      /* trainers lost since the server started */
     int is_proof_needed; /* a GPU, and the setting cuda is auto: `proof` is about it */
     struct proof proof;  /* of all precisions (slot_proof.h) */
-    char precision[8];   /* of proof.worst; "" = none */
+    char proof_id[PROOF_ID_MAX];
+    char precision[8]; /* of proof.worst; "" = none */
 };
 
 /* Snapshot of all devices, available or not: *n of them, at most max. */

@@ -84,6 +84,9 @@ test('a clean card proves itself, while jobs for it wait and others run; then it
     const done = await finished(server, waits.id);
     assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:0'], JSON.stringify(done.error));
     const { proof, available } = await card(server);
+    assert.match(proof.id, /^[0-9a-f]{16}$/);
+    assert.equal(done.provenance.proof, proof.id);
+    assert.equal((await job(server, runs.id)).provenance.proof, null, 'a processor has none');
     assert.deepEqual([available, proof.state, proof.reason], [true, 'passed', null]);
     assert.equal(proof.checks, 4);
     assert.ok(proof.seconds > 0 && proof.worst.error < proof.worst.bound && /^operation a/.test(proof.worst.check), JSON.stringify(proof));

@@ -971,7 +971,7 @@ static void test_match(void **state)
     job.memory_bytes = 1;
 
     struct placement_facts facts = {"a card", "sm_90", "v1", 4}, other = facts;
-    job.provenance = placement_provenance(&facts, "bf16", "abc");
+    job.provenance = placement_provenance(&facts, "bf16", "", "abc");
     assert_int_equal(MATCH(), 1); /* nothing is known of the slot yet */
     slots[1].facts = facts;
     assert_int_equal(MATCH(), 1);
