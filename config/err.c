@@ -32,6 +32,7 @@ static const struct {
     [ERR_CORRUPT] = {"corrupt", 500, "Stored data are damaged"},
     [ERR_PROTOCOL] = {"protocol", 500, "Trainer protocol violated"},
     [ERR_DEVICE] = {"device", 500, "Device failed"},
+    [ERR_DEVICE_WRONG] = {"device_wrong", 500, "Device computes wrongly"},
     [ERR_DIVERGED] = {"diverged", 500, "Training diverged"},
     [ERR_NONDETERMINISTIC] = {"nondeterministic", 500, "Replay differs from the record"},
     [ERR_CANCELLED] = {"cancelled", 409, "Cancelled"},

@@ -30,6 +30,7 @@ enum err_code {
     ERR_CORRUPT,          /* stored data fail their checksum or their format */
     ERR_PROTOCOL,         /* server and trainer do not understand each other */
     ERR_DEVICE,           /* the compute device failed; its process must be replaced */
+    ERR_DEVICE_WRONG,     /* it computes other numbers than the processor; its process likewise */
     ERR_DIVERGED,         /* the loss became non-finite */
     ERR_NONDETERMINISTIC, /* replayed epochs differ from the stored ones */
     ERR_CANCELLED,        /* stopped on request */

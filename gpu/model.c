@@ -671,6 +671,7 @@ int model_collect(struct model *m, struct model_result *result, struct err *err)
     if (!(what & PASSES))
         return 0;
     result->loss = mean_loss(m, index);
+    result->losses = m->host_losses;
     result->inputs = in_slot(m, index, MEMORY_INPUTS);
     result->targets = in_slot(m, index, MEMORY_TARGETS);
     if (what & MODEL_OBSERVE) {

@@ -74,7 +74,8 @@ enum model_part_of_step {
 
 /* Result of a step. Pointers are valid until the next model_submit. */
 struct model_result {
-    double loss; /* mean cross-entropy, may be non-finite: callers check it */
+    double loss;          /* mean cross-entropy, may be non-finite: callers check it */
+    const double *losses; /* [N] -log p of the target of each position; NULL without a pass */
     const struct model_observation *observation; /* NULL unless observed */
     const int32_t *inputs, *targets;             /* [B][T] the batch */
 };

@@ -226,14 +226,14 @@ const char *qualify_checks_notice(const struct qualify_subject *subject)
     return subject->backend->notice;
 }
 
-int qualify_checks_canary(struct backend *backend, struct err *err)
+int qualify_checks_look(struct backend *backend, struct err *err)
 {
     struct err why = ERR_INIT;
     if ((ones_check_lengths(backend, &why) == 0 &&
          whole_check_replay(backend, WHOLE_SMALL, &why) == 0) ||
         why.code == ERR_NO_MEMORY)
         return 0;
-    return err_set(err, ERR_DEVICE, "the device does not compute as it did: %s", why.message);
+    return err_set(err, ERR_DEVICE_WRONG, "the device does not compute as it did: %s", why.message);
 }
 
 void qualify_checks_run(struct qualify_subject *subject, int i, struct qualify_result *out)

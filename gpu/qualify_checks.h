@@ -40,9 +40,9 @@ int qualify_checks_others(const struct qualify_subject *subject);
 const char *qualify_checks_notice(const struct qualify_subject *subject);
 
 /* A short look at a device that has proved itself, before each job: long sums of ones and a small
- * step, recorded and replayed. ERR_DEVICE: it does not compute as it did. Where there is no room for
- * it, nothing is looked at. */
-int qualify_checks_canary(struct backend *backend, struct err *err);
+ * step, recorded and replayed. ERR_DEVICE_WRONG: it does not compute as it did. Where there is no
+ * room for it, nothing is looked at. */
+int qualify_checks_look(struct backend *backend, struct err *err);
 
 /* Run check number i. */
 void qualify_checks_run(struct qualify_subject *subject, int i, struct qualify_result *out);

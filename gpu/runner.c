@@ -463,7 +463,10 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
                                           .model = run->model && run->model[0] ? run->model : NULL,
                                           .build = runner->setup->build,
                                           .resume = run->resume,
-                                          .checkpoint_seconds = run->checkpoint_seconds};
+                                          .checkpoint_seconds = run->checkpoint_seconds,
+                                          .compares =
+                                              device_cuda_number(runner->setup->device) >= 0,
+                                          .threads = runner->setup->threads};
     struct spec *spec = NULL;
     if (spec_parse(run->spec, strlen(run->spec), &spec, err) != 0)
         return -1;
@@ -473,11 +476,13 @@ static int train(struct runner *runner, const struct message *run, int64_t *epoc
         return -1;
     }
     if (open_dataset(runner, spec, run->corpus ? run->corpus : "", err) != 0 ||
-        prepare_pack(runner, err) != 0 ||
-        (!runner->backend->on_host && qualify_checks_canary(runner->backend, err) != 0))
+        prepare_pack(runner, err) != 0)
         return -1;
-    return train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events,
-                     epoch, err);
+    if ((options.compares && qualify_checks_look(runner->backend, err) != 0) ||
+        train_run(runner->dataset_spec, runner->dataset, runner->backend, &options, &events, epoch,
+                  err) != 0)
+        return err->code == ERR_DEVICE_WRONG ? err_prefix(err, "%s", runner->setup->device) : -1;
+    return 0;
 }
 
 static void send_end(struct runner *runner, int result, int64_t epoch, const struct err *why)
@@ -506,8 +511,8 @@ int runner_run(struct runner *runner, const struct message *run, struct err *err
     runner->job[0] = '\0';
     if (runner->sink_err.code != ERR_NONE)
         return err_set(err, runner->sink_err.code, "%s", runner->sink_err.message);
-    if (result != 0 && why.code == ERR_DEVICE)
-        return err_set(err, ERR_DEVICE, "%s", why.message);
+    if (result != 0 && (why.code == ERR_DEVICE || why.code == ERR_DEVICE_WRONG))
+        return err_set(err, why.code, "%s", why.message);
     if (result != 0 && why.code == ERR_INTERNAL)
         close_backend(runner);
     return 0;

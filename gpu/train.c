@@ -20,6 +20,7 @@
 #include "config/file.h"
 #include "config/record.h"
 #include "gpu/arrays.h"
+#include "gpu/canary.h"
 #include "gpu/checkpoint.h"
 #include "gpu/evaluate.h"
 #include "gpu/measure.h"
@@ -286,6 +287,40 @@ static int find_start(struct training *training, struct err *err)
     training->epoch = checkpoint.epoch;
     snprintf(line, sizeof line, "continuing from the checkpoint after %lld updates",
              (long long)training->step);
+    tell(training, line);
+    return 0;
+}
+
+/* Compare the batch to come with the processor, under the weights to start from. */
+static int compare_first_batch(struct training *training, struct err *err)
+{
+    char line[ERR_MESSAGE_MAX];
+    struct canary_result found;
+    const struct canary_job job = {.spec = training->spec,
+                                   .dataset = training->dataset,
+                                   .backend = training->backend,
+                                   .model = training->model,
+                                   .inputs = training->inputs,
+                                   .targets = training->targets,
+                                   .parameters = training->parameters,
+                                   .threads = training->options->threads,
+                                   .seconds = CANARY_SECONDS,
+                                   .progress = on_progress,
+                                   .self = training};
+    if (!training->options->compares || training->epoch > training->spec->train.epochs)
+        return 0;
+    training->ahead = training->step;
+    sampler_batch(training->sampler, training->step, training->inputs, training->targets);
+    if (canary_compare(&job, &found, err) != 0)
+        return -1;
+    if (found.windows > 0)
+        snprintf(line, sizeof line,
+                 "the first batch agrees with the CPU (%d windows, %d gradients; nearest to its "
+                 "bound: %s, %.3g of %.3g) after %.2f s",
+                 found.windows, found.n_gradients, found.what, found.error, found.bound,
+                 found.seconds);
+    else
+        snprintf(line, sizeof line, "the first batch is not compared with the CPU: %s", found.note);
     tell(training, line);
     return 0;
 }
@@ -573,6 +608,8 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
     if (open_training(&training, err) != 0 || set_start(&training, err) != 0)
         goto out;
     int refused = find_start(&training, err) != 0;
+    if (!refused && compare_first_batch(&training, err) != 0)
+        goto out;
     if (!refused || err->code == ERR_UNAVAILABLE)
         events->started(events->self, training.epoch, model_bytes(training.model));
     if (refused)

@@ -58,13 +58,17 @@ struct train_options {
     /* Seconds between two checkpoints at least; raised so that writing them takes no more than a
      * tenth of the time. 0: after every step. */
     int64_t checkpoint_seconds;
+    /* Before training, compare the first batch with the processor (gpu/canary.h), on so many
+     * threads, 0: all. */
+    int compares, threads;
 };
 
 /* Run to the end. 0: all epochs done. ERR_CANCELLED after TRAIN_CANCEL, or after TRAIN_STOP (a
  * checkpoint of the current step was written then, if there is a dir); ERR_DIVERGED with the epoch;
  * ERR_IO; ERR_NO_MEMORY; ERR_CORRUPT (no intact checkpoint); ERR_CONFLICT and ERR_UNAVAILABLE
  * (checkpoint of another experiment or environment); the error of safetensors_read for `model`;
- * ERR_DEVICE. *epoch: of the last record, or of the step that failed. */
+ * ERR_DEVICE; ERR_DEVICE_WRONG, before `started`. *epoch: of the last record, or of the step that
+ * failed. */
 int train_run(const struct spec *spec, const struct dataset *dataset, struct backend *backend,
               const struct train_options *options, const struct train_events *events,
               int64_t *epoch, struct err *err);

@@ -347,6 +347,28 @@ static void attempt_put_off(struct attempt *attempt, enum reason_code code, cons
     attempt_end(attempt, JOB_END_REQUEUE);
 }
 
+/* The device does not compute the job's first batch as the CPU does (gpu/canary.h), so there is
+ * nothing of it to keep, and the trainer exits. The job goes back and counts no attempt; the device
+ * proves itself before it gets a job. If the proof holds and the two disagree again, the job has
+ * failed. */
+static void attempt_wrong(struct attempt *attempt, const struct message *message)
+{
+    struct job_run *setup = attempt->setup;
+    char how[128];
+    attempt_drop_trainer(attempt, how, sizeof how);
+    setup->wrong = attempt->job->attempt;
+    if (attempt->order != ORDER_NONE) {
+        attempt_end(attempt, orders[attempt->order].end);
+    } else if (setup->doubted == setup->wrong) {
+        attempt_fail(attempt, JOB_END_FAILED, ERR_DEVICE_WRONG, message->epoch, "%s",
+                     message->text);
+    } else {
+        snprintf(attempt->waits, sizeof attempt->waits, "%s", message->text);
+        redact_text(setup->settings, attempt->waits); /* clients read it */
+        attempt_end(attempt, JOB_END_REQUEUE);
+    }
+}
+
 /* The token files of its text are missing or damaged: the job goes back, and reading.c has the
  * text read and admits the job again. No refusal, so that it can start at once then. */
 static void attempt_unread(struct attempt *attempt)
@@ -496,7 +518,9 @@ static void take_failed(struct attempt *attempt, const struct message *message)
         attempt_lost(attempt, &err);
         return;
     }
-    if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
+    if (code == ERR_DEVICE_WRONG)
+        attempt_wrong(attempt, message);
+    else if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
         attempt_unread(attempt);
     else if (attempt_is_passing(code))
         attempt_put_off(attempt, REASON_REFUSED, message->text);

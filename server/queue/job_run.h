@@ -46,11 +46,16 @@ struct job_run {
     struct job_turn *turn;
     int wake_fd; /* eventfd: a cancel or a stop may have been requested */
     const atomic_int *stopping;
+    /* Attempt of this job whose first batch was not what the CPU computes, on this device; 0: none.
+     * If it is the attempt at hand, the job fails when that happens again. */
+    int doubted;
     /* results, but for process, which is both */
     struct trainer_process *process;  /* NULL afterwards if it was lost or killed */
     struct placement_facts facts;     /* set by the trainer's `started` */
     char notice[256];                 /* what the trainer said of its device, or "" */
     int fault;                        /* 1: the trainer was lost by its own fault */
+    int wrong;                        /* the attempt, if the device computes other numbers than
+                                         the CPU: it shall prove itself again */
     struct placement_refusal refusal; /* set if the job went back to the queue because it
                                          cannot continue here now: other bits, a full disk */
 };

@@ -225,6 +225,25 @@ static void slot_remember(struct slot *slot, const struct placement_refusal *ref
     slot->refused_until[oldest] = clock_monotonic_ms() + SLOT_REFUSED_MS;
 }
 
+/* Attempt of the job that is doubted here, 0: none. */
+static int slot_doubted(const struct slot *slot, const char *job)
+{
+    int attempt = 0;
+    for (int i = 0; i < SLOT_DOUBTS; i++)
+        if (strcmp(slot->doubts[i].job, job) == 0 && slot->doubts[i].attempt > attempt)
+            attempt = slot->doubts[i].attempt;
+    return attempt;
+}
+
+/* The device computes the job's first batch wrongly. */
+static void slot_doubt(struct slot *slot, const char *job, int attempt)
+{
+    struct slot_doubt *doubt = &slot->doubts[slot->next_doubt];
+    slot->next_doubt = (slot->next_doubt + 1) % SLOT_DOUBTS;
+    snprintf(doubt->job, sizeof doubt->job, "%s", job);
+    doubt->attempt = attempt;
+}
+
 /* Run the job. The results are copied to the slot under the mutex before slot_release lets the
  * scheduler look: it finds a refusal before it could hand the job over again. */
 static void slot_run(struct slot *slot, const char *job)
@@ -242,6 +261,7 @@ static void slot_run(struct slot *slot, const char *job)
                           .turn = &slot->turn,
                           .wake_fd = slot->wake_fd,
                           .stopping = &set->stopping,
+                          .doubted = slot_doubted(slot, job),
                           .process = slot->process};
     struct err err = ERR_INIT;
     slot_announce(slot);
@@ -251,7 +271,7 @@ static void slot_run(struct slot *slot, const char *job)
         log_with(LOG_ERROR, LOG_FIELDS({"job", job}), "job %s: %s", job, err.message);
     slot->process = run.process;
     pthread_mutex_lock(&set->mutex);
-    slot->faults += run.fault;
+    slot->faults += run.fault || run.wrong;
     if (run.notice[0])
         snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%s", run.notice);
     if (run.facts.device[0])
@@ -263,7 +283,9 @@ static void slot_run(struct slot *slot, const char *job)
     if (!slot->process)
         slot->pid = 0;
     pthread_mutex_unlock(&set->mutex);
-    if (run.fault)
+    if (run.wrong)
+        slot_doubt(slot, job, run.wrong);
+    if (run.fault || run.wrong)
         slot_proof_doubt(slot);
     slot_release(slot);
 }

@@ -32,7 +32,16 @@
 #include "server/queue/placement.h"
 #include "server/queue/trainer_process.h"
 
-enum { SLOT_GRACE_MS = 2000 }; /* for a trainer to exit by itself */
+enum {
+    SLOT_GRACE_MS = 2000, /* for a trainer to exit by itself */
+    SLOT_DOUBTS = 16      /* jobs: one that is forgotten gets another proof */
+};
+
+/* A job whose first batch was not what the CPU computes, at this attempt. */
+struct slot_doubt {
+    char job[DB_ID_MAX];
+    int attempt;
+};
 
 struct slot {
     struct slot_set *set;
@@ -44,7 +53,7 @@ struct slot {
     int64_t refused_until[PLACEMENT_REFUSALS]; /* ms; of shown.refusals */
     int refresh;                               /* ask for the free memory again */
     int pid;                                   /* of the trainer, 0 = none */
-    int64_t faults;                            /* trainers lost */
+    int64_t faults;                            /* trainers lost, and wrong first batches */
     struct job_turn turn;                      /* of the job that was handed over; atomic */
     struct trainer_team team;                  /* of the job that was handed over */
     int64_t seen_at;               /* ms; time of the last report about the device's memory */
@@ -60,6 +69,8 @@ struct slot {
     struct trainer_team process_team; /* of the process */
     struct db_reader *reader;
     int64_t retry_at, retry_pause; /* ms; after a trainer that did not start, else 0 */
+    struct slot_doubt doubts[SLOT_DOUBTS];
+    int next_doubt;                                     /* the oldest one */
     char proof_told[sizeof((struct proof *)0)->reason]; /* the last reason that was logged */
 };
 

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { removeFolder, startServer } from '../lib/server.mjs';
-import { finished, reached, submit, tiny } from '../lib/experiments.mjs';
+import { bits, epochsOf, finished, reached, submit, tiny } from '../lib/experiments.mjs';
 
 const build = path.resolve(process.env.TOKENFATE_BUILD ?? 'build');
 const cards = path.join(build, 'tests', 'cards');
@@ -28,7 +28,7 @@ case "$1" in
   while [ -e '${folder}/pause' ]; do sleep 0.05; done
   CARDS_FAULT=$(cat '${fault}') exec '${cards}/tokenfate-trainer' "$@" --only "$(cat '${folder}/only')" --seconds $(cat '${folder}/seconds');;
 esac
-CARDS_FAULT=$([ -z "$CARDS_LATER" ] || cat "$CARDS_LATER") exec '${cards}/tokenfate-trainer' "$@"
+CARDS_FAULT=$CARDS_LATER exec '${cards}/tokenfate-trainer' "$@"
 `, { mode: 0o755 });
 });
 after(() => removeFolder(folder));
@@ -47,7 +47,7 @@ const seed = (what, only = 'operation add') => {
 };
 const proofsMade = () => fs.readFileSync(said, 'utf8').split('\n').length - 1;
 const on = (device, epochs = 2) => tiny({
-  corpus: { id: 'gulliver-synthetic' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
+  corpus: { id: 'gulliver-synthetic', vocabulary: 'used' }, model: { d_model: 4, n_layers: 1, n_heads: 1, seq_len: 2 },
   train: { epochs, batch_size: 1, precision: 'auto' }, groups: { size: 2 }, resources: { device },
 });
 const card = async (server) => (await (await server.api('/devices')).json()).devices.find(({ id }) => id === 'cuda:0');
@@ -158,20 +158,75 @@ test('after a trainer was lost the card proves itself again, before the job goes
   }
 });
 
-test('a card that has proved itself is looked at again before each job', async () => {
+const asked = (server, id, what) => server.api(`/jobs/${id}/${what}`, { method: 'POST' });
+const stateIs = (server, id, ...states) => until(`${states.join(' or ')}`, async () => {
+  const one = await job(server, id);
+  return states.includes(one.state) && one;
+});
+
+test('a card that computes a first batch wrongly: the job goes back, others wait, the card is proved; then the same bits', async () => {
   seed('');
-  const server = await start('later', { CARDS_LATER: fault });
+  const server = await start('wrong-once', { CARDS_LATER: fault });
+  const pause = path.join(folder, 'pause');
   try {
     await settled(server);
-    seed('tail');
-    const { id } = await submit(server, on('cuda'));
-    const done = await until('it is noticed', async () => {
-      const one = await job(server, id);
-      return one.attempt > 1 && one;
-    });
-    assert.ok(server.log().includes('the device does not compute as it did: the gradient of a weight: a sum of 11528 ones is 11520'), server.log());
-    assert.equal(done.epoch ?? -1, -1, 'no record of a card that is wrong');
-    await until('it is proved again', () => proofsMade() === 2);
+    const undisturbed = await submit(server, on('cuda', 24));
+    const { id } = await submit(server, on('cuda', 24));
+    await finished(server, undisturbed.id);
+    assert.match(await (await server.api(`/jobs/${undisturbed.id}/log`)).text(),
+      /the first batch agrees with the CPU \(1 windows, 1\d gradients; nearest to its bound: .*, [\d.e-]+ of 0\.05\) after [\d.]+ s/);
+    // It goes on from a checkpoint: its weights count then.
+    await reached(server, id, 3);
+    assert.equal((await asked(server, id, 'hold')).status, 200);
+    const held = await stateIs(server, id, 'held', 'succeeded');
+    assert.ok(held.state === 'held' && held.epoch < 24, 'held in the middle');
+    seed('gradient');
+    fs.writeFileSync(pause, '');
+    await asked(server, id, 'release');
+    await until('another proof', () => proofsMade() === 2);
+    const [behind, onCpu] = [await submit(server, on('cuda')), await submit(server, on('cpu'))];
+    assert.equal((await finished(server, onCpu.id)).device, 'cpu');
+    for (const waiting of [id, behind.id])
+      await until('it waits for the proof', async () => (await job(server, waiting)).waits === 'cuda:0 is not used: it is being compared with the reference');
+    const back = await job(server, id);
+    assert.deepEqual([back.state, back.attempt, back.epoch], ['queued', 1, held.epoch]);
+    seed('');
+    fs.rmSync(pause);
+    const done = await finished(server, id);
+    assert.deepEqual([done.state, done.attempt, done.device], ['succeeded', 1, 'cuda:0'], JSON.stringify(done.error));
+    assert.deepEqual(bits(await epochsOf(server, id)), bits(await epochsOf(server, undisturbed.id)));
+    assert.equal((await finished(server, behind.id)).state, 'succeeded');
+  } finally {
+    fs.rmSync(pause, { force: true });
+    await server.stop();
+  }
+});
+
+test('a card that passes its proof and is wrong again fails the job, which can be retried; each fault is named', async () => {
+  seed('');
+  const server = await start('wrong-twice', { CARDS_LATER: fault });
+  try {
+    await settled(server);
+    const expected = await submit(server, on('cuda'));
+    await finished(server, expected.id);
+    let id;
+    for (const [what, named] of [
+      ['attention', /^cuda:0: the first batch is not what the CPU computes: .*: relative error [\d.e+]+, at most 0\.0\d+ is rounding$/],
+      ['gradient', /the gradient of transformer\.(h\.0\.)?ln_[12f]\.weight: relative error 1, at most 0\.0\d+ is rounding$/],
+      ['tail', /^cuda:0: the device does not compute as it did: the gradient of a weight: a sum of 11528 ones is 11520/]]) {
+      const before = proofsMade();
+      seed(what);
+      ({ id } = await submit(server, on('cuda')));
+      const failed = await finished(server, id);
+      assert.deepEqual([failed.state, failed.attempt, failed.epoch ?? -1, failed.error?.code], ['failed', 1, -1, 'device_wrong'],
+        `${what}: ${JSON.stringify(failed)}`);
+      assert.match(failed.error.message, named);
+      await until('two more proofs', () => proofsMade() === before + 2);
+    }
+    seed('');
+    assert.equal((await asked(server, id, 'retry')).status, 200);
+    assert.equal((await finished(server, id)).state, 'succeeded');
+    assert.deepEqual(bits(await epochsOf(server, id)), bits(await epochsOf(server, expected.id)));
   } finally {
     await server.stop();
   }

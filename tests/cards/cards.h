@@ -12,12 +12,14 @@
  *   CARDS_STATE           file with a line "USED_MIB UTILISATION TEMPERATURE" a
  *                         card, read at every look (1024 and 10 * n, 7 * n, 40 + n)
  *   CARDS_OWN             MiB that a process has of each card (600); 0: it is not told
- *   CARDS_FAULT           what is wrong with the cards (nothing): `operation`: one adds
+ *   CARDS_FAULT           what is wrong with the cards (nothing), or the path of a file
+ *                         that says so whenever it is asked: `operation`: one adds
  *                         wrongly; `tail`: long sums of products lose their end;
  *                         `product`: so does cuBLASLt, of every sum;
  *                         `barrier`: a kernel lacks one; `replay`: a recorded program
  *                         does something else; `memory`: there is too little; `hang`,
- *                         `crash`, `device`: of one operation
+ *                         `crash`, `device`: of one operation; `attention`: it gives
+ *                         zeros; `gradient`: that of one kind of tensor is zero
  *
  * Card n has the UUID whose bytes are n + 1, n + 2, ... */
 #ifndef TOKENFATE_CARDS_H
