@@ -235,13 +235,29 @@ static int slot_doubted(const struct slot *slot, const char *job)
     return attempt;
 }
 
-/* The device computes the job's first batch wrongly. */
-static void slot_doubt(struct slot *slot, const char *job, int attempt)
+/* Whether the device may be used after this run. It proves itself again after a fault, and when a
+ * first batch was wrong. One that passes its proofs and fails its jobs would fail the whole queue. */
+static void slot_judge(struct slot *slot, const char *job, const struct job_run *run)
 {
     struct slot_doubt *doubt = &slot->doubts[slot->next_doubt];
-    slot->next_doubt = (slot->next_doubt + 1) % SLOT_DOUBTS;
-    snprintf(doubt->job, sizeof doubt->job, "%s", job);
-    doubt->attempt = attempt;
+    char reason[128];
+    if (run->facts.device[0])
+        slot->wrong_jobs = 0; /* its first batch was right */
+    if (!run->fault && !run->wrong)
+        return;
+    if (run->wrong) {
+        slot->next_doubt = (slot->next_doubt + 1) % SLOT_DOUBTS;
+        snprintf(doubt->job, sizeof doubt->job, "%s", job);
+        doubt->attempt = run->wrong;
+        slot->wrong_jobs += run->wrong == run->doubted;
+    }
+    snprintf(reason, sizeof reason,
+             "it passes its proofs, but the first batches of %d jobs are not what the CPU computes",
+             slot->wrong_jobs);
+    if (slot->wrong_jobs < SLOT_WRONG_JOBS)
+        slot_proof_doubt(slot);
+    else
+        slot_proof_condemn(slot, reason);
 }
 
 /* Run the job. The results are copied to the slot under the mutex before slot_release lets the
@@ -283,10 +299,7 @@ static void slot_run(struct slot *slot, const char *job)
     if (!slot->process)
         slot->pid = 0;
     pthread_mutex_unlock(&set->mutex);
-    if (run.wrong)
-        slot_doubt(slot, job, run.wrong);
-    if (run.fault || run.wrong)
-        slot_proof_doubt(slot);
+    slot_judge(slot, job, &run);
     slot_release(slot);
 }
 

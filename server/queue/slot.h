@@ -34,7 +34,8 @@
 
 enum {
     SLOT_GRACE_MS = 2000, /* for a trainer to exit by itself */
-    SLOT_DOUBTS = 16      /* jobs: one that is forgotten gets another proof */
+    SLOT_DOUBTS = 16,     /* jobs: one that is forgotten gets another proof */
+    SLOT_WRONG_JOBS = 2   /* that fail one after the other, before the device is used no more */
 };
 
 /* A job whose first batch was not what the CPU computes, at this attempt. */
@@ -71,6 +72,7 @@ struct slot {
     int64_t retry_at, retry_pause; /* ms; after a trainer that did not start, else 0 */
     struct slot_doubt doubts[SLOT_DOUBTS];
     int next_doubt;                                     /* the oldest one */
+    int wrong_jobs;                                     /* that failed since one has started */
     char proof_told[sizeof((struct proof *)0)->reason]; /* the last reason that was logged */
 };
 

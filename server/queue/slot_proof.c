@@ -218,16 +218,34 @@ void slot_proof_ask(struct slot *slot)
     pthread_mutex_unlock(&slot->set->mutex);
 }
 
-void slot_proof_doubt(struct slot *slot)
+/* After a restart the stored verdict would count, so it is replaced. */
+static void slot_proof_replace(struct slot *slot, const struct proof *by, int is_due)
 {
-    static const struct proof none[PROOF_PRECISIONS] = {{.state = PROOF_NEVER}};
+    struct proof proofs[PROOF_PRECISIONS];
     if (!slot_proof_needed(slot))
         return;
+    for (int i = 0; i < PROOF_PRECISIONS; i++)
+        proofs[i] = *by;
     pthread_mutex_lock(&slot->set->mutex);
-    slot->proof_due = 1;
-    memcpy(slot->proofs, none, sizeof none);
+    slot->proof_due = is_due;
+    memcpy(slot->proofs, proofs, sizeof proofs);
     slot_proof_show(slot);
     pthread_mutex_unlock(&slot->set->mutex);
-    /* After a restart the stored verdict would count. */
-    slot_proof_keep(slot, none);
+    slot_proof_keep(slot, proofs);
+}
+
+void slot_proof_doubt(struct slot *slot)
+{
+    slot_proof_replace(slot, &(struct proof){.state = PROOF_NEVER}, 1);
+}
+
+void slot_proof_condemn(struct slot *slot, const char *reason)
+{
+    struct proof failed = {.state = PROOF_FAILED, .started_at = db_now()};
+    if (!slot_proof_needed(slot))
+        return;
+    snprintf(failed.reason, sizeof failed.reason, "%s", reason);
+    slot_proof_replace(slot, &failed, 0);
+    log_with(LOG_WARNING, LOG_FIELDS({"device", slot->shown.device.id}),
+             "device %s is not used: %s", slot->shown.device.id, reason);
 }

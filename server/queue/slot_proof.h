@@ -37,6 +37,10 @@ void slot_proof_ask(struct slot *slot);
  * slot's thread. */
 void slot_proof_doubt(struct slot *slot);
 
+/* It passes its proofs, but fails its jobs: not used until somebody has it proved again. The slot's
+ * thread. */
+void slot_proof_condemn(struct slot *slot, const char *reason);
+
 /* The verdicts of all precisions as one: the worst state, sums, the error nearest to its bound
  * (*precision: in which, NULL: none). */
 struct proof slot_proof_sum(const struct proof proofs[PROOF_PRECISIONS], const char **precision);

@@ -210,19 +210,25 @@ test('a card that passes its proof and is wrong again fails the job, which can b
     const expected = await submit(server, on('cuda'));
     await finished(server, expected.id);
     let id;
-    for (const [what, named] of [
-      ['attention', /^cuda:0: the first batch is not what the CPU computes: .*: relative error [\d.e+]+, at most 0\.0\d+ is rounding$/],
-      ['gradient', /the gradient of transformer\.(h\.0\.)?ln_[12f]\.weight: relative error 1, at most 0\.0\d+ is rounding$/],
-      ['tail', /^cuda:0: the device does not compute as it did: the gradient of a weight: a sum of 11528 ones is 11520/]]) {
-      const before = proofsMade();
+    const fails = async (what, named) => {
       seed(what);
       ({ id } = await submit(server, on('cuda')));
       const failed = await finished(server, id);
       assert.deepEqual([failed.state, failed.attempt, failed.epoch ?? -1, failed.error?.code], ['failed', 1, -1, 'device_wrong'],
         `${what}: ${JSON.stringify(failed)}`);
       assert.match(failed.error.message, named);
-      await until('two more proofs', () => proofsMade() === before + 2);
-    }
+    };
+    await fails('attention', /^cuda:0: the first batch is not what the CPU computes: .*: relative error [\d.e+]+, at most 0\.0\d+ is rounding$/);
+    await until('two more proofs', () => proofsMade() === 3);
+    seed('');
+    assert.equal((await finished(server, (await submit(server, on('cuda'))).id)).state, 'succeeded', 'then its fault is forgotten');
+    await fails('gradient', /the gradient of transformer\.(h\.0\.)?ln_[12f]\.weight: relative error 1, at most 0\.0\d+ is rounding$/);
+    await fails('tail', /^cuda:0: the device does not compute as it did: the gradient of a weight: a sum of 11528 ones is 11520/);
+    // It passes every proof and fails every job: the others are spared.
+    const one = await until('it is not used', async () => (await card(server)).proof.state === 'failed' && card(server));
+    assert.equal(one.reason, 'it does not compute what the reference computes: it passes its proofs, but the first batches of 2 jobs are not what the CPU computes');
+    assert.equal((await finished(server, (await submit(server, on('auto'))).id)).device, 'cpu');
+    assert.equal((await server.api('/devices/cuda:0/qualify', { method: 'POST' })).status, 204);
     seed('');
     assert.equal((await asked(server, id, 'retry')).status, 200);
     assert.equal((await finished(server, id)).state, 'succeeded');
