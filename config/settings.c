@@ -45,6 +45,8 @@ static const struct options_row settings_table[] = {
     {"cancel_seconds", NUMBER(cancel_seconds, 1, 3600), "20", "a trainer that does not stop in this time is killed"},
     {"cuda", TEXT(cuda), "auto off force", "auto", "GPUs: auto (each proves itself, then it is used), off, force (used without a proof)"},
     {"threads", NUMBER(threads, 0, 256), "0", "cores of the CPU on which jobs compute; 0: all"},
+    {"slots", NUMBER(slots, 0, 16), "0", "jobs that run on the CPU at the same time; 0: as many as cores, at most 16"},
+    {"cuda_slots", NUMBER(cuda_slots, 1, 16), "1", "jobs that run on a GPU at the same time, if its memory has room for them"},
     {"job_threads", NUMBER(job_threads, 0, 256), "0", "compute threads of a job that names none, from its first start to its end; 0: as many as threads"},
     {"slow_threads", NUMBER(slow_threads, 1, 64), "4", "server threads for requests that read files or many rows"},
     {"heavy_threads", NUMBER(heavy_threads, 1, 64), "2", "server threads for large answers, uploads, tokenising and probes"},

@@ -39,6 +39,8 @@ struct settings {
     int64_t cancel_seconds;   /* a trainer that ignores cancel or stop for longer is killed: 20 */
     char cuda[16];            /* "auto" (a GPU is used once it is proved), "off", "force" */
     int64_t threads;          /* cores of the CPU device, for all its jobs; 0 = all cores */
+    int64_t slots;            /* jobs at once on the CPU; 0: as many as cores, at most 16 */
+    int64_t cuda_slots;       /* jobs at once on a GPU: 1 */
     int64_t job_threads;      /* compute threads of a job that names none; 0 = `threads` */
     int64_t slow_threads;     /* server threads for slow routes that are not heavy: 4 */
     int64_t heavy_threads;    /* server threads for heavy routes: 2 */

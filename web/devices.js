@@ -20,8 +20,12 @@ function memory(device) {
 
 function activity(device) {
   if (!device.available) return h("p.reason", null, device.reason || "No reason was given.");
-  if (!device.job) return h("p.quiet", null, "Idle");
-  return h("p", null, "Working on ", h("a", { href: `#/jobs/${device.job}` }, `job ${shortId(device.job)}`));
+  if (!device.jobs.length) return h("p.quiet", null, "Idle");
+  const links = device.jobs.flatMap(({ id, threads }, i) => [
+    i ? ", " : "", h("a", { href: `#/jobs/${id}` }, `job ${shortId(id)}`),
+    threads && device.jobs.length > 1 ? ` (${threads} thread${threads === 1 ? "" : "s"})` : "",
+  ]);
+  return h("p", null, "Working on ", ...links);
 }
 
 // Utilisation, temperature and driver, where the device reports them.
@@ -56,7 +60,7 @@ function proof(device) {
 
 function card(device) {
   const proving = device.proof?.state === "running" || device.proof?.state === "never";
-  const state = !device.available ? (proving ? "proving" : "unavailable") : device.job ? "busy" : "ready";
+  const state = !device.available ? (proving ? "proving" : "unavailable") : device.jobs.length ? "busy" : "ready";
   return h(
     "article.panel.device",
     null,

@@ -42,6 +42,28 @@ static void write_proof(struct emit *json, const struct worker_status *status)
     emit_end(json);
 }
 
+/* The jobs, how many there may be at once, and on how many cores. */
+static void write_jobs(struct emit *json, const struct worker_status *status)
+{
+    emit_integer(json, "slots", status->n_seats);
+    if (status->cores)
+        emit_integer(json, "cores", status->cores);
+    else
+        emit_null(json, "cores");
+    emit_array(json, "jobs");
+    for (int i = 0; i < status->n_jobs; i++) {
+        emit_object(json, NULL);
+        emit_text(json, "id", status->jobs[i].id);
+        if (status->jobs[i].threads)
+            emit_integer(json, "threads", status->jobs[i].threads);
+        else
+            emit_null(json, "threads");
+        emit_integer(json, "reserved_bytes", status->jobs[i].bytes);
+        emit_end(json);
+    }
+    emit_end(json);
+}
+
 static void write_device(struct emit *json, const struct worker_status *status)
 {
     const struct trainer_device *device = &status->device;
@@ -56,7 +78,7 @@ static void write_device(struct emit *json, const struct worker_status *status)
     write_reading(json, "utilisation_percent", device->utilisation);
     write_reading(json, "temperature_celsius", device->temperature);
     emit_text(json, "driver", *device->driver ? device->driver : NULL);
-    emit_text(json, "job", *status->job ? status->job : NULL);
+    write_jobs(json, status);
     emit_bool(json, "trainer_running", status->pid != 0);
     emit_integer(json, "faults", status->faults);
     write_proof(json, status);

@@ -62,7 +62,11 @@ static void metrics_devices(FILE *out, struct server *server)
     metric(out, "device_busy", "gauge", "1 while the device trains.");
     for (int i = 0; i < n; i++)
         fprintf(out, "tokenfate_device_busy{device=\"%s\"} %d\n", status[i].device.id,
-                status[i].job[0] != '\0');
+                status[i].n_jobs > 0);
+    metric(out, "device_jobs", "gauge", "Jobs that the device trains.");
+    for (int i = 0; i < n; i++)
+        fprintf(out, "tokenfate_device_jobs{device=\"%s\"} %d\n", status[i].device.id,
+                status[i].n_jobs);
     metric(out, "trainer_faults_total", "counter", "Trainer processes lost.");
     for (int i = 0; i < n; i++)
         fprintf(out, "tokenfate_trainer_faults_total{device=\"%s\"} %lld\n", status[i].device.id,

@@ -34,19 +34,32 @@ static void devices_print_proof(const json_t *proof)
         printf("  %s\n", devices_text(proof, "library"));
 }
 
+static void devices_print_jobs(const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+    json_array_foreach(jobs, i, job)
+    {
+        const long long threads = json_integer_value(json_object_get(job, "threads"));
+        printf("  runs job %s", devices_text(job, "id"));
+        if (threads)
+            printf(" with %lld thread%s", threads, threads == 1 ? "" : "s");
+        printf("\n");
+    }
+}
+
 static void devices_print(const json_t *device)
 {
     const json_t *proof = json_object_get(device, "proof");
-    const char *job = devices_text(device, "job"), *driver = devices_text(device, "driver");
+    const char *driver = devices_text(device, "driver");
     const int is_available = json_is_true(json_object_get(device, "available"));
     printf("%s: %s%s%s\n", devices_text(device, "id"), devices_text(device, "name"),
            driver[0] ? ", driver " : "", driver);
     if (!is_available)
         printf("  not available: %s\n", devices_text(device, "reason"));
-    else if (job[0])
-        printf("  runs job %s\n", job);
-    else
+    else if (json_array_size(json_object_get(device, "jobs")) == 0)
         printf("  idle\n");
+    devices_print_jobs(json_object_get(device, "jobs"));
     if (json_is_object(proof))
         devices_print_proof(proof);
 }

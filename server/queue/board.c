@@ -16,11 +16,14 @@ void board_close(struct board *board)
     pthread_mutex_destroy(&board->mutex);
 }
 
-void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
-               struct board_lane *lanes, int n_lanes, const struct reason *closed)
+void board_put(struct board *board, const struct placement_device *devices, int n_devices,
+               const struct slot_jobs *jobs, int n_slots, struct board_lane *lanes, int n_lanes,
+               const struct reason *closed)
 {
     pthread_mutex_lock(&board->mutex);
-    memcpy(board->slots, slots, (size_t)n_slots * sizeof *slots);
+    memcpy(board->devices, devices, (size_t)n_devices * sizeof *devices);
+    board->n_devices = n_devices;
+    board->jobs = *jobs;
     board->n_slots = n_slots;
     free(board->lanes);
     board->lanes = lanes;
@@ -47,14 +50,14 @@ static const struct board_lane *board_lane(const struct board *board, const stru
 static int board_handed_over(const struct board *board, const char *job)
 {
     for (int i = 0; i < board->n_slots; i++)
-        if (strcmp(board->slots[i].job, job) == 0)
+        if (strcmp(board->jobs.job[i], job) == 0)
             return 1;
     return 0;
 }
 
 /* A job that a device could take once it is free: the turns decide. */
-static void board_turn(const struct board *board, const struct job *job, const char *busy,
-                       struct reason *out)
+static void board_turn(const struct board *board, const struct job *job,
+                       const struct placement_look *look, struct reason *out)
 {
     const struct board_lane *lane = board_lane(board, job);
     if (!lane || !lane->head[0])
@@ -64,9 +67,9 @@ static void board_turn(const struct board *board, const struct job *job, const c
     else if (strcmp(lane->head, job->id) != 0)
         reason_set(out, REASON_ORDER, "%s", reason_sentence(REASON_ORDER));
     else if (lane->turn > 1)
-        reason_set(out, REASON_SHARE, "%s; %s", busy, reason_sentence(REASON_SHARE));
-    else
-        reason_set(out, REASON_BUSY, "%s", busy);
+        reason_set(out, REASON_SHARE, "%s; %s", look->waits, reason_sentence(REASON_SHARE));
+    else if (look->full == look->devices) /* else it is about to start */
+        reason_set(out, look->code, "%s", look->waits);
 }
 
 /* Of a job in the queue. The caller holds the mutex. */
@@ -76,9 +79,9 @@ static void board_look(const struct board *board, const struct job *job, struct 
     char why[REASON_MAX];
     int is_its_own;
     const struct board_lane *lane = board_lane(board, job);
-    if (!board->n_slots || board_handed_over(board, job->id))
+    if (!board->n_devices || board_handed_over(board, job->id))
         return;
-    placement_look(job, board->slots, board->n_slots, &look);
+    placement_look(job, board->devices, board->n_devices, &look);
     if (lane && !limits_may_run(&lane->limits, lane->running, job->memory_bytes, why, sizeof why,
                                 &is_its_own))
         reason_set(out, REASON_LIMIT_USER, "%s", why);
@@ -90,7 +93,7 @@ static void board_look(const struct board *board, const struct job *job, struct 
     else if (board->closed.code)
         *out = board->closed;
     else
-        board_turn(board, job, look.waits, out);
+        board_turn(board, job, &look, out);
 }
 
 void board_reason(struct board *board, const struct job *job, struct reason *out)

@@ -10,6 +10,7 @@
 #include "db/jobs.h"
 #include "db/limits.h"
 #include "server/queue/placement.h"
+#include "server/queue/slot.h"
 
 /* A lane, the job that is next in it, and the place of that job among those of its kind of device
  * in fair order. */
@@ -24,8 +25,9 @@ struct board_lane {
 
 struct board {
     pthread_mutex_t mutex;
-    struct placement_slot slots[TRAINER_DEVICES_MAX];
-    int n_slots, n_lanes;
+    struct placement_device devices[TRAINER_DEVICES_MAX];
+    struct slot_jobs jobs; /* those of n_slots slots */
+    int n_devices, n_slots, n_lanes;
     struct board_lane *lanes;
     struct reason closed; /* why no job starts */
 };
@@ -34,8 +36,9 @@ void board_open(struct board *board);
 void board_close(struct board *board);
 
 /* The scheduler's thread. Takes over `lanes` (malloc). */
-void board_put(struct board *board, const struct placement_slot *slots, int n_slots,
-               struct board_lane *lanes, int n_lanes, const struct reason *closed);
+void board_put(struct board *board, const struct placement_device *devices, int n_devices,
+               const struct slot_jobs *jobs, int n_slots, struct board_lane *lanes, int n_lanes,
+               const struct reason *closed);
 
 /* Why a job waits or is held: computed for a queued job, as stored for others. REASON_NONE: it does
  * not wait, it is about to start, or no pass has seen it yet. */

@@ -216,7 +216,7 @@ static int fair_start(struct fair_pass *pass, int index, struct fair_action *out
 {
     const struct fair_job *job = &pass->view->jobs[index];
     for (int d = 0; d < pass->view->n_devices; d++) {
-        if (!(job->devices >> d & 1) || pass->room[d] + FAIR_ROUNDING < job->part)
+        if (!((job->devices & ~job->full) >> d & 1) || pass->room[d] + FAIR_ROUNDING < job->part)
             continue;
         if (d == pass->reserved && job->ends_in > pass->room_in)
             continue;

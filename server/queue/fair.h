@@ -72,6 +72,8 @@ struct fair_job {
     int urgent, priority;
     int64_t age;      /* smaller is older */
     uint32_t devices; /* on which it can run once there is room */
+    uint32_t full;    /* those of them that have none now, whatever the parts say: strangers have
+                         the memory */
     double part;      /* of a device, above 0, at most 1 */
     double waited;    /* seconds */
     double ends_in;   /* seconds after which it has surely ended, INFINITY if unknown */

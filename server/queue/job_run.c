@@ -187,7 +187,8 @@ static int write_charge(struct db_writer *writer, void *arg, struct err *err)
         return -1;
     struct fair_account account = {
         .virtual = row.virtual, .used = row.used, .used_at = (double)row.used_at / 1e6};
-    fair_charge(&rules, &account, atomic_load(&setup->turn->share), (double)ms / 1e3,
+    const double seconds = (double)ms / 1e3 * atomic_load(&setup->turn->part);
+    fair_charge(&rules, &account, atomic_load(&setup->turn->share), seconds,
                 (double)db_now() / 1e6);
     row.virtual = account.virtual;
     row.used = account.used;
@@ -423,6 +424,7 @@ static void take_started(struct attempt *attempt, const struct message *message)
         attempt_lost(attempt, &err);
         return;
     }
+    atomic_store(&attempt->setup->turn->started, clock_monotonic_ms());
     attempt->start_ms = clock_monotonic_ms() - attempt->since + 1;
     attempt_log(attempt, "started at epoch %lld on %s: %s, %s, %lld threads, build %s",
                 (long long)message->epoch, message->name, message->precision, message->isa,

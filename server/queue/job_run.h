@@ -33,7 +33,10 @@ enum job_way { WAY_ON, WAY_SLICE, WAY_PAUSE, WAY_HOURS };
 struct job_turn {
     atomic_int way;
     atomic_llong since, charged; /* claimed; until then its user has been charged */
-    _Atomic double share;        /* seconds of the device / share is the virtual time of its user */
+    atomic_llong started;        /* its trainer has told that it is loaded */
+    atomic_int beside;           /* other jobs on its device now */
+    /* Seconds of the device * part / share are the virtual time of its user. */
+    _Atomic double share, part;
 };
 
 struct job_run {

@@ -21,16 +21,18 @@ enum obstacle {
     OBSTACLE_THREADS,     /* more threads than the device has cores */
     OBSTACLE_PROVENANCE,  /* started elsewhere with other bits */
     OBSTACLE_REFUSED,     /* went back to the queue a short time ago */
-    OBSTACLE_BUSY,        /* another job runs on it */
-    OBSTACLE_FREE         /* more memory than is free */
+    OBSTACLE_BUSY,        /* other jobs have its seats or cores */
+    OBSTACLE_MEMORY,      /* other jobs have its memory */
+    OBSTACLE_FREE         /* strangers have its memory */
 };
 
 /* Memory that is free no more while no job of ours holds the device is with other programs. */
 static const enum reason_code placement_codes[] = {
-    [OBSTACLE_NONE] = REASON_NONE,        [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
-    [OBSTACLE_UNPROVED] = REASON_PROVING, [OBSTACLE_SIZE] = REASON_MEMORY,
-    [OBSTACLE_THREADS] = REASON_THREADS,  [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
-    [OBSTACLE_BUSY] = REASON_BUSY,        [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
+    [OBSTACLE_NONE] = REASON_NONE,           [OBSTACLE_UNAVAILABLE] = REASON_DEVICE_UNAVAILABLE,
+    [OBSTACLE_UNPROVED] = REASON_PROVING,    [OBSTACLE_SIZE] = REASON_MEMORY,
+    [OBSTACLE_THREADS] = REASON_THREADS,     [OBSTACLE_PROVENANCE] = REASON_PROVENANCE,
+    [OBSTACLE_BUSY] = REASON_BUSY,           [OBSTACLE_MEMORY] = REASON_MEMORY,
+    [OBSTACLE_FREE] = REASON_MEMORY_FOREIGN,
 };
 
 char *placement_provenance(const struct placement_facts *facts, const char *precision,
@@ -101,35 +103,35 @@ int placement_continues(const struct job *job, const struct placement_facts *fac
     return same;
 }
 
-int placement_threads(const struct job *job, const struct placement_slot *slot)
+int placement_threads(const struct job *job, const struct placement_device *device)
 {
-    if (!slot->cores)
+    if (!device->capacity.cores.n)
         return 0;
-    return job->threads ? job->threads : slot->job_threads;
+    return job->threads ? job->threads : device->job_threads;
 }
 
 /* Sentence: more threads than cores. */
-static void placement_too_few_cores(const struct job *job, const struct placement_slot *slot,
+static void placement_too_few_cores(const struct job *job, const struct placement_device *here,
                                     char *waits, size_t size)
 {
-    const int threads = placement_threads(job, slot);
+    const int threads = placement_threads(job, here), cores = here->capacity.cores.n;
     if (job->provenance)
         snprintf(waits, size,
                  "%s: it started with %d threads, here there are %d; retried from the start it"
                  " runs here",
-                 slot->device.id, threads, slot->cores);
+                 here->device.id, threads, cores);
     else
         snprintf(waits, size, "it wants %d threads, %s has %d cores for jobs", threads,
-                 slot->device.id, slot->cores);
+                 here->device.id, cores);
 }
 
 static const struct placement_refusal *placement_refused(const struct job *job,
-                                                         const struct placement_slot *slot)
+                                                         const struct placement_device *here)
 {
     for (int i = 0; i < PLACEMENT_REFUSALS; i++)
-        if (slot->refusals[i].job[0] && slot->refusals[i].attempt == job->attempt &&
-            strcmp(slot->refusals[i].job, job->id) == 0)
-            return &slot->refusals[i];
+        if (here->refusals[i].job[0] && here->refusals[i].attempt == job->attempt &&
+            strcmp(here->refusals[i].job, job->id) == 0)
+            return &here->refusals[i];
     return NULL;
 }
 
@@ -146,22 +148,50 @@ static void placement_needs(const struct job *job, const char *kind, int64_t bes
         snprintf(needs, PLACEMENT_NEEDS_MAX, "it needs %.2f GB", bytes / 1e9);
 }
 
-/* First obstacle between a job and a slot, in the order of the enum, and its sentence. A trainer
- * that holds the device has reported its free memory with context and libraries loaded; on
- * another slot these are still to come (memory_beside). */
-static enum obstacle placement_obstacle(const struct job *job, const struct placement_slot *slot,
+/* Obstacle of a device that could take the job if it had capacity, and its sentence. A process that
+ * has the device open has context and libraries loaded; on an idle seat without one they are still
+ * to come (memory_beside). */
+static enum obstacle placement_room(const struct job *job, const struct placement_device *here,
+                                    char *waits, size_t size)
+{
+    const struct trainer_device *device = &here->device;
+    const struct capacity *capacity = &here->capacity;
+    const int threads = placement_threads(job, here);
+    struct trainer_team team;
+    char needs[PLACEMENT_NEEDS_MAX];
+    const enum capacity_fit fit = capacity_look(capacity, threads, job->memory_bytes);
+    if (fit == CAPACITY_FITS)
+        return OBSTACLE_NONE;
+    if (fit == CAPACITY_FULL) {
+        if (threads > capacity_cores_left(capacity) && capacity_cores_left(capacity) > 0)
+            snprintf(waits, size, "%s is busy: it computes with %d threads, %d cores are free",
+                     device->id, threads, capacity_cores_left(capacity));
+        else
+            snprintf(waits, size, "%s is busy", device->id);
+        return OBSTACLE_BUSY;
+    }
+    const int seat = capacity_seat(capacity, threads, &team);
+    const int is_open = seat >= 0 && capacity->seats[seat].is_open;
+    const int64_t left = capacity_left(capacity);
+    placement_needs(job, device->kind, memory_beside(device->kind, is_open), needs);
+    snprintf(waits, size, "%s, %s has %.2f GB free%s", needs, device->id,
+             left > 0 ? (double)left / 1e9 : 0.0, fit == CAPACITY_MEMORY ? " beside its jobs" : "");
+    return fit == CAPACITY_MEMORY ? OBSTACLE_MEMORY : OBSTACLE_FREE;
+}
+
+/* First obstacle between a job and a device, in the order of the enum, and its sentence. */
+static enum obstacle placement_obstacle(const struct job *job, const struct placement_device *here,
                                         char *waits, size_t size)
 {
-    const struct trainer_device *device = &slot->device;
+    const struct trainer_device *device = &here->device;
     const int64_t at_first = memory_beside(device->kind, 0);
-    const int64_t beside = memory_beside(device->kind, slot->is_open);
     char why[PLACEMENT_WHY_MAX], needs[PLACEMENT_NEEDS_MAX];
     if (!device->available) {
         snprintf(waits, size, "%s is not available: %s", device->id, device->reason);
         return OBSTACLE_UNAVAILABLE;
     }
-    if (slot->unproved[0]) {
-        snprintf(waits, size, "%s is not used: %s", device->id, slot->unproved);
+    if (here->unproved[0]) {
+        snprintf(waits, size, "%s is not used: %s", device->id, here->unproved);
         return OBSTACLE_UNPROVED;
     }
     if (device->memory_bytes > 0 && job->memory_bytes + at_first > device->memory_bytes) {
@@ -170,88 +200,80 @@ static enum obstacle placement_obstacle(const struct job *job, const struct plac
                  (double)device->memory_bytes / 1e9);
         return OBSTACLE_SIZE;
     }
-    if (placement_threads(job, slot) > slot->cores) {
-        placement_too_few_cores(job, slot, waits, size);
+    if (placement_threads(job, here) > here->capacity.cores.n) {
+        placement_too_few_cores(job, here, waits, size);
         return job->provenance ? OBSTACLE_PROVENANCE : OBSTACLE_THREADS;
     }
-    if (!placement_continues(job, &slot->facts, "", why, sizeof why)) {
+    if (!placement_continues(job, &here->facts, "", why, sizeof why)) {
         snprintf(waits, size, "%s: %s", device->id, why);
         return OBSTACLE_PROVENANCE;
     }
-    const struct placement_refusal *refusal = placement_refused(job, slot);
+    const struct placement_refusal *refusal = placement_refused(job, here);
     if (refusal) {
         snprintf(waits, size, "%s: %s", device->id, refusal->why);
         return OBSTACLE_REFUSED;
     }
-    if (slot->job[0]) {
-        snprintf(waits, size, "%s is busy", device->id);
-        return OBSTACLE_BUSY;
-    }
-    if (device->memory_bytes > 0 && job->memory_bytes + beside > device->free_bytes) {
-        placement_needs(job, device->kind, beside, needs);
-        snprintf(waits, size, "%s, %s has %.2f GB free", needs, device->id,
-                 (double)device->free_bytes / 1e9);
-        return OBSTACLE_FREE;
-    }
-    return OBSTACLE_NONE;
+    return placement_room(job, here, waits, size);
 }
 
-static enum reason_code placement_code(const struct job *job, const struct placement_slot *slot,
+static enum reason_code placement_code(const struct job *job, const struct placement_device *here,
                                        enum obstacle obstacle)
 {
-    if (obstacle == OBSTACLE_UNPROVED && !slot->is_proving)
+    if (obstacle == OBSTACLE_UNPROVED && !here->is_proving)
         return REASON_DEVICE_UNAVAILABLE;
-    return obstacle == OBSTACLE_REFUSED ? placement_refused(job, slot)->code
+    return obstacle == OBSTACLE_REFUSED ? placement_refused(job, here)->code
                                         : placement_codes[obstacle];
 }
 
 /* Kind or id of the device that is asked for, with "auto" resolved for this machine. */
-static const char *placement_wanted(const char *device, const struct placement_slot *slots, int n)
+static const char *placement_wanted(const char *device, const struct placement_device *devices,
+                                    int n)
 {
     if (strcmp(device, "auto") != 0)
         return device;
     for (int i = 0; i < n; i++)
-        if (slots[i].device.available && strcmp(slots[i].device.kind, "cuda") == 0 &&
-            (!slots[i].unproved[0] || slots[i].is_proving))
+        if (devices[i].device.available && strcmp(devices[i].device.kind, "cuda") == 0 &&
+            (!devices[i].unproved[0] || devices[i].is_proving))
             return "cuda";
     return "cpu";
 }
 
-static int placement_is_wanted(const char *wanted, const struct placement_slot *slot)
+static int placement_is_wanted(const char *wanted, const struct placement_device *here)
 {
-    return strcmp(slot->device.kind, wanted) == 0 || strcmp(slot->device.id, wanted) == 0;
+    return strcmp(here->device.kind, wanted) == 0 || strcmp(here->device.id, wanted) == 0;
 }
 
-const char *placement_kind(const char *device, const struct placement_slot *slots, int n)
+const char *placement_kind(const char *device, const struct placement_device *devices, int n)
 {
-    const char *wanted = placement_wanted(device, slots, n);
+    const char *wanted = placement_wanted(device, devices, n);
     for (int i = 0; i < n; i++)
-        if (placement_is_wanted(wanted, &slots[i]))
-            return slots[i].device.kind;
+        if (placement_is_wanted(wanted, &devices[i]))
+            return devices[i].device.kind;
     return "";
 }
 
-void placement_look(const struct job *job, const struct placement_slot *slots, int n,
+void placement_look(const struct job *job, const struct placement_device *devices, int n,
                     struct placement_look *out)
 {
-    const char *wanted = placement_wanted(job->device, slots, n);
+    const char *wanted = placement_wanted(job->device, devices, n);
     enum obstacle told = OBSTACLE_NONE;
     *out = (struct placement_look){.stale = -1};
     out->code = REASON_DEVICE_UNAVAILABLE;
     snprintf(out->waits, sizeof out->waits, "there is no device %s here", wanted);
     for (int i = 0; i < n; i++) {
         char sentence[PLACEMENT_WAITS_MAX];
-        if (!placement_is_wanted(wanted, &slots[i]))
+        if (!placement_is_wanted(wanted, &devices[i]))
             continue;
-        enum obstacle obstacle = placement_obstacle(job, &slots[i], sentence, sizeof sentence);
-        if (obstacle == OBSTACLE_NONE || obstacle == OBSTACLE_BUSY)
-            out->devices |= UINT32_C(1) << i;
-        if (obstacle == OBSTACLE_FREE)
+        enum obstacle obstacle = placement_obstacle(job, &devices[i], sentence, sizeof sentence);
+        const int is_full = obstacle == OBSTACLE_BUSY || obstacle == OBSTACLE_MEMORY;
+        out->devices |= (uint32_t)(obstacle == OBSTACLE_NONE || is_full) << i;
+        out->full |= (uint32_t)is_full << i;
+        if (obstacle == OBSTACLE_FREE || obstacle == OBSTACLE_MEMORY)
             out->stale = i;
         /* The sentence comes from the device that is nearest to taking the job. */
         if (obstacle > told) {
             told = obstacle;
-            out->code = placement_code(job, &slots[i], obstacle);
+            out->code = placement_code(job, &devices[i], obstacle);
             snprintf(out->waits, sizeof out->waits, "%s", sentence);
         }
     }

@@ -1,8 +1,8 @@
 /* placement: the choice of a device for a job, and the reason why a job waits. Pure functions
- * over a snapshot of the slots. scheduler.c calls placement_look on its thread; job_run.c
+ * over a snapshot of the devices. scheduler.c calls placement_look on its thread; job_run.c
  * calls placement_continues and placement_provenance on a worker thread.
  *
- * A job may start on a slot when no obstacle is in its way. Every obstacle has a sentence,
+ * A job may start on a device when no obstacle is in its way. Every obstacle has a sentence,
  * which a waiting job shows. The order of the jobs is not decided here (fair.h). */
 #ifndef TOKENFATE_PLACEMENT_H
 #define TOKENFATE_PLACEMENT_H
@@ -12,6 +12,7 @@
 
 #include "config/reason.h"
 #include "db/jobs.h"
+#include "server/queue/capacity.h"
 #include "server/queue/trainer_process.h"
 
 enum {
@@ -36,15 +37,13 @@ struct placement_refusal {
     char why[PLACEMENT_WHY_MAX];
 };
 
-struct placement_slot {
+struct placement_device {
     struct trainer_device device;
     struct placement_facts facts;
-    int cores;           /* on which jobs compute; 0: they are not counted (a GPU) */
-    int job_threads;     /* of a job that names no number */
-    char job[DB_ID_MAX]; /* that runs on it or was handed over; "" = idle */
-    int is_open;         /* a trainer of this server holds the device and reported its memory */
-    char unproved[320];  /* why a GPU may not be used (slot_proof.h); "" = it may */
-    int is_proving;      /* that will be known soon */
+    struct capacity capacity; /* its seats, cores and memory */
+    int job_threads;          /* of a job that names no number */
+    char unproved[320];       /* why a GPU may not be used (slot_proof.h); "" = it may */
+    int is_proving;           /* that will be known soon */
     struct placement_refusal refusals[PLACEMENT_REFUSALS];
 };
 
@@ -59,23 +58,24 @@ char *placement_provenance(const struct placement_facts *facts, const char *prec
 int placement_continues(const struct job *job, const struct placement_facts *facts,
                         const char *precision, char *why, size_t size);
 
-/* Compute threads of a job on a slot, 0: they are not counted there. Those of its provenance, so
+/* Compute threads of a job on a device, 0: they are not counted there. Those of its provenance, so
  * that settings that change later change no bits. */
-int placement_threads(const struct job *job, const struct placement_slot *slot);
+int placement_threads(const struct job *job, const struct placement_device *device);
 
 /* Where a queued job can run, and why it does not. */
 struct placement_look {
-    uint32_t devices; /* bits of the slots on which it can run, once they are idle */
-    int stale;        /* slot whose free memory, as last reported, is too small, or -1 */
+    uint32_t devices; /* bits of the devices on which it can run once there is room */
+    uint32_t full;    /* those of them that have no room now */
+    int stale;        /* device whose free memory, as last read, is too small, or -1 */
     int is_its_own;   /* without devices, 1: other jobs for the same device may have some */
     enum reason_code code;
-    char waits[PLACEMENT_WAITS_MAX]; /* the obstacle on the slot that is nearest to taking it */
+    char waits[PLACEMENT_WAITS_MAX]; /* the obstacle on the device that is nearest to taking it */
 };
-void placement_look(const struct job *job, const struct placement_slot *slots, int n,
+void placement_look(const struct job *job, const struct placement_device *devices, int n,
                     struct placement_look *out);
 
-/* Kind of the slots on which a job for this device can run, "" if there is none. `auto` means a
+/* Kind of the devices on which a job for this device can run, "" if there is none. `auto` means a
  * GPU if one is available, busy or not, or is being proved; else the CPU. */
-const char *placement_kind(const char *device, const struct placement_slot *slots, int n);
+const char *placement_kind(const char *device, const struct placement_device *devices, int n);
 
 #endif

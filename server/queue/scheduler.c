@@ -40,6 +40,13 @@ struct competitor {
     double share;           /* scaled */
 };
 
+/* A job that is the first of its lane, and since when. */
+struct waiter {
+    char job[DB_ID_MAX];
+    int64_t since; /* ms */
+    int is_seen;   /* in this pass */
+};
+
 struct scheduler {
     struct slot_set *set;
     struct db_reader *reader; /* of the thread */
@@ -47,6 +54,8 @@ struct scheduler {
     struct competitor *competitors;
     int n_competitors, room;
     struct board board; /* what the last pass knew, for readers */
+    struct waiter *waiters;
+    int n_waiters, waiters_room;
 };
 
 /* A lane and its next job that can be placed. */
@@ -63,9 +72,10 @@ struct lane {
 
 struct pass {
     struct scheduler *scheduler;
-    struct placement_slot slots[TRAINER_DEVICES_MAX];
-    struct job *held[TRAINER_DEVICES_MAX]; /* jobs of the slots, NULL: idle */
-    int n_slots, n_lanes;
+    struct placement_device devices[TRAINER_DEVICES_MAX];
+    struct slot_jobs jobs;
+    struct job *held[SLOTS_MAX]; /* jobs of the slots, NULL: idle */
+    int n_devices, n_slots, n_lanes;
     struct lane *lanes;
     int64_t now;          /* ms */
     struct reason closed; /* why no job starts */
@@ -79,7 +89,7 @@ struct pass {
 static int pass_handed_over(const struct pass *pass, const char *job)
 {
     for (int i = 0; i < pass->n_slots; i++)
-        if (strcmp(pass->slots[i].job, job) == 0)
+        if (strcmp(pass->jobs.job[i], job) == 0)
             return 1;
     return 0;
 }
@@ -138,6 +148,15 @@ static int lane_is_full(const struct pass *pass, const struct lane *lane)
     return lane->name.capped && n >= lane->name.max_running;
 }
 
+/* Where the head of the lane can run. */
+static void pass_place(struct pass *pass, struct lane *lane)
+{
+    struct slot_set *set = pass->scheduler->set;
+    placement_look(lane->head, pass->devices, pass->n_devices, &lane->look);
+    if (lane->look.stale >= 0)
+        slot_refresh_memory(set, &set->devices[lane->look.stale]);
+}
+
 /* Go on to the next job that can be placed. If the device is the reason why one cannot, those behind
  * it need not be looked at. */
 static void lane_advance(struct pass *pass, struct lane *lane)
@@ -151,11 +170,9 @@ static void lane_advance(struct pass *pass, struct lane *lane)
                 continue;
             break;
         }
-        placement_look(lane->head, pass->slots, pass->n_slots, &lane->look);
+        pass_place(pass, lane);
         if (lane->look.devices)
             return;
-        if (lane->look.stale >= 0)
-            slot_refresh_memory(&pass->scheduler->set->slots[lane->look.stale]);
         if (!lane->look.is_its_own)
             break;
     }
@@ -184,7 +201,7 @@ static int pass_read_lanes(struct pass *pass, struct err *err)
     pass->lanes = calloc((size_t)pass->n_lanes + 1, sizeof *pass->lanes);
     for (int i = 0; pass->lanes && i < pass->n_lanes && !failed; i++) {
         pass->lanes[i].name = names[i];
-        pass->lanes[i].kind = placement_kind(names[i].device, pass->slots, pass->n_slots);
+        pass->lanes[i].kind = placement_kind(names[i].device, pass->devices, pass->n_devices);
         failed = limits_get(pass->scheduler->reader, settings, names[i].user,
                             &pass->lanes[i].limits, err) < 0;
         if (!failed)
@@ -196,7 +213,45 @@ static int pass_read_lanes(struct pass *pass, struct err *err)
     return pass->lanes ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for %d lanes", pass->n_lanes);
 }
 
+/* Seconds for which the job has been the first of its lane; without memory, 0. */
+static double pass_waited(struct pass *pass, const char *job)
+{
+    struct scheduler *scheduler = pass->scheduler;
+    for (int i = 0; i < scheduler->n_waiters; i++) {
+        struct waiter *waiter = &scheduler->waiters[i];
+        if (strcmp(waiter->job, job) != 0)
+            continue;
+        waiter->is_seen = 1;
+        return (double)(pass->now - waiter->since) / 1e3;
+    }
+    if (scheduler->n_waiters == scheduler->waiters_room) {
+        const int room = scheduler->waiters_room ? 2 * scheduler->waiters_room : 16;
+        struct waiter *larger = realloc(scheduler->waiters, (size_t)room * sizeof *larger);
+        if (!larger)
+            return 0;
+        scheduler->waiters = larger;
+        scheduler->waiters_room = room;
+    }
+    struct waiter *new = &scheduler->waiters[scheduler->n_waiters++];
+    *new = (struct waiter){.since = pass->now, .is_seen = 1};
+    snprintf(new->job, sizeof new->job, "%s", job);
+    return 0;
+}
+
 /* ---- competitors ---- */
+
+/* The device of a slot. */
+static int pass_device(const struct pass *pass, int slot)
+{
+    const struct slot_set *set = pass->scheduler->set;
+    return (int)(set->slots[slot].device - set->devices);
+}
+
+/* 1 if a job runs on the slot, which is one of a device of the kind. */
+static int pass_holds(const struct pass *pass, int slot, const char *kind)
+{
+    return pass->held[slot] && strcmp(pass->scheduler->set->slots[slot].device->kind, kind) == 0;
+}
 
 /* Index of the user's entry for a kind, -1 without memory. */
 static int scheduler_competitor(struct scheduler *scheduler, const char *user, const char *kind)
@@ -225,7 +280,7 @@ static void pass_gather(struct pass *pass, const char *kind)
 {
     struct scheduler *scheduler = pass->scheduler;
     for (int i = 0; i < pass->n_slots; i++) {
-        const int c = pass->held[i] && strcmp(pass->slots[i].device.kind, kind) == 0
+        const int c = pass_holds(pass, i, kind)
                           ? scheduler_competitor(scheduler, pass->held[i]->user, kind)
                           : -1;
         if (c >= 0)
@@ -268,11 +323,14 @@ static void pass_return(struct pass *pass, const struct fair_rules *rules, const
     }
 }
 
-/* Seconds of the slot's job that its user has not been charged for yet. */
+/* Seconds of the slot's job that its user has not been charged for yet, times its part. */
 static double pass_uncharged(const struct pass *pass, int slot)
 {
-    const int64_t charged = atomic_load(&pass->scheduler->set->slots[slot].turn.charged);
-    return charged && charged < pass->now ? (double)(pass->now - charged) / 1e3 : 0;
+    struct job_turn *turn = &pass->scheduler->set->slots[slot].turn;
+    const int64_t charged = atomic_load(&turn->charged);
+    return charged && charged < pass->now
+               ? (double)(pass->now - charged) / 1e3 * atomic_load(&turn->part)
+               : 0;
 }
 
 /* Virtual times until now, and the shares in force, which running jobs are charged at from here
@@ -307,7 +365,7 @@ static void pass_settle(struct pass *pass, const struct fair_rules *rules, const
             one->share = fair_scale(rules, one->account.share, one->account.used, used / n);
     }
     for (int i = 0; i < pass->n_slots; i++) {
-        if (!pass->held[i] || strcmp(pass->slots[i].device.kind, kind) != 0)
+        if (!pass_holds(pass, i, kind))
             continue;
         const int c = scheduler_competitor(scheduler, pass->held[i]->user, kind);
         if (c < 0 || !scheduler->competitors[c].active)
@@ -332,20 +390,27 @@ static void scheduler_turn_over(struct scheduler *scheduler)
         scheduler->competitors[kept++] = one;
     }
     scheduler->n_competitors = kept;
+    kept = 0;
+    for (int i = 0; i < scheduler->n_waiters; i++) {
+        if (!scheduler->waiters[i].is_seen)
+            continue;
+        scheduler->waiters[i].is_seen = 0;
+        scheduler->waiters[kept++] = scheduler->waiters[i];
+    }
+    scheduler->n_waiters = kept;
 }
 
 /* ---- the decisions of one kind ---- */
 
-/* The view of fair.h and what its indices mean. Devices are the slots' numbers; those of other
- * kinds have no job that names them. */
+/* The view of fair.h and what its indices mean. */
 struct round {
     struct fair_view view;
     struct fair_user *users;
     struct fair_job *jobs;
-    struct fair_holder holders[TRAINER_DEVICES_MAX];
-    int slot_of[TRAINER_DEVICES_MAX]; /* device of the view to slot */
+    struct fair_holder holders[SLOTS_MAX];
+    int device_at[TRAINER_DEVICES_MAX]; /* device of the view to device */
     int device_of[TRAINER_DEVICES_MAX];
-    int holder_slot[TRAINER_DEVICES_MAX];
+    int holder_slot[SLOTS_MAX];
     int *competitor_of; /* user of the view */
 };
 
@@ -392,17 +457,17 @@ static void round_holders(struct pass *pass, struct round *round, const char *ki
         const struct job *job = pass->held[i];
         struct job_turn *turn = &pass->scheduler->set->slots[i].turn;
         const int64_t since = atomic_load(&turn->since);
-        const int user = job ? round_user(pass, round, job->user) : -1;
-        if (user < 0 || strcmp(pass->slots[i].device.kind, kind) != 0)
+        const int user = pass_holds(pass, i, kind) ? round_user(pass, round, job->user) : -1;
+        if (user < 0)
             continue;
         const double held = since ? (double)(pass->now - since) / 1e3 : 0;
         round->holder_slot[round->view.n_holders] = i;
         round->holders[round->view.n_holders++] =
             (struct fair_holder){.user = user,
-                                 .device = round->device_of[i],
+                                 .device = round->device_of[pass_device(pass, i)],
                                  .urgent = job->urgent != NULL,
                                  .priority = job->priority,
-                                 .part = 1,
+                                 .part = atomic_load(&turn->part),
                                  .held = held,
                                  .cost = (double)job->cost_ms / 1e3,
                                  .ends_in = job_ends_in(job, held),
@@ -410,63 +475,92 @@ static void round_holders(struct pass *pass, struct round *round, const char *ki
     }
 }
 
-static uint32_t round_devices(const struct round *round, uint32_t slots)
+/* Bits of devices as bits of devices of the view. */
+static uint32_t round_devices(const struct round *round, uint32_t devices)
 {
-    uint32_t devices = 0;
+    uint32_t bits = 0;
     for (int d = 0; d < round->view.n_devices; d++)
-        devices |= (slots >> round->slot_of[d] & 1) << d;
-    return devices;
+        bits |= (devices >> round->device_at[d] & 1) << d;
+    return bits;
+}
+
+/* The part that a job takes of the devices on which it can run: the largest, if they differ. */
+static double pass_part(const struct pass *pass, const struct job *job, uint32_t devices)
+{
+    double part = 0;
+    for (int i = 0; i < pass->n_devices; i++) {
+        const struct placement_device *device = &pass->devices[i];
+        if (devices >> i & 1)
+            part = fmax(part, capacity_part(&device->capacity, placement_threads(job, device),
+                                            job->memory_bytes));
+    }
+    return part;
 }
 
 static void round_jobs(struct pass *pass, struct round *round, const char *kind)
 {
     round->view.n_jobs = 0;
     for (int i = 0; i < pass->n_lanes; i++) {
-        const struct lane *lane = &pass->lanes[i];
+        struct lane *lane = &pass->lanes[i];
         const int user = lane->head ? round_user(pass, round, lane->name.user) : -1;
         if (user < 0 || strcmp(lane->kind, kind) != 0)
             continue;
+        pass_place(pass, lane); /* the room may have changed since the job was read */
         round->jobs[round->view.n_jobs++] =
             (struct fair_job){.user = user,
                               .urgent = lane->head->urgent != NULL,
                               .priority = lane->head->priority,
                               .age = lane->head->seq,
                               .devices = round_devices(round, lane->look.devices),
-                              .part = 1,
-                              .waited = fmax(round->users[user].waited, 0),
+                              .full = round_devices(round, lane->look.full),
+                              .part = pass_part(pass, lane->head, lane->look.devices),
+                              .waited = pass_waited(pass, lane->head->id),
                               .ends_in = job_ends_in(lane->head, 0),
                               .cost = (double)lane->head->cost_ms / 1e3,
                               .id = i};
     }
 }
 
+/* 1 if a slot of the device has a job. */
+static int pass_is_held(const struct pass *pass, int device)
+{
+    for (int i = 0; i < pass->n_slots; i++)
+        if (pass->held[i] && pass_device(pass, i) == device)
+            return 1;
+    return 0;
+}
+
 /* The devices of the kind that are there. */
 static void round_map(struct pass *pass, struct round *round, const char *kind)
 {
-    for (int i = 0; i < pass->n_slots; i++) {
-        if (strcmp(pass->slots[i].device.kind, kind) != 0 ||
-            (!pass->slots[i].device.available && !pass->held[i]))
+    for (int i = 0; i < pass->n_devices; i++) {
+        if (strcmp(pass->devices[i].device.kind, kind) != 0 ||
+            (!pass->devices[i].device.available && !pass_is_held(pass, i)))
             continue;
         round->device_of[i] = round->view.n_devices;
-        round->slot_of[round->view.n_devices++] = i;
+        round->device_at[round->view.n_devices++] = i;
     }
 }
 
-/* Hand the head of a lane to a slot. */
+/* Hand the head of a lane to a seat of a device. */
 static void round_start(struct pass *pass, struct round *round, const struct fair_job *chosen,
-                        int device)
+                        int d)
 {
     struct lane *lane = &pass->lanes[chosen->id];
-    const int slot = round->slot_of[device];
-    struct competitor *one = &pass->scheduler->competitors[round->competitor_of[chosen->user]];
     struct slot_set *set = pass->scheduler->set;
-    struct trainer_team team = {.threads = placement_threads(lane->head, &pass->slots[slot])};
-    const cpu_set_t none = {0};
+    struct placement_device *device = &pass->devices[round->device_at[d]];
+    struct competitor *one = &pass->scheduler->competitors[round->competitor_of[chosen->user]];
+    struct slot_order order = {.job = lane->head->id,
+                               .share = one->share,
+                               .part = chosen->part,
+                               .bytes = lane->head->memory_bytes};
     struct err err = ERR_INIT;
-    if (team.threads)
-        cores_take(&set->cores, &none, team.threads, &team.cores);
-    memcpy(pass->slots[slot].job, lane->head->id, sizeof pass->slots[slot].job);
-    slot_hand_over(&set->slots[slot], lane->head->id, one->share, &team);
+    const int seat =
+        capacity_seat(&device->capacity, placement_threads(lane->head, device), &order.team);
+    const int slot = set->devices[round->device_at[d]].first + seat;
+    capacity_take(&device->capacity, seat, &order.team, order.bytes);
+    memcpy(pass->jobs.job[slot], lane->head->id, sizeof pass->jobs.job[slot]);
+    slot_hand_over(&set->slots[slot], &order);
     if (job_get(pass->scheduler->reader, lane->head->id, &pass->held[slot], &err) < 0)
         pass->held[slot] = NULL; /* deleted: the slot will find that out */
     one->holds++;
@@ -555,8 +649,8 @@ static void pass_read_held(struct pass *pass)
 {
     for (int i = 0; i < pass->n_slots; i++) {
         struct err err = ERR_INIT;
-        if (pass->slots[i].job[0] &&
-            job_get(pass->scheduler->reader, pass->slots[i].job, &pass->held[i], &err) < 0)
+        if (pass->jobs.job[i][0] &&
+            job_get(pass->scheduler->reader, pass->jobs.job[i], &pass->held[i], &err) < 0)
             pass->held[i] = NULL; /* deleted: the slot is about to be idle */
     }
 }
@@ -591,8 +685,8 @@ static void pass_publish(struct pass *pass)
         if (lane->head)
             memcpy(lanes[i].head, lane->head->id, sizeof lanes[i].head);
     }
-    board_put(&pass->scheduler->board, pass->slots, pass->n_slots, lanes, lanes ? pass->n_lanes : 0,
-              &pass->closed);
+    board_put(&pass->scheduler->board, pass->devices, pass->n_devices, &pass->jobs, pass->n_slots,
+              lanes, lanes ? pass->n_lanes : 0, &pass->closed);
 }
 
 static void pass_free(struct pass *pass)
@@ -604,7 +698,7 @@ static void pass_free(struct pass *pass)
     free(pass->lanes);
 }
 
-/* Each kind once: at its first slot. */
+/* Each kind once: at its first device. */
 static double pass_kinds(struct pass *pass)
 {
     const struct settings *settings = pass->scheduler->set->settings;
@@ -613,12 +707,12 @@ static double pass_kinds(struct pass *pass)
         .half_life = (double)settings->use_days * 86400,
         .credit = (double)(settings->share_credit * settings->slice_seconds)};
     double again = INFINITY;
-    for (int i = 0; i < pass->n_slots; i++) {
+    for (int i = 0; i < pass->n_devices; i++) {
         int first = 0;
-        while (strcmp(pass->slots[first].device.kind, pass->slots[i].device.kind) != 0)
+        while (strcmp(pass->devices[first].device.kind, pass->devices[i].device.kind) != 0)
             first++;
         if (first == i)
-            again = fmin(again, pass_kind(pass, &rules, pass->slots[i].device.kind));
+            again = fmin(again, pass_kind(pass, &rules, pass->devices[i].device.kind));
     }
     return again;
 }
@@ -629,7 +723,9 @@ static int scheduler_look(struct scheduler *scheduler)
     struct pass pass = {.scheduler = scheduler, .now = clock_monotonic_ms()};
     struct err err = ERR_INIT;
     double again = INFINITY;
-    pass.n_slots = slot_set_snapshot(scheduler->set, pass.slots);
+    pass.n_devices = scheduler->set->n_devices;
+    pass.n_slots = scheduler->set->n_slots;
+    slot_set_snapshot(scheduler->set, pass.devices, &pass.jobs);
     pass_read_held(&pass);
     if (pass_look_at_queue(&pass, &err) < 0 || pass_look_at_hours(&pass, &err) < 0 ||
         pass_read_lanes(&pass, &err) < 0) {
@@ -694,5 +790,6 @@ void scheduler_stop(struct scheduler *scheduler)
     db_reader_close(scheduler->reader);
     board_close(&scheduler->board);
     free(scheduler->competitors);
+    free(scheduler->waiters);
     free(scheduler);
 }

@@ -26,7 +26,7 @@ enum {
     SLOT_IDLE_MIN_MS = 1000,   /* least life of an idle trainer: time to be handed a job */
     SLOT_RETRY_MS = 1000,      /* first pause after a trainer that did not start; it doubles */
     SLOT_RETRY_MAX_MS = 60000, /* up to this */
-    SLOT_REFRESH_MS = 30000,   /* age at which a report of free memory is old */
+    SLOT_REFRESH_MS = 30000,   /* age at which a reading of free memory is old */
     SLOT_REFUSED_MS = 60000    /* a refused job is not tried again on this slot for so long */
 };
 
@@ -86,21 +86,31 @@ static int slot_write_event(struct db_writer *writer, void *arg, struct err *err
     return events_add(writer, "device", "", 0, 0, arg, err);
 }
 
+/* The slots of a device stand one after the other. */
+static struct slot *slot_of(struct slot_set *set, const struct device *device, int seat)
+{
+    return &set->slots[device->first + seat];
+}
+
 /* Data of a `device` event as JSON (malloc); NULL without memory. */
 static char *slot_print(struct slot *slot)
 {
+    struct device *device = slot->device;
+    const struct trainer_device *shown = &device->shown.device;
     struct emit json;
     if (emit_open_text(&json))
         return NULL;
     pthread_mutex_lock(&slot->set->mutex);
     emit_object(&json, NULL);
-    emit_text(&json, "id", slot->shown.device.id);
-    emit_bool(&json, "available", slot->shown.device.available && !slot->shown.unproved[0]);
-    emit_text(&json, "reason",
-              slot->shown.device.available ? slot->shown.unproved : slot->shown.device.reason);
-    emit_text(&json, "job", slot->shown.job);
-    emit_integer(&json, "pid", slot->pid);
-    emit_integer(&json, "faults", slot->faults);
+    emit_text(&json, "id", device->id);
+    emit_bool(&json, "available", shown->available && !device->shown.unproved[0]);
+    emit_text(&json, "reason", shown->available ? device->shown.unproved : shown->reason);
+    emit_array(&json, "jobs");
+    for (int i = 0; i < device->shown.capacity.n_seats; i++)
+        if (slot_of(slot->set, device, i)->job[0])
+            emit_text(&json, NULL, slot_of(slot->set, device, i)->job);
+    emit_end(&json);
+    emit_integer(&json, "faults", device->faults);
     emit_end(&json);
     pthread_mutex_unlock(&slot->set->mutex);
     return emit_close_text(&json);
@@ -112,43 +122,86 @@ static void slot_announce(struct slot *slot)
     struct err err = ERR_INIT;
     char *text = slot_print(slot);
     if (text && db_call(slot->set->db, slot_write_event, text, &err) < 0)
-        log_with(LOG_WARNING, LOG_FIELDS({"device", slot->shown.device.id}), "device %s: %s",
-                 slot->shown.device.id, err.message);
+        log_with(LOG_WARNING, LOG_FIELDS({"device", slot->device->id}), "device %s: %s",
+                 slot->device->id, err.message);
     free(text);
     slot_set_changed(slot->set);
 }
 
+/* ---- the memory of the device ---- */
+
+/* Jobs that have told meanwhile that they are loaded. The caller holds the mutex. */
+static void slot_count_loaded(struct slot_set *set, struct device *device)
+{
+    struct capacity *capacity = &device->shown.capacity;
+    for (int i = 0; i < capacity->n_seats; i++)
+        capacity->seats[i].loaded_at = atomic_load(&slot_of(set, device, i)->turn.started);
+}
+
+int slot_read_memory(struct slot_set *set, struct device *device, int64_t free)
+{
+    struct capacity *capacity = &device->shown.capacity;
+    const int64_t before = capacity_left(capacity);
+    slot_count_loaded(set, device);
+    device->seen_at = clock_monotonic_ms();
+    capacity_read(capacity, free, device->seen_at);
+    return capacity_left(capacity) > before;
+}
+
 /* ---- its trainer ---- */
+
+/* The slot has no trainer any more. The caller holds the mutex. */
+static void slot_close(struct slot *slot)
+{
+    slot->pid = 0;
+    capacity_close(&slot->device->shown.capacity, slot->seat);
+    slot->device->seen_at = 0; /* what it had is free by and by */
+}
 
 static void slot_end_trainer(struct slot *slot, const char *why)
 {
-    char how[128], id[sizeof slot->shown.device.id];
+    char how[128];
     if (!slot->process)
         return;
     trainer_process_end(slot->process, SLOT_GRACE_MS, how, sizeof how);
     slot->process = NULL;
     pthread_mutex_lock(&slot->set->mutex);
-    slot->pid = 0;
-    memcpy(id, slot->shown.device.id, sizeof id);
+    slot_close(slot);
     pthread_mutex_unlock(&slot->set->mutex);
-    log_with(LOG_INFO, LOG_FIELDS({"device", id}), "device %s: trainer %s (%s)", id, how, why);
+    log_with(LOG_INFO, LOG_FIELDS({"device", slot->device->id}), "device %s: trainer %s (%s)",
+             slot->device->id, how, why);
+    slot_wake_all(slot->set, slot->device); /* another may wait for that with a proof */
 }
 
-/* No trainer can be started: show the device as unavailable until the next try. */
+/* 1 if another slot of the device has a trainer. The caller holds the mutex. */
+static int slot_has_company(const struct slot *slot)
+{
+    for (int i = 0; i < slot->device->shown.capacity.n_seats; i++)
+        if (i != slot->seat && slot_of(slot->set, slot->device, i)->pid)
+            return 1;
+    return 0;
+}
+
+/* No trainer can be started: show the device as unavailable until the next try. If others have it
+ * open, it is a seat too many: a card that takes one process only (EXCLUSIVE_PROCESS). */
 static void slot_unavailable(struct slot *slot, const char *reason)
 {
+    struct device *device = slot->device;
     slot->retry_pause = slot->retry_pause ? 2 * slot->retry_pause : SLOT_RETRY_MS;
     if (slot->retry_pause > SLOT_RETRY_MAX_MS)
         slot->retry_pause = SLOT_RETRY_MAX_MS;
     slot->retry_at = clock_monotonic_ms() + slot->retry_pause;
     pthread_mutex_lock(&slot->set->mutex);
-    slot->shown.device.available = 0;
-    snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%.255s", reason);
-    redact_text(slot->set->settings, slot->shown.device.reason); /* clients read it */
-    slot->refresh = 0;
+    slot_close(slot);
+    if (slot_has_company(slot)) {
+        device->shown.capacity.seats[slot->seat].is_barred = 1;
+    } else {
+        device->shown.device.available = 0;
+        snprintf(device->shown.device.reason, sizeof device->shown.device.reason, "%.255s", reason);
+        redact_text(slot->set->settings, device->shown.device.reason); /* clients read it */
+    }
     pthread_mutex_unlock(&slot->set->mutex);
-    log_with(LOG_ERROR, LOG_FIELDS({"device", slot->shown.device.id}), "device %s: %s",
-             slot->shown.device.id, reason);
+    log_with(LOG_ERROR, LOG_FIELDS({"device", device->id}), "device %s: %s", device->id, reason);
 }
 
 /* This slot's device as the new trainer reports it, or NULL. */
@@ -157,9 +210,32 @@ static const struct trainer_device *slot_find(const struct slot *slot)
     int n;
     const struct trainer_device *devices = trainer_process_devices(slot->process, &n);
     for (int i = 0; i < n; i++)
-        if (strcmp(devices[i].id, slot->shown.device.id) == 0)
+        if (strcmp(devices[i].id, slot->device->id) == 0)
             return &devices[i];
     return NULL;
+}
+
+/* A trainer has started: take what it tells of the device. */
+static void slot_opened(struct slot *slot, const struct trainer_device *device)
+{
+    struct device *shared = slot->device;
+    struct placement_device *shown = &shared->shown;
+    const char *build = trainer_process_build(slot->process);
+    slot->retry_at = slot->retry_pause = 0;
+    pthread_mutex_lock(&slot->set->mutex);
+    shown->device = *device;
+    if (strcmp(shown->facts.build, build) != 0) {
+        shown->facts = (struct placement_facts){0};
+        snprintf(shown->facts.build, sizeof shown->facts.build, "%s", build);
+    }
+    slot->pid = trainer_process_pid(slot->process);
+    shown->capacity.total = device->memory_bytes;
+    slot_count_loaded(slot->set, shared);
+    shared->seen_at = clock_monotonic_ms();
+    capacity_open(&shown->capacity, slot->seat, &slot->process_team, device->free_bytes,
+                  shared->seen_at);
+    pthread_mutex_unlock(&slot->set->mutex);
+    slot_proof_look(slot);
 }
 
 /* 1 if there is a trainer that offers the device; it is started if there is none, for the job that
@@ -171,9 +247,9 @@ static int slot_ensure_trainer(struct slot *slot)
     if (slot->process)
         return 1;
     pthread_mutex_lock(&set->mutex);
-    slot->process_team = slot->team;
+    slot->process_team = slot->device->shown.capacity.seats[slot->seat].team;
     pthread_mutex_unlock(&set->mutex);
-    if (trainer_process_start_team(set->settings, slot->shown.device.id, &slot->process_team,
+    if (trainer_process_start_team(set->settings, slot->device->id, &slot->process_team,
                                    &slot->process, &err) < 0) {
         slot->process = NULL;
         slot_unavailable(slot, err.message);
@@ -187,74 +263,106 @@ static int slot_ensure_trainer(struct slot *slot)
         slot_unavailable(slot, reason);
         return 0;
     }
-    const char *build = trainer_process_build(slot->process);
-    slot->retry_at = slot->retry_pause = 0;
-    pthread_mutex_lock(&set->mutex);
-    slot->shown.device = *device;
-    if (strcmp(slot->shown.facts.build, build) != 0) {
-        slot->shown.facts = (struct placement_facts){0};
-        snprintf(slot->shown.facts.build, sizeof slot->shown.facts.build, "%s", build);
-    }
-    slot->seen_at = clock_monotonic_ms();
-    slot->refresh = 0;
-    slot->pid = trainer_process_pid(slot->process);
-    pthread_mutex_unlock(&set->mutex);
-    slot_proof_look(slot);
+    slot_opened(slot, device);
     return 1;
 }
 
 /* ---- its thread ---- */
 
-/* The slot is idle again. */
+/* Count for each job of the device those beside it. The caller holds the mutex. */
+static void slot_count(struct slot *slot)
+{
+    const struct capacity *capacity = &slot->device->shown.capacity;
+    const int n = capacity_taken(capacity);
+    for (int i = 0; i < capacity->n_seats; i++)
+        if (capacity->seats[i].is_taken)
+            atomic_store(&slot_of(slot->set, slot->device, i)->turn.beside, n - 1);
+}
+
+/* The slot is idle again: whatever the end was, its seat is given back. */
 static void slot_release(struct slot *slot)
 {
     pthread_mutex_lock(&slot->set->mutex);
-    slot->shown.job[0] = '\0';
+    slot->job[0] = '\0';
+    atomic_store(&slot->turn.started, 0);
+    capacity_give_back(&slot->device->shown.capacity, slot->seat);
+    slot->device->seen_at = 0; /* its memory is free by and by */
+    slot_count(slot);
     pthread_mutex_unlock(&slot->set->mutex);
     slot_announce(slot);
+    slot_wake_all(slot->set, slot->device); /* another may wait for that with a proof */
 }
 
 /* Remember a refusal in place of the oldest one. The caller holds the mutex. */
-static void slot_remember(struct slot *slot, const struct placement_refusal *refusal)
+static void slot_remember(struct device *device, const struct placement_refusal *refusal)
 {
     int oldest = 0;
     for (int i = 1; i < PLACEMENT_REFUSALS; i++)
-        if (slot->refused_until[i] < slot->refused_until[oldest])
+        if (device->refused_until[i] < device->refused_until[oldest])
             oldest = i;
-    slot->shown.refusals[oldest] = *refusal;
-    slot->refused_until[oldest] = clock_monotonic_ms() + SLOT_REFUSED_MS;
+    device->shown.refusals[oldest] = *refusal;
+    device->refused_until[oldest] = clock_monotonic_ms() + SLOT_REFUSED_MS;
 }
 
-/* Attempt of the job that is doubted here, 0: none. */
+/* What the run has taught about the device. The caller holds the mutex. */
+static void slot_learn(struct device *device, const struct job_run *run)
+{
+    struct placement_device *shown = &device->shown;
+    device->faults += run->fault || run->wrong;
+    if (run->notice[0])
+        snprintf(shown->device.reason, sizeof shown->device.reason, "%s", run->notice);
+    if (run->facts.device[0])
+        shown->facts = run->facts;
+    if (shown->capacity.cores.n)
+        shown->facts.threads = 0; /* each job has its own number */
+    if (run->refusal.job[0])
+        slot_remember(device, &run->refusal);
+}
+
+/* Attempt of the job that is doubted on the device, 0: none. */
 static int slot_doubted(const struct slot *slot, const char *job)
 {
+    const struct device *device = slot->device;
     int attempt = 0;
+    pthread_mutex_lock(&slot->set->mutex);
     for (int i = 0; i < SLOT_DOUBTS; i++)
-        if (strcmp(slot->doubts[i].job, job) == 0 && slot->doubts[i].attempt > attempt)
-            attempt = slot->doubts[i].attempt;
+        if (strcmp(device->doubts[i].job, job) == 0 && device->doubts[i].attempt > attempt)
+            attempt = device->doubts[i].attempt;
+    pthread_mutex_unlock(&slot->set->mutex);
     return attempt;
+}
+
+/* Remember a wrong first batch. Jobs of the device that failed so, one after the other. */
+static int slot_count_wrong(struct slot *slot, const char *job, const struct job_run *run)
+{
+    struct device *device = slot->device;
+    pthread_mutex_lock(&slot->set->mutex);
+    if (run->facts.device[0])
+        device->wrong_jobs = 0; /* its first batch was right */
+    if (run->wrong) {
+        struct slot_doubt *doubt = &device->doubts[device->next_doubt];
+        device->next_doubt = (device->next_doubt + 1) % SLOT_DOUBTS;
+        snprintf(doubt->job, sizeof doubt->job, "%s", job);
+        doubt->attempt = run->wrong;
+        device->wrong_jobs += run->wrong == run->doubted;
+    }
+    const int wrong_jobs = device->wrong_jobs;
+    pthread_mutex_unlock(&slot->set->mutex);
+    return wrong_jobs;
 }
 
 /* Whether the device may be used after this run. It proves itself again after a fault, and when a
  * first batch was wrong. One that passes its proofs and fails its jobs would fail the whole queue. */
 static void slot_judge(struct slot *slot, const char *job, const struct job_run *run)
 {
-    struct slot_doubt *doubt = &slot->doubts[slot->next_doubt];
     char reason[128];
-    if (run->facts.device[0])
-        slot->wrong_jobs = 0; /* its first batch was right */
+    const int wrong_jobs = slot_count_wrong(slot, job, run);
     if (!run->fault && !run->wrong)
         return;
-    if (run->wrong) {
-        slot->next_doubt = (slot->next_doubt + 1) % SLOT_DOUBTS;
-        snprintf(doubt->job, sizeof doubt->job, "%s", job);
-        doubt->attempt = run->wrong;
-        slot->wrong_jobs += run->wrong == run->doubted;
-    }
     snprintf(reason, sizeof reason,
              "it passes its proofs, but the first batches of %d jobs are not what the CPU computes",
-             slot->wrong_jobs);
-    if (slot->wrong_jobs < SLOT_WRONG_JOBS)
+             wrong_jobs);
+    if (wrong_jobs < SLOT_WRONG_JOBS)
         slot_proof_doubt(slot);
     else
         slot_proof_condemn(slot, reason);
@@ -271,8 +379,8 @@ static void slot_run(struct slot *slot, const char *job)
                           .db = set->db,
                           .datasets = set->datasets,
                           .reader = slot->reader,
-                          .device = slot->shown.device.id,
-                          .kind = slot->shown.device.kind,
+                          .device = slot->device->id,
+                          .kind = slot->device->kind,
                           .proof = proof,
                           .turn = &slot->turn,
                           .wake_fd = slot->wake_fd,
@@ -287,17 +395,9 @@ static void slot_run(struct slot *slot, const char *job)
         log_with(LOG_ERROR, LOG_FIELDS({"job", job}), "job %s: %s", job, err.message);
     slot->process = run.process;
     pthread_mutex_lock(&set->mutex);
-    slot->faults += run.fault || run.wrong;
-    if (run.notice[0])
-        snprintf(slot->shown.device.reason, sizeof slot->shown.device.reason, "%s", run.notice);
-    if (run.facts.device[0])
-        slot->shown.facts = run.facts;
-    if (slot->shown.cores)
-        slot->shown.facts.threads = 0; /* each job has its own number */
-    if (run.refusal.job[0])
-        slot_remember(slot, &run.refusal);
+    slot_learn(slot->device, &run);
     if (!slot->process)
-        slot->pid = 0;
+        slot_close(slot);
     pthread_mutex_unlock(&set->mutex);
     slot_judge(slot, job, &run);
     slot_release(slot);
@@ -315,18 +415,22 @@ static void slot_warm(struct slot *slot)
 static int slot_fits(struct slot *slot)
 {
     pthread_mutex_lock(&slot->set->mutex);
-    const int fits = slot->team.threads == slot->process_team.threads &&
-                     CPU_EQUAL(&slot->team.cores, &slot->process_team.cores);
+    const struct trainer_team *team = &slot->device->shown.capacity.seats[slot->seat].team;
+    const int fits = team->threads == slot->process_team.threads &&
+                     CPU_EQUAL(&team->cores, &slot->process_team.cores);
     pthread_mutex_unlock(&slot->set->mutex);
     return fits;
 }
 
-/* Next task of the slot: a job (copied to `job`, else ""), a refresh (1), or none (0). */
+/* Next task of the slot: a job (copied to `job`, else ""), a refresh (1), or none (0). One idle slot
+ * takes the refresh. */
 static int slot_next(struct slot *slot, char job[DB_ID_MAX])
 {
     pthread_mutex_lock(&slot->set->mutex);
-    memcpy(job, slot->shown.job, sizeof slot->shown.job);
-    int refresh = slot->refresh;
+    memcpy(job, slot->job, sizeof slot->job);
+    const int refresh = slot->device->refresh && !job[0] && !slot->device->shown.is_proving;
+    if (refresh)
+        slot->device->refresh = 0;
     pthread_mutex_unlock(&slot->set->mutex);
     return refresh;
 }
@@ -336,7 +440,7 @@ static void slot_lost(struct slot *slot)
 {
     slot_end_trainer(slot, "it did not stay idle");
     pthread_mutex_lock(&slot->set->mutex);
-    slot->faults++;
+    slot->device->faults++;
     pthread_mutex_unlock(&slot->set->mutex);
     slot_proof_doubt(slot);
     slot_announce(slot);
@@ -406,6 +510,9 @@ static void *slot_thread(void *arg)
             idle_since = clock_monotonic_ms();
         } else if (slot_proof_begin(slot)) {
             slot_prove(slot);
+        } else if (slot->process && slot_proof_waits(slot)) {
+            slot_end_trainer(slot, "the device is to be compared with the reference");
+            slot_announce(slot);
         } else if (refresh || (slot->retry_at && clock_monotonic_ms() >= slot->retry_at)) {
             slot_refresh(slot);
             idle_since = clock_monotonic_ms();
@@ -428,24 +535,32 @@ void slot_wake(struct slot *slot)
         eventfd_write(slot->wake_fd, 1);
 }
 
-/* Drop expired refusals. The caller holds the mutex. */
-static void slot_forget(struct slot *slot)
+void slot_wake_all(struct slot_set *set, const struct device *device)
 {
-    for (int i = 0; i < PLACEMENT_REFUSALS; i++)
-        if (clock_monotonic_ms() >= slot->refused_until[i])
-            slot->shown.refusals[i].job[0] = '\0';
+    for (int i = 0; i < device->shown.capacity.n_seats; i++)
+        slot_wake(&set->slots[device->first + i]);
 }
 
-int slot_set_snapshot(struct slot_set *set, struct placement_slot *slots)
+/* Drop expired refusals. The caller holds the mutex. */
+static void slot_forget(struct device *device)
+{
+    for (int i = 0; i < PLACEMENT_REFUSALS; i++)
+        if (clock_monotonic_ms() >= device->refused_until[i])
+            device->shown.refusals[i].job[0] = '\0';
+}
+
+void slot_set_snapshot(struct slot_set *set, struct placement_device *devices,
+                       struct slot_jobs *jobs)
 {
     pthread_mutex_lock(&set->mutex);
-    for (int i = 0; i < set->n; i++) {
-        slot_forget(&set->slots[i]);
-        slots[i] = set->slots[i].shown;
-        slots[i].is_open = set->slots[i].pid != 0;
+    for (int i = 0; i < set->n_devices; i++) {
+        slot_forget(&set->devices[i]);
+        devices[i] = set->devices[i].shown;
+        devices[i].capacity.is_closing = set->devices[i].proof_due;
     }
+    for (int i = 0; i < set->n_slots; i++)
+        memcpy(jobs->job[i], set->slots[i].job, sizeof jobs->job[i]);
     pthread_mutex_unlock(&set->mutex);
-    return set->n;
 }
 
 void slot_give_way(struct slot *slot, enum job_way way)
@@ -454,35 +569,39 @@ void slot_give_way(struct slot *slot, enum job_way way)
     slot_wake(slot);
 }
 
-void slot_hand_over(struct slot *slot, const char *job, double share,
-                    const struct trainer_team *team)
+void slot_hand_over(struct slot *slot, const struct slot_order *order)
 {
     pthread_mutex_lock(&slot->set->mutex);
-    slot->team = *team;
+    capacity_take(&slot->device->shown.capacity, slot->seat, &order->team, order->bytes);
     atomic_store(&slot->turn.way, WAY_ON);
     atomic_store(&slot->turn.since, 0);
     atomic_store(&slot->turn.charged, 0);
-    atomic_store(&slot->turn.share, share);
-    snprintf(slot->shown.job, sizeof slot->shown.job, "%s", job);
+    atomic_store(&slot->turn.started, 0);
+    atomic_store(&slot->turn.share, order->share);
+    atomic_store(&slot->turn.part, order->part);
+    snprintf(slot->job, sizeof slot->job, "%s", order->job);
+    slot_count(slot);
     pthread_mutex_unlock(&slot->set->mutex);
     slot_wake(slot);
 }
 
-void slot_refresh_memory(struct slot *slot)
+/* The watch reads it anyway. */
+void slot_refresh_memory(struct slot_set *set, struct device *device)
 {
-    pthread_mutex_lock(&slot->set->mutex);
-    int old = clock_monotonic_ms() - slot->seen_at >= SLOT_REFRESH_MS;
-    slot->refresh |= old;
-    pthread_mutex_unlock(&slot->set->mutex);
-    if (old)
-        slot_wake(slot);
+    pthread_mutex_lock(&set->mutex);
+    const int due =
+        !device->is_watched && clock_monotonic_ms() >= device->seen_at + SLOT_REFRESH_MS;
+    device->refresh |= due;
+    pthread_mutex_unlock(&set->mutex);
+    if (due)
+        slot_wake_all(set, device);
 }
 
 /* ---- start and stop ---- */
 
 int slot_start(struct slot *slot, struct err *err)
 {
-    if (!slot->shown.device.available)
+    if (!slot->device->shown.device.available)
         return 0;
     slot->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (slot->wake_fd < 0)

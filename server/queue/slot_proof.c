@@ -15,16 +15,16 @@ enum { PROOF_AGAIN_MS = 60000 /* after one that could not be tried */ };
 int slot_proof_needed(const struct slot *slot)
 {
     return strcmp(slot->set->settings->cuda, "auto") == 0 &&
-           strcmp(slot->shown.device.kind, "cuda") == 0;
+           strcmp(slot->device->kind, "cuda") == 0;
 }
 
 void slot_proof_id(const struct slot *slot, char id[PROOF_ID_MAX])
 {
     char hex[HASH_HEX];
     id[0] = '\0';
-    if (!slot_proof_needed(slot) || !slot->identity[0])
+    if (!slot_proof_needed(slot) || !slot->device->identity[0])
         return;
-    hash_sha256(slot->identity, strlen(slot->identity), hex);
+    hash_sha256(slot->device->identity, strlen(slot->device->identity), hex);
     snprintf(id, PROOF_ID_MAX, "%.*s", PROOF_ID_MAX - 1, hex);
 }
 
@@ -70,8 +70,8 @@ struct proof slot_proof_sum(const struct proof proofs[PROOF_PRECISIONS], const c
 static void slot_proof_show(struct slot *slot)
 {
     const char *precision;
-    const struct proof sum = slot_proof_sum(slot->proofs, &precision);
-    struct placement_slot *shown = &slot->shown;
+    const struct proof sum = slot_proof_sum(slot->device->proofs, &precision);
+    struct placement_device *shown = &slot->device->shown;
     const int is_expected = sum.state == PROOF_NEVER || sum.state == PROOF_RUNNING;
     shown->is_proving = slot_proof_needed(slot) && is_expected;
     shown->unproved[0] = '\0';
@@ -90,44 +90,69 @@ static void slot_proof_show(struct slot *slot)
 void slot_proof_look(struct slot *slot)
 {
     struct proof stored[PROOF_PRECISIONS] = {{.state = PROOF_NEVER}};
-    char identity[sizeof slot->identity];
+    char identity[sizeof slot->device->identity];
     const char *precision;
     struct err err = ERR_INIT;
     if (!slot_proof_needed(slot))
         return;
     pthread_mutex_lock(&slot->set->mutex);
-    memcpy(identity, slot->shown.device.identity, sizeof identity);
-    const int is_known = slot->is_looked && strcmp(slot->identity, identity) == 0;
+    memcpy(identity, slot->device->identity, sizeof identity);
+    const int is_known = slot->device->is_looked && strcmp(slot->device->identity, identity) == 0;
     pthread_mutex_unlock(&slot->set->mutex);
     if (is_known)
         return;
     if (proofs_load(slot->reader, identity, stored, &err) < 0)
-        log_line(LOG_WARNING, "device %s: what it has proved cannot be read: %s",
-                 slot->shown.device.id, err.message);
+        log_line(LOG_WARNING, "device %s: what it has proved cannot be read: %s", slot->device->id,
+                 err.message);
     pthread_mutex_lock(&slot->set->mutex);
-    memcpy(slot->identity, identity, sizeof slot->identity);
-    memcpy(slot->proofs, stored, sizeof slot->proofs);
-    slot->proof_due = slot_proof_sum(stored, &precision).state == PROOF_NEVER;
-    slot->proof_at = 0;
-    slot->is_looked = 1;
+    memcpy(slot->device->identity, identity, sizeof slot->device->identity);
+    memcpy(slot->device->proofs, stored, sizeof slot->device->proofs);
+    slot->device->proof_due = slot_proof_sum(stored, &precision).state == PROOF_NEVER;
+    slot->device->proof_at = 0;
+    slot->device->is_looked = 1;
     slot_proof_show(slot);
     pthread_mutex_unlock(&slot->set->mutex);
 }
 
+/* The caller holds the mutex. */
+static int slot_proof_is_due(const struct slot *slot)
+{
+    const struct device *device = slot->device;
+    return device->proof_due || (device->proof_at && clock_monotonic_ms() >= device->proof_at);
+}
+
+/* 1 if no slot of the device has a job, and no other one a trainer. The caller holds the mutex. */
+static int slot_proof_is_alone(const struct slot *slot)
+{
+    const struct slot *first = &slot->set->slots[slot->device->first];
+    for (int i = 0; i < slot->device->shown.capacity.n_seats; i++)
+        if (first[i].job[0] || (&first[i] != slot && first[i].pid))
+            return 0;
+    return 1;
+}
+
 int slot_proof_begin(struct slot *slot)
 {
+    struct device *device = slot->device;
     pthread_mutex_lock(&slot->set->mutex);
-    const int is_time = slot->proof_at && clock_monotonic_ms() >= slot->proof_at;
-    const int begins = (slot->proof_due || is_time) && !slot->shown.job[0];
+    const int begins = slot_proof_is_due(slot) && slot_proof_is_alone(slot);
     if (begins) {
-        slot->proof_due = 0;
-        slot->proof_at = 0;
+        device->proof_due = 0;
+        device->proof_at = 0;
         for (int i = 0; i < PROOF_PRECISIONS; i++)
-            slot->proofs[i] = (struct proof){.state = PROOF_RUNNING, .started_at = db_now()};
+            device->proofs[i] = (struct proof){.state = PROOF_RUNNING, .started_at = db_now()};
         slot_proof_show(slot);
     }
     pthread_mutex_unlock(&slot->set->mutex);
     return begins;
+}
+
+int slot_proof_waits(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->set->mutex);
+    const int waits = slot_proof_is_due(slot);
+    pthread_mutex_unlock(&slot->set->mutex);
+    return waits;
 }
 
 static void slot_proof_tell(void *self, const struct proof proofs[PROOF_PRECISIONS])
@@ -135,8 +160,8 @@ static void slot_proof_tell(void *self, const struct proof proofs[PROOF_PRECISIO
     struct slot *slot = self;
     pthread_mutex_lock(&slot->set->mutex);
     for (int i = 0; i < PROOF_PRECISIONS; i++) {
-        slot->proofs[i] = proofs[i];
-        slot->proofs[i].state = PROOF_RUNNING; /* until all are known */
+        slot->device->proofs[i] = proofs[i];
+        slot->device->proofs[i].state = PROOF_RUNNING; /* until all are known */
     }
     pthread_mutex_unlock(&slot->set->mutex);
 }
@@ -154,17 +179,17 @@ static int slot_proof_store(struct db_writer *writer, void *arg, struct err *err
 
 static void slot_proof_keep(const struct slot *slot, const struct proof proofs[PROOF_PRECISIONS])
 {
-    struct proof_stored stored = {slot->identity, proofs};
+    struct proof_stored stored = {slot->device->identity, proofs};
     struct err err = ERR_INIT;
     if (db_call(slot->set->db, slot_proof_store, &stored, &err) < 0)
-        log_line(LOG_WARNING, "the proof of device %s cannot be stored: %s", slot->shown.device.id,
+        log_line(LOG_WARNING, "the proof of device %s cannot be stored: %s", slot->device->id,
                  err.message);
 }
 
 /* A card that stays full is told of once. */
 static void slot_proof_log(struct slot *slot, const struct proof proofs[PROOF_PRECISIONS])
 {
-    const char *precision, *id = slot->shown.device.id;
+    const char *precision, *id = slot->device->id;
     const struct proof sum = slot_proof_sum(proofs, &precision);
     if (sum.state == PROOF_PASSED)
         log_with(
@@ -184,7 +209,7 @@ void slot_proof_run(struct slot *slot)
     struct proof proofs[PROOF_PRECISIONS];
     const char *precision;
     struct err err = ERR_INIT;
-    if (proof_run(slot->set->settings, slot->shown.device.id, slot->wake_fd, &slot->set->stopping,
+    if (proof_run(slot->set->settings, slot->device->id, slot->wake_fd, &slot->set->stopping,
                   slot_proof_tell, slot, proofs, &err) != 0) {
         for (int i = 0; i < PROOF_PRECISIONS; i++) {
             proofs[i] = (struct proof){.state = PROOF_COULD_NOT_TRY};
@@ -196,9 +221,9 @@ void slot_proof_run(struct slot *slot)
     slot_proof_keep(slot, proofs);
     slot_proof_log(slot, proofs);
     pthread_mutex_lock(&slot->set->mutex);
-    memcpy(slot->proofs, proofs, sizeof proofs);
+    memcpy(slot->device->proofs, proofs, sizeof proofs);
     if (slot_proof_sum(proofs, &precision).state == PROOF_COULD_NOT_TRY)
-        slot->proof_at = clock_monotonic_ms() + PROOF_AGAIN_MS;
+        slot->device->proof_at = clock_monotonic_ms() + PROOF_AGAIN_MS;
     slot_proof_show(slot);
     pthread_mutex_unlock(&slot->set->mutex);
 }
@@ -206,7 +231,7 @@ void slot_proof_run(struct slot *slot)
 int64_t slot_proof_next(struct slot *slot)
 {
     pthread_mutex_lock(&slot->set->mutex);
-    const int64_t at = slot->proof_at;
+    const int64_t at = slot->device->proof_at;
     pthread_mutex_unlock(&slot->set->mutex);
     return at;
 }
@@ -214,7 +239,7 @@ int64_t slot_proof_next(struct slot *slot)
 void slot_proof_ask(struct slot *slot)
 {
     pthread_mutex_lock(&slot->set->mutex);
-    slot->proof_due = 1;
+    slot->device->proof_due = 1;
     pthread_mutex_unlock(&slot->set->mutex);
 }
 
@@ -227,8 +252,8 @@ static void slot_proof_replace(struct slot *slot, const struct proof *by, int is
     for (int i = 0; i < PROOF_PRECISIONS; i++)
         proofs[i] = *by;
     pthread_mutex_lock(&slot->set->mutex);
-    slot->proof_due = is_due;
-    memcpy(slot->proofs, proofs, sizeof proofs);
+    slot->device->proof_due = is_due;
+    memcpy(slot->device->proofs, proofs, sizeof proofs);
     slot_proof_show(slot);
     pthread_mutex_unlock(&slot->set->mutex);
     slot_proof_keep(slot, proofs);
@@ -246,6 +271,6 @@ void slot_proof_condemn(struct slot *slot, const char *reason)
         return;
     snprintf(failed.reason, sizeof failed.reason, "%s", reason);
     slot_proof_replace(slot, &failed, 0);
-    log_with(LOG_WARNING, LOG_FIELDS({"device", slot->shown.device.id}),
-             "device %s is not used: %s", slot->shown.device.id, reason);
+    log_with(LOG_WARNING, LOG_FIELDS({"device", slot->device->id}), "device %s is not used: %s",
+             slot->device->id, reason);
 }

@@ -21,8 +21,13 @@ void slot_proof_id(const struct slot *slot, char id[PROOF_ID_MAX]);
  * knows of it. The slot's thread, or the main thread before that starts. */
 void slot_proof_look(struct slot *slot);
 
-/* 1 if a proof is due now, and mark it as running: the slot has no job. The slot's thread. */
+/* 1 if a proof is due now, and mark it as running: no slot of the device has a job, and no other one
+ * a trainer. The slot's thread. */
 int slot_proof_begin(struct slot *slot);
+
+/* 1 if a proof is due that other slots of the device still keep from beginning: this one's trainer,
+ * if it is idle, is to go too. The slot's thread. */
+int slot_proof_waits(struct slot *slot);
 
 /* Run the proof that has begun, and store its verdict. The slot has no trainer. */
 void slot_proof_run(struct slot *slot);

@@ -1,4 +1,4 @@
-/* workers: the worker threads, one per device (slot.h), the scheduler that hands them jobs
+/* workers: the worker threads, one per slot of a device (slot.h), the scheduler that hands them jobs
  * (scheduler.h) and the device watch (device_watch.h), started, queried and stopped as one.
  * serve.c starts and stops them on the main thread; handlers call the rest on any thread.
  *
@@ -14,11 +14,12 @@
 #include "db/jobs.h"
 #include "db/proofs.h"
 #include "server/datasets.h"
+#include "server/queue/capacity.h"
 #include "server/queue/trainer_process.h"
 
 struct workers;
 
-/* Start one thread per device that a first trainer reports as available, the scheduler and the
+/* Start the threads of each device that a first trainer reports as available, the scheduler and the
  * watch. Jobs must have been reconciled (job_reconcile).
  *
  * lock_fd (-1: none) is the lock of the data folder. Trainers inherit it: flock(2) holds until
@@ -34,10 +35,19 @@ void workers_wake(struct workers *workers);
 /* Why a job waits or is held; REASON_NONE if it does not (board.h). */
 void workers_reason(struct workers *workers, const struct job *job, struct reason *out);
 
+/* A job on a device. */
+struct worker_job {
+    char id[DB_ID_MAX];
+    int threads;   /* 0: they are not counted (a GPU) */
+    int64_t bytes; /* reserved for it */
+};
+
 struct worker_status {
     struct trainer_device device;
-    char job[DB_ID_MAX]; /* "" = idle */
-    int pid;             /* of the trainer, 0 = none (idle, device given back) */
+    int n_seats, cores; /* jobs at once; cores for them, 0: they are not counted */
+    int n_jobs;
+    struct worker_job jobs[CAPACITY_SEATS_MAX];
+    int pid;             /* of its first trainer, 0: none, the device is given back */
     int64_t faults;      /* trainers lost since the server started */
     int is_proof_needed; /* a GPU, and the setting cuda is auto: `proof` is about it */
     struct proof proof;  /* of all precisions (slot_proof.h) */

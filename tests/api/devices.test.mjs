@@ -9,7 +9,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { removeFolder, startServer } from '../lib/server.mjs';
-import { finished, reached, submit, tiny } from '../lib/experiments.mjs';
+import { finished, reached, submit, tiny, epochsOf, bits } from '../lib/experiments.mjs';
 
 const cards = path.resolve(process.env.TOKENFATE_BUILD ?? 'build', 'tests', 'cards');
 const PATIENCE_MS = 60_000;
@@ -191,22 +191,45 @@ test('two jobs at the same time on two cards, a third waits for the one it names
   // A cold card is warmed up for a job first; which runs where is settled by its first records.
   for (const { id } of [one, two]) await reached(server, id, 1);
   const both = await until('both run', async () => {
-    const busy = (await devices()).filter(({ job }) => job);
+    const busy = (await devices()).filter(({ jobs }) => jobs.length);
     return busy.length === 2 && busy;
   });
   assert.deepEqual(both.map(({ id }) => id), ['cuda:0', 'cuda:1']);
-  assert.deepEqual(both.map(({ job }) => job).sort(), [one.id, two.id].sort());
-  await server.api(`/jobs/${both[0].job}/cancel`, { method: 'POST' });
-  await finished(server, both[0].job);
+  assert.deepEqual(both.map(({ jobs }) => jobs[0].id).sort(), [one.id, two.id].sort());
+  await server.api(`/jobs/${both[0].jobs[0].id}/cancel`, { method: 'POST' });
+  await finished(server, both[0].jobs[0].id);
   const third = await submit(server, on('cuda:1', 3));
   await until('it says what it waits for', async () => (await jobNow(third.id)).waits?.message === 'cuda:1 is busy');
-  assert.equal((await device('cuda:0')).job, null, 'the other card is idle meanwhile');
-  const second = await finished(server, both[1].job);
+  assert.deepEqual((await device('cuda:0')).jobs, [], 'the other card is idle meanwhile');
+  const second = await finished(server, both[1].jobs[0].id);
   assert.equal(second.state, 'succeeded', JSON.stringify(second.error));
   const done = await finished(server, third.id);
   assert.deepEqual([done.state, done.device], ['succeeded', 'cuda:1'], JSON.stringify(done.error));
   assert.equal(done.provenance.precision, 'bf16', 'what auto comes to on a GPU');
   assert.ok(Date.parse(done.started_at) >= Date.parse(second.finished_at), `${done.started_at} before ${second.finished_at}`);
+});
+
+test('two jobs at once on one card, where a setting allows it: the same bits as alone', async () => {
+  const shared = await start({ CARDS: '1', TOKENFATE_CUDA_SLOTS: '2' });
+  try {
+    const run = on('cuda:0', 40);
+    const alone = await submit(shared, run);
+    await finished(shared, alone.id);
+    const three = [await submit(shared, run), await submit(shared, run), await submit(shared, run)];
+    const both = await until('both run', async () => {
+      const card = await device('cuda:0', shared);
+      return card.jobs.length === 2 && card;
+    });
+    assert.deepEqual([both.slots, both.cores, both.jobs.map(({ threads }) => threads)], [2, null, [null, null]]);
+    await until('the third waits', async () => (await (await shared.api(`/jobs/${three[2].id}`)).json()).waits === 'cuda:0 is busy');
+    for (const { id } of three) {
+      const job = await finished(shared, id);
+      assert.equal(job.state, 'succeeded', JSON.stringify(job.error));
+      assert.deepEqual(bits(await epochsOf(shared, id)), bits(await epochsOf(shared, alone.id)));
+    }
+  } finally {
+    await shared.stop();
+  }
 });
 
 test('what other programs use of a card counts, and no longer when they end', async () => {

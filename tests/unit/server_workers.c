@@ -215,9 +215,9 @@ static int count_in_log(struct room *room, const char *id, const char *words)
 
 static struct worker_status idle_cpu(struct room *room)
 {
-    for (int waited = 0; cpu(room).job[0] && waited < PATIENCE_MS; waited += 5)
+    for (int waited = 0; cpu(room).n_jobs && waited < PATIENCE_MS; waited += 5)
         nap(5);
-    assert_string_equal(cpu(room).job, "");
+    assert_int_equal(cpu(room).n_jobs, 0);
     return cpu(room);
 }
 
@@ -327,7 +327,7 @@ static void test_cancel(void **state)
     submit(room, example("one", "auto"));
     wait_only(room, "one", JOB_RUNNING, 2);
     int pid = cpu(room).pid;
-    assert_string_equal(cpu(room).job, "one");
+    assert_string_equal(cpu(room).jobs[0].id, "one");
     assert_int_equal(request(room->f, "one", JOB_CANCEL), 0);
     workers_wake(room->workers);
     struct job *job = wait_for(room, "one", JOB_CANCELLED, 2);
@@ -587,6 +587,113 @@ static void test_slices(void **state)
     wait_only(room, "b", JOB_SUCCEEDED, LAST_EPOCH);
     check_all_epochs(room, "a");
     check_all_epochs(room, "b");
+}
+
+#define WITH_THREADS(threads)                                                                      \
+    "{\"train\":{\"epochs\":30},\"groups\":{\"size\":1},\"resources\":{\"threads\":" #threads "}}"
+
+static struct job threaded(const char *id, const char *user, const char *spec)
+{
+    struct job job = example(id, "cpu");
+    job.user = (char *)user;
+    job.spec = (char *)spec;
+    return job;
+}
+
+/* Two jobs of one thread each run on two cores at once, each with its own trainer. What happens to
+ * one is nothing to the other, and a third waits. Each is charged for half the device. */
+static void test_two_at_once(void **state)
+{
+    struct room *room = *state;
+    struct account account = {.user = "ada", .kind = "cpu"};
+    room->settings.threads = 2;
+    room->settings.job_threads = 1;
+    behave("good", "3", "100");
+    start(room);
+    submit(room, threaded("a", "ada", WITH_THREADS(0)));
+    submit(room, example("b", "cpu"));
+    wait_only(room, "a", JOB_RUNNING, 1);
+    wait_only(room, "b", JOB_RUNNING, 1);
+    const struct worker_status both = cpu(room);
+    assert_int_equal(both.n_jobs, 2);
+    assert_int_equal(both.n_seats, 2);
+    assert_true(both.jobs[0].threads == 1 && both.jobs[1].threads == 1);
+    submit(room, example("c", "cpu"));
+    submit(room, threaded("wide", "zoe", WITH_THREADS(2)));
+    wait_for_waits(room, "c", REASON_BUSY, "cpu is busy");
+    wait_for_waits(room, "wide", REASON_BUSY, "cpu is busy");
+    assert_int_equal(request(room->f, "b", JOB_CANCEL), 0);
+    workers_wake(room->workers);
+    wait_only(room, "b", JOB_CANCELLED, 1);
+    wait_only(room, "c", JOB_RUNNING, 1);
+    wait_for_waits(room, "wide", REASON_BUSY, "cpu is busy");
+    kill(cpu(room).pid, SIGKILL); /* of a's trainer or c's */
+    struct job *a = wait_for(room, "a", JOB_SUCCEEDED, LAST_EPOCH);
+    struct job *c = wait_for(room, "c", JOB_SUCCEEDED, LAST_EPOCH);
+    assert_int_equal(a->attempt + c->attempt, 3);
+    wait_only(room, "wide", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "a");
+    check_all_epochs(room, "c");
+    assert_int_equal(account_get(room->f->reader, &account, &room->f->err), 0);
+    assert_true(fabs(account.used - (double)a->device_ms / 2e3) < 0.05);
+    job_free(a);
+    job_free(c);
+}
+
+/* Whoever needs all cores is not kept out by jobs that need one, end before their slice, and never
+ * at the same time. */
+static void test_wide_job_among_narrow_ones(void **state)
+{
+    struct room *room = *state;
+    char id[] = "a";
+    room->settings.threads = 2;
+    room->settings.job_threads = 1;
+    room->settings.slice_seconds = 1;
+    behave("good", "3", "25");
+    submit(room, threaded("a", "ada", WITH_THREADS(1)));
+    start(room);
+    wait_only(room, "a", JOB_RUNNING, LAST_EPOCH / 2);
+    for (id[0] = 'b'; id[0] <= 'z'; id[0]++)
+        submit(room, threaded(id, "ada", WITH_THREADS(1)));
+    wait_only(room, "b", JOB_RUNNING, 1);
+    submit(room, threaded("wide", "zoe", WITH_THREADS(2)));
+    wait_only(room, "wide", JOB_RUNNING, 1);
+    int waiting = 0;
+    for (id[0] = 'a'; id[0] <= 'z'; id[0]++) {
+        struct job *job = get(room->f, id);
+        waiting += job->state == JOB_QUEUED;
+        job_free(job);
+    }
+    assert_true(waiting >= 8);
+    assert_int_equal(cpu(room).jobs[0].threads, 2);
+    wait_only(room, "wide", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "wide");
+}
+
+/* Memory is reserved when a job is placed: of two that would each fit alone, one waits. The made-up
+ * processor has 8 GiB, 4 of them free. */
+static void test_memory_is_reserved(void **state)
+{
+    struct room *room = *state;
+    room->settings.threads = 4;
+    room->settings.job_threads = 1;
+    behave("good", "3", "40");
+    struct job a = example("a", "cpu"), b = example("b", "cpu"), c = example("c", "cpu");
+    a.memory_bytes = b.memory_bytes = INT64_C(3000000000);
+    c.memory_bytes = 1000000000;
+    submit(room, a);
+    submit(room, b);
+    start(room);
+    wait_for_waits(room, "b", REASON_MEMORY,
+                   "it needs 3.00 GB, cpu has 1.29 GB free beside its jobs");
+    c.user = "zoe";
+    submit(room, c);
+    wait_only(room, "c", JOB_RUNNING, 0);
+    wait_only(room, "b", JOB_SUCCEEDED, LAST_EPOCH);
+    struct job large = example("large", "cpu");
+    large.memory_bytes = INT64_C(5000000000);
+    submit(room, large);
+    wait_for_waits(room, "large", REASON_MEMORY_FOREIGN, "it needs 5.00 GB, cpu has 4.29 GB free");
 }
 
 static int body_queue(struct db_writer *writer, struct call *call, struct err *err)
@@ -907,22 +1014,25 @@ static void test_full_disk(void **state)
     check_all_epochs(room, "one");
 }
 
-static struct placement_slot device(const char *id, const char *kind, int64_t gigabytes)
+static struct placement_device device(const char *id, const char *kind, int64_t gigabytes)
 {
-    struct placement_slot slot = {.device = {.available = 1}};
-    snprintf(slot.device.id, sizeof slot.device.id, "%s", id);
-    snprintf(slot.device.kind, sizeof slot.device.kind, "%s", kind);
-    slot.device.memory_bytes = slot.device.free_bytes = gigabytes * 1000000000;
-    return slot;
+    struct placement_device one = {.device = {.available = 1}, .capacity = {.n_seats = 1}};
+    snprintf(one.device.id, sizeof one.device.id, "%s", id);
+    snprintf(one.device.kind, sizeof one.device.kind, "%s", kind);
+    one.device.memory_bytes = one.device.free_bytes = gigabytes * 1000000000;
+    one.capacity.total = one.capacity.free = one.device.memory_bytes;
+    one.capacity.with_job = memory_beside(kind, 1);
+    one.capacity.opening = memory_beside(kind, 0) - one.capacity.with_job;
+    return one;
 }
 
-/* The first idle slot on which the job can run, or -1. */
-static int match(const struct job *job, const struct placement_slot *slots, int n,
+/* The first device with room on which the job can run, or -1. */
+static int match(const struct job *job, const struct placement_device *devices, int n,
                  struct placement_look *look)
 {
-    placement_look(job, slots, n, look);
+    placement_look(job, devices, n, look);
     for (int i = 0; i < n; i++)
-        if (look->devices >> i & 1 && !slots[i].job[0])
+        if ((look->devices & ~look->full) >> i & 1)
             return i;
     return -1;
 }
@@ -931,37 +1041,39 @@ static void test_match(void **state)
 {
     (void)state;
     struct placement_look look;
-    struct placement_slot slots[] = {device("cpu", "cpu", 8), device("cuda:0", "cuda", 8),
-                                     device("cuda:1", "cuda", 8)};
+    struct placement_device devices[] = {device("cpu", "cpu", 8), device("cuda:0", "cuda", 8),
+                                         device("cuda:1", "cuda", 8)};
+    const struct trainer_team none = {0};
     struct job job = {.device = "auto", .precision = "auto", .memory_bytes = 1000000000};
-#define MATCH() match(&job, slots, 3, &look)
+#define MATCH() match(&job, devices, 3, &look)
     assert_int_equal(MATCH(), 1);
-    strcpy(slots[1].job, "x");
+    capacity_take(&devices[1].capacity, 0, &none, 1);
     assert_int_equal(MATCH(), 2);
-    strcpy(slots[2].job, "y");
+    capacity_take(&devices[2].capacity, 0, &none, 1);
     assert_int_equal(MATCH(), -1); /* it waits for a GPU, it does not take the CPU */
     assert_non_null(strstr(look.waits, "is busy"));
-    slots[1].device.available = slots[2].device.available = 0;
+    devices[1].device.available = devices[2].device.available = 0;
     assert_int_equal(MATCH(), 0);
-    slots[1].device.available = 1;
-    slots[1].job[0] = '\0';
+    devices[1].device.available = 1;
+    capacity_give_back(&devices[1].capacity, 0);
+    capacity_close(&devices[1].capacity, 0);
     job.device = "cuda:1";
     assert_int_equal(MATCH(), -1);
     job.device = "cuda";
     assert_int_equal(MATCH(), 1);
     /* What CUDA takes beside a job counts; less of it where a trainer has the card open. */
     const int64_t at_first = memory_beside("cuda", 0), open = memory_beside("cuda", 1);
-    slots[1].device.free_bytes = 999999999 + at_first;
+    devices[1].capacity.free = 999999999 + at_first;
     assert_int_equal(MATCH(), -1);
     assert_int_equal(look.stale, 1);
     assert_string_equal(look.waits,
                         "it needs 1.00 GB and cuda 1.07 GB beside it, cuda:0 has 2.07 GB free");
-    slots[1].device.free_bytes++;
+    devices[1].capacity.free++;
     assert_int_equal(MATCH(), 1);
-    slots[1].is_open = 1;
-    slots[1].device.free_bytes = 999999999 + open;
+    capacity_open(&devices[1].capacity, 0, &none, 0, 1);
+    devices[1].capacity.free = 999999999 + open;
     assert_int_equal(MATCH(), -1);
-    slots[1].device.free_bytes++;
+    devices[1].capacity.free++;
     assert_int_equal(MATCH(), 1);
     job.memory_bytes = 8000000001 - at_first;
     assert_int_equal(MATCH(), -1);
@@ -973,10 +1085,10 @@ static void test_match(void **state)
     struct placement_facts facts = {"a card", "sm_90", "v1", 4}, other = facts;
     job.provenance = placement_provenance(&facts, "bf16", "", "abc");
     assert_int_equal(MATCH(), 1); /* nothing is known of the slot yet */
-    slots[1].facts = facts;
+    devices[1].facts = facts;
     assert_int_equal(MATCH(), 1);
     strcpy(other.build, "v2");
-    slots[1].facts = other;
+    devices[1].facts = other;
     assert_int_equal(MATCH(), -1);
     assert_string_equal(look.waits, "cuda:0: it started with build v1, here it is v2; retried from"
                                     " the start it runs here");
@@ -1003,6 +1115,9 @@ int main(void)
         room_test(test_out_of_time),
         room_test(test_hold),
         room_test(test_slices),
+        room_test(test_two_at_once),
+        room_test(test_wide_job_among_narrow_ones),
+        room_test(test_memory_is_reserved),
         room_test(test_drain_and_pause),
         room_test(test_waits),
         room_test(test_precision),
