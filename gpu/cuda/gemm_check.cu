@@ -17,7 +17,9 @@
  * SUM_STEP is 1e-4 + 2^-23 k / 8, above three times that. It counts for the norm of the result, and
  * for the norm that independent terms would have, |alpha| |a| |b| / sqrt(k): where terms cancel, the
  * partial sums have been as large as this. A tail of t terms that is lost is sqrt(t / k) of the
- * result: eight of 57608 are 1.2e-2, of 11528 2.6e-2; the bounds are 1.9e-3 and 5.4e-4.
+ * result of independent terms: eight of 57608 are 1.2e-2, of 11528 2.6e-2; the bounds are 1.9e-3 and
+ * 5.4e-4. It is t / k of equal terms, which may be less than tensor cores cut: products of ones show
+ * that exactly (gpu/ref/ones.h).
  *
  * gelu_new and its slope are compared with the same function of the stored product, which has been
  * rounded once more: as much of that too, since their slopes are at most 1.13.
