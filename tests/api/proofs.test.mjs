@@ -3,7 +3,7 @@
 // the machine computes on the processor.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -112,6 +112,31 @@ test('a clean card proves itself, while jobs for it wait and others run; then it
     });
     assert.match(failed.reason, /^it does not compute what the reference computes: operation add: /);
   } finally {
+    await server.stop();
+  }
+});
+
+// The demo itself would take minutes here: it ends with the line that names its device.
+test('`make demo` waits for the proof of a GPU, and says in two lines on what it trains', async () => {
+  seed('');
+  fs.writeFileSync(path.join(folder, 'pause'), '');
+  const server = await start('data');
+  const offline = path.join(folder, 'offline.cjs');
+  fs.writeFileSync(offline, "const own = fetch; globalThis.fetch = (url, init) => (String(url).startsWith('http://127.') ? own(url, init) : Promise.reject(new Error('offline')));");
+  const demo = spawn(process.execPath, [path.resolve('config/demo.mjs'), 'start', build], {
+    cwd: folder, stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_OPTIONS: `--require ${offline}`, TOKENFATE_CORPUS_PATH: folder, EPOCHS: '1' },
+  });
+  let text = '';
+  demo.stdout.setEncoding('utf8').on('data', (more) => { text += more; });
+  try {
+    await until('it waits', () => /^cuda:0, processor as a GPU: comparing it with the reference$/m.test(text));
+    assert.doesNotMatch(text, /^Job/m);
+    fs.rmSync(path.join(folder, 'pause'));
+    await until('it says on what', () => /reference\nTraining on cuda:0, processor as a GPU: 4 checks hold\n/.test(text));
+  } finally {
+    demo.kill('SIGKILL');
+    fs.rmSync(path.join(folder, 'pause'), { force: true });
     await server.stop();
   }
 });
