@@ -93,6 +93,7 @@ test('without the text: the closing lines say what to do, and do it', { timeout:
   const { status, stdout, said } = demo('start');
   assert.equal(status, 0, said);
   assert.match(stdout, /No text: pg829.txt is not in .*offline[^]*gulliver-synthetic: 2 epochs/);
+  assert.match(stdout, /^(No GPU: .+\. Training on the CPU\.|Training on cuda:.*)$/m);
   assert.ok(alive(Number(fs.readFileSync(pidFile, 'utf8'))));
   const [submit] = /curl -d .*/.exec(stdout);
   const first = spawnSync('bash', ['-c', submit], { encoding: 'utf8' }).stdout;
