@@ -115,7 +115,7 @@ const SUITES = {
   // All orders of threads of the CUDA layer; memory that was never written, seen by valgrind
   // in the plain C loops, which the faster ones are checked against; more kills.
   deep: () => [
-    ...['cuda_ops', 'cuda_model'].map((program) => unit(`deep/${program}`, build, program, { CUDA_HOST_DEEP: '1' })),
+    ...['cuda_ops', 'cuda_model', 'cuda_products'].map((program) => unit(`deep/${program}`, build, program, { CUDA_HOST_DEEP: '1' })),
     ...['gpu_model', 'gpu_adaptive'].map((program) => unit(`deep/valgrind-${program}`, build, program,
       { TOKENFATE_ISA: 'plain' }, ['valgrind', '-q', '--error-exitcode=9'])),
     file('deep/kill', build, 'crash', 'kill', { KILLS: '60' }),
