@@ -239,6 +239,7 @@ async function start() {
   console.log(`Job ${submitted.id}: ${submitted.name}, ${submitted.epochs} epochs`);
   const job = await follow(url, submitted);
   if (job.state !== 'succeeded') fail(`the job ${job.state}: ${JSON.stringify(job.error)}`);
+  console.log(`Trained on ${job.device}: ${job.provenance.device}, ${job.provenance.precision}.`);
   const table = spawnSync(path.join(build, 'tokenfate'), ['show', job.id, '--data', DATA], { stdio: 'inherit' });
   if (table.status !== 0) fail(`tokenfate show ended with ${table.status}`);
   if (id !== 'gulliver') sayHowToAddText(url);

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { BINARY, removeFolder, startServer } from '../lib/server.mjs';
-import { GULLIVER, tiny } from '../lib/experiments.mjs';
+import { GULLIVER, SANITIZED, tiny } from '../lib/experiments.mjs';
 
 const SCRIPT = path.resolve('config/demo.mjs');
 const home = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-demo-'));
@@ -200,4 +200,21 @@ test('demo-stop ends the service', { timeout: 60_000 }, async () => {
   for (let tries = 0; !ended() && tries < 50; tries++) await sleep(100);
   assert.ok(ended());
   assert.ok(!fs.existsSync(pidFile));
+});
+
+// The made-up machine (tests/cards/cards.h), with a proof of a few checks: it computes on the processor.
+test('with a GPU: found, compared, said in two lines, trained on and named', { timeout: 240_000, skip: SANITIZED && 'too slow' }, () => {
+  demo('stop');
+  const cards = path.join(path.dirname(BINARY), 'tests', 'cards'), trainer = path.join(home, 'trainer');
+  fs.writeFileSync(trainer, `#!/bin/sh
+case "$1" in --qualify) exec '${cards}/tokenfate-trainer' "$@" --only 'promise p';; esac
+exec '${cards}/tokenfate-trainer' "$@"
+`, { mode: 0o755 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, words('start'), {
+    cwd: home, encoding: 'utf8', timeout: 220_000,
+    env: { ...env, EPOCHS: '1', CARDS: '1', LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: trainer },
+  });
+  assert.equal(status, 0, stdout + stderr);
+  assert.match(stdout, new RegExp(['cuda:0, processor as a GPU: comparing it with the reference',
+    'Training on cuda:0, processor as a GPU: 4 checks hold', 'Job [^]*', 'Trained on cuda:0: processor as a GPU, bf16\\.', ''].join('\n')));
 });
