@@ -17,8 +17,9 @@ const MIB = 1024 * 1024;
 let folder, state, server;
 
 const start = (env = {}) => startServer({
+  args: ['--cuda', 'force'],
   env: {
-    LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'), TOKENFATE_CUDA: 'force',
+    LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: path.join(cards, 'tokenfate-trainer'),
     CARDS: '2', CARDS_STATE: state, ...env,
   },
 });
@@ -141,7 +142,7 @@ const put = (...parts) => {
 const PIP = ['lib', 'python3.11', 'site-packages', 'nvidia', 'cu13', 'lib'];
 const seen = (env) => {
   const { stdout, stderr } = spawnSync(env.TOKENFATE_TRAINER, ['--device', 'cuda:0', '--devices'],
-    { encoding: 'utf8', env: { ...process.env, TOKENFATE_CUDA: 'force', CARDS: '1', ...env } });
+    { encoding: 'utf8', env: { ...process.env, CARDS: '1', ...env } });
   const card = stdout.trim().split('\n').map((line) => JSON.parse(line)).find(({ id }) => id === 'cuda:0');
   return { card, stderr };
 };
@@ -165,7 +166,7 @@ test('the setting cublaslt names the folder or the file, and nothing else is tri
   put(env.HOME, '.local', ...PIP);
   assert.match(seen({ ...env, TOKENFATE_CUBLASLT: '/nowhere' }).card.reason, /^cublaslt: \/nowhere: /);
   const without = machine();
-  const set = await startServer({ args: ['--cublaslt', put(without.HOME, 'aside')], env: { TOKENFATE_CUDA: 'force', CARDS: '1', ...without } });
+  const set = await startServer({ args: ['--cuda', 'force', '--cublaslt', put(without.HOME, 'aside')], env: { CARDS: '1', ...without } });
   try {
     assert.equal((await device('cuda:0', set)).available, true);
   } finally {

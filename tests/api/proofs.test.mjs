@@ -34,10 +34,10 @@ CARDS_FAULT=$CARDS_LATER exec '${cards}/tokenfate-trainer' "$@"
 after(() => removeFolder(folder));
 
 const data = (name) => path.join(folder, name);
-const start = (name, env = {}) => {
+const start = (name, env = {}, ...args) => {
   fs.writeFileSync(said, '');
   return startServer({
-    dataDir: data(name), env: { LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: trainer, CARDS: '1', ...env },
+    args, dataDir: data(name), env: { LD_LIBRARY_PATH: cards, TOKENFATE_TRAINER: trainer, CARDS: '1', ...env },
   });
 };
 const seed = (what, only = 'operation add') => {
@@ -312,7 +312,7 @@ test('a full card could not be tried: no failure, and jobs run elsewhere', async
 
 test('the setting cuda: off leaves the card alone, force uses it without a proof', async () => {
   seed('operation');
-  const off = await start('off', { TOKENFATE_CUDA: 'off' });
+  const off = await start('off', {}, '--cuda', 'off');
   try {
     const one = await card(off);
     assert.deepEqual([one.available, one.reason, one.proof], [false, 'the setting cuda is off', null]);
@@ -320,7 +320,7 @@ test('the setting cuda: off leaves the card alone, force uses it without a proof
   } finally {
     await off.stop();
   }
-  const force = await start('force', { TOKENFATE_CUDA: 'force' });
+  const force = await start('force', {}, '--cuda', 'force');
   try {
     const one = await card(force);
     assert.deepEqual([one.available, one.proof], [true, null]);
