@@ -18,7 +18,11 @@ function memory(device) {
   );
 }
 
+// A GPU whose proof is to come or under way is not broken, and is told of by `proof`.
+const isProving = ({ proof }) => proof?.state === "running" || proof?.state === "never";
+
 function activity(device) {
+  if (!device.available && isProving(device)) return null;
   if (!device.available) return h("p.reason", null, device.reason || "No reason was given.");
   if (!device.jobs.length) return h("p.quiet", null, "Idle");
   const links = device.jobs.flatMap(({ id, threads }, i) => [
@@ -43,10 +47,11 @@ function proof(device) {
   if (!one) return null;
   const words = {
     never: "Not proved yet", running: "Being compared with the reference", passed: "Proved",
-    failed: "Failed its proof", could_not_try: "Could not be proved yet",
+    failed: "Found wrong", could_not_try: "Could not be proved yet",
   };
   const without = one.state === "passed" && one.reason; // what it does without
-  const made = one.state === "never" ? [] : [fullTime(one.started_at), `${one.checks} checks in ${one.seconds.toFixed(1)} s`];
+  const made = one.state === "never" ? [] : [fullTime(one.started_at)];
+  if (one.checks > 0) made.push(`${one.checks} checks in ${one.seconds.toFixed(1)} s`);
   const { worst } = one;
   return h(
     "div.proof",
@@ -59,8 +64,7 @@ function proof(device) {
 }
 
 function card(device) {
-  const proving = device.proof?.state === "running" || device.proof?.state === "never";
-  const state = !device.available ? (proving ? "proving" : "unavailable") : device.jobs.length ? "busy" : "ready";
+  const state = !device.available ? (isProving(device) ? "proving" : "unavailable") : device.jobs.length ? "busy" : "ready";
   return h(
     "article.panel.device",
     null,
