@@ -45,6 +45,7 @@ const SANITIZED_API = [
   'adaptive', // an adaptive head through worker, probe and records
   'auth', // headers, cookies, tokens
   'backup', // a folder copied beside a server, and put back
+  'cli', // commands of users, by socket and by address
   'commands', // the command line against a running server and without one
   'contract', // every route, the documents served
   'devices', // two workers, trainers with the CUDA layer
@@ -57,6 +58,7 @@ const SANITIZED_API = [
   'outside', // a client of another kind
   'probe', // a model read back from a checkpoint
   'readers', // clients that are slow, many or gone
+  'socket', // accounts of the machine, their logins, one-time links
   'spectrum', // large answers in JSON and CSV
   'sweeps', // many jobs in one body, comparisons
   'tls', // the same server behind GnuTLS

@@ -45,6 +45,7 @@ struct connections {
     pthread_mutex_t mutex;
     pthread_cond_t stop;
     int stopping, n;
+    unsigned n_places, n_taken; /* taken: by connections, and by those that are handed over */
     struct connection *bucket[CONNECTIONS_BUCKETS]; /* by host */
     pthread_t thread;
 };
@@ -134,6 +135,29 @@ static int connections_check(struct connections *all, struct connection *connect
                    connection->uid == PEER_NONE ? "address" : "account");
 }
 
+/* ---- places ---- */
+
+unsigned connections_places(const struct connections *all)
+{
+    return all->n_places + 1; /* it forgets a connection a moment after it has told its end */
+}
+
+int connections_reserve(struct connections *all)
+{
+    pthread_mutex_lock(&all->mutex);
+    const int is_free = all->n_taken < all->n_places;
+    all->n_taken += (unsigned)is_free;
+    pthread_mutex_unlock(&all->mutex);
+    return is_free;
+}
+
+void connections_unreserve(struct connections *all)
+{
+    pthread_mutex_lock(&all->mutex);
+    all->n_taken--;
+    pthread_mutex_unlock(&all->mutex);
+}
+
 /* ---- libmicrohttpd's callbacks ---- */
 
 static int connections_are_unlimited(const struct connections *all, const struct address *address)
@@ -192,6 +216,8 @@ void connections_notify(void *self, struct MHD_Connection *mhd, void **context,
     const int is_new = what == MHD_CONNECTION_NOTIFY_STARTED;
     if (is_new)
         *context = connection = connection_begin(all, mhd);
+    if (!is_new)
+        connections_unreserve(all); /* libmicrohttpd counts it no more when it looks next */
     if (!connection)
         return; /* without memory for it a connection has no limits */
     pthread_mutex_lock(&all->mutex);
@@ -321,6 +347,7 @@ int connections_start(const struct settings *settings, struct connections **out,
     all->settings = settings;
     all->per_address = settings->address_connections ? settings->address_connections
                                                      : (settings->max_connections + 3) / 4;
+    all->n_places = (unsigned)(settings->max_connections + CONNECTIONS_SPARE);
     pthread_mutex_init(&all->mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

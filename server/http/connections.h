@@ -26,8 +26,8 @@
 
 enum {
     CONNECTIONS_BODY_RATE = 1024, /* bytes a second, a tenth of the slowest usual line */
-    CONNECTIONS_SPARE = 8         /* room in libmicrohttpd for connections that are being refused:
-                           at its own limit it accepts none, and a client hangs */
+    CONNECTIONS_SPARE = 8         /* places for connections that are being refused: a client
+                           without a place hangs */
 };
 
 /* What the client of a connection is at. */
@@ -46,6 +46,14 @@ int connections_start(const struct settings *settings, struct connections **out,
 void connections_stop(struct connections *connections);
 /* After libmicrohttpd has ended. NULL is fine. */
 void connections_free(struct connections *connections);
+
+/* The limit of connections for libmicrohttpd, which those that have a place never reach:
+ * max_connections, CONNECTIONS_SPARE and one. */
+unsigned connections_places(const struct connections *connections);
+/* Take a place for a connection that is going to be handed to libmicrohttpd; 0: none is free. Its
+ * beginning (connections_notify) uses it; give back one that does not begin. The listener's thread. */
+int connections_reserve(struct connections *connections);
+void connections_unreserve(struct connections *connections);
 
 /* libmicrohttpd's callback for a connection that has begun or ended; self: the connections. */
 void connections_notify(void *self, struct MHD_Connection *connection, void **context,

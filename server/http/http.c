@@ -35,7 +35,7 @@
 #include "server/http/connections.h"
 #include "server/http/guard.h"
 #include "server/http/latency.h"
-#include "server/http/local.h"
+#include "server/http/listener.h"
 #include "server/http/media.h"
 #include "server/http/peer.h"
 #include "server/http/pool.h"
@@ -50,7 +50,7 @@ struct http {
     struct server *server;
     struct MHD_Daemon *daemon;
     struct connections *connections;
-    struct local *local; /* NULL: no Unix socket */
+    struct listener *listener;
     struct tls tls;
     char said[HTTP_SAID_MAX]; /* last by libmicrohttpd while it started */
     atomic_int is_started;
@@ -404,35 +404,6 @@ static void http_log(void *self, const char *format, va_list args)
         snprintf(http->said, sizeof http->said, "%.*s", HTTP_SAID_MAX - 1, line);
 }
 
-static int http_bind(const struct addrinfo *to, const char *listen_on, struct err *err)
-{
-    int one = 1, fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_set_errno(err, ERR_IO, "cannot make a socket for %s", listen_on);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, to->ai_addr, to->ai_addrlen) || listen(fd, 511)) {
-        err_set_errno(err, ERR_IO, "cannot listen on %s", listen_on);
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int http_listen(const char *listen_on, struct err *err)
-{
-    char host[256], port[16];
-    if (guard_split_address(listen_on, host, sizeof host, port, sizeof port))
-        return err_set(err, ERR_INVALID, "listen: \"%s\" is not address:port", listen_on);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int code = getaddrinfo(host, port, &hints, &found);
-    if (code)
-        return err_set(err, ERR_INVALID, "listen: \"%s\": %s", listen_on, gai_strerror(code));
-    int fd = http_bind(found, listen_on, err);
-    freeaddrinfo(found);
-    return fd;
-}
-
 static void http_url(int fd, struct server *server)
 {
     struct sockaddr_storage address;
@@ -446,13 +417,14 @@ static void http_url(int fd, struct server *server)
              six ? "[" : "", server->listen_host, six ? "]" : "", port);
 }
 
-/* Owns fd on success. Strictness 0 passes on what it would refuse in HTML: a request without a
+/* Strictness 0 passes on what it would refuse in HTML: a request without a
  * Host, which guard_check_host refuses. */
-static int http_daemon(struct http *http, int fd, struct err *err)
+static int http_daemon(struct http *http, struct err *err)
 {
     struct server *server = http->server;
     const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
-                           MHD_USE_ERROR_LOG | (server->tls ? MHD_USE_TLS : 0);
+                           MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET |
+                           (server->tls ? MHD_USE_TLS : 0);
     struct MHD_OptionItem with_tls[] = {
         {server->tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, http->tls.key},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate},
@@ -461,14 +433,12 @@ static int http_daemon(struct http *http, int fd, struct err *err)
     };
     http->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, http_access, server, MHD_OPTION_EXTERNAL_LOGGER, http_log, http,
-        MHD_OPTION_ARRAY, with_tls, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd,
-        MHD_OPTION_URI_LOG_CALLBACK, http_begin, server, MHD_OPTION_NOTIFY_COMPLETED, http_end,
-        server, MHD_OPTION_NOTIFY_CONNECTION, connections_notify, http->connections,
-        MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(server->settings.max_connections + CONNECTIONS_SPARE),
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY_PER_CONNECTION,
-        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
+        MHD_OPTION_ARRAY, with_tls, MHD_OPTION_URI_LOG_CALLBACK, http_begin, server,
+        MHD_OPTION_NOTIFY_COMPLETED, http_end, server, MHD_OPTION_NOTIFY_CONNECTION,
+        connections_notify, http->connections, MHD_OPTION_CONNECTION_LIMIT,
+        connections_places(http->connections), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)HTTP_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_MEMORY_PER_CONNECTION, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
     if (!http->daemon)
         return err_set(err, ERR_IO, "cannot start the HTTP server on %s%s%.100s: %s",
                        server->settings.listen, server->tls ? " with tls_cert " : "",
@@ -479,6 +449,7 @@ static int http_daemon(struct http *http, int fd, struct err *err)
 
 static void http_free_daemon(struct http *http)
 {
+    listener_close(http->listener);
     connections_stop(http->connections);
     connections_free(http->connections);
     tls_free(&http->tls);
@@ -488,35 +459,29 @@ static void http_free_daemon(struct http *http)
 int http_start(struct server *server, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
-    int fd = -1;
     if (!http)
         return err_set(err, ERR_NO_MEMORY, "no memory for the HTTP server");
     http->server = server;
     server->http = http; /* before the daemon starts: its thread reads it at the first request */
     if (tls_read(&server->settings, &http->tls, err) ||
         connections_start(&server->settings, &http->connections, err) ||
-        (fd = http_listen(server->settings.listen, err)) < 0 || http_daemon(http, fd, err)) {
-        if (fd >= 0)
-            close(fd);
+        listener_open(server->settings.listen, server->settings.socket, &http->listener, err) ||
+        http_daemon(http, err)) {
         server->http = NULL;
         http_free_daemon(http);
         return -1;
     }
-    http_url(fd, server);
-    if (server->settings.socket[0] &&
-        local_start(server->settings.socket, http->daemon, &http->local, err))
-        return -1; /* http_stop ends the daemon */
-    return 0;
+    http_url(listener_fd(http->listener), server);
+    /* Without its thread http_stop ends the daemon. */
+    return listener_start(http->listener, http->daemon, http->connections, err);
 }
 
 void http_stop(struct http *http)
 {
     if (!http)
         return;
-    local_stop(http->local);
-    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
+    listener_close(http->listener);
+    http->listener = NULL;
     /* MHD_stop_daemon aborts the process if a connection is suspended, so those are waited for
      * without a limit: pool, database writer and hub finish every request that they hold.
      * Clients that only read slowly get HTTP_STOP_SECONDS. */

@@ -26,8 +26,7 @@ enum {
 
 struct http;
 
-/* Bind, listen and answer; server->http is set before the first request, server->url before the
- * first one on the Unix socket. */
+/* Listen and answer; server->http and server->url are set before the first request. */
 int http_start(struct server *server, struct err *err);
 
 /* Close the listening socket, wait for requests under way, stop the daemon. The caller has

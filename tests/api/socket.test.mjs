@@ -188,6 +188,29 @@ test('connections on the socket count by account', asOthers, async () => {
   }
 });
 
+test('more connections than the service has places for do not stop it', async () => {
+  const small = path.join(folder, 'full');
+  const other = await startServer({ args: ['--socket', small, '--max-connections', '10', '--unlimited-addresses', '127.0.0.1'] });
+  const ways = [{ path: small }, { host: '127.0.0.1', port: Number(new URL(other.url).port) }];
+  try {
+    for (const way of ways) { // each has its turn, then both at once
+      const held = await Promise.all(Array.from({ length: 100 }, (_, i) => new Promise((resolve) => {
+        const socket = net.connect(i % 5 ? way : ways[0], () => resolve(socket));
+        socket.on('error', () => resolve(socket));
+      })));
+      await Promise.all(held.map((socket) => new Promise((resolve) => { socket.on('close', resolve).resume(); setTimeout(resolve, 500); })));
+      held.forEach((socket) => socket.destroy());
+      for (let alive = false, end = Date.now() + 20_000; !alive;) { // places come free as the ends are seen
+        const answer = await fetch(`${other.url}/healthz`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
+        alive = answer?.status === 200;
+        assert.ok(alive || Date.now() < end, 'the service answers again');
+      }
+    }
+  } finally {
+    await other.stop();
+  }
+});
+
 test('users that are there alone, if the setting says so; a socket that is taken; one that was left', asOthers, async () => {
   const only = path.join(folder, 'known');
   fs.writeFileSync(only, '');
