@@ -102,6 +102,12 @@ enum capacity_fit capacity_look(const struct capacity *capacity, int threads, in
                : CAPACITY_STRANGERS;
 }
 
+int64_t capacity_largest(const struct capacity *capacity)
+{
+    const int64_t bytes = capacity->total - capacity->with_job - capacity->opening;
+    return bytes > 0 ? bytes : 0;
+}
+
 double capacity_part(const struct capacity *capacity, int threads, int64_t bytes)
 {
     const int64_t all = bytes + capacity->with_job + capacity->opening;

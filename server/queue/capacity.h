@@ -73,6 +73,9 @@ int capacity_seat(const struct capacity *capacity, int threads, struct trainer_t
 /* Whether a job of so many threads and bytes has room now. */
 enum capacity_fit capacity_look(const struct capacity *capacity, int threads, int64_t bytes);
 
+/* Bytes of the largest job that has room on the device when nothing else is there, 0: unknown. */
+int64_t capacity_largest(const struct capacity *capacity);
+
 /* The part of the device that a job takes, above 0, at most 1. */
 double capacity_part(const struct capacity *capacity, int threads, int64_t bytes);
 

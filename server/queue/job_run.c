@@ -29,6 +29,7 @@
 #include "db/epochs.h"
 #include "db/jobs.h"
 #include "db/limits.h"
+#include "db/shortages.h"
 #include "db/usage.h"
 #include "lab/text.h"
 #include "server/data.h"
@@ -42,7 +43,8 @@ enum {
     ATTEMPT_LOG_MAX = 16 << 20, /* bytes of a job's log: a trainer in a loop must not fill a disk */
     ATTEMPT_REAP_MS = 200,      /* for a lost trainer to exit, so that its status is known */
     ATTEMPT_TRY_AGAIN_MS = 1000, /* between two tries to store or to read */
-    ATTEMPT_CHARGE_MS = 10000    /* between two charges: what a crash of the server loses */
+    ATTEMPT_CHARGE_MS = 10000,   /* between two charges: what a crash of the server loses */
+    ATTEMPT_SHORTAGES = 3        /* times that a job which finds too little memory goes back */
 };
 
 enum order {
@@ -171,6 +173,7 @@ struct attempt_write {
     int n, n_values, n_tokens; /* records, and the size of one */
     enum job_state state;      /* result of write_end */
     int64_t charged;           /* result of write_charge: ms */
+    int64_t times;             /* result of write_shortage, with `bytes` */
 };
 
 /* Charge the job and its user for the time on the device since the last charge. */
@@ -213,10 +216,25 @@ static int write_started(struct db_writer *writer, void *arg, struct err *err)
     return job_started(writer, write->attempt->job->id, write->text, write->bytes, err);
 }
 
+/* The last one is forgotten, so that a retry has as many again. */
+static int write_shortage(struct db_writer *writer, void *arg, struct err *err)
+{
+    struct attempt_write *write = arg;
+    const char *id = write->attempt->job->id;
+    if (shortages_add(writer, id, write->attempt->job->memory_bytes,
+                      write->attempt->setup->most_bytes, &write->times, &write->bytes, err) < 0)
+        return -1;
+    return write->times > ATTEMPT_SHORTAGES ? shortages_clear(writer, id, err) : 0;
+}
+
+/* With the first records of a run the job has had enough memory. */
 static int write_epochs(struct db_writer *writer, void *arg, struct err *err)
 {
     const struct attempt_write *write = arg;
     const struct attempt *attempt = write->attempt;
+    if (attempt->stored == attempt->job->epoch &&
+        shortages_clear(writer, attempt->job->id, err) < 0)
+        return -1;
     return epochs_append(writer, attempt->job->id, write->from, write->n, attempt->values,
                          write->n_values, attempt->tokens, write->n_tokens, err);
 }
@@ -509,8 +527,32 @@ static int attempt_tokens_damaged(const struct attempt *attempt)
     return damaged;
 }
 
+/* There was too little memory when the job was opened: others have taken some since it was placed, or
+ * it needs more than it was taken to. It goes back with a higher estimate, and fails in the end. */
+static void attempt_lacks_memory(struct attempt *attempt, const struct message *message)
+{
+    struct attempt_write write = {.attempt = attempt};
+    struct err err = ERR_INIT;
+    char why[PLACEMENT_WHY_MAX];
+    if (attempt_store(attempt, write_shortage, &write, &err) < 0) {
+        attempt_lost(attempt, &err);
+        return;
+    }
+    if (write.times > ATTEMPT_SHORTAGES) {
+        attempt_fail(attempt, JOB_END_FAILED, ERR_NO_MEMORY, message->epoch,
+                     "out of memory %lld times when it was opened, at last with %.2f GB reserved:"
+                     " %s",
+                     (long long)write.times, (double)attempt->job->memory_bytes / 1e9,
+                     message->text);
+        return;
+    }
+    snprintf(why, sizeof why, "out of memory: %.200s; %.2f GB are reserved for it next time",
+             message->text, (double)write.bytes / 1e9);
+    attempt_put_off(attempt, REASON_MEMORY, why);
+}
+
 /* `failed`: of the device (the trainer exits, so it is lost), of the machine (put off), or of
- * the job. */
+ * the job. Without a record yet the job was only opened. */
 static void take_failed(struct attempt *attempt, const struct message *message)
 {
     struct err err = ERR_INIT;
@@ -524,6 +566,8 @@ static void take_failed(struct attempt *attempt, const struct message *message)
         attempt_wrong(attempt, message);
     else if (code == ERR_CORRUPT && attempt_tokens_damaged(attempt))
         attempt_unread(attempt);
+    else if (code == ERR_NO_MEMORY && attempt->stored == attempt->job->epoch)
+        attempt_lacks_memory(attempt, message);
     else if (attempt_is_passing(code))
         attempt_put_off(attempt, REASON_REFUSED, message->text);
     else

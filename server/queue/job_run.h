@@ -46,6 +46,7 @@ struct job_run {
     struct db_reader *reader;  /* of the calling thread */
     const char *device, *kind; /* id and kind */
     const char *proof;         /* id of the device's proof, "" = none */
+    int64_t most_bytes;        /* largest job that the device takes; 0: unknown */
     struct job_turn *turn;
     int wake_fd; /* eventfd: a cancel or a stop may have been requested */
     const atomic_int *stopping;

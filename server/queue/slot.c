@@ -375,6 +375,9 @@ static void slot_run(struct slot *slot, const char *job)
     struct slot_set *set = slot->set;
     char proof[PROOF_ID_MAX];
     slot_proof_id(slot, proof);
+    pthread_mutex_lock(&set->mutex);
+    const int64_t most = capacity_largest(&slot->device->shown.capacity);
+    pthread_mutex_unlock(&set->mutex);
     struct job_run run = {.settings = set->settings,
                           .db = set->db,
                           .datasets = set->datasets,
@@ -382,6 +385,7 @@ static void slot_run(struct slot *slot, const char *job)
                           .device = slot->device->id,
                           .kind = slot->device->kind,
                           .proof = proof,
+                          .most_bytes = most,
                           .turn = &slot->turn,
                           .wake_fd = slot->wake_fd,
                           .stopping = &set->stopping,

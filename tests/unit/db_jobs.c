@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "db/shortages.h"
+
 static const char *const ways[JOB_STATES] = {
     [JOB_QUEUED] = "",      [JOB_HELD] = "h",    [JOB_RUNNING] = "r",
     [JOB_SUCCEEDED] = "rs", [JOB_FAILED] = "rf", [JOB_CANCELLED] = "c",
@@ -628,6 +630,38 @@ static void test_time_of_a_job(void **state)
     assert_int_equal(request(f, "one", JOB_RELEASE), 0);
 }
 
+static int body_shortage(struct db_writer *writer, struct call *call, struct err *err)
+{
+    int64_t times;
+    if (call->n < 0)
+        return shortages_clear(writer, call->id, err);
+    if (shortages_add(writer, call->id, call->number, call->n, &times, &call->number, err) < 0)
+        return -1;
+    call->n = (int)times;
+    return 0;
+}
+
+static void check_shortage(struct fixture *f, int64_t reserved, int most, int times, int64_t bytes)
+{
+    struct call call = {.body = body_shortage, .id = "one", .number = reserved, .n = most};
+    assert_int_equal(call_run(f, &call), 0);
+    assert_int_equal(call.n, times);
+    assert_int_equal(call.number, bytes);
+}
+
+/* Each shortage raises the estimate by a quarter, not above the limit, and never lowers it. */
+static void test_shortages(void **state)
+{
+    struct fixture *f = *state;
+    insert_example(f, "one"); /* of 1000 bytes */
+    check_shortage(f, 1000, 0, 1, 1250);
+    check_shortage(f, 1250, 1300, 2, 1300);
+    check_shortage(f, 1200, 900, 3, 1300);
+    struct call clear = {.body = body_shortage, .id = "one", .n = -1};
+    assert_int_equal(call_run(f, &clear), 0);
+    check_shortage(f, 1300, 0, 1, 1625);
+}
+
 static int body_waits(struct db_writer *writer, struct call *call, struct err *err)
 {
     if (job_set_waits(writer, call->id, (enum reason_code)call->n, call->text, err) < 0)
@@ -779,6 +813,7 @@ int main(void)
         test(test_list),
         test(test_search),
         test(test_search_by_id),
+        test(test_shortages),
         test(test_waits),
         test(test_delete),
         test(test_source_of_another),

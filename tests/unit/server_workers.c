@@ -696,6 +696,50 @@ static void test_memory_is_reserved(void **state)
     wait_for_waits(room, "large", REASON_MEMORY_FOREIGN, "it needs 5.00 GB, cpu has 4.29 GB free");
 }
 
+/* A job that finds too little memory goes back three times, with a higher estimate each, and then
+ * fails with the numbers. A retry has as many turns again. */
+static void test_out_of_memory(void **state)
+{
+    struct room *room = *state;
+    static const int64_t bytes[] = {INT64_C(1250000000), INT64_C(1562500000), INT64_C(1953125000)};
+    struct job job = example("one", "cpu"), *now;
+    job.memory_bytes = INT64_C(1000000000);
+    setenv("FAKE_TRAINER_CODE", "no_memory", 1);
+    behave("fail", "0", "1");
+    submit(room, job);
+    for (int i = 0; i < 3; i++) { /* another start forgets the refusal, which lasts for a minute */
+        start(room);
+        for (int waited = 0;; waited += 5) {
+            now = get(room->f, "one");
+            const int done = now->memory_bytes == bytes[i];
+            job_free(now);
+            if (done)
+                break;
+            assert_true(waited < PATIENCE_MS);
+            nap(5);
+        }
+        wait_for_waits(room, "one", REASON_MEMORY, "GB are reserved for it next time");
+        stop(room);
+    }
+    start(room);
+    now = wait_for(room, "one", JOB_FAILED, -1);
+    assert_int_equal(now->attempt, 1);
+    assert_non_null(strstr(now->error, "\"no_memory\""));
+    assert_non_null(strstr(now->error, "out of memory 4 times when it was opened, at last with"
+                                       " 1.95 GB reserved: the loss"));
+    job_free(now);
+    stop(room);
+    assert_int_equal(request(room->f, "one", JOB_RETRY), 0);
+    start(room);
+    wait_for_waits(room, "one", REASON_MEMORY, "GB are reserved for it next time");
+    stop(room);
+    /* Loaded once, they are forgotten. */
+    behave("good", "0", "1");
+    start(room);
+    wait_only(room, "one", JOB_SUCCEEDED, LAST_EPOCH);
+    unsetenv("FAKE_TRAINER_CODE");
+}
+
 static int body_queue(struct db_writer *writer, struct call *call, struct err *err)
 {
     return queue_set(writer, (enum queue_state)call->n, err);
@@ -1118,6 +1162,7 @@ int main(void)
         room_test(test_two_at_once),
         room_test(test_wide_job_among_narrow_ones),
         room_test(test_memory_is_reserved),
+        room_test(test_out_of_memory),
         room_test(test_drain_and_pause),
         room_test(test_waits),
         room_test(test_precision),
