@@ -16,7 +16,7 @@ ifndef V
 endif
 say = @echo "  $(or $(1),$@)"
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-one test-san test-deep test-gpu soak bench bench-seeds bench-server bench-gpu fuzz lint fmt screenshots install deb docker clean
+	test-one test-san test-deep test-gpu soak bench bench-seeds bench-packing bench-server bench-gpu fuzz lint fmt screenshots install deb docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -153,6 +153,9 @@ bench: deps-test ## speed, each figure beside a named peer in the same run
 bench-seeds: deps-test ## gulliver with five seeds in fp32 and in bf16: do they measure the same? (ten minutes)
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@TOKENFATE_BUILD=$(BUILD) node tests/bench/seeds.mjs $(BUILD)/bench-seeds.json
+
+bench-packing: all ## a job on each core at once, against jobs with all cores one after the other
+	@TOKENFATE_BUILD=$(BUILD) node tests/bench/packing.mjs $(BUILD)/bench-packing.json
 
 bench-server: deps-test ## short requests beside deletions, readers and large texts; PEERS= builds to measure too
 	@$(MAKE) --no-print-directory -j$(JOBS) programs $(TEST_TOOLS)

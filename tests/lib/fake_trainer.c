@@ -13,6 +13,8 @@
  *                       fail: reports FAKE_TRAINER_CODE at FAKE_TRAINER_EPOCH
  *                       deaf: as good, but ignores cancel, stop and exit
  *                       replay: as good, but begins at epoch 0 every time
+ *                       alone: as good, but its device takes one process at a time, which
+ *                         holds the lock of the file FAKE_TRAINER_LOCK
  *   FAKE_TRAINER_CODE   diverged
  *   FAKE_TRAINER_EPOCH  3
  *   FAKE_TRAINER_MS     time that one epoch takes: 1
@@ -23,11 +25,13 @@
 #include "config/record.h"
 #include "config/spec.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -90,8 +94,20 @@ static void fake_card(int index, int cards)
                                 .identity = cards ? id : ""});
 }
 
+/* 1 if another process has the device that takes one at a time. The lock lasts as long as this
+ * process. */
+static int fake_is_taken(const struct fake *fake)
+{
+    if (!is_mode(fake, "alone"))
+        return 0;
+    const int file =
+        open(fake_environment("FAKE_TRAINER_LOCK", "/dev/null"), O_RDWR | O_CREAT, 0600);
+    return file < 0 || flock(file, LOCK_EX | LOCK_NB) != 0;
+}
+
 static void fake_greet(const struct fake *fake)
 {
+    const int is_taken = fake_is_taken(fake);
     fake_send(&(struct message){.type = MESSAGE_HELLO,
                                 .version = MESSAGE_VERSION + is_mode(fake, "version"),
                                 .text = "fake"});
@@ -101,8 +117,8 @@ static void fake_greet(const struct fake *fake)
                                 .name = "made-up processor",
                                 .bytes = INT64_C(8) << 30,
                                 .free_bytes = INT64_C(4) << 30,
-                                .code = "",
-                                .text = "",
+                                .code = is_taken ? "unavailable" : "",
+                                .text = is_taken ? "another process has it" : "",
                                 .utilisation = -1,
                                 .temperature = -1,
                                 .driver = "",

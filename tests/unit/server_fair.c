@@ -685,6 +685,22 @@ static void test_reservation(void **state)
     assert_int_equal(user, 0);
 }
 
+/* Room that the parts do not show to be missing: a start waits, others may have it. */
+static void test_full(void **state)
+{
+    (void)state;
+    int user = -1;
+    struct fair_view view = example();
+    view.n_holders = 0;
+    waits[0].full = 1;
+    assert_int_equal(verb_of(view, &user), FAIR_START);
+    assert_int_equal(user, 0);
+    view = example();
+    view.n_holders = 0;
+    waits[0].full = waits[1].full = 1;
+    assert_int_equal(verb_of(view, &user), FAIR_NONE);
+}
+
 static void test_accounts(void **state)
 {
     (void)state;
@@ -705,9 +721,10 @@ static void test_accounts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slices),   cmocka_unit_test(test_own_jobs),
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_reservation),
-        cmocka_unit_test(test_accounts), cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_slices), cmocka_unit_test(test_own_jobs),
+        cmocka_unit_test(test_order),  cmocka_unit_test(test_reservation),
+        cmocka_unit_test(test_full),   cmocka_unit_test(test_accounts),
+        cmocka_unit_test(test_seeds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -670,6 +670,31 @@ static void test_wide_job_among_narrow_ones(void **state)
     check_all_epochs(room, "wide");
 }
 
+/* A device that takes one process at a time (a card in the mode EXCLUSIVE_PROCESS) runs one job, and
+ * is not unavailable for that. */
+static void test_device_for_one_process(void **state)
+{
+    struct room *room = *state;
+    char lock[128];
+    room->settings.threads = 2;
+    room->settings.job_threads = 1;
+    snprintf(lock, sizeof lock, "%s/lock", room->f->folder);
+    setenv("FAKE_TRAINER_LOCK", lock, 1);
+    behave("alone", "3", "40");
+    submit(room, example("a", "cpu"));
+    start(room);
+    wait_only(room, "a", JOB_RUNNING, 1);
+    submit(room, example("b", "cpu"));
+    wait_for_waits(room, "b", "cpu is busy");
+    const struct worker_status alone = cpu(room);
+    assert_true(alone.device.available);
+    assert_int_equal(alone.n_jobs, 1);
+    wait_only(room, "a", JOB_SUCCEEDED, LAST_EPOCH);
+    wait_only(room, "b", JOB_SUCCEEDED, LAST_EPOCH);
+    check_all_epochs(room, "b");
+    unlink(lock);
+}
+
 /* Memory is reserved when a job is placed: of two that would each fit alone, one waits. The made-up
  * processor has 8 GiB, 4 of them free. */
 static void test_memory_is_reserved(void **state)
@@ -1161,6 +1186,7 @@ int main(void)
         room_test(test_slices),
         room_test(test_two_at_once),
         room_test(test_wide_job_among_narrow_ones),
+        room_test(test_device_for_one_process),
         room_test(test_memory_is_reserved),
         room_test(test_out_of_memory),
         room_test(test_drain_and_pause),
