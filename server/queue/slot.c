@@ -603,7 +603,7 @@ void slot_refresh_memory(struct slot_set *set, struct device *device)
 
 /* ---- start and stop ---- */
 
-int slot_start(struct slot *slot, struct err *err)
+int slot_open(struct slot *slot, struct err *err)
 {
     if (!slot->device->shown.device.available)
         return 0;
@@ -613,6 +613,13 @@ int slot_start(struct slot *slot, struct err *err)
     if (db_reader_open(slot->set->db, &slot->reader, err) < 0)
         return -1;
     slot_proof_look(slot);
+    return 0;
+}
+
+int slot_start(struct slot *slot, struct err *err)
+{
+    if (slot->wake_fd < 0)
+        return 0;
     errno = pthread_create(&slot->thread, NULL, slot_thread, slot);
     if (errno)
         return err_set_errno(err, ERR_UNAVAILABLE, "a worker thread cannot start");
@@ -620,10 +627,14 @@ int slot_start(struct slot *slot, struct err *err)
     return 0;
 }
 
-void slot_stop(struct slot *slot)
+void slot_join(struct slot *slot)
 {
     if (slot->has_thread)
         pthread_join(slot->thread, NULL);
+}
+
+void slot_free(struct slot *slot)
+{
     db_reader_close(slot->reader);
     if (slot->wake_fd >= 0)
         close(slot->wake_fd);

@@ -107,11 +107,15 @@ void slot_set_open(struct slot_set *set, const struct settings *settings, struct
 /* Call it after every thread of the set has ended. */
 void slot_set_close(struct slot_set *set);
 
-/* Start the worker thread of an available device; an unavailable one gets none.
- * ERR_UNAVAILABLE, or an error of the database. */
+/* Open what the slot uses, and start its worker thread: an unavailable device gets none. Every slot
+ * is opened before the first thread starts, because the threads wake each other. ERR_UNAVAILABLE,
+ * or an error of the database. */
+int slot_open(struct slot *slot, struct err *err);
 int slot_start(struct slot *slot, struct err *err);
-/* Join the thread, which ends when the set is stopping, and close what it used. */
-void slot_stop(struct slot *slot);
+/* Join the thread, which ends when the set is stopping. */
+void slot_join(struct slot *slot);
+/* Close what the slot used. Every thread has been joined: they wake each other. */
+void slot_free(struct slot *slot);
 
 /* Wake the slot's thread. Any thread. */
 void slot_wake(struct slot *slot);

@@ -145,6 +145,9 @@ static int workers_find_devices(struct workers *workers, const struct cores *cor
 static int workers_start_threads(struct workers *workers, struct err *err)
 {
     for (int i = 0; i < workers->set.n_slots; i++)
+        if (slot_open(&workers->set.slots[i], err) < 0)
+            return -1;
+    for (int i = 0; i < workers->set.n_slots; i++)
         if (slot_start(&workers->set.slots[i], err) < 0)
             return -1;
     return scheduler_start(&workers->set, &workers->scheduler, err);
@@ -307,7 +310,9 @@ void workers_stop(struct workers *workers)
     workers_wake(workers);
     scheduler_stop(workers->scheduler);
     for (int i = 0; i < workers->set.n_slots; i++)
-        slot_stop(&workers->set.slots[i]);
+        slot_join(&workers->set.slots[i]);
+    for (int i = 0; i < workers->set.n_slots; i++)
+        slot_free(&workers->set.slots[i]);
     slot_set_close(&workers->set);
     free(workers);
 }
