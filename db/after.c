@@ -119,12 +119,12 @@ int after_count_waiting(struct db_writer *writer, int64_t needs, struct err *err
 
 /* ---- what follows from an end ---- */
 
-int after_is_broken(struct db_writer *writer, int64_t seq, char reason[AFTER_REASON_MAX],
+int after_is_broken(struct connection *connection, int64_t seq, char reason[AFTER_REASON_MAX],
                     struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&writer->connection, sql_is_broken, VALUES(value_integer(seq)), &statement,
-                         err) < 0)
+    if (connection_start(connection, sql_is_broken, VALUES(value_integer(seq)), &statement, err) <
+        0)
         return -1;
     const int found = statement_step(statement, err);
     if (found > 0)
@@ -161,11 +161,11 @@ int after_next_mended(struct db_writer *writer, int64_t needs, int64_t *seq, cha
     return after_next(writer, sql_next_mended, needs, seq, id, err);
 }
 
-int after_needed_by(struct db_writer *writer, int64_t seq, char by[DB_ID_MAX], struct err *err)
+int after_needed_by(struct connection *connection, int64_t seq, char by[DB_ID_MAX], struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&writer->connection, sql_needed_by, VALUES(value_integer(seq)), &statement,
-                         err) < 0)
+    if (connection_start(connection, sql_needed_by, VALUES(value_integer(seq)), &statement, err) <
+        0)
         return -1;
     const int found = statement_step(statement, err);
     if (found > 0)

@@ -16,6 +16,8 @@
 #include "config/err.h"
 #include "db/db.h"
 
+struct connection; /* of this room: a reader's or the writer's */
+
 enum {
     AFTER_MAX = 100,       /* jobs that one waits for: each end of one counts all of them again */
     AFTER_REASON_MAX = 128 /* bytes of the reason why a job is held */
@@ -43,7 +45,7 @@ int after_count(struct db_writer *writer, int64_t seq, struct err *err);
 int after_count_waiting(struct db_writer *writer, int64_t needs, struct err *err);
 
 /* 1: a job that this one waits for is broken, and the reason names it. 0: none is. */
-int after_is_broken(struct db_writer *writer, int64_t seq, char reason[AFTER_REASON_MAX],
+int after_is_broken(struct connection *connection, int64_t seq, char reason[AFTER_REASON_MAX],
                     struct err *err);
 
 /* Of the jobs behind *seq that wait for this one, the next that is queued and broken, or is held
@@ -54,7 +56,8 @@ int after_next_mended(struct db_writer *writer, int64_t needs, int64_t *seq, cha
                       struct err *err);
 
 /* 1: the job `by` would never start if this one were deleted; 0: no job. */
-int after_needed_by(struct db_writer *writer, int64_t seq, char by[DB_ID_MAX], struct err *err);
+int after_needed_by(struct connection *connection, int64_t seq, char by[DB_ID_MAX],
+                    struct err *err);
 
 /* One end of an edge: the other job, its state, and whether any end of the named one will do. */
 struct after_edge {

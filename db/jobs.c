@@ -17,6 +17,7 @@
 #include "db/deletions.h"
 #include "db/events.h"
 #include "db/history.h"
+#include "db/job_filter.h"
 #include "db/usage.h"
 
 enum {
@@ -144,7 +145,7 @@ static const char sql_state[] =
     "SELECT seq, state, cancel_requested, faults, max_attempts, epoch,"
     " hold_requested, max_seconds > 0 AND device_ms >= 1000 * max_seconds,"
     " json_extract(error, '$.code') IS ?2, iif(started_at = 0 AND attempt = 1, submitted_at, 0),"
-    " blocked, started_at > 0, waits_code IS 'after'"
+    " blocked, started_at > 0, waits_code IS 'after', sweep"
     " FROM jobs WHERE id = ?1";
 
 /* The data of a `job` event of action ?2 by actor ?3, in the form of the API's answers: RFC
@@ -246,8 +247,8 @@ static const char sql_source_gone[] =
     "SELECT json_extract(?1, '$.init_from') IS NOT NULL AND NOT EXISTS ("
     "SELECT 1 FROM jobs WHERE id = json_extract(?1, '$.init_from') AND state = 'succeeded')";
 static const char sql_delete[] = "DELETE FROM jobs WHERE id = ?1 AND state = ?2";
-static const char sql_delete_sweeps[] =
-    "DELETE FROM sweeps WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = sweeps.seq)";
+static const char sql_delete_sweep[] =
+    "DELETE FROM sweeps WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE sweep = ?1)";
 static const char sql_started[] =
     "UPDATE jobs SET memory_bytes = ?2 WHERE id = ?1 AND state = 'running'";
 static const char sql_provenance[] = "UPDATE job_texts SET provenance = coalesce(provenance, ?2)"
@@ -307,40 +308,8 @@ static const char sql_running[] =
 #define FULL ROW ", t.notes, t.spec, t.facts, j.pinned"                     /* 38 to 41 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
-/* Value of the term's field in a job. */
-#define FIELD                                                                                      \
-    " CASE field WHEN 'spec' THEN coalesce(json_extract(t.spec, term.path), fallback)"             \
-    " WHEN 'user' THEN j.user WHEN 'state' THEN j.state WHEN 'device' THEN j.device"               \
-    " WHEN 'sweep' THEN s.id WHEN 'loss' THEN j.loss WHEN 'priority' THEN j.priority"              \
-    " WHEN 'epoch' THEN j.epoch WHEN 'attempt' THEN j.attempt END "
-/* 1 if a job fits the term. A number that is asked for may be text in the spec (a corpus `123`). */
-#define FITS                                                                                       \
-    " CASE field"                                                                                  \
-    " WHEN 'word' THEN instr((SELECT folded FROM job_search WHERE job = j.seq), folded_value) > 0" \
-    " OR (length(value) >= 4 AND instr(j.id, folded_value) = 1)"                                   \
-    " WHEN 'id' THEN instr(j.id, folded_value) = 1"                                                \
-    " WHEN 'name' THEN instr(fold(j.name), folded_value) > 0"                                      \
-    " WHEN 'tag' THEN EXISTS (SELECT 1 FROM json_each(j.tags) tag, json_each(term.more) asked"     \
-    " WHERE tag.value = asked.value)"                                                              \
-    " ELSE CASE op WHEN '<' THEN " FIELD "< value WHEN '<=' THEN " FIELD "<= value"                \
-    " WHEN '>' THEN " FIELD "> value WHEN '>=' THEN " FIELD ">= value"                             \
-    " ELSE EXISTS (SELECT 1 FROM json_each(term.more) asked WHERE asked.value = " FIELD            \
-    " OR asked.value = CAST(" FIELD "AS TEXT)) END END "
-/* State names contain no comma, so a search for ',NAME,' finds whole names only. term: a row for
- * each term; `value` is the first of its values. */
 static const char sql_list[] =
-    "WITH term (field, path, fallback, op, negated, value, folded_value, more) AS MATERIALIZED ("
-    "SELECT value ->> '$.field', value ->> '$.path', value ->> '$.fallback', value ->> '$.op',"
-    " value ->> '$.not', value ->> '$.values[0]', fold(value ->> '$.values[0]'),"
-    " value -> '$.values' FROM json_each(?4))"
-    " SELECT " FULL FROM " WHERE"
-    " (?1 IS NULL OR instr(',' || ?1 || ',', ',' || j.state || ',') > 0)"
-    " AND (?2 IS NULL OR j.user = ?2)"
-    " AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?3))"
-    " AND (?4 IS NULL OR NOT EXISTS (SELECT 1 FROM term WHERE coalesce(" FITS ", 0) = negated))"
-    " AND (?5 = 0 OR j.seq < ?5)"
-    " AND (?7 IS NULL OR s.id = ?7)"
-    " ORDER BY j.seq DESC LIMIT ?6";
+    JOB_FILTER_WITH "SELECT " FULL FROM " WHERE" JOB_FILTER " ORDER BY j.seq DESC LIMIT ?8";
 /* Jobs that the scheduler looks at. */
 #define IN_LANES(t) #t ".state = 'queued' AND " #t ".unread = 0 AND " #t ".blocked = 0"
 /* The order of a lane; the index jobs_queue has the same columns. */
@@ -448,17 +417,17 @@ static int job_words(struct db_writer *writer, const char *sql, const struct val
 /* The columns of a job on which a change depends. */
 struct job_standing {
     int64_t seq, cancel_requested, faults, max_attempts, epoch, is_over, has_diverged, blocked,
-        has_started, is_after;
+        has_started, is_after, sweep;
     int64_t hold_requested; /* of a running job: 1 by a request, 2 because its user is disabled */
     int64_t waits_since;    /* of a job that has never started, else 0 */
     enum job_state state;
 };
 
-static int job_standing(struct db_writer *writer, const char *id, struct job_standing *out,
+static int job_standing(struct connection *connection, const char *id, struct job_standing *out,
                         struct err *err)
 {
     sqlite3_stmt *statement;
-    if (connection_start(&writer->connection, sql_state,
+    if (connection_start(connection, sql_state,
                          VALUES(value_text(id), value_text(err_name(ERR_DIVERGED))), &statement,
                          err) < 0)
         return -1;
@@ -480,9 +449,17 @@ static int job_standing(struct db_writer *writer, const char *id, struct job_sta
         out->blocked = sqlite3_column_int64(statement, 10);
         out->has_started = sqlite3_column_int64(statement, 11);
         out->is_after = sqlite3_column_int64(statement, 12);
+        out->sweep = sqlite3_column_int64(statement, 13);
     }
     statement_close(statement);
     return result < 0 ? -1 : 0;
+}
+
+static int job_refuse(const char *id, const struct job_standing *standing, enum job_action action,
+                      struct err *err)
+{
+    return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be %s", id,
+                   job_state_names[standing->state], job_action_names[action].participle);
 }
 
 static int job_follow(struct db_writer *writer, const char *id, int64_t seq, enum job_state from,
@@ -500,8 +477,7 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
     const int next = job_next[action][standing->state];
     const enum reason_code reason = reason_from_name(text);
     if (next < 0)
-        return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be %s", id,
-                       job_state_names[standing->state], job_action_names[action].participle);
+        return job_refuse(id, standing, action, err);
     if (connection_run(
             &writer->connection, job_sql[action],
             VALUES(value_integer(standing->seq), value_text(job_state_names[standing->state]),
@@ -551,7 +527,7 @@ static int job_each_of_user(struct db_writer *writer, const char *user, enum job
         statement_close(statement);
         if (found <= 0)
             return found;
-        if (job_standing(writer, id, &standing, err) < 0 ||
+        if (job_standing(&writer->connection, id, &standing, err) < 0 ||
             job_change(writer, id, &standing, action, text, text, NULL, err) < 0)
             return -1;
     }
@@ -603,7 +579,7 @@ static int job_hold_of_disabled(struct db_writer *writer, const char *id, const 
     statement_close(statement);
     if (found <= 0)
         return found;
-    if (job_standing(writer, id, &standing, err) < 0)
+    if (job_standing(&writer->connection, id, &standing, err) < 0)
         return -1;
     if (standing.state != JOB_QUEUED)
         return 0;
@@ -620,10 +596,10 @@ static int job_await(struct db_writer *writer, const char *id, int64_t seq, enum
     char reason[AFTER_REASON_MAX];
     if (after_count(writer, seq, err) < 0)
         return -1;
-    const int is_broken = after_is_broken(writer, seq, reason, err);
+    const int is_broken = after_is_broken(&writer->connection, seq, reason, err);
     if (is_broken <= 0)
         return is_broken;
-    return job_standing(writer, id, &standing, err) < 0
+    return job_standing(&writer->connection, id, &standing, err) < 0
                ? -1
                : job_change(writer, id, &standing, ACTION_HOLD, reason_name(REASON_AFTER), reason,
                             state, err);
@@ -633,7 +609,7 @@ static int job_await(struct db_writer *writer, const char *id, int64_t seq, enum
 static int job_mend(struct db_writer *writer, const char *id, struct err *err)
 {
     struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0 ||
+    if (job_standing(&writer->connection, id, &standing, err) < 0 ||
         job_change(writer, id, &standing, ACTION_RELEASE, NULL, NULL, NULL, err) < 0)
         return -1;
     return job_hold_of_disabled(writer, id, NULL, NULL, err);
@@ -670,7 +646,7 @@ int job_set_after(struct db_writer *writer, const char *id, const struct after_l
 {
     struct job_standing standing;
     char words[64];
-    if (job_standing(writer, id, &standing, err) < 0)
+    if (job_standing(&writer->connection, id, &standing, err) < 0)
         return -1;
     if (standing.has_started || (standing.state != JOB_QUEUED && standing.state != JOB_HELD))
         return err_set(err, ERR_CONFLICT, "job %s %s and waits for no other any more", id,
@@ -821,7 +797,9 @@ int job_patch(struct db_writer *writer, const char *id, const struct job_patch *
     if (connection_changes(connection) != 1)
         return job_not_found(id, err);
     if (connection_run(connection, sql_patch_texts,
-                       VALUES(value_text(id), value_text(patch->notes), asked), err) < 0 ||
+                       VALUES(value_text(id), value_text(patch->notes), asked), err) < 0)
+        return -1;
+    if ((patch->name || patch->notes || patch->tags) &&
         connection_run(connection, sql_search, VALUES(value_text(id)), err) < 0)
         return -1;
     return words[0] ? job_tell(writer, sql_event, id, "change", NULL, NULL, words, err)
@@ -839,44 +817,55 @@ static int job_start_anew(struct db_writer *writer, const char *id, struct err *
     return connection_run(connection, sql_provenance_clear, VALUES(value_text(id)), err);
 }
 
-static int job_refuse_release(const char *id, const char *reason, struct err *err)
+static const enum job_action job_request_actions[] = {[JOB_CANCEL] = ACTION_CANCEL,
+                                                      [JOB_HOLD] = ACTION_HOLD,
+                                                      [JOB_RELEASE] = ACTION_RELEASE,
+                                                      [JOB_RETRY] = ACTION_RETRY,
+                                                      [JOB_RESTART] = ACTION_RESTART};
+
+/* ERR_CONFLICT if the job waits for one that has failed. */
+static int job_check_release(struct connection *connection, const char *id, int64_t seq,
+                             struct err *err)
 {
-    return err_set(err, ERR_CONFLICT,
-                   "job %s is held (%s): retry that job, or change what this one waits for", id,
-                   reason);
+    char reason[AFTER_REASON_MAX];
+    const int is_broken = after_is_broken(connection, seq, reason, err);
+    return is_broken > 0
+               ? err_set(err, ERR_CONFLICT,
+                         "job %s is held (%s): retry that job, or change what this one waits for",
+                         id, reason)
+               : is_broken;
 }
 
-int job_request(struct db_writer *writer, const char *id, enum job_request request,
-                enum job_state *state, struct err *err)
+/* Everything that refuses a request. */
+static int job_check_request(struct connection *connection, const char *id,
+                             const struct job_standing *standing, enum job_request request,
+                             struct err *err)
 {
-    static const enum job_action actions[] = {[JOB_CANCEL] = ACTION_CANCEL,
-                                              [JOB_HOLD] = ACTION_HOLD,
-                                              [JOB_RELEASE] = ACTION_RELEASE,
-                                              [JOB_RETRY] = ACTION_RETRY,
-                                              [JOB_RESTART] = ACTION_RESTART};
-    struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0)
-        return -1;
-    enum job_action action = actions[request];
-    if (action == ACTION_RETRY && standing.has_diverged)
+    if (request == JOB_RETRY && standing->has_diverged)
         return err_set(
             err, ERR_CONFLICT,
             "job %s diverged, and from its checkpoint the same run diverges again: change "
             "its spec, or start it over (from=start)",
             id);
-    if (standing.is_over && request >= JOB_RELEASE)
+    if (standing->is_over && request >= JOB_RELEASE)
         return err_set(err, ERR_CONFLICT,
                        "job %s has used up its max_seconds: give it more time (PATCH) first", id);
-    if (action == ACTION_RELEASE && standing.state == JOB_HELD) {
-        char reason[AFTER_REASON_MAX];
-        const int is_broken = after_is_broken(writer, standing.seq, reason, err);
-        if (is_broken)
-            return is_broken < 0 ? -1 : job_refuse_release(id, reason, err);
-    }
+    if (job_next[job_request_actions[request]][standing->state] < 0)
+        return job_refuse(id, standing, job_request_actions[request], err);
+    return request == JOB_RELEASE ? job_check_release(connection, id, standing->seq, err) : 0;
+}
+
+int job_request(struct db_writer *writer, const char *id, enum job_request request,
+                enum job_state *state, struct err *err)
+{
+    struct job_standing standing;
+    enum job_action action = job_request_actions[request];
+    if (job_standing(&writer->connection, id, &standing, err) < 0 ||
+        job_check_request(&writer->connection, id, &standing, request, err) < 0)
+        return -1;
     if (action == ACTION_RETRY && standing.epoch < 0)
         action = ACTION_RESTART;
-    if (action == ACTION_RESTART && job_next[action][standing.state] >= 0 &&
-        job_start_anew(writer, id, err) < 0)
+    if (action == ACTION_RESTART && job_start_anew(writer, id, err) < 0)
         return -1;
     if (job_change(writer, id, &standing, action,
                    request == JOB_HOLD ? reason_name(REASON_HELD) : NULL, NULL, state, err) < 0)
@@ -884,6 +873,15 @@ int job_request(struct db_writer *writer, const char *id, enum job_request reque
     /* Administrators may release or retry a job of a disabled user, but not that user, whose
      * request began before. */
     return job_hold_of_disabled(writer, id, writer->actor, state, err);
+}
+
+int job_may_request(struct connection *connection, const char *id, enum job_request request,
+                    struct err *err)
+{
+    struct job_standing standing;
+    if (job_standing(connection, id, &standing, err) < 0)
+        return -1;
+    return job_check_request(connection, id, &standing, request, err);
 }
 
 /* ERR_CONFLICT if an unfinished job starts from the model of this one. */
@@ -904,32 +902,47 @@ static int job_check_unneeded(struct connection *connection, const char *id, str
 }
 
 /* ERR_CONFLICT if a job waits for this one to succeed. */
-static int job_check_unawaited(struct db_writer *writer, const char *id, int64_t seq,
+static int job_check_unawaited(struct connection *connection, const char *id, int64_t seq,
                                struct err *err)
 {
     char by[DB_ID_MAX];
-    const int found = after_needed_by(writer, seq, by, err);
+    const int found = after_needed_by(connection, seq, by, err);
     return found > 0 ? err_set(err, ERR_CONFLICT,
                                "job %s cannot be deleted: job %s waits for it to succeed", id, by)
                      : found;
+}
+
+/* Everything that refuses a deletion. */
+static int job_check_delete(struct connection *connection, const char *id,
+                            struct job_standing *standing, struct err *err)
+{
+    if (job_standing(connection, id, standing, err) < 0)
+        return -1;
+    if (standing->state < JOB_SUCCEEDED)
+        return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
+                       job_state_names[standing->state]);
+    return job_check_unneeded(connection, id, err) < 0
+               ? -1
+               : job_check_unawaited(connection, id, standing->seq, err);
+}
+
+int job_may_delete(struct connection *connection, const char *id, struct err *err)
+{
+    struct job_standing standing;
+    return job_check_delete(connection, id, &standing, err);
 }
 
 int job_delete(struct db_writer *writer, const char *id, struct err *err)
 {
     struct connection *connection = &writer->connection;
     struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0)
-        return -1;
-    if (standing.state < JOB_SUCCEEDED)
-        return err_set(err, ERR_CONFLICT, "job %s is %s and cannot be deleted", id,
-                       job_state_names[standing.state]);
-    if (job_check_unneeded(connection, id, err) < 0 ||
-        job_check_unawaited(writer, id, standing.seq, err) < 0 ||
+    if (job_check_delete(connection, id, &standing, err) < 0 ||
         deletions_add(writer, id, DELETIONS_ALL_EVENTS, err) < 0 ||
         connection_run(connection, sql_delete,
                        VALUES(value_text(id), value_text(job_state_names[standing.state])),
                        err) < 0 ||
-        connection_run(connection, sql_delete_sweeps, NO_VALUES, err) < 0)
+        connection_run(connection, sql_delete_sweep, VALUES(value_integer(standing.sweep)), err) <
+            0)
         return -1;
     return job_tell(writer, sql_deleted, id, "delete", job_state_names[standing.state], NULL, NULL,
                     err);
@@ -938,7 +951,7 @@ int job_delete(struct db_writer *writer, const char *id, struct err *err)
 int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err)
 {
     struct job_standing standing;
-    if (job_standing(writer, id, &standing, err) < 0)
+    if (job_standing(&writer->connection, id, &standing, err) < 0)
         return -1;
     if (standing.blocked)
         return err_set(err, ERR_CONFLICT, "job %s waits for other jobs", id);
@@ -987,7 +1000,7 @@ static int job_settle(struct db_writer *writer, const char *id, int held, enum r
 {
     struct job_standing standing;
     const char *code = reason_name(why ? why : REASON_HELD);
-    if (job_standing(writer, id, &standing, err) < 0)
+    if (job_standing(&writer->connection, id, &standing, err) < 0)
         return -1;
     if (standing.state != JOB_QUEUED)
         return 0;
@@ -1001,7 +1014,7 @@ int job_finish(struct db_writer *writer, const char *id, enum job_end end, const
 {
     struct job_standing standing;
     char message[JOB_WORDS_MAX];
-    if (job_standing(writer, id, &standing, err) < 0 ||
+    if (job_standing(&writer->connection, id, &standing, err) < 0 ||
         job_words(writer, sql_message, VALUES(value_text(error)), message, sizeof message, err) < 0)
         return -1;
     /* The retry decision: a cancel request wins over another run; a fault that uses
@@ -1066,7 +1079,7 @@ int job_unreadable(struct db_writer *writer, const char *id, const char *error, 
 {
     struct job_standing standing;
     char message[JOB_WORDS_MAX];
-    if (job_standing(writer, id, &standing, err) < 0 ||
+    if (job_standing(&writer->connection, id, &standing, err) < 0 ||
         job_words(writer, sql_message, VALUES(value_text(error)), message, sizeof message, err) < 0)
         return -1;
     return job_change(writer, id, &standing, ACTION_UNREADABLE, error, message[0] ? message : NULL,
@@ -1242,10 +1255,7 @@ int job_list(struct db_reader *reader, const struct job_filter *filter, struct j
 {
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_list,
-                         VALUES(value_text(filter->state), value_text(filter->user),
-                                value_text(filter->tag), value_text(filter->terms),
-                                value_integer(filter->before_seq), value_integer(filter->limit),
-                                value_text(filter->sweep)),
+                         VALUES(JOB_FILTER_VALUES(filter), value_integer(filter->limit)),
                          &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);

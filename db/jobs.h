@@ -129,6 +129,11 @@ enum job_request { JOB_CANCEL, JOB_HOLD, JOB_RELEASE, JOB_RETRY, JOB_RESTART };
 int job_request(struct db_writer *writer, const char *id, enum job_request request,
                 enum job_state *state, struct err *err);
 
+struct connection; /* of this room: a reader's or the writer's */
+/* 0 if job_request would carry that out at present, else -1 with its error. */
+int job_may_request(struct connection *connection, const char *id, enum job_request request,
+                    struct err *err);
+
 /* Hold the queued and running jobs of a user who is being disabled (`user_disabled`). The other
  * one releases those that this held and that nobody has touched since. A job of a disabled user
  * that enters the queue in another way (its run ended with the server) is held too. */
@@ -139,6 +144,8 @@ int job_release_all(struct db_writer *writer, const char *user, struct err *err)
  * events are detached (deletions.h): no reader finds them after the commit. One last `job` event has the state "deleted". ERR_CONFLICT if the job
  * is not finished, if an unfinished job starts from its model, or one waits for it to succeed. */
 int job_delete(struct db_writer *writer, const char *id, struct err *err);
+/* 0 if job_delete would do so at present, else -1 with its error. */
+int job_may_delete(struct connection *connection, const char *id, struct err *err);
 
 /* queued -> running; ERR_CONFLICT if the job is not queued any more. */
 int job_claim(struct db_writer *writer, const char *id, const char *device, struct err *err);
@@ -206,6 +213,7 @@ struct job_filter {
      * without it), or `word`: in name, notes or a tag, compared as fold.h says, or the first characters
      * of the id, at least four. op: "in" (one of the values) or < <= > >= (the first). */
     const char *terms;
+    const char *ids;    /* a JSON array */
     int64_t before_seq; /* only jobs submitted before this one; 0: from the newest */
     int limit;
 };

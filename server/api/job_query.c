@@ -35,8 +35,9 @@ static const struct {
 enum { QUERY_OPERATORS = sizeof query_operators / sizeof *query_operators };
 
 struct query {
-    const char *at;   /* what is still to be read */
-    const char *user; /* whom `me` means */
+    const char *at;      /* what is still to be read */
+    const char *pointer; /* of the search, for errors */
+    const char *user;    /* whom `me` means */
     struct emit json;
     int n;
     struct err *err;
@@ -44,7 +45,7 @@ struct query {
 
 static int query_bad(struct query *query, const char *what, const char *text, size_t n)
 {
-    return err_field(query->err, "q", "%s \"%.*s\"", what, n > 60 ? 60 : (int)n, text);
+    return err_field(query->err, query->pointer, "%s \"%.*s\"", what, n > 60 ? 60 : (int)n, text);
 }
 
 /* One value in quotes, or what lies before one of `ends` or a blank: *n bytes at *text. */
@@ -54,7 +55,7 @@ static int query_word(struct query *query, const char *ends, const char **text, 
     *text = query->at + is_quoted;
     *n = is_quoted ? strcspn(*text, "\"") : strcspn(*text, ends);
     if (is_quoted && !(*text)[*n])
-        return err_field(query->err, "q", "a quote is not closed: %.60s", query->at);
+        return err_field(query->err, query->pointer, "a quote is not closed: %.60s", query->at);
     query->at = *text + *n + is_quoted;
     return 0;
 }
@@ -182,7 +183,8 @@ static int query_term(struct query *query)
     const int is_not = query->at[0] == '-' && query->at[1] && !strchr(" \t\n", query->at[1]);
     query->at += is_not;
     if (++query->n > JOB_QUERY_TERMS_MAX)
-        return err_field(query->err, "q", "it has more than %d terms", JOB_QUERY_TERMS_MAX);
+        return err_field(query->err, query->pointer, "it has more than %d terms",
+                         JOB_QUERY_TERMS_MAX);
     emit_object(&query->json, NULL);
     const size_t n = query_field_length(query->at, &op);
     const int failed =
@@ -191,12 +193,13 @@ static int query_term(struct query *query)
     return failed;
 }
 
-int job_query_parse(const char *text, const char *user, char **out, struct err *err)
+int job_query_parse(const char *text, const char *pointer, const char *user, char **out,
+                    struct err *err)
 {
-    struct query query = {.at = text, .user = user, .err = err};
+    struct query query = {.at = text, .pointer = pointer, .user = user, .err = err};
     const size_t valid = utf8_valid(text, strlen(text));
     if (text[valid])
-        return err_field(err, "q", "byte %zu begins no UTF-8", valid + 1);
+        return err_field(err, pointer, "byte %zu begins no UTF-8", valid + 1);
     if (emit_open_text(&query.json))
         return err_set(err, ERR_NO_MEMORY, "no memory for a search");
     int failed = 0;

@@ -19,7 +19,8 @@
 enum { JOB_QUERY_TERMS_MAX = 32 }; /* more is no person's search; each costs a look at each job */
 
 /* Terms of a search as job_filter.terms has them (db/jobs.h): JSON (malloc) in *out. user: whom `me`
- * means. ERR_INVALID with the field `q` and what is wrong in it; ERR_NO_MEMORY. */
-int job_query_parse(const char *text, const char *user, char **out, struct err *err);
+ * means. ERR_INVALID with the field `pointer` and what is wrong in it; ERR_NO_MEMORY. */
+int job_query_parse(const char *text, const char *pointer, const char *user, char **out,
+                    struct err *err);
 
 #endif

@@ -73,14 +73,14 @@ enum request_result api_job_show(struct request *request)
     return result;
 }
 
-static int list_check_states(const char *states, struct err *err)
+int jobs_check_states(const char *states, const char *pointer, struct err *err)
 {
     char *copy = strdup(states), *at = copy, *word;
     int bad = !copy;
     while (!bad && (word = strsep(&at, ",")))
         bad = job_state_from_name(word) < 0;
     free(copy);
-    return bad ? err_field(err, "state", "\"%.60s\" is not a state", states) : 0;
+    return bad ? err_field(err, pointer, "\"%.60s\" is not a state", states) : 0;
 }
 
 /* An empty parameter counts as absent. */
@@ -103,8 +103,8 @@ static int list_filter(struct request *request, struct job_filter *filter, char 
         .sweep = list_word(request, "sweep"),
     };
     if (filter->state)
-        list_check_states(filter->state, err);
-    if (query && job_query_parse(query, request->user.name, terms, err) == 0)
+        jobs_check_states(filter->state, "state", err);
+    if (query && job_query_parse(query, "q", request->user.name, terms, err) == 0)
         filter->terms = *terms;
     request_query_int(request, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err);
     request_query_int(request, "cursor", 1, INT64_MAX, 0, &filter->before_seq, err);

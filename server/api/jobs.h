@@ -8,4 +8,7 @@
 request_handler api_job_list, api_job_show, api_job_patch, api_job_cancel, api_job_hold,
     api_job_release, api_job_retry, api_job_delete;
 
+/* ERR_INVALID unless these are names of states, separated by commas. */
+int jobs_check_states(const char *states, const char *pointer, struct err *err);
+
 #endif

@@ -1,6 +1,7 @@
 /* routes: see routes.h. A test compares the table with openapi.json, both ways. */
 #include "server/api/routes.h"
 
+#include "server/api/bulk.h"
 #include "server/api/compare.h"
 #include "server/api/corpora.h"
 #include "server/api/devices.h"
@@ -35,6 +36,7 @@
 static const struct route routes[] = {
     {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
     {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state*,user,tag,sweep,q,limit,cursor"},
+    {"POST", "/api/v1/jobs/bulk", api_jobs_bulk, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
     {"GET", "/api/v1/jobs/{id}", api_job_show, ROUTE_ETAG, "wait"},
     {"PATCH", "/api/v1/jobs/{id}", api_job_patch, ROUTE_BODY_JSON, NULL},
     {"DELETE", "/api/v1/jobs/{id}", api_job_delete, ROUTE_SLOW, NULL},

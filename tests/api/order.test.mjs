@@ -1,22 +1,32 @@
-// The order that users ask for: jobs that wait for others to end.
+// The order that users ask for: jobs that wait for others to end, limits of a sweep, and what is
+// done to many jobs at once.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { tiny, submit, finished } from '../lib/experiments.mjs';
 import { startServer } from '../lib/server.mjs';
 
 const NOBODY = '00000000-0000-4000-8000-000000000000';
 
-let server;
-before(async () => { server = await startServer(); });
-after(async () => { await server.stop(); });
+const as = (token) => ({
+  api: (route, init = {}) => service.api(route, { ...init, headers: { ...init.headers, Authorization: `Bearer ${token}` } }),
+});
 
-const ask = async (method, route, body) => {
-  const answer = await server.api(route, {
+let service, server; // the server as its administrator sees it
+before(async () => {
+  service = await startServer({ args: ['--auth', 'on'] });
+  server = as(/token[^a-z0-9_]*([A-Za-z0-9_-]{40,})/i.exec(service.log())[1]);
+});
+after(async () => { await service.stop(); });
+
+const askAs = async (who, method, route, body) => {
+  const answer = await who.api(route, {
     method, headers: body && { 'Content-Type': 'application/json' }, body: body && JSON.stringify(body),
   });
   const text = await answer.text();
   return { status: answer.status, body: text && JSON.parse(text) };
 };
+const ask = (...request) => askAs(server, ...request);
 const ok = async (...request) => {
   const { status, body } = await ask(...request);
   assert.ok(status < 300, `${request[0]} ${request[1]}: ${status} ${JSON.stringify(body)}`);
@@ -131,4 +141,105 @@ test('max_running of a sweep: given, changed, taken away, and refused by name', 
   assert.deepEqual(pointers(posted), [422, '/max_running: 0 is neither null nor an integer from 1 to 1000']);
   await queue('resume');
   for (const { id } of sweep.settings[0].jobs) assert.equal((await finished(server, id)).state, 'succeeded');
+});
+
+const bulk = (body) => ask('POST', '/jobs/bulk', body);
+const states = async (ids) => (await Promise.all(ids.map(job))).map(({ state }) => state);
+
+test('one action for all jobs that match: all, none, or without the unfit', async () => {
+  await queue('drain');
+  const ids = [];
+  for (const seed of [1, 2, 3]) ids.push((await submit(server, tiny({ name: `many ${seed}`, tags: ['many'], train: { seed } }))).id);
+  const all = { tag: 'many' };
+  const [a, b, c] = ids;
+  const look = await bulk({ filter: all, action: 'cancel', dry_run: true });
+  assert.deepEqual(look.body, { action: 'cancel', dry_run: true, matched: 3, done: 3, unfit: 0, jobs: [c, b, a], refused: [] });
+  assert.deepEqual(await states(ids), ['queued', 'queued', 'queued']);
+
+  await ok('POST', `/jobs/${b}/hold`);
+  const refused = await bulk({ filter: all, action: 'hold' });
+  assert.equal(refused.status, 409);
+  assert.equal(refused.body.detail, `job ${b} is held and cannot be held; nothing was done: 1 of 3 jobs are unfit`);
+  assert.deepEqual(await states(ids), ['queued', 'held', 'queued']);
+  const { body: told } = await bulk({ filter: all, action: 'hold', dry_run: true });
+  assert.deepEqual([told.done, told.unfit, told.refused], [2, 1, [{ job: b, code: 'conflict', detail: `job ${b} is held and cannot be held` }]]);
+  const { body: skipped } = await bulk({ filter: all, action: 'hold', unfit: 'skip' });
+  assert.deepEqual([skipped.done, skipped.unfit, skipped.jobs], [2, 1, [c, a]]);
+  assert.deepEqual(await states(ids), ['held', 'held', 'held']);
+  const { history } = await ok('GET', `/jobs/${a}/history`);
+  assert.deepEqual(history.map(({ action, actor }) => [action, actor]), [['submit', 'admin'], ['hold', 'admin']]);
+
+  // The listing's filters, together.
+  const matched = async (filter) => (await bulk({ filter, action: 'release', dry_run: true, unfit: 'skip' })).body.matched;
+  assert.equal(await matched({ ...all, state: 'held,running' }), 3);
+  assert.equal(await matched({ ...all, state: 'queued' }), 0);
+  assert.equal(await matched({ ...all, q: 'MANY 2' }), 1);
+  assert.equal(await matched({ ...all, user: 'nobody' }), 0);
+  assert.equal(await matched({ ids: [a, b], q: 'many 1' }), 1);
+  assert.equal(await matched({ sweep: NOBODY }), 0);
+
+  const change = (more) => bulk({ filter: all, ...more }).then(({ status, body }) => [status, body.done]);
+  assert.deepEqual(await change({ action: 'priority', priority: 3 }), [200, 3]);
+  assert.deepEqual(await change({ action: 'tag', add: ['late', ' late too '], remove: ['none'] }), [200, 3]);
+  const changed = await job(a);
+  assert.deepEqual([changed.priority, changed.tags, changed.spec.tags, changed.spec.resources.priority], [3, ['many', 'late', 'late too'], ['many', 'late', 'late too'], 3]);
+  assert.deepEqual(await change({ action: 'release' }), [200, 3]);
+  assert.deepEqual(await change({ action: 'cancel' }), [200, 3]);
+  assert.deepEqual(await change({ action: 'retry' }), [200, 3]);
+  assert.deepEqual(await states(ids), ['queued', 'queued', 'queued']);
+  await queue('resume');
+  for (const id of ids) assert.equal((await finished(server, id)).state, 'succeeded');
+  const one = await ask('POST', '/jobs/bulk', { filter: { ids: [a, NOBODY] }, action: 'delete' });
+  assert.deepEqual([one.status, one.body.detail], [404, `there is no job ${NOBODY}; nothing was done: 1 of 2 jobs are unfit`]);
+  const folder = `${service.dataDir}/jobs`;
+  assert.ok(fs.readdirSync(folder).includes(a));
+  // A job starts from the model of a: it stays, and the files of the others come back.
+  await ok('POST', '/queue/drain');
+  const user = await submit(server, { ...tiny(), init_from: a });
+  assert.equal((await bulk({ filter: all, action: 'delete' })).status, 409);
+  assert.deepEqual(ids.map((id) => fs.readdirSync(folder).includes(id)), [true, true, true]);
+  assert.equal((await ask('GET', `/jobs/${b}/checkpoint/config.json`)).status, 200);
+  await ok('POST', `/jobs/${user.id}/cancel`);
+  await queue('resume');
+  assert.deepEqual(await change({ action: 'delete' }), [200, 3]);
+  assert.deepEqual(fs.readdirSync(folder).filter((name) => ids.some((id) => name.includes(id))), []);
+  assert.equal((await ask('GET', `/jobs/${a}`)).status, 404);
+  assert.equal((await bulk({ filter: all, action: 'delete' })).body.matched, 0);
+});
+
+test('a bulk request that says too little or too much is refused by name', async () => {
+  const wrong = async (body) => pointers(await bulk(body));
+  assert.deepEqual(await wrong({ action: 'cancel' }), [422, '/filter: must be an object with state, user, tag, sweep, q or ids: nothing is done to all jobs by mistake']);
+  assert.deepEqual((await wrong({ filter: {}, action: 'cancel' }))[0], 422);
+  const filter = { tag: 'x' };
+  const said = async (body) => (await wrong(body)).slice(1).map((text) => text.split(':')[0]);
+  assert.deepEqual(await said({ filter: { tag: '', state: 'quick', when: 1, ids: [3], q: 7 }, action: 'explode', unfit: 'maybe', dry_run: 1, priority: 1, x: 2 }), [
+    '/x', '/action', '/filter/when', '/filter/tag', '/filter/q', '/filter/state', '/filter/ids/0', '/unfit', '/dry_run']);
+  assert.deepEqual(await said({ filter, action: 'cancel', priority: 1, from: 'start', add: ['x'] }), ['/from', '/add', '/priority']);
+  assert.deepEqual(await said({ filter, action: 'priority' }), ['/priority']);
+  assert.deepEqual(await wrong({ filter, action: 'priority', priority: 101 }), [422, '/priority: 101 is outside -100 to 100']);
+  assert.deepEqual(await said({ filter, action: 'tag' }), ['/add']);
+  assert.deepEqual(await said({ filter, action: 'tag', add: ['ok', 'a\nb'], remove: [7] }), ['/add/1', '/remove/0']);
+  assert.deepEqual(await said({ filter, action: 'tag', add: ['x'], remove: [' x'] }), ['/remove']);
+  assert.deepEqual(await said({ filter, action: 'retry', from: 'end' }), ['/from']);
+  assert.deepEqual(await said({ filter: { ids: [] }, action: 'hold' }), ['/filter/ids']);
+  assert.equal((await bulk([])).status, 400);
+});
+
+test('a bulk action changes one\'s own jobs, and those of all for an administrator', async () => {
+  await queue('drain');
+  await ok('POST', '/users', { name: 'ada' });
+  const ada = as((await ok('POST', '/users/ada/tokens', {})).token);
+  const hers = await submit(ada, tiny({ tags: ['both'] }));
+  const mine = await submit(server, tiny({ tags: ['both'] }));
+  const body = { filter: { tag: 'both' }, action: 'cancel' };
+  const refused = await askAs(ada, 'POST', '/jobs/bulk', body);
+  assert.deepEqual([refused.status, refused.body.detail], [403, 'this belongs to admin, and ada is not an administrator; nothing was done: 1 of 2 jobs are unfit']);
+  const { body: some } = await askAs(ada, 'POST', '/jobs/bulk', { ...body, unfit: 'skip' });
+  assert.deepEqual([some.done, some.jobs, some.refused[0].job, some.refused[0].code], [1, [hers.id], mine.id, 'forbidden']);
+  assert.deepEqual(await states([hers.id, mine.id]), ['cancelled', 'queued']);
+  assert.equal((await bulk({ filter: { tag: 'both' }, action: 'retry', unfit: 'skip' })).body.done, 1);
+  assert.deepEqual(await states([hers.id, mine.id]), ['queued', 'queued']);
+  assert.equal((await bulk(body)).body.done, 2);
+  await queue('resume');
 });
