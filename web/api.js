@@ -94,6 +94,7 @@ export const deleteJob = (id) => call("DELETE", `/api/v1/jobs/${id}`);
 export const cancelJob = (id) => call("POST", `/api/v1/jobs/${id}/cancel`);
 export const holdJob = (id) => call("POST", `/api/v1/jobs/${id}/hold`);
 export const releaseJob = (id) => call("POST", `/api/v1/jobs/${id}/release`);
+export const bulkJobs = (request) => call("POST", "/api/v1/jobs/bulk", { json: request });
 export const retryJob = (id, from) => call("POST", at(`/api/v1/jobs/${id}/retry`, { from }));
 
 const epochsPath = (id) => `/api/v1/jobs/${id}/epochs`;
@@ -116,7 +117,6 @@ export const compareJobs = (ids, series, points) =>
 
 export const getSweeps = (cursor) => call("GET", at("/api/v1/sweeps", { cursor }));
 export const getSweep = (id, points, epoch) => call("GET", at(`/api/v1/sweeps/${id}`, { points, epoch }));
-export const cancelSweep = (id) => call("POST", `/api/v1/sweeps/${id}/cancel`);
 
 export const logUrl = (id) => ROOT + `/api/v1/jobs/${id}/log`;
 export const checkpointUrl = (id, epoch) => ROOT + at(`/api/v1/jobs/${id}/checkpoint`, { epoch });

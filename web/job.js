@@ -13,7 +13,7 @@ import { JobCharts } from "./job_charts.js";
 import { JobDrivers } from "./job_drivers.js";
 import { JobFindings } from "./job_findings.js";
 import { JobProbe } from "./job_probe.js";
-import { downloads, GroupTable, provenancePanel, specPanel, timesPanel } from "./job_tables.js";
+import { downloads, GroupTable, orderPanel, provenancePanel, specPanel, timesPanel } from "./job_tables.js";
 import * as retention from "./retention.js";
 import { isEnded, progressBar, stateBadge } from "./state.js";
 import { JobSpectrum } from "./job_spectrum.js";
@@ -32,6 +32,7 @@ class JobPage {
     this.closed = false;
     this.unsubscribe = [
       live.subscribe("epoch", (data) => data.job === id && this.enqueue(() => this.onEpochs(data))),
+      live.subscribe("job", (data) => this.isNeighbour(data.id) && this.enqueue(() => this.refetch())),
       live.subscribe("job", (data) => data.id === id && this.enqueue(() => (data.state === "deleted" ? this.showGone() : this.refetch()))),
       live.subscribe("reset", () => this.enqueue(() => this.reload())),
     ];
@@ -43,6 +44,11 @@ class JobPage {
     for (const end of this.unsubscribe) end();
     clearTimeout(this.tablesTimer);
     for (const part of [this.charts, this.drivers, this.spectrum, this.tokens]) part?.destroy();
+  }
+
+  // A job that this one waits for, or that waits for it.
+  isNeighbour(id) {
+    return [...(this.job?.after ?? []), ...(this.job?.awaited_by ?? [])].some(({ job }) => job === id);
   }
 
   enqueue(step) {
@@ -154,6 +160,7 @@ class JobPage {
     this.probe = new JobProbe(this.id);
     this.groupTable = new GroupTable();
     this.tokens = new TokenTable(this.id, subject);
+    this.order = h("div");
     this.facts = h("div.facts");
     this.view.replaceChildren(
       h(
@@ -166,6 +173,7 @@ class JobPage {
       this.banner,
       this.retention,
       this.notes,
+      this.order,
       this.tiles,
       this.charts.element,
       this.findings.element,
@@ -195,6 +203,7 @@ class JobPage {
     this.notes.hidden = !job.notes;
     this.badge.update(job);
     this.banner.replaceChildren(...banners(job));
+    this.order.replaceChildren(...orderPanel(job));
     this.actions.update();
     this.spectrum.update(job);
     this.findings.update(job);

@@ -84,7 +84,7 @@ export function confirmed(question, action, kind = "danger") {
 }
 
 // A control with its label and, beside it, what the server says about it.
-function field(label, input, help) {
+export function formField(label, input, help) {
   input.id = uniqueId("edit");
   const error = h("span.error", { id: `${input.id}-error` });
   input.setAttribute("aria-describedby", error.id);
@@ -106,10 +106,10 @@ function edit(job, ondone) {
   const priority = h("input", { value: String(job.priority ?? 0), inputMode: "numeric", autocomplete: "off" });
   const result = h("div");
   const fields = {
-    name: field("Name", name),
-    tags: field("Tags", tags, "Separated by commas."),
-    notes: field("Notes", notes),
-    ...(isEnded(job) ? {} : { priority: field("Priority", priority, "−100 to 100; larger runs first.") }),
+    name: formField("Name", name),
+    tags: formField("Tags", tags, "Separated by commas."),
+    notes: formField("Notes", notes),
+    ...(isEnded(job) ? {} : { priority: formField("Priority", priority, "−100 to 100; larger runs first.") }),
   };
   const changes = () => ({
     name: name.value,

@@ -4,7 +4,7 @@
 import * as api from "./api.js";
 import { h, problemNotice, scrollable, scrolling, setText } from "./dom.js";
 import { describe, FIELDSETS, valueAt } from "./fields.js";
-import { between, bytes, count, fileStem, fixed, fullTime, groupLabel, NONE, significant } from "./format.js";
+import { between, bytes, count, fileStem, fixed, fullTime, groupLabel, NONE, shortId, significant } from "./format.js";
 import { modelEpochs } from "./models.js";
 
 const nats = (value) => fixed(value, 3);
@@ -40,6 +40,15 @@ const difference = (a, b) => (Number.isFinite(a) && Number.isFinite(b) ? a - b :
 function valueOf(quantity, group) {
   if (!group) return undefined;
   return quantity.value ? quantity.value(group) : quantity.at.reduce((value, key) => value?.[key], group);
+}
+
+// What a job waits for and what waits for it, with links; nothing for a job on its own.
+export function orderPanel({ after = [], awaited_by: awaitedBy = [] }) {
+  const line = ({ job, name, state, job_state: now }, wanted) =>
+    h("li", null, h("a", { href: `#/jobs/${job}` }, name || shortId(job)), ` ${now}${state === "any" ? `, ${wanted}` : ""}`);
+  const list = (title, edges, wanted) => (edges.length ? [h("h3", null, title), h("ul.downloads", null, ...edges.map((edge) => line(edge, wanted)))] : []);
+  const parts = [...list("Waits for", after, "however it ends"), ...list("Waiting for this job", awaitedBy, "however this one ends")];
+  return parts.length ? [h("section.panel.order", null, h("h2", null, "Order"), ...parts)] : [];
 }
 
 export class GroupTable {

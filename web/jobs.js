@@ -7,6 +7,7 @@
 
 import * as api from "./api.js";
 import * as live from "./live.js";
+import { SelectionBar } from "./bulk.js";
 import { h, problemNotice, scrollable, segmented, setText } from "./dom.js";
 import { count, duration, fixed, fullTime, groupLabel, shortId, time } from "./format.js";
 import { ofMine } from "./retention.js";
@@ -20,6 +21,7 @@ const SEARCH_HELP =
   'tag:"my tag"  user:me  state:failed  loss>5. A - before a term excludes what it fits.';
 const SEARCH_MS = 250; // pause in typing after which the search starts
 const REFETCH_MS = 250; // `job` events are collected for this time, after the last answer
+const COMPARE_MAX = 20; // jobs of one comparison
 const REFETCH_ONE_BY_ONE = 8; // with more changed jobs the whole list is loaded
 const MAIN_GROUPS = ["most_common", "least_common", "never_used"];
 const STATES = ["", "queued", "held", "running", "succeeded", "failed", "cancelled"];
@@ -69,7 +71,7 @@ class Row {
   update(job) {
     this.job = job;
     setText(this.name, job.name || shortId(job.id));
-    this.pick.setAttribute("aria-label", `Compare ${job.name || shortId(job.id)}`);
+    this.pick.setAttribute("aria-label", `Select ${job.name || shortId(job.id)}`);
     setText(this.meta, [shortId(job.id), ...(job.tags ?? [])].join(" · "));
     this.badge.update(job);
     this.bar.update(job);
@@ -98,7 +100,7 @@ class JobList {
     this.since = ""; // newest submission when the user last asked for rows
     this.news = new Set(); // ids of jobs submitted after it
     this.dirty = new Set();
-    this.picks = new Set(kept.picks); // ids to compare
+    this.picks = new Set(kept.picks); // ids of the selected jobs
     this.unsubscribe = [
       live.subscribe("job", (data) => this.onJob(data)),
       live.subscribe("epoch", (data) => this.onEpochs(data)),
@@ -144,6 +146,13 @@ class JobList {
       this.body,
     );
     this.message = h("div.message");
+    this.selection = new SelectionBar({
+      picks: this.picks,
+      rows: () => [...this.rows.keys()],
+      filter: () => this.filter,
+      isWhole: () => !this.next,
+      onchange: () => this.showPicks(),
+    });
     this.compare = h("a.button", { hidden: true }, "Compare jobs");
     this.newer = h("button.quiet", { type: "button", hidden: true, onclick: () => this.loadNews() });
     this.older = h("button", { type: "button", hidden: true, onclick: () => this.loadOlder() }, "Older jobs");
@@ -152,6 +161,7 @@ class JobList {
       ofMine(),
       h("div.filters", null, search, states),
       this.message,
+      this.selection.element,
       h("div.more", { role: "status" }, this.newer),
       scrollable("Jobs", h("div.panel.tablepanel", null, this.table)),
       h("div.more", null, this.older),
@@ -159,9 +169,15 @@ class JobList {
   }
 
   showCompare() {
-    this.compare.hidden = this.picks.size < 2;
+    this.compare.hidden = this.picks.size < 2 || this.picks.size > COMPARE_MAX;
     setText(this.compare, `Compare ${this.picks.size} jobs`);
     this.compare.href = `#/compare?jobs=${[...this.picks].join()}`;
+  }
+
+  // Rows follow the set of picks, which the bar changes too.
+  showPicks() {
+    for (const [id, row] of this.rows) row.pick.checked = this.picks.has(id);
+    this.showCompare();
   }
 
   // The address contains the filter, so that a filtered list can be linked to.
@@ -170,6 +186,7 @@ class JobList {
     const given = Object.entries(this.filter).filter(([, value]) => value);
     history.replaceState(history.state, "", `#/jobs${given.length ? `?${new URLSearchParams(given)}` : ""}`);
     this.rows.clear();
+    this.selection.picked();
     this.reload();
   }
 
@@ -213,7 +230,7 @@ class JobList {
   }
 
   newRow(job) {
-    return new Row(job, this.picks, () => this.showCompare());
+    return new Row(job, this.picks, () => this.selection.picked());
   }
 
   rowFor(rows, job) {
@@ -257,6 +274,7 @@ class JobList {
     setText(this.newer, `${count(missing)} more new ${missing === 1 ? "job" : "jobs"}`);
     this.older.hidden = !this.next;
     this.table.hidden = this.rows.size === 0;
+    this.selection.update();
     if (this.table.hidden) this.message.replaceChildren(this.emptyState());
   }
 
@@ -307,6 +325,7 @@ class JobList {
     if (state === "deleted") {
       this.rows.delete(id);
       this.news.delete(id);
+      if (this.picks.delete(id)) this.showCompare();
       this.show();
       return;
     }

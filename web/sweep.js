@@ -4,10 +4,10 @@
 
 import * as api from "./api.js";
 import * as live from "./live.js";
+import { actOnJobs } from "./bulk.js";
 import { Chart, Linked } from "./chart.js";
 import { h, notice, problemNotice, scrolling, setText, uniqueId } from "./dom.js";
 import { count, exact, fileStem, fixed, fullTime, groupLabel, interval, NONE, shortId } from "./format.js";
-import { confirmed } from "./job_actions.js";
 import { LINE_STYLES, lineStyle, swatch } from "./pen.js";
 
 const POINTS = 200;
@@ -104,7 +104,8 @@ class SweepPage {
   show() {
     const { sweep } = this;
     document.title = `${sweep.name} · tokenfate`;
-    setText(this.states, `${stateList(sweep.states)} · submitted ${fullTime(sweep.submitted_at)}`);
+    const limit = sweep.max_running ? ` · at most ${count(sweep.max_running)} at once` : "";
+    setText(this.states, `${stateList(sweep.states)}${limit} · submitted ${fullTime(sweep.submitted_at)}`);
     this.cancel.hidden = this.unended === 0;
     const pointers = Object.keys(sweep.settings[0]?.series ?? {});
     if (this.pointers !== pointers.join()) {
@@ -172,11 +173,8 @@ class SweepPage {
   }
 
   async cancelAll() {
-    const jobs = this.unended === 1 ? "1 job" : `${count(this.unended)} jobs`;
-    if (!(await confirmed(`Cancel ${jobs} of this sweep? Their epochs so far are kept.`, `Cancel ${jobs}`))) return;
     try {
-      await api.cancelSweep(this.id);
-      this.load();
+      if (await actOnJobs("cancel", { sweep: this.id, state: "queued,held,running" })) this.load();
     } catch (problem) {
       this.banner.replaceChildren(problemNotice("Not cancelled", problem));
     }

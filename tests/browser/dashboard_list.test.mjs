@@ -324,3 +324,99 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     await guarded.stop();
   }
 });
+
+test('selected jobs, and all that match, are acted upon after a question with their number', { skip }, async () => {
+  await post('/queue/drain');
+  const { settings: [{ jobs }] } = await post('/sweeps', { base: small({ tags: ['bulk'] }), vary: { 'train.seed': Array.from({ length: 30 }, (_, i) => i) } });
+  const states = async () => (await (await server.api(`/jobs?tag=bulk&limit=200`)).json()).jobs.map(({ state }) => state);
+  const all = (state) => jobs.map(() => state);
+  const press = (name) => page.getByRole('button', { name, exact: true }).click();
+  const status = (text) => page.locator('.selection [role="status"]', { hasText: text }).waitFor();
+  await open('#/jobs?q=bulk', { expected: [422] });
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 25);
+  await page.locator('tbody input').first().focus(); // the keyboard is enough
+  await page.keyboard.press('Space');
+  await status(/^1 selected$/);
+  await press('Hold');
+  await page.locator('dialog', { hasText: 'Hold 1 job?' }).waitFor();
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await press('Back');
+  assert.deepEqual(await states(), all('queued'), 'nothing before the answer');
+  await press('Hold');
+  await press('Hold 1 job');
+  await status(/^1 job held$/);
+  assert.deepEqual((await states()).filter((state) => state === 'held').length, 1);
+
+  await page.getByLabel('All shown').check();
+  await status(/^25 selected$/);
+  await press('Select all 30 that match');
+  await status(/^All 30 that match are selected$/);
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await press('Hold');
+  await page.locator('dialog', { hasText: 'Hold 29 jobs?' }).waitFor();
+  assert.match(await page.locator('dialog').innerText(), /1 of 30 are left out, for example: job [0-9a-f-]{36} is held and cannot be held\./);
+  await press('Hold 29 jobs');
+  await status(/^29 jobs held$/);
+  assert.deepEqual(await states(), all('held'));
+
+  await page.getByLabel('All shown').check();
+  await press('Priority');
+  await page.getByLabel('Priority', { exact: true }).fill('900');
+  await press('Next');
+  await page.locator('dialog .error', { hasText: '900 is outside' }).waitFor();
+  await page.getByLabel('Priority', { exact: true }).fill('5');
+  await press('Next');
+  await press('Priority 25 jobs');
+  await status(/^25 jobs given the priority$/);
+  await page.getByLabel('All shown').check();
+  await press('Tag');
+  await page.getByLabel('Tags to add').fill('late, later');
+  await page.getByLabel('Tags to remove').fill('none');
+  await press('Next');
+  await press('Tag 25 jobs');
+  await status(/^25 jobs tagged$/);
+  assert.equal((await (await server.api('/jobs?tag=later&limit=200')).json()).jobs.filter(({ priority }) => priority === 5).length, 25);
+
+  await page.getByLabel('Search jobs').fill('later');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 25);
+  await page.setViewportSize({ width: 400, height: 900 });
+  await page.getByLabel('All shown').check();
+  await status(/^25 selected$/);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await press('Cancel');
+  await press('Cancel 25 jobs');
+  await status(/^25 jobs cancelled$/);
+  await page.getByLabel('All shown').check();
+  await press('Delete');
+  await press('Delete 25 jobs');
+  await page.getByText('No job matches this filter.').waitFor();
+  assert.deepEqual(await states(), all('held').slice(25));
+});
+
+test('a sweep is cancelled after a question; its page and its jobs tell limit and order', { skip }, async () => {
+  await post('/queue/drain');
+  const first = await submit(server, small({ name: 'comes first' }));
+  const sweep = await post('/sweeps', { base: { ...small(), after: [{ job: first.id, state: 'any' }] }, vary: { 'train.seed': [1, 2, 3] }, max_running: 2 });
+  const [{ id }] = sweep.settings[0].jobs;
+  await open(`#/jobs/${first.id}`);
+  const order = page.locator('.order');
+  await order.getByText('Waiting for this job').waitFor();
+  assert.equal(await order.locator('a').count(), 3);
+  assert.match(await order.innerText(), /queued, however this one ends/);
+  await idle(page);
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await order.locator(`a[href="#/jobs/${id}"]`).click();
+  await order.getByText('Waits for').waitFor();
+  await page.locator('.notice', { hasText: `after: job ${first.id} is queued` }).waitFor();
+  await post(`/jobs/${first.id}/hold`);
+  await order.locator('li', { hasText: 'comes first held, however it ends' }).waitFor();
+  await page.goto(`${server.url}/#/sweeps/${sweep.id}`);
+  await page.getByText('3 queued · at most 2 at once').waitFor();
+  await page.getByRole('button', { name: 'Cancel all' }).click();
+  await page.locator('dialog', { hasText: 'Cancel 3 jobs? Their epochs so far are kept.' }).waitFor();
+  await page.getByRole('button', { name: 'Cancel 3 jobs' }).click();
+  await page.getByText('3 cancelled · at most 2 at once').waitFor();
+  await post(`/jobs/${first.id}/cancel`);
+  await post('/queue/resume');
+});
