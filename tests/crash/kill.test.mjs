@@ -54,6 +54,31 @@ test('kill -9 of the server at epoch 250: same bits, nothing missing or doubled,
   await server.stop();
 });
 
+test('kill -9 of the server in a chain of jobs: none is lost, stuck or early', { timeout: 300_000 }, async () => {
+  let server = await startServer({ args });
+  const next = (after, more) => submit(server, { ...small({ train: { epochs: 60 } }), after, ...more });
+  const one = await next([]);
+  const two = await next([{ job: one.id }]);
+  const three = await next([{ job: two.id, state: 'any' }, { job: one.id }]);
+  const broken = await next([{ job: one.id }]);
+  const held = await next([{ job: broken.id }]);
+  await server.api(`/jobs/${broken.id}/cancel`, { method: 'POST' });
+  for (const { id } of [one, two]) {
+    await reached(server, id, 15);
+    await server.kill('SIGKILL');
+    server = await startServer({ args, dataDir: server.dataDir });
+  }
+  const ends = [];
+  for (const { id } of [one, two, three]) ends.push(await finished(server, id));
+  assert.deepEqual(ends.map(({ state, epoch }) => [state, epoch]), ends.map(() => ['succeeded', 60]));
+  assert.ok(ends[1].started_at >= ends[0].finished_at && ends[2].started_at >= ends[1].finished_at);
+  const waits = await (await server.api(`/jobs/${held.id}`)).json();
+  assert.deepEqual([waits.state, waits.waits], ['held', `after: job ${broken.id} was cancelled`]);
+  await server.api(`/jobs/${broken.id}/retry`, { method: 'POST' });
+  assert.equal((await finished(server, held.id)).state, 'succeeded');
+  await server.stop();
+});
+
 test('kill -9 of the trainer at epoch 250: same bits, and the server never stops answering', { timeout: 300_000 }, async () => {
   const server = await startServer({ args });
   const job = await submit(server, small());
