@@ -16,12 +16,13 @@ static const char *devices_text(const json_t *object, const char *key)
 static void devices_print_proof(const json_t *proof)
 {
     const json_t *worst = json_object_get(proof, "worst");
-    const char *state = devices_text(proof, "state");
+    const char *state = devices_text(proof, "state"), *started = devices_text(proof, "started_at");
     const int is_without = strcmp(state, "passed") == 0 && devices_text(proof, "reason")[0];
-    printf("  proof %s%s", state, is_without ? ", without graphs" : "");
-    if (strcmp(state, "never") != 0)
-        printf(", %s, %lld checks in %.1f s", devices_text(proof, "started_at"),
-               (long long)json_integer_value(json_object_get(proof, "checks")),
+    const long long checks = json_integer_value(json_object_get(proof, "checks"));
+    printf("  proof %s%s%s%s", state, is_without ? ", without graphs" : "", started[0] ? ", " : "",
+           started);
+    if (checks > 0)
+        printf(", %lld checks in %.1f s", checks,
                json_number_value(json_object_get(proof, "seconds")));
     printf("\n");
     if (is_without)
