@@ -30,6 +30,17 @@ void hash_sha256(const void *data, size_t n, char hex[HASH_HEX])
     sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
 }
 
+void hash_hmac_sha256(const char *key, const char *first, const char *second, char hex[HASH_HEX])
+{
+    unsigned char digest[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)key, strlen(key));
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)first, strlen(first));
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)second, strlen(second));
+    crypto_auth_hmacsha256_final(&state, digest);
+    sodium_bin2hex(hex, HASH_HEX, digest, sizeof digest);
+}
+
 /* Hash the rest of fd into *state. */
 static int hash_update_file(crypto_hash_sha256_state *state, int fd, const char *path,
                             struct err *err)

@@ -17,7 +17,10 @@ int hash_init(struct err *err);
 /* Lower-case hex SHA-256 (FIPS 180-4) of n bytes. */
 void hash_sha256(const void *data, size_t n, char hex[HASH_HEX]);
 
-/* The same of a whole file, read in blocks. ERR_IO. */
+/* Lower-case hex HMAC-SHA256 (RFC 2104) of two texts, one behind the other. */
+void hash_hmac_sha256(const char *key, const char *first, const char *second, char hex[HASH_HEX]);
+
+/* SHA-256 of a whole file, read in blocks. ERR_IO. */
 int hash_sha256_file(const char *path, char hex[HASH_HEX], struct err *err);
 
 /* BLAKE2b-256 (RFC 7693) of bytes that come in parts: for files that this program writes for

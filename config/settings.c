@@ -74,6 +74,7 @@ static const struct options_row settings_table[] = {
     {"keep_bytes", NUMBER(keep_bytes, 0, 1LL << 60), "0", "bytes of jobs above which those that ended first lose something; 0: any number"},
     {"notice_days", NUMBER(notice_days, 0, 365), "7", "days from the announcement until something goes"},
     {"disk_reserve", NUMBER(disk_reserve, 0, 1LL << 60), "0", "bytes of the disk that are kept for running jobs: with less, none starts; 0: jobs always start"},
+    {"notify_private", TEXT(notify_private), NULL, "", "private addresses and networks to which notifications may go, separated by commas"},
     {"config", OPTIONS_ELSEWHERE, 0, 0, 0, 0, NULL, "", "JSON file with these options as keys"},
 };
 /* clang-format on */

@@ -61,9 +61,10 @@ struct settings {
     int64_t max_seconds;     /* largest max_seconds of a job; 0: any, and none */
     /* Days after the end of a job; 0: for ever */
     int64_t keep_state_days, keep_model_days, keep_job_days;
-    int64_t keep_bytes;   /* of all jobs; 0: any number */
-    int64_t notice_days;  /* before something goes: 7 */
-    int64_t disk_reserve; /* bytes; with less no job starts; 0: always */
+    int64_t keep_bytes;                     /* of all jobs; 0: any number */
+    int64_t notice_days;                    /* before something goes: 7 */
+    int64_t disk_reserve;                   /* bytes; with less no job starts; 0: always */
+    char notify_private[SETTINGS_TEXT_MAX]; /* private networks that notifications may go to */
 };
 
 /* Defaults, then the file (NULL: none; a named file that is missing or has an unknown key is

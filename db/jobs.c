@@ -18,6 +18,7 @@
 #include "db/events.h"
 #include "db/history.h"
 #include "db/job_filter.h"
+#include "db/notify.h"
 #include "db/usage.h"
 
 enum {
@@ -494,6 +495,9 @@ static int job_change(struct db_writer *writer, const char *id, const struct job
                  job_state_names[standing->state], job_state_names[next], detail, err) < 0)
         return -1;
     if (next >= JOB_SUCCEEDED && usage_end(writer, id, job_state_names[next], err) < 0)
+        return -1;
+    if (next != JOB_QUEUED && next != JOB_RUNNING &&
+        notify_change(writer, standing->seq, job_state_names[next], err) < 0)
         return -1;
     if (state)
         *state = (enum job_state)next;

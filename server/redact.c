@@ -71,3 +71,15 @@ int redact_err(const struct settings *settings, struct err *err)
         found |= redact_text(settings, err->fields[i].detail);
     return found;
 }
+
+void redact_url(const char *url, char *out, size_t n)
+{
+    const char *scheme_end = strstr(url, "://");
+    const char *host = scheme_end ? scheme_end + 3 : url;
+    const size_t authority = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', authority);
+    const char *shown = at ? at + 1 : host, *end = host + authority;
+    const int is_whole = *end == '\0' || (*end == '/' && !end[1]);
+    snprintf(out, n, "%.*s%.*s/%s", (int)(host - url), url, (int)(end - shown), shown,
+             is_whole ? "" : "\xe2\x80\xa6");
+}

@@ -15,4 +15,8 @@ int redact_err(const struct settings *settings, struct err *err);
 /* The same with one sentence, in place. */
 int redact_text(const struct settings *settings, char *text);
 
+/* An address without what may be a secret: user, path and query. "https://host:port/…" if there
+ * was more behind the host. Cut to n bytes. */
+void redact_url(const char *url, char *out, size_t n);
+
 #endif

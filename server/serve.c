@@ -43,6 +43,7 @@
 #include "server/http/pool.h"
 #include "server/http/tls.h"
 #include "server/queue/job_files.h"
+#include "server/notify/deliver.h"
 #include "server/queue/reading.h"
 #include "server/queue/upkeep.h"
 #include "server/queue/workers.h"
@@ -130,7 +131,8 @@ static int serve_listen(struct server *server, struct err *err)
     return address_list_check("trusted_proxies", server->settings.trusted_proxies, err) ||
                    address_list_check("unlimited_addresses", server->settings.unlimited_addresses,
                                       err) ||
-                   login_check_settings(&server->settings, err)
+                   login_check_settings(&server->settings, err) ||
+                   address_list_check("notify_private", server->settings.notify_private, err)
                ? -1
                : 0;
 }
@@ -250,7 +252,8 @@ static int serve_open(struct server *server, int lock, struct err *err)
         workers_start(settings, server->db, server->datasets, lock, &server->workers, err) ||
         reading_start(settings, server->db, server->datasets, server->workers, &server->reading,
                       err) ||
-        upkeep_start(settings, server->db, &server->upkeep, err) || http_start(server, err) ||
+        upkeep_start(settings, server->db, &server->upkeep, err) ||
+        deliver_start(settings, server->db, &server->deliver, err) || http_start(server, err) ||
         serve_publish_certificate(server, err))
         return -1;
     return serve_publish(server, "address", server->url, 0644, err);
@@ -269,6 +272,7 @@ static void serve_close(struct server *server)
     pool_free(server->pool);
     reading_stop(server->reading);
     upkeep_stop(server->upkeep);
+    deliver_stop(server->deliver);
     if (server->workers)
         workers_stop(server->workers);
     hub_stop(server->hub);

@@ -20,6 +20,7 @@ struct http;
 struct pool;
 struct hub;
 struct datasets;
+struct deliver;
 struct presets;
 struct reading;
 struct route_table;
@@ -47,6 +48,7 @@ struct server {
     struct workers *workers;
     struct reading *reading;
     struct upkeep *upkeep;
+    struct deliver *deliver;
     struct http *http;
     const struct route_table *routes;
     atomic_llong answers[SERVER_STATUS_CLASSES]; /* by status class: [1] 1xx .. [5] 5xx */

@@ -55,6 +55,7 @@ const SANITIZED_API = [
   'limits', // connections that are late or too many
   'logins', // refused credentials, lines of the log as JSON
   'jobs', // submit, hold, cancel, wait, export
+  'notify', // messages to receivers that answer badly
   'outside', // a client of another kind
   'probe', // a model read back from a checkpoint
   'readers', // clients that are slow, many or gone

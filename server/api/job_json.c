@@ -11,6 +11,7 @@
 #include "db/epochs.h"
 #include "server/api/after_json.h"
 #include "server/api/link.h"
+#include "server/api/notify_json.h"
 #include "server/group_names.h"
 #include "server/queue/workers.h"
 
@@ -260,16 +261,15 @@ int job_json_emit(struct emit *json, const struct job *job, struct request *requ
     write_groups(json, facts);
     write_theory(json, facts);
     write_summary(json, job, facts, &last, &names);
-    if (after_json_emit(json, request->reader, job->id, with_spec, err)) {
-        json_decref(facts);
-        group_names_free(&names);
-        return -1;
-    }
-    if (with_spec)
+    const struct notify_owner owner = {.job = job->id};
+    int failed = after_json_emit(json, request->reader, job->id, with_spec, err);
+    if (!failed && with_spec) {
         emit_raw(json, "spec", job->spec);
+        failed = notify_json_emit_list(json, request->reader, &owner, err);
+    }
     write_links(json, job, link_root(request));
     emit_end(json);
     json_decref(facts);
     group_names_free(&names);
-    return 0;
+    return failed;
 }

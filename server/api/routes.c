@@ -15,6 +15,7 @@
 #include "server/api/jobs.h"
 #include "server/api/login.h"
 #include "server/api/metrics.h"
+#include "server/api/notify.h"
 #include "server/api/presets.h"
 #include "server/api/probe.h"
 #include "server/api/queue.h"
@@ -93,6 +94,10 @@ static const struct route routes[] = {
     {"GET", "/api/v1/users/{name}/tokens/{id}", api_user_token_show, ROUTE_ETAG, NULL},
     {"DELETE", "/api/v1/users/{name}/tokens/{id}", api_user_token_delete, 0, NULL},
     {"POST", "/api/v1/users/{name}/tokens/{id}/rotate", api_user_token_rotate, 0, NULL},
+    {"GET", "/api/v1/users/{name}/notify", api_notify_list, 0, NULL},
+    {"POST", "/api/v1/users/{name}/notify", api_notify_create, ROUTE_BODY_JSON, NULL},
+    {"DELETE", "/api/v1/users/{name}/notify/{id}", api_notify_delete, 0, NULL},
+    {"POST", "/api/v1/users/{name}/notify_secret", api_notify_secret, 0, NULL},
     {"GET", "/api/v1/history", api_history, ROUTE_SLOW | ROUTE_ADMIN, "kind,object,actor,limit,cursor"},
     {"GET", "/api/v1/version", api_version, ROUTE_OPEN | ROUTE_ETAG, NULL},
     {"GET", "/api/v1/openapi.json", api_openapi, ROUTE_SLOW | ROUTE_OPEN, NULL},

@@ -15,6 +15,7 @@
 #include "server/api/after_json.h"
 #include "server/api/job_json.h"
 #include "server/api/limits.h"
+#include "server/api/notify_json.h"
 #include "server/api/submission.h"
 
 struct submit {
@@ -24,6 +25,7 @@ struct submit {
     char body_sha256[HASH_HEX];
     const struct settings *settings;
     int existing;
+    struct notify_list notify;
 };
 
 static void submit_free(void *state)
@@ -63,16 +65,25 @@ static int submit_check(struct request *request, struct submit *submit, struct e
     const char *body = request->body ? request->body : "";
     char *rest = NULL;
     struct spec *spec = NULL;
-    struct err bad = ERR_INIT;
+    char *without = NULL;
+    struct err bad = ERR_INIT, list = ERR_INIT;
     int failed = after_json_split(body, request->n_body, &rest, &submit->after, &bad) ||
                  (submit->after && after_check(request->reader, submit->after, &bad));
-    if (spec_parse(rest ? rest : body, rest ? strlen(rest) : request->n_body, &spec, err) ||
+    size_t n = rest ? strlen(rest) : request->n_body;
+    notify_json_split(rest ? rest : body, n, &without, &submit->notify, &list);
+    n = without ? strlen(without) : n;
+    if (spec_parse(without ? without
+                   : rest  ? rest
+                           : body,
+                   n, &spec, err) ||
         submission_build(request, spec, &submit->job, err) ||
         api_limits_check(request, &submit->job, 1, err))
         failed = 1;
     submit->job.after = submit->after;
     spec_free(spec);
     free(rest);
+    free(without);
+    failed |= notify_json_blame(&list, err) != 0;
     if (bad.code == ERR_NONE)
         return failed ? -1 : 0;
     return err->code == ERR_NONE || err->code == ERR_INVALID ? submission_blame(&bad, err) : -1;
@@ -83,10 +94,16 @@ static int submit_store(struct db_writer *writer, void *arg, struct err *err)
     struct submit *submit = arg;
     if (submission_check_text(writer, &submit->job, err))
         return -1;
+    const struct notify_owner owner = {.job = submit->job.id};
     if (job_insert(writer, &submit->job, submit->key, submit->body_sha256,
                    submit->settings->max_queue, &submit->existing, err))
         return -1;
-    return submit->existing ? 0 : api_limits_stored(writer, submit->settings, &submit->job, 1, err);
+    if (submit->existing)
+        return 0;
+    return api_limits_stored(writer, submit->settings, &submit->job, 1, err) ||
+                   notify_add(writer, &owner, &submit->notify, err)
+               ? -1
+               : 0;
 }
 
 static enum request_result submit_stored(struct request *request)

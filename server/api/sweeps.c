@@ -6,6 +6,7 @@
  * the HTTP thread. Every job of a sweep is built before one is stored, and all are stored
  * by one operation. */
 #include "server/api/link.h"
+#include "server/api/notify_json.h"
 #include "server/api/sweeps.h"
 
 #include <jansson.h>
@@ -301,6 +302,9 @@ static void write_look(struct request *request, struct emit *json, const struct 
     write_head(json, look->sweep, link_root(request));
     emit_raw(json, "base", look->sweep->base);
     emit_raw(json, "vary", look->sweep->vary);
+    const struct notify_owner owner = {.sweep = look->sweep->id};
+    if (notify_json_emit_list(json, request->reader, &owner, &request->err))
+        err_clear(&request->err); /* the numbers matter more */
     emit_integer(json, "epoch", curves->epoch[curves->n_points - 1]);
     if (look->has_curves)
         curves_emit_epochs(json, curves);
@@ -408,6 +412,7 @@ struct post {
     char body_sha256[HASH_HEX];
     const struct settings *settings;
     int existing;
+    struct notify_list notify;
 };
 
 static void post_free(void *state)
@@ -461,7 +466,13 @@ static int post_check(struct request *request, struct post *post, struct err *er
     uuid_generate(uuid);
     uuid_unparse_lower(uuid, post->sweep.id);
     post->settings = &request->server->settings;
-    if (sweep_plan_parse(request->body, request->n_body, &post->plan, err))
+    char *rest = NULL;
+    struct err list = ERR_INIT;
+    notify_json_split(request->body, request->n_body, &rest, &post->notify, &list);
+    const int unread = sweep_plan_parse(rest ? rest : request->body,
+                                        rest ? strlen(rest) : request->n_body, &post->plan, err);
+    free(rest);
+    if (notify_json_blame(&list, err) || unread)
         return -1;
     if (post->plan->n > post->settings->max_queue)
         return err_field(err, "/vary", "%d jobs never fit: this server's queue takes %lld at most",
@@ -488,12 +499,16 @@ static int post_store(struct db_writer *writer, void *arg, struct err *err)
     for (int i = 0; i < post->plan->n; i++)
         if (submission_check_text(writer, &post->jobs[i], err))
             return -1;
+    const struct notify_owner owner = {.sweep = post->sweep.id};
     if (sweep_insert(writer, &post->sweep, post->jobs, post->plan->n, post->key, post->body_sha256,
                      post->settings->max_queue, &post->existing, err))
         return -1;
-    return post->existing
-               ? 0
-               : api_limits_stored(writer, post->settings, post->jobs, post->plan->n, err);
+    if (post->existing)
+        return 0;
+    return api_limits_stored(writer, post->settings, post->jobs, post->plan->n, err) ||
+                   notify_add(writer, &owner, &post->notify, err)
+               ? -1
+               : 0;
 }
 
 static enum request_result post_stored(struct request *request)

@@ -81,6 +81,19 @@ static void test_equal(void **state)
     assert_false(hash_equal("secret", ""));
 }
 
+/* RFC 4231, cases 2 and 6 (its key is longer than a block). */
+static void test_hmac(void **state)
+{
+    char hex[HASH_HEX], key[132];
+    (void)state;
+    hash_hmac_sha256("Jefe", "what do ya want ", "for nothing?", hex);
+    assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof key - 1);
+    key[sizeof key - 1] = '\0';
+    hash_hmac_sha256(key, "", "Test Using Larger Than Block-Size Key - Hash Key First", hex);
+    assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 int main(void)
 {
     struct err err = ERR_INIT;
@@ -89,6 +102,7 @@ int main(void)
         cmocka_unit_test(test_file_equals_memory),
         cmocka_unit_test(test_random_text),
         cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_hmac),
     };
     return hash_init(&err) ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

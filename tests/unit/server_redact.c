@@ -37,8 +37,30 @@ static void folders(void **state)
     }
 }
 
+static void addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *shown;
+    } cases[] = {
+        {"https://hooks.slack.com/services/T0/B0/secret", "https://hooks.slack.com/\xe2\x80\xa6"},
+        {"http://user:word@a.example:8080/", "http://a.example:8080/"},
+        {"http://a@b@c.example", "http://c.example/"},
+        {"https://a.example?token=x@y", "https://a.example/\xe2\x80\xa6"},
+        {"https://a.example#x", "https://a.example/\xe2\x80\xa6"},
+        {"http://[::1]:80/x", "http://[::1]:80/\xe2\x80\xa6"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char shown[64], cut[12];
+        redact_url(cases[i].url, shown, sizeof shown);
+        assert_string_equal(shown, cases[i].shown);
+        redact_url(cases[i].url, cut, sizeof cut);
+        assert_memory_equal(cut, shown, sizeof cut - 1);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folders)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folders), cmocka_unit_test(addresses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
