@@ -60,7 +60,8 @@ static const char sql_job[] = MESSAGE "id, user, json_object('id', ?3, 'event', 
     "?6") ", 'job', json_object('id', id, 'name', name, 'tags', json(tags), 'user', user,"
           " 'state', state, 'epoch', iif(epoch < 0, NULL, epoch), 'epochs', epochs,"
           " 'loss', loss, 'device', device, 'device_seconds', device_ms / 1e3,"
-          " 'error', json(error), 'waits', waits)) FROM jobs WHERE seq = ?1";
+          " 'error', json(error), 'waits', json(iif(waits_code IS NULL, NULL,"
+          " json_object('code', waits_code, 'message', waits))))) FROM jobs WHERE seq = ?1";
 static const char sql_sweep[] =
     MESSAGE "s.id, s.user, json_object('id', ?3, 'event', ?2, 'time', " TIME(
         "?6") ", 'sweep', json_object('id', s.id, 'name', s.name, 'user', s.user, 'jobs',"

@@ -1,10 +1,11 @@
 // The user's own limits, and bearer tokens: list, issue, rotate, revoke. The text of a token is
-// on the page after the answer that made it, and nowhere else.
+// on the page after the answer that made it, and nowhere else. Below, who is told of the user's jobs.
 
 import * as api from "./api.js";
 import { announce, h, notice, problemNotice, scrollable } from "./dom.js";
 import { bytes, count, fullTime, NONE, time } from "./format.js";
 import { confirmed } from "./job_actions.js";
+import { notifications } from "./notify.js";
 
 const DAY = 86400;
 const LIVES = [
@@ -130,7 +131,7 @@ function tokensOf(view, user) {
       });
     },
   };
-  view.append(h("h2", null, "My tokens"), result, list, issueForm(act.issue));
+  view.append(h("h2", null, "Tokens"), result, list, issueForm(act.issue));
   load().catch((problem) => list.replaceChildren(problemNotice("Cannot load the list", problem)));
 }
 
@@ -141,6 +142,7 @@ export function render(view) {
       view.append(...limitsOf(limits));
       if (auth) tokensOf(view, name);
       else view.append(h("p", null, "This server asks nobody for a token."));
+      view.append(notifications(name));
     },
     (problem) => view.append(problemNotice("Who you are is not known", problem)),
   );

@@ -193,6 +193,23 @@ test('what is to go is told on three pages, and a pin keeps it', { skip }, async
   await page.locator('.notice', { hasText: 'The models' }).waitFor();
 });
 
+test('an address is told of jobs, and is shown without its path', { skip }, async () => {
+  await open('#/account');
+  await page.getByText('Nobody is told.').waitFor();
+  await page.getByLabel('Address', { exact: true }).fill('https://hooks.example.org/services/T0/B0/secret');
+  await page.getByLabel('Format').selectOption('Slack, Mattermost');
+  await page.getByLabel('held').uncheck();
+  await page.getByRole('button', { name: 'Add' }).click();
+  const row = page.locator('table', { hasText: 'hooks.example.org' }).locator('tbody tr');
+  assert.deepEqual((await row.locator('td').allInnerTexts()).slice(0, 3), ['https://hooks.example.org/\u2026', 'succeeded, failed', 'Slack, Mattermost']);
+  await page.getByRole('button', { name: 'New secret' }).click();
+  assert.match(await page.locator('code.secret').innerText(), /^[0-9a-f]{64}$/);
+  assert.deepEqual(await accessibilityFaults(page), []);
+  await page.getByRole('button', { name: /^Remove https/ }).click();
+  await page.getByRole('button', { name: 'Remove', exact: true }).click();
+  await page.getByText('Nobody is told.').waitFor();
+});
+
 test('devices say how they were proved', { skip }, async () => {
   const { devices: [cpu] } = await (await server.api('/devices')).json();
   const worst = { check: 'operation update', precision: 'fp32', error: 2.99e-6, bound: 4.29e-6 };
