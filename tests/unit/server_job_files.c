@@ -103,6 +103,33 @@ static void test_measure(void **state)
     assert_int_equal(job_files_measure(&room->settings, "none").total, 0);
 }
 
+/* A part goes and the rest stays. What a crash leaves aside goes at the next start. */
+static void test_part(void **state)
+{
+    struct room *room = *state;
+    struct err err = ERR_INIT;
+    make(room, "one");
+    write_bytes(room, "one/checkpoint", 30);
+    write_bytes(room, "one/log", 5);
+    assert_int_equal(job_files_part_set_aside(&room->settings, "one", RETENTION_STATE, &err), 0);
+    assert_false(is_there(room, "one/checkpoint"));
+    assert_true(is_there(room, "one/model/epoch-0"));
+    job_files_part_put_back(&room->settings, "one", RETENTION_STATE);
+    assert_true(is_there(room, "one/checkpoint"));
+    assert_false(is_there(room, ".deleted-one.state"));
+    assert_int_equal(job_files_part_set_aside(&room->settings, "one", RETENTION_MODELS, &err), 0);
+    assert_int_equal(job_files_part_remove(&room->settings, "one", RETENTION_MODELS, &err), 0);
+    assert_false(is_there(room, "one/model"));
+    assert_false(is_there(room, ".deleted-one.models"));
+    assert_int_equal(job_files_part_set_aside(&room->settings, "one", RETENTION_STATE, &err), 0);
+    assert_int_equal(job_files_sweep(&room->settings, room->f->reader, &err), 0);
+    assert_false(is_there(room, ".deleted-one.state"));
+    assert_true(is_there(room, "one/log"));
+    /* A job without files. */
+    assert_int_equal(job_files_part_set_aside(&room->settings, "two", RETENTION_STATE, &err), 0);
+    assert_int_equal(job_files_part_remove(&room->settings, "two", RETENTION_STATE, &err), 0);
+}
+
 static void test_sweep(void **state)
 {
     struct room *room = *state;
@@ -128,6 +155,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_delete, room_open, room_close),
         cmocka_unit_test_setup_teardown(test_sweep, room_open, room_close),
         cmocka_unit_test_setup_teardown(test_measure, room_open, room_close),
+        cmocka_unit_test_setup_teardown(test_part, room_open, room_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
