@@ -29,7 +29,7 @@ static void write_counts(FILE *out, json_t *counts)
 static void write_job(FILE *out, const json_t *job, const char *event)
 {
     const json_t *loss = json_object_get(job, "loss"), *epoch = json_object_get(job, "epoch");
-    const char *waits = text_of(job, "waits");
+    const char *waits = text_of(json_object_get(job, "waits"), "message");
     fprintf(out, "%s (%s) %s%s", text_of(job, "name"), text_of(job, "user"),
             strcmp(event, "held") == 0 ? "is " : "", event);
     if (json_is_integer(epoch))
