@@ -111,7 +111,10 @@ int64_t capacity_largest(const struct capacity *capacity)
 double capacity_part(const struct capacity *capacity, int threads, int64_t bytes)
 {
     const int64_t all = bytes + capacity->with_job + capacity->opening;
-    double part = 1.0 / capacity->n_seats;
+    int seats = 0;
+    for (int i = 0; i < capacity->n_seats; i++)
+        seats += !capacity->seats[i].is_barred;
+    double part = seats ? 1.0 / seats : 1;
     if (capacity->cores.n && (double)threads / capacity->cores.n > part)
         part = (double)threads / capacity->cores.n;
     if (capacity->total > 0 && (double)all / (double)capacity->total > part)
@@ -152,7 +155,8 @@ void capacity_open(struct capacity *capacity, int seat, const struct trainer_tea
     struct capacity_seat *opened = &capacity->seats[seat];
     opened->is_open = opened->is_process_seen = 1;
     opened->is_barred = 0;
-    opened->team = *team;
+    if (!opened->is_taken)
+        opened->team = *team;
     opened->opened_at = capacity->told_at = now;
     capacity_see(capacity, free, now);
 }

@@ -1,5 +1,5 @@
-/* capacity: what a device has room for: its seats, its cores and its memory. Pure functions; slot.c keeps
- * the room of each device under the mutex of the set, the scheduler decides on a copy.
+/* capacity: what a device has room for: its seats, its cores and its memory. Pure functions; slot.c
+ * keeps the capacity of each device under the mutex of the set, the scheduler decides on a copy.
  *
  * A seat is the place of one job and of the trainer process that runs it. A seat is taken, with its
  * threads and its memory, when a job is placed, and given back at its end, whatever the end is. So
@@ -13,7 +13,7 @@
  * A device whose memory is not known (total 0) has one job at a time.
  *
  * Part: the dominant share (Ghodsi et al., 2011) of a job: the largest of its parts of the seats, the
- * cores and the memory. Jobs whose parts sum to 1 at most fit on a device without strangers. */
+ * cores and the memory. */
 #ifndef TOKENFATE_CAPACITY_H
 #define TOKENFATE_CAPACITY_H
 
@@ -33,9 +33,9 @@ enum {
 
 struct capacity_seat {
     int is_taken;                 /* a job runs here, or was handed over */
-    int is_open;                  /* a process holds the device, or is about to */
+    int is_open;                  /* a process holds the device */
     int is_barred;                /* none can be started here beside the others, for now */
-    struct trainer_team team;     /* of that process */
+    struct trainer_team team;     /* of the job, else of that process */
     int64_t bytes;                /* of the job and what comes with it, 0: no job */
     int64_t opened_at, loaded_at; /* ms; the process and the job have their memory; 0: not yet */
     int is_process_seen, is_job_seen; /* by the last reading */
@@ -84,7 +84,8 @@ void capacity_take(struct capacity *capacity, int seat, const struct trainer_tea
                    int64_t bytes);
 /* Its end. The process stays. */
 void capacity_give_back(struct capacity *capacity, int seat);
-/* The process of a seat is there, and has told how much is free; it has gone. now: ms of a clock. */
+/* The process of a seat is there, and has told how much is free; it has gone. A job that was placed
+ * meanwhile keeps its team. now: ms of a clock. */
 void capacity_open(struct capacity *capacity, int seat, const struct trainer_team *team,
                    int64_t free, int64_t now);
 void capacity_close(struct capacity *capacity, int seat);

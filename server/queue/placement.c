@@ -164,8 +164,8 @@ static enum obstacle placement_room(const struct job *job, const struct placemen
         return OBSTACLE_NONE;
     if (fit == CAPACITY_FULL) {
         if (threads > capacity_cores_left(capacity) && capacity_cores_left(capacity) > 0)
-            snprintf(waits, size, "%s is busy: it computes with %d threads, %d cores are free",
-                     device->id, threads, capacity_cores_left(capacity));
+            snprintf(waits, size, "%s is busy: of its %d cores %d are free, the job takes %d",
+                     device->id, capacity->cores.n, capacity_cores_left(capacity), threads);
         else
             snprintf(waits, size, "%s is busy", device->id);
         return OBSTACLE_BUSY;

@@ -66,11 +66,12 @@ test('two jobs at once on two cores: each with the bits that it has alone, throu
     const places = childrenOf(server).map((pid) => /Cpus_allowed_list:\s+(\S+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
     assert.equal(new Set(places).size, 2, `disjoint cores: ${places}`);
   }
+  const changed = { 1: ['--slots', '1'], 3: ['--job-threads', String(CORES)], 5: [] }; // nothing to jobs that have begun
   for (let kill = 0; kill < 6; kill++) {
     await new Promise((resolve) => setTimeout(resolve, 200 + 400 * Math.random()));
     if (kill % 2) {
       await server.kill('SIGKILL');
-      server = await startServer({ args, dataDir: server.dataDir });
+      server = await startServer({ args: [...args, ...changed[kill]], dataDir: server.dataDir });
     } else {
       for (const pid of childrenOf(server).slice(0, 1 + (kill & 2) / 2)) process.kill(pid, 'SIGKILL');
     }

@@ -316,6 +316,13 @@ static void test_seats_and_cores(void **state)
     assert_int_equal(look_team(&c, 1, &cores), 1); /* it will be replaced */
     c.is_closing = 1;
     assert_int_equal(capacity_look(&c, 1, 1), CAPACITY_FULL);
+    /* A process that was started for something else does not change what a job was given. */
+    c.is_closing = 0;
+    capacity_take(&c, 1, &two, 1);
+    capacity_open(&c, 1, &no_team, GB, 2);
+    assert_int_equal(c.seats[1].team.threads, 2);
+    assert_int_equal(capacity_cores_left(&c), 0);
+    capacity_give_back(&c, 1);
     /* A pool that is a number binds nobody. */
     c.cores.is_bound = 0;
     assert_int_equal(look_team(&c, 1, &cores), 1);
@@ -329,6 +336,9 @@ static void test_parts(void **state)
     assert_true(capacity_part(&c, 0, 0) == 0.25);
     assert_true(capacity_part(&c, 0, 4 * (int64_t)GB) == 0.5);
     assert_true(capacity_part(&c, 0, 99 * (int64_t)GB) == 1);
+    c.seats[3].is_barred = 1;
+    assert_true(capacity_part(&c, 0, 0) * 3 == 1);
+    c.seats[3].is_barred = 0;
     c.cores.n = 8;
     assert_true(capacity_part(&c, 1, 0) == 0.25 && capacity_part(&c, 6, 0) == 0.75);
 }
