@@ -2,11 +2,9 @@
 // their number takes part in its bits, whatever the settings and the load are later.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { small, submit, finished, reached, epochsOf, bits } from '../lib/experiments.mjs';
 import { startServer, removeFolder } from '../lib/server.mjs';
-import { childrenOf } from '../lib/processes.mjs';
 
 const CORES = availableParallelism();
 const spec = (threads, change = {}) => small({ train: { epochs: 300 }, resources: { threads }, ...change });
@@ -46,40 +44,6 @@ test('threads stay with their job when the settings change, and so do its bits',
   server = await startServer({ dataDir: server.dataDir });
   await finished(server, wide.id);
   assert.deepEqual(await recordsOf(server, wide.id), double);
-  await server.stop();
-  removeFolder(server.dataDir);
-});
-
-test('two jobs at once on two cores: each with the bits that it has alone, through kills of server and trainers', { skip: CORES < 2 && 'one core', timeout: 300_000 }, async () => {
-  const args = ['--threads', String(CORES), '--job-threads', '1', '--slots', '2', '--checkpoint-seconds', '1'];
-  let server = await startServer({ args });
-  const seeded = (seed) => spec(0, { train: { epochs: 600, seed }, resources: { max_attempts: 100 } });
-  const alone = [];
-  for (const seed of [1, 2]) alone.push(await recordsOf(server, (await run(server, seeded(seed))).id));
-  const jobs = [await submit(server, seeded(1)), await submit(server, seeded(2))];
-  const busy = async () => (await (await server.api('/devices')).json()).devices[0];
-  let both;
-  for (const end = Date.now() + 60_000; Date.now() < end && both?.jobs.length !== 2; await new Promise((resolve) => setTimeout(resolve, 20))) both = await busy();
-  assert.deepEqual([both.slots, both.jobs.map(({ id }) => id).sort(), both.jobs.map(({ threads }) => threads)], [2, jobs.map(({ id }) => id).sort(), [1, 1]]);
-  assert.ok(both.jobs.every(({ reserved_bytes: bytes }) => bytes > 0));
-  if (both.cores === CORES) {
-    const places = childrenOf(server).map((pid) => /Cpus_allowed_list:\s+(\S+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
-    assert.equal(new Set(places).size, 2, `disjoint cores: ${places}`);
-  }
-  const changed = { 1: ['--slots', '1'], 3: ['--job-threads', String(CORES)], 5: [] }; // nothing to jobs that have begun
-  for (let kill = 0; kill < 6; kill++) {
-    await new Promise((resolve) => setTimeout(resolve, 200 + 400 * Math.random()));
-    if (kill % 2) {
-      await server.kill('SIGKILL');
-      server = await startServer({ args: [...args, ...changed[kill]], dataDir: server.dataDir });
-    } else {
-      for (const pid of childrenOf(server).slice(0, 1 + (kill & 2) / 2)) process.kill(pid, 'SIGKILL');
-    }
-  }
-  for (const [i, { id }] of jobs.entries()) {
-    assert.equal((await finished(server, id)).state, 'succeeded');
-    assert.deepEqual(await recordsOf(server, id), alone[i]);
-  }
   await server.stop();
   removeFolder(server.dataDir);
 });
