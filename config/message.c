@@ -45,6 +45,7 @@ enum message_field {
     FIELD_EPOCH,
     FIELD_FROM,
     FIELD_TO,
+    FIELD_N,
     FIELD_BYTES,
     FIELD_FREE,
     FIELD_THREADS,
@@ -86,6 +87,7 @@ static const struct {
     [FIELD_EPOCH] = {"epoch", FORM_NUMBER, AT(epoch)},
     [FIELD_FROM] = {"from", FORM_NUMBER, AT(from)},
     [FIELD_TO] = {"to", FORM_NUMBER, AT(to)},
+    [FIELD_N] = {"n", FORM_NUMBER, AT(n)},
     [FIELD_BYTES] = {"bytes", FORM_NUMBER, AT(bytes)},
     [FIELD_FREE] = {"free", FORM_NUMBER, AT(free_bytes)},
     [FIELD_THREADS] = {"threads", FORM_NUMBER, AT(threads)},
@@ -116,7 +118,7 @@ static const struct {
     [MESSAGE_STARTED] = {"started", F(JOB) | F(EPOCH) | F(BYTES) | F(PRECISION) | F(ISA) |
                                         F(THREADS) | F(NAME) | F(BUILD)},
     [MESSAGE_ALIVE] = {"alive", F(JOB) | F(EPOCH)},
-    [MESSAGE_EPOCHS] = {"epochs", F(JOB) | F(FROM) | F(TO) | F(N_VALUES) | F(N_TOKENS)},
+    [MESSAGE_EPOCHS] = {"epochs", F(JOB) | F(FROM) | F(TO) | F(N) | F(N_VALUES) | F(N_TOKENS)},
     [MESSAGE_CHECKPOINTED] = {"checkpointed", F(JOB) | F(EPOCH)},
     [MESSAGE_DONE] = {"done", F(JOB) | F(EPOCH)},
     [MESSAGE_STOPPED] = {"stopped", F(JOB) | F(EPOCH)},
@@ -150,7 +152,7 @@ void message_clear(struct message *message)
 }
 
 /* Bytes per value and per token in a payload; 0: the type has none. `epochs` has both, once
- * per epoch. */
+ * per record. */
 static const struct {
     int per_value, per_token;
 } message_payloads[MESSAGE_TYPES] = {
@@ -171,14 +173,16 @@ static int64_t message_payload_wanted(const struct message *message, struct err 
     int possible = message->n_values >= 0 && message->n_values <= MESSAGE_PAYLOAD_MAX &&
                    message->n_tokens >= 0 && message->n_tokens <= MESSAGE_PAYLOAD_MAX &&
                    (!epochs || (message->from >= 0 && message->to >= message->from &&
-                                message->to < MESSAGE_PAYLOAD_MAX));
-    int64_t count = possible && epochs ? message->to - message->from + 1 : 1;
+                                message->to < MESSAGE_PAYLOAD_MAX && message->n > 0 &&
+                                message->n <= message->to - message->from + 1));
+    int64_t count = possible && epochs ? message->n : 1;
     int64_t bytes = possible ? per_value * message->n_values + per_token * message->n_tokens : 0;
     if (!possible || (bytes > 0 && count > MESSAGE_PAYLOAD_MAX / bytes))
-        return err_set(
-            err, ERR_PROTOCOL, "%s %lld to %lld with %lld values and %lld tokens are no frame",
-            message_types[message->type].word, (long long)message->from, (long long)message->to,
-            (long long)message->n_values, (long long)message->n_tokens);
+        return err_set(err, ERR_PROTOCOL,
+                       "%s %lld to %lld (%lld) with %lld values and %lld tokens are no frame",
+                       message_types[message->type].word, (long long)message->from,
+                       (long long)message->to, (long long)message->n, (long long)message->n_values,
+                       (long long)message->n_tokens);
     return count * bytes;
 }
 

@@ -14,8 +14,8 @@
  *
  *   server -> trainer  run      job spec corpus model dir resume checkpoint_seconds
  *                               ("model": file to start from, "": none)
- *                               ("resume": number of records the server has
- *                               stored; the trainer continues from the newest
+ *                               ("resume": epoch of the first record that the
+ *                               server lacks; the trainer continues from the newest
  *                               checkpoint in dir whose first record to come is
  *                               not above it; 0 starts anew. So started.epoch <=
  *                               resume: replays, never gaps)
@@ -37,8 +37,9 @@
  *                      ready    (once; later the end of a job means the same)
  *                      started  job epoch(first to come) bytes precision isa threads name build
  *                      alive    job epoch
- *                      epochs   job from to n_values n_tokens + payload:
- *                               (to-from+1) x { n_values float64, n_tokens float32 }
+ *                      epochs   job from to n n_values n_tokens + payload:
+ *                               n x { n_values float64, n_tokens float32 }, the records of
+ *                               from .. to (config/record_grid.h)
  *                      checkpointed job epoch
  *                      done     job epoch
  *                      stopped  job epoch
@@ -60,7 +61,7 @@
 #include "config/err.h"
 
 enum {
-    MESSAGE_VERSION = 6, /* grows with every change of a field or of its meaning */
+    MESSAGE_VERSION = 7, /* grows with every change of a field or of its meaning */
     /* a spec is at most 1 MiB, escaped at most twice that; the other fields are short */
     MESSAGE_HEADER_MAX = (2 << 20) + (64 << 10),
     MESSAGE_PAYLOAD_MAX = 64 << 20, /* 64 MiB: 2800 epochs of 5000 tokens and records */
@@ -104,7 +105,7 @@ struct message {
     char *driver, *identity;              /* device */
     char *pointer;                        /* read_failed */
     int64_t version, resume, checkpoint_seconds;
-    int64_t epoch, from, to, bytes, free_bytes, threads;
+    int64_t epoch, from, to, n, bytes, free_bytes, threads;
     int64_t n_values, n_tokens;
     int64_t utilisation, temperature; /* device */
     void *payload;
@@ -129,7 +130,7 @@ void message_reader_free(struct message_reader *reader);
 int message_read(struct message_reader *reader, int timeout_ms, struct message *out,
                  struct err *err);
 
-/* Copy record i (0 is epoch `from`) of an `epochs` message: n_values numbers to values,
+/* Copy record i (0 is that of epoch `from`) of an `epochs` message: n_values numbers to values,
  * n_tokens to tokens; NULL: not copied. A copy, because a double after an odd number of floats
  * is not aligned. */
 void message_record(const struct message *message, int64_t i, double *values, float *tokens);

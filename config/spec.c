@@ -90,6 +90,7 @@ static const struct spec_row spec_table[] = {
     {"/train/seed_weights", &spec_kind_seed, AT(train.seed_weights), 0, SPEC_SEED_MAX, NULL, "null"},
     {"/train/seed_data", &spec_kind_seed, AT(train.seed_data), 0, SPEC_SEED_MAX, NULL, "null"},
     {"/train/seed_groups", &spec_kind_seed, AT(train.seed_groups), 0, SPEC_SEED_MAX, NULL, "null"},
+    {"/train/record_every", &spec_kind_int64, AT(train.record_every), 1, SPEC_EPOCHS_MAX, NULL, "1"},
     {"/train/snapshots", &spec_kind_snapshots, 0, 0, 0, NULL, "[]"},
     {"/loss/class_weight", &spec_kind_real, AT(loss.class_weight), 0, SPEC_EXPONENT_MAX, NULL, "0"},
     {"/loss/logit_adjustment", &spec_kind_real, AT(loss.logit_adjustment), 0, SPEC_EXPONENT_MAX, NULL, "0"},

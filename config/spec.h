@@ -109,6 +109,7 @@ struct spec {
         enum spec_precision precision;
         int64_t seed;                                 /* 0 .. 2^53-1 */
         int64_t seed_weights, seed_data, seed_groups; /* -1 (JSON null): follows seed */
+        int64_t record_every; /* epochs between two records; 0 and the last have one always */
         int n_snapshots;
         int64_t snapshots[SPEC_SNAPSHOTS_MAX]; /* ascending, unique, each <= epochs */
     } train;

@@ -39,6 +39,17 @@ static int check_snapshots(const struct spec *spec, struct err *err)
     return bad;
 }
 
+/* An evaluation is part of a record. */
+static int check_record_every(const struct spec *spec, struct err *err)
+{
+    if (!spec->eval.windows || spec->eval.every % spec->train.record_every == 0)
+        return 0;
+    return err_field(err, "/train/record_every",
+                     "%lld leaves out records of epochs that are evaluated: every %lld-th one "
+                     "(eval.every), which must be a multiple of it",
+                     (long long)spec->train.record_every, (long long)spec->eval.every);
+}
+
 /* --- adaptive head ----------------------------------------------------------- */
 
 static int check_cutoffs(const struct spec *spec, struct err *err)
@@ -196,6 +207,7 @@ const struct spec_rule spec_rules[] = {
     {{"/model/d_model", "/model/n_heads"}, check_heads},
     {{"/train/batch_size", "/model/seq_len"}, check_positions},
     {{"/train/epochs", "/train/snapshots"}, check_snapshots},
+    {{"/train/record_every", "/eval/every", "/eval/windows"}, check_record_every},
     {{"/model/head", "/model/cutoffs"}, check_cutoffs},
     {{"/model/head", "/model/tie"}, check_adaptive_tie},
     {{"/model/head", "/model/head_bias"}, check_adaptive_bias},

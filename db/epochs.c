@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "db/connection.h"
 #include "db/events.h"
 
@@ -21,7 +22,8 @@ enum {
 };
 
 static const char sql_job[] =
-    "SELECT records, state, epoch, epochs, n_groups, n_tokens FROM jobs WHERE id = ?1";
+    "SELECT records, state, epoch, epochs, n_groups, n_tokens, record_every FROM jobs"
+    " WHERE id = ?1";
 static const char sql_stored[] =
     "SELECT record, tokens FROM epochs WHERE records = ?1 AND epoch = ?2";
 static const char sql_insert[] =
@@ -49,7 +51,8 @@ int64_t epochs_row_bytes(int n_groups, int n_tokens)
 }
 
 struct epochs_job {
-    int64_t records, epoch, epochs;
+    int64_t records, epoch;
+    struct record_grid grid;
     int n_groups, n_tokens;
 };
 
@@ -69,7 +72,8 @@ static int epochs_job(struct db_writer *writer, const char *id, struct epochs_jo
     if (result > 0) {
         out->records = sqlite3_column_int64(statement, 0);
         out->epoch = sqlite3_column_int64(statement, 2);
-        out->epochs = sqlite3_column_int64(statement, 3);
+        out->grid.epochs = sqlite3_column_int64(statement, 3);
+        out->grid.every = sqlite3_column_int64(statement, 6);
         out->n_groups = sqlite3_column_int(statement, 4);
         out->n_tokens = sqlite3_column_int(statement, 5);
     }
@@ -84,12 +88,17 @@ static int epochs_check(const struct epochs_job *job, const char *id, int64_t fr
         return err_set(err, ERR_PROTOCOL,
                        "job %s: %d epochs of %d numbers and %d tokens, wanted %d and %d", id, n,
                        n_values, n_tokens, record_size(job->n_groups), job->n_tokens);
-    if (from < 0 || from > job->epoch + 1)
+    const int64_t left =
+        record_grid_count(job->grid, job->grid.epochs) - record_grid_count(job->grid, from - 1);
+    if (from < 0 || from > record_grid_from(job->grid, job->epoch + 1))
         return err_set(err, ERR_CONFLICT, "job %s: epoch %lld came after epoch %lld", id,
                        (long long)from, (long long)job->epoch);
-    if (from + n - 1 > job->epochs)
-        return err_set(err, ERR_CONFLICT, "job %s: epoch %lld is beyond the last, %lld", id,
-                       (long long)(from + n - 1), (long long)job->epochs);
+    if (!record_grid_has(job->grid, from) || n > left)
+        return err_set(err, ERR_CONFLICT,
+                       "job %s: %d records from epoch %lld on are not those of every %lld-th epoch "
+                       "up to the last, %lld",
+                       id, n, (long long)from, (long long)job->grid.every,
+                       (long long)job->grid.epochs);
     return 0;
 }
 
@@ -141,23 +150,26 @@ int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n
         epochs_check(&row, job, from, n, n_values, n_tokens, err) < 0)
         return -1;
     for (int i = 0; i < n; i++) {
+        const int64_t epoch = record_grid_ahead(row.grid, from, i);
         const double *record = values + (size_t)i * (size_t)n_values;
         const float *means = tokens + (size_t)i * (size_t)n_tokens;
-        if ((from + i <= row.epoch ? epochs_compare : epochs_store)(writer, &row, from + i, record,
-                                                                    means, err) < 0)
+        if ((epoch <= row.epoch ? epochs_compare : epochs_store)(writer, &row, epoch, record, means,
+                                                                 err) < 0)
             return -1;
     }
-    int64_t last = from + n - 1;
+    int64_t last = record_grid_ahead(row.grid, from, n - 1);
     if (last <= row.epoch)
         return 0;
     double loss = values[(size_t)(n - 1) * (size_t)n_values + RECORD_LOSS];
-    /* Event and size cover only the epochs that are new, not the replayed ones. */
-    int64_t first = from > row.epoch + 1 ? from : row.epoch + 1;
-    const int64_t epoch_bytes = epochs_row_bytes(row.n_groups, row.n_tokens);
+    /* The epochs that are new, without the replayed ones. */
+    int64_t first = record_grid_from(row.grid, row.epoch + 1);
+    const int64_t bytes =
+        (record_grid_count(row.grid, last) - record_grid_count(row.grid, row.epoch)) *
+        epochs_row_bytes(row.n_groups, row.n_tokens);
     if (connection_run(&writer->connection, sql_advance,
                        VALUES(value_text(job), value_integer(last), value_real(loss),
                               value_integer(RECORD_SCALARS), value_integer(RECORD_FIELDS),
-                              value_integer((last - first + 1) * epoch_bytes)),
+                              value_integer(bytes)),
                        err) < 0)
         return -1;
     return events_add(writer, "epoch", job, first, last, NULL, err);

@@ -9,12 +9,13 @@
 #include "config/err.h"
 #include "db/db.h"
 
-/* Store epochs from .. from+n-1 (values [n][n_values], tokens [n][n_tokens]),
+/* Store the n records from epoch `from` on (record_grid.h; values [n][n_values], tokens
+ * [n][n_tokens]),
  * advance jobs.epoch and write one `epoch` event, all in the operation's
  * transaction. Epochs that are stored already (a replay after a resume) must have
  * the same bits (record_same, and the tokens); they are neither stored nor
  * announced again. ERR_NONDETERMINISTIC names the first epoch that differs.
- * ERR_CONFLICT for a gap, an epoch beyond the spec's last, or if the job is not
+ * ERR_CONFLICT for a gap, an epoch without record or beyond the spec's last, or if the job is not
  * running; ERR_PROTOCOL if n_values or n_tokens are not the job's. */
 int epochs_append(struct db_writer *writer, const char *job, int64_t from, int n,
                   const double *values, int n_values, const float *tokens, int n_tokens,

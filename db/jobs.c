@@ -191,13 +191,14 @@ static const char sql_insert[] =
     " epochs, device_asked, device,"
     " precision,"
     " memory_bytes, n_groups, n_tokens, unread, max_seconds,"
-    " sweep, capped)"
+    " sweep, capped, record_every)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
     " ?9, ?10, ?10,"
     " coalesce(json_extract(?11, '$.train.precision'), 'auto'),"
     " ?12, ?13, ?14, ?15, ?16,"
     " (SELECT seq FROM sweeps WHERE id = ?17),"
-    " coalesce((SELECT seq FROM sweeps WHERE id = ?17 AND max_running), 0))";
+    " coalesce((SELECT seq FROM sweeps WHERE id = ?17 AND max_running), 0),"
+    " coalesce(json_extract(?11, '$.train.record_every'), 1))";
 static const char sql_insert_records[] = "UPDATE jobs SET records = seq WHERE seq = ?1";
 static const char sql_insert_texts[] =
     "INSERT INTO job_texts (job, notes, spec, facts, group_names, corpus_sha256, setting)"
@@ -304,9 +305,10 @@ static const char sql_running[] =
              "j.device_ms, j.slices, j.stop_start_ms, "       /* 32 to 34 */                       \
              "j.cost_ms, coalesce("                           /* 35 */                             \
              "json_extract(t.provenance, '$.threads'), "                                           \
-             "json_extract(t.spec, '$.resources.threads'), 0), "            /* 36 */               \
-             "iif(j.blocked AND j.state = 'queued', 'after', j.waits_code)" /* 37 */
-#define FULL ROW ", t.notes, t.spec, t.facts, j.pinned"                     /* 38 to 41 */
+             "json_extract(t.spec, '$.resources.threads'), 0), "              /* 36 */             \
+             "iif(j.blocked AND j.state = 'queued', 'after', j.waits_code), " /* 37 */             \
+             "j.record_every"                                                 /* 38 */
+#define FULL ROW ", t.notes, t.spec, t.facts, j.pinned"                       /* 39 to 42 */
 #define FROM " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN sweeps s ON s.seq = j.sweep"
 static const char sql_get[] = "SELECT " FULL FROM " WHERE j.id = ?1";
 static const char sql_list[] =
@@ -1149,8 +1151,8 @@ static const struct {
     {18, offsetof(struct job, waits)},       {23, offsetof(struct job, provenance)},
     {24, offsetof(struct job, group_names)}, {25, offsetof(struct job, corpus_sha256)},
     {26, offsetof(struct job, sweep)},       {27, offsetof(struct job, setting)},
-    {29, offsetof(struct job, urgent)},      {38, offsetof(struct job, notes)},
-    {39, offsetof(struct job, spec)},        {40, offsetof(struct job, facts)},
+    {29, offsetof(struct job, urgent)},      {39, offsetof(struct job, notes)},
+    {40, offsetof(struct job, spec)},        {41, offsetof(struct job, facts)},
 };
 
 static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
@@ -1180,8 +1182,9 @@ static int job_fill(sqlite3_stmt *row, struct job *job, struct err *err)
     job->cost_ms = sqlite3_column_int64(row, 35);
     job->threads = sqlite3_column_int(row, 36);
     job->waits_code = reason_from_name((const char *)sqlite3_column_text(row, 37));
+    job->record_every = sqlite3_column_int64(row, 38);
     int columns = sqlite3_column_count(row);
-    job->pinned = columns > 41 && sqlite3_column_int(row, 41);
+    job->pinned = columns > 42 && sqlite3_column_int(row, 42);
     for (size_t i = 0; i < sizeof job_texts / sizeof *job_texts; i++)
         if (job_texts[i].column < columns &&
             column_text(row, job_texts[i].column, (char **)((char *)job + job_texts[i].offset),

@@ -48,6 +48,7 @@ struct job {
     int64_t submitted_at, started_at, finished_at; /* microseconds, 0 = not yet */
     int64_t epoch;                                 /* last stored epoch, -1 = none */
     int64_t epochs;                                /* epochs of the spec */
+    int64_t record_every; /* its records: record_grid.h; set from the spec when it is inserted */
     char *device;    /* until the start the device asked for ("auto", "cpu"), then its device */
     char *precision; /* precision asked for: train.precision of the spec */
     int64_t memory_bytes;

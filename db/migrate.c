@@ -29,17 +29,16 @@ MIGRATION(migrate_0017_retention, "db/schema/0017_retention.sql");
 MIGRATION(migrate_0018_shortages, "db/schema/0018_shortages.sql");
 MIGRATION(migrate_0019_init_from, "db/schema/0019_init_from.sql");
 MIGRATION(migrate_0020_notify, "db/schema/0020_notify.sql");
+MIGRATION(migrate_0021_record_every, "db/schema/0021_record_every.sql");
 
-static const char *const migrations[] = {migrate_0001_initial,        migrate_0002_sweeps,
-                                         migrate_0003_deletions,      migrate_0004_unread,
-                                         migrate_0005_shuffle_offset, migrate_0006_search,
-                                         migrate_0007_history,        migrate_0008_job_texts_corpus,
-                                         migrate_0009_fair,           migrate_0010_proofs,
-                                         migrate_0011_reasons,        migrate_0012_usage,
-                                         migrate_0013_bindings,       migrate_0014_limits,
-                                         migrate_0015_after,          migrate_0016_max_running,
-                                         migrate_0017_retention,      migrate_0018_shortages,
-                                         migrate_0019_init_from,      migrate_0020_notify};
+static const char *const migrations[] = {
+    migrate_0001_initial,     migrate_0002_sweeps,           migrate_0003_deletions,
+    migrate_0004_unread,      migrate_0005_shuffle_offset,   migrate_0006_search,
+    migrate_0007_history,     migrate_0008_job_texts_corpus, migrate_0009_fair,
+    migrate_0010_proofs,      migrate_0011_reasons,          migrate_0012_usage,
+    migrate_0013_bindings,    migrate_0014_limits,           migrate_0015_after,
+    migrate_0016_max_running, migrate_0017_retention,        migrate_0018_shortages,
+    migrate_0019_init_from,   migrate_0020_notify,           migrate_0021_record_every};
 enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
 
 /* ERR_CORRUPT unless the file is empty or a tokenfate database of a known version.

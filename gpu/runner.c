@@ -31,11 +31,11 @@ enum {
     LOWEST_PRIORITY = 19 /* setpriority(2) */
 };
 
-/* Consecutive records to be sent: n of them from epoch `from`. */
+/* Consecutive records to be sent: n of them, of the epochs from .. to. */
 struct pack {
     char *bytes;
     size_t size, capacity;
-    int64_t from, n;
+    int64_t from, to, n;
     int n_values, n_tokens;
 };
 
@@ -282,6 +282,12 @@ static int open_dataset(struct runner *runner, struct spec *spec, const char *pa
     return 0;
 }
 
+struct record_grid runner_grid(const struct runner *runner)
+{
+    const struct spec *spec = runner->dataset_spec;
+    return (struct record_grid){spec->train.record_every, spec->train.epochs};
+}
+
 const struct groups *runner_groups(const struct runner *runner)
 {
     return &runner->dataset->groups;
@@ -297,7 +303,8 @@ static void on_flush(void *self)
         return;
     struct message message = {.type = MESSAGE_EPOCHS,
                               .from = pack->from,
-                              .to = pack->from + pack->n - 1,
+                              .to = pack->to,
+                              .n = pack->n,
                               .n_values = pack->n_values,
                               .n_tokens = pack->n_tokens,
                               .payload = pack->bytes,
@@ -340,6 +347,7 @@ static void on_epoch(void *self, int64_t epoch, const double *values, int n_valu
         on_flush(runner);
     if (pack->n == 0)
         pack->from = epoch;
+    pack->to = epoch;
     pack->n_values = n_values;
     pack->n_tokens = n_tokens;
     memcpy(pack->bytes + pack->size, values, of_values);

@@ -7,6 +7,7 @@
 
 #include "config/err.h"
 #include "config/message.h"
+#include "config/record_grid.h"
 #include "gpu/train.h"
 #include "lab/groups.h"
 
@@ -47,6 +48,8 @@ int runner_probe(struct runner *runner, const struct message *probe, struct err 
  * process, for good. -1: this process must end, with the error of send. */
 int runner_read(struct runner *runner, const struct message *read, struct err *err);
 
+/* Which epochs of the current job have records. */
+struct record_grid runner_grid(const struct runner *runner);
 /* Groups of the current job, for sinks that print their names. */
 const struct groups *runner_groups(const struct runner *runner);
 

@@ -51,12 +51,14 @@ static void print_epochs(struct printer *printer, const struct message *message)
     double values[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS];
     for (int g = 0; g < groups->n; g++)
         names[g] = groups->group[g].name;
-    for (int64_t e = message->from; e <= message->to; e++) {
+    int64_t e = message->from;
+    for (int64_t i = 0; i < message->n; i++) {
         struct emit json;
-        message_record(message, e - message->from, values, NULL);
+        message_record(message, i, values, NULL);
         emit_open(&json, printer->out, EMIT_COMPACT);
         record_emit(&json, JOB, e, values, groups->n, names);
         fputc('\n', printer->out);
+        e = record_grid_from(runner_grid(printer->runner), e + 1);
     }
 }
 

@@ -19,6 +19,7 @@
 #include "config/clock.h"
 #include "config/file.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "gpu/arrays.h"
 #include "gpu/canary.h"
 #include "gpu/checkpoint.h"
@@ -264,6 +265,7 @@ static int find_start(struct training *training, struct err *err)
         return checkpoint_remove(options->dir, err);
     if (is_complete(training)) {
         training->epoch = options->resume;
+        training->step = training->last;
         tell(training, "every record and the last model are there: nothing is left to do");
         return 0;
     }
@@ -390,28 +392,41 @@ static double rate(struct training *training)
     return result;
 }
 
+static struct record_grid grid_of(const struct training *training)
+{
+    return (struct record_grid){training->spec->train.record_every, training->spec->train.epochs};
+}
+
+/* Of an epoch that has no record but a snapshot only the spectrum is kept. */
 static int report(struct training *training, const struct model_result *result, struct err *err)
 {
+    const int64_t epoch = training->step / training->steps_per_epoch;
+    const int has_record = record_grid_has(grid_of(training), epoch);
     measure_record(training->measure, result->observation, result->inputs, result->targets,
                    training->values, training->tokens);
-    training->values[RECORD_TOKENS_PER_SECOND] = rate(training);
-    if (training->evaluated == training->epoch)
+    if (has_record)
+        training->values[RECORD_TOKENS_PER_SECOND] = rate(training);
+    if (training->evaluated == epoch)
         for (int i = 0; i < record_size(training->dataset->groups.n); i++)
             if (!isnan(training->evaluated_values[i]))
                 training->values[i] = training->evaluated_values[i];
-    if (wants_snapshot(training, training->epoch) &&
-        write_snapshot(training, training->epoch, err) != 0)
+    if (wants_snapshot(training, epoch) && write_snapshot(training, epoch, err) != 0)
         return -1;
+    if (!has_record)
+        return 0;
     const struct groups *groups = &training->dataset->groups;
-    training->events->epoch(training->events->self, training->epoch, training->values,
-                            record_size(groups->n), training->tokens, groups->n_tokens);
-    training->epoch++;
+    training->events->epoch(training->events->self, epoch, training->values, record_size(groups->n),
+                            training->tokens, groups->n_tokens);
+    training->epoch = record_grid_from(grid_of(training), epoch + 1);
     return 0;
 }
 
+/* 1 if the batch is measured, for a record or a snapshot. */
 static int is_due(const struct training *training, int64_t step)
 {
-    return step % training->steps_per_epoch == 0;
+    const int64_t epoch = step / training->steps_per_epoch;
+    return step % training->steps_per_epoch == 0 &&
+           (record_grid_has(grid_of(training), epoch) || wants_snapshot(training, epoch));
 }
 
 /* The weights are written to a file between this batch's gradient and its update, if it has one: no
@@ -478,10 +493,11 @@ static int collect_all(struct training *training, struct err *err)
     return 0;
 }
 
-/* Epoch of the last record, or of the first one if there is none yet. */
+/* The last epoch that is behind, or 0; never behind the last record. */
 static int64_t epoch_at_hand(const struct training *training)
 {
-    return training->epoch > 0 ? training->epoch - 1 : 0;
+    const int64_t epoch = training->step / training->steps_per_epoch;
+    return epoch < training->epoch ? epoch : training->epoch > 0 ? training->epoch - 1 : 0;
 }
 
 /* Fetch the caller's order and execute it. */
@@ -621,8 +637,8 @@ int train_run(const struct spec *spec, const struct dataset *dataset, struct bac
 out:
     *epoch = result != 0 && (err->code == ERR_DIVERGED || err->code == ERR_DEVICE)
                  ? training.step / training.steps_per_epoch
-             : training.epoch > 0 ? training.epoch - 1
-                                  : 0;
+             : training.steps_per_epoch ? epoch_at_hand(&training)
+                                        : 0;
     close_training(&training);
     return result;
 }

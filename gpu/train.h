@@ -3,8 +3,8 @@
  * callbacks. One thread.
  *
  * Epoch e: the record of the batch of step e * steps_per_epoch, before its update; then
- * steps_per_epoch updates. Epoch E (= spec epochs) is only measured: E + 1 records, E *
- * steps_per_epoch updates. Files below dir:
+ * steps_per_epoch updates. Epoch E (= spec epochs) is only measured: E * steps_per_epoch updates.
+ * train.record_every leaves records out (config/record_grid.h); all else stays bit for bit. Files below dir:
  *   checkpoint, checkpoint.previous    training state (gpu/checkpoint.h); removed
  *                                      when the job is done
  *   model/epoch-NNNNNNN.safetensors    weights before epoch N's update, for
@@ -29,7 +29,7 @@ struct train_events {
      * Also called before a checkpoint of another environment is refused, so that the caller learns
      * this environment. */
     void (*started)(void *self, int64_t first_epoch, int64_t bytes);
-    /* Record of one epoch: values [record_size(groups)], tokens [groups.n_tokens]. */
+    /* Record of one epoch of the grid: values [record_size(groups)], tokens [groups.n_tokens]. */
     void (*epoch)(void *self, int64_t epoch, const double *values, int n_values,
                   const float *tokens, int n_tokens);
     /* After every optimiser step, with its epoch, and after every evaluated batch; the caller's
@@ -51,7 +51,7 @@ struct train_options {
     const char *dir;   /* NULL: write nothing */
     const char *model; /* file of the initial weights; NULL: random ones */
     const char *build; /* of this program; a checkpoint continues on the same build only */
-    /* 0: start anew. n > 0: records 0 .. n - 1 are safe already; continue from the newest
+    /* 0: start anew. n > 0: the records before that of epoch n are safe already; continue from the newest
      * checkpoint of dir that needs no record beyond n, or start anew if there is none. Records may
      * repeat, none is skipped. epochs + 1 with the last model in dir: nothing is left to do. */
     int64_t resume;

@@ -81,6 +81,8 @@ void findings_take(struct findings_run *run, int64_t epoch, const double *values
     }
     if (epoch < run->start_to)
         add(&run->early_advantage, values[record_at(MOST, RECORD_ADVANTAGE)]);
+    if (epoch % run->spec->train.record_every != 0)
+        return; /* the last record, nearer to the one before than others: no even neighbours */
     double plain = NAN, plain_alone = NAN;
     for (int mask = MASK_NONE; mask < MASKS; mask++) {
         const enum record_field field = (enum record_field)(RECORD_MEAN_LOGP_NONE + mask);

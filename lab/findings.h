@@ -68,8 +68,8 @@ struct findings_run {
         end[RECORD_SCALARS + SPEC_GROUPS_MAX * RECORD_FIELDS],
         early_advantage; /* of most_common, over the first tenth */
     /* Of most_common minus never_used, and of most_common alone, under each mask and without
-     * one: (x0 - 2 x1 + x2)^2 / 6 over three consecutive epochs that have a value under
-     * both. */
+     * one: (x0 - 2 x1 + x2)^2 / 6 over three consecutive records at even distances that have
+     * a value under both. */
     struct findings_roughness {
         struct findings_mean masked, plain;
     } comparison[MASKS], alone[MASKS];

@@ -118,7 +118,7 @@ export const FIELDSETS = [
   {
     title: "Training",
     fields: [
-      { at: "/train/epochs", label: "Epochs", kind: "integer", help: "1 to 1,000,000; E + 1 records." },
+      { at: "/train/epochs", label: "Epochs", kind: "integer", help: "1 to 1,000,000." },
       {
         at: "/train/steps_per_epoch",
         label: "Steps per epoch",
@@ -171,6 +171,7 @@ export const FIELDSETS = [
       { at: "/train/seed_weights", label: "Seed of weights", kind: "seed", help: "Empty: the seed." },
       { at: "/train/seed_data", label: "Seed of batches", kind: "seed", help: "Empty: the seed." },
       { at: "/train/seed_groups", label: "Seed of groups", kind: "seed", help: "Empty: the seed." },
+      { at: "/train/record_every", label: "Record every", kind: "integer", help: "Epochs between two records; the first and the last epoch always have one." },
       {
         at: "/train/snapshots",
         label: "Snapshots",

@@ -5,7 +5,8 @@
 import * as api from "./api.js";
 import { h, notice, problemNotice, setText, uniqueId, announce } from "./dom.js";
 import { FIELDSETS, TEXT_KINDS, setValue, textToTokens, tokensToText, valueAt } from "./fields.js";
-import { count } from "./format.js";
+import { bytes, count } from "./format.js";
+import { recordBytes } from "./record_bytes.js";
 
 const FIRST_PRESET = "gulliver";
 const VOCABULARIES = { gpt2: 50257, cl100k_base: 100277, bytes: 256 };
@@ -385,8 +386,13 @@ class Form {
   }
 }
 
-// Text with the number of the model's parameters and of positions in a step.
+// Text with the number of the model's parameters, of positions in a step, and the bytes of the records.
 function sizeText(spec) {
+  const records = recordBytes(spec);
+  return [modelText(spec), records && `about ${bytes(records)} of records`].filter(Boolean).join(", ");
+}
+
+function modelText(spec) {
   const { d_model: d, n_layers: layers, seq_len: T, tie } = spec.model ?? {};
   const positions = (spec.train?.batch_size ?? 0) * T;
   if (![d, layers, T, positions].every((value) => Number.isFinite(value) && value > 0)) return "";

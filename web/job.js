@@ -125,7 +125,9 @@ class JobPage {
 
   async onEpochs({ records }) {
     if (!records.length || !this.banner) return;
-    await this.fill(records[0].epoch - 1);
+    // Only records that were missed are fetched, not epochs that have none.
+    const every = this.job.spec?.train?.record_every ?? 1;
+    if (records[0].epoch > this.epochs.lastEpoch + every) await this.fill(records[0].epoch - 1);
     for (const record of records) this.epochs.apply(record);
     const last = this.epochs.last;
     this.job = { ...this.job, epoch: Math.max(this.job.epoch ?? -1, last.epoch) };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "db/epochs.h"
 #include "server/api/pointers.h"
 #include "server/group_names.h"
@@ -92,7 +93,48 @@ static int choose(struct curves *curves, const char *list, const struct job *fir
 
 /* ---- reading ---- */
 
-static int allocate(struct curves *curves, int64_t last, int points, struct err *err)
+/* Least common multiple of the jobs' record_every; above `last`: no such epoch but 0. */
+static int64_t shared_step(struct job *const *jobs, int n, int64_t last)
+{
+    int64_t step = 1;
+    for (int j = 0; j < n && step <= last; j++) {
+        int64_t a = step, b = jobs[j]->record_every;
+        while (b) {
+            const int64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        step = step / a * jobs[j]->record_every;
+    }
+    return step;
+}
+
+/* The last epoch up to this one of which every job has a record that has come so far. */
+static int64_t shared_epoch(struct job *const *jobs, int n, int64_t step, int64_t epoch)
+{
+    for (int j = 0; j < n; j++)
+        if (epoch <= jobs[j]->epoch &&
+            !record_grid_has((struct record_grid){jobs[j]->record_every, jobs[j]->epochs}, epoch))
+            return epoch - epoch % step;
+    return epoch;
+}
+
+static void choose_epochs(struct curves *curves, struct job *const *jobs, int64_t last)
+{
+    const int points = curves->n_points;
+    const int64_t step = shared_step(jobs, curves->n_jobs, last);
+    int n = 0;
+    for (int p = 0; p < points; p++) {
+        const int64_t wish = points == 1 ? last : p * last / (points - 1);
+        const int64_t epoch = shared_epoch(jobs, curves->n_jobs, step, wish);
+        if (!n || epoch > curves->epoch[n - 1])
+            curves->epoch[n++] = epoch;
+    }
+    curves->n_points = n;
+}
+
+static int allocate(struct curves *curves, struct job *const *jobs, int64_t last, int points,
+                    struct err *err)
 {
     curves->n_points = points <= last ? points : (int)last + 1;
     const int64_t cells = (int64_t)curves->n_jobs * curves->n_series * curves->n_points;
@@ -105,8 +147,7 @@ static int allocate(struct curves *curves, int64_t last, int points, struct err 
         return err_set(err, ERR_NO_MEMORY, "no memory for %lld numbers", (long long)cells);
     for (int64_t i = 0; i < cells; i++)
         curves->values[i] = NAN;
-    for (int p = 0; p < curves->n_points; p++)
-        curves->epoch[p] = curves->n_points == 1 ? last : p * last / (curves->n_points - 1);
+    choose_epochs(curves, jobs, last);
     return 0;
 }
 
@@ -171,7 +212,7 @@ int curves_read(struct request *request, struct job *const *jobs, int n_jobs, co
                 int64_t last, int points, struct curves *out, struct err *err)
 {
     struct curves curves = {.n_jobs = n_jobs};
-    if (choose(&curves, list, jobs[0], err) || allocate(&curves, last, points, err) ||
+    if (choose(&curves, list, jobs[0], err) || allocate(&curves, jobs, last, points, err) ||
         read_jobs(request, jobs, &curves, err)) {
         curves_free(&curves);
         return -1;

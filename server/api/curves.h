@@ -27,7 +27,8 @@ struct curves {
 };
 
 /* Read the series of `list` (record pointers, pointers.h) of the jobs at `points` epochs,
- * spread evenly from 0 to `last` with both ends included; with points 1 at `last` alone.
+ * spread evenly from 0 to `last` with both ends included; with points 1 at `last` alone. An epoch
+ * of which a job has no record (train.record_every) becomes the one before of which all have.
  * A list of NULL stands for the loss and, of each group of the first job, mean log p (mask
  * none), mean ln(mean p), and the loss where the target is of the group. ERR_INVALID: "series" for
  * a pointer that names no number of any job, "points" above CURVES_CELLS_MAX. ERR_CANCELLED: the

@@ -14,6 +14,7 @@
 
 #include "config/emit.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
@@ -33,6 +34,7 @@ struct epochs_page {
     int csv;
     int64_t from, to, limit; /* as the client asked */
     int64_t next, last;      /* epoch to be written next; last epoch of the page */
+    struct record_grid grid; /* of the job */
     int begun, more;         /* more: records follow after the page */
 };
 
@@ -57,7 +59,7 @@ static int epochs_print(void *self, int64_t epoch, const double *values, int n_v
         record_print_csv(page->reply->out, epoch, values, page->names.n);
     else
         record_emit(&page->json, page->job, epoch, values, page->names.n, page->names.name);
-    page->next++;
+    page->next = record_grid_from(page->grid, epoch + 1);
     return large_reply_is_full(page->reply);
 }
 
@@ -142,10 +144,13 @@ static enum request_result epochs_answer(struct request *request, struct epochs_
     char link[256];
     strcpy(page->job, job->id);
     page->attempt = job->attempt;
-    page->next = page->from;
-    page->last = page->to < job->epoch ? page->to : job->epoch;
-    if (page->last - page->from >= page->limit) {
-        page->last = page->from + page->limit - 1;
+    page->grid = (struct record_grid){job->record_every, job->epochs};
+    page->next = record_grid_from(page->grid, page->from);
+    page->last = page->to < job->epoch ? record_grid_to(page->grid, page->to) : job->epoch;
+    if (page->next <= page->last &&
+        record_grid_count(page->grid, page->last) - record_grid_count(page->grid, page->next) >=
+            page->limit) {
+        page->last = record_grid_ahead(page->grid, page->next, page->limit - 1);
         page->more = 1;
     }
     epochs_link(page, link, sizeof link);

@@ -12,6 +12,7 @@
 #include "server/api/after_json.h"
 #include "server/api/link.h"
 #include "server/api/notify_json.h"
+#include "server/api/submission.h"
 #include "server/group_names.h"
 #include "server/queue/workers.h"
 
@@ -137,6 +138,10 @@ static void write_state(struct emit *json, const struct job *job, struct workers
         emit_null(json, "memory_bytes");
     else
         emit_integer(json, "memory_bytes", job->memory_bytes);
+    if (job->unread)
+        emit_null(json, "record_bytes");
+    else
+        emit_integer(json, "record_bytes", submission_record_bytes(job));
     emit_raw(json, "error", job->error);
     write_waits(json, job, workers);
     if (job->max_seconds)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
+#include "config/record_grid.h"
 #include "db/corpora.h"
 #include "db/epochs.h"
 #include "lab/text.h"
@@ -64,6 +65,7 @@ static int fill(struct job *job, const struct request *request, const struct spe
     job->attempt = 1;
     job->epoch = -1;
     job->epochs = spec->train.epochs;
+    job->record_every = spec->train.record_every;
     job->max_attempts = spec->resources.max_attempts;
     job->name = strdup(spec->name);
     job->notes = strdup(spec->notes);
@@ -158,7 +160,10 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
 
 int64_t submission_record_bytes(const struct job *job)
 {
-    return job->unread ? -1 : (job->epochs + 1) * epochs_row_bytes(job->n_groups, job->n_tokens);
+    const struct record_grid grid = {job->record_every, job->epochs};
+    return job->unread ? -1
+                       : record_grid_count(grid, job->epochs) *
+                             epochs_row_bytes(job->n_groups, job->n_tokens);
 }
 
 void submission_wake(const struct request *request)

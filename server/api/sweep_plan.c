@@ -339,8 +339,8 @@ static int compare_runs(const void *a, const void *b)
     return order ? order : x->job - y->job;
 }
 
-/* Hashes the spec with its four seeds resolved, without its labels and without its resources,
- * which say where and when a run is to happen, not what it is. */
+/* Hashes the spec with its four seeds resolved, without its labels, its resources, which say where
+ * and when a run is to happen, and record_every, which says what is kept of it. */
 static int describe_run(const struct spec *spec, struct run *run)
 {
     char empty[] = "";
@@ -348,6 +348,7 @@ static int describe_run(const struct spec *spec, struct run *run)
     bare.name = bare.notes = empty;
     bare.n_tags = 0;
     memset(&bare.resources, 0, sizeof bare.resources);
+    bare.train.record_every = 1;
     bare.train.seed = 0;
     bare.train.seed_weights = (int64_t)spec_seed_weights(spec);
     bare.train.seed_data = (int64_t)spec_seed_data(spec);

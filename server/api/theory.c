@@ -14,6 +14,7 @@
 
 #include "config/emit.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
@@ -282,8 +283,10 @@ static int theory_row(void *self, int64_t epoch, const double *values, int n_val
     t->steps = epoch * t->steps_per_epoch;
     if (epoch % t->stride == 0 || epoch == t->last)
         theory_point(t, epoch, values);
-    /* A record measures mean h on the epoch's first batch only; use it for all updates. */
-    const double n = (double)t->steps_per_epoch;
+    /* A record measures mean h on its epoch's first batch only; use it for all updates until the
+     * next one. */
+    const struct record_grid grid = {t->spec->train.record_every, t->spec->train.epochs};
+    const double n = (double)((record_grid_from(grid, epoch + 1) - epoch) * t->steps_per_epoch);
     t->sgd_pull += n * theory_sgd_pull(t->spec, values[RECORD_H_NORM]);
     t->adam_fall += n * theory_adam_logit_step(t->spec, values[RECORD_H_L1]);
     for (int g = 0; g < t->groups->n; g++)
@@ -345,7 +348,9 @@ static void theory_open_optimum(struct theory *t)
 
 static int theory_open(struct theory *t, int64_t points, struct err *err)
 {
-    t->stride = t->last >= points ? (t->last + points - 1) / points : 1;
+    const int64_t every = t->spec->train.record_every;
+    const int64_t stride = t->last >= points ? (t->last + points - 1) / points : 1;
+    t->stride = (stride + every - 1) / every * every; /* such epochs have records */
     t->points_max = points + 1;
     const size_t n = (size_t)CURVES * (size_t)t->groups->n * (size_t)t->points_max;
     t->optimum = malloc((size_t)t->frequency->vocab * sizeof *t->optimum);

@@ -19,6 +19,7 @@
 
 #include "config/emit.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 #include "db/epochs.h"
 #include "db/jobs.h"
@@ -46,15 +47,16 @@ struct tokens {
     int n_columns;
     int one;          /* 1: columns[0] is ?token= */
     int64_t from, to; /* requested epochs; `to` is at most the last stored one */
-    int64_t limit;    /* epochs of one answer as CSV */
+    int64_t limit;    /* records of one answer as CSV */
 
     /* of a history */
     char job[DB_ID_MAX];
     int attempt; /* of the job */
     struct large_reply *reply;
-    struct emit json;  /* on reply->out */
-    int64_t next, end; /* epoch to be written next; last epoch of the answer */
-    int64_t listed;    /* JSON: epoch whose number comes next; -1 before the first */
+    struct emit json;        /* on reply->out */
+    int64_t next, end;       /* epoch to be written next; last epoch of the answer */
+    int64_t listed;          /* JSON: epoch whose number comes next; -1 before the first */
+    struct record_grid grid; /* of the job */
     int begun;
 };
 
@@ -253,7 +255,7 @@ static int tokens_row(void *self, int64_t epoch, const double *values, int n_val
     if (epoch != tokens->next)
         return 1;
     emit_float(&tokens->json, NULL, at < n_tokens ? row[at] : NAN);
-    tokens->next++;
+    tokens->next = record_grid_from(tokens->grid, epoch + 1);
     return large_reply_is_full(tokens->reply);
 }
 
@@ -300,12 +302,14 @@ static int tokens_write_history(void *state, struct large_reply *reply, struct e
     if (tokens->next <= tokens->end)
         return 1;
     if (tokens->listed < 0) {
-        tokens->listed = tokens->from;
+        tokens->listed = record_grid_from(tokens->grid, tokens->from);
         emit_end(json);
         emit_array(json, "epochs");
     }
-    while (tokens->listed <= tokens->end && !large_reply_is_full(reply))
-        emit_integer(json, NULL, tokens->listed++);
+    while (tokens->listed <= tokens->end && !large_reply_is_full(reply)) {
+        emit_integer(json, NULL, tokens->listed);
+        tokens->listed = record_grid_from(tokens->grid, tokens->listed + 1);
+    }
     if (tokens->listed <= tokens->end)
         return 1;
     emit_end(json);
@@ -315,7 +319,7 @@ static int tokens_write_history(void *state, struct large_reply *reply, struct e
 
 static enum request_result tokens_history(struct request *request, struct tokens *tokens)
 {
-    tokens->next = tokens->from;
+    tokens->next = record_grid_from(tokens->grid, tokens->from);
     tokens->end = tokens->to;
     tokens->listed = -1;
     return large_reply_start(request, MEDIA_JSON, tokens_write_history, tokens, tokens_free);
@@ -359,7 +363,7 @@ static int tokens_csv_row(void *self, int64_t epoch, const double *values, int n
         csv_write_float(out, at < n_tokens ? row[at] : NAN);
     }
     fputs("\r\n", out);
-    tokens->next++;
+    tokens->next = record_grid_from(tokens->grid, epoch + 1);
     return large_reply_is_full(tokens->reply);
 }
 
@@ -418,9 +422,12 @@ static enum request_result tokens_csv(struct request *request, struct tokens *to
     char link[TOKENS_LINK];
     const int64_t most = TOKENS_CELLS_MAX / (tokens->n_columns ? tokens->n_columns : 1);
     tokens->limit = tokens->limit < most ? tokens->limit : most;
-    tokens->next = tokens->from;
-    tokens->end =
-        tokens->to - tokens->from < tokens->limit ? tokens->to : tokens->from + tokens->limit - 1;
+    tokens->next = record_grid_from(tokens->grid, tokens->from);
+    tokens->end = tokens->to;
+    if (tokens->next <= tokens->to && record_grid_count(tokens->grid, tokens->to) -
+                                              record_grid_count(tokens->grid, tokens->next) >=
+                                          tokens->limit)
+        tokens->end = record_grid_ahead(tokens->grid, tokens->next, tokens->limit - 1);
     tokens_link(tokens, link);
     large_reply_start(request, CSV_TYPE, tokens_write_csv, tokens, tokens_free);
     if (link[0] && request->status == 200)
@@ -444,8 +451,8 @@ static int tokens_query(struct request *request, const struct job *job, struct t
     request_query_int(request, "to", 0, SPEC_EPOCHS_MAX, SPEC_EPOCHS_MAX, &tokens->to, err);
     request_query_int(request, "limit", 1, SPEC_EPOCHS_MAX, SPEC_EPOCHS_MAX, &tokens->limit, err);
     csv_wanted(request, &tokens->csv, err);
-    if (tokens->to > job->epoch)
-        tokens->to = job->epoch;
+    tokens->grid = (struct record_grid){job->record_every, job->epochs};
+    tokens->to = record_grid_to(tokens->grid, tokens->to < job->epoch ? tokens->to : job->epoch);
     return err->n_fields ? -1 : 0;
 }
 

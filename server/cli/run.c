@@ -22,6 +22,7 @@
 #include "config/emit.h"
 #include "config/file.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 #include "db/proofs.h"
 #include "lab/bpe.h"
@@ -323,17 +324,18 @@ static void run_print_record(const struct run *run)
 static int run_take_epochs(struct run *run, const struct message *message, struct err *err)
 {
     const struct groups *groups = &run->dataset->groups;
+    const struct record_grid grid = {run->spec->train.record_every, run->spec->train.epochs};
+    const int64_t wanted = record_grid_from(grid, run->epoch + 1);
     int n = record_size(groups->n);
-    if (message->n_values != n || message->n_tokens != groups->n_tokens ||
-        message->from != run->epoch + 1)
+    if (message->n_values != n || message->n_tokens != groups->n_tokens || message->from != wanted)
         return err_set(err, ERR_PROTOCOL,
                        "the trainer sent epoch %lld with %lld values and %lld tokens, not %lld "
                        "with %d and %d",
                        (long long)message->from, (long long)message->n_values,
-                       (long long)message->n_tokens, (long long)run->epoch + 1, n,
-                       groups->n_tokens);
-    for (int64_t epoch = message->from; epoch <= message->to; epoch++) {
-        message_record(message, epoch - message->from, run->last, NULL);
+                       (long long)message->n_tokens, (long long)wanted, n, groups->n_tokens);
+    int64_t epoch = message->from;
+    for (int64_t i = 0; i < message->n; i++, epoch = record_grid_from(grid, epoch + 1)) {
+        message_record(message, i, run->last, NULL);
         if (epoch == 0)
             memcpy(run->first, run->last, (size_t)n * sizeof *run->first);
         run->epoch = epoch;

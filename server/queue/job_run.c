@@ -24,6 +24,7 @@
 #include "config/emit.h"
 #include "config/file.h"
 #include "config/log.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 #include "db/accounts.h"
 #include "db/epochs.h"
@@ -412,6 +413,13 @@ static int attempt_is_passing(enum err_code code)
     return code == ERR_UNAVAILABLE || code == ERR_IO;
 }
 
+/* Epoch of the first record that is not stored. */
+static int64_t attempt_next(const struct attempt *attempt)
+{
+    const struct record_grid grid = {attempt->job->record_every, attempt->job->epochs};
+    return record_grid_from(grid, attempt->stored + 1);
+}
+
 /* `started`: the facts that determine the bits. They are compared with the job's provenance,
  * or stored as it at the first start. */
 static void take_started(struct attempt *attempt, const struct message *message)
@@ -419,7 +427,7 @@ static void take_started(struct attempt *attempt, const struct message *message)
     struct placement_facts *facts = &attempt->setup->facts;
     char why[PLACEMENT_WHY_MAX];
     struct err err = ERR_INIT;
-    if (message->epoch < 0 || message->epoch > attempt->stored + 1) {
+    if (message->epoch < 0 || message->epoch > attempt_next(attempt)) {
         attempt_protocol(attempt, "started at epoch %lld, epoch %lld is the last stored",
                          (long long)message->epoch, (long long)attempt->stored);
         return;
@@ -472,7 +480,7 @@ static void take_epochs(struct attempt *attempt, const struct message *message)
     struct err err = ERR_INIT;
     struct attempt_write write = {.attempt = attempt,
                                   .from = message->from,
-                                  .n = (int)(message->to - message->from + 1),
+                                  .n = (int)message->n,
                                   .n_values = (int)message->n_values,
                                   .n_tokens = (int)message->n_tokens};
     if (attempt_unpack(attempt, message, write.n) < 0) {
@@ -481,8 +489,10 @@ static void take_epochs(struct attempt *attempt, const struct message *message)
         return;
     }
     if (attempt_store(attempt, write_epochs, &write, &err) == 0) {
-        if (message->to > attempt->stored)
-            attempt->stored = message->to;
+        const struct record_grid grid = {attempt->job->record_every, attempt->job->epochs};
+        const int64_t last = record_grid_ahead(grid, message->from, message->n - 1);
+        if (last > attempt->stored)
+            attempt->stored = last;
         return;
     }
     if (err.code == ERR_NONDETERMINISTIC) {
@@ -752,7 +762,7 @@ static int attempt_begin(struct attempt *attempt, struct err *err)
                               .corpus = attempt->corpus,
                               .model = attempt->model,
                               .dir = attempt->folder,
-                              .resume = attempt->stored + 1,
+                              .resume = attempt_next(attempt),
                               .checkpoint_seconds = attempt->setup->settings->checkpoint_seconds};
     memcpy(message.job, attempt->job->id, sizeof message.job);
     struct err lost = ERR_INIT;

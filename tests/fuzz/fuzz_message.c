@@ -21,14 +21,14 @@ static const char *const words[] = {
     "\"\\u00e9\\n\"", "null", "[]", "{\"type\":\"alive\",\"job\":\"j\"", ",\"epoch\":",
     "{\"type\":\"exit\"", "1.5", "\"\"",
     "{\"type\":\"failed\",\"job\":\"0123456789012345678901234567890123456\"", ",\"code\":",
-    ",\"text\":", "18446744073709551616",
+    ",\"text\":", "18446744073709551616", ",\"n\":", "2",
 };
 /* clang-format on */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     static const char epochs[] =
-        "{\"type\":\"epochs\",\"job\":\"j\",\"from\":3,\"to\":4,\"n_values\":1,"
+        "{\"type\":\"epochs\",\"job\":\"j\",\"from\":3,\"to\":4,\"n\":2,\"n_values\":1,"
         "\"n_tokens\":1,\"payload\":24}\n"
         "valuetokevaluetoke......{\"type\":\"ready\"}\n";
     static const char *const seeds[] = {
@@ -44,8 +44,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         "{\"type\":\"failed\",\"job\":\"j\",\"epoch\":7,\"code\":\"diverged\",\"text\":\"x\\n\"}\n",
         "{\"type\":\"stop\",\"job\":\"j\"}\n{\"type\":\"stopped\",\"job\":\"j\",\"epoch\":2}\n",
         "{\"type\":\"log\",\"job\":\"j\",\"text\":\"\\u00e9\"}\n",
-        "wABHCIDIEIFKGOOOOOO", /* epochs */
-        "wPQVRVSVTHUHG",       /* run */
+        "wABHCIcdDIEIFKGOOOOOO", /* epochs */
+        "wPQVRVSVTHUHG",         /* run */
         "wZ[HG\\G"};
     int n = (int)(sizeof seeds / sizeof *seeds);
     for (int i = 0; i < n; i++)
@@ -71,8 +71,8 @@ static int same(const struct message *a, const struct message *b)
            same_text(a->name, b->name) && same_text(a->precision, b->precision) &&
            same_text(a->isa, b->isa) && same_text(a->build, b->build) && a->version == b->version &&
            a->resume == b->resume && a->checkpoint_seconds == b->checkpoint_seconds &&
-           a->epoch == b->epoch && a->from == b->from && a->to == b->to && a->bytes == b->bytes &&
-           a->free_bytes == b->free_bytes && a->threads == b->threads &&
+           a->epoch == b->epoch && a->from == b->from && a->to == b->to && a->n == b->n &&
+           a->bytes == b->bytes && a->free_bytes == b->free_bytes && a->threads == b->threads &&
            a->n_values == b->n_values && a->n_tokens == b->n_tokens &&
            a->payload_bytes == b->payload_bytes &&
            (a->payload_bytes == 0 || memcmp(a->payload, b->payload, a->payload_bytes) == 0);

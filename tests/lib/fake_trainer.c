@@ -23,6 +23,7 @@
  * It leaves by _exit wherever it stands: what it holds goes with it. */
 #include "config/message.h"
 #include "config/record.h"
+#include "config/record_grid.h"
 #include "config/spec.h"
 
 #include <fcntl.h>
@@ -151,6 +152,7 @@ static void fake_epoch(const struct spec *spec, const char *job, int64_t epoch)
     struct message message = {.type = MESSAGE_EPOCHS,
                               .from = epoch,
                               .to = epoch,
+                              .n = 1,
                               .n_values = record_size(n_groups),
                               .n_tokens = n_tokens,
                               .payload = payload,
@@ -213,6 +215,7 @@ static void fake_run(struct fake *fake, const struct message *run)
     struct err err = ERR_INIT;
     if (spec_parse(run->spec, strlen(run->spec), &spec, &err))
         fake_die(&err);
+    const struct record_grid grid = {spec->train.record_every, spec->train.epochs};
     int64_t epoch = is_mode(fake, "replay") ? 0 : run->resume;
     struct message started = {.type = MESSAGE_STARTED,
                               .epoch = epoch,
@@ -231,7 +234,8 @@ static void fake_run(struct fake *fake, const struct message *run)
             if (is_mode(fake, "fail"))
                 goto out;
         }
-        fake_epoch(spec, run->job, epoch);
+        if (record_grid_has(grid, epoch))
+            fake_epoch(spec, run->job, epoch);
         fake_say(MESSAGE_ALIVE, run->job, epoch);
         answer = fake_orders(fake);
     }

@@ -61,6 +61,7 @@ static struct message sample(enum message_type type)
                               .epoch = INT64_C(1) << 40,
                               .from = 3,
                               .to = 4,
+                              .n = 2,
                               .bytes = INT64_MAX,
                               .free_bytes = 123,
                               .threads = 2,
@@ -120,6 +121,7 @@ static int check_message(const struct message *got, const struct message *sent)
     check_number(got->epoch, sent->epoch, &carried);
     check_number(got->from, sent->from, &carried);
     check_number(got->to, sent->to, &carried);
+    check_number(got->n, sent->n, &carried);
     check_number(got->bytes, sent->bytes, &carried);
     check_number(got->free_bytes, sent->free_bytes, &carried);
     check_number(got->threads, sent->threads, &carried);
@@ -137,7 +139,7 @@ static const int fields_of[MESSAGE_TYPES] = {
     [MESSAGE_RUN] = 7,         [MESSAGE_CANCEL] = 1,       [MESSAGE_STOP] = 1,
     [MESSAGE_EXIT] = 0,        [MESSAGE_HELLO] = 2,        [MESSAGE_DEVICE] = 11,
     [MESSAGE_READY] = 0,       [MESSAGE_STARTED] = 8,      [MESSAGE_ALIVE] = 2,
-    [MESSAGE_EPOCHS] = 5,      [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
+    [MESSAGE_EPOCHS] = 6,      [MESSAGE_CHECKPOINTED] = 2, [MESSAGE_DONE] = 2,
     [MESSAGE_STOPPED] = 2,     [MESSAGE_CANCELLED] = 2,    [MESSAGE_FAILED] = 4,
     [MESSAGE_LOG] = 2,         [MESSAGE_NOTICE] = 2,       [MESSAGE_PROBE] = 5,
     [MESSAGE_PROBED] = 2,      [MESSAGE_READ] = 3,         [MESSAGE_READ_DONE] = 1,
@@ -209,7 +211,7 @@ static void test_version_stands_for_the_fields(void **state)
         "ready\n"
         "started job name precision isa build epoch bytes threads\n"
         "alive job epoch\n"
-        "epochs job from to n_values n_tokens payload\n"
+        "epochs job from to n n_values n_tokens payload\n"
         "checkpointed job epoch\n"
         "done job epoch\n"
         "stopped job epoch\n"
@@ -236,7 +238,7 @@ static void test_version_stands_for_the_fields(void **state)
         json_decref(root);
     }
     assert_string_equal(got, fields);
-    assert_int_equal(MESSAGE_VERSION, 6);
+    assert_int_equal(MESSAGE_VERSION, 7);
 }
 
 static void test_file(void **state)
@@ -381,20 +383,33 @@ static void test_bad_epochs(void **state)
 {
     (void)state;
     static const struct {
-        long long from, to, n_values, n_tokens, payload;
+        long long from, to, n, n_values, n_tokens, payload;
     } bad[] = {
-        {-1, 0, 1, 1, 24},        {5, 4, 1, 1, 12},         {5, 4, 1, 1, 0},
-        {0, 0, -1, 1, 12},        {0, 0, 1, -2, 0},         {0, 0, 1, 1, 11},
-        {0, 0, 1, 1, -12},        {0, 0, 0, 0, 1},          {0, 1000000, 100, 0, 800000800},
-        {0, 0, INT64_MAX, 1, 12}, {0, INT64_MAX, 1, 1, 12}, {0, 0, 9000000, 0, 72000000},
-        {0, 0, 1LL << 61, 0, 0},
+        {-1, 0, 2, 1, 1, 24},
+        {5, 4, 1, 1, 1, 12},
+        {5, 4, 0, 1, 1, 0},
+        {0, 0, 1, -1, 1, 12},
+        {0, 0, 1, 1, -2, 0},
+        {0, 0, 1, 1, 1, 11},
+        {0, 0, 1, 1, 1, -12},
+        {0, 0, 1, 0, 0, 1},
+        {0, 1000000, 1000001, 100, 0, 800000800},
+        {0, 0, 1, INT64_MAX, 1, 12},
+        {0, INT64_MAX, 1, 1, 1, 12},
+        {0, 0, 1, 9000000, 0, 72000000},
+        {0, 0, 1, 1LL << 61, 0, 0},
+        {0, 5, 0, 1, 1, 0},
+        {0, 5, -1, 1, 1, -12},
+        {0, 5, 7, 1, 1, 84},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char line[256];
         snprintf(line, sizeof line,
-                 "{\"type\":\"epochs\",\"job\":\"j\",\"from\":%lld,\"to\":%lld,\"n_values\":%lld,"
+                 "{\"type\":\"epochs\",\"job\":\"j\",\"from\":%lld,\"to\":%lld,\"n\":%lld,\"n_"
+                 "values\":%lld,"
                  "\"n_tokens\":%lld,\"payload\":%lld}\n",
-                 bad[i].from, bad[i].to, bad[i].n_values, bad[i].n_tokens, bad[i].payload);
+                 bad[i].from, bad[i].to, bad[i].n, bad[i].n_values, bad[i].n_tokens,
+                 bad[i].payload);
         check_refused(line, strlen(line));
     }
 }
@@ -474,7 +489,8 @@ static void test_large_payload(void **state)
     for (size_t i = 0; i < n; i++)
         payload[i] = (unsigned char)(i * 131 + (i >> 8));
     sent.from = 100;
-    sent.to = 100 + EPOCHS - 1;
+    sent.to = 100 + 3 * EPOCHS;
+    sent.n = EPOCHS;
     sent.n_values = VALUES;
     sent.n_tokens = TOKENS;
     sent.payload = payload;

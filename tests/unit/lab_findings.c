@@ -57,6 +57,7 @@ static void fixture_open(struct fixture *f)
     f->spec.model.seq_len = 64;
     f->spec.train.batch_size = 8;
     f->spec.train.lr = 1e-3;
+    f->spec.train.record_every = 1;
     f->spec.train.seed_weights = f->spec.train.seed_data = f->spec.train.seed_groups = -1;
     f->spec.train.weight_decay = 0.01;
     f->spec.train.decay_embeddings = 1;
