@@ -87,12 +87,14 @@ static int limits_own(struct connection *connection, struct limits *limits, stru
     return more;
 }
 
-static int limits_present(struct connection *connection, struct limits *limits, struct err *err)
+/* What the user has of the limits of the set `wanted`. */
+static int limits_present(struct connection *connection, struct limits *limits, unsigned wanted,
+                          struct err *err)
 {
     const int64_t since = limits_hour() - LIMITS_WEEK_HOURS;
     for (int i = 0; i < LIMITS; i++) {
         sqlite3_stmt *statement;
-        if (!limit_table[i].sql)
+        if (!limit_table[i].sql || !(wanted >> i & 1))
             continue;
         if (connection_start(connection, limit_table[i].sql,
                              VALUES(value_text(limits->user), value_integer(since)), &statement,
@@ -108,14 +110,36 @@ static int limits_present(struct connection *connection, struct limits *limits, 
     return 0;
 }
 
+static int limits_values(struct connection *connection, const struct settings *settings,
+                         const char *user, struct limits *limits, struct err *err)
+{
+    *limits = (struct limits){0};
+    snprintf(limits->user, sizeof limits->user, "%s", user);
+    for (int i = 0; i < LIMITS; i++)
+        limits->value[i] = *(const int64_t *)((const char *)settings + limit_table[i].setting);
+    return limits_own(connection, limits, err);
+}
+
 static int limits_of(struct connection *connection, const struct settings *settings,
                      const char *user, struct limits *out, struct err *err)
 {
-    struct limits limits = {0};
-    snprintf(limits.user, sizeof limits.user, "%s", user);
-    for (int i = 0; i < LIMITS; i++)
-        limits.value[i] = *(const int64_t *)((const char *)settings + limit_table[i].setting);
-    if (limits_own(connection, &limits, err) < 0 || limits_present(connection, &limits, err) < 0)
+    struct limits limits;
+    if (limits_values(connection, settings, user, &limits, err) < 0 ||
+        limits_present(connection, &limits, ~0U, err) < 0)
+        return -1;
+    *out = limits;
+    return 0;
+}
+
+int limits_to_run(struct db_reader *reader, const struct settings *settings, const char *user,
+                  struct limits *out, struct err *err)
+{
+    struct limits limits;
+    if (limits_values(&reader->connection, settings, user, &limits, err) < 0)
+        return -1;
+    const unsigned wanted = (limits.value[LIMIT_STORED_BYTES] ? 1U << LIMIT_STORED_BYTES : 0) |
+                            (limits.value[LIMIT_DEVICE_HOURS] ? 1U << LIMIT_DEVICE_HOURS : 0);
+    if (limits_present(&reader->connection, &limits, wanted, err) < 0)
         return -1;
     *out = limits;
     return 0;

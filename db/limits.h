@@ -40,6 +40,10 @@ int limits_get(struct db_reader *reader, const struct settings *settings, const 
 int limits_read(struct db_writer *writer, const struct settings *settings, const char *user,
                 struct limits *out, struct err *err);
 
+/* The same with only what limits_may_run asks for: the scheduler reads it of every lane. */
+int limits_to_run(struct db_reader *reader, const struct settings *settings, const char *user,
+                  struct limits *out, struct err *err);
+
 /* Values of limits_set beside a limit. */
 enum { LIMIT_KEEP = -2, LIMIT_OF_SITE = -1 };
 /* Set limits of a user, with an entry of history if one changes. ERR_NOT_FOUND. */

@@ -202,8 +202,8 @@ static int pass_read_lanes(struct pass *pass, struct err *err)
     for (int i = 0; pass->lanes && i < pass->n_lanes && !failed; i++) {
         pass->lanes[i].name = names[i];
         pass->lanes[i].kind = placement_kind(names[i].device, pass->devices, pass->n_devices);
-        failed = limits_get(pass->scheduler->reader, settings, names[i].user,
-                            &pass->lanes[i].limits, err) < 0;
+        failed = limits_to_run(pass->scheduler->reader, settings, names[i].user,
+                               &pass->lanes[i].limits, err) < 0;
         if (!failed)
             lane_advance(pass, &pass->lanes[i]);
     }
@@ -662,8 +662,8 @@ static int pass_look_at_hours(struct pass *pass, struct err *err)
         struct limits limits;
         if (!pass->held[i])
             continue;
-        if (limits_get(pass->scheduler->reader, pass->scheduler->set->settings, pass->held[i]->user,
-                       &limits, err) < 0)
+        if (limits_to_run(pass->scheduler->reader, pass->scheduler->set->settings,
+                          pass->held[i]->user, &limits, err) < 0)
             return -1;
         if (limits_is_out_of_hours(&limits))
             slot_give_way(&pass->scheduler->set->slots[i], WAY_HOURS);

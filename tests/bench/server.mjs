@@ -107,7 +107,7 @@ async function occupy(server) {
 }
 
 async function filledServer(dataDir) {
-  const args = ['--max-queue', '100000', '--cancel-seconds', '1'];
+  const args = ['--max-queue', '100000', '--user-queued', '0', '--cancel-seconds', '1'];
   const first = await startServer({ dataDir, args });
   const { id } = await finished(first, (await submit(first, tiny({ name: 'long' }))).id);
   await first.stop();

@@ -685,7 +685,7 @@ static void test_device_for_one_process(void **state)
     start(room);
     wait_only(room, "a", JOB_RUNNING, 1);
     submit(room, example("b", "cpu"));
-    wait_for_waits(room, "b", "cpu is busy");
+    wait_for_waits(room, "b", REASON_BUSY, "cpu is busy");
     const struct worker_status alone = cpu(room);
     assert_true(alone.device.available);
     assert_int_equal(alone.n_jobs, 1);
