@@ -59,6 +59,15 @@ int api_limits_check(const struct request *request, const struct job *jobs, int 
     return check(&limits, jobs, n, err);
 }
 
+int api_limits_check_queued(const struct request *request, int n, struct err *err)
+{
+    struct limits limits;
+    return limits_get(request->reader, &request->server->settings, request->user.name, &limits,
+                      err) < 0
+               ? -1
+               : limits_admit_queued(&limits, n, err);
+}
+
 int api_limits_stored(struct db_writer *writer, const struct settings *settings,
                       const struct job *jobs, int n, struct err *err)
 {

@@ -17,6 +17,8 @@ int api_limits_emit_of(struct emit *json, const char *key, struct request *reque
 /* May the request's user have these n jobs? Errors of limits_admit. What it says holds until
  * others of the user's requests are stored; api_limits_stored decides. */
 int api_limits_check(const struct request *request, const struct job *jobs, int n, struct err *err);
+/* The same before n jobs are built, which takes seconds for a large sweep: only `queued` is known. */
+int api_limits_check_queued(const struct request *request, int n, struct err *err);
 /* The same inside the operation that has inserted the jobs, which fails with this. */
 int api_limits_stored(struct db_writer *writer, const struct settings *settings,
                       const struct job *jobs, int n, struct err *err);

@@ -477,7 +477,9 @@ static int post_check(struct request *request, struct post *post, struct err *er
     if (post->plan->n > post->settings->max_queue)
         return err_field(err, "/vary", "%d jobs never fit: this server's queue takes %lld at most",
                          post->plan->n, (long long)post->settings->max_queue);
-    if (post->plan->after && after_check(request->reader, post->plan->after, err) && !err->n_fields)
+    if ((post->plan->after && after_check(request->reader, post->plan->after, err) &&
+         !err->n_fields) ||
+        api_limits_check_queued(request, post->plan->n, err))
         return -1;
     post->sweep.name = post->plan->name;
     post->sweep.base = post->plan->base;
