@@ -98,11 +98,11 @@ static int login_keep(const struct remote *remote)
         json_decref(answer);
         return remote_fail(-1, &err);
     }
-    if (remote->json)
+    if (remote->json && !remote->browser)
         return remote_print(answer);
-    printf("%s%s at %s (%s)\n", remote_text(answer, "name"),
-           json_is_true(json_object_get(answer, "admin")) ? ", an administrator," : "",
-           remote->server.url, path);
+    fprintf(remote->browser ? stderr : stdout, "%s%s at %s (%s)\n", remote_text(answer, "name"),
+            json_is_true(json_object_get(answer, "admin")) ? ", an administrator," : "",
+            remote->server.url, path);
     json_decref(answer);
     return REMOTE_OK;
 }
@@ -120,37 +120,51 @@ static int login_print_link(const struct remote *remote)
     return REMOTE_OK;
 }
 
-/* A link needs a token: that of the login, or of one that is made now. */
-static int login_open(struct remote *remote, const struct settings *settings, int argc, char **argv)
+/* A link needs a token. 1: the one of the login will do; 0: one has to be made; -1. */
+static int login_is_there(struct remote *remote, const struct settings *settings, struct err *err)
+{
+    if (!remote->browser || remote->url)
+        return 0;
+    const int missing = remote_load_login(&remote->server, err);
+    if (missing)
+        return missing < 0 ? -1 : 0;
+    return !settings->socket[0] || strcmp(settings->socket, remote->server.socket) == 0;
+}
+
+/* What is made here is kept, with --browser too: it ends the token of the login before. */
+static int login_make(struct remote *remote, const struct settings *settings)
+{
+    struct err err = ERR_INIT;
+    int code;
+    remote->server = (struct client_server){.url = ""};
+    if (!remote->url)
+        code = login_by_account(remote, settings);
+    else if (remote_set_url(&remote->server, remote->url, &err))
+        code = remote_fail(-1, &err);
+    else
+        code = login_by_token(remote);
+    return code ? code : login_keep(remote);
+}
+
+int login_command(const struct settings *settings, int argc, char **argv)
 {
     static const struct options_row rows[] = {
         REMOTE_OPTION("browser", OPTIONS_FLAG, browser, 0, 0, "print a one-time link"),
     };
     static const struct remote_command command = {LOGIN_USAGE, 0, 0, rows,
                                                   sizeof rows / sizeof *rows};
+    struct remote remote;
     struct err err = ERR_INIT;
     int n_words = 0;
-    const int code = remote_words(remote, &command, argc, argv, &n_words);
+    int code = remote_words(&remote, &command, argc, argv, &n_words);
     if (code)
         return code;
-    if (remote->browser && !remote->url && !settings->socket[0]) {
-        const int known = remote_load_login(&remote->server, &err);
-        if (known <= 0)
-            return known < 0 ? remote_fail(known, &err) : REMOTE_OK;
-    }
-    if (!remote->url)
-        return login_by_account(remote, settings);
-    return remote_set_url(&remote->server, remote->url, &err) ? remote_fail(-1, &err)
-                                                              : login_by_token(remote);
-}
-
-int login_command(const struct settings *settings, int argc, char **argv)
-{
-    struct remote remote;
-    const int code = login_open(&remote, settings, argc, argv);
-    if (code)
-        return code;
-    return remote.browser ? login_print_link(&remote) : login_keep(&remote);
+    const int is_there = login_is_there(&remote, settings, &err);
+    if (is_there < 0)
+        return remote_fail(-1, &err);
+    if (!is_there)
+        code = login_make(&remote, settings);
+    return code || !remote.browser ? code : login_print_link(&remote);
 }
 
 /* ---- logout ---- */

@@ -120,6 +120,13 @@ test('login --browser prints a link that works once', byAccount, async () => {
   assert.equal(base, server.url);
   const open = () => server.api('/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ link: code }) });
   assert.deepEqual([(await open()).status, (await open()).status], [200, 401]);
+  // The login that is there is used; without one it is made, and kept.
+  const file = (config) => fs.readFileSync(path.join(configOf(config), 'tokenfate/login.json'), 'utf8');
+  const before = file('own');
+  assert.match(ok(['login', '--browser', '--socket', SOCKET]), /^http:\S+$/);
+  assert.equal(file('own'), before);
+  assert.match(ok(['login', '--browser', '--socket', SOCKET], { config: 'new' }), /^http:\S+$/);
+  assert.match(ok(['jobs'], { config: 'new' }), /^job /);
 });
 
 const as = () => ({ config: 'none', env: { TOKENFATE_URL: server.url, TOKENFATE_TOKEN: admin } });
