@@ -12,7 +12,7 @@
 #include "db/job_filter.h"
 
 #define MATCHING                                                                                   \
-    JOB_FILTER_WITH "SELECT j.id, j.user FROM jobs j JOIN job_texts t ON t.job = j.seq"            \
+    JOB_FILTER_WITH "SELECT j.id, j.user FROM jobs j LEFT JOIN job_texts t ON t.job = j.seq"       \
                     " LEFT JOIN sweeps s ON s.seq = j.sweep WHERE" JOB_FILTER
 static const char sql_newest_first[] = MATCHING " ORDER BY j.seq DESC LIMIT ?8";
 static const char sql_oldest_first[] = MATCHING " ORDER BY j.seq LIMIT ?8";

@@ -262,7 +262,9 @@ static const char sql_provenance_clear[] =
 static const char sql_take_number[] =
     "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'jobs'";
 static const char sql_was_read[] =
-    "UPDATE jobs SET unread = 0, memory_bytes = ?2, n_groups = ?3, n_tokens = ?4, " UNTOLD
+    "UPDATE jobs SET unread = 0, memory_bytes = ?2, n_groups = ?3, n_tokens = ?4,"
+    " waits_code = iif(state = 'queued', NULL, waits_code),"
+    " waits = iif(state = 'queued', NULL, waits)"
     " WHERE id = ?1 AND unread AND state IN ('queued', 'held')";
 static const char sql_was_read_texts[] = "UPDATE job_texts SET facts = ?2, group_names = ?3"
                                          " WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";

@@ -161,6 +161,31 @@ static void test_held_and_released(void **state)
     can_run(f, "cdg");
 }
 
+static int body_was_read(struct db_writer *writer, struct call *call, struct err *err)
+{
+    struct job job = job_example(call->id);
+    return job_was_read(writer, &job, err);
+}
+
+/* A text that has been read does not take the mark from a job that is held meanwhile. */
+static void test_held_while_its_text_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct call was_read = {.body = body_was_read, .id = "b"};
+    insert_example(f, "a");
+    const struct after_list list = list_of("a");
+    struct job job = job_example("b");
+    job.unread = 1;
+    job.after = &list;
+    assert_int_equal(insert(f, &job), 0);
+    run(f, "a", JOB_END_FAILED);
+    assert_int_equal(call_run(f, &was_read), 0);
+    is_waiting(f, "b", JOB_HELD, "job a has failed");
+    assert_int_equal(request(f, "a", JOB_RETRY), 0);
+    run(f, "a", JOB_END_SUCCEEDED);
+    can_run(f, "b");
+}
+
 static void test_refused(void **state)
 {
     struct fixture *f = *state;
@@ -604,8 +629,11 @@ static void test_random_walks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        test(test_waits_and_starts), test(test_held_and_released), test(test_refused),
-        test(test_a_pass_does_not_meet_what_waits), test(test_random_walks)};
+    const struct CMUnitTest tests[] = {test(test_waits_and_starts),
+                                       test(test_held_and_released),
+                                       test(test_held_while_its_text_is_read),
+                                       test(test_refused),
+                                       test(test_a_pass_does_not_meet_what_waits),
+                                       test(test_random_walks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
