@@ -16,7 +16,7 @@ ifndef V
 endif
 say = @echo "  $(or $(1),$@)"
 .PHONY: help deps deps-test all demo demo-stop serve test test-unit test-api test-browser test-crash \
-	test-one test-san test-deep test-gpu soak bench bench-seeds bench-packing bench-server bench-gpu fuzz lint fmt screenshots install deb docker clean
+	test-one test-san test-deep test-gpu soak bench bench-seeds bench-packing bench-forecast bench-server bench-gpu fuzz lint fmt screenshots install deb docker clean
 
 VERSION = 0.1.0
 comma := ,
@@ -149,6 +149,10 @@ soak: all ## 10,000 kills of server and trainer under load (hours)
 bench: deps-test ## speed, each figure beside a named peer in the same run
 	@$(MAKE) --no-print-directory -j$(JOBS) tests $(BENCHES)
 	@tests/bench/run.sh $(BUILD)
+
+bench-forecast: deps-test ## are the times that the queue tells true? simulated with recorded step times (a minute)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/server_forecast
+	@FORECAST_WORLDS=5000 $(BUILD)/tests/server_forecast
 
 bench-seeds: deps-test ## gulliver with five seeds in fp32 and in bf16: do they measure the same? (ten minutes)
 	@$(MAKE) --no-print-directory -j$(JOBS) programs

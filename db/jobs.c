@@ -19,6 +19,7 @@
 #include "db/history.h"
 #include "db/job_filter.h"
 #include "db/notify.h"
+#include "db/step_times.h"
 #include "db/usage.h"
 
 enum {
@@ -720,7 +721,9 @@ static int job_insert_rows(struct db_writer *writer, const struct job *job, int6
                               value_text(job->corpus_sha256), value_text(job->setting)),
                        err) < 0)
         return -1;
-    return connection_run(connection, sql_search, VALUES(value_text(job->id)), err);
+    if (connection_run(connection, sql_search, VALUES(value_text(job->id)), err) < 0)
+        return -1;
+    return job->work.shape[0] ? step_times_put_work(writer, job->id, &job->work, err) : 0;
 }
 
 static int job_does_not_fit(int64_t unfinished, int64_t max_queue, struct err *err)
@@ -1078,7 +1081,8 @@ int job_was_read(struct db_writer *writer, const struct job *job, struct err *er
     if (connection_run(
             connection, sql_was_read_texts,
             VALUES(value_text(job->id), value_text(job->facts), value_text(job->group_names)),
-            err) < 0)
+            err) < 0 ||
+        (job->work.shape[0] && step_times_put_work(writer, job->id, &job->work, err) < 0))
         return -1;
     return job_event(writer, sql_event, job->id, NULL, err);
 }

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "config/err.h"
+#include "config/hash.h"
 #include "config/reason.h"
 #include "db/after.h"
 #include "db/db.h"
@@ -34,6 +35,12 @@ enum job_state {
 };
 const char *job_state_name(enum job_state state);
 int job_state_from_name(const char *name); /* -1: no state has that name */
+
+/* What it computes (lab/cost.h), for the forecast. */
+struct job_work {
+    char shape[HASH_HEX]; /* "": not known */
+    double cost;          /* billions of operations of an epoch */
+};
 
 struct job {
     char id[DB_ID_MAX];
@@ -76,6 +83,7 @@ struct job {
     double loss; /* of the last epoch, NaN if none */
     const struct after_list *after; /* of a new job: what it waits for; borrowed, NULL: nothing */
     int pinned;                     /* 1: nothing of it goes by itself (retention.h) */
+    struct job_work work;           /* to be stored; not read (step_times.h) */
 };
 
 void job_free(struct job *job);

@@ -30,6 +30,7 @@ MIGRATION(migrate_0018_shortages, "db/schema/0018_shortages.sql");
 MIGRATION(migrate_0019_init_from, "db/schema/0019_init_from.sql");
 MIGRATION(migrate_0020_notify, "db/schema/0020_notify.sql");
 MIGRATION(migrate_0021_record_every, "db/schema/0021_record_every.sql");
+MIGRATION(migrate_0022_step_times, "db/schema/0022_step_times.sql");
 
 static const char *const migrations[] = {
     migrate_0001_initial,     migrate_0002_sweeps,           migrate_0003_deletions,
@@ -38,7 +39,8 @@ static const char *const migrations[] = {
     migrate_0010_proofs,      migrate_0011_reasons,          migrate_0012_usage,
     migrate_0013_bindings,    migrate_0014_limits,           migrate_0015_after,
     migrate_0016_max_running, migrate_0017_retention,        migrate_0018_shortages,
-    migrate_0019_init_from,   migrate_0020_notify,           migrate_0021_record_every};
+    migrate_0019_init_from,   migrate_0020_notify,           migrate_0021_record_every,
+    migrate_0022_step_times};
 enum { MIGRATIONS = sizeof migrations / sizeof *migrations };
 
 /* ERR_CORRUPT unless the file is empty or a tokenfate database of a known version.

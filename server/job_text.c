@@ -8,6 +8,7 @@
 #include "config/emit.h"
 #include "config/record.h"
 #include "config/spec_kind.h"
+#include "lab/cost.h"
 #include "lab/memory.h"
 #include "lab/shapes.h"
 #include "lab/theory.h"
@@ -106,7 +107,9 @@ int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_n
     const int64_t memory =
         memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
     const int64_t models = memory < 0 ? -1 : model_bytes(spec, text->text->vocab, err);
-    if (models < 0)
+    const double cost =
+        cost_epoch(spec, text->text->vocab, text->steps_per_epoch, text->groups.n_tokens, err);
+    if (models < 0 || cost < 0 || cost_shape(spec, job->work.shape, err) < 0)
         return -1;
     char *facts = print_facts(spec, corpus_name, text, err);
     char *names = facts ? join_names(&text->groups) : NULL;
@@ -119,6 +122,7 @@ int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_n
     job->n_tokens = text->groups.n_tokens;
     job->memory_bytes = memory;
     job->model_bytes = models;
+    job->work.cost = cost;
     replace(&job->facts, facts);
     replace(&job->group_names, names);
     return 0;

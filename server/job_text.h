@@ -15,7 +15,8 @@
 #include "db/jobs.h"
 #include "server/datasets.h"
 
-/* Replace n_groups, n_tokens, memory_bytes, model_bytes, facts and group_names (malloc), and clear `unread`.
+/* Replace n_groups, n_tokens, memory_bytes, model_bytes, work, facts and group_names (malloc), and
+ * clear `unread`.
  * ERR_NO_MEMORY, also for a model that no machine holds. */
 int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_name,
                   const struct datasets_use *text, struct err *err);

@@ -100,18 +100,55 @@ void job_json_emit_next(struct emit *json, int64_t seq)
     emit_text(json, "next", seq ? text : NULL);
 }
 
-static void write_waits(struct emit *json, const struct job *job, struct workers *workers)
+void job_json_emit_reason(struct emit *json, enum reason_code code, const char *message)
 {
-    struct reason reason;
-    workers_reason(workers, job, &reason);
-    if (!reason.code) {
+    if (!code) {
         emit_null(json, "waits");
         return;
     }
     emit_object(json, "waits");
-    emit_text(json, "code", reason_name(reason.code));
-    emit_text(json, "message", reason.message);
+    emit_text(json, "code", reason_name(code));
+    emit_text(json, "message", message);
     emit_end(json);
+}
+
+static void write_time(struct emit *json, const char *key, const struct outlook_time *time)
+{
+    if (!time || !time->likely) {
+        emit_null(json, key);
+        return;
+    }
+    emit_object(json, key);
+    emit_time(json, "likely", time->likely);
+    emit_time(json, "earliest", time->earliest);
+    emit_time(json, "latest", time->latest);
+    emit_end(json);
+}
+
+void job_json_emit_outlook(struct emit *json, const struct outlook_job *row)
+{
+    if (row && row->place)
+        emit_integer(json, "place", row->place);
+    else
+        emit_null(json, "place");
+    write_time(json, "expected_start", row ? &row->starts : NULL);
+    write_time(json, "expected_end", row ? &row->ends : NULL);
+}
+
+/* The answer of a pool thread may take the time that a forecast takes. */
+static int write_outlook(struct emit *json, const struct job *job, struct request *request)
+{
+    struct outlook *outlook = workers_outlook(request->server->workers);
+    const struct outlook_table *table = NULL;
+    const int is_live = job->state == JOB_QUEUED || job->state == JOB_RUNNING;
+    const int may_wait = request->reader != request->server->reader;
+    if (is_live && outlook_take(outlook, request->reader, may_wait, &table, &request->err))
+        return -1;
+    const struct outlook_job *row = table ? outlook_find(table, job->id) : NULL;
+    job_json_emit_outlook(json, row && row->running == (job->state == JOB_RUNNING) ? row : NULL);
+    if (table)
+        outlook_give_back(outlook, table);
+    return 0;
 }
 
 static void write_state(struct emit *json, const struct job *job, struct workers *workers)
@@ -143,7 +180,9 @@ static void write_state(struct emit *json, const struct job *job, struct workers
     else
         emit_integer(json, "record_bytes", submission_record_bytes(job));
     emit_raw(json, "error", job->error);
-    write_waits(json, job, workers);
+    struct reason reason;
+    workers_reason(workers, job, &reason);
+    job_json_emit_reason(json, reason.code, reason.message);
     if (job->max_seconds)
         emit_integer(json, "max_seconds", job->max_seconds);
     else
@@ -267,7 +306,8 @@ int job_json_emit(struct emit *json, const struct job *job, struct request *requ
     write_theory(json, facts);
     write_summary(json, job, facts, &last, &names);
     const struct notify_owner owner = {.job = job->id};
-    int failed = after_json_emit(json, request->reader, job->id, with_spec, err);
+    int failed = (with_spec && write_outlook(json, job, request)) ||
+                 after_json_emit(json, request->reader, job->id, with_spec, err);
     if (!failed && with_spec) {
         emit_raw(json, "spec", job->spec);
         failed = notify_json_emit_list(json, request->reader, &owner, err);
@@ -276,5 +316,5 @@ int job_json_emit(struct emit *json, const struct job *job, struct request *requ
     emit_end(json);
     json_decref(facts);
     group_names_free(&names);
-    return failed;
+    return failed ? -1 : 0;
 }

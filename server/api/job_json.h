@@ -12,11 +12,18 @@
 #include "config/spec.h"
 #include "db/jobs.h"
 #include "server/http/request.h"
+#include "server/queue/outlook.h"
 
 /* The job as one object, an element of the open array or the outermost value. Its last
  * record is read for the summary. with_spec 0 leaves the spec out, for lists. -1 with the error in
  * the request: an object may have been begun; the caller drops the answer. */
 int job_json_emit(struct emit *json, const struct job *job, struct request *request, int with_spec);
+
+/* Members "place", "expected_start" and "expected_end": null each for a job that does not wait or
+ * run, and where nothing is known; row NULL: nothing is. */
+void job_json_emit_outlook(struct emit *json, const struct outlook_job *row);
+/* Member "waits". */
+void job_json_emit_reason(struct emit *json, enum reason_code code, const char *message);
 
 /* Member "epoch": the last stored epoch, null before the first. */
 void job_json_emit_epoch(struct emit *json, const struct job *job);

@@ -35,7 +35,7 @@
 
 /* clang-format off */
 static const struct route routes[] = {
-    {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
+    {"POST", "/api/v1/jobs", api_job_create, ROUTE_SLOW | ROUTE_BODY_JSON, "dry_run"},
     {"GET", "/api/v1/jobs", api_job_list, ROUTE_SLOW | ROUTE_ETAG, "state*,user,tag,sweep,q,limit,cursor"},
     {"POST", "/api/v1/jobs/bulk", api_jobs_bulk, ROUTE_SLOW | ROUTE_BODY_JSON, NULL},
     {"GET", "/api/v1/jobs/{id}", api_job_show, ROUTE_ETAG, "wait"},
@@ -71,7 +71,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/presets", api_presets, ROUTE_ETAG, NULL},
     {"GET", "/api/v1/presets/{name}", api_preset, ROUTE_ETAG, NULL},
     {"POST", "/api/v1/tokenize", api_tokenize, ROUTE_SLOW | ROUTE_HEAVY | ROUTE_BODY_JSON, NULL},
-    {"GET", "/api/v1/queue", api_queue, ROUTE_SLOW, NULL},
+    {"GET", "/api/v1/queue", api_queue, ROUTE_SLOW, "user,limit,cursor"},
     {"POST", "/api/v1/queue/drain", api_queue_drain, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/pause", api_queue_pause, ROUTE_ADMIN, NULL},
     {"POST", "/api/v1/queue/resume", api_queue_resume, ROUTE_ADMIN, NULL},

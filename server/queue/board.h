@@ -23,22 +23,36 @@ struct board_lane {
     int running;
 };
 
-struct board {
-    pthread_mutex_t mutex;
+/* A user that competes for a kind of device, as fair.h saw it. */
+struct board_user {
+    char user[DB_ACTOR_MAX], kind[DB_DEVICE_MAX];
+    double share, virtual; /* scaled; charged until the pass */
+    int64_t waits_since;   /* ms of the monotonic clock, 0: it does not wait */
+};
+
+struct board_view {
+    int64_t pass, now; /* passes so far; ms of the monotonic clock */
     struct placement_device devices[TRAINER_DEVICES_MAX];
     struct slot_jobs jobs; /* those of n_slots slots */
-    int n_devices, n_slots, n_lanes;
+    int n_devices, n_slots, n_lanes, n_users;
     struct board_lane *lanes;
+    struct board_user *users;
     struct reason closed; /* why no job starts */
+};
+
+struct board {
+    pthread_mutex_t mutex;
+    struct board_view view;
 };
 
 void board_open(struct board *board);
 void board_close(struct board *board);
 
-/* The scheduler's thread. Takes over `lanes` (malloc). */
-void board_put(struct board *board, const struct placement_device *devices, int n_devices,
-               const struct slot_jobs *jobs, int n_slots, struct board_lane *lanes, int n_lanes,
-               const struct reason *closed);
+/* The scheduler's thread. Takes over the arrays of the view (malloc), and numbers it. */
+void board_put(struct board *board, struct board_view *view);
+/* A copy of the view without its lanes; the caller frees `users`. ERR_NO_MEMORY. */
+int board_get(struct board *board, struct board_view *out, struct err *err);
+int64_t board_pass(struct board *board);
 
 /* Why a job waits or is held: computed for a queued job, as stored for others. REASON_NONE: it does
  * not wait, it is about to start, or no pass has seen it yet. */

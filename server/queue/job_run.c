@@ -12,6 +12,7 @@
 #include "server/queue/job_run.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@
 #include "db/jobs.h"
 #include "db/limits.h"
 #include "db/shortages.h"
+#include "db/step_times.h"
 #include "db/usage.h"
 #include "lab/text.h"
 #include "server/data.h"
@@ -45,7 +47,8 @@ enum {
     ATTEMPT_REAP_MS = 200,      /* for a lost trainer to exit, so that its status is known */
     ATTEMPT_TRY_AGAIN_MS = 1000, /* between two tries to store or to read */
     ATTEMPT_CHARGE_MS = 10000,   /* between two charges: what a crash of the server loses */
-    ATTEMPT_SHORTAGES = 3        /* times that a job which finds too little memory goes back */
+    ATTEMPT_SHORTAGES = 3,       /* times that a job which finds too little memory goes back */
+    ATTEMPT_PACE_MS = 1000       /* of epochs, before a measurement of their speed means anything */
 };
 
 enum order {
@@ -89,6 +92,8 @@ struct attempt {
     int64_t ordered;           /* ms; time of the order, 0: none */
     int64_t start_ms, stop_ms; /* from the claim to `started`, from the order to its end */
     int64_t stored;            /* last epoch in the database */
+    int64_t brought, learned;  /* of the first message of records; last one in step_times */
+    int64_t learned_at;        /* ms */
     double *values;            /* records of one message, unpacked */
     float *tokens;
     int ended;
@@ -177,6 +182,32 @@ struct attempt_write {
     int64_t times;             /* result of write_shortage, with `bytes` */
 };
 
+/* Learn how long its epochs take, from what has come since the last time. */
+static int write_pace(struct db_writer *writer, struct attempt *attempt, struct err *err)
+{
+    const struct job_turn *turn = attempt->setup->turn;
+    const int64_t first_at = atomic_load(&turn->first_at), at = atomic_load(&turn->epoch_at);
+    const int64_t epochs = atomic_load(&turn->epoch) - atomic_load(&turn->first_epoch);
+    const int64_t ms = at - attempt->learned_at;
+    double start = -1, stop = -1;
+    if (!first_at || (attempt->ended ? !epochs : ms < ATTEMPT_PACE_MS))
+        return 0;
+    if (attempt->ended) {
+        const double epoch_ms = (double)(at - first_at) / (double)epochs;
+        start = fmax((double)attempt->start_ms, (double)(first_at - attempt->since) -
+                                                    (double)(attempt->brought - 1) * epoch_ms);
+        if (attempt->end == JOB_END_SUCCEEDED)
+            stop = (double)(clock_monotonic_ms() - at) / 1e3;
+    }
+    if (step_times_add(writer, attempt->job->id, attempt->setup->device, (double)ms / 1e3,
+                       (double)(atomic_load(&turn->epoch) - attempt->learned), start / 1e3, stop,
+                       err) < 0)
+        return -1;
+    attempt->learned = atomic_load(&turn->epoch);
+    attempt->learned_at = at;
+    return 0;
+}
+
 /* Charge the job and its user for the time on the device since the last charge. */
 static int write_charge(struct db_writer *writer, void *arg, struct err *err)
 {
@@ -199,7 +230,7 @@ static int write_charge(struct db_writer *writer, void *arg, struct err *err)
     row.used_at = db_now();
     if (account_write(writer, &row, err) < 0 ||
         job_charge(writer, attempt->job->id, ms, 0, 0, err) < 0 ||
-        limits_charge(writer, row.user, ms, err) < 0)
+        limits_charge(writer, row.user, ms, err) < 0 || write_pace(writer, attempt, err) < 0)
         return -1;
     ((struct attempt_write *)arg)->charged = now;
     return 0;
@@ -473,6 +504,22 @@ static int attempt_unpack(struct attempt *attempt, const struct message *message
     return 0;
 }
 
+/* When its records came. The writer reads it while this thread waits. */
+static void attempt_pace(struct attempt *attempt, int64_t from, int64_t to)
+{
+    struct job_turn *turn = attempt->setup->turn;
+    const int64_t now = clock_monotonic_ms();
+    if (!atomic_load(&turn->first_at)) {
+        attempt->brought = to - from + 1;
+        attempt->learned = to;
+        attempt->learned_at = now;
+        atomic_store(&turn->first_epoch, to);
+        atomic_store(&turn->first_at, now);
+    }
+    atomic_store(&turn->epoch, to);
+    atomic_store(&turn->epoch_at, now);
+}
+
 /* `epochs`: store the records. A replayed epoch must equal the stored record bit for bit
  * (epochs_append); a difference ends the job as nondeterministic. */
 static void take_epochs(struct attempt *attempt, const struct message *message)
@@ -491,6 +538,7 @@ static void take_epochs(struct attempt *attempt, const struct message *message)
     if (attempt_store(attempt, write_epochs, &write, &err) == 0) {
         const struct record_grid grid = {attempt->job->record_every, attempt->job->epochs};
         const int64_t last = record_grid_ahead(grid, message->from, message->n - 1);
+        attempt_pace(attempt, message->from, last);
         if (last > attempt->stored)
             attempt->stored = last;
         return;
@@ -850,6 +898,8 @@ int job_run(struct job_run *setup, const char *job, struct err *err)
     }
     attempt.since = attempt.charged = clock_monotonic_ms();
     atomic_store(&setup->turn->charged, attempt.charged);
+    atomic_store(&setup->turn->first_at, 0);
+    atomic_store(&setup->turn->epoch_at, 0);
     atomic_store(&setup->turn->since, attempt.since);
     attempt_start(&attempt);
     attempt_loop(&attempt);

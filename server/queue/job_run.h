@@ -37,6 +37,8 @@ struct job_turn {
     atomic_int beside;           /* other jobs on its device now */
     /* Seconds of the device * part / share are the virtual time of its user. */
     _Atomic double share, part;
+    /* The first and the last record that this run has brought, and when. */
+    atomic_llong first_epoch, first_at, epoch, epoch_at;
 };
 
 struct job_run {

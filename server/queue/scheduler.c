@@ -671,22 +671,51 @@ static int pass_look_at_hours(struct pass *pass, struct err *err)
     return 0;
 }
 
-/* What this pass knows, for readers. Without memory they see no lanes. */
-static void pass_publish(struct pass *pass)
+static void pass_publish_lanes(const struct pass *pass, struct board_view *view)
 {
-    struct board_lane *lanes = calloc((size_t)pass->n_lanes + 1, sizeof *lanes);
-    for (int i = 0; lanes && i < pass->n_lanes; i++) {
+    view->lanes = calloc((size_t)pass->n_lanes + 1, sizeof *view->lanes);
+    view->n_lanes = view->lanes ? pass->n_lanes : 0;
+    for (int i = 0; i < view->n_lanes; i++) {
         const struct lane *lane = &pass->lanes[i];
-        lanes[i] = (struct board_lane){.name = lane->name,
-                                       .turn = lane->turn,
-                                       .is_full = lane_is_full(pass, lane),
-                                       .limits = lane->limits,
-                                       .running = pass_running(pass, lane->name.user)};
+        view->lanes[i] = (struct board_lane){.name = lane->name,
+                                             .turn = lane->turn,
+                                             .is_full = lane_is_full(pass, lane),
+                                             .limits = lane->limits,
+                                             .running = pass_running(pass, lane->name.user)};
         if (lane->head)
-            memcpy(lanes[i].head, lane->head->id, sizeof lanes[i].head);
+            memcpy(view->lanes[i].head, lane->head->id, sizeof view->lanes[i].head);
     }
-    board_put(&pass->scheduler->board, pass->devices, pass->n_devices, &pass->jobs, pass->n_slots,
-              lanes, lanes ? pass->n_lanes : 0, &pass->closed);
+}
+
+static void pass_publish_users(const struct pass *pass, struct board_view *view)
+{
+    const struct scheduler *scheduler = pass->scheduler;
+    view->users = calloc((size_t)scheduler->n_competitors + 1, sizeof *view->users);
+    for (int i = 0; view->users && i < scheduler->n_competitors; i++) {
+        const struct competitor *one = &scheduler->competitors[i];
+        if (!one->active)
+            continue;
+        struct board_user *user = &view->users[view->n_users++];
+        memcpy(user->user, one->account.user, sizeof user->user);
+        memcpy(user->kind, one->account.kind, sizeof user->kind);
+        user->share = one->share;
+        user->virtual = one->account.virtual;
+        user->waits_since = one->waits_since;
+    }
+}
+
+/* What this pass knows, for readers. Without memory they see no lanes or users. */
+static void pass_publish(const struct pass *pass)
+{
+    struct board_view view = {.now = pass->now,
+                              .jobs = pass->jobs,
+                              .n_devices = pass->n_devices,
+                              .n_slots = pass->n_slots,
+                              .closed = pass->closed};
+    memcpy(view.devices, pass->devices, (size_t)pass->n_devices * sizeof *pass->devices);
+    pass_publish_lanes(pass, &view);
+    pass_publish_users(pass, &view);
+    board_put(&pass->scheduler->board, &view);
 }
 
 static void pass_free(struct pass *pass)

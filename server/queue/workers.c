@@ -11,6 +11,7 @@
 #include "config/log.h"
 #include "lab/memory.h"
 #include "server/queue/device_watch.h"
+#include "server/queue/outlook.h"
 #include "server/queue/scheduler.h"
 #include "server/queue/slot.h"
 #include "server/queue/slot_proof.h"
@@ -18,6 +19,7 @@
 struct workers {
     struct slot_set set;
     struct scheduler *scheduler;
+    struct outlook *outlook;
     struct device_watch *watch; /* NULL: no GPU to watch */
 };
 
@@ -150,7 +152,10 @@ static int workers_start_threads(struct workers *workers, struct err *err)
     for (int i = 0; i < workers->set.n_slots; i++)
         if (slot_start(&workers->set.slots[i], err) < 0)
             return -1;
-    return scheduler_start(&workers->set, &workers->scheduler, err);
+    if (scheduler_start(&workers->set, &workers->scheduler, err) < 0)
+        return -1;
+    return outlook_start(&workers->set, scheduler_board(workers->scheduler), &workers->outlook,
+                         err);
 }
 
 static int workers_find_cores(const struct settings *settings, struct cores *cores, struct err *err)
@@ -193,6 +198,11 @@ void workers_wake(struct workers *workers)
 void workers_reason(struct workers *workers, const struct job *job, struct reason *out)
 {
     board_reason(scheduler_board(workers->scheduler), job, out);
+}
+
+struct outlook *workers_outlook(struct workers *workers)
+{
+    return workers->outlook;
 }
 
 /* The caller holds the mutex. */
@@ -306,6 +316,7 @@ void workers_stop(struct workers *workers)
     if (!workers)
         return;
     device_watch_stop(workers->watch);
+    outlook_stop(workers->outlook);
     atomic_store(&workers->set.stopping, 1);
     workers_wake(workers);
     scheduler_stop(workers->scheduler);

@@ -17,6 +17,7 @@
 #include "server/queue/capacity.h"
 #include "server/queue/trainer_process.h"
 
+struct outlook;
 struct workers;
 
 /* Start the threads of each device that a first trainer reports as available, the scheduler and the
@@ -41,6 +42,9 @@ struct worker_job {
     int threads;   /* 0: they are not counted (a GPU) */
     int64_t bytes; /* reserved for it */
 };
+
+/* Who runs, who waits and when (outlook.h). */
+struct outlook *workers_outlook(struct workers *workers);
 
 struct worker_status {
     struct trainer_device device;
