@@ -83,6 +83,10 @@ export const addNotify = (user, body) => call("POST", userNotify(user), { json: 
 export const removeNotify = (user, id) => call("DELETE", `/api/v1/users/${user}/notify/${id}`);
 export const newNotifySecret = (user) => call("POST", `/api/v1/users/${user}/notify_secret`);
 export const getVersion = () => call("GET", "/api/v1/version");
+export const getQueue = (filter) => call("GET", at("/api/v1/queue", filter));
+export const drainQueue = () => call("POST", "/api/v1/queue/drain");
+export const pauseQueue = () => call("POST", "/api/v1/queue/pause");
+export const resumeQueue = () => call("POST", "/api/v1/queue/resume");
 export const getDevices = () => call("GET", "/api/v1/devices");
 export const getUsage = (question) => call("GET", at("/api/v1/usage", question));
 export const usageCsvUrl = (question) => ROOT + at("/api/v1/usage", { ...question, format: "csv" });

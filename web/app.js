@@ -15,6 +15,7 @@ import * as form from "./form.js";
 import * as job from "./job.js";
 import * as jobs from "./jobs.js";
 import * as login from "./login.js";
+import * as queue from "./queue.js";
 import * as sweeps from "./sweeps.js";
 import * as sweep from "./sweep.js";
 import * as usage from "./usage.js";
@@ -26,6 +27,7 @@ const ROUTES = [
   { path: /^\/sweeps\/(?<id>[\w-]+)$/, nav: "sweeps", title: "Sweep", view: sweep },
   { path: /^\/compare$/, nav: "jobs", title: "Compare", view: compare },
   { path: /^\/new$/, nav: "new", title: "New experiment", view: form },
+  { path: /^\/queue$/, nav: "queue", title: "Queue", view: queue },
   { path: /^\/devices$/, nav: "devices", title: "Devices", view: devices },
   { path: /^\/usage$/, nav: "usage", title: "Usage", view: usage },
   { path: /^\/account$/, nav: "account", title: "My account", view: account },

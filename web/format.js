@@ -133,6 +133,17 @@ export function time(text, now = new Date()) {
   return `${DAY.format(date)}${year} ${CLOCK.format(date)}`;
 }
 
+// An expected time and its range: "about 14:20 – 14:35"; within the minute that begins now "in a
+// moment".
+export function expected({ earliest, latest }, now = new Date()) {
+  const [from, to] = [earliest, latest].map((text) => new Date(Math.max(Date.parse(text), now)));
+  if (to - now < 60_000) return "in a moment";
+  const words = time(from, now);
+  const isSameDay = from.toDateString() === to.toDateString();
+  const last = isSameDay ? CLOCK.format(to) : time(to, now);
+  return words.endsWith(last) ? `about ${words}` : `about ${words} – ${last}`;
+}
+
 export const fullTime = (text) => (text ? FULL.format(new Date(text)) : NONE);
 
 const WHITESPACE = { " ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\ufeff": "BOM" };

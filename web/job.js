@@ -7,7 +7,7 @@ import * as api from "./api.js";
 import * as live from "./live.js";
 import { announce, h, notice, problemNotice, setText } from "./dom.js";
 import { Epochs } from "./epochs.js";
-import { count, duration, fileStem, fixed, groupLabel, shortId } from "./format.js";
+import { count, duration, expected, fileStem, fixed, groupLabel, shortId } from "./format.js";
 import { JobActions } from "./job_actions.js";
 import { JobCharts } from "./job_charts.js";
 import { JobDrivers } from "./job_drivers.js";
@@ -20,6 +20,7 @@ import { JobSpectrum } from "./job_spectrum.js";
 import { TokenTable } from "./job_tokens.js";
 
 const TABLES_MS = 250; // shortest time between two updates of the tables
+const WAITING_MS = 10_000; // expected times of a job that waits change without an event
 const FETCH_MS = 3000; // greatest age of a running job's estimates and tokens
 
 class JobPage {
@@ -36,11 +37,13 @@ class JobPage {
       live.subscribe("job", (data) => data.id === id && this.enqueue(() => (data.state === "deleted" ? this.showGone() : this.refetch()))),
       live.subscribe("reset", () => this.enqueue(() => this.reload())),
     ];
+    this.waiting = setInterval(() => this.job?.state === "queued" && this.enqueue(() => this.refetch()), WAITING_MS);
     this.enqueue(() => this.reload());
   }
 
   close() {
     this.closed = true;
+    clearInterval(this.waiting);
     for (const end of this.unsubscribe) end();
     clearTimeout(this.tablesTimer);
     for (const part of [this.charts, this.drivers, this.spectrum, this.tokens]) part?.destroy();
@@ -277,16 +280,23 @@ function speedText(job, last) {
   const parts = [];
   if (job.state === "running" && last?.tokens_per_second)
     parts.push(`${count(last.tokens_per_second)} tokens/s`);
-  if (job.state === "running" && Number.isFinite(job.eta_seconds)) parts.push(`${duration(job.eta_seconds)} left`);
+  if (job.state === "running" && job.expected_end) parts.push(`ends ${expected(job.expected_end)}`);
+  else if (job.state === "running" && Number.isFinite(job.eta_seconds)) parts.push(`${duration(job.eta_seconds)} left`);
   if (job.device) parts.push(job.device);
   if (isEnded(job) && job.started_at && job.finished_at)
     parts.push(`took ${duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}`);
   return parts.join(" · ");
 }
 
+// Why it waits, and when its turn is expected.
+function waitingText({ waits, place, expected_start: start, expected_end: end }) {
+  if (!place || !start) return waits.message;
+  return [`${waits.message}. `, h("a", { href: "#/queue" }, `Place ${count(place)} in the queue`), `: starts ${expected(start)}, ends ${expected(end)}`];
+}
+
 function banners(job) {
   const shown = [];
-  if (job.waits && !isEnded(job) && job.state !== "running") shown.push(notice("info", "Waiting", job.waits.message));
+  if (job.waits && !isEnded(job) && job.state !== "running") shown.push(notice("info", job.state === "held" ? "Held" : "Waiting", waitingText(job)));
   if (job.error) {
     const at = Number.isInteger(job.error.epoch) && job.error.epoch >= 0 ? ` (epoch ${job.error.epoch})` : "";
     shown.push(notice("bad", `Failed: ${job.error.code}${at}`, job.error.message ?? ""));

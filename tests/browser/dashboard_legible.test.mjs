@@ -15,7 +15,7 @@ for (const dark of [false, true]) {
     const { id } = await anyJob();
     const sweep = await post('/sweeps', { base: tiny({ train: { epochs: 2 } }), vary: { 'train.seed': [1, 2] } });
     await open('', { dark });
-    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/devices', '#/corpora', '#/usage', '#/account']) {
+    for (const hash of ['#/jobs', `#/jobs/${id}`, '#/sweeps', `#/sweeps/${sweep.id}`, `#/compare?jobs=${id}`, '#/new', '#/queue', '#/devices', '#/corpora', '#/usage', '#/account']) {
       await page.goto(`${server.url}/${hash}`);
       await page.locator('main h1').waitFor();
       assert.equal(await page.evaluate(() => document.activeElement.closest('main')?.id), 'view', `${hash} has the focus`);

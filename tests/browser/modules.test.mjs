@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { Epochs, groupPointer } from '../../web/epochs.js';
 import { describe, typedNumber, textToTokens, tokensToText } from '../../web/fields.js';
 import { fence } from '../../web/outliers.js';
-import { bytes, count, duration, exact, fixed, interval, signed, significant, tickLabels, visible } from '../../web/format.js';
+import { bytes, count, duration, exact, expected, fixed, interval, signed, significant, tickLabels, visible } from '../../web/format.js';
 
 const record = (epoch) => ({
   job: 'x', epoch, loss: 10 - epoch / 1000, log_z: 10,
@@ -38,6 +38,19 @@ function serve(stored) {
   };
 }
 beforeEach(() => serve(0));
+
+test('expected times in words: a minute, a range, another day, and never one that has passed', () => {
+  const at = (...parts) => new Date(2026, 10, 30, ...parts).toISOString();
+  const now = new Date(2026, 10, 30, 14, 0, 30);
+  const words = (earliest, latest) => expected({ earliest, latest, likely: earliest }, now);
+  assert.equal(words(at(14, 20), at(14, 35)), 'about 14:20 \u2013 14:35');
+  assert.equal(words(at(14, 20, 10), at(14, 20, 50)), 'about 14:20');
+  assert.equal(words(at(13, 50), at(14, 10)), 'about 14:00 \u2013 14:10');
+  assert.equal(words(at(13, 50), at(13, 55)), 'in a moment');
+  assert.equal(words(at(23, 50), at(25, 10)), 'about 23:50 \u2013 1 Dec 01:10');
+  assert.equal(words(at(33, 0), at(35, 0)), 'about 1 Dec 09:00 \u2013 11:00');
+  assert.equal(words(at(33, 0), at(33, 0)), 'about 1 Dec 09:00');
+});
 
 test('a job is loaded page by page, every epoch once', async () => {
   serve(2501);
