@@ -21,6 +21,9 @@ static const char sql_put[] =
     " ON CONFLICT (job) DO UPDATE SET shape = ?2, cost = ?3";
 static const char sql_work[] =
     "SELECT shape, cost FROM job_work WHERE job = (SELECT seq FROM jobs WHERE id = ?1)";
+static const char sql_uncounted[] =
+    "SELECT id FROM jobs LEFT JOIN job_work ON job = seq"
+    " WHERE state IN ('queued', 'held', 'running') AND unread = 0 AND job IS NULL ORDER BY seq";
 static const char sql_get[] = "SELECT weight, mean, variance, start, stop FROM step_times"
                               " WHERE shape = ?1 AND device = ?2";
 static const char sql_device[] =
@@ -159,6 +162,19 @@ int step_times_get(struct db_reader *reader, const char *shape, const char *devi
     /* The column holds the mean of squares. Two shapes may agree by chance. */
     out->variance = fmax(out->variance - out->mean * out->mean, STEP_TIMES_SHAPES);
     return 0;
+}
+
+int step_times_uncounted(struct db_reader *reader, int (*row)(void *self, const char *id),
+                         void *self, struct err *err)
+{
+    sqlite3_stmt *statement;
+    int result, stop = 0;
+    if (connection_start(&reader->connection, sql_uncounted, NO_VALUES, &statement, err) < 0)
+        return -1;
+    while ((result = statement_step(statement, err)) > 0 && !stop)
+        stop = row(self, (const char *)sqlite3_column_text(statement, 0));
+    statement_close(statement);
+    return result < 0 ? -1 : 0;
 }
 
 static void step_times_job(sqlite3_stmt *row, struct job *job)

@@ -28,6 +28,11 @@ int step_times_put_work(struct db_writer *writer, const char *id, const struct j
 int step_times_work(struct db_reader *reader, const char *id, struct job_work *out,
                     struct err *err);
 
+/* Unfinished jobs whose work nobody has counted: those of a server that did not. row returns not 0 to
+ * stop. */
+int step_times_uncounted(struct db_reader *reader, int (*row)(void *self, const char *id),
+                         void *self, struct err *err);
+
 /* Learn from a job that runs. A job without work teaches nothing. */
 int step_times_add(struct db_writer *writer, const char *id, const char *device, double seconds,
                    double cost_epochs, double start, double stop, struct err *err);

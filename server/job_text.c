@@ -101,15 +101,22 @@ static int64_t model_bytes(const struct spec *spec, int vocab, struct err *err)
     return (n + !has_last) * bytes;
 }
 
+int job_text_work(const struct spec *spec, int vocab, int64_t steps_per_epoch, int n_tokens,
+                  struct job_work *out, struct err *err)
+{
+    out->cost = cost_epoch(spec, vocab, steps_per_epoch, n_tokens, err);
+    return out->cost < 0 ? -1 : cost_shape(spec, out->shape, err);
+}
+
 int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_name,
                   const struct datasets_use *text, struct err *err)
 {
     const int64_t memory =
         memory_bytes(spec, spec->train.precision, text->text->vocab, &text->groups, err);
     const int64_t models = memory < 0 ? -1 : model_bytes(spec, text->text->vocab, err);
-    const double cost =
-        cost_epoch(spec, text->text->vocab, text->steps_per_epoch, text->groups.n_tokens, err);
-    if (models < 0 || cost < 0 || cost_shape(spec, job->work.shape, err) < 0)
+    struct job_work work;
+    if (models < 0 || job_text_work(spec, text->text->vocab, text->steps_per_epoch,
+                                    text->groups.n_tokens, &work, err) < 0)
         return -1;
     char *facts = print_facts(spec, corpus_name, text, err);
     char *names = facts ? join_names(&text->groups) : NULL;
@@ -122,7 +129,7 @@ int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_n
     job->n_tokens = text->groups.n_tokens;
     job->memory_bytes = memory;
     job->model_bytes = models;
-    job->work.cost = cost;
+    job->work = work;
     replace(&job->facts, facts);
     replace(&job->group_names, names);
     return 0;

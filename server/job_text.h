@@ -24,4 +24,8 @@ int job_text_fill(struct job *job, const struct spec *spec, const char *corpus_n
 /* The same for a job whose text is still to be read: no groups, no memory, `unread` set. */
 int job_text_leave_open(struct job *job, const char *corpus_name, struct err *err);
 
+/* What a job computes. ERR_NO_MEMORY. */
+int job_text_work(const struct spec *spec, int vocab, int64_t steps_per_epoch, int n_tokens,
+                  struct job_work *out, struct err *err);
+
 #endif

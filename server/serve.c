@@ -44,6 +44,7 @@
 #include "server/http/tls.h"
 #include "server/queue/job_files.h"
 #include "server/notify/deliver.h"
+#include "server/queue/old_work.h"
 #include "server/queue/reading.h"
 #include "server/queue/upkeep.h"
 #include "server/queue/workers.h"
@@ -145,15 +146,18 @@ static int serve_reconcile(struct db_writer *writer, void *arg, struct err *err)
 static int serve_open_data(struct server *server, struct err *err)
 {
     char path[DATA_PATH_MAX];
-    int n = 0;
+    int n = 0, n_counted = 0;
     if (serve_folders(&server->settings, err) ||
         data_path(&server->settings, path, sizeof path, err, "tokenfate.db") ||
         db_open(path, &server->db, err) || db_reader_open(server->db, &server->reader, err) ||
         db_call(server->db, serve_reconcile, &n, err) ||
-        job_files_sweep(&server->settings, server->reader, err))
+        job_files_sweep(&server->settings, server->reader, err) ||
+        old_work_count(server->db, server->reader, &n_counted, err))
         return -1;
     if (n)
         log_line(LOG_INFO, "%d running jobs of the last server were reconciled", n);
+    if (n_counted)
+        log_line(LOG_INFO, "the work of %d jobs of an earlier version was counted", n_counted);
     return corpora_import(&server->settings, server->db, err);
 }
 

@@ -2,8 +2,12 @@
 // and the same of a job that is not submitted (dry_run).
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { small, submit, finished, reached } from '../lib/experiments.mjs';
-import { startServer } from '../lib/server.mjs';
+import { removeFolder, startServer } from '../lib/server.mjs';
 
 let server, admin, ada, bob;
 
@@ -154,4 +158,27 @@ test('a dry run stores nothing and tells what the job would need', { timeout: 12
   assert.deepEqual([tried.status, tried.body.detail], [429, full.body.detail]);
   await drop(...held);
   await ok(admin, 'POST', '/queue/resume');
+});
+
+test('what an earlier version has queued is counted at the start, so that its times can be told', { timeout: 120_000 }, async () => {
+  const dataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'tokenfate-test-'));
+  const python = (...words) => execFileSync('python3', ['-c', `import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for row in db.execute(sys.argv[2]): print(row)
+db.commit()`, path.join(dataDir, 'tokenfate.db'), ...words], { encoding: 'utf8' });
+  try {
+    const first = await startServer({ dataDir });
+    await ok(first, 'POST', '/queue/drain');
+    for (const epochs of [10, 20]) await submit(first, small({ train: { epochs }, model: { d_model: 8 * epochs, n_heads: 2 } }));
+    await first.stop();
+    const work = python('SELECT job, shape, cost FROM job_work ORDER BY job');
+    assert.equal(work.trim().split('\n').length, 2);
+    python('DELETE FROM job_work');
+    const second = await startServer({ dataDir });
+    await second.stop();
+    assert.match(second.log(), /the work of 2 jobs of an earlier version was counted/);
+    assert.equal(python('SELECT job, shape, cost FROM job_work ORDER BY job'), work);
+  } finally {
+    removeFolder(dataDir);
+  }
 });
