@@ -45,7 +45,9 @@ double cost_epoch(const struct spec *spec, int vocab, int64_t steps_per_epoch, i
     const double evaluation =
         passes * spec->eval.windows * spec->model.seq_len * forward / (double)spec->eval.every;
     shapes_free(&shapes);
-    return ((double)steps_per_epoch * update + record + evaluation) / 1e9;
+    return ((double)steps_per_epoch * update + record / (double)spec->train.record_every +
+            evaluation) /
+           1e9;
 }
 
 int cost_shape(const struct spec *spec, char shape[HASH_HEX], struct err *err)
