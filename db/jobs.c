@@ -357,6 +357,8 @@ static const char sql_lanes[] =
                                                  "WHERE capped IS NOT NULL";
 static const char sql_unread[] =
     "SELECT " FULL FROM " WHERE j.unread AND j.state IN ('queued', 'held') ORDER BY j.seq";
+static const char sql_apart[] =
+    "SELECT " ROW FROM " WHERE j.state = 'queued' AND (j.unread OR j.blocked) ORDER BY j.seq";
 static const char sql_sweep[] = "SELECT " ROW FROM " WHERE s.id = ?1 ORDER BY j.seq";
 /* Users beyond the ?1 with most jobs are one, whose name no user can have. */
 static const char sql_user_counts[] =
@@ -1325,6 +1327,14 @@ int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err 
 {
     sqlite3_stmt *statement;
     if (connection_start(&reader->connection, sql_unread, NO_VALUES, &statement, err) < 0)
+        return -1;
+    return job_collect(statement, jobs, n, err);
+}
+
+int job_apart(struct db_reader *reader, struct job ***jobs, int *n, struct err *err)
+{
+    sqlite3_stmt *statement;
+    if (connection_start(&reader->connection, sql_apart, NO_VALUES, &statement, err) < 0)
         return -1;
     return job_collect(statement, jobs, n, err);
 }

@@ -251,6 +251,10 @@ int job_queue(struct db_reader *reader, const struct job_lane *lane, int skip, i
 /* Queued and held jobs whose text is still to be read, in order of submission. */
 int job_unread(struct db_reader *reader, struct job ***jobs, int *n, struct err *err);
 
+/* Queued jobs that are in no lane, because they wait for their text or for other jobs, in order of
+ * submission; notes, spec and facts stay NULL. */
+int job_apart(struct db_reader *reader, struct job ***jobs, int *n, struct err *err);
+
 /* The jobs of a sweep in order of submission; notes, spec and facts stay NULL. */
 int job_of_sweep(struct db_reader *reader, const char *sweep, struct job ***jobs, int *n,
                  struct err *err);

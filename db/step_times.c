@@ -36,11 +36,13 @@ static const char sql_set[] =
 static const char sql_lane[] =
     "SELECT j.id, j.seq, j.name, j.priority, j.attempt, j.epoch, j.epochs, j.precision,"
     " j.memory_bytes, j.urgent, j.max_seconds, j.device_ms, j.cost_ms, j.waits_code,"
-    " iif(j.started_at = 0, NULL, (SELECT provenance FROM job_texts WHERE job = j.seq)),"
-    " w.shape, w.cost, s.weight, s.mean, s.variance, s.start, s.stop"
-    " FROM jobs j LEFT JOIN job_work w ON w.job = j.seq"
+    " t.provenance, w.shape, w.cost, s.weight, s.mean, s.variance, s.start, s.stop,"
+    " coalesce(json_extract(t.provenance, '$.threads'),"
+    " json_extract(t.spec, '$.resources.threads'), 0)"
+    " FROM jobs j JOIN job_texts t ON t.job = j.seq LEFT JOIN job_work w ON w.job = j.seq"
     " LEFT JOIN step_times s ON s.shape = w.shape AND s.device = ?3"
-    " WHERE j.state = 'queued' AND j.unread = 0 AND j.user = ?1 AND j.device = ?2"
+    " WHERE j.state = 'queued' AND j.unread = 0 AND j.blocked = 0 AND j.user = ?1"
+    " AND j.device = ?2 AND j.capped = ?4"
     " ORDER BY j.urgent IS NULL, j.priority DESC, j.seq";
 
 static double step_times_blend(double old, double new, double share)
@@ -194,6 +196,7 @@ static void step_times_job(sqlite3_stmt *row, struct job *job)
     job->cost_ms = sqlite3_column_int64(row, 12);
     job->waits_code = reason_from_name((const char *)sqlite3_column_text(row, 13));
     job->provenance = (char *)sqlite3_column_text(row, 14);
+    job->threads = sqlite3_column_int(row, 22);
 }
 
 int step_times_lane(struct db_reader *reader, const struct job_lane *lane, const char *device,
@@ -201,15 +204,16 @@ int step_times_lane(struct db_reader *reader, const struct job_lane *lane, const
 {
     sqlite3_stmt *statement;
     int result, stop = 0;
-    if (connection_start(
-            &reader->connection, sql_lane,
-            VALUES(value_text(lane->user), value_text(lane->device), value_text(device)),
-            &statement, err) < 0)
+    if (connection_start(&reader->connection, sql_lane,
+                         VALUES(value_text(lane->user), value_text(lane->device),
+                                value_text(device), value_integer(lane->capped)),
+                         &statement, err) < 0)
         return -1;
     while (!stop && (result = statement_step(statement, err)) > 0) {
         struct job job = {.state = JOB_QUEUED,
                           .user = (char *)(uintptr_t)lane->user,
-                          .device = (char *)(uintptr_t)lane->device};
+                          .device = (char *)(uintptr_t)lane->device,
+                          .sweep = lane->capped ? (char *)(uintptr_t)lane->sweep : NULL};
         struct job_work work = {0};
         struct step_times times;
         step_times_job(statement, &job);

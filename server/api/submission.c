@@ -141,6 +141,7 @@ int submission_build(const struct request *request, struct spec *spec, struct jo
                                             "/resources/max_seconds", &job->max_seconds, err);
     /* The checks go on after a failure, so that one answer names every bad field. Only
      * the checks that need the text stop where it is not resolved. */
+    job->threads = (int)spec->resources.threads;
     const int unnamed = labels_clean(spec, err);
     const int elsewhere =
         workers_check_device(request->server->workers, spec->resources.device, err) |

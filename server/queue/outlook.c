@@ -306,6 +306,27 @@ static int making_lanes(struct making *making, struct err *err)
     return failed ? -1 : 0;
 }
 
+/* Jobs that wait for their text or for other jobs: nobody knows until when. */
+static int making_apart(struct making *making, struct err *err)
+{
+    struct job **jobs = NULL;
+    int n = 0, failed = job_apart(making->reader, &jobs, &n, err) < 0;
+    for (int i = 0; i < n; i++) {
+        struct forecast_job *none;
+        struct reason reason;
+        struct outlook_job *row = failed ? NULL : making_row(making, NULL, jobs[i], &none, err);
+        failed = failed || !row;
+        if (row) {
+            board_reason(making->board, jobs[i], &reason);
+            row->code = reason.code;
+            row->why = reason.code ? strdup(reason.message) : NULL;
+        }
+        job_free(jobs[i]);
+    }
+    free(jobs);
+    return failed ? -1 : 0;
+}
+
 /* The job of a slot. */
 static int making_runs(struct making *making, int slot, const struct job *job, struct err *err)
 {
@@ -501,7 +522,7 @@ static int outlook_make(struct outlook *outlook, struct making *making, struct e
     if (!failed) {
         making_worlds(making);
         failed = making_slots(making, err) < 0 || making_lanes(making, err) < 0 ||
-                 making_candidate(making, err) < 0;
+                 making_apart(making, err) < 0 || making_candidate(making, err) < 0;
     }
     for (int i = 0; i < making->n_worlds && !failed; i++)
         failed = making_forecast(making, &making->worlds[i], err) < 0;

@@ -89,7 +89,7 @@ static int see(void *self, const struct job *job, const struct job_work *work,
 static void test_lane(void **state)
 {
     struct fixture *f = *state;
-    const struct job_lane lane = {"local", "auto"};
+    const struct job_lane lane = {.user = "local", .device = "auto"};
     struct seen seen = {.n = 0}, first = {.stop_at = 1};
     insert_job(f, "later", "narrow", 0);
     insert_job(f, "first", "wide", 5);

@@ -132,7 +132,6 @@ static void bed_stop(struct bed *bed)
 static int bed_open(void **state, int heavy_threads)
 {
     struct bed *bed = calloc(1, sizeof *bed);
-    char url[300];
     struct err err = ERR_INIT;
     assert_non_null(bed);
     fixture_open((void **)&bed->db);
@@ -149,8 +148,8 @@ static int bed_open(void **state, int heavy_threads)
     atomic_store(&pieces_made, 0);
     assert_int_equal(latency_open(server, &err), 0);
     assert_int_equal(pool_start(server->db, 1, heavy_threads, &server->pool, &err), 0);
-    assert_int_equal(http_start(server, url, sizeof url, &err), 0);
-    bed->port = atoi(strrchr(url, ':') + 1);
+    assert_int_equal(http_start(server, &err), 0);
+    bed->port = atoi(strrchr(server->url, ':') + 1);
     *state = bed;
     return 0;
 }
