@@ -96,7 +96,7 @@ void slot_proof_look(struct slot *slot)
     if (!slot_proof_needed(slot))
         return;
     pthread_mutex_lock(&slot->set->mutex);
-    memcpy(identity, slot->device->identity, sizeof identity);
+    memcpy(identity, slot->device->shown.device.identity, sizeof identity);
     const int is_known = slot->device->is_looked && strcmp(slot->device->identity, identity) == 0;
     pthread_mutex_unlock(&slot->set->mutex);
     if (is_known)

@@ -222,7 +222,7 @@ test('two jobs at once on one card, where a setting allows it: the same bits as 
       return card.jobs.length === 2 && card;
     });
     assert.deepEqual([both.slots, both.cores, both.jobs.map(({ threads }) => threads)], [2, null, [null, null]]);
-    await until('the third waits', async () => (await (await shared.api(`/jobs/${three[2].id}`)).json()).waits === 'cuda:0 is busy');
+    await until('the third waits', async () => (await (await shared.api(`/jobs/${three[2].id}`)).json()).waits?.message === 'cuda:0 is busy');
     for (const { id } of three) {
       const job = await finished(shared, id);
       assert.equal(job.state, 'succeeded', JSON.stringify(job.error));

@@ -212,7 +212,7 @@ test('a card that computes a first batch wrongly: the job goes back, others wait
     const [behind, onCpu] = [await submit(server, on('cuda')), await submit(server, on('cpu'))];
     assert.equal((await finished(server, onCpu.id)).device, 'cpu');
     for (const waiting of [id, behind.id])
-      await until('it waits for the proof', async () => (await job(server, waiting)).waits === 'cuda:0 is not used: it is being compared with the reference');
+      await until('it waits for the proof', async () => (await job(server, waiting)).waits?.message === 'cuda:0 is not used: it is being compared with the reference');
     const back = await job(server, id);
     assert.deepEqual([back.state, back.attempt, back.epoch], ['queued', 1, held.epoch]);
     seed('');
@@ -263,16 +263,17 @@ test('a card that passes its proof and is wrong again fails the job, which can b
   }
 });
 
-test('a wrong product ends the job as a fault of the device, and the card is proved again', async () => {
+test('a wrong product is named; the card is proved again, and the job that meets it twice fails', async () => {
   seed('');
   const server = await start('product', { CARDS_LATER: fault });
   try {
     await settled(server);
     seed('product');
     const { id } = await submit(server, on('cuda'));
-    await until('it is noticed', async () => (await job(server, id)).attempt > 1);
-    assert.match(server.log(), /a wrong product of \d+ x \d+ x \d+, algorithm \d+, k in \d parts?: error [\d.e+-]+, bound/);
-    await until('it is proved again', () => proofsMade() === 2);
+    const failed = await until('it has failed', async () => { const one = await job(server, id); return one.state === 'failed' && one; });
+    assert.deepEqual([failed.attempt, failed.error.code], [1, 'device_wrong']);
+    assert.match(failed.error.message, /a wrong product of \d+ x \d+ x \d+, algorithm \d+, k in \d parts?: error [\d.e+-]+, bound/);
+    await until('it is proved again', () => proofsMade() === 3);
   } finally {
     await server.stop();
   }

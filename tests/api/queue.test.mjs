@@ -123,7 +123,9 @@ test('a dry run stores nothing and tells what the job would need', { timeout: 12
   assert.equal(idle.body.place, 1);
   assert.ok(time(idle.body.expected_start.likely) < Date.now() / 1000 + 5);
   assert.ok(idle.body.device_seconds > 0 && idle.body.memory_bytes > 0);
-  assert.deepEqual(idle.body.limits, { unfinished_jobs: 0, max_queue: 8, max_seconds: null });
+  const { user, ...limits } = idle.body.limits;
+  assert.deepEqual(limits, { unfinished_jobs: 0, max_queue: 8, max_seconds: null });
+  assert.deepEqual([user.queued.present, user.queued.limit], [0, 2000]);
   const twice = await dry(ada, small({ train: { epochs: 81 } }));
   assert.equal(twice.body.record_bytes, 2 * idle.body.record_bytes, 'a record more at the begin');
   assert.equal(await count(), before);

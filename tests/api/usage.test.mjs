@@ -48,7 +48,7 @@ after(async () => {
 });
 
 test('the sums are those of the jobs: slices, hold, cancel, retry, restart, deletion', { timeout: 300_000 }, async () => {
-  const [one, two, cancelled] = [await submit(ada, small()), await submit(bob, small()), await submit(ada, small({ train: { epochs: 5000 } }))];
+  const [one, two, cancelled] = [await submit(ada, small({ train: { epochs: 4000 } })), await submit(bob, small({ train: { epochs: 4000 } })), await submit(ada, small({ train: { epochs: 5000 } }))];
   await reached(admin, one.id, 50);
   await ok(ada, 'POST', `/jobs/${one.id}/hold`);
   await held(one.id);

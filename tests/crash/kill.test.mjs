@@ -73,7 +73,7 @@ test('kill -9 of the server in a chain of jobs: none is lost, stuck or early', {
   assert.deepEqual(ends.map(({ state, epoch }) => [state, epoch]), ends.map(() => ['succeeded', 60]));
   assert.ok(ends[1].started_at >= ends[0].finished_at && ends[2].started_at >= ends[1].finished_at);
   const waits = await (await server.api(`/jobs/${held.id}`)).json();
-  assert.deepEqual([waits.state, waits.waits], ['held', `after: job ${broken.id} was cancelled`]);
+  assert.deepEqual([waits.state, waits.waits], ['held', { code: 'after', message: `job ${broken.id} was cancelled` }]);
   await server.api(`/jobs/${broken.id}/retry`, { method: 'POST' });
   assert.equal((await finished(server, held.id)).state, 'succeeded');
   await server.stop();
