@@ -201,6 +201,7 @@ test('an address is told of jobs, and is shown without its path', { skip }, asyn
   await page.getByLabel('held').uncheck();
   await page.getByRole('button', { name: 'Add' }).click();
   const row = page.locator('table', { hasText: 'hooks.example.org' }).locator('tbody tr');
+  await row.waitFor();
   assert.deepEqual((await row.locator('td').allInnerTexts()).slice(0, 3), ['https://hooks.example.org/\u2026', 'succeeded, failed', 'Slack, Mattermost']);
   await page.getByRole('button', { name: 'New secret' }).click();
   assert.match(await page.locator('code.secret').innerText(), /^[0-9a-f]{64}$/);
@@ -312,6 +313,7 @@ test('with authentication on, a token opens the page', { skip }, async () => {
     assert.deepEqual([await whoami(made), await whoami(rotated)], [200, 401]);
     await page.setViewportSize({ width: 400, height: 900 });
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await idle(page);
     assert.deepEqual(await accessibilityFaults(page), []);
     await page.goto(`${guarded.url}/#/new`);
     await page.locator('h1', { hasText: 'New experiment' }).waitFor();
@@ -425,7 +427,7 @@ test('a sweep is cancelled after a question; its page and its jobs tell limit an
   assert.deepEqual(await accessibilityFaults(page), []);
   await order.locator(`a[href="#/jobs/${id}"]`).click();
   await order.getByText('Waits for').waitFor();
-  await page.locator('.notice', { hasText: `after: job ${first.id} is queued` }).waitFor();
+  await page.locator('.notice', { hasText: `job ${first.id} is queued` }).waitFor();
   await post(`/jobs/${first.id}/hold`);
   await order.locator('li', { hasText: 'comes first held, however it ends' }).waitFor();
   await page.goto(`${server.url}/#/sweeps/${sweep.id}`);
