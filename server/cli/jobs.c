@@ -106,7 +106,7 @@ int jobs_list(const struct settings *settings, int argc, char **argv)
         REMOTE_OPTION("user", OPTIONS_POINTER, user, 0, 0, "whose"),
         REMOTE_OPTION("tag", OPTIONS_POINTER, tag, 0, 0, "with this tag"),
         REMOTE_OPTION("sweep", OPTIONS_POINTER, sweep, 0, 0, "of this sweep"),
-        REMOTE_OPTION("q", OPTIONS_POINTER, q, 0, 0, "words in names, notes and tags"),
+        REMOTE_OPTION("q", OPTIONS_POINTER, q, 0, 0, "a search: words, lr<0.01, -state:failed"),
         REMOTE_OPTION("limit", OPTIONS_INTEGER, limit, 1, JOBS_LIST_MAX, "at most so many"),
     };
     static const struct remote_command command = {JOBS_LIST, 0, 0, rows,

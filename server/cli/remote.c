@@ -58,8 +58,7 @@ const char *remote_text(const json_t *object, const char *key)
 
 const char *remote_waits(const json_t *job)
 {
-    const json_t *waits = json_object_get(job, "waits");
-    return json_is_object(waits) ? remote_text(waits, "message") : remote_text(job, "waits");
+    return remote_text(json_object_get(job, "waits"), "message");
 }
 
 /* ---- the login ---- */

@@ -34,7 +34,7 @@ enum {
 struct capacity_seat {
     int is_taken;                 /* a job runs here, or was handed over */
     int is_open;                  /* a process holds the device */
-    int is_barred;                /* none can be started here beside the others, for now */
+    int is_barred;                /* none could be started here beside the others a while ago */
     struct trainer_team team;     /* of the job, else of that process */
     int64_t bytes;                /* of the job and what comes with it, 0: no job */
     int64_t opened_at, loaded_at; /* ms; the process and the job have their memory; 0: not yet */
