@@ -216,7 +216,7 @@ test('list: newest first, filters, cursor, ETag', async () => {
     cursor = page.next;
   }
   assert.deepEqual(seen, ids.reverse());
-  assert.equal((await (await server.api(`/jobs?tag=${tag}&q=listed%203`)).json()).jobs.length, 1);
+  assert.equal((await (await server.api(`/jobs?tag=${tag}&q=%22listed%203%22`)).json()).jobs.length, 1);
   assert.equal((await (await server.api(`/jobs?tag=${tag}&state=failed`)).json()).jobs.length, 0);
   const first = await server.api(`/jobs?tag=${tag}`);
   const etag = first.headers.get('etag');
