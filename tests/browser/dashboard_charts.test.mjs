@@ -73,6 +73,7 @@ test('the legend tells the values at the cursor, by mouse and by keyboard, and h
   await open(`#/jobs/${id}`);
   const at = page.locator('.legend .at').first();
   await page.waitForFunction(() => document.querySelector('.legend .at')?.textContent === 'epoch 50');
+  await idle(page);
   await page.locator('.plot').first().focus();
   await page.keyboard.press('Home');
   assert.equal(await at.innerText(), 'epoch 0');
